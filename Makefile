@@ -1,0 +1,38 @@
+# Two commands do all the set-up on a fresh machine with Python >= 3.11 and git: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CHECKED := gitchain tests bench examples
+
+.PHONY: demo test check bench lock clean
+
+demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)  ## every test, with branch coverage
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+check: $(STAMP)  ## lint, format and types
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_floors.py
+
+bench: $(STAMP)  ## ratios against a peer or a limit, both sides in one run
+	$(BIN)/python bench/run.py
+
+lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
+	cd requirements && for name in base dev; do \
+	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$name.in -o $$name.txt; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gitchain needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
