@@ -1,0 +1,159 @@
+"""What one statement claims about a step: its name, run, layout and strength, its materials and its products.
+
+Transformational predicates (SLSA provenance, link) turn materials into subjects; of every other predicate the
+subjects are materials and there are no products (in-toto ITE-10).
+Step facts come from three places and from nowhere else: `externalParameters` of a provenance with a gitchain
+buildType, a link's `name`, and the extension field `gitchain_step`. Where there are none, none are guessed.
+
+Does NOT decide whether a claim may be believed: a claim is what a signer said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.fields import Object, find_array, find_string, get_object, get_string
+from gitchain.evidence.names import check_step_name
+from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement, check_rule_names
+from gitchain.evidence.vocabulary import (
+    KINDS,
+    LIFECYCLE_PREFIX,
+    LINK,
+    PROVENANCE,
+    PROVENANCE_V02,
+    STEP_FIELD,
+    Evidence,
+    build_type,
+    builder_id,
+    check_evidence,
+    check_run,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """Which step a statement is evidence for, and how strong. The constructor raises MalformedError."""
+
+    name: str
+    run: str
+    evidence: Evidence
+    layout: str | None = None
+
+    def __post_init__(self) -> None:
+        check_step_name(self.name)
+        check_run(self.run)
+        check_evidence(self.evidence, STEP_FIELD)
+        if self.layout is not None:
+            check_step_name(self.layout)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the value of the extension field `gitchain_step`."""
+        value: dict[str, Json] = {"name": self.name, "run": self.run, "evidence": self.evidence}
+        if self.layout is not None:
+            value["layout"] = self.layout
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a statement says about a step; None where it says nothing."""
+
+    step: str | None
+    run: str | None
+    layout: str | None
+    evidence: Evidence | None
+    materials: tuple[ResourceDescriptor, ...]
+    products: tuple[ResourceDescriptor, ...]
+    transformational: bool
+
+
+def claim_of(statement: Statement) -> Claim:
+    """Return what the statement claims.
+
+    Raises MalformedError if its step facts are malformed or contradict each other, or if a material has no
+    name or shares it with another; LimitError beyond MAX_DESCRIPTORS materials.
+    """
+    predicate, kind = statement.predicate, statement.predicate_type
+    step, run, layout, evidence = _facts(predicate, kind)
+    transformational = kind in {PROVENANCE, PROVENANCE_V02, LINK}
+    materials, products = (
+        (_materials(predicate, kind), statement.subject) if transformational else (statement.subject, ())
+    )
+    return Claim(step, run, layout, evidence, materials, products, transformational)
+
+
+_Facts = tuple[str | None, str | None, str | None, Evidence | None]
+_NO_FACTS: _Facts = (None, None, None, None)
+
+
+def _facts(predicate: Object, kind: str) -> _Facts:
+    found = [_extension_facts(predicate)]
+    if kind == PROVENANCE:
+        found.append(_provenance_facts(predicate))
+    if kind == LINK:
+        found.append((check_step_name(get_string(predicate, "name", "predicate")), None, None, None))
+    said = [facts for facts in found if facts != _NO_FACTS]
+    if len(said) > 1:
+        raise MalformedError("step facts appear twice", where="predicate", help=f"leave {STEP_FIELD} out")
+    return said[0] if said else _NO_FACTS
+
+
+def _extension_facts(predicate: Object) -> _Facts:
+    if STEP_FIELD not in predicate:
+        return _NO_FACTS
+    where = f"predicate.{STEP_FIELD}"
+    source = get_object(predicate, STEP_FIELD, "predicate")
+    facts = StepFacts(
+        get_string(source, "name", where),
+        get_string(source, "run", where),
+        check_evidence(get_string(source, "evidence", where), where),
+        find_string(source, "layout", where),
+    )
+    return facts.name, facts.run, facts.layout, facts.evidence
+
+
+def _provenance_facts(predicate: Object) -> _Facts:
+    definition = get_object(predicate, "buildDefinition", "predicate")
+    kind = get_string(definition, "buildType", "buildDefinition")
+    if not kind.startswith(LIFECYCLE_PREFIX):
+        return _NO_FACTS
+    if kind not in {build_type(known) for known in KINDS}:
+        raise MalformedError(
+            "lifecycle kind is unknown", where="buildDefinition.buildType", got=ascii(kind[:100])
+        )
+    external = get_object(definition, "externalParameters", "buildDefinition")
+    internal = get_object(definition, "internalParameters", "buildDefinition")
+    where = "internalParameters.evidence"
+    evidence = check_evidence(get_string(internal, "evidence", "internalParameters"), where)
+    builder = get_object(get_object(predicate, "runDetails", "predicate"), "builder", "runDetails")
+    if get_string(builder, "id", "builder") != builder_id(evidence):
+        raise MalformedError(
+            "builder and evidence strength disagree", where=where, expected=builder_id(evidence)
+        )
+    facts = StepFacts(
+        get_string(external, "step", "externalParameters"),
+        get_string(external, "run", "externalParameters"),
+        evidence,
+        find_string(external, "layout", "externalParameters"),
+    )
+    return facts.name, facts.run, facts.layout, facts.evidence
+
+
+def _materials(predicate: Object, kind: str) -> tuple[ResourceDescriptor, ...]:
+    if kind == PROVENANCE:
+        definition = get_object(predicate, "buildDefinition", "predicate")
+        where = "resolvedDependencies"
+        items = find_array(definition, where, "buildDefinition", limit=MAX_DESCRIPTORS)
+    else:
+        where = "materials"
+        items = find_array(predicate, where, "predicate", limit=MAX_DESCRIPTORS)
+    return _descriptors(items, where)
+
+
+def _descriptors(items: Sequence[Json], where: str) -> tuple[ResourceDescriptor, ...]:
+    found = tuple(ResourceDescriptor.parse(item, f"{where}[{index}]") for index, item in enumerate(items))
+    check_rule_names(found, where)
+    return found

@@ -1,0 +1,116 @@
+"""Typed reads from parsed JSON: each returns the value in its type or says which field is wrong.
+
+`where` is the path of the object that is being read (`predicate.buildDefinition`), for the message.
+A field that is absent and one that is null are the same to the optional readers, as in proto3 JSON.
+
+Does NOT know any format: parsers say what they expect by which reader they call.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+
+from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence.canonical import Json
+
+Object = Mapping[str, Json]
+
+MAX_UINT_DIGITS = 19
+"""Most digits of a decimal integer in text: those of 2^63-1, so no conversion is ever expensive."""
+
+
+def _wrong(where: str, expected: str, value: Json) -> MalformedError:
+    got = "nothing" if value is None else type(value).__name__
+    return MalformedError("field has the wrong type", where=where, expected=expected, got=got)
+
+
+def as_object(value: Json, where: str) -> Object:
+    """Return the value as a JSON object, or raise MalformedError."""
+    if not isinstance(value, Mapping):
+        raise _wrong(where, "an object", value)
+    return value
+
+
+def as_array(value: Json, where: str, *, limit: int) -> Sequence[Json]:
+    """Return the value as a JSON array; MalformedError if it is none, LimitError beyond `limit` items."""
+    if not isinstance(value, list | tuple):
+        raise _wrong(where, "an array", value)
+    if len(value) > limit:
+        raise LimitError("too many items", where=where, expected=f"at most {limit}", got=str(len(value)))
+    return value
+
+
+def as_string(value: Json, where: str) -> str:
+    """Return the value as text, or raise MalformedError."""
+    if not isinstance(value, str):
+        raise _wrong(where, "a string", value)
+    return value
+
+
+def get_object(source: Object, key: str, where: str) -> Object:
+    """Return the object at `key`, or raise MalformedError."""
+    return as_object(source.get(key), f"{where}.{key}")
+
+
+def find_object(source: Object, key: str, where: str) -> Object | None:
+    """Return the object at `key`, None if there is none, or raise MalformedError."""
+    return None if source.get(key) is None else get_object(source, key, where)
+
+
+def get_array(source: Object, key: str, where: str, *, limit: int) -> Sequence[Json]:
+    """Return the array at `key`, or raise MalformedError or LimitError."""
+    return as_array(source.get(key), f"{where}.{key}", limit=limit)
+
+
+def find_array(source: Object, key: str, where: str, *, limit: int) -> Sequence[Json]:
+    """Return the array at `key`, an empty one if there is none, or raise MalformedError or LimitError."""
+    return () if source.get(key) is None else get_array(source, key, where, limit=limit)
+
+
+def get_string(source: Object, key: str, where: str) -> str:
+    """Return the text at `key`, or raise MalformedError."""
+    return as_string(source.get(key), f"{where}.{key}")
+
+
+def find_string(source: Object, key: str, where: str) -> str | None:
+    """Return the text at `key`, None if there is none, or raise MalformedError."""
+    return None if source.get(key) is None else get_string(source, key, where)
+
+
+def get_integer(source: Object, key: str, where: str) -> int:
+    """Return the non-negative integer at `key`, or raise MalformedError. true is no integer."""
+    value = source.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _wrong(f"{where}.{key}", "an integer, 0 or more", value)
+    return value
+
+
+def decimal(text: str, where: str) -> int:
+    """Return the non-negative integer that the text spells canonically, or raise MalformedError."""
+    canonical = text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
+    if not canonical or len(text) > MAX_UINT_DIGITS or int(text) >= 2**63:
+        raise MalformedError("not a canonical decimal number", where=where, got=ascii(text[:40]))
+    return int(text)
+
+
+def get_uint64(source: Object, key: str, where: str) -> int:
+    """Return the integer that proto3 JSON carries as text at `key`, or raise MalformedError."""
+    return decimal(get_string(source, key, where), f"{where}.{key}")
+
+
+def decode_base64(text: str, where: str) -> bytes:
+    """Return the bytes of canonical standard base64, or raise MalformedError."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedError("not base64", where=where, got=ascii(text[:40])) from error
+    if base64.b64encode(data).decode() != text:
+        raise MalformedError("not canonical base64", where=where, got=ascii(text[:40]))
+    return data
+
+
+def get_bytes(source: Object, key: str, where: str) -> bytes:
+    """Return the bytes that are base64 at `key`, or raise MalformedError."""
+    return decode_base64(get_string(source, key, where), f"{where}.{key}")

@@ -1,0 +1,290 @@
+"""The builder of each predicate that gitchain writes; the types and `claim_of` are exported here too.
+
+A step that transforms is SLSA provenance v1; what only informs has a type of its own and the step facts
+in the extension field `gitchain_step`. Every builder returns the predicate as JSON, ready for `Statement.build`.
+
+Formats: https://slsa.dev/spec/v1.1/provenance, https://github.com/in-toto/attestation/tree/main/spec/predicates,
+docs/formats/predicates.md; schemas in schemas/. Does NOT read predicates: `gitchain.evidence.claim` does.
+"""
+
+# ruff: noqa: PT028 - test_result is named after its predicate type, and is no test
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.claim import Claim, StepFacts, claim_of
+from gitchain.evidence.digest import check_hex
+from gitchain.evidence.names import check_name, check_uri
+from gitchain.evidence.provenance import git_source, git_uri, provenance, step_facts, with_optional
+from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.vocabulary import (
+    DATASET,
+    DEPLOYMENT,
+    KINDS,
+    LAYOUT,
+    LINK,
+    PROVENANCE,
+    RELEASE,
+    REVOCATION,
+    SVR,
+    TEST_RESULT,
+    VERSION,
+    VSA,
+    Evidence,
+    Kind,
+    check_text,
+    check_time,
+)
+
+__all__ = [
+    "DATASET",
+    "DEPLOYMENT",
+    "KINDS",
+    "LAYOUT",
+    "LINK",
+    "PROVENANCE",
+    "RELEASE",
+    "REVOCATION",
+    "SVR",
+    "TEST_RESULT",
+    "VERSION",
+    "VSA",
+    "Claim",
+    "Consent",
+    "Evidence",
+    "Kind",
+    "PersonalData",
+    "Reason",
+    "StepFacts",
+    "Verdict",
+    "VersionArtifact",
+    "claim_of",
+    "dataset",
+    "deployment",
+    "git_source",
+    "git_uri",
+    "provenance",
+    "release",
+    "revocation",
+    "step_facts",
+    "svr",
+    "test_result",
+    "version",
+]
+
+Consent = Literal["obtained", "not-required", "unknown"]
+PersonalData = Literal["none", "anonymised", "pseudonymised", "present", "unknown"]
+Reason = Literal["compromised", "mistaken", "superseded", "withdrawn"]
+
+_SPDX = re.compile(r"[A-Za-z0-9.+:() -]{1,200}", re.ASCII)
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
+_OBJECT_ID = (40, 64)
+
+
+def test_result(
+    *,
+    result: Literal["PASSED", "WARNED", "FAILED"],
+    configuration: Sequence[ResourceDescriptor],
+    passed: Sequence[str] = (),
+    warned: Sequence[str] = (),
+    failed: Sequence[str] = (),
+    url: str | None = None,
+    step: StepFacts | None = None,
+) -> dict[str, Json]:
+    """Return a test-result v0.1 predicate. Raises MalformedError, also for PASSED with failures."""
+    if result not in {"PASSED", "WARNED", "FAILED"}:
+        raise MalformedError("test result is unknown", expected="PASSED, WARNED or FAILED", got=ascii(result))
+    if result == "PASSED" and failed:
+        raise MalformedError("test result is PASSED although tests failed", got=ascii(failed[0][:100]))
+    value: dict[str, Json] = {
+        "result": result,
+        "configuration": [descriptor.to_json() for descriptor in configuration],
+        "passedTests": list(passed),
+        "warnedTests": list(warned),
+        "failedTests": list(failed),
+    }
+    return with_optional(value, step, url=None if url is None else check_uri(url))
+
+
+test_result.__test__ = False  # type: ignore[attr-defined]  # pytest collects test_* otherwise
+
+
+def svr(
+    *,
+    verifier: str,
+    created: str,
+    properties: Sequence[str],
+    policies: Sequence[ResourceDescriptor] = (),
+    step: StepFacts | None = None,
+) -> dict[str, Json]:
+    """Return a Simple Verification Result v0.2, as approvals use; raises MalformedError without a property."""
+    if not properties:
+        raise MalformedError("verification result names no property", where="properties")
+    value: dict[str, Json] = {
+        "verifier": {"id": check_uri(verifier), "policies": [policy.to_json() for policy in policies]},
+        "timeCreated": check_time(created, "timeCreated"),
+        "properties": [check_text(item, "properties", limit=200) for item in properties],
+    }
+    return with_optional(value, step)
+
+
+def release(*, purl: str, package_id: str | None = None, step: StepFacts | None = None) -> dict[str, Json]:
+    """Return a release v0.2 predicate; raises MalformedError unless `purl` has a version."""
+    if not check_uri(purl, "purl").startswith("pkg:") or "@" not in purl:
+        raise MalformedError(
+            "not a package url with a version", expected="pkg:TYPE/NAME@VERSION", got=ascii(purl)
+        )
+    return with_optional({"purl": purl}, step, packageId=package_id)
+
+
+def dataset(
+    *,
+    source: str,
+    licence: str,
+    consent: Consent,
+    personal_data: PersonalData,
+    croissant: ResourceDescriptor | None = None,
+    description: str | None = None,
+    step: StepFacts | None = None,
+) -> dict[str, Json]:
+    """Return a dataset v0.1 predicate: where the data come from, and on what terms they may be used.
+
+    `licence` is an SPDX expression; `croissant` names the Croissant metadata file. Raises MalformedError.
+    """
+    if _SPDX.fullmatch(licence) is None:
+        raise MalformedError(
+            "licence is no SPDX expression", expected="such as CC-BY-4.0", got=ascii(licence[:100])
+        )
+    value: dict[str, Json] = {
+        "source": check_uri(source, "source"),
+        "licence": licence,
+        "consent": consent,
+        "personalData": personal_data,
+    }
+    return with_optional(
+        value,
+        step,
+        croissant=None if croissant is None else croissant.to_json(),
+        description=None if description is None else check_text(description, "description"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VersionArtifact:
+    """One artifact that a commit tracks, and the file that says so. The constructor raises MalformedError."""
+
+    name: str
+    defined_in: str
+    md5: str | None = None
+    sha256: str | None = None
+    media_type: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_name(self.defined_in, "definedIn")
+        if self.md5 is not None and _MD5.fullmatch(self.md5) is None:
+            raise MalformedError("md5 is malformed", where=ascii(self.name), got=ascii(self.md5[:40]))
+        if self.sha256 is not None:
+            check_hex(self.sha256, (64,), ascii(self.name))
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the artifact as JSON, absent fields left out."""
+        value: dict[str, Json] = {"name": self.name, "definedIn": self.defined_in}
+        return with_optional(value, md5=self.md5, sha256=self.sha256, mediaType=self.media_type)
+
+
+def version(
+    *,
+    commit: str,
+    tree: str,
+    commit_sha256: str,
+    artifacts: Sequence[VersionArtifact],
+    branch: str | None = None,
+    ref: str | None = None,
+) -> dict[str, Json]:
+    """Return a version v0.1 predicate: the tracked artifacts at one commit, in the order of their names.
+
+    Raises MalformedError for a malformed id, or an artifact that appears twice.
+    """
+    ordered = sorted(artifacts, key=lambda artifact: artifact.name.encode())
+    if len({artifact.name for artifact in ordered}) != len(ordered):
+        raise MalformedError("artifact appears twice", where="artifacts")
+    value: dict[str, Json] = {
+        "commit": check_hex(commit, _OBJECT_ID, "commit"),
+        "tree": check_hex(tree, _OBJECT_ID, "tree"),
+        "commitSha256": check_hex(commit_sha256, (64,), "commitSha256"),
+        "artifacts": [artifact.to_json() for artifact in ordered],
+    }
+    return with_optional(value, branch=branch, ref=ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the layout said when the model was deployed."""
+
+    result: Literal["PASSED", "FAILED"]
+    layout: str
+    layout_version: int
+    layout_digest: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the verdict as JSON."""
+        layout: dict[str, Json] = {"name": self.layout, "version": self.layout_version}
+        return {"result": self.result, "layout": {**layout, "digest": {"sha256": self.layout_digest}}}
+
+
+def deployment(  # noqa: PLR0913 - one keyword a field of the predicate
+    *,
+    model: str,
+    environment: str,
+    by: str,
+    when: str,
+    cluster: str | None = None,
+    namespace: str | None = None,
+    workload: str | None = None,
+    image: str | None = None,
+    verdict: Verdict | None = None,
+    step: StepFacts | None = None,
+) -> dict[str, Json]:
+    """Return a deployment v0.1 predicate: which model went where, when and by whom; raises MalformedError."""
+    value: dict[str, Json] = {
+        "model": check_text(model, "model", limit=1024),
+        "environment": check_text(environment, "environment", limit=200),
+        "deployedBy": check_text(by, "deployedBy", limit=1024),
+        "deployedOn": check_time(when, "deployedOn"),
+    }
+    return with_optional(
+        value,
+        step,
+        cluster=cluster,
+        namespace=namespace,
+        workload=workload,
+        image=image,
+        verdict=None if verdict is None else verdict.to_json(),
+    )
+
+
+def revocation(
+    *,
+    reason: Reason,
+    when: str,
+    attestations: Sequence[str] = (),
+    message: str | None = None,
+    step: StepFacts | None = None,
+) -> dict[str, Json]:
+    """Return a revocation v0.1 predicate: the subjects, or only these attestations of them, no longer count.
+
+    Raises MalformedError for an id that is not 64 hex digits.
+    """
+    value: dict[str, Json] = {
+        "reason": reason,
+        "revokedOn": check_time(when, "revokedOn"),
+        "attestations": [check_hex(item, (64,), "attestations") for item in sorted(set(attestations))],
+    }
+    return with_optional(value, step, message=None if message is None else check_text(message, "message"))

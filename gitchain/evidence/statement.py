@@ -1,0 +1,202 @@
+"""in-toto statements and resource descriptors: what an attestation says, beside its exact bytes.
+
+    {"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"model.pkl","digest":{"sha256":"…"}}],
+     "predicateType":"https://slsa.dev/provenance/v1","predicate":{…}}
+
+Format: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and resource_descriptor.md
+Unknown fields are ignored for meaning and stay in the bytes, which are what was signed.
+Does NOT read predicates (`predicates.claim_of` does) and verifies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.dsse import attestation_id
+from gitchain.evidence.fields import (
+    as_object,
+    as_string,
+    find_object,
+    find_string,
+    get_array,
+    get_object,
+    get_string,
+)
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.names import check_name, check_names, check_uri
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+
+MAX_DESCRIPTORS = 10_000
+"""Most subjects or materials of one statement: beyond that, name a directory, which is one subject."""
+
+MAX_MEDIA_TYPE = 256
+"""Longest media type: IANA allows 127 characters on each side of the slash."""
+
+SUBJECT_ALGORITHMS = frozenset({"sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"})
+"""What sigstore-python signs over. Git's and DVC's ids belong in the predicate or in annotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceDescriptor:
+    """One artifact: by name or uri, by digest, or both. The constructor raises MalformedError."""
+
+    name: str | None
+    digest: DigestSet = field(default_factory=DigestSet)
+    uri: str | None = None
+    media_type: str | None = None
+    annotations: Mapping[str, Json] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name(self.name)
+        if self.uri is not None:
+            check_uri(self.uri)
+        if self.media_type is not None and not (
+            1 <= len(self.media_type) <= MAX_MEDIA_TYPE
+            and self.media_type.isascii()
+            and self.media_type.isprintable()
+        ):
+            raise MalformedError("media type is malformed", got=ascii(self.media_type[:100]))
+
+    @property
+    def is_directory(self) -> bool:
+        """Tell whether the digest is that of a directory manifest rather than of a file."""
+        return self.media_type == MANIFEST_MEDIA_TYPE
+
+    @property
+    def rule_name(self) -> str | None:
+        """Return the name that artifact rules see: the name, or the uri where there is none."""
+        return self.uri if self.name is None else self.name
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the descriptor as JSON, absent fields left out."""
+        value: dict[str, Json] = {}
+        if self.name is not None:
+            value["name"] = self.name
+        if self.digest:
+            value["digest"] = dict(self.digest)
+        if self.uri is not None:
+            value["uri"] = self.uri
+        if self.media_type is not None:
+            value["mediaType"] = self.media_type
+        if self.annotations:
+            value["annotations"] = dict(self.annotations)
+        return value
+
+    @classmethod
+    def parse(cls, value: Json, where: str) -> ResourceDescriptor:
+        """Return the descriptor that the JSON object holds, or raise MalformedError or LimitError."""
+        source = as_object(value, where)
+        digests = find_object(source, "digest", where) or {}
+        digest = DigestSet({key: as_string(item, f"{where}.digest.{key}") for key, item in digests.items()})
+        return cls(
+            find_string(source, "name", where),
+            digest,
+            find_string(source, "uri", where),
+            find_string(source, "mediaType", where),
+            find_object(source, "annotations", where) or {},
+        )
+
+
+def check_rule_names(descriptors: Iterable[ResourceDescriptor], where: str) -> None:
+    """Check that each descriptor has a name that rules can see, and that no two share one.
+
+    Raises MalformedError: a nameless artifact would slip past `DISALLOW *`, a doubled one would hide another.
+    """
+    names: list[str] = []
+    uris: set[str] = set()
+    for descriptor in descriptors:
+        if descriptor.name is not None:
+            names.append(descriptor.name)
+        elif descriptor.uri is None:
+            raise MalformedError("artifact has neither name nor uri", where=where)
+        elif descriptor.uri in uris:
+            raise MalformedError("artifact uri appears twice", where=where, got=ascii(descriptor.uri[:100]))
+        else:
+            uris.add(descriptor.uri)
+    check_names(names)
+    if both := uris.intersection(names):
+        raise MalformedError("artifact name is also a uri", where=where, got=ascii(min(both)[:100]))
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An in-toto Statement v1 and the exact bytes that it was read from. Make it with build() or parse()."""
+
+    subject: tuple[ResourceDescriptor, ...]
+    predicate_type: str
+    predicate: Mapping[str, Json] = field(hash=False)
+    payload: bytes = field(repr=False)
+
+    @classmethod
+    def build(
+        cls, subject: Sequence[ResourceDescriptor], predicate_type: str, predicate: Mapping[str, Json]
+    ) -> Statement:
+        """Return the statement over the subjects, sorted by name, with its payload in canonical JSON.
+
+        Raises MalformedError if there is no subject, or one has no name, no sha256, or a digest that
+        Sigstore's clients refuse to sign over.
+        """
+        for descriptor in subject:
+            _check_signable(descriptor)
+        ordered = sorted(subject, key=lambda descriptor: (descriptor.name or "").encode())
+        payload = canonical_json(
+            {
+                "_type": STATEMENT_TYPE,
+                "subject": [descriptor.to_json() for descriptor in ordered],
+                "predicateType": predicate_type,
+                "predicate": predicate,
+            }
+        )
+        return cls.parse(payload)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Statement:
+        """Return the statement that these bytes hold; the bytes are kept as they are.
+
+        Raises MalformedError for anything but a Statement v1 with at least one subject, each with a digest
+        and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS subjects or MAX_JSON_BYTES.
+        """
+        source = as_object(strict_json(payload, "statement"), "statement")
+        kind = get_string(source, "_type", "statement")
+        if kind != STATEMENT_TYPE:
+            raise MalformedError(
+                "not an in-toto statement", where="_type", expected=STATEMENT_TYPE, got=ascii(kind[:100])
+            )
+        items = get_array(source, "subject", "statement", limit=MAX_DESCRIPTORS)
+        if not items:
+            raise MalformedError("statement has no subject", where="statement.subject")
+        subject = tuple(
+            ResourceDescriptor.parse(item, f"subject[{index}]") for index, item in enumerate(items)
+        )
+        if not all(descriptor.digest for descriptor in subject):
+            raise MalformedError("subject has no digest", where="statement.subject")
+        check_rule_names(subject, "statement.subject")
+        predicate_type = check_uri(get_string(source, "predicateType", "statement"), "predicateType")
+        predicate = get_object(source, "predicate", "statement")
+        return cls(subject, predicate_type, predicate, payload)
+
+    @property
+    def attestation_id(self) -> str:
+        """Return the id of this attestation everywhere: SHA-256 over the PAE of its payload, in hex."""
+        return attestation_id(self.payload)
+
+
+def _check_signable(descriptor: ResourceDescriptor) -> None:
+    where = f"subject {descriptor.name!a}"
+    if descriptor.name is None:
+        raise MalformedError("subject has no name", where=where)
+    if "sha256" not in descriptor.digest:
+        raise MalformedError("subject has no sha256", where=where)
+    if foreign := sorted(set(descriptor.digest) - SUBJECT_ALGORITHMS):
+        raise MalformedError(
+            f"subject digest {foreign[0]} cannot be signed with sigstore",
+            where=where,
+            expected="sha2 or sha3",
+            help="put Git and DVC ids into annotations or the predicate",
+        )

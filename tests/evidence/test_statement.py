@@ -1,0 +1,150 @@
+"""Statements: what is built can be signed by Sigstore's clients, and what is parsed is strict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from sigstore.dsse import Statement as SigstoreStatement
+
+from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
+
+H = "ab" * 32
+TYPE = "https://example.com/predicate/v1"
+
+
+def file(name: str, sha256: str = H, **more: Any) -> ResourceDescriptor:
+    return ResourceDescriptor(name, DigestSet({"sha256": sha256}), **more)
+
+
+def raw(**changes: Any) -> bytes:
+    document: dict[str, Any] = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "model.pkl", "digest": {"sha256": H}}],
+        "predicateType": TYPE,
+        "predicate": {},
+    }
+    document.update(changes)
+    return json.dumps({key: value for key, value in document.items() if value is not ...}).encode()
+
+
+def test_build_parses_back_to_itself() -> None:
+    """parse(build(x).payload) is build(x), annotations and media types included."""
+    built = Statement.build(
+        [file("model", media_type=MANIFEST_MEDIA_TYPE, annotations={"dvc.md5": "0" * 32})], TYPE, {"a": 1.5}
+    )
+    assert Statement.parse(built.payload) == built
+    assert built.subject[0].is_directory
+    assert built.subject[0].annotations == {"dvc.md5": "0" * 32}
+
+
+def test_subject_order_does_not_matter() -> None:
+    """The same artifacts make the same bytes, in whatever order they were found."""
+    first, second = file("a"), file("b", "cd" * 32)
+    assert (
+        Statement.build([first, second], TYPE, {}).payload
+        == Statement.build([second, first], TYPE, {}).payload
+    )
+
+
+def test_sigstore_signs_what_we_build() -> None:
+    """sigstore-python keeps our bytes and accepts them as a statement."""
+    payload = Statement.build([file("model.pkl")], TYPE, {"x": [1]}).payload
+    assert SigstoreStatement(payload)._contents == payload
+
+
+def test_attestation_id_is_the_hash_of_the_pae() -> None:
+    """The id covers the payload type and the payload, and nothing that is not signed."""
+    statement = Statement.parse(raw())
+    signed = b"DSSEv1 28 application/vnd.in-toto+json %d %b" % (len(raw()), raw())
+    assert statement.attestation_id == hashlib.sha256(signed).hexdigest()
+
+
+def test_parse_keeps_the_bytes() -> None:
+    """Bytes that are not canonical stay as they were signed, unknown fields included."""
+    payload = raw(extra={"b": 1, "a": 2})
+    assert Statement.parse(payload).payload == payload
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "gitCommit", "gitTree", "md5", "dirHash", "blake3"])
+def test_build_refuses_digests_that_sigstore_refuses(algorithm: str) -> None:
+    """A digest that the client would choke on is refused where the statement is made, with the way out."""
+    value = {"md5": "0" * 32, "dirHash": "0" * 64, "blake3": "0" * 64}.get(algorithm, "0" * 40)
+    descriptor = ResourceDescriptor("x", DigestSet({"sha256": H, algorithm: value}))
+    with pytest.raises(MalformedError, match=f"{algorithm} cannot be signed") as caught:
+        Statement.build([descriptor], TYPE, {})
+    assert "annotations" in caught.value.help
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        [],
+        [ResourceDescriptor("x", DigestSet({"sha512": "a" * 128}))],
+        [ResourceDescriptor(None, DigestSet({"sha256": H}), uri="https://x")],
+        [file("x"), file("x")],
+        [file("x"), file("X")],
+    ],
+    ids=["none", "no sha256", "no name", "twice", "case"],
+)
+def test_build_refuses_unsignable_subjects(subject: list[ResourceDescriptor]) -> None:
+    """No subject, no sha256, no name, or two with one name: nothing to sign."""
+    with pytest.raises(MalformedError):
+        Statement.build(subject, TYPE, {})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"_type": "https://in-toto.io/Statement/v0.1"},
+        {"_type": ...},
+        {"subject": []},
+        {"subject": ...},
+        {"subject": {}},
+        {"subject": [{"name": "x"}]},
+        {"subject": [{"name": "x", "digest": {}}]},
+        {"subject": [{"digest": {"sha256": H}}]},
+        {"subject": [{"name": "", "digest": {"sha256": H}}]},
+        {"subject": [{"name": "../x", "digest": {"sha256": H}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H.upper()}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H[:-1]}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": 5}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H}}, {"name": "x", "digest": {"sha256": "c" * 64}}]},
+        {
+            "subject": [
+                {"uri": "https://x", "digest": {"sha256": H}},
+                {"uri": "https://x", "digest": {"sha256": H}},
+            ]
+        },
+        {"subject": [{"name": "git:x", "digest": {"sha256": H}}, {"uri": "git:x", "digest": {"sha256": H}}]},
+        {"subject": [{"uri": "HTTPS//x", "digest": {"sha256": H}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H}, "annotations": []}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H}, "mediaType": "a\nb"}]},
+        {"predicateType": "provenance"},
+        {"predicateType": ...},
+        {"predicate": []},
+        {"predicate": ...},
+    ],
+    ids=lambda changes: json.dumps(changes, default=lambda _: "absent")[:60],
+)
+def test_parse_refuses(changes: dict[str, Any]) -> None:
+    """Anything but a Statement v1 whose subjects each have a digest and a name of their own."""
+    with pytest.raises(MalformedError):
+        Statement.parse(raw(**changes))
+
+
+def test_parse_refuses_too_many_subjects() -> None:
+    """One more subject than the limit is refused before any is read."""
+    with pytest.raises(LimitError):
+        Statement.parse(raw(subject=[{}] * (MAX_DESCRIPTORS + 1)))
+
+
+def test_foreign_git_subject_parses() -> None:
+    """Statements that others signed over a commit can be read, though we would not make them."""
+    statement = Statement.parse(raw(subject=[{"uri": "git+https://x/y", "digest": {"gitCommit": "a" * 40}}]))
+    assert statement.subject[0].rule_name == "git+https://x/y"
