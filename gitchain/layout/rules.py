@@ -1,0 +1,245 @@
+"""Artifact rules applied to the evidence of one step, by the rule functions of the in-toto package.
+
+The queue is in-toto's (specification 4.3.3.1): it starts with every artifact of the list, each rule consumes
+some, DISALLOW refuses what it still finds, REQUIRE what it does not find. What is left at the end is allowed.
+Three things are ours: all refusals are collected instead of the first, each says what a MATCH rule expected,
+and names inside directories are resolved (`gitchain.layout.artifact`).
+
+Does NOT raise on a policy outcome, and does not know who signed what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias, assert_never
+
+from in_toto.verifylib import (
+    verify_allow_rule,
+    verify_create_rule,
+    verify_delete_rule,
+    verify_match_rule,
+    verify_modify_rule,
+)
+
+from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup, open_directory
+from gitchain.layout.rule import Keyword, Rule, Side, literal_prefix
+
+Reason: TypeAlias = Literal["disallowed", "required", "closed", "conflict"]
+"""closed: a rule reaches into a directory whose manifest is missing; conflict: manifest and list disagree."""
+
+
+_COMPARING = frozenset({Keyword.CREATE, Keyword.DELETE, Keyword.MODIFY})
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A MATCH rule that covers a refused artifact, and what stands at the place where it looked."""
+
+    step: str
+    side: Side
+    name: str
+    expected: Artifact | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One artifact that one rule refused; `near` says what each MATCH rule over it would have taken."""
+
+    side: Side
+    rule: Rule
+    artifact: str
+    got: Artifact | None
+    reason: Reason
+    near: tuple[Near, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One artifact that a MATCH rule consumed: an edge between two steps, equal by digest."""
+
+    side: Side
+    artifact: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the rules of one list said: it passes if `refusals` is empty."""
+
+    refusals: tuple[Refusal, ...] = ()
+    matches: tuple[Match, ...] = ()
+
+
+def apply_rules(
+    rules: Sequence[Rule], name: str, side: Side, links: Mapping[str, Link], manifests: Manifests
+) -> Outcome:
+    """Return what the rules say about one list of the step `name`, given the evidence of all steps.
+
+    A step without a link is a MATCH destination that holds nothing. Spec: in-toto 4.3.3.1.
+    """
+    link, closed = _opened(rules, links[name], side, manifests)
+    artifacts = _side(link, side)
+    queue, refusals, matches = set(artifacts), list(closed), list[Match]()
+    for rule in rules:
+        if rule.keyword is Keyword.DISALLOW:
+            refused = sorted(item for item in queue if fnmatchcase(item, rule.pattern))
+            refusals += [
+                Refusal(
+                    side,
+                    rule,
+                    item,
+                    artifacts[item],
+                    "disallowed",
+                    tuple(_near(rules, item, links, manifests)),
+                )
+                for item in refused
+            ]
+        elif rule.keyword is Keyword.REQUIRE:
+            if rule.pattern not in queue:
+                got = artifacts.get(rule.pattern)
+                refusals.append(Refusal(side, rule, rule.pattern, got, "required"))
+        else:
+            consumed = _consumed(rule, queue, link, side, links, manifests)
+            queue -= consumed
+            if rule.match:
+                matches += [Match(side, item, rule.match.step) for item in sorted(consumed)]
+    return Outcome(tuple(refusals), tuple(matches))
+
+
+def _side(link: Link, side: Side) -> Artifacts:
+    return link.materials if side is Side.MATERIALS else link.products
+
+
+def _consumed(
+    rule: Rule, queue: set[str], link: Link, side: Side, links: Mapping[str, Link], manifests: Manifests
+) -> set[str]:
+    """Return what in-toto's engine says that the rule takes from the queue."""
+    found: set[str]
+    match rule.keyword:
+        case Keyword.MATCH:
+            found = _matched(rule, queue, _side(link, side), links, manifests) if rule.match else set()
+        case Keyword.CREATE:
+            found = verify_create_rule(rule.pattern, queue, set(link.materials), set(link.products))
+        case Keyword.DELETE:
+            found = verify_delete_rule(rule.pattern, queue, set(link.materials), set(link.products))
+        case Keyword.MODIFY:
+            found = verify_modify_rule(rule.pattern, queue, link.materials, link.products)
+        case Keyword.ALLOW:
+            found = verify_allow_rule(rule.pattern, queue)
+        case Keyword.DISALLOW | Keyword.REQUIRE:
+            found = set()
+        case _:
+            assert_never(rule.keyword)
+    return found
+
+
+def _matched(
+    rule: Rule, queue: set[str], artifacts: Artifacts, links: Mapping[str, Link], manifests: Manifests
+) -> set[str]:
+    target = rule.match
+    if target is None or target.step not in links:
+        return set()
+    data = {
+        "pattern": rule.pattern,
+        "source_prefix": target.source_prefix,
+        "dest_prefix": target.prefix,
+        "dest_type": target.side.value,
+        "dest_name": target.step,
+    }
+    seen = _Opening(_side(links[target.step], target.side), manifests)
+    found: set[str] = verify_match_rule(data, queue, artifacts, {target.step: _Destination(seen, seen)})
+    return found
+
+
+class _Opening:
+    """A list of artifacts in which a name inside a directory is found through the manifest."""
+
+    __slots__ = ("_artifacts", "_manifests")
+
+    def __init__(self, artifacts: Artifacts, manifests: Manifests) -> None:
+        self._artifacts, self._manifests = artifacts, manifests
+
+    def __getitem__(self, name: str) -> Artifact:
+        found = lookup(self._artifacts, name, self._manifests)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    materials: _Opening
+    products: _Opening
+
+
+def _opened(
+    rules: Sequence[Rule], link: Link, side: Side, manifests: Manifests
+) -> tuple[Link, Sequence[Refusal]]:
+    """Return the step's evidence with the directories opened that these rules reach inside of.
+
+    CREATE, DELETE and MODIFY compare both lists, so with them both are opened, and both must open.
+    """
+    inside = {rule.full_pattern: rule for rule in rules if "/" in rule.full_pattern}
+    both = any(rule.keyword in _COMPARING for rule in rules)
+    lists = {each: _side(link, each) for each in Side}
+    refusals: list[Refusal] = []
+    for each, artifacts in lists.items():
+        if inside and (both or each is side) and any(item.directory for item in artifacts.values()):
+            lists[each], found = _open_list(inside, each, artifacts, manifests)
+            refusals += found
+    return Link(lists[Side.MATERIALS], lists[Side.PRODUCTS]), refusals
+
+
+def _open_list(
+    inside: Mapping[str, Rule], side: Side, artifacts: Artifacts, manifests: Manifests
+) -> tuple[Artifacts, Sequence[Refusal]]:
+    opened: dict[str, Artifact] = {}
+    refusals: list[Refusal] = []
+    for name, artifact in artifacts.items():
+        reaching = [rule for full, rule in inside.items() if _reaches(rule, full, name)]
+        whole = {name: artifact}
+        if artifact.directory and reaching:
+            files = open_directory(name, artifact, manifests)
+            if files is None:
+                refusals.append(Refusal(side, reaching[0], name, artifact, "closed"))
+            whole = whole if files is None else files
+        for path, found in whole.items():
+            if opened.setdefault(path, found) != found:
+                refusals.append(Refusal(side, next(iter(inside.values())), path, found, "conflict"))
+    return opened, refusals
+
+
+def _reaches(rule: Rule, full: str, directory: str) -> bool:
+    literal = full if rule.keyword is Keyword.REQUIRE else literal_prefix(full)
+    return literal.startswith(f"{directory}/")
+
+
+def _near(
+    rules: Sequence[Rule], name: str, links: Mapping[str, Link], manifests: Manifests
+) -> Iterator[Near]:
+    """Say what each MATCH rule over a refused artifact looked for."""
+    for rule in rules:
+        if rule.match is None:
+            continue
+        dest = match_name(rule, name)
+        if dest is None:
+            continue
+        link = links.get(rule.match.step)
+        expected = lookup(_side(link, rule.match.side), dest, manifests) if link else None
+        yield Near(rule.match.step, rule.match.side, dest, expected)
+
+
+def match_name(rule: Rule, name: str) -> str | None:
+    """Return the name under which a MATCH rule looks for this artifact, or None if it does not cover it."""
+    target = rule.match
+    if target is None:
+        return None
+    if target.source_prefix:
+        if not name.startswith(f"{target.source_prefix}/"):
+            return None
+        name = name[len(target.source_prefix) + 1 :]
+    if not fnmatchcase(name, rule.pattern):
+        return None
+    return f"{target.prefix}/{name}" if target.prefix else name

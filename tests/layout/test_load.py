@@ -1,0 +1,220 @@
+"""Layout files: what is accepted, and that everything else is one clear LayoutError with its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitchain.errors import ExitCode, LayoutError
+from gitchain.layout.load import MAX_LAYOUT_BYTES, parse_layout
+
+YAML = """\
+schema: https://gitchain.dev/layout/v1
+name: credit-model
+version: 3   # a comment
+expires: 2027-11-22T00:00:00Z
+functionaries:
+  alice: {identities: [{issuer: "https://issuer.example", subject: "alice@example.com"}]}
+  ci:
+    identities:
+      - issuer: https://token.example
+        subject: https://example.com/repo/.ci@refs/heads/main
+steps:
+  - name: prepare
+    functionaries: [alice, ci]
+    threshold: 2
+    maxAge: P90DT6H
+    expectedMaterials: [[ALLOW, "*"]]
+    expectedProducts:
+      - [create, data/prepared]
+      - [disallow, "*"]
+  - name: evaluate
+    functionaries: [ci]
+    evidence: observed
+    predicateType: https://in-toto.io/attestation/test-result/v0.1
+    expectedMaterials: [[MATCH, data/prepared, WITH, PRODUCTS, FROM, prepare], [DISALLOW, "*"]]
+serve: [{step: prepare, products: ["data/*"]}]
+"""
+
+
+def changed(change: Callable[[Any], object]) -> bytes:
+    value = json.loads(json.dumps(parse_layout(YAML.encode()).to_json()))
+    change(value)
+    return json.dumps(value).encode()
+
+
+def test_yaml_and_json_give_the_same_layout() -> None:
+    """The two spellings of one layout have one digest, and rendering is the inverse of parsing."""
+    layout = parse_layout(YAML.encode())
+    assert layout.expires == datetime(2027, 11, 22, tzinfo=UTC)
+    assert layout.steps[0].max_age == timedelta(days=90, hours=6)
+    assert layout.steps[1].evidence == "observed"
+    assert layout.steps[0].predicate_type == "https://slsa.dev/provenance/v1"
+    assert parse_layout(layout.canonical) == layout
+    assert parse_layout(layout.canonical).digest == layout.digest
+
+
+FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "unknown field": (lambda v: v.update(extra=1), "extra"),
+    "unknown field of a step": (
+        lambda v: v["steps"][0].update(expectedMaterial=[]),
+        "steps[0].expectedMaterial",
+    ),
+    "unknown field of a person": (
+        lambda v: v["functionaries"]["ci"].update(role="x"),
+        "functionaries.ci.role",
+    ),
+    "unknown field of an identity": (
+        lambda v: v["functionaries"]["ci"]["identities"][0].update(claims={}),
+        "functionaries.ci.identities[0].claims",
+    ),
+    "unknown field of serve": (lambda v: v["serve"][0].update(where="x"), "serve[0].where"),
+    "no schema": (lambda v: v.pop("schema"), "schema"),
+    "other schema": (lambda v: v.update(schema="https://gitchain.dev/layout/v2"), "schema"),
+    "no name": (lambda v: v.update(name=""), "name"),
+    "control in name": (lambda v: v.update(name="a\nb"), "name"),
+    "version 0": (lambda v: v.update(version=0), "version"),
+    "version as text": (lambda v: v.update(version="1"), "version"),
+    "version true": (lambda v: v.update(version=True), "version"),
+    "local time": (lambda v: v.update(expires="2027-11-22T00:00:00"), "expires"),
+    "no such day": (lambda v: v.update(expires="2027-02-30T00:00:00Z"), "expires"),
+    "nobody": (lambda v: v.update(functionaries={}), "functionaries"),
+    "no identity": (lambda v: v["functionaries"]["ci"].update(identities=[]), "functionaries.ci.identities"),
+    "issuer is no url": (
+        lambda v: v["functionaries"]["ci"]["identities"][0].update(issuer="x"),
+        "functionaries.ci.identities[0].issuer",
+    ),
+    "empty subject": (
+        lambda v: v["functionaries"]["ci"]["identities"][0].update(subject=""),
+        "functionaries.ci.identities[0].subject",
+    ),
+    "one identity, two people": (
+        lambda v: v["functionaries"].update(bob=v["functionaries"]["alice"]),
+        "functionaries",
+    ),
+    "no steps": (lambda v: v.update(steps=[]), "steps"),
+    "same step twice": (lambda v: v["steps"].append(v["steps"][0]), "steps"),
+    "step without people": (lambda v: v["steps"][0].update(functionaries=[]), "steps[0].functionaries"),
+    "unknown person": (lambda v: v["steps"][0].update(functionaries=["ci", "eve"]), "steps[0].functionaries"),
+    "same person twice": (
+        lambda v: v["steps"][0].update(functionaries=["ci", "ci"]),
+        "steps[0].functionaries",
+    ),
+    "threshold 0": (lambda v: v["steps"][0].update(threshold=0), "steps[0].threshold"),
+    "threshold -1": (lambda v: v["steps"][0].update(threshold=-1), "steps[0].threshold"),
+    "threshold above people": (lambda v: v["steps"][0].update(threshold=3), "steps[0].threshold"),
+    "strength": (lambda v: v["steps"][0].update(evidence="seen"), "steps[0].evidence"),
+    "predicate type": (lambda v: v["steps"][0].update(predicateType="slsa"), "steps[0].predicateType"),
+    "age in months": (lambda v: v["steps"][0].update(maxAge="P3M"), "steps[0].maxAge"),
+    "age of nothing": (lambda v: v["steps"][0].update(maxAge="P0D"), "steps[0].maxAge"),
+    "age without number": (lambda v: v["steps"][0].update(maxAge="P"), "steps[0].maxAge"),
+    "rule as text": (
+        lambda v: v["steps"][0].update(expectedMaterials=["ALLOW *"]),
+        "steps[0].expectedMaterials[0]",
+    ),
+    "rule of numbers": (
+        lambda v: v["steps"][0].update(expectedMaterials=[["ALLOW", 1]]),
+        "steps[0].expectedMaterials[0]",
+    ),
+    "unknown rule": (
+        lambda v: v["steps"][0].update(expectedMaterials=[["ALOW", "*"]]),
+        "steps[0].expectedMaterials[0]",
+    ),
+    "match of no step": (
+        lambda v: v["steps"][0].update(
+            expectedMaterials=[["MATCH", "*", "WITH", "PRODUCTS", "FROM", "nobody"]]
+        ),
+        "steps[0]",
+    ),
+    "products of a report": (
+        lambda v: v["steps"][1].update(expectedProducts=[["ALLOW", "*"]]),
+        "steps[1].expectedProducts",
+    ),
+    "nothing served": (lambda v: v.update(serve=[]), "serve"),
+    "unknown step served": (lambda v: v["serve"][0].update(step="x"), "serve[0].step"),
+    "report served": (lambda v: v["serve"][0].update(step="evaluate"), "serve[0].step"),
+    "no product served": (lambda v: v["serve"][0].update(products=[]), "serve[0].products"),
+    "class in serve": (lambda v: v["serve"][0].update(products=["[ab]"]), "serve[0].products"),
+}
+
+
+@pytest.mark.parametrize(("change", "where"), FAULTS.values(), ids=FAULTS)
+def test_every_fault_is_named_with_its_place(change: Callable[[Any], object], where: str) -> None:
+    """A fault in one field is a LayoutError (exit code 5) whose place is that field's path."""
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(changed(change))
+    assert caught.value.where == where
+    assert caught.value.exit_code is ExitCode.LAYOUT
+
+
+BROKEN = {
+    "empty": b"",
+    "comment": b"# nothing\n",
+    "list": b"- a\n",
+    "anchor": b"schema: &a x\nname: *a\n",
+    "anchor alone": b"schema: &a x\n",
+    "alias bomb": b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+    "tag": b"schema: !!str x\n",
+    "python tag": b"schema: !!python/object/apply:os.system [id]\n",
+    "local tag": b"schema: !x y\n",
+    "directive": b"%YAML 1.1\n---\nschema: x\n",
+    "two documents": YAML.encode() + b"---\n" + YAML.encode(),
+    "duplicate key": b"schema: x\nschema: y\n",
+    "duplicate key deep": YAML.replace("    threshold: 2\n", "    threshold: 2\n    threshold: 1\n").encode(),
+    "duplicate key json": b'{"schema": "x", "schema": "y"}',
+    "merge key": b"<<: {schema: x}\n",
+    "number key": b"1: x\n",
+    "map key": b"{a: b}: x\n",
+    "deep yaml": b"a: " + b"[" * 5000,
+    "deep json": b'{"a":' + b"[" * 5000,
+    "not utf-8": b"schema: \xff\n",
+    "nul": b"schema: \x00\n",
+    "tab": b"schema:\n\t- x\n",
+    "unclosed": b"schema: [x\n",
+    "too large": b"#" * (MAX_LAYOUT_BYTES + 1),
+    "huge integer": YAML.replace("version: 3", "version: 9007199254740993").encode(),
+    "float version": YAML.replace("version: 3", "version: 3.0").encode(),
+    "octal version": YAML.replace("version: 3", "version: 0o3").encode(),
+    "trailing json": b"{} {}",
+    "nan": b'{"version": NaN}',
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+def test_files_outside_the_subset_are_refused(data: bytes) -> None:
+    """Everything in which two YAML parsers could read different layouts is a LayoutError."""
+    with pytest.raises(LayoutError):
+        parse_layout(data)
+
+
+def test_yaml_words_are_strings() -> None:
+    """`no`, `on` and unquoted times are strings, as in YAML 1.2: a name can be `no`."""
+    layout = parse_layout(YAML.replace("name: credit-model", "name: no").encode())
+    assert layout.name == "no"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_raise_only_layout_errors(data: bytes) -> None:
+    """The loader is total: nothing but LayoutError leaves it."""
+    with pytest.raises(LayoutError):
+        parse_layout(data)
+
+
+@given(st.data())
+def test_a_changed_byte_gives_another_layout_or_an_error(data: st.DataObject) -> None:
+    """No byte of a canonical layout is without meaning."""
+    layout = parse_layout(YAML.encode())
+    raw = bytearray(layout.canonical)
+    index = data.draw(st.integers(0, len(raw) - 1))
+    raw[index] ^= data.draw(st.integers(1, 255))
+    try:
+        other = parse_layout(bytes(raw))
+    except LayoutError:
+        return
+    assert other.digest != layout.digest or other == layout

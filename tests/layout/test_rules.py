@@ -1,0 +1,298 @@
+"""Artifact rules: in-toto's verdict on flat lists, and our meaning of directories."""
+
+from __future__ import annotations
+
+import os
+import random
+from types import SimpleNamespace
+
+import pytest
+from in_toto.exceptions import RuleVerificationError
+from in_toto.verifylib import RULE_TRACE, verify_item_rules
+
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.layout.artifact import Artifact, Link, lookup
+from gitchain.layout.rule import Rule, Side, parse_rule
+from gitchain.layout.rules import Outcome, apply_rules
+
+CASES = int(os.environ.get("GITCHAIN_RULE_CASES", "4000"))
+NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "d.x/a", ".h", "A", "d/]", "dd/a")
+PATTERNS = ("*", "a", "d/*", "d/?", "?", "*a", "d*", "d/e/*", "*.x/*", "A", ".*", "nothing", "*]", "d")
+PREFIXES = ("d", "d/e", "d.x", "nothing", "dd")
+
+
+def file(content: str) -> Artifact:
+    return Artifact(DigestSet({"sha256": sha256_hex(content.encode())}))
+
+
+def link(materials: dict[str, Artifact] | None = None, products: dict[str, Artifact] | None = None) -> Link:
+    return Link(materials or {}, products or {})
+
+
+def rules(*lines: str) -> list[Rule]:
+    return [parse_rule(line.split()) for line in lines]
+
+
+def judge(
+    lines: list[Rule],
+    links: dict[str, Link],
+    side: Side = Side.PRODUCTS,
+    nodes: dict[str, bytes] | None = None,
+) -> Outcome:
+    return apply_rules(lines, "s", side, links, (nodes or {}).get)
+
+
+def refused(outcome: Outcome) -> list[tuple[str, str]]:
+    return [(refusal.artifact, refusal.reason) for refusal in outcome.refusals]
+
+
+def random_case(rng: random.Random) -> tuple[list[Rule], Side, dict[str, Link]]:
+    def artifacts() -> dict[str, Artifact]:
+        return {name: file(rng.choice("xyz")) for name in rng.sample(NAMES, rng.randint(0, 6))}
+
+    def rule() -> Rule:
+        word = rng.choice(
+            ("MATCH", "MATCH", "MATCH", "CREATE", "DELETE", "MODIFY", "ALLOW", "DISALLOW", "REQUIRE")
+        )
+        if word == "REQUIRE":
+            return parse_rule([word, rng.choice(NAMES)])
+        if word != "MATCH":
+            return parse_rule([word, rng.choice(PATTERNS)])
+        source = ["IN", rng.choice(PREFIXES)] if rng.random() < 0.4 else []
+        dest = ["IN", rng.choice(PREFIXES)] if rng.random() < 0.4 else []
+        side = rng.choice(("MATERIALS", "PRODUCTS"))
+        return parse_rule(
+            [
+                "MATCH",
+                rng.choice(PATTERNS),
+                *source,
+                "WITH",
+                side,
+                *dest,
+                "FROM",
+                rng.choice(("t", "s", "gone")),
+            ]
+        )
+
+    lines = [rule() for _ in range(rng.randint(0, 5))] + (rules("DISALLOW *") if rng.random() < 0.5 else [])
+    links = {name: link(artifacts(), artifacts()) for name in ("s", "t")}
+    return lines, rng.choice(list(Side)), links
+
+
+def engine(lines: list[Rule], side: Side, links: dict[str, Link]) -> tuple[bool, set[str] | None]:
+    """Return in-toto's own verdict, and what is left in its queue where it passes."""
+    plain = {
+        name: SimpleNamespace(
+            materials={key: dict(item.digest) for key, item in one.materials.items()},
+            products={key: dict(item.digest) for key, item in one.products.items()},
+        )
+        for name, one in links.items()
+    }
+    try:
+        verify_item_rules("s", side.value, [list(rule.tokens) for rule in lines], plain)
+    except RuleVerificationError:
+        return False, None
+    trace = RULE_TRACE["trace"]
+    return True, set(trace[-1]["queue"]) if trace else None
+
+
+def test_verdict_equals_in_toto_on_random_cases() -> None:
+    """On lists of files the verdict is in-toto's, case by case."""
+    rng, passed = random.Random(20261122), 0
+    for number in range(CASES):
+        lines, side, links = random_case(rng)
+        expected, _ = engine(lines, side, links)
+        outcome = judge(lines, links, side)
+        assert (not outcome.refusals) == expected, (number, [str(rule) for rule in lines], side, links)
+        passed += expected
+    assert CASES * 0.2 < passed < CASES * 0.8  # both verdicts are well covered
+
+
+def test_matches_are_what_left_the_queue() -> None:
+    """Each match names an artifact that in-toto's queue no longer holds after a passing run."""
+    rng = random.Random(7)
+    for _ in range(500):
+        lines, side, links = random_case(rng)
+        passed, queue = engine(lines, side, links)
+        if passed and queue is not None:
+            taken = {match.artifact for match in judge(lines, links, side).matches}
+            assert not taken & queue
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "hit"),
+    [
+        ("*", "a/b/.c", True),
+        ("a/*", "a/b/c", True),
+        ("?", "/", True),
+        ("*", "x", True),
+        ("a", "A", False),
+        ("*.CSV", "x.csv", False),
+    ],
+)
+def test_globs_cross_slashes_and_keep_case(pattern: str, name: str, hit: bool) -> None:
+    """`*` and `?` match `/` and a leading dot; case is kept on every system."""
+    outcome = judge(rules(f"DISALLOW {pattern}"), {"s": link(products={name: file("x")})})
+    assert bool(outcome.refusals) is hit
+
+
+def test_all_refusals_are_reported_with_what_match_expected() -> None:
+    """A refused artifact says what the MATCH rule over it wanted; the second refusal is not lost."""
+    links = {"s": link({"a": file("x"), "b": file("x")}), "t": link(products={"a": file("y")})}
+    outcome = judge(rules("MATCH a WITH PRODUCTS FROM t", "DISALLOW *", "REQUIRE c"), links, Side.MATERIALS)
+    assert refused(outcome) == [("a", "disallowed"), ("b", "disallowed"), ("c", "required")]
+    near = outcome.refusals[0].near
+    assert [(one.step, one.name, one.expected) for one in near] == [("t", "a", file("y"))]
+    assert outcome.refusals[1].near == ()
+
+
+def test_an_artifact_without_accepted_digest_matches_nothing() -> None:
+    """md5 and Git's SHA-1 are carried and never matched on: equal md5 is no equality."""
+    weak = Artifact(DigestSet({"md5": "0" * 32}))
+    links = {"s": link({"a": weak}), "t": link(products={"a": weak})}
+    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS))
+
+
+def test_a_disagreeing_second_digest_is_a_mismatch() -> None:
+    """Two accepted digests in common must both agree."""
+    one = Artifact(DigestSet({"sha256": "0" * 64, "sha512": "0" * 128}))
+    two = Artifact(DigestSet({"sha256": "0" * 64, "sha512": "1" * 128}))
+    links = {"s": link({"a": one}), "t": link(products={"a": two})}
+    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS))
+
+
+# Directories -------------------------------------------------------------------------------------------------
+
+
+def directory(**files: str) -> tuple[Artifact, dict[str, bytes]]:
+    entries = [
+        FileEntry(path.replace("__", "/"), False, len(content), sha256_hex(content.encode()))
+        for path, content in files.items()
+    ]
+    manifest = build_manifest(entries)
+    return Artifact(DigestSet({"sha256": manifest.digest}), directory=True), dict(manifest.nodes)
+
+
+def test_a_directory_is_one_artifact() -> None:
+    """A rule for the directory's name compares the manifest digest; nothing is opened."""
+    data, _ = directory(x="1", y="2")
+    links = {"s": link({"data": data}), "t": link(products={"data": data})}
+    assert not judge(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS).refusals
+
+
+def test_a_file_never_equals_a_directory() -> None:
+    """The same 64 hex digits as a file and as a directory are two different artifacts."""
+    data, _ = directory(x="1")
+    links = {"s": link({"data": Artifact(data.digest)}), "t": link(products={"data": data})}
+    assert refused(judge(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS))
+
+
+@pytest.mark.parametrize("pattern", ["data/x", "data/*", "*"])
+def test_one_file_of_an_earlier_directory_is_matched(pattern: str) -> None:
+    """A step may take one file out of a directory that an earlier step made."""
+    data, nodes = directory(x="1", sub__y="2")
+    links = {"s": link({"data/x": file("1"), "data/sub/y": file("2")}), "t": link(products={"data": data})}
+    lines = rules(
+        f"MATCH {pattern} WITH PRODUCTS FROM t", "MATCH data/sub/y WITH PRODUCTS FROM t", "DISALLOW *"
+    )
+    assert not judge(lines, links, Side.MATERIALS, nodes).refusals
+
+
+def test_a_changed_file_of_an_earlier_directory_is_refused() -> None:
+    """The edge through a directory is checked by the file's digest, and the refusal says which."""
+    data, nodes = directory(x="1")
+    links = {"s": link({"data/x": file("9")}), "t": link(products={"data": data})}
+    outcome = judge(rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS, nodes)
+    assert refused(outcome) == [("data/x", "disallowed")]
+    assert outcome.refusals[0].near[0].expected == file("1")
+
+
+def test_a_subdirectory_of_an_earlier_directory_is_matched() -> None:
+    """A subdirectory's node has the same digest inside its parent as alone."""
+    data, nodes = directory(sub__y="2", x="1")
+    sub, _ = directory(y="2")
+    links = {"s": link({"data/sub": sub}), "t": link(products={"data": data})}
+    assert not judge(
+        rules("MATCH data/sub WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS, nodes
+    ).refusals
+
+
+def test_prefixes_reach_into_directories() -> None:
+    """IN applies before the manifest is opened, on both sides."""
+    data, nodes = directory(x="1")
+    links = {"s": link({"in/x": file("1")}), "t": link(products={"out": data})}
+    lines = rules("MATCH * IN in WITH PRODUCTS IN out FROM t", "DISALLOW *")
+    assert not judge(lines, links, Side.MATERIALS, nodes).refusals
+
+
+def test_an_own_directory_opens_where_a_rule_reaches_inside() -> None:
+    """With a rule for its files, a directory stands for its files; each must be consumed."""
+    data, nodes = directory(x="1", evil="2")
+    links = {"s": link(products={"data": data})}
+    lines = rules("CREATE data/x", "DISALLOW *")
+    assert refused(judge(lines, links, nodes=nodes)) == [("data/evil", "disallowed")]
+
+
+def test_a_wildcard_does_not_open_a_directory() -> None:
+    """Only the literal part of a pattern reaches inside: `*` and `data*` see one artifact."""
+    data, nodes = directory(x="1")
+    links = {"s": link(products={"data": data})}
+    for pattern in ("*", "data*", "da*/x"):
+        assert refused(judge(rules(f"DISALLOW {pattern}"), links, nodes=nodes)) in (
+            [("data", "disallowed")],
+            [],
+        )
+    assert refused(judge(rules("DISALLOW data/x"), links, nodes=nodes)) == [("data/x", "disallowed")]
+
+
+def test_require_reaches_inside() -> None:
+    """REQUIRE names a file of a directory literally."""
+    data, nodes = directory(x="1")
+    links = {"s": link(products={"data": data})}
+    assert not judge(rules("REQUIRE data/x"), links, nodes=nodes).refusals
+    assert refused(judge(rules("REQUIRE data/y"), links, nodes=nodes)) == [("data/y", "required")]
+
+
+def test_a_missing_manifest_is_refused_where_a_rule_reaches_inside() -> None:
+    """Withholding a manifest must not hide a file from DISALLOW: the list is refused."""
+    data, _ = directory(evil="1")
+    links = {"s": link(products={"data": data})}
+    assert refused(judge(rules("DISALLOW data/evil", "ALLOW *"), links)) == [("data", "closed")]
+
+
+def test_a_missing_manifest_of_the_other_list_is_refused_where_it_matters() -> None:
+    """CREATE compares with the materials, so a materials directory that stays closed must not make files new."""
+    old, nodes = directory(x="1")
+    links = {"s": link(materials={"data": old}, products={"data": old})}
+    lines = rules("CREATE data/*", "DISALLOW *")
+    assert refused(judge(lines, links, nodes=nodes)) == [("data/x", "disallowed")]
+    assert ("data", "closed") in refused(judge(lines, links))
+
+
+def test_a_missing_manifest_of_an_earlier_step_matches_nothing() -> None:
+    """A lookup through a manifest that is not at hand, or is not what its digest says, finds nothing."""
+    data, nodes = directory(x="1")
+    links = {"s": link({"data/x": file("1")}), "t": link(products={"data": data})}
+    lines = rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *")
+    assert refused(judge(lines, links, Side.MATERIALS))
+    assert refused(judge(lines, links, Side.MATERIALS, dict.fromkeys(nodes, b"{}")))
+
+
+@pytest.mark.parametrize("order", [("data", "data/x"), ("data/x", "data")])
+def test_a_list_that_contradicts_its_own_manifest_is_refused(order: tuple[str, str]) -> None:
+    """A file named beside its directory with another digest cannot hide behind the manifest's entry."""
+    data, nodes = directory(x="1")
+    both = {"data": data, "data/x": file("bad")}
+    links = {"s": link({name: both[name] for name in order}), "t": link(products={"data": data})}
+    outcome = judge(rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS, nodes)
+    assert ("data/x", "conflict") in refused(outcome)
+
+
+def test_lookup_stops_at_a_file() -> None:
+    """Nothing is below a file, in a list or in a manifest."""
+    data, nodes = directory(x="1")
+    assert lookup({"a": file("1")}, "a/b", nodes.get) is None
+    assert lookup({"data": data}, "data/x/y", nodes.get) is None
+    assert lookup({"data": data}, "data/z", nodes.get) is None
+    assert lookup({"data": data}, "data/x", nodes.get) == file("1")
