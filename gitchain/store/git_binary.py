@@ -1,0 +1,138 @@
+"""The store's backend for repositories that libgit2 cannot open: the git binary.
+
+Serves SHA-256 object ids, and reftable where git is new enough. A process per write, one `cat-file --batch`
+for all reads: slower than pygit2, equal in effect.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import weakref
+from pathlib import Path
+
+from gitchain.errors import LimitError, StoreError
+from gitchain.store.backend import Kind, locate, missing, settle
+from gitchain.store.git_cli import NETWORK_SECONDS, Git
+from gitchain.store.objects import Oid
+
+_FORMAT = "%(refname)%00%(objectname)%00%(symref)"
+
+
+class GitBinary:
+    """A repository that only git itself can read."""
+
+    def __init__(self, path: Path, *, offline: bool) -> None:
+        self._git, self.common_dir, object_format = locate(path, offline=offline)
+        self.oid_bytes = 32 if object_format == "sha256" else 20
+        self._reader = _Reader(self._git)
+
+    def config(self, key: str) -> str | None:
+        """Return a configuration value."""
+        done = self._git.run("config", "-z", "--get", key, accept=(0, 1))
+        return done.stdout.decode("utf-8", "replace").removesuffix("\0") if done.code == 0 else None
+
+    def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
+        """Return an object's bytes; see `Backend.read`."""
+        found = self._reader.read(oid, limit)
+        if found is None:
+            raise missing(oid, self.common_dir, partial=self.config("extensions.partialclone") is not None)
+        if found[0] != kind:
+            raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=found[0])
+        return found[1]
+
+    def write(self, kind: Kind, data: bytes) -> Oid:
+        """Write an object durably; see `Backend.write`."""
+        done = self._git.run("hash-object", "-t", kind, "-w", "--stdin", stdin=data)
+        return Oid(done.stdout.decode("ascii").strip())
+
+    def read_ref(self, name: str) -> Oid | None:
+        """Return what a ref points to; see `Backend.read_ref`."""
+        for line in self._git.run("for-each-ref", f"--format={_FORMAT}", name).stdout.splitlines():
+            found, oid, symbolic = line.decode("utf-8", "replace").split("\0")
+            if found == name and symbolic:
+                raise StoreError(
+                    "the store's ref is a symbolic ref", where=name, help=f"git symbolic-ref -d {name}"
+                )
+            if found == name:
+                return Oid(oid)
+        return None
+
+    def swap_ref(self, name: str, new: Oid, old: Oid | None) -> bool:
+        """Compare and swap a ref; see `Backend.swap_ref`."""
+        try:
+            self._git.run("update-ref", "--no-deref", name, new, old or "0" * len(new))
+        except StoreError as error:
+            return settle(self, name, new, old, error)
+        return True
+
+
+class _Reader:
+    """One `git cat-file --batch`, started when first needed."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, oid: Oid, limit: int) -> tuple[str, bytes] | None:
+        process = self._process or self._start()
+        watch = threading.Timer(NETWORK_SECONDS, process.kill)  # a lazy fetch may never answer
+        watch.start()
+        try:
+            return self._ask(process, oid, limit)
+        except OSError as error:
+            self._stop()
+            raise StoreError("git cat-file went away", where=oid, got=str(error)) from error
+        finally:
+            watch.cancel()
+
+    def _ask(self, process: subprocess.Popen[bytes], oid: Oid, limit: int) -> tuple[str, bytes] | None:
+        if process.stdin is None or process.stdout is None:
+            raise StoreError("git cat-file has no pipes", where=oid)
+        process.stdin.write(oid.encode("ascii") + b"\n")
+        process.stdin.flush()
+        header = process.stdout.readline(200).split()
+        if len(header) != 3:  # not `<oid> <kind> <size>` but `<oid> missing`, or git died asking
+            if header[1:] != [b"missing"]:
+                self._stop()
+            return None
+        size = int(header[2])
+        if size > limit:
+            self._stop()
+            raise LimitError(
+                "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
+            )
+        data = process.stdout.read(size + 1)
+        if len(data) != size + 1:
+            self._stop()
+            raise StoreError("git cat-file went away", where=oid)
+        return header[1].decode("ascii"), data[:-1]
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            self._git.command("cat-file", "--batch"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._git.environment(),
+            start_new_session=True,
+        )
+        weakref.finalize(self, _end, process)
+        self._process = process
+        return process
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:
+                continue

@@ -1,0 +1,135 @@
+"""The store's backend for ordinary repositories: pygit2.
+
+libgit2 is told to fsync every object and ref together with their directories. Objects that a partial clone
+lacks are asked of the git binary, which fetches them, unless the store is offline. Raw bytes go in and out:
+no tree builder, no index, no hooks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from pygit2.enums import ObjectType, Option
+
+from gitchain.errors import GitchainError, LimitError, StoreError
+from gitchain.store.backend import Kind, missing, settle
+from gitchain.store.git_cli import NETWORK_SECONDS, Git
+from gitchain.store.objects import Oid
+
+_FAILURES = (pygit2.GitError, KeyError, ValueError, OSError)
+_TYPES = {"blob": ObjectType.BLOB, "tree": ObjectType.TREE, "commit": ObjectType.COMMIT}
+
+pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+
+
+class Libgit2:
+    """A repository that pygit2 opens."""
+
+    oid_bytes = 20
+
+    def __init__(self, path: Path, *, offline: bool) -> None:
+        found = pygit2.discover_repository(str(path))
+        if found is None:
+            raise pygit2.GitError(f"no repository at {path}")
+        self._repo: Any = pygit2.Repository(found)
+        self._git = Git(Path(found), offline)
+        self._path = Path(found)
+        self.common_dir = _common_dir(Path(found))
+
+    def config(self, key: str) -> str | None:
+        """Return a configuration value."""
+        try:
+            return str(self._repo.config[key])
+        except _FAILURES:
+            return None
+
+    def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
+        """Return an object's bytes; see `Backend.read`."""
+        odb = self._repo.odb
+        try:
+            found, size = odb.read_header(oid)
+            if size > limit:
+                raise LimitError(
+                    "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
+                )
+            data: bytes = odb.read(oid)[1]
+        except KeyError:
+            return self._fetch(oid, kind, limit)
+        except _FAILURES as error:
+            raise StoreError(
+                "cannot read an object", where=oid, got=str(error), help="git fsck --full"
+            ) from error
+        if found != _TYPES[kind]:
+            raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=str(found))
+        return data
+
+    def _fetch(self, oid: Oid, kind: Kind, limit: int) -> bytes:
+        partial = self._is_partial()
+        if partial and not self._git.offline:
+            try:
+                return self._git.run("cat-file", kind, oid, limit=limit, seconds=NETWORK_SECONDS).stdout
+            except LimitError:
+                raise
+            except GitchainError as error:
+                raise missing(oid, self._path, partial=True) from error
+        raise missing(oid, self._path, partial=partial)
+
+    def _is_partial(self) -> bool:
+        if self.config("extensions.partialclone") is not None:
+            return True
+        return any(entry.name.endswith(".promisor") and entry.value == "true" for entry in self._repo.config)
+
+    def write(self, kind: Kind, data: bytes) -> Oid:
+        """Write an object durably; see `Backend.write`."""
+        try:
+            return Oid(str(self._repo.write(_TYPES[kind], data)))
+        except _FAILURES as error:
+            raise self._refused("cannot write to the repository", error) from error
+
+    def read_ref(self, name: str) -> Oid | None:
+        """Return what a ref points to; see `Backend.read_ref`."""
+        reference = self._lookup(name)
+        return None if reference is None else _target(name, reference)
+
+    def swap_ref(self, name: str, new: Oid, old: Oid | None) -> bool:
+        """Compare and swap a ref; see `Backend.swap_ref`."""
+        reference = self._lookup(name)
+        if (None if reference is None else _target(name, reference)) != old:
+            return False
+        try:
+            if reference is None:
+                self._repo.create_reference_direct(name, pygit2.Oid(hex=new), False)
+            else:
+                reference.set_target(
+                    pygit2.Oid(hex=new)
+                )  # fails unless the ref still has the value just looked up
+        except _FAILURES as error:
+            return settle(self, name, new, old, self._refused("cannot move the store's ref", error))
+        return True
+
+    def _lookup(self, name: str) -> Any | None:
+        try:
+            return self._repo.lookup_reference(name)
+        except KeyError:
+            return None
+        except _FAILURES as error:
+            raise StoreError("cannot read the store's ref", where=name, got=str(error)) from error
+
+    def _refused(self, what: str, error: Exception) -> StoreError:
+        remedy = "check free space, quota and permissions of the repository, then try again"
+        return StoreError(what, where=str(self.common_dir), got=str(error), help=remedy)
+
+
+def _target(name: str, reference: Any) -> Oid:
+    if isinstance(reference.target, str):
+        raise StoreError("the store's ref is a symbolic ref", where=name, help=f"git symbolic-ref -d {name}")
+    return Oid(str(reference.target))
+
+
+def _common_dir(git_dir: Path) -> Path:
+    pointer = git_dir / "commondir"  # present in the directory of a linked worktree (gitrepository-layout)
+    if not pointer.is_file():
+        return git_dir.resolve()
+    return (git_dir / pointer.read_text(encoding="utf-8").removesuffix("\n")).resolve()

@@ -1,0 +1,110 @@
+"""Git's tree and commit objects as bytes: parsed strictly, rendered canonically.
+
+A tree is a run of entries `<mode> SP <name> NUL <raw object id>`, sorted by name with directories compared as
+if their name ended in `/` (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects). Works for SHA-1 and
+SHA-256 repositories alike: the length of an object id is an argument. No I/O; what names mean is `shape`'s
+affair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NewType
+
+from gitchain.errors import MalformedError
+
+Oid = NewType("Oid", str)  # a Git object id in lower-case hex: 40 (SHA-1) or 64 (SHA-256) characters
+
+TREE_MODE = "40000"
+BLOB_MODE = "100644"
+_COMMIT = re.compile(
+    rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n((?:parent (?:[0-9a-f]{40}|[0-9a-f]{64})\n)*)author "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a tree."""
+
+    name: str
+    mode: str
+    oid: Oid
+
+    @property
+    def is_tree(self) -> bool:
+        """Say whether the entry is a directory."""
+        return self.mode == TREE_MODE
+
+    @property
+    def sort_key(self) -> bytes:
+        """Return the bytes by which Git orders entries."""
+        return self.name.encode("ascii") + (b"/" if self.is_tree else b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What the store needs of a commit: its tree and its parents."""
+
+    tree: Oid
+    parents: tuple[Oid, ...]
+
+
+def parse_tree(data: bytes, oid_bytes: int, where: str) -> tuple[Entry, ...]:
+    """Return the entries of a raw tree; MalformedError where it is cut, unsorted, doubled or not ASCII."""
+    entries: list[Entry] = []
+    position = 0
+    while position < len(data):
+        space = data.find(b" ", position, position + 8)
+        end = data.find(b"\0", position)
+        if space < 0 or end < space or end + 1 + oid_bytes > len(data):
+            raise MalformedError("tree object is cut short", where=where)
+        entries.append(
+            _entry(data[position:space], data[space + 1 : end], data[end + 1 : end + 1 + oid_bytes], where)
+        )
+        position = end + 1 + oid_bytes
+    _check_order(entries, where)
+    return tuple(entries)
+
+
+def _entry(mode: bytes, name: bytes, oid: bytes, where: str) -> Entry:
+    if not name.isascii() or not name or b"/" in name:
+        raise MalformedError("name that this store never writes", where=where, got=repr(name[:80]))
+    if not mode.isdigit():
+        raise MalformedError("file mode is no number", where=where, got=repr(mode))
+    return Entry(name.decode("ascii"), mode.decode("ascii"), Oid(oid.hex()))
+
+
+def _check_order(entries: list[Entry], where: str) -> None:
+    keys = [entry.sort_key for entry in entries]
+    if any(left >= right for left, right in itertools.pairwise(keys)):
+        raise MalformedError("tree entries are not in order", where=where)
+    if len({entry.name for entry in entries}) != len(entries):
+        raise MalformedError("tree holds one name twice", where=where)
+
+
+def render_tree(entries: Iterable[Entry]) -> bytes:
+    """Return the canonical bytes of a tree; inverse of `parse_tree`."""
+    ordered = sorted(entries, key=lambda entry: entry.sort_key)
+    return b"".join(
+        entry.mode.encode("ascii") + b" " + entry.name.encode("ascii") + b"\0" + bytes.fromhex(entry.oid)
+        for entry in ordered
+    )
+
+
+def parse_commit(data: bytes, where: str) -> Commit:
+    """Return tree and parents of a raw commit; MalformedError for any other header."""
+    match = _COMMIT.match(data)
+    if match is None:
+        raise MalformedError("not a commit of this store", where=where)
+    parents = tuple(Oid(line[7:].decode("ascii")) for line in match[2].splitlines())
+    return Commit(Oid(match[1].decode("ascii")), parents)
+
+
+def render_commit(commit: Commit, ident: str, seconds: int, message: str) -> bytes:
+    """Return the bytes of a commit by `ident` (`name <mail>`) at a time given in seconds since 1970, UTC."""
+    lines = [f"tree {commit.tree}", *(f"parent {parent}" for parent in commit.parents)]
+    lines += [f"author {ident} {seconds} +0000", f"committer {ident} {seconds} +0000", "", message]
+    return ("\n".join(lines) + "\n").encode("utf-8")
