@@ -1,7 +1,7 @@
 """The builder of each predicate that gitchain writes; the types and `claim_of` are exported here too.
 
-A step that transforms is SLSA provenance v1; what only informs has a type of its own and the step facts
-in the extension field `gitchain_step`. Every builder returns the predicate as JSON, ready for `Statement.build`.
+A step that transforms is SLSA provenance v1; what only informs has its own type and carries the step facts
+in the extension field `gitchain_step`. Every builder returns the predicate as JSON, for `Statement.build`.
 
 Formats: https://slsa.dev/spec/v1.1/provenance, https://github.com/in-toto/attestation/tree/main/spec/predicates,
 docs/formats/predicates.md; schemas in schemas/. Does NOT read predicates: `gitchain.evidence.claim` does.
@@ -123,7 +123,7 @@ def svr(
     policies: Sequence[ResourceDescriptor] = (),
     step: StepFacts | None = None,
 ) -> dict[str, Json]:
-    """Return a Simple Verification Result v0.2, as approvals use; raises MalformedError without a property."""
+    """Return a Simple Verification Result v0.2, as approvals use; MalformedError without a property."""
     if not properties:
         raise MalformedError("verification result names no property", where="properties")
     value: dict[str, Json] = {
