@@ -1,0 +1,8 @@
+"""Layouts: their model, their language, and artifact rules. docs/layout.md is the reference."""
+
+from __future__ import annotations
+
+from gitchain.layout.load import layout_from_json, parse_layout
+from gitchain.layout.model import Functionary, Identity, Layout, Served, Step
+
+__all__ = ["Functionary", "Identity", "Layout", "Served", "Step", "layout_from_json", "parse_layout"]

@@ -206,7 +206,8 @@ def _open_list(
                 refusals.append(Refusal(side, reaching[0], name, artifact, "closed"))
             whole = whole if files is None else files
         for path, found in whole.items():
-            if opened.setdefault(path, found) != found:
+            known = opened.setdefault(path, found)
+            if known is not found and known != found:
                 refusals.append(Refusal(side, next(iter(inside.values())), path, found, "conflict"))
     return opened, refusals
 

@@ -1,0 +1,214 @@
+"""A first layout, written from what a pipeline already says: a step per stage, a MATCH per edge.
+
+The text is YAML with comments, for a person to read and change before it is signed. Every list ends with
+`DISALLOW *`; inputs and outputs are required by name, so that evidence that names nothing does not pass.
+What a stage reads that no other stage makes is allowed with any content: that is the line to look at.
+
+Does NOT read dvc.yaml: the caller says what the stages are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gitchain.errors import LayoutError
+from gitchain.layout.load import parse_layout
+from gitchain.layout.model import SCHEMA, Identity
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*")
+_RESERVED = frozenset({"true", "false", "null"})
+_SOURCE_RULES = (("ALLOW", "git+*"), ("ALLOW", "git:*"))
+
+
+@dataclass(frozen=True, slots=True)
+class DraftStage:
+    """One stage of a pipeline, or data that is tracked without one (`observed=False`).
+
+    `reports` are the outs that only report (metrics, plots): they are never proposed for serving.
+    """
+
+    name: str
+    deps: tuple[str, ...] = ()
+    outs: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    observed: bool = True
+
+
+def draft(
+    name: str,
+    stages: Sequence[DraftStage],
+    functionary: Identity,
+    expires: datetime,
+    version: int = 1,
+    *,
+    serve: Sequence[str] = (),
+) -> str:
+    """Return the text of a layout for these stages; `serve` are the paths that may be served, if known.
+
+    Raises LayoutError if the stages make no valid layout, e.g. because nothing they make can be served.
+    """
+    text = "\n".join(_lines(name, stages, functionary, (expires, version), serve)) + "\n"
+    parse_layout(text.encode())
+    return text
+
+
+def _lines(
+    name: str, stages: Sequence[DraftStage], who: Identity, until: tuple[datetime, int], serve: Sequence[str]
+) -> Iterator[str]:
+    label = _label(who)
+    expires, version = until
+    yield "# Who may do which step of this model's life, and how the steps fit together."
+    yield "# Read it, change it, then: gitchain layout sign. After a change, raise version and sign again."
+    yield f"schema: {SCHEMA}"
+    yield f"name: {_word(name)}"
+    yield f"version: {version}"
+    yield f'expires: "{expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}"'
+    yield ""
+    yield "# A functionary is one person or workload; both issuer and subject must be exactly right."
+    yield "functionaries:"
+    yield f"  {_word(label)}:"
+    yield "    identities:"
+    yield f"      - {{issuer: {_word(who.issuer)}, subject: {_word(who.subject)}}}"
+    yield ""
+    yield "steps:"
+    for stage in stages:
+        yield from _step(stage, stages, label)
+    yield "# What may be served: only these products, and only if every step above is in order."
+    yield "serve:"
+    for step, paths in _served(stages, serve):
+        yield f"  - {{step: {_word(step)}, products: [{', '.join(_word(_pattern(path)) for path in paths)}]}}"
+
+
+def _label(who: Identity) -> str:
+    local = re.sub(r"[^a-z0-9.-]+", "-", who.subject.partition("@")[0].lower()).strip("-.")
+    return local if local and "/" not in who.subject else "builder"
+
+
+def _step(stage: DraftStage, stages: Sequence[DraftStage], label: str) -> Iterator[str]:
+    yield f"  - name: {_word(stage.name)}"
+    yield f"    functionaries: [{_word(label)}]"
+    yield "    threshold: 1"
+    if stage.observed:
+        yield "    evidence: observed    # gitchain ran the command itself: gitchain run -- dvc repro"
+    else:
+        yield "    evidence: declared    # tracked data: somebody vouches for it with gitchain attest"
+    yield "    expectedMaterials:"
+    for rule, comment in _materials(stage, stages):
+        yield _rule(rule, comment)
+    yield "    expectedProducts:"
+    for rule, comment in _products(stage):
+        yield _rule(rule, comment)
+    yield ""
+
+
+def _materials(stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tuple[Sequence[str], str]]:
+    edges = {dep: tuple(_edges(dep, stage, stages)) for dep in stage.deps}
+    for dep, found in edges.items():
+        if found and _requirable(dep, stage.deps) and not _below(dep, stages):
+            yield ("REQUIRE", dep), ""
+    for dep, found in edges.items():
+        for pattern, source in found:
+            yield ("MATCH", pattern, "WITH", "PRODUCTS", "FROM", source), ""
+        for pattern in _own(dep, stage, found, stages):
+            yield ("ALLOW", pattern), "no stage makes this: any content is accepted"
+    for path in stage.params:
+        if path not in stage.deps:
+            yield ("ALLOW", _pattern(path)), "parameters: their values are in the statement"
+    for rule in _SOURCE_RULES:
+        yield rule, "the commit" if rule == _SOURCE_RULES[0] else ""
+    yield ("DISALLOW", "*"), ""
+
+
+def _edges(dep: str, stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tuple[str, str]]:
+    """Yield a pattern and the step that it comes from, for every other stage that makes some of `dep`."""
+    for other in stages:
+        if other is stage:
+            continue
+        if any(out == dep or dep.startswith(f"{out}/") for out in other.outs):
+            inner = any(one.startswith(f"{dep}/") for one in stage.deps)
+            yield _pattern(dep) + ("/*" if inner else ""), other.name
+        elif any(out.startswith(f"{dep}/") for out in other.outs):
+            yield f"{_pattern(dep)}/*", other.name
+
+
+def _own(
+    dep: str, stage: DraftStage, found: Sequence[tuple[str, str]], stages: Sequence[DraftStage]
+) -> Iterator[str]:
+    """Yield the pattern of what `dep` holds that no stage makes."""
+    if not found:
+        opened = any(one.startswith(f"{dep}/") for one in stage.deps)
+        yield _pattern(dep) + ("/*" if opened else "")
+    elif _below(dep, stages):
+        yield f"{_pattern(dep)}/*"
+
+
+def _below(dep: str, stages: Sequence[DraftStage]) -> bool:
+    return any(out.startswith(f"{dep}/") for stage in stages for out in stage.outs)
+
+
+def _products(stage: DraftStage) -> Iterator[tuple[Sequence[str], str]]:
+    for out in stage.outs:
+        if _requirable(out, stage.outs):
+            yield ("REQUIRE", out), ""
+    for out in stage.outs:
+        own = any(out == dep or out.startswith(f"{dep}/") or dep.startswith(f"{out}/") for dep in stage.deps)
+        yield ("ALLOW" if own else "CREATE", _pattern(out)), ""
+    yield ("DISALLOW", "*"), ""
+
+
+def _requirable(path: str, others: Sequence[str]) -> bool:
+    """REQUIRE takes a literal name, and cannot name a directory that another rule of the list opens."""
+    return not set("*?") & set(path) and not any(other.startswith(f"{path}/") for other in others)
+
+
+def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    wanted = serve or _terminal(stages)
+    if not wanted:
+        raise LayoutError(
+            "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
+        )
+    for path in wanted:
+        if not any(_makes(stage, path) for stage in stages):
+            raise LayoutError("no stage makes what is to be served", where="serve", got=path)
+    for stage in stages:
+        paths = [path for path in wanted if _makes(stage, path)]
+        if paths:
+            yield stage.name, paths
+
+
+def _makes(stage: DraftStage, path: str) -> bool:
+    return any(out == path or path.startswith(f"{out}/") for out in stage.outs)
+
+
+def _terminal(stages: Sequence[DraftStage]) -> list[str]:
+    """Return the outs that no later stage builds on; a stage that only reports does not build on anything."""
+    observed = [stage for stage in stages if stage.observed] or list(stages)
+    builders = [stage for stage in observed if set(stage.outs) - set(stage.reports)] or observed
+    taken = [dep for stage in builders for dep in stage.deps]
+    return [
+        out
+        for stage in builders
+        for out in stage.outs
+        if (out not in stage.reports or builders is observed)
+        and not any(dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/") for dep in taken)
+    ]
+
+
+def _pattern(path: str) -> str:
+    return path.replace("[", "?")  # patterns have no character classes; `?` stands for the one character
+
+
+def _rule(tokens: Sequence[str], comment: str) -> str:
+    line = f"      - [{', '.join(_word(token) for token in tokens)}]"
+    return f"{line}    # {comment}" if comment else line
+
+
+def _word(text: str) -> str:
+    """Return the text as a YAML scalar that reads back as the same string."""
+    plain = _PLAIN.fullmatch(text) and text not in _RESERVED
+    return text if plain else json.dumps(text, ensure_ascii=False)

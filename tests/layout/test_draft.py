@@ -1,0 +1,145 @@
+"""Drafted layouts: valid, closed at every end, and satisfied by the pipeline that they were drafted from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gitchain.errors import LayoutError
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.layout.artifact import Artifact, Link
+from gitchain.layout.draft import DraftStage, draft
+from gitchain.layout.load import parse_layout
+from gitchain.layout.model import Identity, Layout
+from gitchain.layout.rule import Keyword, Side
+from gitchain.layout.rules import apply_rules
+
+ALICE = Identity("https://issuer.example", "alice@example.com")
+EXPIRES = datetime(2027, 11, 22, tzinfo=UTC)
+STAGES = (
+    DraftStage("data/raw.csv", outs=("data/raw.csv",), observed=False),
+    DraftStage("prepare", deps=("data/raw.csv", "src/prepare.py"), outs=("data/prepared",), params=("params.yaml",)),
+    DraftStage("train@us", deps=("data/prepared/train.csv", "src"), outs=("models/us.pkl",), params=("params.yaml",)),
+    DraftStage("evaluate", deps=("data/prepared", "data/prepared/test.csv", "models", "src/[x].py"), outs=("metrics.json",), reports=("metrics.json",)),
+)  # fmt: skip
+
+
+def made(stages: tuple[DraftStage, ...] = STAGES, **more: object) -> Layout:
+    return parse_layout(draft("credit-model", stages, ALICE, EXPIRES, **more).encode())  # type: ignore[arg-type]
+
+
+def file(content: str) -> Artifact:
+    return Artifact(DigestSet({"sha256": sha256_hex(content.encode())}))
+
+
+def directory(*names: str) -> tuple[Artifact, dict[str, bytes]]:
+    manifest = build_manifest(FileEntry(name, False, 1, sha256_hex(name.encode())) for name in names)
+    return Artifact(DigestSet({"sha256": manifest.digest}), directory=True), dict(manifest.nodes)
+
+
+def test_a_step_per_stage_and_a_match_per_edge() -> None:
+    """Every edge of the pipeline is a MATCH, every list ends with DISALLOW *, every input is required."""
+    layout = made()
+    assert [(step.name, step.evidence) for step in layout.steps] == [
+        ("data/raw.csv", "declared"),
+        ("prepare", "observed"),
+        ("train@us", "observed"),
+        ("evaluate", "observed"),
+    ]
+    assert [step.sources for step in layout.steps] == [
+        (),
+        ("data/raw.csv",),
+        ("prepare",),
+        ("prepare", "train@us"),
+    ]
+    for step in layout.steps:
+        for rules in (step.expected_materials, step.expected_products):
+            assert rules[-1].tokens == ("DISALLOW", "*")
+    required = {
+        rule.pattern
+        for step in layout.steps
+        for rule in step.expected_materials
+        if rule.keyword is Keyword.REQUIRE
+    }
+    assert required == {"data/raw.csv", "data/prepared/train.csv", "data/prepared/test.csv"}
+
+
+def test_only_what_no_stage_reports_is_served() -> None:
+    """Metrics are not served although nothing consumes them; the model is, although evaluation reads it."""
+    assert [(one.step, one.products) for one in made().serve] == [("train@us", ("models/us.pkl",))]
+    named = made(serve=["models/us.pkl", "data/prepared/train.csv"])
+    assert [(one.step, one.products) for one in named.serve] == [
+        ("prepare", ("data/prepared/train.csv",)),
+        ("train@us", ("models/us.pkl",)),
+    ]
+
+
+def test_the_pipeline_itself_satisfies_the_draft() -> None:
+    """Evidence of an honest run passes every list: directories, files inside them, parameters, the commit."""
+    layout = made()
+    prepared, nodes = directory("train.csv", "test.csv")
+    models, more = directory("us.pkl")
+    nodes |= more
+    git = Artifact(DigestSet({"gitCommit": "0" * 40}))
+    common = {"params.yaml": file("p"), "git+https://example.com/r": git}
+    links = {
+        "data/raw.csv": Link({}, {"data/raw.csv": file("raw")}),
+        "prepare": Link({"data/raw.csv": file("raw"), "src/prepare.py": file("c"), **common}, {"data/prepared": prepared}),
+        "train@us": Link(
+            {"data/prepared/train.csv": file("train.csv"), "src": models, **common}, {"models/us.pkl": file("us.pkl")}
+        ),
+        "evaluate": Link(
+            {"data/prepared": prepared, "data/prepared/test.csv": file("test.csv"), "models": models, "src/[x].py": file("x"), "git:local": git},
+            {"metrics.json": file("m")},
+        ),
+    }  # fmt: skip
+    for step in layout.steps:
+        for side, rules in (
+            (Side.MATERIALS, step.expected_materials),
+            (Side.PRODUCTS, step.expected_products),
+        ):
+            assert apply_rules(rules, step.name, side, links, nodes.get).refusals == (), (step.name, side)
+
+
+def test_evidence_that_names_nothing_does_not_satisfy_the_draft() -> None:
+    """Empty materials of a step with inputs are refused: its inputs are required."""
+    layout = made()
+    step = layout.step("prepare")
+    outcome = apply_rules(
+        step.expected_materials, "prepare", Side.MATERIALS, {"prepare": Link({}, {})}, {}.get
+    )
+    assert [refusal.artifact for refusal in outcome.refusals] == ["data/raw.csv"]
+
+
+@pytest.mark.parametrize("name", ["no", "true", "1", "a b", 'quo"te', "колонка", "# x", "a: b", "- x", "{a}"])
+def test_odd_names_survive(name: str) -> None:
+    """A name is quoted wherever YAML would read something else."""
+    stages = (DraftStage(name, deps=(f"in/{name}",), outs=(f"out/{name}",), params=("p*.yaml",)),)
+    layout = parse_layout(draft(name, stages, ALICE, EXPIRES).encode())
+    assert (layout.name, layout.steps[0].name) == (name, name)
+    assert layout.serve[0].products == (f"out/{name}",)
+
+
+def test_workload_identities_get_a_plain_label() -> None:
+    """A URL subject makes no good label."""
+    ci = Identity("https://token.example", "https://example.com/repo/.ci@refs/heads/main")
+    assert [one.name for one in parse_layout(draft("m", STAGES, ci, EXPIRES).encode()).functionaries] == [
+        "builder"
+    ]
+    assert [one.name for one in made().functionaries] == ["alice"]
+
+
+def test_nothing_to_serve_is_said() -> None:
+    """A pipeline that makes nothing, or not what is asked for, gives an error instead of an empty policy."""
+    with pytest.raises(LayoutError):
+        draft("m", (DraftStage("s", deps=("a",)),), ALICE, EXPIRES)
+    with pytest.raises(LayoutError):
+        made(serve=["other.pkl"])
+
+
+def test_a_pipeline_of_reports_alone_serves_them() -> None:
+    """Where every stage only reports, the reports are what there is."""
+    layout = made((DraftStage("s", outs=("m.json",), reports=("m.json",)),))
+    assert layout.serve[0].products == ("m.json",)
