@@ -1,0 +1,149 @@
+"""Artifacts: a file or directory as the descriptor that a statement carries, with DVC's md5 for comparison.
+
+A file's digest is its SHA-256; a directory's is that of its manifest. Both carry `dvc.md5` as an annotation
+if asked: never a match key. `check_md5` compares with what DVC recorded and names the file that differs.
+
+DVC's md5 of a directory: md5 of the JSON list `[{"md5": …, "relpath": …}, …]` sorted by relpath, plus `.dir`.
+Does NOT know stages: the caller says `where`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitchain.collect.dvc_cache import CacheLinks
+from gitchain.collect.dvc_files import LockEntry
+from gitchain.collect.files import HashedFile, Progress, hash_path
+from gitchain.collect.state import StateCache
+from gitchain.errors import GitchainError, ProjectError, VerificationError
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, Manifest, build_manifest
+from gitchain.evidence.statement import ResourceDescriptor
+
+MD5_ANNOTATION = "dvc.md5"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file or directory as it was read.
+
+    `manifest` is None for a file; `md5` ends in `.dir` for a directory.
+    `parts` are the files, with paths below the artifact ("" for a file itself).
+    """
+
+    descriptor: ResourceDescriptor
+    manifest: Manifest | None
+    md5: str
+    size: int
+    files: int
+    parts: tuple[HashedFile, ...] = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Return the artifact's path below the repository's root."""
+        return self.descriptor.name or ""
+
+
+def collect_artifact(
+    root: Path,
+    name: str,
+    state: StateCache | None = None,
+    *,
+    links: CacheLinks | None = None,
+    progress: Progress | None = None,
+    annotate: bool = True,
+) -> Artifact:
+    """Return the file or directory at `name` below `root`, read now.
+
+    Raises ProjectError for what is missing, refused or changes while it is read, LimitError beyond the
+    limits.
+    """
+    found = hash_path(str(root), name, state=state, links=links, progress=progress)
+    return make_artifact(name, found, annotate=annotate)
+
+
+def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annotate: bool = True) -> Artifact:
+    """Return the artifact of one hashed file, or of a directory with these files."""
+    if isinstance(found, HashedFile):
+        digest = DigestSet({"sha256": found.sha256})
+        notes: dict[str, str] = {MD5_ANNOTATION: found.md5} if annotate else {}
+        descriptor = ResourceDescriptor(name, digest, annotations=notes)
+        return Artifact(descriptor, None, found.md5, found.size, 1, (found,))
+    try:
+        manifest = build_manifest(
+            FileEntry(file.path, file.executable, file.size, file.sha256) for file in found
+        )
+    except GitchainError as error:
+        raise ProjectError(error.what, where=f"{name}: {error.where}", expected=error.expected) from error
+    md5 = directory_md5((file.path, file.md5) for file in found)
+    descriptor = ResourceDescriptor(
+        name,
+        DigestSet({"sha256": manifest.digest}),
+        media_type=MANIFEST_MEDIA_TYPE,
+        annotations={MD5_ANNOTATION: md5} if annotate else {},
+    )
+    return Artifact(descriptor, manifest, md5, manifest.size, manifest.files, tuple(found))
+
+
+def directory_md5(files: Iterable[tuple[str, str]]) -> str:
+    """Return DVC's md5 of a directory with these (path, md5) pairs: that of its .dir object."""
+    listed = sorted(({"md5": md5, "relpath": path} for path, md5 in files), key=lambda item: item["relpath"])
+    data = json.dumps(listed, sort_keys=True).encode()
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def check_md5(
+    artifact: Artifact, recorded: LockEntry, where: str, *, listed: Mapping[str, str] | None = None
+) -> None:
+    """Check the bytes' md5 against what DVC recorded for the stage in `where`.
+
+    `listed` is the .dir object's content, path to md5, where it is at hand: it names the file.
+
+    An entry without any md5 (a cloud-versioned one) has nothing to check. Raises VerificationError that names
+    stage, file, expected and got; ProjectError for DVC 2's text hash, which `legacy` has to convert first.
+    """
+    if recorded.hash_name != "md5" and recorded.md5 is not None:
+        raise ProjectError(
+            f"DVC recorded the hash {recorded.hash_name}",
+            where=f"{where}: {artifact.name}",
+            expected="md5",
+            help="dvc cache migrate --dvc-files, then dvc commit",
+        )
+    if recorded.files:
+        listed = {file.path: file.md5 for file in recorded.files if file.md5 is not None}
+        if len(listed) == len(recorded.files):
+            _compare_files(artifact, listed, where)
+        return
+    if recorded.md5 is None or recorded.md5 == artifact.md5:
+        return
+    if listed is not None and artifact.manifest is not None:
+        _compare_files(artifact, listed, where)
+    raise mismatch(where, artifact.name, recorded.md5, artifact.md5)
+
+
+def _compare_files(artifact: Artifact, listed: Mapping[str, str], where: str) -> None:
+    """Raise VerificationError for the first file that differs; return if none does."""
+    here = {part.path: part.md5 for part in artifact.parts}
+    for path in sorted(here.keys() | listed.keys()):
+        if here.get(path) != listed.get(path):
+            raise mismatch(
+                where,
+                f"{artifact.name}/{path}",
+                listed.get(path, "no such file"),
+                here.get(path, "no such file"),
+            )
+
+
+def mismatch(where: str, name: str, expected: str, got: str) -> VerificationError:
+    """Return the error for bytes that are not what DVC recorded."""
+    return VerificationError(
+        "file is not what DVC recorded",
+        where=f"{where}: {name}",
+        expected=f"md5 {expected}",
+        got=f"md5 {got}",
+        help="dvc repro to make it anew, or dvc checkout to restore it",
+    )

@@ -1,0 +1,304 @@
+"""The Git side of a step: commit, tree, branch, dirty or not, and raw objects, through the git binary.
+
+The binary rather than a library because it alone reads SHA-256 repositories, reftables and partial clones.
+It runs with hooks and file-system monitor off, with no replaced objects, no prompts, and no writes to the
+index.
+
+Revisions are given on standard input and never as arguments, so that none can be read as an option.
+Does NOT write to the repository (the store does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitchain.collect.remotes import public_url
+from gitchain.errors import LimitError, ProjectError
+
+MAX_OBJECT_BYTES = 64 * 1024 * 1024
+"""Largest Git object that is read: commits and DVC's files are far smaller."""
+
+_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.file.allow=never")
+_LOCAL = frozenset(
+    [
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_CONFIG",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_GRAFT_FILE",
+        "GIT_INDEX_FILE",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_COMMON_DIR",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_EXTERNAL_DIFF",
+    ]
+)
+"""What a hook's environment says of the repository that runs it (git rev-parse --local-env-vars)."""
+
+_OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_FACTS = ("--is-bare-repository", "--is-shallow-repository", "--show-object-format", "--git-common-dir")
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """A repository at one moment. Before the first commit, `commit`, `tree` and `commit_sha256` are None.
+
+    `dirty`: tracked files differ from the commit, staged or not; untracked files do not count.
+    `diff_sha256` is over `git diff HEAD --binary` then. `remote` has no credentials, and is None for a path
+    on this machine.
+    """
+
+    root: Path
+    common_dir: Path
+    commit: str | None
+    tree: str | None
+    commit_sha256: str | None
+    branch: str | None
+    dirty: bool
+    diff_sha256: str | None
+    remote: str | None
+    shallow: bool
+    object_format: str
+
+
+def git_state(path: Path) -> GitState:
+    """Return the state of the repository around `path`.
+
+    Raises ProjectError if there is no work tree there, git is missing, or git refuses the repository.
+    """
+    bare, shallow, object_format, common, root = _facts(path)
+    if bare == "true":
+        raise ProjectError(
+            "repository is bare", where=str(path), expected="a work tree", help="run it in a clone with files"
+        )
+    jobs = [
+        _start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
+        _start(
+            root,
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=no",
+            "--ignore-submodules=dirty",
+        ),
+        _start(root, "config", "-z", "--get-regexp", r"^(remote|branch)\..*\.(url|remote)$"),
+    ]
+    head, status, config = [_finish(job, root, ok=(0, 1)) for job in jobs]
+    raw = _batch(head, object_format, "HEAD")
+    commit, content = (raw[0], raw[2]) if raw is not None else (None, b"")
+    branch, dirty = _status(status)
+    return GitState(
+        root=Path(root),
+        common_dir=Path(common),
+        commit=commit,
+        tree=content[5 : content.index(b"\n")].decode("ascii") if commit else None,
+        commit_sha256=hashlib.sha256(content).hexdigest() if commit else None,
+        branch=branch,
+        dirty=dirty,
+        diff_sha256=_diff(root) if dirty and commit else None,
+        remote=_remote(config, branch),
+        shallow=shallow == "true",
+        object_format=object_format,
+    )
+
+
+def resolve(root: Path, rev: str) -> tuple[str, str]:
+    """Return (kind, object id) of a revision, an annotated tag as itself.
+
+    Raises ProjectError if there is none.
+    """
+    if "\n" in rev or "\0" in rev or not rev:
+        raise ProjectError("revision is malformed", got=ascii(rev[:100]))
+    out = _run(root, "cat-file", "--batch-check", stdin=os.fsencode(rev) + b"\n")
+    parts = out.decode("utf-8", "replace").split()
+    if len(parts) != 3 or not _OID.fullmatch(parts[0]):
+        raise ProjectError("no such revision", where=str(root), got=ascii(rev[:100]))
+    return parts[1], parts[0]
+
+
+def raw_object(root: Path, oid: str) -> tuple[str, bytes]:
+    """Return (kind, raw content) of an object, its bytes checked against its id.
+
+    Raises ProjectError if it is not here or corrupted, LimitError beyond MAX_OBJECT_BYTES.
+    """
+    if not _OID.fullmatch(oid):
+        raise ProjectError("object id is malformed", got=ascii(oid[:100]))
+    size = _run(root, "cat-file", "--batch-check=%(objectsize)", stdin=oid.encode() + b"\n").split()
+    if len(size) == 1 and size[0].isdigit() and int(size[0]) > MAX_OBJECT_BYTES:
+        raise LimitError("Git object is too large", where=oid, expected=f"at most {MAX_OBJECT_BYTES} bytes")
+    found = _batch(_run(root, "cat-file", "--batch", stdin=oid.encode() + b"\n"), _format(oid), oid)
+    if found is None:
+        raise ProjectError("Git object is not here", where=str(root), got=oid, help="git fetch --unshallow")
+    return found[1], found[2]
+
+
+def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
+    """Return the content of every *.dvc, dvc.lock and dvc.yaml file in the commit's tree, by path.
+
+    Raises ProjectError if the commit is not here or a path is not UTF-8. Links and submodules are left out.
+    """
+    if not _OID.fullmatch(commit):
+        raise ProjectError("object id is malformed", got=ascii(commit[:100]))
+    found: dict[str, str] = {}
+    for line in _run(root, "ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
+        facts, _, path = line.partition(b"\t")
+        if path.endswith(b".dvc") or path.rpartition(b"/")[2] in {b"dvc.lock", b"dvc.yaml"}:
+            mode, _, oid = facts.decode("ascii").split()
+            if mode.startswith("100"):
+                found[_utf8(path)] = oid
+    out = _run(root, "cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in found.values()).encode())
+    files: dict[str, bytes] = {}
+    for name, oid in found.items():
+        blob = _batch(out, _format(oid), oid)
+        if blob is None:
+            raise ProjectError("Git object is not here", where=name, got=oid)
+        files[name] = blob[2]
+        out = out[out.index(b"\n") + 2 + len(blob[2]) :]
+    return files
+
+
+def _facts(path: Path) -> tuple[str, ...]:
+    start = path if path.is_dir() else path.parent
+    job = _start(str(start), "rev-parse", "--path-format=absolute", *_FACTS, "--show-toplevel")
+    out, error = job.communicate()
+    lines = out.decode("utf-8", "surrogateescape").splitlines()
+    if job.returncode == 0 and len(lines) == 5:
+        return tuple(lines)
+    if len(lines) == 4 and lines[0] == "true":
+        return (*lines, "")
+    message = error.decode("utf-8", "replace")
+    if "dubious ownership" in message:
+        raise ProjectError(
+            "repository belongs to another user",
+            where=str(start),
+            help=f"git config --global --add safe.directory {start}",
+        )
+    raise ProjectError(
+        "not a Git repository with files", where=str(start), help="git init", got=_first(message)
+    )
+
+
+def _first(message: str) -> str:
+    return next(iter(message.splitlines()), "").removeprefix("fatal: ")[:200]
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in _LOCAL}
+    fixed = {
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+    return {**kept, **fixed}
+
+
+def _start(root: str, *args: str, stdin: bytes = b"") -> subprocess.Popen[bytes]:
+    try:
+        job = subprocess.Popen(
+            ["git", *_SAFE, *args],
+            cwd=root,
+            env=_environment(),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except FileNotFoundError as error:
+        missing = "git" if error.filename == "git" else root
+        raise ProjectError("not found", where=missing, help="install git") from error
+    except OSError as error:
+        raise ProjectError("git cannot be started", where=root, got=str(error)) from error
+    if job.stdin is not None and len(stdin) <= 4096:  # fits every pipe: several jobs may run at once
+        job.stdin.write(stdin)
+        job.stdin.close()
+        job.stdin = None
+    return job
+
+
+def _finish(
+    job: subprocess.Popen[bytes], root: str, *, stdin: bytes | None = None, ok: Sequence[int] = (0,)
+) -> bytes:
+    out, error = job.communicate(stdin)
+    if job.returncode not in ok:
+        raise ProjectError("git failed", where=root, got=_first(error.decode("utf-8", "replace")))
+    return out
+
+
+def _run(root: Path, *args: str, stdin: bytes = b"") -> bytes:
+    job = _start(str(root), *args, stdin=stdin)
+    return _finish(job, str(root), stdin=stdin if job.stdin is not None else None)
+
+
+def _batch(out: bytes, object_format: str, asked: str) -> tuple[str, str, bytes] | None:
+    """Read one object from the output of `cat-file --batch`: (id, kind, content), None if it is missing."""
+    head, _, rest = out.partition(b"\n")
+    parts = head.decode("utf-8", "replace").split()
+    if len(parts) != 3 or not parts[2].isdigit():
+        return None
+    oid, kind, content = parts[0], parts[1], rest[: int(parts[2])]
+    digest = hashlib.new(object_format, usedforsecurity=False)
+    digest.update(f"{kind} {len(content)}\0".encode())
+    digest.update(content)
+    if digest.hexdigest() != oid:
+        raise ProjectError(
+            "Git object is corrupted", where=asked, expected=oid, got=digest.hexdigest(), help="git fsck"
+        )
+    return oid, kind, content
+
+
+def _format(oid: str) -> str:
+    return "sha1" if len(oid) == 40 else "sha256"
+
+
+def _status(out: bytes) -> tuple[str | None, bool]:
+    branch, dirty = None, False
+    for line in out.split(b"\0"):
+        if line.startswith(b"# branch.head "):
+            branch = line[14:].decode("utf-8", "replace")
+        elif line and not line.startswith(b"#"):
+            dirty = True
+    return (None if branch == "(detached)" else branch), dirty
+
+
+def _diff(root: str) -> str:
+    flags = (
+        "--binary",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-color",
+        "--no-renames",
+        "--ignore-submodules=dirty",
+    )
+    return hashlib.sha256(_finish(_start(root, "diff", *flags, "HEAD"), root)).hexdigest()
+
+
+def _remote(config: bytes, branch: str | None) -> str | None:
+    """Prefer the branch's own remote, then origin, then the only one."""
+    values: dict[str, str] = {}
+    for item in config.decode("utf-8", "replace").split("\0"):
+        key, _, value = item.partition("\n")
+        values.setdefault(key, value)
+    urls = [value for key, value in values.items() if key.startswith("remote.") and key.endswith(".url")]
+    name = values.get(f"branch.{branch}.remote", "origin")
+    only = urls[0] if len(urls) == 1 else ""
+    return public_url(values.get(f"remote.{name}.url", only))
+
+
+def _utf8(path: bytes) -> str:
+    try:
+        return path.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProjectError("file name is not UTF-8", where=ascii(path)[1:], help="rename the file") from error

@@ -1,0 +1,169 @@
+"""Run a command, its output passed through unchanged and hashed on the way.
+
+Both outputs are pipes, drained together, so neither can block the other. A command that looks whether it
+writes to a terminal sees that it does not. Standard input is ours. When whoever reads our output goes away,
+the command's pipe is closed too, as it would be without us. A background process that keeps an output open
+does not hold us up for longer than GRACE after the command itself has ended.
+
+SIGINT from the terminal reaches the command by itself: we only wait. SIGTERM, SIGHUP and SIGQUIT are passed
+on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import IO
+
+from gitchain.errors import RunError
+
+GRACE = 1.0
+"""Seconds of silence after the command's end before outputs that others still hold open are closed."""
+
+_CHUNK = 64 * 1024
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that has ended. A command killed by signal n has exit code 128 + n, as shells say it."""
+
+    exit_code: int
+    stdout_sha256: str
+    stderr_sha256: str
+    started: datetime
+    finished: datetime
+
+
+def run_tee(
+    command: Sequence[str],
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int = 1,
+    stderr: int = 2,
+) -> Finished:
+    """Run the command to its end, writing its outputs to these descriptors.
+
+    Raises RunError if it cannot start.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    started = datetime.now(UTC)
+    try:
+        child = subprocess.Popen(
+            list(command), cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise RunError("command cannot be started", where=command[0], got=reason) from error
+    except ValueError as error:  # a NUL in an argument
+        raise RunError("command cannot be started", got=str(error)) from error
+    with _signals(child):
+        out, err = _pass_through(child, stdout, stderr)
+        code = child.wait()
+    return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC))
+
+
+@contextlib.contextmanager
+def _signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass signals on to the command while it runs, where we are in the main thread and may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+
+    before: dict[signal.Signals, object] = {signal.SIGINT: signal.signal(signal.SIGINT, _wait)}
+    for number in _PASSED_ON:
+        before[number] = signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type] # what signal() itself returned
+
+
+def _wait(_number: int, _frame: FrameType | None) -> None:
+    """Let the command decide what Ctrl-C means: the terminal has told it already."""
+
+
+class _Sink:
+    """One output: hashes what passes, and stops passing when nobody reads it any more."""
+
+    def __init__(self, source: IO[bytes], target: int) -> None:
+        self.source = source
+        self._target = target
+        self._digest = hashlib.sha256()
+
+    def move(self) -> bool:
+        """Pass one chunk on; return False at the end."""
+        data = os.read(self.source.fileno(), _CHUNK)
+        self._digest.update(data)
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._target, left) :]
+            except BlockingIOError:
+                with selectors.DefaultSelector() as ready:
+                    ready.register(self._target, selectors.EVENT_WRITE)
+                    ready.select()
+            except OSError:  # the reader is gone: so is the command's
+                return False
+        return bool(data)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _pass_through(child: subprocess.Popen[bytes], stdout: int, stderr: int) -> tuple[str, str]:
+    if child.stdout is None or child.stderr is None:
+        raise RunError("command has no outputs")
+    sinks = (_Sink(child.stdout, stdout), _Sink(child.stderr, stderr))
+    woken, waker = os.pipe()
+    watcher = threading.Thread(target=_watch, args=(child, waker), daemon=True)
+    with selectors.DefaultSelector() as selector:
+        for sink in sinks:
+            selector.register(sink.source, selectors.EVENT_READ, sink)
+        selector.register(woken, selectors.EVENT_READ)
+        watcher.start()
+        _drain(selector, woken)
+    watcher.join()
+    os.close(woken)
+    for sink in sinks:
+        sink.source.close()
+    return sinks[0].hexdigest(), sinks[1].hexdigest()
+
+
+def _drain(selector: selectors.BaseSelector, woken: int) -> None:
+    ended = False
+    while len(selector.get_map()) > (0 if ended else 1):
+        events = selector.select(GRACE if ended else None)
+        if not events and ended:
+            return
+        for key, _ in events:
+            if key.fd == woken:
+                ended = True
+                selector.unregister(woken)
+            elif isinstance(key.data, _Sink) and not key.data.move():
+                selector.unregister(key.fileobj)
+                key.data.source.close()
+
+
+def _watch(child: subprocess.Popen[bytes], waker: int) -> None:
+    """Wait for the command itself: an end of file may come later than its end, or earlier."""
+    child.wait()
+    os.close(waker)
