@@ -1,0 +1,1 @@
+"""Signing: keyless with any Sigstore trust config (docs/design.md section 3)."""

@@ -1,0 +1,99 @@
+"""A sigstore-python `SigningContext` that calls the instance in this process: same rules, no HTTP.
+
+The three clients have just the methods that sigstore-python 4.5 calls on its own; each refuses what the
+server refuses.
+It does NOT skip a check: token, request and log entry are judged as if they came by HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from rfc3161_client import decode_timestamp_response
+from sigstore.models import ClientTrustConfig, TransparencyLogEntry
+from sigstore.sign import SigningContext
+from sigstore_models.rekor.v1 import TransparencyLogEntry as EntryModel
+
+from gitchain.instance.entry import request_of
+
+if TYPE_CHECKING:
+    from rfc3161_client import TimeStampResponse
+    from sigstore.dsse import Envelope
+    from sigstore.hashes import Hashed
+    from sigstore.oidc import IdentityToken
+
+    from gitchain.instance.local import Instance
+
+
+def signing_context(instance: Instance) -> SigningContext:
+    """Return a context whose Fulcio, Rekor and timestamp authority are `instance`."""
+    return SigningContext(
+        fulcio=cast("Any", LocalFulcio(LocalSigningCert(instance))),
+        rekor=cast("Any", LocalRekor(instance)),
+        trusted_root=ClientTrustConfig.from_json(instance.trust_config()).trusted_root,
+        tsa_clients=[cast("Any", LocalTimestampAuthority(instance))],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """What sigstore-python expects from Fulcio."""
+
+    cert: x509.Certificate
+    chain: list[x509.Certificate]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSigningCert:
+    """Fulcio's signing-certificate endpoint."""
+
+    instance: Instance
+
+    def post(self, req: x509.CertificateSigningRequest, identity: IdentityToken) -> IssuedCertificate:
+        """Issue a certificate for the token's identity and the request's key."""
+        certificate = self.instance.issue(str(identity), req)
+        return IssuedCertificate(certificate, list(self.instance.chain))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFulcio:
+    """Fulcio, as far as a signer needs it."""
+
+    signing_cert: LocalSigningCert
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTimestampAuthority:
+    """An RFC 3161 client."""
+
+    instance: Instance
+    url: str = "local instance"
+
+    def request_timestamp(self, signature: bytes) -> TimeStampResponse:
+        """Return a timestamp over `signature`."""
+        return decode_timestamp_response(self.instance.stamp(sha256(signature).digest()))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRekor:
+    """A Rekor v2 client."""
+
+    instance: Instance
+
+    def create_entry(self, request: object) -> TransparencyLogEntry:
+        """Log the entry and return it with its proof."""
+        return TransparencyLogEntry(EntryModel.from_dict(dict(self.instance.log_entry(request))))
+
+    def _build_dsse_request(self, envelope: Envelope, certificate: x509.Certificate) -> object:
+        return request_of(
+            sha256(envelope.pae()).digest(), envelope.signature, certificate.public_bytes(Encoding.DER)
+        )
+
+    def _build_hashed_rekord_request(
+        self, hashed_input: Hashed, signature: bytes, certificate: x509.Certificate
+    ) -> object:
+        return request_of(hashed_input.digest, signature, certificate.public_bytes(Encoding.DER))

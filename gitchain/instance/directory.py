@@ -1,0 +1,156 @@
+"""The instance's directory: private, durable and atomic file operations.
+
+A directory is 0700 and a file 0600, owned by the user who runs. A write is on the disk when the function
+returns.
+It does NOT know what the files mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitchain.errors import StoreError, TransportError, TrustError
+from gitchain.instance.info import HELP_BROKEN, HELP_CREATE
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+LOCK_WAIT_SECONDS = 60.0
+LOCK_POLL_SECONDS = (0.0005, 0.004)
+
+
+def check_private(path: Path) -> None:
+    """Raise TrustError unless `path` exists, is ours, and nobody else may read or write it."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        raise TrustError("the local instance is missing", where=str(path), help=HELP_CREATE) from None
+    except OSError as error:
+        raise TrustError(
+            "the local instance cannot be read", where=str(path), got=str(error.strerror)
+        ) from error
+    if stat.S_ISLNK(found.st_mode):
+        raise TrustError("the local instance must not be a symbolic link", where=str(path), help=HELP_BROKEN)
+    if found.st_uid != os.geteuid():
+        raise TrustError(
+            "the local instance belongs to another user",
+            where=str(path),
+            expected=f"uid {os.geteuid()}",
+            got=f"uid {found.st_uid}",
+            help=HELP_CREATE,
+        )
+    if found.st_mode & 0o077:
+        raise TrustError(
+            "the local instance is open to other users",
+            where=str(path),
+            expected="0700" if stat.S_ISDIR(found.st_mode) else "0600",
+            got=f"{stat.S_IMODE(found.st_mode):04o}",
+            help=f"chmod -R go= {path}",
+        )
+
+
+def read_private(path: Path, max_bytes: int) -> bytes:
+    """Return the bytes of a private file; TrustError if missing, foreign, open to others or too large."""
+    check_private(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise TrustError(
+            "the local instance cannot be read", where=str(path), got=str(error.strerror)
+        ) from error
+    if len(data) > max_bytes:
+        raise TrustError("a file of the local instance is too large", where=str(path), help=HELP_BROKEN)
+    return data
+
+
+def make_private(path: Path) -> None:
+    """Make a 0700 directory with its parents; no error if it is there."""
+    with storing(path):
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+
+
+def write_durable(path: Path, data: bytes) -> None:
+    """Write a file and flush it to the disk; its name is durable only after `sync_directory`."""
+    with storing(path):
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
+        )
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def replace_durable(path: Path, data: bytes) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old bytes or the new ones."""
+    fresh = path.with_name(path.name + ".new")
+    write_durable(fresh, data)
+    with storing(path):
+        fresh.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush the names in a directory to the disk."""
+    with storing(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Translate an operating-system error to StoreError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            "the local instance cannot be written",
+            where=str(path),
+            got=str(error.strerror),
+            help="gitchain doctor",
+        ) from error
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False, wait: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+    """Hold the advisory lock on `path` against every process and thread; TransportError after `wait` seconds.
+
+    The file is opened anew each time, so that a forked child never shares its parent's lock.
+    """
+    with storing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, kind: int, path: Path, wait: float) -> None:
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TransportError(
+                    "the local instance is busy: another process holds its lock",
+                    where=str(path),
+                    help="try again",
+                ) from None
+            time.sleep(random.uniform(*LOCK_POLL_SECONDS))  # noqa: S311 - spreads writers, hides nothing
+        else:
+            return

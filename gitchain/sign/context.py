@@ -1,0 +1,81 @@
+"""A sigstore-python `SigningContext` from the text of a trust config.
+
+It does NOT fetch anything: the text comes from a file, from the embedded instance, or from a TUF cache.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from sigstore.errors import Error as SigstoreError
+from sigstore.models import ClientTrustConfig
+from sigstore.sign import SigningContext
+
+from gitchain.errors import TrustError
+from gitchain.evidence.canonical import Json, strict_json
+
+MAX_CONFIG_BYTES = 16 << 20
+SERVICE_FIELDS = ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls")
+HELP = "use a Sigstore ClientTrustConfig with a signing config, for example from gitchain trust export"
+
+
+def signing_context(text: str) -> SigningContext:
+    """Return a context for the services that a ClientTrustConfig names.
+
+    TrustError if the text is not a ClientTrustConfig with usable services, or names one by http off loopback:
+    tokens and entries would travel in the clear.
+    """
+    config = strict_json(text.encode(), "trust config", max_bytes=MAX_CONFIG_BYTES)
+    check_services(config)
+    try:
+        return SigningContext.from_trust_config(ClientTrustConfig.from_json(text))
+    except (SigstoreError, ValidationError, ValueError, IndexError) as error:
+        raise TrustError(
+            "the trust config cannot be signed with", got=_first_line(error), help=HELP
+        ) from error
+
+
+def check_services(config: Json) -> None:
+    """Raise TrustError unless every service of the signing config is https, or http on loopback."""
+    signing = config.get("signingConfig") if isinstance(config, dict) else None
+    if not isinstance(signing, dict):
+        raise TrustError("the trust config has no signing config", expected="signingConfig", help=HELP)
+    for name in SERVICE_FIELDS:
+        services = signing.get(name, [])
+        for service in services if isinstance(services, list) else []:
+            url = service.get("url") if isinstance(service, dict) else None
+            if not isinstance(url, str) or not is_protected(url):
+                raise TrustError(
+                    "the signing config names a service without https",
+                    where=name,
+                    expected="https://, or http:// on loopback",
+                    got=ascii(url)[:200],
+                    help=HELP,
+                )
+
+
+def is_protected(url: str) -> bool:
+    """Say whether a URL is https, or http to a loopback address literal."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme == "https":
+        return bool(host)
+    return parts.scheme == "http" and _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]

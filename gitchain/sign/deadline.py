@@ -1,0 +1,65 @@
+"""A time limit, imposed from outside, on calls that have none.
+
+One daemon thread does the calls, so that sessions (which sigstore-python keeps per thread) are reused between
+them.
+It does NOT stop a call that hangs: the thread is abandoned with it, and the next call gets a new one.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from gitchain.errors import TransportError
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """Runs calls one after another, each with a limit in seconds."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] | None = None
+
+    def run(self, call: Callable[[], T], seconds: float, what: str) -> T:
+        """Return what `call` returns or raise what it raises; TransportError after `seconds`."""
+        done = threading.Event()
+        result: list[T] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                result.append(call())
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                errors.append(error)
+            finally:
+                done.set()
+
+        self._queue().put(work)
+        if not done.wait(seconds):
+            self._calls = None
+            raise TransportError(
+                f"{what} did not answer", expected=f"an answer within {seconds:g} s", help="try again"
+            )
+        if errors:
+            raise errors[0]
+        return result[0]
+
+    def close(self) -> None:
+        """End the thread once it is idle."""
+        if self._calls is not None:
+            self._calls.put(None)
+            self._calls = None
+
+    def _queue(self) -> queue.SimpleQueue[Callable[[], None] | None]:
+        if self._calls is None:
+            self._calls = queue.SimpleQueue()
+            threading.Thread(target=_serve, args=(self._calls,), name="gitchain-sign", daemon=True).start()
+        return self._calls
+
+
+def _serve(calls: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()

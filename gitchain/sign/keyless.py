@@ -1,0 +1,85 @@
+"""Sign statements with a short-lived certificate for an identity token (Sigstore's keyless flow).
+
+sigstore-python makes the key, gets the certificate, the timestamp and the log entry, and returns a bundle
+v0.3. One certificate serves a whole batch; a new one is fetched when it is about to expire.
+It does NOT verify what comes back: `gitchain.verify` does, with the trusted root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from sigstore.dsse import Statement as SigstoreStatement
+from sigstore.sign import Signer as SigstoreSigner
+from sigstore.sign import SigningContext
+
+from gitchain.evidence.statement import Statement
+from gitchain.sign.deadline import Deadline
+from gitchain.sign.failures import translated
+from gitchain.sign.token import parse_token
+
+CERTIFICATE_SECONDS = 30.0
+ENTRY_SECONDS = 60.0  # the public log answers in 2 to 10 s, once a checkpoint covers the entry
+MARGIN = timedelta(seconds=30)  # a certificate must outlive the signature it is fetched for
+
+
+class Signer:
+    """Signs batches for one identity; `token` may be a function where a batch can outlive a token."""
+
+    def __init__(self, context: SigningContext, token: str | Callable[[], str]) -> None:
+        self._context = context
+        self._token = token
+        self._deadline = Deadline()
+        self._signer: SigstoreSigner | None = None
+        self._expires: datetime | None = None
+
+    def sign(self, statements: Sequence[Statement]) -> tuple[bytes, ...]:
+        """Return one bundle (JSON bytes) per statement, each signed, timestamped and logged.
+
+        AuthenticationError if the identity token is refused or expired; TransportError if a service fails,
+        refuses or does not answer in time. Entries that were logged before an error stay in the log.
+        """
+        return tuple(self._sign(statement) for statement in statements)
+
+    def close(self) -> None:
+        """Forget the key and end the worker; signing again fetches a new certificate."""
+        self._signer = None
+        self._deadline.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sign(self, statement: Statement) -> bytes:
+        signer = self._ready()
+        with translated("signing"):
+            bundle = self._deadline.run(
+                lambda: signer.sign_dsse(SigstoreStatement(statement.payload)),
+                ENTRY_SECONDS,
+                "the transparency log or timestamp authority",
+            )
+            self._expires = bundle.signing_certificate.not_valid_after_utc
+            return bundle.to_json().encode()
+
+    def _ready(self) -> SigstoreSigner:
+        """Return a signer whose certificate is valid long enough for one more signature."""
+        if self._expires is not None and datetime.now(UTC) + MARGIN > self._expires:
+            self._signer = None
+        if self._signer is None:
+            token = parse_token(self._token if isinstance(self._token, str) else self._token())
+            with translated("the certificate authority"):
+                # cache=True always: without it sigstore-python 4.5.1 makes a new key at each use of the key.
+                self._signer = self._deadline.run(
+                    lambda: SigstoreSigner(token, self._context, cache=True),
+                    CERTIFICATE_SECONDS,
+                    "the certificate authority",
+                )
+            self._expires = None
+        return self._signer

@@ -1,0 +1,17 @@
+"""A fresh instance per test, and statements to sign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitchain.instance import Instance
+
+ADA = "ada@example.com"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    """Return a new instance."""
+    return Instance.create(tmp_path / "local")
