@@ -114,6 +114,8 @@ def _materials(stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tupl
     for dep, found in edges.items():
         for pattern, source in found:
             yield ("MATCH", pattern, "WITH", "PRODUCTS", "FROM", source), ""
+        for pattern, _ in found if _below(dep, stages) else ():
+            yield ("DISALLOW", pattern), "never from anywhere else"
         for pattern in _own(dep, stage, found, stages):
             yield ("ALLOW", pattern), "no stage makes this: any content is accepted"
     for path in stage.params:
@@ -132,8 +134,9 @@ def _edges(dep: str, stage: DraftStage, stages: Sequence[DraftStage]) -> Iterato
         if any(out == dep or dep.startswith(f"{out}/") for out in other.outs):
             inner = any(one.startswith(f"{dep}/") for one in stage.deps)
             yield _pattern(dep) + ("/*" if inner else ""), other.name
-        elif any(out.startswith(f"{dep}/") for out in other.outs):
-            yield f"{_pattern(dep)}/*", other.name
+        for out in other.outs:
+            if out.startswith(f"{dep}/"):
+                yield from ((pattern, other.name) for pattern in (_pattern(out), f"{_pattern(out)}/*"))
 
 
 def _own(

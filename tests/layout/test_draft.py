@@ -103,6 +103,22 @@ def test_the_pipeline_itself_satisfies_the_draft() -> None:
             assert apply_rules(rules, step.name, side, links, nodes.get).refusals == (), (step.name, side)
 
 
+def test_a_swapped_file_inside_a_mixed_directory_is_refused() -> None:
+    """A directory that holds sources beside a stage's out accepts any source, and only that stage's out."""
+    layout = made()
+    prepared, nodes = directory("train.csv", "test.csv")
+    manifest = build_manifest(
+        [FileEntry("us.pkl", False, 1, "0" * 64), FileEntry("notes", False, 1, "1" * 64)]
+    )
+    models = Artifact(DigestSet({"sha256": manifest.digest}), directory=True)
+    link = Link({"data/prepared": prepared, "data/prepared/test.csv": file("test.csv"), "models": models}, {})
+    links = {"prepare": Link({}, {"data/prepared": prepared}), "evaluate": link}
+    links["train@us"] = Link({}, {"models/us.pkl": file("us.pkl")})
+    rules = layout.step("evaluate").expected_materials
+    outcome = apply_rules(rules, "evaluate", Side.MATERIALS, links, (nodes | dict(manifest.nodes)).get)
+    assert [refusal.artifact for refusal in outcome.refusals] == ["models/us.pkl"]
+
+
 def test_evidence_that_names_nothing_does_not_satisfy_the_draft() -> None:
     """Empty materials of a step with inputs are refused: its inputs are required."""
     layout = made()
