@@ -64,6 +64,7 @@ _OPTIONS = (
     "protocol.file.allow=user",
     "core.fsync=all",
     "core.fsyncObjectFiles=true",
+    "fetch.fsckObjects=true",
     "gc.auto=0",
     "maintenance.auto=false",
 )
@@ -103,9 +104,9 @@ class Git:
     directory: Path
     offline: bool = False
 
-    def command(self, *args: str) -> list[str]:
+    def command(self, *args: str, config: tuple[str, ...] = ()) -> list[str]:
         """Return the full argument list of a call."""
-        options = [part for option in _OPTIONS for part in ("-c", option)]
+        options = [part for option in (*_OPTIONS, *config) for part in ("-c", option)]
         return [git_program(), "-C", str(self.directory), *options, *args]
 
     def environment(self) -> dict[str, str]:
@@ -127,21 +128,22 @@ class Git:
             raise _translate(done, args[0], str(self.directory))
         return done
 
-    def talk(self, *args: str, seconds: float = NETWORK_SECONDS, limit: int = MAX_OUTPUT) -> Done:
+    def talk(self, *args: str, config: tuple[str, ...] = (), seconds: float = NETWORK_SECONDS) -> Done:
         """Run a command that speaks to a remote and return whatever came of it.
 
         TransportError when offline or late.
         """
         if self.offline:
-            raise TransportError(
-                "this needs the network", where=f"git {args[0]}", help="run it without --offline"
-            )
-        return self._call(args, b"", seconds, limit)
+            remedy = "run it without --offline"
+            raise TransportError("this needs the network", where=f"git {args[0]}", help=remedy)
+        return self._call(args, b"", seconds, MAX_OUTPUT, config)
 
-    def _call(self, args: tuple[str, ...], stdin: bytes, seconds: float, limit: int) -> Done:
+    def _call(
+        self, args: tuple[str, ...], stdin: bytes, seconds: float, limit: int, config: tuple[str, ...] = ()
+    ) -> Done:
         try:
             process = subprocess.Popen(
-                self.command(*args),
+                self.command(*args, config=config),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

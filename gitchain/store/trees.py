@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenceError, StoreError
-from gitchain.evidence.canonical import MAX_JSON_BYTES
+from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import MAX_NODE_BYTES
 from gitchain.store import shape
@@ -86,7 +86,7 @@ class Trees:
 
         MalformedError, LimitError, StoreError, NoEvidenceError.
         """
-        limit = MAX_NODE_BYTES if path[0] == shape.MANIFESTS else MAX_JSON_BYTES
+        limit = MAX_NODE_BYTES if path[0] == shape.MANIFESTS else MAX_BUNDLE_BYTES
         data = self._backend.read(entry.oid, "blob", limit)
         if path == (shape.VERSION_NAME,):
             _check_version(data)
@@ -120,7 +120,7 @@ class Trees:
             return new
         return Entry(path[-1], TREE_MODE, self.insert(None if old is None else old.oid, below, path))
 
-    def unite(self, left: Oid, right: Oid) -> tuple[Oid, int]:
+    def unite(self, left: Oid | None, right: Oid) -> tuple[Oid, int]:
         """Return the union of two stores and how many bundles and manifests the left one gains.
 
         Every leaf that is new to the left is checked against its name. StoreError where one name stands for
@@ -134,12 +134,32 @@ class Trees:
             if (key := (shape.leaf_name(path), entry.oid)) not in checked:
                 self.leaf(path, entry)
                 checked.add(key)
-        return root, sum(path[0] != shape.SUBJECTS for path in taken)
+        return root, sum(path[0] in {shape.ATTESTATIONS, shape.MANIFESTS} for path in taken)
 
-    def _united(self, path: Path, left: Oid, right: Oid, taken: dict[Path, Entry]) -> Oid:
+    def count_new(self, old: Oid | None, new: Oid) -> int:
+        """Return how many bundles and manifest nodes `new` has that `old` has not."""
+        if old == new:
+            return 0
+        before = {} if old is None else {entry.name: entry for entry in self.entries((), old)}
+        return sum(
+            self._count_new((entry.name,), before.get(entry.name), entry)
+            for entry in self.entries((), new)
+            if entry.name in {shape.ATTESTATIONS, shape.MANIFESTS}
+        )
+
+    def _count_new(self, path: Path, old: Entry | None, new: Entry) -> int:
+        if old == new:
+            return 0
+        if not new.is_tree:
+            return 1
+        before = {} if old is None else {entry.name: entry for entry in self.entries(path, old.oid)}
+        inside = self.entries(path, new.oid)
+        return sum(self._count_new((*path, entry.name), before.get(entry.name), entry) for entry in inside)
+
+    def _united(self, path: Path, left: Oid | None, right: Oid, taken: dict[Path, Entry]) -> Oid:
         if left == right:
-            return left
-        mine = {entry.name: entry for entry in self.entries(path, left)}
+            return right
+        mine = {} if left is None else {entry.name: entry for entry in self.entries(path, left)}
         before = dict(mine)
         for entry in self.entries(path, right):
             inner = shape.check_entry(path, entry)
@@ -153,7 +173,7 @@ class Trees:
                 mine[entry.name] = Entry(
                     entry.name, TREE_MODE, self._united(inner, old.oid, entry.oid, taken)
                 )
-        return left if mine == before else self._write(mine)
+        return left if left is not None and mine == before else self._write(mine)
 
     def _write(self, entries: Mapping[str, Entry]) -> Oid:
         return self._backend.write("tree", render_tree(entries.values()))

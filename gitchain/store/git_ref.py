@@ -1,0 +1,282 @@
+"""The attestation store: an add-only, content-addressed tree under one Git ref.
+
+`refs/gitchain/attestations` (or what `git config gitchain.ref` names) points to a commit whose tree has the
+shape of `shape`. Adding writes the new blobs, the trees on their paths and a commit, then moves the ref by
+compare-and-swap; a writer that lost the race reads the ref again and adds to what it finds. Nothing is ever
+removed or rewritten, so writers and clones never conflict by honest means. Every object is on disk before the
+ref names it.
+
+The store finds evidence; it does not vouch for it. Nothing here verifies a signature.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+
+import pygit2
+
+from gitchain.errors import ConflictError, LimitError, MalformedError, ProjectError, StoreError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.digest import sha256_hex
+from gitchain.store import shape
+from gitchain.store.backend import Backend, lock_file
+from gitchain.store.git_binary import GitBinary
+from gitchain.store.git_cli import Git
+from gitchain.store.libgit2 import Libgit2
+from gitchain.store.lock import WriterLock, pause
+from gitchain.store.objects import Commit, Entry, Oid, parse_commit, render_commit
+from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees
+
+DEFAULT_REF = "refs/gitchain/attestations"
+MAX_COMMIT_BYTES = 1 << 20
+MAX_ATTEMPTS = 200  # of a writer that keeps losing to writers outside of this machine's lock
+MAX_REFUSALS = 5  # in a row with nobody else moving the ref: then the disk is to blame
+
+
+def open_backend(path: FilePath, *, offline: bool) -> Backend:
+    """Return the backend for the repository around a path; ProjectError where there is none to work with."""
+    try:
+        return Libgit2(path, offline=offline)
+    except pygit2.GitError:
+        return GitBinary(
+            path, offline=offline
+        )  # serves what libgit2 cannot, or says in git's words what is wrong
+
+
+def _ignore(_problem: Problem) -> None:
+    return
+
+
+class AttestationStore:
+    """The attestations of one repository, shared by all its worktrees."""
+
+    def __init__(
+        self, backend: Backend, path: FilePath, *, offline: bool, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.backend = backend
+        self.path = path
+        self.offline = offline
+        self.trees = Trees(backend)
+        self.ref = _ref_name(backend)
+        self._clock = clock
+        self._lock = WriterLock(
+            backend.common_dir / "gitchain" / "store.lock", lock_file(backend.common_dir, self.ref)
+        )
+
+    @classmethod
+    def open(cls, path: FilePath, *, offline: bool = False) -> AttestationStore:
+        """Return the store of the repository that `path` lies in (bare ones too).
+
+        ProjectError if there is none. With `offline`, blobs that a partial clone lacks are not fetched:
+        reading one is a NoEvidenceError.
+        """
+        return cls(open_backend(path, offline=offline), path, offline=offline)
+
+    def git(self) -> Git:
+        """Return a runner of git for this repository."""
+        return Git(self.path, self.offline)
+
+    def tip(self) -> str | None:
+        """Return the commit that the store's ref points to, None before the first attestation."""
+        return self.backend.read_ref(self.ref)
+
+    def add(self, bundles: Sequence[bytes], manifests: Mapping[str, bytes] = {}) -> tuple[str, ...]:
+        """Add bundles and manifest nodes in one commit and return the bundles' names (sha256 of their bytes).
+
+        What is there already is not added again; if all is, no commit is made. When this returns, all of it
+        is durable. MalformedError for what is no bundle; LimitError; StoreError where the disk refuses;
+        ConflictError where other writers keep winning. On any error nothing was added.
+        """
+        leaves: dict[Path, Oid] = {}
+        for bundle in bundles:
+            paths = _bundle_paths(bundle)
+            leaves.update(dict.fromkeys(paths, self.backend.write("blob", bundle)))
+        for digest, node in manifests.items():
+            if sha256_hex(node) != digest:
+                raise MalformedError(
+                    "manifest node does not have its digest", where=digest, got=sha256_hex(node)
+                )
+            leaves[shape.content_path(shape.MANIFESTS, digest)] = self.backend.write("blob", node)
+        if leaves:
+            leaves[(shape.VERSION_NAME,)] = self.backend.write("blob", shape.VERSION_BYTES)
+            self.advance(lambda tip: self._with(tip, leaves, f"add {len(bundles)} attestations"))
+        return tuple(sha256_hex(bundle) for bundle in bundles)
+
+    def _with(self, tip: Oid | None, leaves: Mapping[Path, Oid], message: str) -> Oid:
+        root = None if tip is None else self.root(tip)
+        tree = self.trees.insert(root, leaves)
+        if tip is not None and tree == root:
+            return tip
+        return self.commit(tree, () if tip is None else (tip,), message)
+
+    def advance(self, change: Callable[[Oid | None], Oid]) -> Oid:
+        """Point the ref to the commit that `change` makes of the one it finds, and return it.
+
+        `change` is called again after a lost race; if it returns what it was given, nothing is written.
+        StoreError, ConflictError as in `add`.
+        """
+        refused = 0
+        with self._lock.turn():
+            for attempt in range(MAX_ATTEMPTS):
+                tip = self.backend.read_ref(self.ref)
+                commit = change(tip)
+                if commit == tip:
+                    return commit
+                try:
+                    with self._lock.about_to_point_to(commit):
+                        moved = self.backend.swap_ref(self.ref, commit, tip)
+                except StoreError:
+                    refused += 1
+                    if refused == MAX_REFUSALS:
+                        raise
+                else:
+                    refused = 0
+                    if moved:
+                        return commit
+                pause(attempt)
+        raise ConflictError("other writers kept moving the store's ref", where=self.ref, help="try again")
+
+    def commit(self, tree: Oid, parents: tuple[Oid, ...], message: str) -> Oid:
+        """Write a commit that no ref points to yet; StoreError where the disk refuses."""
+        name = self.backend.config("user.name") or "gitchain"
+        mail = self.backend.config("user.email") or "gitchain@localhost"
+        ident = f"{_plain(name)} <{_plain(mail)}>"
+        return self.backend.write(
+            "commit", render_commit(Commit(tree, parents), ident, int(self._clock()), message)
+        )
+
+    def root(self, commit: Oid) -> Oid:
+        """Return the tree of a commit of the store.
+
+        StoreError if its format is unknown, MalformedError if foreign.
+        """
+        tree = parse_commit(self.backend.read(commit, "commit", MAX_COMMIT_BYTES), commit).tree
+        version = self.trees.find(tree, (shape.VERSION_NAME,))
+        if version is None:
+            raise MalformedError("the ref does not hold an attestation store", where=f"{self.ref} {commit}")
+        self.trees.leaf((shape.VERSION_NAME,), version)
+        return tree
+
+    def by_subject(self, alg: str, value: str, report: Report = _ignore) -> tuple[bytes, ...]:
+        """Return the bundles that the index lists for a subject digest, in order of their names.
+
+        Broken leaves go to `report`. The index is a hint: only `all` sees what an index lacks.
+        """
+        if not shape.is_indexed(alg, value):
+            return ()
+        return tuple(data for _, data in self._leaves(shape.subject_path(alg, value), report))
+
+    def all(self, report: Report = _ignore) -> Iterator[bytes]:
+        """Yield every bundle in order of their names; broken leaves go to `report`."""
+        return (data for _, data in self._leaves((shape.ATTESTATIONS,), report))
+
+    def names(self, report: Report = _ignore) -> Iterator[str]:
+        """Yield the name of every bundle without reading the bundles."""
+        return (shape.leaf_name(path) for path, _ in self._entries((shape.ATTESTATIONS,), report))
+
+    def count(self) -> int:
+        """Return the number of bundles."""
+        return sum(1 for _ in self.names())
+
+    def get(self, name: str) -> bytes | None:
+        """Return the bundle of that name, None if the store has none.
+
+        MalformedError if its bytes are others.
+        """
+        return self._get(shape.ATTESTATIONS, name)
+
+    def manifest(self, digest: str) -> bytes | None:
+        """Return the manifest node of that digest, None if the store has none."""
+        return self._get(shape.MANIFESTS, digest)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return everything in the store that is not as the store writes it. Reads every leaf."""
+        found: list[Problem] = []
+        tip = self.backend.read_ref(self.ref)
+        if tip is not None:
+            bundles = {}
+            for path, data in self._leaves((), found.append):
+                if path[0] == shape.ATTESTATIONS:
+                    bundles[shape.leaf_name(path)] = data
+            self._check_index(self.root(tip), bundles, found.append)
+        return tuple(found)
+
+    def _check_index(self, root: Oid, bundles: Mapping[str, bytes], report: Report) -> None:
+        for name, data in bundles.items():
+            try:
+                paths = _bundle_paths(data)
+            except (MalformedError, LimitError) as error:
+                report(Problem("/".join(shape.content_path(shape.ATTESTATIONS, name)), str(error)))
+                continue
+            for path in paths[1:]:
+                if self.trees.find(root, path) is None:
+                    report(Problem("/".join(path), "attestation is missing from the index"))
+
+    def _get(self, room: str, name: str) -> bytes | None:
+        tip = self.backend.read_ref(self.ref)
+        if tip is None or not shape.is_sha256(name):
+            return None
+        path = shape.content_path(room, name)
+        entry = self.trees.find(self.root(tip), path)
+        return None if entry is None else self.trees.leaf(path, entry)
+
+    def _leaves(self, start: Path, report: Report) -> Iterator[tuple[Path, bytes]]:
+        for path, entry in self._entries(start, report):
+            try:
+                yield path, self.trees.leaf(path, entry)
+            except UNREADABLE as error:
+                report(Problem("/".join(path), str(error)))
+
+    def _entries(self, start: Path, report: Report) -> Iterator[tuple[Path, Entry]]:
+        tip = self.backend.read_ref(self.ref)
+        if tip is None:
+            return
+        root = self.root(tip)
+        if not start:
+            yield from self.trees.walk(root, start, report)
+            return
+        try:
+            entry = self.trees.find(root, start)
+        except UNREADABLE as error:
+            report(Problem("/".join(start), str(error)))
+            return
+        if entry is not None:
+            yield from self.trees.walk(entry.oid, start, report)
+
+
+def _bundle_paths(data: bytes) -> tuple[Path, ...]:
+    name = sha256_hex(data)
+    keys = dict.fromkeys(
+        (alg, value)
+        for subject in Bundle.parse(data).statement().subject
+        for alg, value in subject.digest.items()
+        if shape.is_indexed(alg, value)
+    )
+    index = ((*shape.subject_path(alg, value), name) for alg, value in keys)
+    return (shape.content_path(shape.ATTESTATIONS, name), *index)
+
+
+def _ref_name(backend: Backend) -> str:
+    name = backend.config("gitchain.ref") or DEFAULT_REF
+    parts = name.split("/")
+    bad = any(
+        not part or part.startswith(".") or part.endswith((".lock", ".")) or ".." in part for part in parts
+    )
+    if (
+        bad
+        or len(parts) < 3
+        or parts[0] != "refs"
+        or not name.isascii()
+        or set(name) & set(" ~^:?*[\\\x7f")
+        or not name.isprintable()
+    ):
+        raise ProjectError(
+            "not a name for a ref", where="git config gitchain.ref", expected=DEFAULT_REF, got=repr(name)
+        )
+    return name
+
+
+def _plain(text: str) -> str:
+    return "".join(char for char in text if char.isprintable() and char not in "<>").strip() or "gitchain"

@@ -1,0 +1,189 @@
+"""The outbox: statements that could not be signed or logged yet, kept until they are.
+
+One file an item, `<id>.json`, where the id is the attestation's (sha256 of the DSSE PAE over the payload):
+
+    {"schema": "https://gitchain.dev/outbox/v1", "payload": "<base64>", "manifests": {"<sha256>": "<base64>"},
+     "meta": {"identity": "ada@example.com"}}
+
+Files appear whole or not at all (written aside, flushed, renamed, directory flushed) and are readable by
+their owner only. An item goes away by `remove` alone, which the drainer calls once the bundle is in the
+store: a crash in between leaves an item that is stored already, which is harmless to sign again. Nothing
+here signs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitchain.errors import LimitError, MalformedError, StoreError
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.statement import Statement
+from gitchain.store.files import TEMPORARY, make_private, read_bounded, remove_durably, write_durably
+from gitchain.store.shape import is_sha256
+from gitchain.store.trees import Problem
+
+SCHEMA = "https://gitchain.dev/outbox/v1"
+MAX_ITEM_BYTES = 1 << 30  # a statement and the manifest nodes of a directory of millions of files
+STALE_SECONDS = 3600.0  # after which a file written aside belongs to a writer that died
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One statement that waits for its signature."""
+
+    id: str
+    """The attestation's id."""
+    payload: bytes
+    """The exact bytes of the statement."""
+    manifests: Mapping[str, bytes]
+    """Manifest nodes that go into the store with it, by digest."""
+    meta: Mapping[str, str]
+    """What the drainer needs to know, such as the identity to sign as."""
+
+
+def _ignore(_problem: Problem) -> None:
+    return
+
+
+class Outbox:
+    """The items in one directory, which is created when first needed."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self.directory = directory
+        self._clock = clock
+
+    def put(
+        self,
+        payload: bytes,
+        manifests: Mapping[str, bytes] | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> str:
+        """Keep a statement durably and return its id; putting it again replaces it.
+
+        MalformedError for what is no statement or no manifest node of its digest; LimitError; StoreError.
+        """
+        item = Item(Statement.parse(payload).attestation_id, payload, dict(manifests or {}), dict(meta or {}))
+        data = _render(item)
+        make_private(self.directory)
+        write_durably(self._path(item.id), data)
+        return item.id
+
+    def items(self, report: Callable[[Problem], None] = _ignore) -> Iterator[Item]:
+        """Yield the items, oldest first; broken files go to `report` and stay where they are."""
+        for path in self._files():
+            try:
+                yield _parse(read_bounded(path, MAX_ITEM_BYTES), path)
+            except (MalformedError, LimitError) as error:
+                if path.exists():  # else another drainer has just removed it
+                    report(Problem(str(path), str(error)))
+
+    def __len__(self) -> int:
+        """Return the number of files, broken ones included."""
+        return len(self._files())
+
+    def remove(self, item_id: str) -> None:
+        """Forget an item, which may be gone already; StoreError.
+
+        Call this only when its bundle is in the store.
+        """
+        if not is_sha256(item_id):
+            raise MalformedError("not an attestation's id", where="outbox", got=repr(item_id[:80]))
+        if self.directory.is_dir():
+            remove_durably(self._path(item_id))
+
+    @contextmanager
+    def draining(self) -> Iterator[bool]:
+        """Hold the drainer's lock for a block; yield False if another process holds it. StoreError."""
+        make_private(self.directory)
+        path = self.directory / "drainer.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StoreError("cannot open the drainer's lock", where=str(path), got=str(error)) from error
+        try:
+            held = _try_lock(descriptor)
+            if held:
+                self._sweep()
+            yield held
+        finally:
+            os.close(descriptor)
+
+    def _sweep(self) -> None:
+        for path in self.directory.glob(TEMPORARY + "*"):
+            if self._clock() - path.lstat().st_mtime > STALE_SECONDS:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        if not self.directory.is_dir():
+            return []
+        try:
+            found = [(path.lstat().st_mtime_ns, path) for path in self.directory.glob("*" + _SUFFIX)]
+        except FileNotFoundError:  # removed while listing
+            return self._files()
+        return [path for _, path in sorted(found)]
+
+    def _path(self, item_id: str) -> Path:
+        return self.directory / (item_id + _SUFFIX)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise StoreError("the file system has no locks", got=str(error)) from error
+    return True
+
+
+def _render(item: Item) -> bytes:
+    for digest, node in item.manifests.items():
+        if sha256_hex(node) != digest:
+            raise MalformedError("manifest node does not have its digest", where=digest, got=sha256_hex(node))
+    manifests = {digest: base64.b64encode(node).decode("ascii") for digest, node in item.manifests.items()}
+    payload = base64.b64encode(item.payload).decode("ascii")
+    data = canonical_json(
+        {"schema": SCHEMA, "payload": payload, "manifests": manifests, "meta": dict(item.meta)}
+    )
+    if len(data) > MAX_ITEM_BYTES:
+        raise LimitError("outbox item is too large", expected=f"≤ {MAX_ITEM_BYTES}", got=str(len(data)))
+    return data
+
+
+def _parse(data: bytes, path: Path) -> Item:
+    where = str(path)
+    value = strict_json(data, "outbox item", max_bytes=MAX_ITEM_BYTES)
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise MalformedError("not an outbox item", where=where, expected=SCHEMA)
+    manifests, meta = value.get("manifests"), value.get("meta")
+    if not isinstance(manifests, dict) or not isinstance(meta, dict):
+        raise MalformedError("outbox item lacks its fields", where=where)
+    payload = _decode(value.get("payload"), where)
+    nodes = {digest: _decode(node, where) for digest, node in manifests.items()}
+    if any(sha256_hex(node) != digest for digest, node in nodes.items()):
+        raise MalformedError("manifest node does not have its digest", where=where)
+    if any(not isinstance(text, str) for text in meta.values()):
+        raise MalformedError("outbox item's meta holds more than text", where=where)
+    item_id = Statement.parse(payload).attestation_id
+    if path.name != item_id + _SUFFIX:
+        raise MalformedError("outbox item is not named by its id", where=where, expected=item_id + _SUFFIX)
+    return Item(item_id, payload, nodes, {key: str(text) for key, text in meta.items()})
+
+
+def _decode(value: Json, where: str) -> bytes:
+    if not isinstance(value, str):
+        raise MalformedError("outbox item lacks its fields", where=where)
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedError("outbox item holds broken base64", where=where) from error
