@@ -4,7 +4,7 @@
      "verificationMaterial":{"certificate":{"rawBytes":"…"},"tlogEntries":[{…}],
                              "timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"…"}]}}}
 
-One certificate, one log entry, one signature. Keys and certificate chains in a bundle are refused: nothing that
+One certificate, one log entry, one signature. Keys and certificate chains are refused: nothing that
 travels with evidence may vouch for it. Unknown fields are ignored here (sigstore-python refuses them).
 
 Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto

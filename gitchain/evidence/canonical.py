@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
@@ -34,6 +35,7 @@ MAX_JSON_VALUES = 2_000_000
 MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON parser reads alike (RFC 7493 section 2.2)."""
 
+_LONG_INTEGER = re.compile(rb"\d{16}")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -45,9 +47,13 @@ def canonical_json(value: Json) -> bytes:
     """
     _check_depth(value, "value", MAX_JSON_DEPTH)
     try:
-        return rfc8785.dumps(value)
+        data = rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, AttributeError, TypeError) as error:
         raise MalformedError("value has no canonical JSON form", got=str(error)) from error
+    # RFC 8785 writes 1e20 as 100000000000000000000, which strict_json refuses: refuse it before it is signed.
+    if _LONG_INTEGER.search(data):
+        strict_json(data, "value", max_bytes=len(data), max_values=len(data))
+    return data
 
 
 def strict_json(
@@ -118,16 +124,19 @@ def _check_depth(value: Json, what: str, max_depth: int) -> None:
     """Walk level by level, so that neither a deep nor a wide value can exhaust the stack."""
     level: list[Json] = [value]
     for _ in range(max_depth + 1):
-        deeper: list[Json] = []
-        for item in level:
-            if isinstance(item, Mapping):
-                deeper.extend(child for child in item.values() if isinstance(child, Mapping | list | tuple))
-            elif isinstance(item, list | tuple):
-                deeper.extend(child for child in item if isinstance(child, Mapping | list | tuple))
-        if not deeper:
+        level = [child for item in level for child in _children(item)]
+        if not level:
             return
-        level = deeper
     raise LimitError(f"{what} is nested too deeply", expected=f"at most {max_depth} levels")
+
+
+def _children(item: Json) -> list[Json]:
+    """Return the objects and arrays right inside the value."""
+    if isinstance(item, Mapping):
+        return [child for child in item.values() if isinstance(child, Mapping | list | tuple)]
+    if isinstance(item, list | tuple):
+        return [child for child in item if isinstance(child, Mapping | list | tuple)]
+    return []
 
 
 def _check_surrogates(value: Json, what: str) -> None:

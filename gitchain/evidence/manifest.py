@@ -15,15 +15,14 @@ Spec: docs/formats/manifest.md. Does NOT read the disk, and knows no symlinks an
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gitchain.errors import LimitError, MalformedError, NoEvidenceError
-from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, canonical_json, strict_json
+from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
 from gitchain.evidence.digest import check_hex, sha256_hex
-from gitchain.evidence.fields import Object, as_object, get_array, get_integer, get_string
+from gitchain.evidence.fields import as_object, get_array, get_integer, get_string
 from gitchain.evidence.names import check_name
 
 MANIFEST_SCHEMA = "https://gitchain.dev/manifest/v1"
@@ -41,7 +40,8 @@ MAX_FILES = 10_000_000
 MAX_DEPTH = 512
 """Deepest directory: a name of 1024 bytes has at most 512 parts."""
 
-_MODES = frozenset({"644", "755"})
+Fetch = Callable[[str], bytes | None]
+"""Returns the node with this digest, or None if it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,27 @@ class FileEntry:
         check_name(self.path, "file name")
         check_hex(self.sha256, (64,), self.path)
         if not 0 <= self.size <= MAX_SAFE_INTEGER:
-            raise MalformedError("file size is out of range", where=self.path, got=str(self.size))
+            raise MalformedError("file size is out of range", where=ascii(self.path), got=str(self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """One entry of a node: a file, or a directory with the number of files below it."""
+
+    name: str
+    is_directory: bool
+    executable: bool
+    size: int
+    files: int
+    sha256: str
+
+    def render(self) -> str:
+        """Return the entry in canonical JSON; quotes are all that a checked name needs escaped."""
+        name = self.name.replace('"', '\\"')
+        tail = f'"name":"{name}","sha256":"{self.sha256}","size":{self.size}'
+        if self.is_directory:
+            return f'{{"files":{self.files},{tail},"type":"dir"}}'
+        return f'{{"mode":"{"755" if self.executable else "644"}",{tail},"type":"file"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +90,8 @@ class Manifest:
     nodes: Mapping[str, bytes] = field(repr=False, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sum:
-    digest: str
-    size: int
-    files: int
+_Children = dict[str, NodeEntry | None]
+"""The entries of one directory by name; None for a directory whose node is not made yet."""
 
 
 def build_manifest(entries: Iterable[FileEntry]) -> Manifest:
@@ -82,172 +99,139 @@ def build_manifest(entries: Iterable[FileEntry]) -> Manifest:
 
     Raises MalformedError if a path appears twice or is both file and directory, LimitError beyond the limits.
     """
-    directories: dict[str, dict[str, FileEntry | None]] = {"": {}}
+    directories: dict[str, _Children] = {"": {}}
     for entry in entries:
         _place(directories, entry)
     nodes: dict[str, bytes] = {}
-    sums: dict[str, _Sum] = {}
     # Deepest first: a directory's node needs the digests of those below it.
-    for path in sorted(directories, key=lambda path: path.count("/") + bool(path), reverse=True):
-        sums[path] = _node(path, directories[path], sums, nodes)
-    root = sums[""]
-    return Manifest(root.digest, root.size, root.files, MappingProxyType(nodes))
+    for path in sorted(filter(None, directories), key=lambda path: path.count("/"), reverse=True):
+        parent, _, name = path.rpartition("/")
+        directories[parent][name] = _seal(name, directories[path], nodes)
+    root = _seal("", directories[""], nodes)
+    return Manifest(root.sha256, root.size, root.files, MappingProxyType(nodes))
 
 
-def _place(directories: dict[str, dict[str, FileEntry | None]], entry: FileEntry) -> None:
-    """Put the file, and the directories above it that are not there yet, into their parents."""
-    path, child = entry.path, entry
-    parent, _, name = path.rpartition("/")
-    siblings = directories.get(parent)
-    if siblings is None:
-        siblings = _open(directories, parent)
+def _place(directories: dict[str, _Children], entry: FileEntry) -> None:
+    parent, _, name = entry.path.rpartition("/")
+    if parent not in directories:
+        _open(directories, parent)
+    siblings = directories[parent]
     if name in siblings:
-        raise MalformedError("path appears twice in the manifest", where=ascii(path))
-    siblings[name] = child
-    if len(siblings) > MAX_DIRECTORY_ENTRIES:
+        raise MalformedError("path appears twice in the manifest", where=ascii(entry.path))
+    if len(siblings) == MAX_DIRECTORY_ENTRIES:
         raise LimitError(
             "directory has too many entries", where=ascii(parent), expected=f"at most {MAX_DIRECTORY_ENTRIES}"
         )
+    siblings[name] = NodeEntry(name, False, entry.executable, entry.size, 1, entry.sha256)
 
 
-def _open(directories: dict[str, dict[str, FileEntry | None]], path: str) -> dict[str, FileEntry | None]:
-    opened: dict[str, FileEntry | None] = {}
-    directories[path] = opened
-    while path:
-        path, _, name = path.rpartition("/")
-        known = path in directories
-        siblings = directories.setdefault(path, {})
-        if siblings.setdefault(name, None) is not None:
-            raise MalformedError("path is both file and directory", where=ascii(f"{path}/{name}".lstrip("/")))
-        if known:
-            break
-    return opened
+def _open(directories: dict[str, _Children], path: str) -> None:
+    """Make the directory, and those above it that are not there yet."""
+    while path and path not in directories:
+        directories[path] = {}
+        parent, _, name = path.rpartition("/")
+        if directories.get(parent, {}).get(name) is not None:
+            raise MalformedError("path is both file and directory", where=ascii(path))
+        if parent not in directories:
+            _open(directories, parent)
+        directories[parent][name] = None
+        path = parent
 
 
-def _node(
-    path: str, children: Mapping[str, FileEntry | None], sums: Mapping[str, _Sum], nodes: dict[str, bytes]
-) -> _Sum:
-    entries: list[Json] = []
-    size = files = 0
-    for name in sorted(children, key=str.encode):
-        child = children[name]
-        if child is None:
-            below = sums[f"{path}/{name}" if path else name]
-            item: dict[str, Json] = {"type": "dir", "size": below.size, "files": below.files}
-            entries.append({**item, "name": name, "sha256": below.digest})
-            size, files = size + below.size, files + below.files
-        else:
-            mode = "755" if child.executable else "644"
-            entries.append(
-                {"type": "file", "name": name, "mode": mode, "size": child.size, "sha256": child.sha256}
-            )
-            size, files = size + child.size, files + 1
+def _seal(name: str, children: Mapping[str, NodeEntry | None], nodes: dict[str, bytes]) -> NodeEntry:
+    """Make the directory's node and return its entry in the directory above."""
+    entries = [child for _, child in sorted(children.items(), key=lambda item: item[0].encode()) if child]
+    size, files = _sums(entries)
     if size > MAX_SAFE_INTEGER:
-        raise LimitError("directory is too large", where=ascii(path), expected="at most 2^53-1 bytes")
-    data = canonical_json({"schema": MANIFEST_SCHEMA, "entries": entries})
+        raise LimitError("directory is too large", where=ascii(name), expected="at most 2^53-1 bytes")
+    data = _render(entries)
+    if len(data) > MAX_NODE_BYTES:
+        raise LimitError("directory is too large to list", where=ascii(name), help="split it")
     digest = sha256_hex(data)
     nodes[digest] = data
-    return _Sum(digest, size, files)
+    return NodeEntry(name, True, False, size, files, digest)
 
 
-def expand(
-    root: str, fetch: Callable[[str], bytes | None], *, max_files: int = MAX_FILES
-) -> Iterator[FileEntry]:
-    """Yield the files under the root digest, each node checked before anything of it is believed.
+def _render(entries: Iterable[NodeEntry]) -> bytes:
+    listed = ",".join(entry.render() for entry in entries)
+    return f'{{"entries":[{listed}],"schema":"{MANIFEST_SCHEMA}"}}'.encode()
 
-    `fetch` returns the node with a digest, or None. Raises NoEvidenceError for a node that is missing,
-    MalformedError for one with another digest, not in canonical form or with wrong sums, LimitError beyond
-    `max_files`, which is checked against the root's own count before the rest is fetched.
+
+def _sums(entries: Sequence[NodeEntry]) -> tuple[int, int]:
+    return sum(entry.size for entry in entries), sum(entry.files for entry in entries)
+
+
+def parse_node(data: bytes, digest: str) -> tuple[NodeEntry, ...]:
+    """Return the entries of the node with this digest.
+
+    Raises MalformedError if the bytes have another digest or are not a node in canonical form, LimitError
+    beyond MAX_NODE_BYTES or MAX_DIRECTORY_ENTRIES.
     """
-    check_hex(root, (64,), "manifest digest")
-    yield from _walk(_read(root, fetch), "", fetch, _Budget(max_files), 0)
-
-
-class _Budget:
-    def __init__(self, files: int) -> None:
-        self.limit = self.left = files
-
-    def take(self, files: int) -> None:
-        self.left -= files
-        if self.left < 0:
-            raise LimitError("manifest names too many files", expected=f"at most {self.limit}")
-
-
-_KEYS: Mapping[str, AbstractSet[str]] = MappingProxyType(
-    {
-        "file": frozenset({"type", "name", "mode", "size", "sha256"}),
-        "dir": frozenset({"type", "name", "size", "files", "sha256"}),
-    }
-)
-
-
-def _read(digest: str, fetch: Callable[[str], bytes | None]) -> list[Object]:
-    data = fetch(digest)
-    if data is None:
-        raise NoEvidenceError(
-            "manifest node is not here", where=digest, help="fetch the attestations: gitchain sync"
+    where = f"manifest {digest[:12]}"
+    if len(data) > MAX_NODE_BYTES:
+        raise LimitError(
+            "manifest node is too large", where=where, expected=f"at most {MAX_NODE_BYTES} bytes"
         )
-    return parse_node(data, digest)
-
-
-def parse_node(data: bytes, digest: str) -> list[Object]:
-    """Return the entries of the node; raise MalformedError unless these bytes are the node of that digest."""
     if sha256_hex(data) != digest:
         raise MalformedError("manifest node has another digest", expected=digest, got=sha256_hex(data))
-    where = f"manifest {digest[:12]}"
     limits = {"max_bytes": MAX_NODE_BYTES, "max_values": 8 * MAX_DIRECTORY_ENTRIES}
     node = as_object(strict_json(data, where, **limits), where)
-    if set(node) != {"schema", "entries"} or node["schema"] != MANIFEST_SCHEMA:
-        raise MalformedError("not a manifest node", where=where, expected=MANIFEST_SCHEMA)
     items = get_array(node, "entries", where, limit=MAX_DIRECTORY_ENTRIES)
-    entries = [as_object(item, where) for item in items]
-    names = [_check_entry(entry, where).encode() for entry in entries]
+    entries = tuple(_parse_entry(item, where) for item in items)
+    names = [entry.name.encode() for entry in entries]
     if any(left >= right for left, right in itertools.pairwise(names)):
         raise MalformedError("manifest entries are not sorted, or one appears twice", where=where)
-    if canonical_json(node) != data:
-        raise MalformedError("manifest node is not canonical JSON", where=where)
+    # One comparison covers the schema, unknown and missing fields, modes, and the canonical form.
+    if _render(entries) != data:
+        raise MalformedError("manifest node is not canonical", where=where, expected=MANIFEST_SCHEMA)
     return entries
 
 
-def _check_entry(entry: Object, where: str) -> str:
-    kind = get_string(entry, "type", where)
-    if entry.keys() != _KEYS.get(kind):
-        raise MalformedError("manifest entry has the wrong fields", where=where, got=ascii(kind[:20]))
-    name = check_name(get_string(entry, "name", where), "file name")
+def _parse_entry(item: Json, where: str) -> NodeEntry:
+    source = as_object(item, where)
+    is_directory = get_string(source, "type", where) == "dir"
+    name = check_name(get_string(source, "name", where), "file name")
     if "/" in name:
-        raise MalformedError("manifest entry names another directory", where=where, got=ascii(name))
-    check_hex(get_string(entry, "sha256", where), (64,), where)
-    get_integer(entry, "size", where)
-    if kind == "dir" and get_integer(entry, "files", where) == 0:
+        raise MalformedError("manifest entry reaches into another directory", where=where, got=ascii(name))
+    files = get_integer(source, "files", where) if is_directory else 1
+    if files == 0:
         raise MalformedError("manifest holds an empty subdirectory", where=where, got=ascii(name))
-    if kind == "file" and entry["mode"] not in _MODES:
-        raise MalformedError(
-            "file mode is unknown", where=where, expected="644 or 755", got=str(entry["mode"])
-        )
-    return name
+    digest = check_hex(get_string(source, "sha256", where), (64,), where)
+    size = get_integer(source, "size", where)
+    return NodeEntry(name, is_directory, source.get("mode") == "755", size, files, digest)
 
 
-def _sums(entries: list[Object], where: str) -> tuple[int, int]:
-    sizes = sum(get_integer(entry, "size", where) for entry in entries)
-    counts = [get_integer(entry, "files", where) if entry["type"] == "dir" else 1 for entry in entries]
-    return sizes, sum(counts)
+def expand(root: str, fetch: Fetch, *, max_files: int = MAX_FILES) -> Iterator[FileEntry]:
+    """Yield the files under the root digest, each node checked before anything of it is believed.
+
+    Raises NoEvidenceError for a node that `fetch` does not have, MalformedError for one with another digest,
+    not in canonical form or with wrong sums, LimitError if the root counts more than `max_files`.
+    """
+    check_hex(root, (64,), "manifest digest")
+    entries = _read(root, fetch)
+    files = _sums(entries)[1]
+    # Every directory's count is checked against its node, so the root's count bounds the whole walk.
+    if files > max_files:
+        raise LimitError("manifest names too many files", expected=f"at most {max_files}", got=str(files))
+    yield from _walk(entries, "", fetch, MAX_DEPTH)
 
 
-def _walk(
-    entries: list[Object], prefix: str, fetch: Callable[[str], bytes | None], budget: _Budget, depth: int
-) -> Iterator[FileEntry]:
-    if depth == 0:
-        _Budget(budget.limit).take(_sums(entries, "manifest")[1])
-    if depth > MAX_DEPTH:
-        raise LimitError("manifest is nested too deeply", expected=f"at most {MAX_DEPTH} directories")
+def _read(digest: str, fetch: Fetch) -> tuple[NodeEntry, ...]:
+    data = fetch(digest)
+    if data is None:
+        raise NoEvidenceError("manifest node is not here", where=digest, help="gitchain sync")
+    return parse_node(data, digest)
+
+
+def _walk(entries: Sequence[NodeEntry], prefix: str, fetch: Fetch, depth: int) -> Iterator[FileEntry]:
     for entry in entries:
-        path = prefix + get_string(entry, "name", "manifest")
-        digest, size = get_string(entry, "sha256", path), get_integer(entry, "size", path)
-        if entry["type"] == "file":
-            budget.take(1)
-            yield FileEntry(path, entry["mode"] == "755", size, digest)
+        path = prefix + entry.name
+        if not entry.is_directory:
+            yield FileEntry(path, entry.executable, entry.size, entry.sha256)
             continue
-        below = _read(digest, fetch)
-        if _sums(below, path) != (size, get_integer(entry, "files", path)):
+        if depth == 0:
+            raise LimitError("manifest is nested too deeply", expected=f"at most {MAX_DEPTH} directories")
+        below = _read(entry.sha256, fetch)
+        if _sums(below) != (entry.size, entry.files):
             raise MalformedError("manifest sums do not add up", where=ascii(path))
-        yield from _walk(below, f"{path}/", fetch, budget, depth + 1)
+        yield from _walk(below, f"{path}/", fetch, depth - 1)

@@ -1,8 +1,8 @@
 """The Merkle tree of a transparency log (RFC 6962 section 2): roots, proofs, and their verification.
 
 A leaf hashes as SHA-256(0x00 || entry), a node as SHA-256(0x01 || left || right). A tree of n leaves splits
-at the largest power of two below n. Proofs are made from `read(level, index)`, the hash of the complete subtree
-over leaves [index * 2**level, (index + 1) * 2**level): two reads a level, so a log on disk is never loaded.
+at the largest power of two below n. Proofs are made from `read(level, index)`, the hash of the complete
+subtree over leaves [index * 2**level, (index + 1) * 2**level): two reads a level, so no log is ever loaded.
 
 Spec: https://www.rfc-editor.org/rfc/rfc6962#section-2.1; verification: RFC 9162 sections 2.1.3.2, 2.1.4.2.
 Does NOT know where hashes are kept (`tile` does) nor who signed a root (`checkpoint` does).

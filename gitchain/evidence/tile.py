@@ -1,8 +1,8 @@
 """Tiles: how a transparency log is served and stored as static files.
 
 A hash tile holds up to 256 hashes of one level: hash i of the tile at level L, position N is that of the
-complete subtree of 2**(8*L) leaves at position 256*N + i. An entry bundle holds up to 256 log entries, each after its
-length (u16, big-endian). A tile with fewer than 256 is partial, and its path ends in `.p/<width>`:
+complete subtree of 2**(8*L) leaves at position 256*N + i. An entry bundle holds up to 256 log entries, each
+after its length (u16, big-endian). A tile of fewer than 256 is partial: its path ends in `.p/<width>`.
 
     tile/0/x001/x234/067      tile/1/000.p/5      tile/entries/x001/x234/067.p/12
 

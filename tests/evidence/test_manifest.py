@@ -1,0 +1,275 @@
+"""Manifests: names, modes and sizes are in the digest, one change is O(depth), and nothing unchecked comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenceError
+from gitchain.evidence import manifest
+from gitchain.evidence.canonical import canonical_json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest, expand, parse_node
+
+H = "ab" * 32
+FILES = (
+    FileEntry("a/b/c.txt", False, 3, "1" * 64),
+    FileEntry("a/b/d.txt", True, 4, "2" * 64),
+    FileEntry("a/e.txt", False, 0, "3" * 64),
+    FileEntry("f.txt", False, 5, "4" * 64),
+)
+
+PARTS = st.text(
+    st.characters(
+        min_codepoint=0x20, max_codepoint=0x24F, exclude_characters="/\\\x7f", exclude_categories=["Cc"]
+    ),
+    min_size=1,
+    max_size=4,
+).filter(lambda part: part not in {".", ".."})
+TREES = st.dictionaries(
+    st.lists(PARTS, min_size=1, max_size=4).map(tuple),
+    st.tuples(st.booleans(), st.integers(0, 2**40)),
+    max_size=12,
+).filter(lambda tree: not any(a != b and a == b[: len(a)] for a in tree for b in tree))
+
+
+def entries_of(tree: dict[tuple[str, ...], tuple[bool, int]]) -> list[FileEntry]:
+    return [
+        FileEntry("/".join(path), mode, size, sha256_hex(repr(path).encode()))
+        for path, (mode, size) in tree.items()
+    ]
+
+
+@given(TREES)
+def test_expand_undoes_build(tree: dict[tuple[str, ...], tuple[bool, int]]) -> None:
+    """Every tree comes back file by file, with its totals, and every node is canonical JSON."""
+    entries = entries_of(tree)
+    made = build_manifest(entries)
+    assert sorted(expand(made.digest, made.nodes.get), key=lambda entry: entry.path) == sorted(
+        entries, key=lambda entry: entry.path
+    )
+    assert (made.files, made.size) == (len(entries), sum(entry.size for entry in entries))
+    for digest, node in made.nodes.items():
+        assert sha256_hex(node) == digest
+        assert canonical_json(json.loads(node)) == node
+
+
+@given(TREES, st.randoms())
+def test_order_does_not_matter(tree: dict[tuple[str, ...], tuple[bool, int]], random: Any) -> None:
+    """The digest depends on the files, not on the order in which they were found."""
+    entries = entries_of(tree)
+    shuffled = list(entries)
+    random.shuffle(shuffled)
+    assert build_manifest(entries) == build_manifest(shuffled)
+
+
+def test_empty_directory() -> None:
+    """A directory without files has a digest of its own."""
+    made = build_manifest([])
+    assert (made.files, made.size, len(made.nodes)) == (0, 0, 1)
+    assert list(expand(made.digest, made.nodes.get)) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        FileEntry("a/b/x.txt", False, 3, "1" * 64),
+        FileEntry("a/b/c.txt", True, 3, "1" * 64),
+        FileEntry("a/b/c.txt", False, 2, "1" * 64),
+        FileEntry("a/b/c.txt", False, 3, "5" * 64),
+        FileEntry("a/c.txt", False, 3, "1" * 64),
+    ],
+    ids=["name", "mode", "size", "content", "place"],
+)
+def test_every_fact_is_in_the_digest(changed: FileEntry) -> None:
+    """A rename, a mode, a size, a content or a move changes the digest."""
+    assert build_manifest([changed, *FILES[1:]]).digest != build_manifest(FILES).digest
+
+
+def test_one_change_touches_one_path() -> None:
+    """Changing one file makes new nodes for its directories only."""
+    base = [FileEntry(f"d{number}/x/y", False, 1, H) for number in range(50)]
+    old = build_manifest(base)
+    new = build_manifest([*base[:-1], FileEntry("d49/x/y", False, 1, "cd" * 32)])
+    assert len(set(new.nodes) - set(old.nodes)) == 3
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a/b/c", "a/b"), ("a/b", "a/b/c/d"), ("a/b/x", "a/b/y", "a/b")],
+    ids=str,
+)
+def test_build_refuses_clashing_paths(paths: tuple[str, ...]) -> None:
+    """A path is one file, never two, never file and directory."""
+    with pytest.raises(MalformedError):
+        build_manifest([FileEntry(path, False, 1, H) for path in paths])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FileEntry("../x", False, 1, H),
+        lambda: FileEntry("/x", False, 1, H),
+        lambda: FileEntry("x", False, -1, H),
+        lambda: FileEntry("x", False, 2**53, H),
+        lambda: FileEntry("x", False, 1, H.upper()),
+        lambda: FileEntry("x", False, 1, "ab"),
+        lambda: list(expand("zz", {}.get)),
+    ],
+)
+def test_bad_values_are_refused(make: Callable[[], object]) -> None:
+    """An entry is always valid."""
+    with pytest.raises(MalformedError):
+        make()
+
+
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many entries, too many bytes, too many files, too deep: each limit is enforced while building or reading."""
+    made = build_manifest(FILES)
+    with pytest.raises(LimitError, match="too many files"):
+        list(expand(made.digest, made.nodes.get, max_files=3))
+    monkeypatch.setattr(manifest, "MAX_DEPTH", 1)
+    with pytest.raises(LimitError, match="too deeply"):
+        list(expand(made.digest, made.nodes.get))
+    monkeypatch.setattr(manifest, "MAX_DIRECTORY_ENTRIES", 1)
+    with pytest.raises(LimitError, match="too many entries"):
+        build_manifest(FILES)
+    with pytest.raises(LimitError):
+        parse_node(made.nodes[made.digest], made.digest)
+    monkeypatch.setattr(manifest, "MAX_NODE_BYTES", 10)
+    with pytest.raises(LimitError):
+        build_manifest(FILES[:1])
+    with pytest.raises(LimitError):
+        parse_node(made.nodes[made.digest], made.digest)
+
+
+def test_too_many_bytes_in_one_directory() -> None:
+    """A total beyond 2^53-1 cannot be written as JSON and is refused."""
+    with pytest.raises(LimitError):
+        build_manifest([FileEntry(name, False, 2**53 - 1, H) for name in "ab"])
+
+
+def test_deepest_name_expands() -> None:
+    """The deepest path that a name allows is built and read without exhausting the stack."""
+    made = build_manifest([FileEntry("/".join("a" * 512), False, 1, H)])
+    assert [entry.path for entry in expand(made.digest, made.nodes.get)] == ["/".join("a" * 512)]
+
+
+def test_missing_node_is_no_evidence() -> None:
+    """A node that is not there is absent evidence, not malformed evidence."""
+    made = build_manifest(FILES)
+    for digest in made.nodes:
+        left = {key: value for key, value in made.nodes.items() if key != digest}
+        with pytest.raises(NoEvidenceError):
+            list(expand(made.digest, left.get))
+
+
+def test_mangled_nodes_never_pass() -> None:
+    """Any byte changed, any prefix, any deletion in any node is refused: the digest binds it."""
+    made = build_manifest(FILES)
+    for digest, node in made.nodes.items():
+        for cut in range(len(node)):
+            for bad in (node[:cut], node[:cut] + node[cut + 1 :], node[:cut] + b"~" + node[cut + 1 :]):
+                if bad != node:
+                    with pytest.raises(MalformedError):
+                        list(expand(made.digest, {**made.nodes, digest: bad}.get))
+
+
+def reseal(node: bytes) -> tuple[str, Callable[[str], bytes | None]]:
+    """What an author of false manifests can do: any bytes under their true digest."""
+    digest = sha256_hex(node)
+    return digest, {digest: node}.get
+
+
+def node(*entries: dict[str, Any], **changes: Any) -> bytes:
+    return canonical_json({"schema": "https://gitchain.dev/manifest/v1", "entries": list(entries), **changes})
+
+
+def file(name: str = "x", **changes: Any) -> dict[str, Any]:
+    entry = {"type": "file", "name": name, "mode": "644", "size": 1, "sha256": H, **changes}
+    return {key: value for key, value in entry.items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        node(file("b"), file("a")),
+        node(file("a"), file("a")),
+        node(file("a/b")),
+        node(file("..")),
+        node(file(mode="777")),
+        node(file(mode=...)),
+        node(file(size=-1)),
+        node(file(size=1.5)),
+        node(file(size=True)),
+        node(file(sha256="AB" * 32)),
+        node(file(type="link")),
+        node(file(extra=1)),
+        node(file(), schema="https://gitchain.dev/manifest/v2"),
+        node(file(), extra=1),
+        node(file(type="dir", mode=..., files=0)),
+        node(file(type="dir", mode=...)),
+        node(file()).replace(b":", b": ", 1),
+        node(file()) + b"\n",
+        b"[]",
+        b"{}",
+        b"",
+        node(file(), entries={}),
+        node(file()).replace(b'"x"', b'"\\u0078"'),
+    ],
+)
+def test_false_nodes_are_refused(bad: bytes) -> None:
+    """A node whose digest is right and whose content is not in the one form is refused."""
+    root, fetch = reseal(bad)
+    with pytest.raises(MalformedError):
+        list(expand(root, fetch))
+
+
+def test_false_sums_are_refused() -> None:
+    """A directory that states another size or count than its node has is refused: sums bound the walk."""
+    below = build_manifest([FileEntry("x", False, 1, H)])
+    for size, files in ((2, 1), (1, 2)):
+        root = node({"type": "dir", "name": "d", "size": size, "files": files, "sha256": below.digest})
+        nodes = {**below.nodes, sha256_hex(root): root}
+        with pytest.raises(MalformedError, match="sums"):
+            list(expand(sha256_hex(root), nodes.get))
+
+
+def test_doubling_bomb_is_stopped_at_the_root() -> None:
+    """Sixty shared nodes that stand for 2^60 files are refused by count, before the walk."""
+    bottom = build_manifest([FileEntry("x", False, 0, H)])
+    nodes, digest, files = dict(bottom.nodes), bottom.digest, 1
+    fetched: list[str] = []
+
+    def fetch(wanted: str) -> bytes | None:
+        fetched.append(wanted)
+        return nodes.get(wanted)
+
+    for _ in range(50):
+        entry = {"type": "dir", "size": 0, "files": files, "sha256": digest}
+        made = node({**entry, "name": "a"}, {**entry, "name": "b"})
+        digest, files = sha256_hex(made), files * 2
+        nodes[digest] = made
+    with pytest.raises(LimitError):
+        list(expand(digest, fetch))
+    assert fetched == [digest]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_cleanly(data: bytes) -> None:
+    """Arbitrary bytes raise errors of the project and nothing else."""
+    root, fetch = reseal(data)
+    with pytest.raises(GitchainError):
+        list(expand(root, fetch))
+
+
+def test_manifest_has_no_hidden_state() -> None:
+    """Nodes cannot be changed through the manifest."""
+    made: Manifest = build_manifest(FILES)
+    with pytest.raises(TypeError):
+        made.nodes["x"] = b""  # type: ignore[index]
