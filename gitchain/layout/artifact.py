@@ -12,7 +12,7 @@ A manifest that is not at hand stays closed: a lookup finds nothing, a list that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,9 +21,6 @@ from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import expand, parse_node
 
 MAX_OPENED_FILES = 1_000_000  # per directory and list; rules over more are better written for the directory
-
-Manifests: TypeAlias = Callable[[str], "bytes | None"]
-"""Returns the manifest node with a sha256, or None where it is not at hand. Its bytes are checked here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +58,50 @@ class Link:
     products: Artifacts
 
 
+class Manifests:
+    """The manifests at hand, each node checked and parsed once. Nothing here raises for one that is missing.
+
+    `fetch` returns the node with a sha256, or None; its bytes need not be trusted.
+    """
+
+    __slots__ = ("_fetch", "_nodes", "_opened")
+
+    def __init__(self, fetch: Callable[[str], bytes | None]) -> None:
+        self._fetch = fetch
+        self._nodes: dict[str, Artifacts] = {}
+        self._opened: dict[str, Artifacts | None] = {}
+
+    def entries(self, directory: Artifact) -> Artifacts:
+        """Return what lies directly in the directory, by name; nothing if its manifest is not at hand."""
+        digest = directory.digest.get("sha256", "")
+        if digest not in self._nodes:
+            self._nodes[digest] = self._read(digest)
+        return self._nodes[digest]
+
+    def files(self, directory: Artifact) -> Artifacts | None:
+        """Return every file below the directory by its path in it, or None if the manifest is not whole."""
+        digest = directory.digest.get("sha256", "")
+        if digest not in self._opened:
+            try:
+                found = expand(digest, self._fetch, max_files=MAX_OPENED_FILES)
+                self._opened[digest] = {file.path: _artifact(file.sha256) for file in found}
+            except GitchainError:
+                self._opened[digest] = None
+        return self._opened[digest]
+
+    def _read(self, digest: str) -> Artifacts:
+        try:
+            node = self._fetch(digest)
+            entries = parse_node(node, digest) if node is not None else ()
+        except GitchainError:  # bytes that are not this manifest are as good as none
+            return {}
+        return {entry.name: _artifact(entry.sha256, entry.is_directory) for entry in entries}
+
+
+def _artifact(sha256: str, directory: bool = False) -> Artifact:
+    return Artifact(DigestSet({"sha256": sha256}), directory)
+
+
 def lookup(artifacts: Artifacts, name: str, manifests: Manifests) -> Artifact | None:
     """Return the artifact of that name, if need be through the manifest of a directory above it, or None."""
     if name in artifacts:
@@ -69,32 +110,14 @@ def lookup(artifacts: Artifacts, name: str, manifests: Manifests) -> Artifact | 
     for count in range(len(parts) - 1, 0, -1):
         above = artifacts.get("/".join(parts[:count]))
         if above is not None:
-            return _descend(above, parts[count:], manifests) if above.directory else None
+            return _descend(above, parts[count:], manifests)
     return None
 
 
-def _descend(directory: Artifact, parts: Iterable[str], manifests: Manifests) -> Artifact | None:
-    found = directory
+def _descend(artifact: Artifact, parts: Sequence[str], manifests: Manifests) -> Artifact | None:
     for part in parts:
-        if not found.directory:
+        found = manifests.entries(artifact).get(part) if artifact.directory else None
+        if found is None:
             return None
-        digest = found.digest.get("sha256", "")
-        try:
-            node = manifests(digest)
-            entries = parse_node(node, digest) if node is not None else []
-        except GitchainError:  # bytes that are not this manifest are as good as none
-            return None
-        entry = next((entry for entry in entries if entry["name"] == part), None)
-        if entry is None:
-            return None
-        found = Artifact(DigestSet({"sha256": str(entry["sha256"])}), entry["type"] == "dir")
-    return found
-
-
-def open_directory(name: str, directory: Artifact, manifests: Manifests) -> dict[str, Artifact] | None:
-    """Return every file below the directory by its full name, or None if the manifest is not whole."""
-    try:
-        files = expand(directory.digest.get("sha256", ""), manifests, max_files=MAX_OPENED_FILES)
-        return {f"{name}/{file.path}": Artifact(DigestSet({"sha256": file.sha256})) for file in files}
-    except GitchainError:
-        return None
+        artifact = found
+    return artifact

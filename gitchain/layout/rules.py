@@ -23,12 +23,15 @@ from in_toto.verifylib import (
     verify_modify_rule,
 )
 
-from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup, open_directory
+from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup
 from gitchain.layout.rule import Keyword, Rule, Side, literal_prefix
 
 Reason: TypeAlias = Literal["disallowed", "required", "closed", "conflict"]
 """closed: a rule reaches into a directory whose manifest is missing; conflict: manifest and list disagree."""
 
+Sources: TypeAlias = Mapping[str, Sequence[Link]]
+"""The evidence of the steps that MATCH may name. With several links for one step, a MATCH that any of them
+satisfies consumes: so asked, DISALLOW refuses only what no choice among them could save."""
 
 _COMPARING = frozenset({Keyword.CREATE, Keyword.DELETE, Keyword.MODIFY})
 
@@ -73,38 +76,30 @@ class Outcome:
 
 
 def apply_rules(
-    rules: Sequence[Rule], name: str, side: Side, links: Mapping[str, Link], manifests: Manifests
+    rules: Sequence[Rule], side: Side, link: Link, sources: Sources, manifests: Manifests
 ) -> Outcome:
-    """Return what the rules say about one list of the step `name`, given the evidence of all steps.
+    """Return what the rules say about one list of a step's evidence, given that of the steps they name.
 
-    A step without a link is a MATCH destination that holds nothing. Spec: in-toto 4.3.3.1.
+    A step without evidence is a MATCH destination that holds nothing. Spec: in-toto 4.3.3.1.
     """
-    link, closed = _opened(rules, links[name], side, manifests)
+    link, closed = _opened(rules, link, side, manifests)
     artifacts = _side(link, side)
     queue, refusals, matches = set(artifacts), list(closed), list[Match]()
     for rule in rules:
         if rule.keyword is Keyword.DISALLOW:
-            refused = sorted(item for item in queue if fnmatchcase(item, rule.pattern))
-            refusals += [
-                Refusal(
-                    side,
-                    rule,
-                    item,
-                    artifacts[item],
-                    "disallowed",
-                    tuple(_near(rules, item, links, manifests)),
-                )
-                for item in refused
-            ]
+            for name in sorted(item for item in queue if fnmatchcase(item, rule.pattern)):
+                near = tuple(_near(rules, name, sources, manifests))
+                refusals.append(Refusal(side, rule, name, artifacts[name], "disallowed", near))
         elif rule.keyword is Keyword.REQUIRE:
             if rule.pattern not in queue:
                 got = artifacts.get(rule.pattern)
                 refusals.append(Refusal(side, rule, rule.pattern, got, "required"))
-        else:
-            consumed = _consumed(rule, queue, link, side, links, manifests)
+        elif rule.match:
+            consumed = _matched(rule, queue, artifacts, sources, manifests)
             queue -= consumed
-            if rule.match:
-                matches += [Match(side, item, rule.match.step) for item in sorted(consumed)]
+            matches += [Match(side, name, rule.match.step) for name in sorted(consumed)]
+        else:
+            queue -= _consumed(rule, queue, link)
     return Outcome(tuple(refusals), tuple(matches))
 
 
@@ -112,14 +107,10 @@ def _side(link: Link, side: Side) -> Artifacts:
     return link.materials if side is Side.MATERIALS else link.products
 
 
-def _consumed(
-    rule: Rule, queue: set[str], link: Link, side: Side, links: Mapping[str, Link], manifests: Manifests
-) -> set[str]:
-    """Return what in-toto's engine says that the rule takes from the queue."""
-    found: set[str]
+def _consumed(rule: Rule, queue: set[str], link: Link) -> set[str]:
+    """Return what in-toto's engine says that a rule about this step alone takes from the queue."""
+    found: set[str] = set()
     match rule.keyword:
-        case Keyword.MATCH:
-            found = _matched(rule, queue, _side(link, side), links, manifests) if rule.match else set()
         case Keyword.CREATE:
             found = verify_create_rule(rule.pattern, queue, set(link.materials), set(link.products))
         case Keyword.DELETE:
@@ -128,19 +119,21 @@ def _consumed(
             found = verify_modify_rule(rule.pattern, queue, link.materials, link.products)
         case Keyword.ALLOW:
             found = verify_allow_rule(rule.pattern, queue)
-        case Keyword.DISALLOW | Keyword.REQUIRE:
-            found = set()
+        case Keyword.MATCH | Keyword.DISALLOW | Keyword.REQUIRE:
+            pass
         case _:
             assert_never(rule.keyword)
     return found
 
 
 def _matched(
-    rule: Rule, queue: set[str], artifacts: Artifacts, links: Mapping[str, Link], manifests: Manifests
+    rule: Rule, queue: set[str], artifacts: Artifacts, sources: Sources, manifests: Manifests
 ) -> set[str]:
+    """Return what in-toto's engine says that a MATCH rule takes from the queue."""
     target = rule.match
-    if target is None or target.step not in links:
-        return set()
+    found: set[str] = set()
+    if target is None:
+        return found
     data = {
         "pattern": rule.pattern,
         "source_prefix": target.source_prefix,
@@ -148,8 +141,9 @@ def _matched(
         "dest_type": target.side.value,
         "dest_name": target.step,
     }
-    seen = _Opening(_side(links[target.step], target.side), manifests)
-    found: set[str] = verify_match_rule(data, queue, artifacts, {target.step: _Destination(seen, seen)})
+    for link in sources.get(target.step, ()):
+        seen = _Opening(_side(link, target.side), manifests)
+        found |= verify_match_rule(data, queue, artifacts, {target.step: _Destination(seen, seen)})
     return found
 
 
@@ -198,13 +192,16 @@ def _open_list(
     opened: dict[str, Artifact] = {}
     refusals: list[Refusal] = []
     for name, artifact in artifacts.items():
-        reaching = [rule for full, rule in inside.items() if _reaches(rule, full, name)]
-        whole = {name: artifact}
-        if artifact.directory and reaching:
-            files = open_directory(name, artifact, manifests)
+        reaching = artifact.directory and next(
+            (rule for full, rule in inside.items() if _reaches(rule, full, name)), None
+        )
+        whole: Artifacts = {name: artifact}
+        if reaching:
+            files = manifests.files(artifact)
             if files is None:
-                refusals.append(Refusal(side, reaching[0], name, artifact, "closed"))
-            whole = whole if files is None else files
+                refusals.append(Refusal(side, reaching, name, artifact, "closed"))
+            else:
+                whole = {f"{name}/{path}": file for path, file in files.items()}
         for path, found in whole.items():
             known = opened.setdefault(path, found)
             if known is not found and known != found:
@@ -217,18 +214,15 @@ def _reaches(rule: Rule, full: str, directory: str) -> bool:
     return literal.startswith(f"{directory}/")
 
 
-def _near(
-    rules: Sequence[Rule], name: str, links: Mapping[str, Link], manifests: Manifests
-) -> Iterator[Near]:
-    """Say what each MATCH rule over a refused artifact looked for."""
+def _near(rules: Sequence[Rule], name: str, sources: Sources, manifests: Manifests) -> Iterator[Near]:
+    """Say what each MATCH rule over a refused artifact found where it looked."""
     for rule in rules:
-        if rule.match is None:
-            continue
         dest = match_name(rule, name)
-        if dest is None:
+        if rule.match is None or dest is None:
             continue
-        link = links.get(rule.match.step)
-        expected = lookup(_side(link, rule.match.side), dest, manifests) if link else None
+        links = sources.get(rule.match.step, ())
+        found = (lookup(_side(link, rule.match.side), dest, manifests) for link in links)
+        expected = next((artifact for artifact in found if artifact is not None), None)
         yield Near(rule.match.step, rule.match.side, dest, expected)
 
 

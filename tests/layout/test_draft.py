@@ -9,7 +9,7 @@ import pytest
 from gitchain.errors import LayoutError
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
-from gitchain.layout.artifact import Artifact, Link
+from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.draft import DraftStage, draft
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Identity, Layout
@@ -95,12 +95,14 @@ def test_the_pipeline_itself_satisfies_the_draft() -> None:
             {"metrics.json": file("m")},
         ),
     }  # fmt: skip
+    sources = {name: (link,) for name, link in links.items()}
     for step in layout.steps:
         for side, rules in (
             (Side.MATERIALS, step.expected_materials),
             (Side.PRODUCTS, step.expected_products),
         ):
-            assert apply_rules(rules, step.name, side, links, nodes.get).refusals == (), (step.name, side)
+            outcome = apply_rules(rules, side, links[step.name], sources, Manifests(nodes.get))
+            assert outcome.refusals == (), (step.name, side)
 
 
 def test_a_swapped_file_inside_a_mixed_directory_is_refused() -> None:
@@ -115,7 +117,9 @@ def test_a_swapped_file_inside_a_mixed_directory_is_refused() -> None:
     links = {"prepare": Link({}, {"data/prepared": prepared}), "evaluate": link}
     links["train@us"] = Link({}, {"models/us.pkl": file("us.pkl")})
     rules = layout.step("evaluate").expected_materials
-    outcome = apply_rules(rules, "evaluate", Side.MATERIALS, links, (nodes | dict(manifest.nodes)).get)
+    manifests = Manifests((nodes | dict(manifest.nodes)).get)
+    sources = {name: (one,) for name, one in links.items()}
+    outcome = apply_rules(rules, Side.MATERIALS, link, sources, manifests)
     assert [refusal.artifact for refusal in outcome.refusals] == ["models/us.pkl"]
 
 
@@ -123,9 +127,7 @@ def test_evidence_that_names_nothing_does_not_satisfy_the_draft() -> None:
     """Empty materials of a step with inputs are refused: its inputs are required."""
     layout = made()
     step = layout.step("prepare")
-    outcome = apply_rules(
-        step.expected_materials, "prepare", Side.MATERIALS, {"prepare": Link({}, {})}, {}.get
-    )
+    outcome = apply_rules(step.expected_materials, Side.MATERIALS, Link({}, {}), {}, Manifests({}.get))
     assert [refusal.artifact for refusal in outcome.refusals] == ["data/raw.csv"]
 
 

@@ -12,7 +12,7 @@ from in_toto.verifylib import RULE_TRACE, verify_item_rules
 
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
-from gitchain.layout.artifact import Artifact, Link, lookup
+from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
 from gitchain.layout.rule import Rule, Side, parse_rule
 from gitchain.layout.rules import Outcome, apply_rules
 
@@ -40,7 +40,8 @@ def judge(
     side: Side = Side.PRODUCTS,
     nodes: dict[str, bytes] | None = None,
 ) -> Outcome:
-    return apply_rules(lines, "s", side, links, (nodes or {}).get)
+    sources = {name: (one,) for name, one in links.items()}
+    return apply_rules(lines, side, links["s"], sources, Manifests((nodes or {}).get))
 
 
 def refused(outcome: Outcome) -> list[tuple[str, str]]:
@@ -289,10 +290,40 @@ def test_a_list_that_contradicts_its_own_manifest_is_refused(order: tuple[str, s
     assert ("data/x", "conflict") in refused(outcome)
 
 
+def test_several_links_of_a_source_are_alternatives() -> None:
+    """With candidates for a source, an artifact is refused only if none of them holds it."""
+    link_, one, two = (
+        link({"a": file("1"), "b": file("2")}),
+        link(products={"a": file("1")}),
+        link(products={"b": file("2")}),
+    )
+    lines = rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *")
+    none = Manifests({}.get)
+    assert not apply_rules(lines, Side.MATERIALS, link_, {"t": (one, two)}, none).refusals
+    assert refused(apply_rules(lines, Side.MATERIALS, link_, {"t": (one,)}, none)) == [("b", "disallowed")]
+
+
+def test_each_manifest_node_is_read_once() -> None:
+    """Ten thousand lookups into one directory cost one parse of its node."""
+    data, nodes = directory(**{f"f{number}": "x" for number in range(1000)})
+    asked: list[str] = []
+
+    def fetch(digest: str) -> bytes | None:
+        asked.append(digest)
+        return nodes.get(digest)
+
+    link_ = link({f"data/f{number}": file("x") for number in range(1000)})
+    lines = rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *")
+    assert not apply_rules(
+        lines, Side.MATERIALS, link_, {"t": (link(products={"data": data}),)}, Manifests(fetch)
+    ).refusals
+    assert len(asked) == 1
+
+
 def test_lookup_stops_at_a_file() -> None:
     """Nothing is below a file, in a list or in a manifest."""
     data, nodes = directory(x="1")
-    assert lookup({"a": file("1")}, "a/b", nodes.get) is None
-    assert lookup({"data": data}, "data/x/y", nodes.get) is None
-    assert lookup({"data": data}, "data/z", nodes.get) is None
-    assert lookup({"data": data}, "data/x", nodes.get) == file("1")
+    assert lookup({"a": file("1")}, "a/b", Manifests(nodes.get)) is None
+    assert lookup({"data": data}, "data/x/y", Manifests(nodes.get)) is None
+    assert lookup({"data": data}, "data/z", Manifests(nodes.get)) is None
+    assert lookup({"data": data}, "data/x", Manifests(nodes.get)) == file("1")
