@@ -1,0 +1,235 @@
+"""Install, look at and remove the Git hooks, beside whatever is there (docs/hooks.md).
+
+A shell script gets gitchain's block behind its first line; anything else (a link, a program, a script in another
+language, a hook that is switched off) is moved aside unchanged and run from ours. pre-commit renames the hooks that
+it finds to `<hook>.legacy` and runs them from its own: a block in there counts as installed. Removing restores the
+bytes and the mode.
+
+Does NOT set `core.hooksPath`, and does not touch a hooks directory that others share unless told to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from gitchain.errors import ProjectError, StoreError
+from gitchain.hooks.blocks import (
+    ASLEEP,
+    CHAINED,
+    HOOKS,
+    SHEBANG,
+    TAG_HOOK,
+    Block,
+    find,
+    insert,
+    is_shell,
+    render,
+)
+from gitchain.hooks.place import Place, delete, find_place, move, read_hook, write_hook
+
+HookState = Literal["installed", "outdated", "foreign", "missing"]
+
+_LEGACY = ".legacy"
+_MADE_HOOKS = "made-hooks-directory"
+_TRANSIENT = ("wake", "hook-error", "drain.log", "drainer.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class HookStatus:
+    """One hook. `foreign`: another program's, without gitchain in it. `detail` says what is unusual."""
+
+    name: str
+    state: HookState
+    path: Path
+    detail: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return the fields for `--json`."""
+        return {"name": self.name, "state": self.state, "path": str(self.path), "detail": self.detail}
+
+
+class _Held(NamedTuple):
+    """A file that holds gitchain's block."""
+
+    path: Path
+    content: bytes
+    block: Block
+    mode: int
+
+
+def install(root: Path, *, force: bool = False, tags: bool = False) -> tuple[HookStatus, ...]:
+    """Install the hooks of the repository around `root`, or bring them up to date; return what is there now.
+
+    `tags` adds the hook that tells of tags at once. `force` installs into a directory that others share too.
+    Raises ProjectError (no repository, bare, shared directory, damaged marks), StoreError if the disk does.
+    """
+    place = find_place(root)
+    if place.shared and not force:
+        raise ProjectError(
+            place.shared + ": everyone who uses it would get gitchain's hooks",
+            where=str(place.hooks),
+            help="gitchain hooks install --force",
+        )
+    _make_directories(place)
+    for name in (*HOOKS, TAG_HOOK) if tags else HOOKS:
+        _install_one(place.hooks, name)
+    return status(root)
+
+
+def status(root: Path) -> tuple[HookStatus, ...]:
+    """Return the state of every hook; the one for tags is left out where nobody asked for it."""
+    directory = find_place(root).hooks
+    states = tuple(_status_one(directory, name) for name in (*HOOKS, TAG_HOOK))
+    return states if states[-1].state in {"installed", "outdated"} else states[:-1]
+
+
+def remove(root: Path) -> tuple[HookStatus, ...]:
+    """Take every hook of gitchain out and restore what was there; return what is there now.
+
+    Raises ProjectError if a hook was changed so that nobody can tell what was there, StoreError if the disk
+    refuses.
+    """
+    place = find_place(root)
+    for directory in dict.fromkeys((place.hooks, place.home.parent / "hooks")):
+        for name in (*HOOKS, TAG_HOOK):
+            _remove_one(directory, name)
+    _sweep(place)
+    return status(root)
+
+
+def _make_directories(place: Place) -> None:
+    try:
+        place.home.mkdir(parents=True, exist_ok=True)
+        if not place.hooks.is_dir():
+            (place.home / _MADE_HOOKS).touch()
+            place.hooks.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(
+            "cannot make a directory", where=str(error.filename), got=str(error.strerror)
+        ) from error
+
+
+def _candidates(directory: Path, name: str) -> Iterator[Path]:
+    yield directory / name
+    yield directory / (name + ASLEEP)
+    if os.path.lexists(directory / name):
+        yield directory / (name + _LEGACY)
+
+
+def _held(directory: Path, name: str) -> _Held | None:
+    for path in _candidates(directory, name):
+        try:
+            content = read_hook(path)
+        except FileNotFoundError:
+            continue
+        if content is not None and (block := _find(content, path)) is not None:
+            return _Held(path, content, block, stat.S_IMODE(path.stat().st_mode))
+    return None
+
+
+def _find(content: bytes, path: Path) -> Block | None:
+    try:
+        return find(content)
+    except ProjectError as error:
+        raise ProjectError(error.what, where=str(path), expected=error.expected, help=error.help) from error
+
+
+def _install_one(directory: Path, name: str) -> None:
+    held = _held(directory, name)
+    if held is not None:
+        _update(directory / name, held)
+        return
+    target, aside = directory / name, directory / (name + CHAINED)
+    if not os.path.lexists(target):
+        way: Literal["created", "chained"] = "chained" if os.path.lexists(aside) else "created"
+        write_hook(target, SHEBANG + render(name, way), None)
+        return
+    content = read_hook(target)
+    if content is not None and is_shell(content) and os.access(target, os.X_OK):
+        write_hook(target, insert(content, render(name, "added")), stat.S_IMODE(target.stat().st_mode))
+        return
+    if os.path.lexists(aside):
+        raise ProjectError(
+            "a hook was moved aside before and would be lost", where=str(aside), help=f"rm {aside}"
+        )
+    move(target, aside)
+    write_hook(target, SHEBANG + render(name, "chained"), None)
+
+
+def _update(target: Path, held: _Held) -> None:
+    asleep = held.path.name.endswith(ASLEEP)
+    content = held.content.replace(held.block.text, render(target.name, held.block.way))
+    mode = held.mode if held.block.way == "added" else None
+    if asleep:
+        write_hook(target, content, mode)
+        delete(held.path)
+    elif content != held.content or not held.mode & stat.S_IXUSR:
+        write_hook(held.path, content, mode)
+
+
+def _status_one(directory: Path, name: str) -> HookStatus:
+    path = directory / name
+    try:
+        held = _held(directory, name)
+    except ProjectError as error:
+        return HookStatus(name, "outdated", path, error.what)
+    if held is None:
+        return HookStatus(name, "foreign" if os.path.lexists(path) else "missing", path)
+    current = held.block.text == render(name, held.block.way)
+    return HookStatus(name, "installed" if current else "outdated", held.path, _detail(held))
+
+
+def _detail(held: _Held) -> str:
+    if held.path.name.endswith(ASLEEP):
+        return "stepped aside for a rebase"
+    if not held.mode & stat.S_IXUSR:
+        return "not executable: Git ignores it"
+    if held.path.name.endswith(_LEGACY):
+        return "run by pre-commit"
+    return {"created": "", "added": "beside another hook", "chained": "runs " + held.path.name + CHAINED}[
+        held.block.way
+    ]
+
+
+def _remove_one(directory: Path, name: str) -> None:
+    target, aside = directory / name, directory / (name + CHAINED)
+    held = _held(directory, name)
+    if held is None:
+        if os.path.lexists(aside) and not os.path.lexists(target):
+            move(aside, target)
+        return
+    if held.block.way == "added" or (held.block.way == "created" and held.block.rest != SHEBANG):
+        write_hook(held.path, held.block.rest, held.mode)
+    elif held.block.rest != SHEBANG:
+        raise ProjectError(
+            "lines were added to a hook that only hands on to another one",
+            where=str(held.path),
+            help=f"move them to {aside}, then gitchain hooks remove",
+        )
+    elif os.path.lexists(aside):
+        move(aside, held.path)
+    else:
+        delete(held.path)
+
+
+def _sweep(place: Place) -> None:
+    """Delete what the hooks left in gitchain's own directory; a queue that holds something stays."""
+    queue = place.home / "queue"
+    try:
+        if (place.home / _MADE_HOOKS).exists() and not any(place.hooks.iterdir()):
+            place.hooks.rmdir()
+        for name in (_MADE_HOOKS, *_TRANSIENT):
+            (place.home / name).unlink(missing_ok=True)
+        if queue.exists() and not queue.stat().st_size:
+            queue.unlink()
+        if place.home.is_dir() and not any(place.home.iterdir()):
+            place.home.rmdir()
+    except OSError as error:
+        raise StoreError(
+            "cannot delete a file", where=str(error.filename), got=str(error.strerror)
+        ) from error

@@ -1,0 +1,129 @@
+"""Where a repository keeps its hooks, and the few writes that are made there.
+
+Git says which directory counts (`git rev-parse --git-path hooks`, so `core.hooksPath` is obeyed and never set).
+Writes go to a temporary file that is renamed, so a hook is never half there while Git starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitchain.errors import ProjectError, StoreError
+
+MAX_HOOK_BYTES = 4 << 20  # a hook larger than this is a program, and is moved aside unread
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The hooks directory of a repository and its own state directory.
+
+    `shared` says why other people or repositories would get hooks that are installed here, or is empty.
+    """
+
+    hooks: Path
+    home: Path
+    shared: str
+
+
+def find_place(root: Path) -> Place:
+    """Return where the hooks of the repository around `root` are.
+
+    Raises ProjectError if there is no repository or it is bare: who pushes to a server attests what is pushed.
+    """
+    common = Path(_git(root, "--git-common-dir"))
+    if _git(root, "--is-bare-repository") == "true":
+        raise ProjectError(
+            "a bare repository has no commits of its own to hook",
+            where=str(root),
+            expected="a work tree",
+            help="gitchain hooks install, in the clone where you commit",
+        )
+    hooks = Path(_git(root, "--git-path", "hooks"))
+    return Place(hooks=hooks, home=common / "gitchain", shared=_shared(root, hooks, common))
+
+
+def _shared(root: Path, hooks: Path, common: Path) -> str:
+    if hooks.resolve().is_relative_to(common.resolve()):
+        return ""
+    top = Path(_git(root, "--show-toplevel")).resolve()
+    if not hooks.resolve().is_relative_to(top):
+        return "core.hooksPath names a directory outside of this repository"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", str(hooks.resolve())], cwd=top, capture_output=True, check=False
+    )
+    return "core.hooksPath names a directory that is committed" if listed.stdout else ""
+
+
+def _git(root: Path, *args: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--path-format=absolute", *args], cwd=root, capture_output=True, check=False
+        )
+    except OSError as error:
+        raise ProjectError("git cannot be started here", where=str(root), got=str(error)) from error
+    if done.returncode:
+        message = done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").strip()
+        raise ProjectError("not a Git repository", where=str(root), got=message, help="git init")
+    return os.fsdecode(done.stdout.removesuffix(b"\n"))
+
+
+def read_hook(path: Path) -> bytes | None:
+    """Return the content of a plain file; None for a link, a directory, or more than MAX_HOOK_BYTES.
+
+    Raises FileNotFoundError if nothing is there, StoreError if it cannot be read.
+    """
+    try:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_HOOK_BYTES:
+            return None
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError("cannot read a hook", where=str(path), got=str(error.strerror)) from error
+
+
+def write_hook(path: Path, content: bytes, mode: int | None) -> None:
+    """Put an executable file at `path` in one step, with `mode` or what the umask leaves of 0777.
+
+    Raises StoreError, and leaves what was there, if the disk refuses.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".gitchain-", delete=False) as file:
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), _default_mode(path.parent) if mode is None else mode)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StoreError("cannot write a hook", where=str(path), got=str(error.strerror)) from error
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a hook; StoreError if the disk refuses."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        raise StoreError("cannot rename a hook", where=str(source), got=str(error.strerror)) from error
+
+
+def delete(path: Path) -> None:
+    """Delete a hook; StoreError if the disk refuses."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError("cannot delete a hook", where=str(path), got=str(error.strerror)) from error
+
+
+def _default_mode(directory: Path) -> int:
+    """Who may read the directory may read and run its hooks."""
+    return 0o700 | stat.S_IMODE(directory.stat().st_mode) & 0o055
