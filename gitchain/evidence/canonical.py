@@ -123,7 +123,7 @@ _DECODER = json.JSONDecoder(
 def _check_depth(value: Json, what: str, max_depth: int) -> None:
     """Walk level by level, so that neither a deep nor a wide value can exhaust the stack."""
     level: list[Json] = [value]
-    for _ in range(max_depth + 1):
+    for _ in range(max_depth):
         level = [child for item in level for child in _children(item)]
         if not level:
             return

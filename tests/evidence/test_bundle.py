@@ -1,0 +1,304 @@
+"""Bundles: what sigstore-python reads we read alike, and everything else is refused."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import datetime as dt
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+from sigstore.models import Bundle as SigstoreBundle
+
+from gitchain.errors import GitchainError, LimitError, MalformedError
+from gitchain.evidence import bundle as module
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+
+STATEMENT = Statement.build([ResourceDescriptor("m", DigestSet({"sha256": "ab" * 32}))], "https://x.y/z", {})
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@cache
+def certificate() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + dt.timedelta(1))
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+
+@cache
+def _document() -> dict[str, Any]:
+    checkpoint = render(Checkpoint("log", 2, bytes(32)), [NoteSignature("log", b"abcd", b"s" * 64)])
+    entry = {
+        "logIndex": "1",
+        "logId": {"keyId": b64(b"k" * 32)},
+        "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"},
+        "integratedTime": "0",
+        "inclusionProof": {
+            "logIndex": "1",
+            "rootHash": b64(bytes(32)),
+            "treeSize": "2",
+            "hashes": [b64(b"h" * 32)],
+            "checkpoint": {"envelope": checkpoint},
+        },
+        "canonicalizedBody": b64(b"{}"),
+    }
+    return {
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {
+            "certificate": {"rawBytes": b64(certificate())},
+            "tlogEntries": [entry],
+            "timestampVerificationData": {"rfc3161Timestamps": [{"signedTimestamp": b64(b"time")}]},
+        },
+        "dsseEnvelope": {
+            "payload": b64(STATEMENT.payload),
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{"sig": b64(b"signature"), "keyid": ""}],
+        },
+    }
+
+
+def document() -> dict[str, Any]:
+    return copy.deepcopy(_document())
+
+
+def encode(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_every_field_is_read() -> None:
+    """Each field of the parsed bundle is the one of the document."""
+    found = Bundle.parse(encode(document()))
+    assert found.statement() == STATEMENT
+    assert found.attestation_id == STATEMENT.attestation_id
+    assert found.certificate == certificate()
+    assert found.timestamps == (b"time",)
+    assert (found.envelope.signature, found.envelope.keyid) == (b"signature", "")
+    entry = found.entry
+    assert (entry.log_index, entry.key_id, entry.kind, entry.version) == (
+        1,
+        b"k" * 32,
+        "hashedrekord",
+        "0.0.2",
+    )
+    assert (entry.integrated_time, entry.body, entry.promise) == (0, b"{}", None)
+    assert entry.proof is not None
+    assert (entry.proof.index, entry.proof.tree_size, entry.proof.root) == (1, 2, bytes(32))
+    assert entry.proof.hashes == (b"h" * 32,)
+    assert entry.proof.checkpoint.startswith("log\n2\n")
+
+
+def test_sigstore_reads_the_same_document() -> None:
+    """The document that these tests change is one that sigstore-python parses too."""
+    value = document()
+    del value[VM]["timestampVerificationData"]
+    value[VM][TL][0].update(integratedTime="5", inclusionPromise={"signedEntryTimestamp": b64(b"set")})
+    theirs = SigstoreBundle.from_json(encode(value))
+    ours = Bundle.parse(encode(value))
+    assert theirs.signing_certificate.public_bytes(Encoding.DER) == ours.certificate
+    assert theirs.log_entry._inner.log_index == ours.entry.log_index
+
+
+def test_rekor_v1_entry_is_read() -> None:
+    """An entry with an integrated time and a promise keeps both, and its own index."""
+    value = document()
+    entry = value["verificationMaterial"]["tlogEntries"][0]
+    entry.update(
+        logIndex="101487427", integratedTime="1700000000", kindVersion={"kind": "dsse", "version": "0.0.1"}
+    )
+    entry["inclusionPromise"] = {"signedEntryTimestamp": b64(b"set")}
+    found = Bundle.parse(encode(value)).entry
+    assert (found.log_index, found.integrated_time, found.promise) == (101487427, 1700000000, b"set")
+
+
+@pytest.mark.parametrize("absent", ["integratedTime", "inclusionPromise", "inclusionProof"])
+def test_optional_parts_may_be_null(absent: str) -> None:
+    """What a log may leave out is read as absent, whether it is null or not there; verifying decides."""
+    value = document()
+    entry = value["verificationMaterial"]["tlogEntries"][0]
+    entry[absent] = None
+    first = Bundle.parse(encode(value))
+    del entry[absent]
+    assert Bundle.parse(encode(value)) == first
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def put(*path: Any) -> Change:
+    """Set the value at the path (the last item) in the document."""
+
+    def change(value: dict[str, Any]) -> None:
+        inner: Any = value
+        for step in path[:-2]:
+            inner = inner[step]
+        inner[path[-2]] = path[-1]
+
+    return change
+
+
+VM, TL, IP = "verificationMaterial", "tlogEntries", "inclusionProof"
+BAD: tuple[tuple[Any, ...], ...] = (
+    ("mediaType", "application/vnd.dev.sigstore.bundle+json;version=0.2"),
+    ("mediaType", None),
+    ("messageSignature", {"signature": "AA=="}),
+    ("dsseEnvelope", None),
+    ("dsseEnvelope", "payloadType", "text/plain"),
+    ("dsseEnvelope", "payloadType", ""),
+    ("dsseEnvelope", "payload", "e30"),
+    ("dsseEnvelope", "payload", "e3 0="),
+    ("dsseEnvelope", "payload", "e31="),
+    ("dsseEnvelope", "payload", 5),
+    ("dsseEnvelope", "signatures", []),
+    ("dsseEnvelope", "signatures", [{"sig": "AAAA"}, {"sig": "AAAA"}]),
+    ("dsseEnvelope", "signatures", ["AAAA"]),
+    ("dsseEnvelope", "signatures", [{"sig": ""}]),
+    ("dsseEnvelope", "signatures", [{"sig": "AAAA", "keyid": 1}]),
+    (VM, None),
+    (VM, "publicKey", {"hint": "x"}),
+    (VM, "x509CertificateChain", {"certificates": []}),
+    (VM, "certificate", None),
+    (VM, "certificate", "rawBytes", ""),
+    (VM, "certificate", "rawBytes", "%%%%"),
+    (VM, TL, []),
+    (VM, TL, None),
+    (VM, TL, [1]),
+    (VM, TL, 0, "logIndex", 1),
+    (VM, TL, 0, "logIndex", "-1"),
+    (VM, TL, 0, "logIndex", "01"),
+    (VM, TL, 0, "logIndex", " 1"),
+    (VM, TL, 0, "logIndex", "1" * 5000),
+    (VM, TL, 0, "logIndex", str(2**63)),
+    (VM, TL, 0, "logId", None),
+    (VM, TL, 0, "logId", {"keyId": ""}),
+    (VM, TL, 0, "kindVersion", None),
+    (VM, TL, 0, "kindVersion", "kind", ""),
+    (VM, TL, 0, "kindVersion", "version", "0\n0"),
+    (VM, TL, 0, "integratedTime", 5),
+    (VM, TL, 0, "canonicalizedBody", None),
+    (VM, TL, 0, "canonicalizedBody", ""),
+    (VM, TL, 0, "inclusionPromise", {}),
+    (VM, TL, 0, "inclusionPromise", {"signedEntryTimestamp": ""}),
+    (VM, TL, 0, IP, []),
+    (VM, TL, 0, IP, "logIndex", "2"),
+    (VM, TL, 0, IP, "treeSize", "0"),
+    (VM, TL, 0, IP, "rootHash", b64(bytes(31))),
+    (VM, TL, 0, IP, "rootHash", None),
+    (VM, TL, 0, IP, "hashes", None),
+    (VM, TL, 0, IP, "hashes", [b64(bytes(33))]),
+    (VM, TL, 0, IP, "hashes", [1]),
+    (VM, TL, 0, IP, "checkpoint", None),
+    (VM, TL, 0, IP, "checkpoint", {"envelope": 1}),
+    (VM, "timestampVerificationData", []),
+    (VM, "timestampVerificationData", "rfc3161Timestamps", [{}]),
+    (VM, "timestampVerificationData", "rfc3161Timestamps", [{"signedTimestamp": ""}]),
+)
+
+
+@pytest.mark.parametrize("change", BAD, ids=lambda change: ".".join(str(step)[:24] for step in change[-3:]))
+def test_changed_documents_are_refused(change: tuple[Any, ...]) -> None:
+    """A field missing, doubled, of another type, or in another spelling is malformed."""
+    value = document()
+    put(*change)(value)
+    with pytest.raises(MalformedError):
+        Bundle.parse(encode(value))
+
+
+def test_two_log_entries_are_refused() -> None:
+    """A second log entry is refused: which one counted would be a guess."""
+    value = document()
+    value[VM][TL] *= 2
+    with pytest.raises(MalformedError, match="one log entry"):
+        Bundle.parse(encode(value))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (VM, TL, [{}] * 1000),
+        (VM, TL, 0, IP, "hashes", [b64(bytes(32))] * 65),
+        (VM, "timestampVerificationData", "rfc3161Timestamps", [{"signedTimestamp": "AAAA"}] * 33),
+        (VM, "certificate", "rawBytes", b64(bytes(module.MAX_DER_BYTES + 1))),
+        (VM, TL, 0, "canonicalizedBody", b64(bytes(module.MAX_BODY_BYTES + 1))),
+        ("dsseEnvelope", "signatures", [{"sig": "AAAA"}] * 10_000),
+        ("dsseEnvelope", "signatures", [{"sig": "AAAA", "keyid": "k" * 2000}]),
+    ],
+    ids=lambda change: str(change[-2]),
+)
+def test_limits(change: tuple[Any, ...]) -> None:
+    """Each part of a bundle is bounded."""
+    value = document()
+    put(*change)(value)
+    with pytest.raises(LimitError):
+        Bundle.parse(encode(value))
+
+
+def test_size_limit() -> None:
+    """A bundle beyond the limit is refused before it is read."""
+    with pytest.raises(LimitError):
+        Bundle.parse(b" " * (module.MAX_BUNDLE_BYTES + 1))
+
+
+def test_statement_is_parsed_strictly() -> None:
+    """A signed payload that is no statement is malformed, not empty."""
+    value = document()
+    for payload in (b"", b"{}", b"null", b"\xff", b'{"_type":1}', b"[" * 200):
+        put("dsseEnvelope", "payload", b64(payload))(value)
+        with pytest.raises((MalformedError, LimitError)):
+            Bundle.parse(encode(value)).statement()
+
+
+def test_mangled_bytes_raise_only_our_errors() -> None:
+    """Each byte changed or cut: an error of the project, or a bundle that differs where the byte was."""
+    data = encode(document())
+    whole = Bundle.parse(data)
+    for cut in range(0, len(data), 3):
+        for bad in (data[:cut], data[:cut] + data[cut + 1 :], data[:cut] + b"~" + data[cut + 1 :]):
+            try:
+                found = Bundle.parse(bad)
+            except (MalformedError, LimitError):
+                continue
+            assert found.envelope.payload_type == whole.envelope.payload_type
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**60) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+PATHS = [change[:-1] for change in BAD]
+
+
+@given(st.sampled_from(PATHS), JSON)
+def test_any_value_anywhere_raises_only_our_errors(path: tuple[Any, ...], junk: Any) -> None:
+    """Whatever stands in a field, the parser raises MalformedError or LimitError or returns a bundle."""
+    value = document()
+    put(*path, junk)(value)
+    try:
+        Bundle.parse(encode(value)).statement()
+    except GitchainError as error:
+        assert isinstance(error, MalformedError | LimitError)  # noqa: PT017 - it may also pass
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_cleanly(data: bytes) -> None:
+    """Arbitrary bytes raise errors of the project and nothing else."""
+    with pytest.raises((MalformedError, LimitError)):
+        Bundle.parse(data)
