@@ -63,6 +63,8 @@ def collect_artifact(
     limits.
     """
     found = hash_path(str(root), name, state=state, links=links, progress=progress)
+    if state is not None:
+        state.flush()
     return make_artifact(name, found, annotate=annotate)
 
 

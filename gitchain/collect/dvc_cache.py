@@ -63,6 +63,17 @@ def object_paths(cache: str, md5: str) -> tuple[str, str]:
     return os.path.join(cache, "files", "md5", tail), os.path.join(cache, tail)
 
 
+def tampered(shown: str, named: str, got: str) -> VerificationError:
+    """Return the error for a cache object whose bytes are not those that its name promises."""
+    return VerificationError(
+        "DVC cache object is not what its name says",
+        where=ascii(shown[:200]),
+        expected=f"md5 {named}",
+        got=f"md5 {got}",
+        help="delete the object, then dvc pull",
+    )
+
+
 class CacheLinks:
     """Tells which symlinks below a root are DVC's own, into its own cache."""
 
@@ -86,10 +97,4 @@ class CacheLinks:
         found = _OBJECT.fullmatch(target)
         named = found[1] + found[2] if found is not None else ""
         if named != md5:
-            raise VerificationError(
-                "DVC cache object is not what its name says",
-                where=ascii(shown[:200]),
-                expected=f"md5 {named}",
-                got=f"md5 {md5}",
-                help="restore the object: delete it, then dvc pull",
-            )
+            raise tampered(shown, named, md5)

@@ -13,39 +13,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitchain.collect.git_cli import finish, first_line, run_git, start
 from gitchain.collect.remotes import public_url
 from gitchain.errors import LimitError, ProjectError
 
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
 """Largest Git object that is read: commits and DVC's files are far smaller."""
-
-_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.file.allow=never")
-_LOCAL = frozenset(
-    [
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_CONFIG",
-        "GIT_CONFIG_PARAMETERS",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_GRAFT_FILE",
-        "GIT_INDEX_FILE",
-        "GIT_REPLACE_REF_BASE",
-        "GIT_PREFIX",
-        "GIT_SHALLOW_FILE",
-        "GIT_COMMON_DIR",
-        "GIT_INTERNAL_SUPER_PREFIX",
-        "GIT_NAMESPACE",
-        "GIT_EXTERNAL_DIFF",
-    ]
-)
-"""What a hook's environment says of the repository that runs it (git rev-parse --local-env-vars)."""
 
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _FACTS = ("--is-bare-repository", "--is-shallow-repository", "--show-object-format", "--git-common-dir")
@@ -84,8 +61,8 @@ def git_state(path: Path) -> GitState:
             "repository is bare", where=str(path), expected="a work tree", help="run it in a clone with files"
         )
     jobs = [
-        _start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
-        _start(
+        start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
+        start(
             root,
             "status",
             "--porcelain=v2",
@@ -94,9 +71,9 @@ def git_state(path: Path) -> GitState:
             "--untracked-files=no",
             "--ignore-submodules=dirty",
         ),
-        _start(root, "config", "-z", "--get-regexp", r"^(remote|branch)\..*\.(url|remote)$"),
+        start(root, "config", "-z", "--get-regexp", r"^(remote|branch)\..*\.(url|remote)$"),
     ]
-    head, status, config = [_finish(job, root, ok=(0, 1)) for job in jobs]
+    head, status, config = [finish(job, root, ok=(0, 1)) for job in jobs]
     raw = _batch(head, object_format, "HEAD")
     commit, content = (raw[0], raw[2]) if raw is not None else (None, b"")
     branch, dirty = _status(status)
@@ -122,7 +99,7 @@ def resolve(root: Path, rev: str) -> tuple[str, str]:
     """
     if "\n" in rev or "\0" in rev or not rev:
         raise ProjectError("revision is malformed", got=ascii(rev[:100]))
-    out = _run(root, "cat-file", "--batch-check", stdin=os.fsencode(rev) + b"\n")
+    out = run_git(root, "cat-file", "--batch-check", stdin=os.fsencode(rev) + b"\n")
     parts = out.decode("utf-8", "replace").split()
     if len(parts) != 3 or not _OID.fullmatch(parts[0]):
         raise ProjectError("no such revision", where=str(root), got=ascii(rev[:100]))
@@ -136,10 +113,10 @@ def raw_object(root: Path, oid: str) -> tuple[str, bytes]:
     """
     if not _OID.fullmatch(oid):
         raise ProjectError("object id is malformed", got=ascii(oid[:100]))
-    size = _run(root, "cat-file", "--batch-check=%(objectsize)", stdin=oid.encode() + b"\n").split()
+    size = run_git(root, "cat-file", "--batch-check=%(objectsize)", stdin=oid.encode() + b"\n").split()
     if len(size) == 1 and size[0].isdigit() and int(size[0]) > MAX_OBJECT_BYTES:
         raise LimitError("Git object is too large", where=oid, expected=f"at most {MAX_OBJECT_BYTES} bytes")
-    found = _batch(_run(root, "cat-file", "--batch", stdin=oid.encode() + b"\n"), _format(oid), oid)
+    found = _batch(run_git(root, "cat-file", "--batch", stdin=oid.encode() + b"\n"), _format(oid), oid)
     if found is None:
         raise ProjectError("Git object is not here", where=str(root), got=oid, help="git fetch --unshallow")
     return found[1], found[2]
@@ -153,13 +130,13 @@ def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
     if not _OID.fullmatch(commit):
         raise ProjectError("object id is malformed", got=ascii(commit[:100]))
     found: dict[str, str] = {}
-    for line in _run(root, "ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
+    for line in run_git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
         facts, _, path = line.partition(b"\t")
         if path.endswith(b".dvc") or path.rpartition(b"/")[2] in {b"dvc.lock", b"dvc.yaml"}:
             mode, _, oid = facts.decode("ascii").split()
             if mode.startswith("100"):
                 found[_utf8(path)] = oid
-    out = _run(root, "cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in found.values()).encode())
+    out = run_git(root, "cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in found.values()).encode())
     files: dict[str, bytes] = {}
     for name, oid in found.items():
         blob = _batch(out, _format(oid), oid)
@@ -170,9 +147,18 @@ def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
     return files
 
 
+def dvc_files_here(root: Path) -> tuple[str, ...]:
+    """Return the paths of *.dvc and dvc.lock files in the work tree, tracked or not, but none that is ignored."""
+    out = run_git(
+        root, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", "*.dvc", "dvc.lock", "**/dvc.lock"
+    )
+    names = {_utf8(name) for name in out.split(b"\0") if name}
+    return tuple(sorted(name for name in names if (root / name).is_file() and not name.endswith("/.dvc")))
+
+
 def _facts(path: Path) -> tuple[str, ...]:
-    start = path if path.is_dir() else path.parent
-    job = _start(str(start), "rev-parse", "--path-format=absolute", *_FACTS, "--show-toplevel")
+    folder = path if path.is_dir() else path.parent
+    job = start(str(folder), "rev-parse", "--path-format=absolute", *_FACTS, "--show-toplevel")
     out, error = job.communicate()
     lines = out.decode("utf-8", "surrogateescape").splitlines()
     if job.returncode == 0 and len(lines) == 5:
@@ -183,63 +169,12 @@ def _facts(path: Path) -> tuple[str, ...]:
     if "dubious ownership" in message:
         raise ProjectError(
             "repository belongs to another user",
-            where=str(start),
-            help=f"git config --global --add safe.directory {start}",
+            where=str(folder),
+            help=f"git config --global --add safe.directory {folder}",
         )
     raise ProjectError(
-        "not a Git repository with files", where=str(start), help="git init", got=_first(message)
+        "not a Git repository with files", where=str(folder), help="git init", got=first_line(message)
     )
-
-
-def _first(message: str) -> str:
-    return next(iter(message.splitlines()), "").removeprefix("fatal: ")[:200]
-
-
-def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key not in _LOCAL}
-    fixed = {
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
-    return {**kept, **fixed}
-
-
-def _start(root: str, *args: str, stdin: bytes = b"") -> subprocess.Popen[bytes]:
-    try:
-        job = subprocess.Popen(
-            ["git", *_SAFE, *args],
-            cwd=root,
-            env=_environment(),
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    except FileNotFoundError as error:
-        missing = "git" if error.filename == "git" else root
-        raise ProjectError("not found", where=missing, help="install git") from error
-    except OSError as error:
-        raise ProjectError("git cannot be started", where=root, got=str(error)) from error
-    if job.stdin is not None and len(stdin) <= 4096:  # fits every pipe: several jobs may run at once
-        job.stdin.write(stdin)
-        job.stdin.close()
-        job.stdin = None
-    return job
-
-
-def _finish(
-    job: subprocess.Popen[bytes], root: str, *, stdin: bytes | None = None, ok: Sequence[int] = (0,)
-) -> bytes:
-    out, error = job.communicate(stdin)
-    if job.returncode not in ok:
-        raise ProjectError("git failed", where=root, got=_first(error.decode("utf-8", "replace")))
-    return out
-
-
-def _run(root: Path, *args: str, stdin: bytes = b"") -> bytes:
-    job = _start(str(root), *args, stdin=stdin)
-    return _finish(job, str(root), stdin=stdin if job.stdin is not None else None)
 
 
 def _batch(out: bytes, object_format: str, asked: str) -> tuple[str, str, bytes] | None:
@@ -282,7 +217,7 @@ def _diff(root: str) -> str:
         "--no-renames",
         "--ignore-submodules=dirty",
     )
-    return hashlib.sha256(_finish(_start(root, "diff", *flags, "HEAD"), root)).hexdigest()
+    return hashlib.sha256(finish(start(root, "diff", *flags, "HEAD"), root)).hexdigest()
 
 
 def _remote(config: bytes, branch: str | None) -> str | None:

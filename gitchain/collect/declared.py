@@ -1,0 +1,227 @@
+"""Declared evidence: what dvc.lock and *.dvc files say has run, every md5 in them checked against the bytes.
+
+DVC's files say that it ran; nobody saw it. They can be written by hand, which is why the result says
+`declared`. Paths in dvc.lock are relative to the stage's working directory, which dvc.yaml holds; DVC is
+asked only if that is templated.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from gitchain.collect.artifacts import Artifact
+from gitchain.collect.dvc_cache import dvc_root
+from gitchain.collect.dvc_files import DvcYaml, ImportSource, LockEntry, parse_dvc, parse_dvc_yaml, parse_lock
+from gitchain.collect.files import Progress
+from gitchain.collect.git import dvc_files_here
+from gitchain.collect.recorded import Reader
+from gitchain.collect.remotes import public_url
+from gitchain.collect.stages import StageRun
+from gitchain.collect.state import StateCache
+from gitchain.errors import GitchainError, LimitError, ProjectError
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.names import check_step_name, check_uri
+from gitchain.evidence.statement import ResourceDescriptor
+
+MAX_FILE_BYTES = 32 * 1024 * 1024
+"""Largest dvc.lock, dvc.yaml or *.dvc that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStage:
+    """A stage or *.dvc file with its entries by name; `external` are those outside the repository."""
+
+    name: str
+    project: str
+    commands: tuple[str, ...]
+    params: Mapping[str, Mapping[str, Json]]
+    deps: tuple[tuple[str, LockEntry], ...]
+    outs: tuple[tuple[str, LockEntry], ...]
+    external: tuple[LockEntry, ...]
+    source: ImportSource | None = None
+
+
+def declare(
+    root: Path,
+    names: Collection[str] = (),
+    *,
+    state: StateCache | None = None,
+    progress: Progress | None = None,
+    fetch: bool = False,
+) -> tuple[StageRun, ...]:
+    """Return declared evidence for the named stages and *.dvc files, or for all.
+
+    Raises ProjectError for a name that DVC has no record of, a broken file, or bytes that are nowhere
+    (`fetch` asks the remote first); VerificationError that names stage and file where an md5 differs.
+    """
+    recorded = recorded_stages(root)
+    unknown = [name for name in names if name not in recorded]
+    if unknown:
+        raise ProjectError(
+            "DVC has no record of this stage", where=unknown[0], help=f"dvc repro {unknown[0]}"
+        )
+    chosen = [stage for name, stage in recorded.items() if not names or name in names]
+    return tuple(declare_stage(root, stage, state=state, progress=progress, fetch=fetch) for stage in chosen)
+
+
+def declare_stage(
+    root: Path,
+    stage: RecordedStage,
+    *,
+    state: StateCache | None = None,
+    progress: Progress | None = None,
+    fetch: bool = False,
+    run_cache: bool = False,
+) -> StageRun:
+    """Return declared evidence for one stage; raises as `declare` does."""
+    reader = Reader(root, stage.project, state, progress, fetch)
+    return StageRun(
+        name=stage.name,
+        evidence="declared",
+        commands=stage.commands,
+        params=stage.params,
+        materials=_collect(reader, stage.deps, stage.name),
+        products=_collect(reader, stage.outs, stage.name),
+        sources=stage_sources(stage),
+        run_cache=run_cache,
+    )
+
+
+def recorded_stages(root: Path) -> Mapping[str, RecordedStage]:
+    """Return every stage in dvc.lock that dvc.yaml still has, and every *.dvc file, by name.
+
+    Raises ProjectError or LimitError for a file that is broken.
+    """
+    found: dict[str, RecordedStage] = {}
+    for file in dvc_files_here(root):
+        project = dvc_root(os.path.join(root, os.path.dirname(file)), str(root))
+        if project is None:
+            raise ProjectError("file is in no DVC project", where=file, help="dvc init")
+        if file.endswith(".dvc"):
+            found[file] = _data(file, project, read_file(root, file))
+        else:
+            found |= {stage.name: stage for stage in _locked(root, file, project)}
+    return found
+
+
+def read_file(root: Path, name: str) -> bytes:
+    """Return the content of one of DVC's small files; ProjectError if it cannot be read, LimitError if it is huge."""
+    try:
+        with open(root / name, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ProjectError(
+            "file cannot be read", where=name, got=os.strerror(error.errno or 0).lower()
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise LimitError("file is too large", where=name, expected=f"at most {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _locked(root: Path, file: str, project: str) -> list[RecordedStage]:
+    folder = posixpath.dirname(file)
+    yaml = posixpath.join(folder, "dvc.yaml")
+    stages = parse_lock(read_file(root, file), file)
+    plan = parse_dvc_yaml(read_file(root, yaml), yaml) if (root / yaml).exists() else DvcYaml({}, {})
+    wdirs = _wdirs(root, project, yaml, plan)
+    found: list[RecordedStage] = []
+    for key, stage in stages.items():
+        wdir = wdirs.get(key, wdirs.get(key.partition("@")[0]))
+        if wdir is None:  # an entry that dvc.yaml has outlived
+            continue
+        base = posixpath.join(folder, wdir)
+        deps, far = _split(base, stage.deps)
+        outs, lost = _split(base, stage.outs)
+        name = _step(f"{yaml}:{key}" if folder else key, file)
+        if lost:
+            raise ProjectError("out lies outside the repository", where=name, got=ascii(lost[0].path[:200]))
+        params = {locate(base, path) or path: values for path, values in stage.params.items()}
+        found.append(RecordedStage(name, project, stage.commands, params, deps, outs, far))
+    return found
+
+
+def _wdirs(root: Path, project: str, yaml: str, plan: DvcYaml) -> Mapping[str, str]:
+    """Return the working directory of each stage, relative to the directory of its dvc.yaml."""
+    if not any("${" in wdir for wdir in plan.stages.values()):
+        return plan.stages
+    from gitchain.collect.dvc_api import load_stages
+
+    folder = posixpath.dirname(yaml)
+    lock = posixpath.join(folder, "dvc.lock")
+    loaded = load_stages(root, Path(project))
+    return {stage.key: posixpath.relpath(stage.wdir, folder or ".") for stage in loaded if stage.lock == lock}
+
+
+def _data(file: str, project: str, data: bytes) -> RecordedStage:
+    parsed = parse_dvc(data, file)
+    base = posixpath.join(posixpath.dirname(file), parsed.wdir)
+    deps, far = _split(base, parsed.deps)
+    outs, lost = _split(base, parsed.outs)
+    if lost:
+        raise ProjectError("out lies outside the repository", where=file, got=ascii(lost[0].path[:200]))
+    return RecordedStage(_step(file, file), project, (), {}, deps, outs, far, parsed.source)
+
+
+def locate(base: str, path: str) -> str | None:
+    """Return the repository-relative name of a path in a DVC file, None if it lies outside."""
+    if "://" in path or path.startswith("/"):
+        return None
+    name = posixpath.normpath(posixpath.join(base, path))
+    return None if name == ".." or name.startswith(("../", "/")) else name
+
+
+def stage_sources(stage: RecordedStage) -> tuple[ResourceDescriptor, ...]:
+    """Return the materials that lie outside the repository, by URI: an import's commit, a remote file's etag."""
+    found: dict[str, ResourceDescriptor] = {}
+    if stage.source is not None:
+        url = public_url(stage.source.url)
+        notes: dict[str, Json] = {"path": stage.source.path}
+        digest = DigestSet({"gitCommit": stage.source.rev_lock})
+        uri = f"git+{url}" if url else "git:local"
+        found[uri] = ResourceDescriptor(None, digest, uri=uri, annotations=notes)
+    for entry in stage.external:
+        uri = _uri(entry.path)
+        facts = {
+            "etag": entry.checksum,
+            "versionId": entry.cloud.version_id if entry.cloud else None,
+            "dvc.md5": entry.md5,
+        }
+        found[uri] = ResourceDescriptor(
+            None, uri=uri, annotations={key: value for key, value in facts.items() if value is not None}
+        )
+    return tuple(found.values())
+
+
+def _uri(path: str) -> str:
+    if "://" not in path:
+        return f"file://{quote(posixpath.normpath(path))}"
+    uri = public_url(path) or quote(path, safe=":/?#[]@!$&'()*+,;=%~")
+    try:
+        return check_uri(uri)
+    except GitchainError as error:
+        raise ProjectError(error.what, where="DVC file", got=ascii(path[:200])) from error
+
+
+def _split(
+    base: str, entries: tuple[LockEntry, ...]
+) -> tuple[tuple[tuple[str, LockEntry], ...], tuple[LockEntry, ...]]:
+    located = [(locate(base, entry.path), entry) for entry in entries]
+    inside = tuple((name, entry) for name, entry in located if name is not None)
+    return inside, tuple(entry for name, entry in located if name is None)
+
+
+def _collect(reader: Reader, entries: tuple[tuple[str, LockEntry], ...], where: str) -> tuple[Artifact, ...]:
+    return tuple(reader.collect(name, entry, f"stage {where}") for name, entry in entries)
+
+
+def _step(name: str, file: str) -> str:
+    try:
+        return check_step_name(name)
+    except GitchainError as error:
+        raise ProjectError(error.what, where=file, expected=error.expected, got=ascii(name[:100])) from error

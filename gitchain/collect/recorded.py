@@ -1,0 +1,202 @@
+"""Bytes against DVC's record: every md5 in dvc.lock and *.dvc is compared with the file that it speaks of.
+
+The file comes from the work tree, or from DVC's cache where the work tree lacks it. What DVC leaves out of a
+directory (.dvcignore) stays in ours, and is taken out for the comparison alone. DVC 2's text hash
+(md5-dos2unix: CRLF read as LF in text) is computed where an entry has no `hash:`.
+
+Does NOT decide what a stage is (see `declared`) and does not change anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gitchain.collect import dvc_cache
+from gitchain.collect.artifacts import (
+    Artifact,
+    check_md5,
+    collect_artifact,
+    directory_md5,
+    make_artifact,
+    mismatch,
+)
+from gitchain.collect.dvc_files import LEGACY_HASH, LockEntry, parse_dir
+from gitchain.collect.files import HashedFile, Progress, hash_path
+from gitchain.collect.paths import OPEN_FILE, unreadable
+from gitchain.collect.state import StateCache
+from gitchain.errors import ProjectError, VerificationError
+
+_TEXT_SAMPLE = 512
+_TEXT_CHUNK = 1024 * 1024
+_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
+_TEXT_TOLERANCE = 0.30
+_NEVER_TRACKED = frozenset({".git", ".hg", ".dvc"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads artifacts of one DVC project below `root`; `fetch` lets missing cache objects be fetched."""
+
+    root: Path
+    project: str
+    state: StateCache | None = None
+    progress: Progress | None = None
+    fetch: bool = False
+
+    def collect(self, name: str, entry: LockEntry, where: str) -> Artifact:
+        """Return the artifact at `name`, checked against its record in the stage or file `where`.
+
+        Raises VerificationError that names both if an md5 differs, ProjectError if the bytes are nowhere.
+        """
+        if os.path.lexists(self.root / name):
+            artifact = collect_artifact(self.root, name, self.state, progress=self.progress)
+        else:
+            artifact = self._cached(name, entry, where)
+        self.check(artifact, entry, where)
+        return artifact
+
+    def check(self, artifact: Artifact, entry: LockEntry, where: str) -> None:
+        """Raise VerificationError unless the artifact is what DVC recorded."""
+        if entry.hash_name == LEGACY_HASH and entry.md5 is not None:
+            self._check_legacy(artifact, entry, where)
+            return
+        if artifact.md5 == entry.md5:
+            return
+        seen = self._as_dvc_sees(artifact)
+        if seen is not artifact and seen.md5 == entry.md5:
+            return
+        check_md5(seen, entry, where, listed=self._listed(entry))
+
+    def _as_dvc_sees(self, artifact: Artifact) -> Artifact:
+        """Return the artifact without the files that .dvcignore hides from DVC."""
+        if artifact.manifest is None or not self._may_ignore(artifact):
+            return artifact
+        from gitchain.collect.dvc_api import ignored
+
+        folder = os.path.join(os.path.realpath(self.root), artifact.name)
+        hidden = ignored(Path(self.project), (os.path.join(folder, part.path) for part in artifact.parts))
+        parts = tuple(part for part in artifact.parts if os.path.join(folder, part.path) not in hidden)
+        md5 = directory_md5((part.path, part.md5) for part in parts)
+        return replace(artifact, parts=parts, md5=md5)
+
+    def _may_ignore(self, artifact: Artifact) -> bool:
+        folder = os.path.dirname(os.path.join(os.path.realpath(self.root), artifact.name, "x"))
+        while True:
+            if os.path.exists(os.path.join(folder, ".dvcignore")):
+                return True
+            if folder in {self.project, os.path.dirname(folder)}:
+                break
+            folder = os.path.dirname(folder)
+        return any(
+            part.path.endswith(".dvcignore") or not _NEVER_TRACKED.isdisjoint(part.path.split("/"))
+            for part in artifact.parts
+        )
+
+    def _listed(self, entry: LockEntry) -> Mapping[str, str] | None:
+        """Return path → md5 of the recorded directory, if its .dir object is here and sound."""
+        if entry.md5 is None or not entry.md5.endswith(".dir"):
+            return None
+        try:
+            return _read_dir(dvc_cache.cache_dir(self.project), entry.md5, "")
+        except (ProjectError, VerificationError):
+            return None
+
+    def _cached(self, name: str, entry: LockEntry, where: str) -> Artifact:
+        try:
+            return self._from_cache(name, entry, where)
+        except _MissingError as missing:
+            if self.fetch:
+                from gitchain.collect.dvc_api import fetch_artifact
+
+                fetch_artifact(Path(self.project), self.root / name)
+                return self._from_cache(name, entry, where)
+            raise ProjectError(
+                missing.what, where=missing.where, got=missing.got, help=missing.help
+            ) from missing
+
+    def _from_cache(self, name: str, entry: LockEntry, where: str) -> Artifact:
+        shown = f"{where}: {name}"
+        if entry.md5 is None:
+            raise _MissingError(shown, "no md5")
+        cache = dvc_cache.cache_dir(self.project)
+        if not entry.md5.endswith(".dir"):
+            return make_artifact(name, self._object(cache, entry.md5, shown, "", executable=entry.is_exec))
+        listed = _read_dir(cache, entry.md5, shown)
+        return make_artifact(
+            name, tuple(self._object(cache, md5, f"{shown}/{path}", path) for path, md5 in listed.items())
+        )
+
+    def _object(self, cache: str, md5: str, shown: str, path: str, *, executable: bool = False) -> HashedFile:
+        for place in dvc_cache.object_paths(cache, md5):
+            if os.path.lexists(place):
+                found = hash_path(
+                    cache, os.path.relpath(place, cache), state=self.state, progress=self.progress
+                )
+                if not isinstance(found, HashedFile):
+                    break
+                if found.md5 != md5:
+                    raise dvc_cache.tampered(shown, md5, found.md5)
+                return found._replace(path=path, executable=executable)
+        raise _MissingError(shown, md5)
+
+    def _check_legacy(self, artifact: Artifact, entry: LockEntry, where: str) -> None:
+        base = self.root / artifact.name
+        if not base.exists():  # it came from the cache, where the object's own name was checked
+            return
+        if artifact.manifest is None:
+            got = legacy_md5(str(base), artifact.name)
+        else:
+            got = directory_md5(
+                (part.path, legacy_md5(str(base / part.path), artifact.name)) for part in artifact.parts
+            )
+        if got != entry.md5:
+            raise mismatch(where, artifact.name, f"{entry.md5} ({LEGACY_HASH})", got)
+
+
+class _MissingError(ProjectError):
+    """Neither the work tree nor the cache has the bytes."""
+
+    def __init__(self, where: str, md5: str) -> None:
+        super().__init__(
+            "file is neither in the work tree nor in DVC's cache",
+            where=where,
+            got=md5,
+            help="dvc pull, then again",
+        )
+
+
+def _read_dir(cache: str, md5: str, shown: str) -> dict[str, str]:
+    for place in dvc_cache.object_paths(cache, md5):
+        try:
+            with open(place, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise unreadable(error, shown) from error
+        found = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        if found != md5:
+            raise dvc_cache.tampered(shown, md5, found)
+        return {entry.path: entry.md5 for entry in parse_dir(data, f"DVC cache object {md5}") if entry.md5}
+    raise _MissingError(shown, md5)
+
+
+def legacy_md5(path: str, shown: str) -> str:
+    """Return DVC 2's md5 of a file: CRLF counts as LF in each MiB whose first 512 bytes look like text."""
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with os.fdopen(os.open(path, OPEN_FILE), "rb") as file:
+            while chunk := file.read(_TEXT_CHUNK):
+                digest.update(chunk.replace(b"\r\n", b"\n") if _is_text(chunk[:_TEXT_SAMPLE]) else chunk)
+    except OSError as error:
+        raise unreadable(error, shown) from error
+    return digest.hexdigest()
+
+
+def _is_text(sample: bytes) -> bool:
+    odd = sample.translate(None, _TEXT)
+    return b"\0" not in sample and len(odd) <= _TEXT_TOLERANCE * len(sample)

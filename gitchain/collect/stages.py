@@ -1,0 +1,85 @@
+"""The values that the DVC half of this room hands out: a stage as dvc.yaml plans it, and a stage that has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from gitchain.collect.artifacts import Artifact
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.statement import ResourceDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStage:
+    """A stage of dvc.yaml with its templates resolved, or a *.dvc file (`is_data`).
+
+    `name` is DVC's address seen from the repository's root: `train@us`, `sub/dvc.yaml:train`,
+    `raw.csv.dvc`. Names of deps and outs are relative to the root; what lies outside it is in `external`,
+    as DVC wrote it. `reports` are those outs that are metrics or plots; `lock` is the file that records the
+    stage, `key` its name there.
+    """
+
+    name: str
+    commands: tuple[str, ...]
+    wdir: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    reports: tuple[str, ...]
+    params: tuple[str, ...]
+    external: tuple[str, ...]
+    lock: str
+    key: str
+    frozen: bool = False
+    is_data: bool = False
+    is_import: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRun:
+    """One command of a stage that gitchain saw running."""
+
+    command: str
+    started: datetime
+    finished: datetime
+    exit_code: int
+    stdout_sha256: str
+    stderr_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """A stage with what went in and what came out.
+
+    `observed`: gitchain saw every command and hashed before and after; `ran` says when and how it ended.
+    `declared`: derived from what DVC recorded, every md5 checked against the bytes. `run_cache` is true
+    where DVC took the products from its run cache instead of running the command: that is declared, never
+    observed. `sources` are materials outside the repository (imports, remote files), by URI.
+    """
+
+    name: str
+    evidence: Literal["observed", "declared"]
+    commands: tuple[str, ...]
+    params: Mapping[str, Mapping[str, Json]] = field(hash=False)
+    materials: tuple[Artifact, ...]
+    products: tuple[Artifact, ...]
+    sources: tuple[ResourceDescriptor, ...] = ()
+    ran: tuple[CommandRun, ...] = ()
+    run_cache: bool = False
+
+    @property
+    def started(self) -> datetime | None:
+        """Return when the first command started, None for declared evidence."""
+        return self.ran[0].started if self.ran else None
+
+    @property
+    def finished(self) -> datetime | None:
+        """Return when the last command ended, None for declared evidence."""
+        return self.ran[-1].finished if self.ran else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the last command's exit code, None for declared evidence."""
+        return self.ran[-1].exit_code if self.ran else None
