@@ -28,6 +28,10 @@ class Backend(Protocol):
     def oid_bytes(self) -> int:
         """Return the length of an object id in bytes: 20 or 32."""
 
+    @property
+    def partial(self) -> bool:
+        """Say whether this is a partial clone, in which a remote holds objects that are missing here."""
+
     def config(self, key: str) -> str | None:
         """Return a configuration value."""
 

@@ -27,6 +27,14 @@ class GitBinary:
         self.oid_bytes = 32 if object_format == "sha256" else 20
         self._reader = _Reader(self._git)
 
+    @property
+    def partial(self) -> bool:
+        """Say whether this is a partial clone; see `Backend.partial`."""
+        done = self._git.run(
+            "config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$", accept=(0, 1)
+        )
+        return done.code == 0
+
     def config(self, key: str) -> str | None:
         """Return a configuration value."""
         done = self._git.run("config", "-z", "--get", key, accept=(0, 1))
@@ -36,7 +44,7 @@ class GitBinary:
         """Return an object's bytes; see `Backend.read`."""
         found = self._reader.read(oid, limit)
         if found is None:
-            raise missing(oid, self.common_dir, partial=self.config("extensions.partialclone") is not None)
+            raise missing(oid, self.common_dir, partial=self.partial)
         if found[0] != kind:
             raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=found[0])
         return found[1]

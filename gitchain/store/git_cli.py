@@ -128,7 +128,9 @@ class Git:
             raise _translate(done, args[0], str(self.directory))
         return done
 
-    def talk(self, *args: str, config: tuple[str, ...] = (), seconds: float = NETWORK_SECONDS) -> Done:
+    def talk(
+        self, *args: str, config: tuple[str, ...] = (), stdin: bytes = b"", seconds: float = NETWORK_SECONDS
+    ) -> Done:
         """Run a command that speaks to a remote and return whatever came of it.
 
         TransportError when offline or late.
@@ -136,7 +138,7 @@ class Git:
         if self.offline:
             remedy = "run it without --offline"
             raise TransportError("this needs the network", where=f"git {args[0]}", help=remedy)
-        return self._call(args, b"", seconds, MAX_OUTPUT, config)
+        return self._call(args, stdin, seconds, MAX_OUTPUT, config)
 
     def _call(
         self, args: tuple[str, ...], stdin: bytes, seconds: float, limit: int, config: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ from gitchain.store.git_binary import GitBinary
 from gitchain.store.git_cli import Git
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock, pause
-from gitchain.store.objects import Commit, Entry, Oid, parse_commit, render_commit
+from gitchain.store.objects import Commit, Entry, Oid, blob_oid, parse_commit, render_commit
 from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees
 
 DEFAULT_REF = "refs/gitchain/attestations"
@@ -156,7 +156,8 @@ class AttestationStore:
         version = self.trees.find(tree, (shape.VERSION_NAME,))
         if version is None:
             raise MalformedError("the ref does not hold an attestation store", where=f"{self.ref} {commit}")
-        self.trees.leaf((shape.VERSION_NAME,), version)
+        if version.oid != blob_oid(shape.VERSION_BYTES, self.backend.oid_bytes):
+            self.trees.leaf((shape.VERSION_NAME,), version)  # raises, and shows the format that it found
         return tree
 
     def by_subject(self, alg: str, value: str, report: Report = _ignore) -> tuple[bytes, ...]:

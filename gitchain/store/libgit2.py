@@ -66,7 +66,7 @@ class Libgit2:
         return data
 
     def _fetch(self, oid: Oid, kind: Kind, limit: int) -> bytes:
-        partial = self._is_partial()
+        partial = self.partial
         if partial and not self._git.offline:
             try:
                 return self._git.run("cat-file", kind, oid, limit=limit, seconds=NETWORK_SECONDS).stdout
@@ -76,7 +76,9 @@ class Libgit2:
                 raise missing(oid, self._path, partial=True) from error
         raise missing(oid, self._path, partial=partial)
 
-    def _is_partial(self) -> bool:
+    @property
+    def partial(self) -> bool:
+        """Say whether this is a partial clone; see `Backend.partial`."""
         if self.config("extensions.partialclone") is not None:
             return True
         return any(entry.name.endswith(".promisor") and entry.value == "true" for entry in self._repo.config)

@@ -22,6 +22,7 @@ from gitchain.store.lock import pause
 from gitchain.store.objects import Oid
 
 MAX_ATTEMPTS = 20  # rounds of fetch and push against other clones that keep pushing
+MAX_DEPTH = 8  # of the store's tree, and one: each round finds what a missing tree hid
 MAX_REFUSALS = 3  # pushes refused although nobody else moved the ref: then the server means it
 
 
@@ -96,7 +97,6 @@ class _Sync:
             "--quiet",
             "--no-tags",
             "--no-prune",
-            "--no-filter",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
             "--refmap=",
@@ -104,10 +104,34 @@ class _Sync:
         refspec = f"+{self._store.ref}:{self._tracking}"
         done = self._git.talk("fetch", *options, "--end-of-options", self._remote, refspec)
         if done.code == 0:
+            self._fill()
             return self._seen()
         if self._remote_has_ref():
             raise TransportError("cannot fetch the attestations", where=self._remote, got=done.reason)
         return None
+
+    def _fill(self) -> None:
+        """Fetch what a partial clone left out of the newest tree, so that it can be verified offline."""
+        tree = f"{self._tracking}^{{tree}}"
+        for _ in range(MAX_DEPTH if self._store.backend.partial else 0):
+            listed = self._git.run("rev-list", "--objects", "--no-walk", "--missing=print", tree).stdout
+            lacking = [line[1:] for line in listed.splitlines() if line.startswith(b"?")]
+            if not lacking:
+                return
+            options = (
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-recurse-submodules",
+                "--filter=blob:none",
+            )
+            config = ("fetch.negotiationAlgorithm=noop",)
+            wanted = b"\n".join(lacking)
+            done = self._git.talk(
+                "fetch", *options, "--stdin", "--", self._remote, config=config, stdin=wanted
+            )
+            if done.code != 0:
+                raise TransportError("cannot fill the partial clone", where=self._remote, got=done.reason)
 
     def _remote_has_ref(self) -> bool:
         done = self._git.talk("ls-remote", "--quiet", "--end-of-options", self._remote, self._store.ref)

@@ -111,7 +111,8 @@ def test_git_digests_are_indexed_and_md5_is_not(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alg", "value"), [("sha256", "../../x"), ("sha256", "A" * 64), ("sha256", ""), ("../att", "a" * 64), ("", "")]
+    ("alg", "value"),
+    [("sha256", "../../x"), ("sha256", "A" * 64), ("sha256", ""), ("../att", "a" * 64), ("", "")],
 )
 def test_no_key_leads_out_of_the_index(repo: Path, alg: str, value: str) -> None:
     """A key that is no digest finds nothing."""
