@@ -57,23 +57,45 @@ def run_tee(
 
     Raises RunError if it cannot start.
     """
+    started = datetime.now(UTC)
+    child = _start(command, cwd, env, subprocess.PIPE, subprocess.PIPE)
+    with _signals(child):
+        out, err = _pass_through(child, stdout, stderr)
+        code = child.wait()
+    return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC))
+
+
+def run_plain(
+    command: Sequence[str], *, cwd: str | os.PathLike[str], env: Mapping[str, str], stdout: int = 1
+) -> tuple[int, datetime, datetime]:
+    """Run the command on our own outputs, unhashed; return (exit code, start, end).
+
+    Raises RunError if it cannot start.
+    """
+    started = datetime.now(UTC)
+    child = _start(command, cwd, env, stdout, None)
+    with _signals(child):
+        code = child.wait()
+    return (128 - code if code < 0 else code), started, datetime.now(UTC)
+
+
+def _start(
+    command: Sequence[str],
+    cwd: str | os.PathLike[str] | None,
+    env: Mapping[str, str] | None,
+    stdout: int,
+    stderr: int | None,
+) -> subprocess.Popen[bytes]:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    started = datetime.now(UTC)
     try:
-        child = subprocess.Popen(
-            list(command), cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
-        )
+        return subprocess.Popen(list(command), cwd=cwd, env=env, stdout=stdout, stderr=stderr, bufsize=0)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise RunError("command cannot be started", where=command[0], got=reason) from error
     except ValueError as error:  # a NUL in an argument
         raise RunError("command cannot be started", got=str(error)) from error
-    with _signals(child):
-        out, err = _pass_through(child, stdout, stderr)
-        code = child.wait()
-    return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,246 @@
+"""`dvc repro` and `dvc exp run`, watched: one StageRun for every stage that really ran.
+
+DVC runs each command as `$SHELL -c COMMAND`. SHELL is set to a script of ours (`shim`) that records and passes on.
+It carries the name of the user's own shell, since DVC picks flags by that name. Afterwards:
+
+- a stage with a complete record whose md5s are those in dvc.lock was observed;
+- one that DVC recorded or restored anew without running it came from the run cache: declared, and marked so;
+- a *.dvc file that DVC updated on the way is declared; a stage that did not change gives nothing.
+
+Does NOT follow DVC into other work trees (`--temp`, `--queue`) or onto other machines.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gitchain.collect import shim
+from gitchain.collect.artifacts import Artifact
+from gitchain.collect.declared import RecordedStage, declare_stage, recorded_stages, stage_sources
+from gitchain.collect.dvc_api import load_stages
+from gitchain.collect.dvc_cache import dvc_root
+from gitchain.collect.recorded import Reader
+from gitchain.collect.records import StageRecord, read_records
+from gitchain.collect.stages import PipelineStage, StageRun
+from gitchain.collect.state import StateCache
+from gitchain.collect.tee import run_plain
+from gitchain.errors import GitchainError, ProjectError, RunError, StoreError, UsageError
+
+_SHELL_NAMES = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
+_ELSEWHERE = frozenset({"--temp", "--queue", "--run-all"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """One run of DVC: its exit code, the stages that ran or were restored, and what went wrong beside it.
+
+    A stage that is named in `problems` is not in `stages`.
+    """
+
+    stages: tuple[StageRun, ...]
+    problems: tuple[GitchainError, ...]
+    exit_code: int
+    started: datetime
+    finished: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What DVC's records and the outs looked like before it ran."""
+
+    recorded: Mapping[str, RecordedStage]
+    outs: Mapping[str, tuple[int, ...] | None]
+
+
+def is_dvc_repro(argv: Sequence[str]) -> bool:
+    """Tell whether a command line is `dvc repro` or `dvc exp run`, however it is started (`uv run dvc repro`)."""
+    for index, word in enumerate(argv):
+        if os.path.basename(word) == "dvc":
+            verbs = [one for one in argv[index + 1 :] if not one.startswith("-")]
+            return verbs[:1] == ["repro"] or (verbs[:1] in (["exp"], ["experiments"]) and "run" in verbs[1:2])
+    return False
+
+
+def observe_dvc(
+    root: Path,
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    state: StateCache,
+    stdout: int = 1,
+) -> Reproduction:
+    """Run DVC and return what it did; names are relative to `root`, DVC's output goes where ours goes.
+
+    A failing stage is no error: DVC's exit code is in the result, with the stages that finished before. Raises
+    UsageError for runs in other work trees, ProjectError if DVC's project cannot be read, RunError if DVC cannot
+    be started.
+    """
+    here = cwd or root
+    project = dvc_root(str(here), str(root))
+    if project is None:
+        raise ProjectError("not a DVC project", where=str(here), help="dvc init")
+    elsewhere = _ELSEWHERE.intersection(argv)
+    if elsewhere:
+        raise UsageError(
+            "DVC would run the stages in another work tree",
+            got=min(elsewhere),
+            help="run it without that option",
+        )
+    state.flush()
+    stages = load_stages(root, Path(project))
+    before = _Before(
+        recorded_stages(root), {name: _stat(root, name) for stage in stages for name in stage.outs}
+    )
+    with _watched(root, project, stages, state, env or os.environ, reload="exp" in argv) as (
+        scratch,
+        variables,
+    ):
+        code, started, finished = run_plain(argv, cwd=here, env=variables, stdout=stdout)
+        records = read_records(scratch)
+    runs, problems = _settle(root, project, records, before, state)
+    return Reproduction(runs, problems, code, started, finished)
+
+
+@contextmanager
+def _watched(
+    root: Path,
+    project: str,
+    stages: Sequence[PipelineStage],
+    state: StateCache,
+    env: Mapping[str, str],
+    *,
+    reload: bool,
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Set up the shim in a directory of its own; give its path and the environment to run DVC with."""
+    user_shell = env.get("SHELL") or None
+    spec: dict[str, Any] = {
+        "root": str(root),
+        "project": project,
+        "state": str(state.path),
+        "shell": shutil.which(user_shell or "/bin/sh") or "/bin/sh",
+        "user_shell": user_shell,
+        "reload": reload,
+        "stages": [shim.plan(stage, root) for stage in stages],
+    }
+    scratch = _scratch(state.path.parent)
+    try:
+        shim.write_json(scratch / shim.SPEC, spec)
+        yield scratch, {**env, "SHELL": str(_script(scratch, os.path.basename(spec["shell"])))}
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(beside: Path) -> Path:
+    """Make a private directory from which scripts may be run: /tmp is often mounted without that."""
+    for parent in (None, beside):
+        try:
+            made = Path(tempfile.mkdtemp(prefix="gitchain-run-", dir=parent))
+        except OSError:
+            continue
+        probe = made / "probe"
+        probe.touch(mode=0o700)
+        if os.access(probe, os.X_OK):
+            probe.unlink()
+            return made
+        shutil.rmtree(made, ignore_errors=True)
+    raise StoreError(
+        "no directory for a script", where=tempfile.gettempdir(), help="set TMPDIR to one on a normal disk"
+    )
+
+
+def _script(scratch: Path, shell: str) -> Path:
+    package = Path(__file__).resolve().parents[2]
+    code = (
+        f"import sys; sys.path.append({str(package)!r}); "
+        f"from gitchain.collect.shim import main; sys.exit(main({str(scratch)!r}))"
+    )
+    script = scratch / (shell if shell in _SHELL_NAMES else "sh")
+    script.write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(code)} "$@"\n', encoding="utf-8"
+    )
+    script.chmod(0o700)
+    return script
+
+
+def _stat(root: Path, name: str) -> tuple[int, ...] | None:
+    try:
+        info = os.lstat(root / name)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+
+
+def _settle(
+    root: Path, project: str, records: Mapping[str, StageRecord], before: _Before, state: StateCache
+) -> tuple[tuple[StageRun, ...], tuple[GitchainError, ...]]:
+    """Compare what was seen with what DVC recorded, stage by stage."""
+    runs: list[StageRun] = []
+    problems: list[GitchainError] = [
+        record.problem for record in records.values() if record.problem is not None
+    ]
+    reader = Reader(root, project, state)
+    for name, recorded in recorded_stages(root).items():
+        record = records.get(name)
+        try:
+            if record is not None:
+                if record.complete and record.problem is None:
+                    runs.append(_observed(reader, recorded, record))
+            elif _touched(root, recorded, before):
+                is_stage = bool(recorded.commands)
+                runs.append(declare_stage(root, recorded, state=state, run_cache=is_stage))
+        except GitchainError as error:
+            problems.append(error)
+    order = {name: index for index, name in enumerate(records)}
+    runs.sort(key=lambda run: order.get(run.name, -1))
+    return tuple(runs), tuple(problems)
+
+
+def _touched(root: Path, recorded: RecordedStage, before: _Before) -> bool:
+    if before.recorded.get(recorded.name) != recorded:
+        return True
+    return any(name in before.outs and before.outs[name] != _stat(root, name) for name, _ in recorded.outs)
+
+
+def _observed(reader: Reader, recorded: RecordedStage, record: StageRecord) -> StageRun:
+    """Return the observed run, every md5 that DVC recorded checked against the bytes that were seen."""
+    where = f"stage {recorded.name}"
+    if recorded.commands != record.commands:
+        raise RunError(
+            "DVC recorded another command than it ran",
+            where=where,
+            expected=ascii("; ".join(record.commands)[:200]),
+            got=ascii("; ".join(recorded.commands)[:200]),
+        )
+    seen = {artifact.name: artifact for artifact in (*record.materials, *record.products)}
+    for name, entry in (*recorded.deps, *recorded.outs):
+        artifact = seen.get(name)
+        if artifact is None:
+            raise RunError("DVC recorded a file that was not seen", where=f"{where}: {name}")
+        if entry.md5 is not None:
+            reader.check(artifact, entry, where)
+    return StageRun(
+        name=recorded.name,
+        evidence="observed",
+        commands=recorded.commands,
+        params=recorded.params,
+        materials=_named(record.materials, recorded.deps),
+        products=_named(record.products, recorded.outs),
+        sources=stage_sources(recorded),
+        ran=record.ran,
+    )
+
+
+def _named(artifacts: tuple[Artifact, ...], entries: Sequence[tuple[str, object]]) -> tuple[Artifact, ...]:
+    names = {name for name, _ in entries}
+    return tuple(artifact for artifact in artifacts if artifact.name in names)

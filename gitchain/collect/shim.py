@@ -1,0 +1,164 @@
+"""The shell that DVC runs a stage's commands with while gitchain watches (see `repro`).
+
+DVC runs `$SHELL -c COMMAND` with DVC_STAGE in the environment. For the length of one `dvc repro`, SHELL names a
+small script that ends up here: hash the stage's materials before its first command, run the user's own shell with
+the same arguments and its output passed through, hash the products after the last. What was seen goes into one
+JSON file per command, in a directory that only this user can read.
+
+Nothing here may break a pipeline: what goes wrong is written into the record, and the command runs all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gitchain.collect.artifacts import Artifact, collect_artifact
+from gitchain.collect.run import changed_file
+from gitchain.collect.stages import PipelineStage
+from gitchain.collect.state import StateCache
+from gitchain.collect.tee import run_tee
+from gitchain.errors import GitchainError, RunError
+
+SPEC = "spec.json"
+EXIT_CANNOT_START = 126
+"""What shells say for a command that is there and does not start."""
+
+
+def main(scratch: str) -> int:
+    """Run the shell with the arguments of this process; return its exit code."""
+    spec = json.loads(Path(scratch, SPEC).read_bytes())
+    shell, address = spec["shell"], os.environ.get("DVC_STAGE")
+    os.environ.pop("SHELL", None)
+    if spec["user_shell"] is not None:
+        os.environ["SHELL"] = spec["user_shell"]
+    arguments = sys.argv[1:]
+    if address is None or "-c" not in arguments[:-1]:
+        os.execv(shell, [shell, *arguments])  # noqa: S606 - to be the user's shell is the whole point
+    return _Watcher(Path(scratch), spec, address).run([shell, *arguments], arguments[-1])
+
+
+class _Watcher:
+    """One command of one stage: what is recorded before, during and after it."""
+
+    def __init__(self, scratch: Path, spec: dict[str, Any], address: str) -> None:
+        self._scratch = scratch
+        self._spec = spec
+        self._address = address
+        self._root = Path(spec["root"])
+        self._prefix = hashlib.sha256(address.encode()).hexdigest()[:32]
+        self._count = len(list(scratch.glob(f"{self._prefix}-*.json")))
+
+    def run(self, argv: list[str], command: str) -> int:
+        record: dict[str, Any] = {"address": self._address, "command": command, "at": time.time_ns()}
+        with StateCache(Path(self._spec["state"])) as state:
+            stage = self._find(command, record)
+            if stage is not None and self._count == 0:
+                record["materials"] = self._collect(stage["deps"], state, record)
+            state.flush()
+            code = self._command(argv, record)
+            last = stage is not None and self._count == len(stage["commands"]) - 1
+            if stage is not None and last and code == 0:
+                record["after"] = self._collect(stage["deps"], state, record)
+                record["products"] = self._collect(stage["outs"], state, record)
+        self._write(record)
+        return code
+
+    def _command(self, argv: list[str], record: dict[str, Any]) -> int:
+        try:
+            done = run_tee(argv)
+        except RunError as error:
+            sys.stderr.write(f"{error}\n")
+            record["exit_code"] = EXIT_CANNOT_START
+            return EXIT_CANNOT_START
+        seen = {key: value for key, value in asdict(done).items() if key not in {"started", "finished"}}
+        record |= {**seen, "started": done.started.isoformat(), "finished": done.finished.isoformat()}
+        return done.exit_code
+
+    def _find(self, command: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Find the stage that DVC means; its plan is read again if the command is not what was planned."""
+        found = match(self._spec["stages"], self._address, os.getcwd(), command, self._count)
+        if found is None or (self._spec["reload"] and not self._spec.get("reloaded")):
+            try:
+                self._reload()
+            except GitchainError as error:
+                record["error"] = str(error)
+                return None
+            found = match(self._spec["stages"], self._address, os.getcwd(), command, self._count)
+        if found is None:
+            record["error"] = "stage is not in dvc.yaml"
+            return None
+        record["stage"] = found["name"]
+        return found
+
+    def _reload(self) -> None:
+        from gitchain.collect.dvc_api import load_stages
+
+        stages = load_stages(self._root, Path(self._spec["project"]))
+        self._spec |= {"stages": [plan(stage, self._root) for stage in stages], "reloaded": True}
+        write_json(self._scratch / SPEC, self._spec)
+
+    def _collect(self, names: Iterable[str], state: StateCache, record: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in names:
+            try:
+                artifact = collect_artifact(self._root, name, state)
+            except GitchainError as error:
+                record.setdefault("error", f"{name}: {error}")
+                continue
+            found[name] = {"directory": artifact.manifest is not None, "parts": artifact.parts}
+        return found
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            write_json(self._scratch / f"{self._prefix}-{self._count:06d}.json", record)
+        except OSError as error:
+            sys.stderr.write(f"gitchain: record cannot be written: {error.strerror}\n")
+
+
+def match(
+    stages: Iterable[dict[str, Any]], address: str, cwd: str, command: str, index: int
+) -> dict[str, Any] | None:
+    """Return the planned stage that DVC calls by this address, None if there is none or more than one.
+
+    DVC's address is relative to the directory that it was started in, which is not known here; the stage's name in
+    dvc.yaml, its working directory and the command are.
+    """
+    found = [
+        stage
+        for stage in stages
+        if stage["key"]
+        and (address == stage["key"] or address.endswith(f":{stage['key']}"))
+        and os.path.realpath(stage["folder"]) == os.path.realpath(cwd)
+        and index < len(stage["commands"])
+        and stage["commands"][index] == command
+    ]
+    exact = [stage for stage in found if stage["name"] == address]
+    chosen = exact or found
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def plan(stage: PipelineStage, root: Path) -> dict[str, Any]:
+    """Return what the shim needs to know of a stage."""
+    keys = ("name", "key", "commands", "deps", "outs")
+    return {key: getattr(stage, key) for key in keys} | {"folder": os.path.join(root, stage.wdir)}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write so that a reader sees all of it or nothing."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value), encoding="utf-8")
+    temporary.replace(path)
+
+
+def first_change(before: Artifact, after: Artifact) -> str | None:
+    """Return the name of the file that differs between two readings, None if none does."""
+    same = before.descriptor.digest == after.descriptor.digest
+    return None if same else changed_file(before, after)
