@@ -69,6 +69,7 @@ gitchain_forget() {
 }
 
 # Start the one drainer, in the background, unless one is on its way. It waits a second first, for the next commit.
+# The exec before that lets go of the shell's copies of stdout and stderr, which whoever started Git may be reading.
 gitchain_drain() {
     if [ -e "$gitchain_home/wake" ]; then
         ! gitchain_awake || return 0
@@ -83,15 +84,16 @@ gitchain_drain() {
     fi
     (
         gitchain_forget
-        sleep 1
-        exec nice -n 19 "$gitchain_python" -I -m gitchain.hooks drain "$gitchain_common"
+        exec /bin/sh -c 'sleep 1; exec nice -n 19 "$0" -I -m gitchain.hooks drain "$1"' "$gitchain_python" "$gitchain_common"
     ) </dev/null >/dev/null 2>|"$gitchain_home/drain.log" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     printf '%s\n' "$!" >|"$gitchain_home/wake"
 }
 
-# Bring the post-commit hook back after a rebase (see hooks/post-commit).
+# Bring the post-commit hook back after a rebase (see hooks/post-commit). "rebase" says that it is at its end, while
+# its directory is still there.
 gitchain_rouse() {
     gitchain_hook=$gitchain_common/hooks/post-commit
-    [ ! -e "$gitchain_hook.gitchain-asleep" ] || [ -e "$gitchain_hook" ] || [ -d "$gitchain_git/rebase-merge" ] ||
-        mv "$gitchain_hook.gitchain-asleep" "$gitchain_hook"
+    [ -e "$gitchain_hook.gitchain-asleep" ] && [ ! -e "$gitchain_hook" ] || return 0
+    [ "$1" = rebase ] || [ ! -d "$gitchain_git/rebase-merge" ] || return 0
+    mv "$gitchain_hook.gitchain-asleep" "$gitchain_hook"
 }

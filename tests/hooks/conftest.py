@@ -31,7 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_script: Calla
     """Replace the drainer by a line in a file; return a function that reads the lines."""
     tools, log = tmp_path / "tools", tmp_path / "started"
     write_script(tools / "sleep", "#!/bin/sh\nexit 0\n")
-    write_script(tools / "nice", f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{log}"\nenv >"{log}.env"\n')
+    write_script(tools / "nice", f'#!/bin/sh\nenv >"{log}.env"\nprintf "%s\\n" "$*" >>"{log}"\n')
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     return lambda: log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
