@@ -1,0 +1,176 @@
+"""Which verified statements count for which step of a layout, and why the others do not.
+
+A statement counts for a step if its signed payload names the step (and no other layout), it has the step's
+predicate type, the strength that the step asks for, a functionary of the step as signer, and is fresh enough.
+Statements that agree on all materials and products form a group; a group counts if enough distinct
+functionaries, people or workloads and not identities, signed it.
+
+Does NOT compare steps with each other: `gitchain.verify.chain` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.digest import ACCEPTED
+from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.layout.artifact import Artifact, Artifacts, Link
+from gitchain.layout.model import Identity, Layout, Step
+from gitchain.verify.findings import Code
+from gitchain.verify.verified import VerifiedStatement
+
+MAX_CLOCK_SKEW = timedelta(
+    minutes=5
+)  # timestamps have whole seconds and clocks differ; a certificate lives ten
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attested:
+    """A verified statement that names a step of the layout, with what it claims."""
+
+    step: Step
+    statement: VerifiedStatement
+    claim: Claim
+    link: Link
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rejected:
+    """A verified statement that does not count, and why. `attested` is None if its claim cannot be read."""
+
+    code: Code
+    statement: VerifiedStatement
+    attested: Attested | None
+    expected: str = ""
+    got: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Statements for one step that agree on every material and product, and the people who signed them."""
+
+    step: Step
+    members: tuple[Attested, ...]
+    principals: tuple[str, ...]
+
+    @property
+    def link(self) -> Link:
+        """Return the materials and products that all members agree on."""
+        return self.members[0].link
+
+    @property
+    def counts(self) -> bool:
+        """Tell whether enough distinct functionaries signed."""
+        return len(self.principals) >= self.step.threshold
+
+    @property
+    def time(self) -> datetime:
+        """Return the latest proven time among the members."""
+        return max(member.statement.time for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """All evidence, sorted by what it is good for."""
+
+    groups: Mapping[str, tuple[Group, ...]]
+    rejected: tuple[Rejected, ...] = field(default=())
+
+    def counted(self, step: str) -> tuple[Group, ...]:
+        """Return the groups of a step that reach its threshold."""
+        return tuple(group for group in self.groups[step] if group.counts)
+
+
+def sort_claims(layout: Layout, statements: Iterable[VerifiedStatement], now: datetime) -> Claims:
+    """Return what counts for each step, and what does not with the reason."""
+    owners = {identity: one.name for one in layout.functionaries for identity in one.identities}
+    steps = {step.name: step for step in layout.steps}
+    accepted: dict[str, list[Attested]] = {step.name: [] for step in layout.steps}
+    rejected: list[Rejected] = []
+    unique = {(one.attestation_id, one.identity, one.time): one for one in statements}
+    for statement in unique.values():
+        attested = _attested(steps, statement)
+        if isinstance(attested, Rejected):
+            rejected.append(attested)
+        elif attested is not None:
+            reason = _rejection(attested, layout, owners, now)
+            if reason is None:
+                accepted[attested.step.name].append(attested)
+            else:
+                rejected.append(reason)
+    groups = {name: _groups(steps[name], members, owners) for name, members in accepted.items()}
+    return Claims(groups, tuple(rejected))
+
+
+def _attested(steps: Mapping[str, Step], statement: VerifiedStatement) -> Attested | Rejected | None:
+    """Return the claim on a step of the layout, or None if the statement claims none."""
+    try:
+        claim = claim_of(statement.statement)
+    except (MalformedError, LimitError) as error:
+        return Rejected(Code.MALFORMED_CLAIM, statement, None, got=str(error))
+    if claim.step is None or claim.step not in steps:
+        return None
+    link = Link(_artifacts(claim.materials), _artifacts(claim.products))
+    return Attested(steps[claim.step], statement, claim, link)
+
+
+def _artifacts(descriptors: Sequence[ResourceDescriptor]) -> Artifacts:
+    return {item.rule_name or "": Artifact(item.digest, item.is_directory) for item in descriptors}
+
+
+def _rejection(
+    attested: Attested, layout: Layout, owners: Mapping[Identity, str], now: datetime
+) -> Rejected | None:
+    """Return the first reason why the claim does not count, in the order in which a person would ask."""
+    step, statement, claim = attested.step, attested.statement, attested.claim
+    kind = statement.statement.predicate_type
+    age = now - statement.time
+    allowed = sorted(str(one) for one, name in owners.items() if name in step.functionaries)
+    strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
+    fresh = step.max_age is None or age <= step.max_age
+    oldest = (now - step.max_age).isoformat() if step.max_age else ""
+    checks = (
+        (claim.layout in {None, layout.name}, Code.OTHER_LAYOUT, layout.name, claim.layout),
+        (kind == step.predicate_type, Code.PREDICATE_TYPE, step.predicate_type, kind),
+        (
+            owners.get(statement.identity) in step.functionaries,
+            Code.UNAUTHORISED,
+            " or ".join(allowed),
+            str(statement.identity),
+        ),
+        (strong, Code.TOO_WEAK, step.evidence or "", claim.evidence or "no word on its strength"),
+        (age >= -MAX_CLOCK_SKEW, Code.FUTURE, f"not after {now.isoformat()}", statement.time.isoformat()),
+        (fresh, Code.STALE, f"not before {oldest}", statement.time.isoformat()),
+    )
+    for passed, code, expected, got in checks:
+        if not passed:
+            return Rejected(code, statement, attested, expected, got or "")
+    return None
+
+
+def _groups(step: Step, members: Sequence[Attested], owners: Mapping[Identity, str]) -> tuple[Group, ...]:
+    found: dict[object, list[Attested]] = {}
+    for member in members:
+        found.setdefault(_content(member.link), []).append(member)
+    return tuple(
+        Group(
+            step,
+            tuple(sorted(same, key=lambda one: (one.statement.time, one.statement.attestation_id))),
+            tuple(sorted({owners[one.statement.identity] for one in same})),
+        )
+        for same in found.values()
+    )
+
+
+def _content(link: Link) -> object:
+    return tuple(
+        frozenset(
+            (name, item.directory, tuple((one, item.digest.get(one)) for one in ACCEPTED))
+            for name, item in side.items()
+        )
+        for side in (link.materials, link.products)
+    )

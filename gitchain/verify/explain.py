@@ -1,0 +1,158 @@
+"""Why there is no whole chain: findings about the closest one, in the words of the person who has to mend it.
+
+Each finding names the step, the artifact, what was expected and what was got, and who signed. Where a step has
+no evidence that counts, the reasons are given instead, and artifacts that only fail for want of that step are
+left out.
+
+Does NOT decide: whatever is found here, the result was FAILED before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gitchain.layout.artifact import Artifact
+from gitchain.layout.rules import Near, Refusal
+from gitchain.verify.chain import Chain, Chains, unlinked
+from gitchain.verify.claims import Attested, Claims, Group
+from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.reasons import HELP, about_target, signed, without_evidence
+from gitchain.verify.target import Target
+
+MAX_SEEDS = 8  # chains to compare when there is no whole one: the newest are what the user is working on
+
+
+def explain(chains: Chains, claims: Claims, target: Target, seeds: Sequence[Group]) -> tuple[Finding, ...]:
+    """Return what is wrong; at least one finding."""
+    steps = tuple(without_evidence(claims))
+    if not seeds:
+        about = tuple(about_target(chains, claims, target))
+        if about[0].code is Code.NO_EVIDENCE:
+            return about
+        return tuple(dict.fromkeys((*about, *steps)))
+    closest = [
+        tuple(_about_chain(chains, claims, _closest(chains, claims, seed))) for seed in seeds[:MAX_SEEDS]
+    ]
+    found = (*steps, *min(closest, key=len))
+    return found or (Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION]),)
+
+
+def _closest(chains: Chains, claims: Claims, seed: Group) -> Chain:
+    """Grow a chain from the seed, always by the group that is tied best to it, whether or not it fits."""
+    chain: dict[str, Group] = {seed.step.name: seed}
+    neighbours = chains.neighbours()
+    pools = {name: claims.counted(name) or groups for name, groups in claims.groups.items() if groups}
+    while missing := [name for name in pools if name not in chain]:
+        near = [name for name in missing if set(neighbours[name]) & set(chain)] or missing
+        scored = [(_score(chains, one, chain, neighbours[name]), one) for name in near for one in pools[name]]
+        best = max(scored, key=lambda pair: pair[0])[1]
+        chain[best.step.name] = best
+    return chain
+
+
+def _score(chains: Chains, group: Group, chain: Chain, around: Sequence[str]) -> tuple[int, int, float]:
+    """Rate a group: edges to the chain, fewest refusals with it, then the newest."""
+    others = [chain[name] for name in around if name in chain]
+    edges = sum(chains.linked(group, other) for other in others)
+    alternatives = {name: (other,) for name, other in chain.items()}
+    refused = len(chains.check(group, alternatives).refusals)
+    return edges, -refused, group.time.timestamp()
+
+
+def _about_chain(chains: Chains, claims: Claims, chain: Chain) -> Iterator[Finding]:
+    refused: set[str] = set()
+    for name, group in chain.items():
+        checked = chains.explain(group, chain)
+        for refusal in checked.refusals:
+            missing = any(near.step not in chain for near in refusal.near)
+            if not missing:
+                refused.add(name)
+                yield _refusal(group, refusal, chain, claims)
+        if checked.vacuous and not checked.refusals and all(one in chain for one in group.step.sources):
+            refused.add(name)
+            yield _vacuous(group)
+    loose = unlinked(chain, chains.edges(chain), next(iter(chain)))
+    for name in loose:
+        # Where something is missing or refused, a loose end is its consequence.
+        if (
+            name not in refused
+            and not refused
+            and all(claims.counted(step.name) for step in chains.layout.steps)
+        ):
+            yield Finding(
+                Code.UNLINKED,
+                f"no artifact ties the evidence for step {name} to the rest of the chain",
+                step=name,
+                help="a MATCH rule has to find an artifact of this step, or one of this step's in another",
+            )
+
+
+def _vacuous(group: Group) -> Finding:
+    return Finding(
+        Code.NOTHING_MATCHED,
+        f"step {group.step.name} took nothing from {', '.join(group.step.sources)}",
+        step=group.step.name,
+        expected="at least one material that a MATCH rule finds",
+        got=f"{len(group.link.materials)} materials, none of them matched",
+    )
+
+
+def _refusal(group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
+    step, name, got = group.step.name, refusal.artifact, str(refusal.got or "nothing")
+    if refusal.reason == "closed":
+        code, message = (
+            Code.MANIFEST,
+            f"rules of step {step} reach into {name}, whose manifest is not at hand",
+        )
+    elif refusal.reason == "conflict":
+        code, message = (
+            Code.CONTRADICTION,
+            f"step {step} names {name} with another content than its directory",
+        )
+    elif refusal.reason == "required":
+        where = "consumed by an earlier rule" if refusal.got else f"not among the {refusal.side}"
+        code, message = Code.REQUIRED, f"step {step} must name {name}, which is {where}"
+    else:
+        return _disallowed(group, refusal, chain, claims)
+    return Finding(
+        code, message, step=step, artifact=name, expected=str(refusal.rule), got=got, help=HELP.get(code, "")
+    )
+
+
+def _disallowed(group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
+    step, name, got = group.step.name, refusal.artifact, refusal.got
+    verb = "took" if refusal.side == "materials" else "made"
+    near = next((one for one in refusal.near if one.expected is not None), None)
+    if near is None or near.expected is None or got is None:
+        made = f"; step {refusal.near[0].step} made nothing of that name" if refusal.near else ""
+        message = f"step {step} {verb} {name}, which no rule allows{made}"
+        return Finding(
+            Code.NOT_ALLOWED, message, step=step, artifact=name, expected=str(refusal.rule), got=str(got)
+        )
+    source = chain[near.step].members[0]
+    elsewhere = _elsewhere(claims, near, got)
+    theirs = "made" if near.side == "products" else "took"
+    message = (
+        f"step {step} {verb} {name} as {got} ({signed(group.members[0])}), "
+        f"but step {near.step} {theirs} {near.expected} ({signed(source)})"
+    )
+    if elsewhere is not None:
+        message += f"; that content belongs to another run, attested {signed(elsewhere)}"
+    return Finding(
+        Code.MISMATCH if elsewhere is None else Code.OTHER_RUN,
+        message,
+        step=step,
+        artifact=name,
+        expected=f"{near.expected} from step {near.step}",
+        got=str(got),
+        help=f"run step {step} again on what step {near.step} made",
+    )
+
+
+def _elsewhere(claims: Claims, near: Near, got: Artifact) -> Attested | None:
+    """Return evidence that the same step handled this content at another time."""
+    for group in claims.groups[near.step]:
+        side = group.link.products if near.side == "products" else group.link.materials
+        if side.get(near.name) == got:
+            return group.members[0]
+    return None

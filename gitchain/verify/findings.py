@@ -1,0 +1,101 @@
+"""Findings: what a decision found, one code for each kind. docs/findings.md lists them.
+
+A finding is data, not an error: a decision carries all of them. E codes are errors, W codes warnings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gitchain.evidence.canonical import Json
+
+
+class Code(StrEnum):
+    """Every code, in the order of the question that it answers. A code is never used for anything else."""
+
+    NO_EVIDENCE = "GC-E0201"
+    OTHER_CONTENT = "GC-E0202"
+    NOT_SERVED = "GC-E0203"
+    OTHER_NAME = "GC-E0204"
+    UNACCEPTED = "GC-E0205"
+    STEP_MISSING = "GC-E0301"
+    PREDICATE_TYPE = "GC-E0302"
+    UNAUTHORISED = "GC-E0303"
+    TOO_WEAK = "GC-E0304"
+    STALE = "GC-E0305"
+    FUTURE = "GC-E0306"
+    THRESHOLD = "GC-E0307"
+    DISAGREE = "GC-E0308"
+    OTHER_LAYOUT = "GC-E0309"
+    MALFORMED_CLAIM = "GC-E0310"
+    NOT_ALLOWED = "GC-E0311"
+    MISMATCH = "GC-E0312"
+    REQUIRED = "GC-E0313"
+    MANIFEST = "GC-E0314"
+    NOTHING_MATCHED = "GC-E0315"
+    UNLINKED = "GC-E0316"
+    OTHER_RUN = "GC-E0317"
+    CONTRADICTION = "GC-E0318"
+    NO_COMBINATION = "GC-E0319"
+    SAME_MD5 = "GC-W0401"
+
+
+MEANINGS: dict[Code, str] = {
+    Code.NO_EVIDENCE: "no attestation says anything about the target",
+    Code.OTHER_CONTENT: "the target's name is attested with other content",
+    Code.NOT_SERVED: "the target was made by a step whose products the layout does not serve",
+    Code.OTHER_NAME: "the target's content is attested under another name",
+    Code.UNACCEPTED: "the target is attested, but by no evidence that counts",
+    Code.STEP_MISSING: "a step of the layout has no attestation",
+    Code.PREDICATE_TYPE: "an attestation of the step has another predicate type than the layout asks for",
+    Code.UNAUTHORISED: "the signer is no functionary of the step",
+    Code.TOO_WEAK: "the evidence is declared where the layout asks for observed, or says neither",
+    Code.STALE: "the attestation is older than the step's maxAge",
+    Code.FUTURE: "the attestation's proven time lies in the future",
+    Code.THRESHOLD: "fewer distinct functionaries than the threshold signed for the step",
+    Code.DISAGREE: "enough functionaries signed, but not for the same materials and products",
+    Code.OTHER_LAYOUT: "the attestation was made for another layout",
+    Code.MALFORMED_CLAIM: "the attestation's step facts or artifact names are malformed",
+    Code.NOT_ALLOWED: "no rule of the step allows this artifact",
+    Code.MISMATCH: "an artifact differs from what the step that made it attested",
+    Code.REQUIRED: "an artifact that the layout requires is missing",
+    Code.MANIFEST: "a rule reaches into a directory whose manifest is not at hand",
+    Code.NOTHING_MATCHED: "none of the step's materials comes from the steps that its rules name",
+    Code.UNLINKED: "no artifact ties the step's evidence to the rest of the chain",
+    Code.OTHER_RUN: "the artifact is attested, but belongs to another run",
+    Code.CONTRADICTION: "an attestation contradicts its own directory manifest",
+    Code.NO_COMBINATION: "each step has evidence, but no choice of it fits together",
+    Code.SAME_MD5: "two contents share one MD5 digest",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding: what is wrong, at which step and artifact, what was expected and got, and what helps."""
+
+    code: Code
+    message: str
+    step: str = ""
+    artifact: str = ""
+    expected: str = ""
+    got: str = ""
+    help: str = ""
+
+    @property
+    def severity(self) -> str:
+        """Return "error" or "warning"."""
+        return "error" if self.code.startswith("GC-E") else "warning"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the finding as `verify --json` holds it; absent fields are null."""
+        return {
+            "code": self.code.value,
+            "severity": self.severity,
+            "step": self.step or None,
+            "artifact": self.artifact or None,
+            "expected": self.expected or None,
+            "got": self.got or None,
+            "message": self.message,
+            "help": self.help or None,
+        }

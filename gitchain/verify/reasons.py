@@ -1,0 +1,210 @@
+"""Why a step has no evidence that counts, and what is known of a target that nothing that counts has made.
+
+Every statement that was rejected keeps its reason (`gitchain.verify.claims`); this module puts the reasons that
+matter into findings, the newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gitchain.verify.chain import Chains
+from gitchain.verify.claims import Attested, Claims, Group, Rejected
+from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.target import Target, is_served
+from gitchain.verify.verified import VerifiedStatement
+
+MAX_PER_STEP = 5  # reasons to give for one step without evidence; the newest first
+HELP = {
+    Code.STEP_MISSING: "run the step with gitchain run, or vouch for it with gitchain attest; then gitchain sync",
+    Code.UNAUTHORISED: "if this signer may do the step, add the identity to the layout and sign the layout again",
+    Code.TOO_WEAK: "run the step again under gitchain run -- dvc repro",
+    Code.STALE: "run the step again",
+    Code.FUTURE: "check the clock of this machine",
+    Code.MANIFEST: "fetch the manifests: gitchain sync",
+    Code.PREDICATE_TYPE: "attest the step with the predicate type that the layout names",
+}
+
+
+def without_evidence(claims: Claims) -> Iterator[Finding]:
+    """Yield the reasons for each step that has no evidence that counts."""
+    for name, groups in claims.groups.items():
+        if not any(group.counts for group in groups):
+            yield from _reasons(claims, name)
+
+
+def _reasons(claims: Claims, step: str) -> Iterator[Finding]:
+    rejected = [one for one in claims.rejected if one.attested and one.attested.step.name == step]
+    groups = claims.groups[step]
+    if groups:
+        yield _short(groups)
+    for one in sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]:
+        yield _rejection(one)
+    if not groups and not rejected:
+        message = f"step {step} has no attestation"
+        yield Finding(Code.STEP_MISSING, message, step=step, help=HELP[Code.STEP_MISSING])
+
+
+def _short(groups: Sequence[Group]) -> Finding:
+    """Say that too few people signed, or that they did not sign for the same content."""
+    step = groups[0].step
+    people = sorted({person for group in groups for person in group.principals})
+    most = max(groups, key=lambda group: len(group.principals))
+    agree = len(people) < step.threshold
+    message = (
+        f"step {step.name} is signed by {len(people)} of {step.threshold} functionaries: {', '.join(people)}"
+        if agree
+        else f"functionaries of step {step.name} signed for different materials or products"
+    )
+    return Finding(
+        Code.THRESHOLD if agree else Code.DISAGREE,
+        message,
+        step=step.name,
+        expected=f"{step.threshold} of {', '.join(step.functionaries)}",
+        got=", ".join(most.principals),
+        help="another functionary has to attest the same materials and products",
+    )
+
+
+def _rejection(one: Rejected) -> Finding:
+    step = one.attested.step.name if one.attested else ""
+    message = (
+        f"attestation {one.statement.attestation_id[:12]} by {one.statement.identity}: {MEANINGS[one.code]}"
+    )
+    return Finding(
+        one.code, message, step=step, expected=one.expected, got=one.got, help=HELP.get(one.code, "")
+    )
+
+
+def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Finding]:
+    """Say what is known of a target that no evidence that counts has made."""
+    known = [(one, None) for groups in claims.groups.values() for group in groups for one in group.members]
+    rejected = [(one.attested, one) for one in claims.rejected if one.attested]
+    same: list[Finding] = []
+    other: list[Attested] = []
+    renamed: list[Finding] = []
+    for attested, reason in (*known, *rejected):
+        for name, holder, artifact in target.names_in(attested.link, chains.manifests):
+            if not target.is_content_of(artifact):
+                other += [attested] if target.name else []
+            elif reason is not None:
+                same.append(_rejection(reason))
+            elif not is_served(chains.layout, attested.step.name, name, holder):
+                same.append(_not_served(chains, attested, target, name))
+            else:
+                same += _reasons(claims, attested.step.name)
+        renamed += _renamed(attested, target)
+    if same:
+        yield from dict.fromkeys(same)
+    elif other:
+        # What somebody unauthorised says about the name is told only if nobody else says anything.
+        authorised = [one for one in other if any(one is member for member, _ in known)]
+        yield _other_content(chains, authorised or other, target)
+    elif renamed:
+        yield renamed[0]
+    elif users := [one for one, _ in (*known, *rejected) if _uses(one, target)]:
+        yield from _not_made(chains, claims, users, target)
+    else:
+        message = f"no attestation says anything about {target}"
+        yield Finding(
+            Code.NO_EVIDENCE,
+            message,
+            artifact=target.name or "",
+            got=target.content,
+            help="gitchain sync fetches evidence; gitchain run makes it",
+        )
+
+
+def _uses(attested: Attested, target: Target) -> bool:
+    return any(
+        target.is_content_of(artifact) and target.name in {None, name}
+        for name, artifact in attested.link.materials.items()
+    )
+
+
+def _not_made(chains: Chains, claims: Claims, users: Sequence[Attested], target: Target) -> Iterator[Finding]:
+    """Say that the target is known, but that nobody says to have made it."""
+    makers = dict.fromkeys(one.step for one in chains.layout.serve)
+    silent = [name for name in makers if not claims.counted(name)]
+    for name in silent:
+        yield from _reasons(claims, name)
+    if not silent:
+        newest = max(users, key=lambda one: one.statement.time)
+        yield Finding(
+            Code.UNACCEPTED,
+            f"step {newest.step.name} took {target} ({signed(newest)}), but nobody attested to have made it",
+            step=next(iter(makers)),
+            artifact=target.name or "",
+            expected=f"a product of step {' or '.join(makers)}",
+            got=target.content,
+        )
+
+
+def _not_served(chains: Chains, attested: Attested, target: Target, name: str) -> Finding:
+    served = [f"{pattern} of step {one.step}" for one in chains.layout.serve for pattern in one.products]
+    return Finding(
+        Code.NOT_SERVED,
+        f"step {attested.step.name} made {name}, and the layout does not serve it",
+        step=attested.step.name,
+        artifact=name,
+        expected=", ".join(served),
+        got=target.content,
+    )
+
+
+def _renamed(attested: Attested, target: Target) -> list[Finding]:
+    return [
+        Finding(
+            Code.OTHER_NAME,
+            f"these bytes are attested by step {attested.step.name} as {name}, not as {target}",
+            step=attested.step.name,
+            artifact=target.name or "",
+            expected=f"{target} with other content, or the target {name}",
+            got=target.content,
+        )
+        for name, artifact in attested.link.products.items()
+        if target.name and name != target.name and target.is_content_of(artifact)
+    ]
+
+
+def _other_content(chains: Chains, known: Sequence[Attested], target: Target) -> Finding:
+    newest = max(known, key=lambda one: one.statement.time)
+    expected = next(artifact for _, _, artifact in target.names_in(newest.link, chains.manifests))
+    return Finding(
+        Code.OTHER_CONTENT,
+        f"{target} is not what step {newest.step.name} made: attested as {expected} {signed(newest)}, "
+        f"got {target.content}",
+        step=newest.step.name,
+        artifact=target.name or "",
+        expected=str(expected),
+        got=target.content,
+        help="restore the attested file (git checkout, dvc checkout), or run the step again",
+    )
+
+
+def signed(attested: Attested) -> str:
+    """Return who signed it and when, for messages."""
+    return f"by {attested.statement.identity.subject} at {attested.statement.time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def warnings(statements: Iterable[VerifiedStatement]) -> tuple[Finding, ...]:
+    """Return an alarm for each MD5 that stands beside two different SHA-256: DVC would confuse the two."""
+    seen: dict[str, tuple[str, str]] = {}
+    found: dict[str, Finding] = {}
+    for statement in statements:
+        for descriptor in statement.statement.subject:
+            md5, sha256 = descriptor.annotations.get("dvc.md5"), descriptor.digest.get("sha256")
+            if not isinstance(md5, str) or sha256 is None or descriptor.is_directory:
+                continue
+            name = descriptor.rule_name or ""
+            first = seen.setdefault(md5, (sha256, name))
+            if first[0] != sha256:
+                found[md5] = Finding(
+                    Code.SAME_MD5,
+                    f"md5 {md5} stands for two contents, {first[1]} and {name}: DVC cannot tell them apart",
+                    artifact=name,
+                    expected=f"sha256:{first[0]}",
+                    got=f"sha256:{sha256}",
+                    help="treat both files as hostile until you know why",
+                )
+    return tuple(found.values())

@@ -1,0 +1,48 @@
+"""What has been verified, as types of their own: nothing unverified can be passed for them by mistake.
+
+`gitchain.verify.bundle` is the only maker of a VerifiedStatement, `gitchain.verify.layout` of a SignedLayout;
+tests/verify/test_makers.py enforces it. Nothing here verifies anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gitchain.evidence.statement import Statement
+from gitchain.layout.model import Identity, Layout
+
+
+@dataclass(frozen=True, slots=True)
+class LogRef:
+    """Where an attestation is logged: the log's origin and the entry's index in it."""
+
+    origin: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedStatement:
+    """A statement whose signature, identity, time and log entry have been verified.
+
+    `time` is the proven one, from a timestamp authority or a signed entry timestamp, never the certificate's.
+    """
+
+    statement: Statement
+    identity: Identity
+    time: datetime
+    log: LogRef
+    attestation_id: str
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLayout:
+    """A layout that one of its accepted signers signed, that is in force and not older than was pinned."""
+
+    layout: Layout
+    signer: Identity
+    digest: str
+    version: int
+    attestation_id: str
+    time: datetime

@@ -1,0 +1,448 @@
+"""Decisions: the honest chain passes, and each attack is refused with the step and the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
+
+from gitchain.errors import ExitCode, LimitError, UsageError
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.predicates import SVR
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.verify import chain as chain_module
+from gitchain.verify.decide import Decision, Target
+from gitchain.verify.verified import VerifiedStatement
+
+
+def test_an_honest_chain_passes_and_says_why() -> None:
+    """PASSED names every step with its people, strength, attestations and times, in the layout's order."""
+    decision = World.honest().verdict()
+    assert (decision.result, decision.exit_code, decision.findings) == ("PASSED", ExitCode.OK, ())
+    assert [(step.name, step.functionaries, step.evidence) for step in decision.steps] == [
+        ("data", ("carol",), "declared"),
+        ("prepare", ("alice",), "observed"),
+        ("train", ("alice",), "observed"),
+        ("evaluate", ("alice",), "observed"),
+        ("approve", ("bob",), "observed"),
+    ]
+    train = run()["train"]
+    assert [(one.id, one.run, one.time) for one in decision.steps[2].attestations] == [
+        (train.attestation_id, "run-1", train.time)
+    ]
+
+
+def test_the_json_document_holds_the_whole_decision() -> None:
+    """`verify --json` is plain JSON with the fields that design and schema promise, on success and failure."""
+    passed = json.loads(json.dumps(World.honest().verdict().to_json({"name": "local", "age": 3})))
+    assert passed["verificationResult"] == "PASSED"
+    assert passed["layout"]["signer"]["subject"] == "owner"
+    assert passed["steps"][2]["attestations"][0]["log"] == {"origin": "log.example", "index": 0}
+    failed = json.loads(json.dumps(World().verdict().to_json()))
+    assert (failed["verificationResult"], failed["steps"]) == ("FAILED", [])
+    assert set(failed["findings"][0]) == {
+        "code",
+        "severity",
+        "step",
+        "artifact",
+        "expected",
+        "got",
+        "message",
+        "help",
+    }
+
+
+# Attacks: what is changed in the honest world, and the errors that must come out -------------------------------
+
+
+def replaced(step: str, **changed: object) -> Callable[[World], object]:
+    def attack(world: World) -> None:
+        arguments: dict[str, object] = {
+            "prepare": {"materials": {"data/raw.csv": "raw"}, "products": {"data/prepared": PREPARED}},
+            "train": {
+                "materials": {"data/prepared/train.csv": "train"},
+                "products": {"models/model.pkl": "model 1"},
+            },
+            "evaluate": {
+                "materials": {"models/model.pkl": "model 1"},
+                "products": {"metrics.json": "metrics 1"},
+            },
+            "approve": {"materials": {"metrics.json": "metrics 1"}, "who": "bob"},
+        }[step]  # type: ignore[assignment]
+        world.evidence[step] = statement(step, **{**arguments, **changed})  # type: ignore[arg-type]
+
+    return attack
+
+
+def dropped(step: str) -> Callable[[World], object]:
+    return lambda world: world.evidence.pop(step)
+
+
+ATTACKS: dict[str, tuple[Callable[[World], object], list[tuple[str, str, str]]]] = {
+    "data swapped between prepare and train": (
+        replaced("train", materials={"data/prepared/train.csv": "poison"}),
+        [("MISMATCH", "train", "data/prepared/train.csv")],
+    ),
+    "raw data swapped": (
+        replaced("prepare", materials={"data/raw.csv": "poison"}),
+        [("MISMATCH", "prepare", "data/raw.csv")],
+    ),
+    "extra training data": (
+        replaced("train", materials={"data/prepared/train.csv": "train", "data/extra.csv": "poison"}),
+        [("NOT_ALLOWED", "train", "data/extra.csv")],
+    ),
+    "file that prepare never made": (
+        replaced("train", materials={"data/prepared/train.csv": "train", "data/prepared/more.csv": "poison"}),
+        [("NOT_ALLOWED", "train", "data/prepared/more.csv")],
+    ),
+    "no training data named": (
+        replaced("train", materials={}),
+        [("REQUIRED", "train", "data/prepared/train.csv")],
+    ),
+    "metrics edited before approval": (
+        replaced("approve", materials={"metrics.json": "metrics 9"}),
+        [("MISMATCH", "approve", "metrics.json")],
+    ),
+    "evaluation of another model": (
+        replaced("evaluate", materials={"models/model.pkl": "model 9"}),
+        [("MISMATCH", "evaluate", "models/model.pkl")],
+    ),
+    "extra product": (
+        replaced("train", products={"models/model.pkl": "model 1", "backdoor.pkl": "x"}),
+        [("NOT_ALLOWED", "train", "backdoor.pkl")],
+    ),
+    "stranger trains": (replaced("train", who="mallory"), [("UNAUTHORISED", "train", "")]),
+    "stranger evaluates": (replaced("evaluate", who="mallory"), [("UNAUTHORISED", "evaluate", "")]),
+    "functionary of another step": (replaced("approve", who="alice"), [("UNAUTHORISED", "approve", "")]),
+    "declared instead of observed": (replaced("train", evidence="declared"), [("TOO_WEAK", "train", "")]),
+    "evaluation deleted": (dropped("evaluate"), [("STEP_MISSING", "evaluate", "")]),
+    "training deleted": (dropped("train"), [("STEP_MISSING", "train", "")]),
+    "training of another model only": (
+        replaced("train", products={"models/other.pkl": "x"}),
+        [("UNACCEPTED", "train", "models/model.pkl")],
+    ),
+    "approval deleted": (dropped("approve"), [("STEP_MISSING", "approve", "")]),
+    "data step deleted": (dropped("data"), [("STEP_MISSING", "data", "")]),
+    "approval too old": (replaced("approve", at=NOW - timedelta(days=31)), [("STALE", "approve", "")]),
+    "approval from the future": (replaced("approve", at=NOW + timedelta(minutes=6)), [("FUTURE", "approve", "")]),
+    "evidence for another layout": (replaced("train", layout="other"), [("OTHER_LAYOUT", "train", "")]),
+    "report instead of provenance": (replaced("train", products=None), [("PREDICATE_TYPE", "train", "")]),
+    "manifest withheld": (lambda world: world.nodes.clear(), [("NOT_ALLOWED", "train", "data/prepared/train.csv"), ("NOT_ALLOWED", "evaluate", "data/prepared/test.csv")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("attack", "expected"), ATTACKS.values(), ids=ATTACKS)
+def test_attacks_are_refused_with_step_and_file(
+    attack: Callable[[World], object], expected: list[tuple[str, str, str]]
+) -> None:
+    """Each attack on the honest chain fails with exactly these findings: nothing missing, no noise."""
+    world = World.honest()
+    attack(world)
+    decision = world.verdict()
+    assert (decision.result, decision.exit_code) == ("FAILED", ExitCode.FAILED)
+    assert sorted(codes(decision)) == sorted(expected)
+
+
+def test_two_attacks_at_once_are_both_reported() -> None:
+    """All findings come out, not the first."""
+    world = World.honest()
+    ATTACKS["raw data swapped"][0](world)
+    ATTACKS["metrics edited before approval"][0](world)
+    world.evidence.pop("data")
+    assert {("STEP_MISSING", "data", ""), ("MISMATCH", "approve", "metrics.json")} <= set(
+        codes(world.verdict())
+    )
+
+
+# The target ---------------------------------------------------------------------------------------------------
+
+
+def test_changed_weights_are_named_with_both_digests() -> None:
+    """One changed byte of the model: the finding says what was attested, by which step and whom, and what was got."""
+    decision = World.honest().verdict(model("model 1 with a flipped bit"))
+    assert codes(decision) == [("OTHER_CONTENT", "train", "models/model.pkl")]
+    finding = decision.findings[0]
+    assert finding.expected == f"sha256:{sha256_hex(b'model 1')}"
+    assert finding.got == f"sha256:{sha256_hex(b'model 1 with a flipped bit')}"
+    assert "alice" in finding.message
+    assert decision.exit_code is ExitCode.FAILED
+
+
+@pytest.mark.parametrize("evidence", [{}, run()])
+def test_an_unknown_target_is_nothing_to_verify(evidence: dict[str, VerifiedStatement]) -> None:
+    """No evidence at all for a target is exit code 3, never 0 and never 1."""
+    decision = World(dict(evidence)).verdict(model("something", "models/other.pkl"))
+    assert codes(decision) == [("NO_EVIDENCE", "", "models/other.pkl")]
+    assert decision.exit_code is ExitCode.NOTHING
+
+
+def test_a_model_under_another_name_is_refused() -> None:
+    """With a name, evidence for another name does not count: two served models cannot be exchanged."""
+    assert codes(World.honest().verdict(model(name="models/b.pkl"))) == [
+        ("OTHER_NAME", "train", "models/b.pkl")
+    ]
+    assert World.honest().verdict(model(name=None)).passed
+
+
+def test_a_product_that_is_not_served_is_refused() -> None:
+    """Only the products that `serve` names may be served, whoever made them and however well."""
+    decision = World.honest().verdict(model("metrics 1", "metrics.json"))
+    assert codes(decision) == [("NOT_SERVED", "evaluate", "metrics.json")]
+
+
+def test_a_file_is_not_a_directory() -> None:
+    """The digest of a directory's manifest does not vouch for a file with those bytes."""
+    assert (
+        not World.honest().verdict(Target(sha256_hex(b"model 1"), "models/model.pkl", directory=True)).passed
+    )
+    assert World.honest().verdict(Target(sha256_hex(b"model 1"), None, directory=None)).passed
+
+
+def test_a_file_in_a_served_directory_is_found_through_its_manifest() -> None:
+    """A model that is a directory: the whole passes, and so does one file of it, but not another content."""
+    weights = directory(a="weights", b="tokenizer")
+    world = World.honest().change(
+        lambda text: text.replace("models/model.pkl", "models/m").replace(
+            '[MATCH, "models/*"', "[MATCH, models/m"
+        )
+    )
+    world.nodes |= weights.nodes
+    replaced("train", products={"models/m": weights})(world)
+    replaced("evaluate", materials={"models/m": weights})(world)
+    assert world.verdict(Target(weights.digest, "models/m", directory=True)).passed
+    assert world.verdict(model("weights", "models/m/a")).passed
+    assert codes(world.verdict(model("evil", "models/m/a"))) == [("OTHER_CONTENT", "train", "models/m/a")]
+
+
+def test_a_target_is_a_sha256() -> None:
+    """Anything else is a usage error before evidence is looked at."""
+    for digest in ("", "A" * 64, "0" * 63, "0" * 40):
+        with pytest.raises(UsageError):
+            Target(digest)
+
+
+def test_md5_is_never_matched() -> None:
+    """A target whose evidence shares only its md5 is unknown content; two contents of one md5 raise an alarm."""
+    world = World.honest()
+    for number, content in enumerate(("model 1", "collision")):
+        raw = ResourceDescriptor(
+            "models/x.pkl",
+            DigestSet({"sha256": sha256_hex(content.encode())}),
+            annotations={"dvc.md5": "0" * 32},
+        )
+        base = run()["train"].statement
+        built = Statement.build([raw], base.predicate_type, base.predicate)
+        world.evidence[f"x{number}"] = verified(built, "alice", NOW)
+    decision = world.verdict()
+    assert decision.passed
+    assert [finding.code.name for finding in decision.findings] == ["SAME_MD5"]
+
+
+# Functionaries and thresholds ----------------------------------------------------------------------------------
+
+
+def two_trainers(text: str) -> str:
+    return text.replace(
+        "functionaries: [alice, bob]\n", "functionaries: [alice, bob, carol]\n    threshold: 2\n"
+    )
+
+
+def test_a_stranger_is_named_with_those_who_are_allowed() -> None:
+    """The finding says who signed and who may."""
+    world = World.honest()
+    replaced("train", who="mallory")(world)
+    finding = world.verdict().findings[0]
+    assert "mallory" in finding.got
+    assert "alice" in finding.expected
+    assert "bob" in finding.expected
+
+
+def test_the_same_subject_of_another_issuer_is_a_stranger() -> None:
+    """An identity is issuer and subject together."""
+    world = World.honest()
+    honest = world.evidence["train"]
+    other = type(honest.identity)("https://evil.example", "alice")
+    world.evidence["train"] = VerifiedStatement(
+        honest.statement, other, honest.time, honest.log, honest.attestation_id, b""
+    )
+    assert codes(world.verdict()) == [("UNAUTHORISED", "train", "")]
+
+
+def test_a_threshold_needs_that_many_people() -> None:
+    """One of two is short; two different people who agree are enough."""
+    world = World.honest().change(two_trainers)
+    assert codes(world.verdict()) == [("THRESHOLD", "train", "")]
+    world.evidence["second"] = statement(
+        "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who="bob"
+    )
+    assert world.verdict().passed
+    assert world.verdict().steps[2].functionaries == ("alice", "bob")
+
+
+@pytest.mark.parametrize("who", ["alice", "alice2"])
+def test_one_person_counts_once(who: str) -> None:
+    """The same identity again, or a second identity of the same person, does not raise the count."""
+    world = World.honest().change(two_trainers)
+    world.evidence["second"] = statement(
+        "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who=who, run="again"
+    )
+    assert codes(world.verdict()) == [("THRESHOLD", "train", "")]
+
+
+def test_people_must_agree_on_what_they_sign() -> None:
+    """Two people who signed for different materials are no two signatures for one thing."""
+    world = World.honest().change(two_trainers)
+    world.evidence["second"] = statement(
+        "train",
+        {"data/prepared/train.csv": "train", "src/x": "y"},
+        {"models/model.pkl": "model 1"},
+        who="bob",
+    )
+    assert codes(world.verdict()) == [("DISAGREE", "train", "")]
+
+
+def test_observed_satisfies_declared() -> None:
+    """Observed is the stronger kind: it passes where declared is asked for."""
+    world = World.honest()
+    world.evidence["data"] = statement("data", {}, {"data/raw.csv": "raw"}, who="carol", evidence="observed")
+    assert world.verdict().passed
+
+
+def test_a_claim_that_cannot_be_read_does_not_count_and_does_not_break() -> None:
+    """Malformed step facts in a signed statement are no evidence, and no exception."""
+    world = World.honest()
+    broken = Statement.build([descriptor("metrics.json", "metrics 1")], SVR, {"gitchain_step": {"name": 7}})
+    world.evidence["approve"] = verified(broken, "bob", NOW)
+    assert codes(world.verdict()) == [("STEP_MISSING", "approve", "")]
+
+
+def test_a_step_is_what_the_payload_says() -> None:
+    """Evidence of one step cannot be shown as another's: the name is in the signed payload."""
+    world = World.honest()
+    world.evidence["evaluate"] = statement(
+        "train", {"models/model.pkl": "model 1"}, {"metrics.json": "metrics 1"}
+    )
+    assert ("STEP_MISSING", "evaluate", "") in codes(world.verdict())
+
+
+# Runs -----------------------------------------------------------------------------------------------------------
+
+
+def two_runs() -> World:
+    return World({f"{step}{name}": one for name in "12" for step, one in run(name).items()})
+
+
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_two_runs_in_one_store_both_verify(name: str) -> None:
+    """Each run's model finds its own evaluation and approval."""
+    decision = two_runs().verdict(model(f"model {name}"))
+    assert decision.passed
+    assert decision.steps[3].attestations[0].run == f"run-{name}"
+
+
+@pytest.mark.parametrize("step", ["evaluate", "approve"])
+def test_evidence_of_another_run_does_not_fill_a_gap(step: str) -> None:
+    """With one run's step deleted, the other run's step is refused as another run's."""
+    world = two_runs()
+    del world.evidence[f"{step}2"]
+    decision = world.verdict(model("model 2"))
+    artifact = {"evaluate": "models/model.pkl", "approve": "metrics.json"}[step]
+    assert ("OTHER_RUN", step, artifact) in codes(decision)
+    assert world.verdict(model("model 1")).passed
+
+
+def test_a_step_tied_to_nothing_is_a_replay() -> None:
+    """Evidence that no artifact connects with the chain does not count, even if its own rules pass."""
+    world = World.honest().change(
+        lambda text: text.replace('[DISALLOW, "*"]]\nserve', '[ALLOW, "*"]]\nserve').replace(
+            "[REQUIRE, metrics.json], [MATCH, metrics.json, WITH, PRODUCTS, FROM, evaluate]", "[ALLOW, src]"
+        )
+    )
+    assert codes(world.verdict()) == [("UNLINKED", "approve", "")]
+
+
+def test_rules_that_match_nothing_do_not_pass_vacuously() -> None:
+    """A step whose MATCH rules found nothing took nothing from the chain: empty materials do not pass."""
+    world = World.honest().change(lambda text: text.replace("[REQUIRE, data/prepared/train.csv], ", ""))
+    replaced("train", materials={"src/x": "y"})(world)
+    assert codes(world.verdict()) == [("NOTHING_MATCHED", "train", "")]
+
+
+def test_the_search_backtracks_over_choices_that_do_not_fit() -> None:
+    """Many evaluations of the right model, of which one fits the approval: it is found."""
+    world = World.honest()
+    for number in range(20):
+        world.evidence[f"e{number}"] = statement(
+            "evaluate", {"models/model.pkl": "model 1"}, {"metrics.json": f"other {number}"}, at=NOW
+        )
+        world.evidence[f"p{number}"] = statement(
+            "prepare", {"data/raw.csv": "raw", f"src/{number}": "x"}, {"data/prepared": PREPARED}
+        )
+    assert world.verdict().passed
+    del world.evidence["approve"]
+    assert codes(world.verdict()) == [("STEP_MISSING", "approve", "")]
+
+
+def test_too_many_combinations_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the answer is a limit error (exit code 8): never a pass."""
+    monkeypatch.setattr(chain_module, "MAX_CHECKS", 2)
+    with pytest.raises(LimitError):
+        World.honest().verdict()
+
+
+# Properties -------------------------------------------------------------------------------------------------------
+
+POOL = [*run("1").values(), *run("2").values(), statement("evaluate", {"models/model.pkl": "model 1"}, {"metrics.json": "metrics 2"}),
+        statement("train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who="bob"),
+        statement("train", {"data/prepared/train.csv": "poison"}, {"models/model.pkl": "model 1"}, who="bob"),
+        statement("train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who="mallory"),
+        statement("approve", {"metrics.json": "metrics 1"}, who="carol", at=NOW - timedelta(days=40))]  # fmt: skip
+
+
+def judged(chosen: list[VerifiedStatement]) -> Decision:
+    return World(dict(enumerate(chosen))).verdict()  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(POOL)), st.data())
+def test_taking_evidence_away_never_helps(chosen: list[VerifiedStatement], data: st.DataObject) -> None:
+    """Monotonic: what passes on some evidence passes on more, whatever else is added and in whatever order."""
+    fewer = data.draw(st.lists(st.sampled_from(chosen))) if chosen else []
+    if judged(fewer).passed:
+        assert judged(chosen).passed
+        assert judged(list(reversed(chosen))).passed
+
+
+def test_monotonic_on_every_single_statement() -> None:
+    """From everything down: once a removal fails it, no further removal passes it again."""
+    everything = list(POOL)
+    assert judged(everything).passed
+    for index in range(len(everything)):
+        left = everything[:index] + everything[index + 1 :]
+        if not judged(left).passed:
+            for other in range(len(left)):
+                assert not judged(left[:other] + left[other + 1 :]).passed
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.sampled_from(POOL), max_size=6))
+def test_a_decision_always_has_a_reason(chosen: list[VerifiedStatement]) -> None:
+    """FAILED names at least one error and PASSED none, and every exit code but 0 means not verified."""
+    decision = judged(chosen)
+    assert decision.passed == (decision.exit_code == ExitCode.OK)
+    assert decision.passed or any(finding.severity == "error" for finding in decision.findings)
+
+
+def test_no_evidence_never_passes() -> None:
+    """Nothing in, nothing verified; and a decision that contradicts its reasons cannot be built."""
+    decision = judged([])
+    assert decision.exit_code is ExitCode.NOTHING
+    with pytest.raises(ValueError, match="contradicts"):
+        Decision("PASSED", decision.target, decision.signed, NOW, (), ())
+    with pytest.raises(ValueError, match="contradicts"):
+        Decision("FAILED", decision.target, decision.signed, NOW, (), ())
