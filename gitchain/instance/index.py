@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gitchain.errors import StoreError
-from gitchain.instance.directory import storing
+from gitchain.instance.directory import FILE_MODE, storing
 
 T = TypeVar("T")
 
@@ -79,6 +79,8 @@ class LeafIndex:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._owner != os.getpid():
+            with storing(self._path):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
             connection = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
             connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
             self._connection, self._owner = connection, os.getpid()

@@ -116,5 +116,5 @@ def check_identity(identity: str) -> str:
         "an identity is an email address or a URI",
         got=ascii(identity[:100]),
         expected="for example ada@example.com",
-        help="gitchain local token --as ada@example.com",
+        help="gitchain local token ada@example.com",
     )

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -114,7 +115,7 @@ class TransparencyLog:
             found = [
                 (body, places[body] if at is None else at) for body, at in zip(bodies, known, strict=True)
             ]
-            read = tile_reader(head.tree.size, self._files.hashes)
+            read = cache(tile_reader(head.tree.size, self._files.hashes))  # proofs of a batch share subtrees
             return tuple(
                 _entry(body, at, head, inclusion_proof(at, head.tree.size, read)) for body, at in found
             )

@@ -54,9 +54,9 @@ class Issuer:
 
     def identity_of(self, token: str) -> str:
         """Return the identity that a token of this issuer proves; AuthenticationError for any other token."""
-        if len(token) > MAX_TOKEN_CHARS:
+        if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             raise AuthenticationError(
-                "the identity token is too long", expected=f"at most {MAX_TOKEN_CHARS} characters"
+                "the identity token is no token", expected=f"at most {MAX_TOKEN_CHARS} ASCII characters"
             )
         try:
             claims = jwt.decode(
@@ -73,7 +73,7 @@ class Issuer:
                 "the local instance refuses this identity token",
                 expected=f"a fresh token of {self.info.issuer}",
                 got=str(error),
-                help="gitchain local token --as IDENTITY",
+                help="gitchain local token IDENTITY",
             ) from error
         return check_identity(claims["sub"])
 
