@@ -38,6 +38,9 @@ BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MAX_BUNDLE_BYTES = MAX_JSON_BYTES * 3 // 2
 """Largest bundle: the largest payload in base64 (4/3 of it) and the verification material."""
 
+MAX_ENTRIES = 32
+"""Most log entries that are counted: one is allowed, and a few more are told apart from a flood."""
+
 MAX_TIMESTAMPS = 32
 """Most timestamps: the limit of other Sigstore clients; one or two are usual."""
 
@@ -156,7 +159,7 @@ def _timestamps(material: Object) -> tuple[bytes, ...]:
 
 
 def _entry(material: Object) -> LogEntry:
-    items = get_array(material, "tlogEntries", "verificationMaterial", limit=MAX_TIMESTAMPS)
+    items = get_array(material, "tlogEntries", "verificationMaterial", limit=MAX_ENTRIES)
     if len(items) != 1:
         raise MalformedError("bundle must hold one log entry", expected="1", got=str(len(items)))
     where = "tlogEntries[0]"

@@ -20,6 +20,9 @@ IN_TOTO_PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_PAYLOAD_TYPE = 256
 """Longest payload type: a media type; IANA allows 127 characters on each side of the slash."""
 
+MAX_SIGNATURES = 32
+"""Most signatures that are counted: one is allowed, and a few more are told apart from a flood."""
+
 MAX_SIGNATURE_BYTES = 1024
 """Longest signature: RSA-8192; Sigstore's are ECDSA P-256, 72 bytes."""
 
@@ -64,7 +67,7 @@ class Envelope:
         payload = get_bytes(source, "payload", where)
         if len(payload) > MAX_JSON_BYTES:
             raise LimitError("payload is too large", where=where, expected=f"at most {MAX_JSON_BYTES} bytes")
-        signatures = get_array(source, "signatures", where, limit=MAX_SIGNATURE_BYTES)
+        signatures = get_array(source, "signatures", where, limit=MAX_SIGNATURES)
         if len(signatures) != 1:
             raise MalformedError(
                 "envelope must hold one signature", where=where, expected="1", got=str(len(signatures))

@@ -28,7 +28,7 @@ _REMOTE = re.compile(
     r"(?P<scheme>https?|ssh|git)://(?:[^/?#]*@)?(?P<host>[A-Za-z0-9.:_\[\]-]+)(?P<path>/[!-~]*?)?(?:[?#].*)?",
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
-_SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[A-Za-z0-9._-]{2,}):(?!//)(?P<path>[!-~]+)", re.ASCII)
+_SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[A-Za-z0-9._-]{2,}):(?!//)(?P<path>[!-?A-~]+)", re.ASCII)
 
 
 def step_facts(*, name: str, run: str, evidence: Evidence, layout: str | None = None) -> dict[str, Json]:

@@ -136,6 +136,12 @@ def test_good_json_is_read() -> None:
     assert strict_json(str(SAFE).encode(), "input") == SAFE
 
 
+def test_byte_order_mark_is_named() -> None:
+    """The usual cause of unreadable JSON is told by its name."""
+    with pytest.raises(MalformedError, match="byte-order mark"):
+        strict_json(b"\xef\xbb\xbf{}", "input")
+
+
 @pytest.mark.parametrize("depth", [65, 1000, 100_000])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_depth_is_bounded(depth: int, opened: bytes, closed: bytes) -> None:

@@ -129,6 +129,13 @@ def test_no_trailing_newline_or_trailing_data() -> None:
             SignedCheckpoint.parse(bad)
 
 
+def test_rendering_back_is_a_check_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if a field were read leniently, text that renders otherwise is refused."""
+    monkeypatch.setattr("gitchain.evidence.checkpoint.decimal", lambda text, _: int(text))
+    with pytest.raises(MalformedError, match="canonical form"):
+        SignedCheckpoint.parse(TEXT.replace("\n42\n", "\n042\n"))
+
+
 def test_extension_lines_are_signed() -> None:
     """Rekor v1's spaces and timestamp line parse, and are in the body."""
     checkpoint = Checkpoint("rekor.sigstore.dev - 2605736670972794746", 7, ROOT, ("Timestamp: 1",))

@@ -289,3 +289,16 @@ def test_any_text_is_refused_cleanly(check: Callable[[str], str], text: str) -> 
         assert check(text) == text
     except GitchainError as error:
         assert isinstance(error, MalformedError | LimitError)  # noqa: PT017 - it may also pass
+
+
+def test_payload_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payload beyond the limit is refused, however it came."""
+    monkeypatch.setattr("gitchain.evidence.dsse.MAX_JSON_BYTES", 3)
+    value = {"payloadType": "a/b", "payload": "AAAAAA==", "signatures": [{"sig": "AAAA"}]}
+    with pytest.raises(LimitError, match="payload"):
+        Envelope.parse(value)
+
+
+def test_digest_set_shows_itself() -> None:
+    """A digest set prints as what makes it."""
+    assert repr(DigestSet({"md5": "0" * 32})) == f"DigestSet({{'md5': '{'0' * 32}'}})"

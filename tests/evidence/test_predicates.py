@@ -1,0 +1,359 @@
+"""Predicates and claims: what a builder writes, claim_of reads; what is absent is never guessed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitchain.errors import GitchainError, LimitError, MalformedError
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.predicates import (
+    DATASET,
+    DEPLOYMENT,
+    KINDS,
+    LINK,
+    PROVENANCE,
+    RELEASE,
+    REVOCATION,
+    SVR,
+    TEST_RESULT,
+    VERSION,
+    Claim,
+    StepFacts,
+    VersionArtifact,
+    claim_of,
+    dataset,
+    deployment,
+    git_source,
+    git_uri,
+    provenance,
+    release,
+    revocation,
+    step_facts,
+    svr,
+    test_result,
+    version,
+)
+from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
+
+H, C = "ab" * 32, "cd" * 20
+WHEN = "2026-11-22T12:00:00Z"
+STEP = StepFacts("train", "run-1", "observed", "credit-model")
+OUT = ResourceDescriptor("model.pkl", DigestSet({"sha256": H}))
+IN = ResourceDescriptor("data", DigestSet({"sha256": "cd" * 32}))
+SOURCE = git_source(commit=C, tree=C, commit_sha256=H)
+
+
+def claim(kind: str, predicate: Any) -> Claim:
+    return claim_of(Statement.build([OUT], kind, predicate))
+
+
+def built(**changes: Any) -> dict[str, Any]:
+    """Our provenance as plain JSON, with one path changed."""
+    document: dict[str, Any] = json.loads(json.dumps(provenance(step=STEP, materials=[IN])))
+    for path, value in changes.items():
+        inner = document
+        *parents, last = path.split("__")
+        for key in parents:
+            inner = inner[key]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+    return document
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("evidence", ["observed", "declared"])
+def test_claim_reads_what_provenance_writes(kind: Any, evidence: Any) -> None:
+    """Step, run, layout, strength, materials and products survive, for every kind and strength."""
+    step = StepFacts("train@us", "run-1", evidence, "credit-model")
+    found = claim(PROVENANCE, provenance(step=step, kind=kind, materials=[SOURCE, IN]))
+    assert found == Claim("train@us", "run-1", "credit-model", evidence, (IN, SOURCE), (OUT,), True)
+
+
+INFORMATIONAL: dict[str, Callable[[StepFacts | None], dict[str, Any]]] = {
+    TEST_RESULT: lambda step: test_result(
+        result="PASSED", configuration=[IN], passed=["a"], url="https://x", step=step
+    ),
+    SVR: lambda step: svr(
+        verifier="https://v", created=WHEN, properties=["APPROVED"], policies=[IN], step=step
+    ),
+    RELEASE: lambda step: release(purl="pkg:generic/m@1", package_id="m", step=step),
+    DATASET: lambda step: dataset(
+        source="https://d", licence="MIT", consent="unknown", personal_data="none", step=step
+    ),
+    DEPLOYMENT: lambda step: deployment(model="m", environment="e", by="b", when=WHEN, step=step),
+    REVOCATION: lambda step: revocation(reason="mistaken", when=WHEN, step=step),
+}
+
+
+@pytest.mark.parametrize("kind", INFORMATIONAL)
+def test_claim_of_informational_predicates(kind: str) -> None:
+    """The subject is the materials, there are no products, and step facts come from the extension field alone."""
+    with_facts = claim(kind, INFORMATIONAL[kind](STEP))
+    assert with_facts == Claim("train", "run-1", "credit-model", "observed", (OUT,), (), False)
+    assert claim(kind, INFORMATIONAL[kind](None)) == Claim(None, None, None, None, (OUT,), (), False)
+
+
+def test_version_names_no_step() -> None:
+    """A version is about a commit, not a step."""
+    predicate = version(
+        commit=C, tree=C, commit_sha256=H, artifacts=[VersionArtifact("b", "x"), VersionArtifact("a", "x")]
+    )
+    assert claim(VERSION, predicate).step is None
+    assert [item["name"] for item in json.loads(json.dumps(predicate))["artifacts"]] == ["a", "b"]
+
+
+def test_step_facts_merge_into_any_predicate() -> None:
+    """step_facts() is the extension field, for predicates that others define."""
+    predicate = {"scanner": {}, **step_facts(name="scan", run="r", evidence="declared")}
+    assert claim("https://in-toto.io/attestation/vulns/v0.2", predicate).step == "scan"
+
+
+def test_foreign_provenance_names_no_step() -> None:
+    """externalParameters.step of a build type that is not ours may mean anything: it is not read."""
+    foreign = built(buildDefinition__buildType="https://actions.github.io/buildtypes/workflow/v1")
+    found = claim(PROVENANCE, foreign)
+    assert (found.step, found.run, found.evidence, found.transformational) == (None, None, None, True)
+    assert found.materials == (IN,)
+    assert claim(PROVENANCE, foreign | step_facts(name="s", run="r", evidence="declared")).step == "s"
+
+
+def test_other_transformational_predicates() -> None:
+    """A link names its step and its materials; provenance v0.2 its materials."""
+    materials = [{"name": "data", "digest": {"sha256": "cd" * 32}}]
+    assert claim(LINK, {"name": "train", "materials": materials}) == Claim(
+        "train", None, None, None, (IN,), (OUT,), True
+    )
+    assert claim("https://slsa.dev/provenance/v0.2", {"materials": materials}).materials == (IN,)
+    assert claim(LINK, {"name": "train"}).materials == ()
+
+
+def test_material_without_name_goes_by_its_uri() -> None:
+    """Provenance often names dependencies by uri only."""
+    assert [
+        item.rule_name for item in claim(PROVENANCE, provenance(step=STEP, materials=[SOURCE])).materials
+    ] == ["git:local"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"buildDefinition": ...},
+        {"buildDefinition__buildType": ...},
+        {"buildDefinition__buildType": "https://gitchain.dev/lifecycle/magic/v1"},
+        {"buildDefinition__buildType": "https://gitchain.dev/lifecycle/training/v2"},
+        {"buildDefinition__externalParameters": ...},
+        {"buildDefinition__externalParameters__step": ...},
+        {"buildDefinition__externalParameters__step": ""},
+        {"buildDefinition__externalParameters__step": "a\nb"},
+        {"buildDefinition__externalParameters__step": 5},
+        {"buildDefinition__externalParameters__run": ...},
+        {"buildDefinition__externalParameters__run": "a b"},
+        {"buildDefinition__externalParameters__layout": 1},
+        {"buildDefinition__externalParameters__layout": ""},
+        {"buildDefinition__internalParameters": ...},
+        {"buildDefinition__internalParameters__evidence": ...},
+        {"buildDefinition__internalParameters__evidence": "guessed"},
+        {"buildDefinition__internalParameters__evidence": "declared"},
+        {"runDetails__builder__id": "https://gitchain.dev/builder/declared/v1"},
+        {"runDetails__builder": ...},
+        {"buildDefinition__resolvedDependencies": {}},
+        {"buildDefinition__resolvedDependencies": [{"digest": {"sha256": H}}]},
+        {"buildDefinition__resolvedDependencies": [{"name": "a"}, {"name": "a"}]},
+        {"buildDefinition__resolvedDependencies": [{"name": "a"}, {"name": "A"}]},
+        {"buildDefinition__resolvedDependencies": [{"name": "a/../b"}]},
+        {"buildDefinition__resolvedDependencies": [{"uri": "x"}]},
+        {"buildDefinition__resolvedDependencies": [{"name": "a", "digest": {"sha256": "x"}}]},
+        {"gitchain_step": {"name": "train", "run": "run-1", "evidence": "observed"}},
+        {"gitchain_step": None},
+    ],
+    ids=str,
+)
+def test_malformed_provenance_claims(changes: dict[str, Any]) -> None:
+    """Facts that are missing, malformed, doubled or at odds with each other are refused, not repaired."""
+    with pytest.raises(MalformedError):
+        claim(PROVENANCE, built(**changes))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        None,
+        [],
+        {},
+        {"name": "s", "run": "r"},
+        {"name": "s", "evidence": "observed"},
+        {"run": "r", "evidence": "observed"},
+        {"name": "s", "run": "r", "evidence": "OBSERVED"},
+        {"name": " s", "run": "r", "evidence": "observed"},
+        {"name": "s", "run": "", "evidence": "observed"},
+        {"name": "s", "run": "r", "evidence": "observed", "layout": 1},
+    ],
+    ids=str,
+)
+def test_malformed_extension_facts(facts: Any) -> None:
+    """An extension field that is there must be whole."""
+    with pytest.raises(MalformedError):
+        claim(TEST_RESULT, {"gitchain_step": facts})
+
+
+def test_link_with_two_names_is_refused() -> None:
+    """A link that also carries step facts says which step it is twice."""
+    with pytest.raises(MalformedError, match="twice"):
+        claim(LINK, {"name": "a", **step_facts(name="b", run="r", evidence="observed")})
+    with pytest.raises(MalformedError):
+        claim(LINK, {})
+
+
+def test_too_many_materials() -> None:
+    """Materials are bounded like subjects."""
+    document = built(buildDefinition__resolvedDependencies=[{}] * (MAX_DESCRIPTORS + 1))
+    with pytest.raises(LimitError):
+        claim(PROVENANCE, document)
+
+
+def test_byproducts_are_written() -> None:
+    """Streams by digest and the exit code by value are byproducts; what has no digest is written without one."""
+    document = provenance(step=STEP, materials=[], byproducts=[ResourceDescriptor("log")], exit_code=3)
+    assert json.loads(json.dumps(document))["runDetails"]["byproducts"] == [
+        {"name": "log"},
+        {"name": "exit-code", "annotations": {"value": 3}},
+    ]
+
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "kind": lambda: provenance(step=STEP, materials=[], kind="magic"),  # type: ignore[arg-type]
+    "time": lambda: provenance(step=STEP, materials=[], started="2026-13-01T00:00:00Z"),
+    "local time": lambda: provenance(step=STEP, materials=[], started="2026-11-22T12:00:00+01:00"),
+    "two materials": lambda: provenance(step=STEP, materials=[IN, IN]),
+    "nameless material": lambda: provenance(step=STEP, materials=[ResourceDescriptor(None)]),
+    "evidence": lambda: StepFacts("s", "r", "guessed"),  # type: ignore[arg-type]
+    "run": lambda: StepFacts("s", "r\n", "observed"),
+    "step": lambda: StepFacts("", "r", "observed"),
+    "layout": lambda: StepFacts("s", "r", "observed", ""),
+    "result": lambda: test_result(result="GOOD", configuration=[]),  # type: ignore[arg-type]
+    "passed with failures": lambda: test_result(result="PASSED", configuration=[], failed=["x"]),
+    "no property": lambda: svr(verifier="https://v", created=WHEN, properties=[]),
+    "verifier": lambda: svr(verifier="me", created=WHEN, properties=["P"]),
+    "purl": lambda: release(purl="https://x@1"),
+    "purl without version": lambda: release(purl="pkg:generic/x"),
+    "licence": lambda: dataset(
+        source="https://d", licence="see LICENSE!", consent="unknown", personal_data="none"
+    ),
+    "source": lambda: dataset(source="/d", licence="MIT", consent="unknown", personal_data="none"),
+    "text": lambda: deployment(model="m\x00", environment="e", by="b", when=WHEN),
+    "empty text": lambda: deployment(model="", environment="e", by="b", when=WHEN),
+    "commit": lambda: version(commit="main", tree=C, commit_sha256=H, artifacts=[]),
+    "two artifacts": lambda: version(
+        commit=C, tree=C, commit_sha256=H, artifacts=[VersionArtifact("a", "x")] * 2
+    ),
+    "md5": lambda: VersionArtifact("a", "x", md5="0" * 31),
+    "sha256": lambda: VersionArtifact("a", "x", sha256="0" * 63),
+    "attestation": lambda: revocation(reason="mistaken", when=WHEN, attestations=["x"]),
+    "git tree": lambda: git_source(commit=C, tree="x", commit_sha256=H),
+    "git commit": lambda: git_source(commit="x", tree=C, commit_sha256=H),
+    "commit sha256": lambda: git_source(commit=C, tree=C, commit_sha256=C),
+    "credentials": lambda: git_source(commit=C, tree=C, commit_sha256=H, uri="git+https://u:p@h/x"),
+}
+
+
+@pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
+def test_builders_refuse(make: Callable[[], object]) -> None:
+    """A builder never writes what a reader would refuse, nor a secret."""
+    with pytest.raises(MalformedError):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("remote", "uri"),
+    [
+        (None, "git:local"),
+        ("https://example.com/o/r.git", "git+https://example.com/o/r.git"),
+        ("https://user:token@example.com/o/r.git", "git+https://example.com/o/r.git"),
+        ("https://user:p@ss@example.com/o/r.git", "git+https://example.com/o/r.git"),
+        ("https://token@example.com:8443/r?access_token=x#f", "git+https://example.com:8443/r"),
+        ("HTTPS://example.com", "git+https://example.com"),
+        ("ssh://git@example.com:22/o/r.git", "git+ssh://example.com:22/o/r.git"),
+        ("git@github.com:o/r.git", "git+ssh://github.com/o/r.git"),
+        ("host.example:/srv/r.git", "git+ssh://host.example/srv/r.git"),
+        ("/srv/git/r.git", "git:local"),
+        ("../r.git", "git:local"),
+        ("file:///srv/r.git", "git:local"),
+        ("C:\\repos\\r", "git:local"),
+        ("C:/repos/r", "git:local"),
+        ("", "git:local"),
+        ("https://example.com/a b", "git:local"),
+        ("ext::sh -c evil", "git:local"),
+        ("user:token@example.com:o/r.git", "git:local"),
+    ],
+)
+def test_git_uri(remote: str | None, uri: str) -> None:
+    """Credentials, query strings and paths of this machine never reach a statement."""
+    assert git_uri(remote) == uri
+    git_source(commit=C, tree=C, commit_sha256=H, uri=git_uri(remote))
+
+
+@given(st.text(max_size=60) | st.from_regex(r"(https?|ssh)://[!-~]{0,20}@[!-~]{0,30}", fullmatch=True))
+def test_git_uri_is_always_usable(remote: str) -> None:
+    """Whatever a remote is called, its uri is a uri, without user information."""
+    git_source(commit=C, tree=C, commit_sha256=H, uri=git_uri(remote))
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+FULL = json.loads(json.dumps(provenance(step=STEP, materials=[IN, SOURCE], exit_code=0)))
+
+
+def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path] if path else []
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        found += paths_of(child, (*path, key))
+    return found
+
+
+@given(st.sampled_from(paths_of(FULL)), JUNK, st.sampled_from([PROVENANCE, LINK, TEST_RESULT]))
+def test_any_value_anywhere_raises_only_our_errors(path: tuple[Any, ...], junk: Any, kind: str) -> None:
+    """Whatever stands in a field, claim_of returns a claim or raises MalformedError or LimitError."""
+    document = copy.deepcopy(FULL)
+    inner: Any = document
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = junk
+    try:
+        claim(kind, document)
+    except GitchainError as error:
+        assert isinstance(error, MalformedError | LimitError)  # noqa: PT017 - it may also pass
+
+
+SUBJECTS = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"name": JUNK, "uri": JUNK, "digest": JUNK, "mediaType": JUNK, "annotations": JUNK}
+    ),
+    max_size=2,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"_type": st.just("https://in-toto.io/Statement/v1")},
+        optional={"subject": SUBJECTS | JUNK, "predicateType": st.just(LINK) | JUNK, "predicate": JUNK},
+    )
+)
+def test_any_statement_raises_only_our_errors(document: Any) -> None:
+    """Any JSON under a statement's keys is a statement or is refused."""
+    try:
+        claim_of(Statement.parse(json.dumps(document).encode()))
+    except GitchainError as error:
+        assert isinstance(error, MalformedError | LimitError)  # noqa: PT017 - it may also pass
