@@ -64,20 +64,24 @@ def remove_durably(path: Path) -> None:
         raise StoreError("cannot remove a file", where=str(path), got=str(error), help=_HELP) from error
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
-    """Return a plain file's bytes; LimitError beyond the limit, MalformedError for any other kind of file."""
+def open_plain(path: Path) -> int:
+    """Return a descriptor of a plain file, to be closed by the caller; MalformedError for anything else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MalformedError("cannot read a file", where=str(path), got=str(error)) from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise MalformedError("not a plain file", where=str(path))
-        if info.st_size > limit:
-            raise LimitError(
-                "file is too large", where=str(path), expected=f"≤ {limit}", got=str(info.st_size)
-            )
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise MalformedError("not a plain file", where=str(path))
+    return descriptor
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Return a plain file's bytes; LimitError beyond the limit, MalformedError for any other kind of file."""
+    with open(open_plain(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise LimitError("file is too large", where=str(path), expected=f"≤ {limit}", got=str(size))
         try:
             return file.read(limit)
         except OSError as error:

@@ -4,13 +4,12 @@
     v1 tag refs/tags/v1.0 <oid>
 
 Hooks are POSIX shell: they append a line (well below PIPE_BUF) to `<common>/gitchain/queue` and take no
-lock. The drainer renames the file before it reads it, so that lines appended meanwhile go to a new one; it
-deletes the renamed file only when the events are dealt with. A drainer that dies leaves its `queue.*.work`
-behind, and the next one picks it up. Events may therefore come twice, and they are hints: `gitchain sync`
-looks at the refs themselves.
-
-A hook that opened the file before the renaming and writes after the reading is noticed by the file's
-length: the file then stays for the next drainer.
+lock. The drainer renames the file before it reads it, so that lines appended meanwhile go to a new one:
+`queue.<token>.0.work`. Once the events are dealt with, the number in that name becomes the count of bytes
+that were read. The file is deleted only a while later, because a hook may have opened it before the
+renaming and write after the reading: the next drainer finds such a line behind the bytes that were read. A
+drainer that dies leaves the number as it was, and the next one gets its events again. Events may therefore
+come twice, and they are hints: `gitchain sync` looks at the refs themselves.
 """
 
 from __future__ import annotations
@@ -19,18 +18,21 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitchain.errors import StoreError
-from gitchain.store.files import make_private
+from gitchain.errors import MalformedError, StoreError
+from gitchain.store.files import make_private, open_plain
 from gitchain.store.trees import Problem
 
 QUEUE_NAME = "queue"
 MAX_QUEUE_BYTES = 16 << 20  # 100,000 events; what is beyond is reported, and found by `gitchain sync`
+GRACE_SECONDS = 60.0  # between a hook's opening of the queue and its writing: two system calls in a row
 MAX_LINE_BYTES = 4096  # PIPE_BUF on Linux: what a shell appends in one piece
+_WORK = re.compile(r"queue\.[0-9]+-[0-9a-f]+\.([0-9]{1,15})\.work")
 _LINE = re.compile(r"v1 ([a-z][a-z0-9-]{0,31})((?: [^\s\x00-\x1f\x7f]+){0,8})")
 
 
@@ -53,7 +55,7 @@ class Batch:
     _taken: tuple[_Work, ...] = field(repr=False)
 
     def done(self) -> None:
-        """Delete what was read. Without this call, the next `take` returns the events again. StoreError."""
+        """Forget what was read. Without this call, the next `take` returns the events again. StoreError."""
         for work in self._taken:
             work.finish()
 
@@ -66,25 +68,36 @@ class Batch:
 class HookQueue:
     """The queue in one directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.directory = directory
+        self._clock = clock
 
     def __len__(self) -> int:
-        """Return how many bytes wait, in all files: 0 means that there is nothing to take."""
+        """Return how many bytes wait to be taken."""
         total = 0
-        for path in (self.directory / QUEUE_NAME, *self._work_files()):
+        for path, read in ((self.directory / QUEUE_NAME, 0), *self._work_files()):
             with suppress(FileNotFoundError):
-                total += path.stat().st_size
+                total += max(0, path.lstat().st_size - read)
         return total
 
     def take(self) -> Batch:
         """Take all events that no living drainer has; malformed lines become problems. StoreError."""
         make_private(self.directory)
         self._set_aside()
-        taken, events, problems = [], [], []
-        for path in self._work_files():
-            work = _Work.claim(path)
+        taken: list[_Work] = []
+        events: list[HookEvent] = []
+        problems: list[Problem] = []
+        for path, read in self._work_files():
+            try:
+                work = _Work.claim(path, read)
+            except MalformedError as error:
+                if path.is_symlink() or path.exists():  # else another drainer has just finished it
+                    problems.append(Problem(str(path), str(error)))
+                continue
             if work is None:
+                continue
+            if work.is_spent(self._clock()):
+                work.delete()
                 continue
             taken.append(work)
             for found in work.read():
@@ -95,7 +108,7 @@ class HookQueue:
         return Batch(tuple(events), tuple(problems), tuple(taken))
 
     def _set_aside(self) -> None:
-        work = self.directory / f"{QUEUE_NAME}.{os.getpid()}-{secrets.token_hex(8)}.work"
+        work = self.directory / f"{QUEUE_NAME}.{os.getpid()}-{secrets.token_hex(8)}.0.work"
         try:
             (self.directory / QUEUE_NAME).rename(work)
         except FileNotFoundError:
@@ -103,59 +116,74 @@ class HookQueue:
         except OSError as error:
             raise StoreError("cannot take the hook queue", where=str(work), got=str(error)) from error
 
-    def _work_files(self) -> list[Path]:
+    def _work_files(self) -> list[tuple[Path, int]]:
         found = []
         for path in self.directory.glob(f"{QUEUE_NAME}.*.work"):
-            with suppress(FileNotFoundError):
-                found.append((path.lstat().st_mtime_ns, path))
-        return [path for _, path in sorted(found)]
+            match = _WORK.fullmatch(path.name)
+            if match is not None:
+                with suppress(FileNotFoundError):
+                    found.append((path.lstat().st_mtime_ns, path, int(match[1])))
+        return [(path, read) for _, path, read in sorted(found)]
 
 
 class _Work:
     """One file set aside, locked for as long as its drainer lives."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, read: int) -> None:
         self._path = path
         self._descriptor = descriptor
-        self._size = 0
+        self._read = read
+        self._size = os.fstat(descriptor).st_size
 
     @classmethod
-    def claim(cls, path: Path) -> _Work | None:
-        """Return the file if it exists and no living drainer has it; StoreError."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreError("cannot read the hook queue", where=str(path), got=str(error)) from error
+    def claim(cls, path: Path, read: int) -> _Work | None:
+        """Return the file, None if a living drainer has it; MalformedError if it is no plain file, StoreError."""
+        descriptor = open_plain(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_still(path, descriptor):
+                os.close(descriptor)
+                return None
         except BlockingIOError:
             os.close(descriptor)
             return None
         except OSError as error:
             os.close(descriptor)
             raise StoreError("the file system has no locks", where=str(path), got=str(error)) from error
-        return cls(path, descriptor)
+        return cls(path, descriptor, read)
+
+    def is_spent(self, now: float) -> bool:
+        """Say whether all was read, so long ago that no hook can still write to it."""
+        return self._size <= self._read and abs(now - os.fstat(self._descriptor).st_mtime) > GRACE_SECONDS
 
     def read(self) -> Iterator[HookEvent | Problem]:
-        """Yield the file's events, and a problem for each line that is none."""
-        data = os.pread(self._descriptor, MAX_QUEUE_BYTES, 0)
-        self._size = os.fstat(self._descriptor).st_size
-        if self._size > len(data):
+        """Yield the events that were not read yet, and a problem for each line that is none."""
+        data = os.pread(self._descriptor, MAX_QUEUE_BYTES, self._read)
+        if self._size > self._read + len(data):
             yield Problem(str(self._path), f"queue is cut after {MAX_QUEUE_BYTES} bytes")
+        else:
+            self._size = self._read + len(data)
         for number, line in enumerate(data.split(b"\n")[:-1], 1):
-            yield _parse(line) or Problem(
-                f"{self._path}:{number}", f"not a line of the hook queue: {line[:80]!r}"
-            )
+            bad = Problem(f"{self._path}:{number}", f"not a line of the hook queue: {line[:80]!r}")
+            yield _parse(line) or bad
         if data and not data.endswith(b"\n"):
             yield Problem(str(self._path), "last line is cut short")
 
     def finish(self) -> None:
-        """Delete the file, unless it has grown since it was read."""
+        """Note how much was read; StoreError."""
+        label = self._path.name.rsplit(".", 2)[0]
         try:
-            if os.fstat(self._descriptor).st_size == self._size:
-                self._path.unlink(missing_ok=True)
+            if self._size > self._read:
+                self._path.rename(self._path.with_name(f"{label}.{self._size}.work"))
+        except OSError as error:
+            raise StoreError("cannot clear the hook queue", where=str(self._path), got=str(error)) from error
+        finally:
+            self.close()
+
+    def delete(self) -> None:
+        """Delete the file; StoreError."""
+        try:
+            self._path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError("cannot clear the hook queue", where=str(self._path), got=str(error)) from error
         finally:
@@ -166,6 +194,14 @@ class _Work:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Say whether the path still names the open file: another drainer may have renamed it before it let go."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _parse(line: bytes) -> HookEvent | None:
