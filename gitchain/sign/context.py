@@ -13,7 +13,7 @@ from sigstore.errors import Error as SigstoreError
 from sigstore.models import ClientTrustConfig
 from sigstore.sign import SigningContext
 
-from gitchain.errors import TrustError
+from gitchain.errors import MalformedError, TrustError
 from gitchain.evidence.canonical import Json, strict_json
 
 MAX_CONFIG_BYTES = 16 << 20
@@ -27,7 +27,10 @@ def signing_context(text: str) -> SigningContext:
     TrustError if the text is not a ClientTrustConfig with usable services, or names one by http off loopback:
     tokens and entries would travel in the clear.
     """
-    config = strict_json(text.encode(), "trust config", max_bytes=MAX_CONFIG_BYTES)
+    try:
+        config = strict_json(text.encode(), "trust config", max_bytes=MAX_CONFIG_BYTES)
+    except (MalformedError, UnicodeEncodeError) as error:
+        raise TrustError("the trust config is not JSON", got=_first_line(error), help=HELP) from error
     check_services(config)
     try:
         return SigningContext.from_trust_config(ClientTrustConfig.from_json(text))
@@ -54,6 +57,18 @@ def check_services(config: Json) -> None:
                     got=ascii(url)[:200],
                     help=HELP,
                 )
+    if signing.get("tsaUrls", []) == [] and _versions(signing.get("rekorTlogUrls")) <= {"2"}:
+        raise TrustError(
+            "the signing config gives no source of time",
+            where="tsaUrls",
+            expected="a timestamp authority beside a Rekor v2 log",
+            help=HELP,
+        )
+
+
+def _versions(services: Json) -> set[str]:
+    found = services if isinstance(services, list) else []
+    return {str(item.get("majorApiVersion")) for item in found if isinstance(item, dict)}
 
 
 def is_protected(url: str) -> bool:

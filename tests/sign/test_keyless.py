@@ -1,27 +1,31 @@
-"""Signing with the embedded instance, verified by unmodified sigstore-python."""
+"""Signing in-process and over HTTP, verified by unmodified sigstore-python, and what happens when a service fails."""
 
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from collections.abc import Iterator
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 
+import jwt
 import pytest
 from sigstore.models import Bundle, ClientTrustConfig
 from sigstore.verify import Verifier, policy
 
+from gitchain.errors import AuthenticationError, GitchainError, SignatureError, StoreError, TransportError
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
+from gitchain.instance.server import LocalServer
 from gitchain.sign import keyless
+from gitchain.sign.context import signing_context
+from gitchain.sign.deadline import Deadline
 from gitchain.sign.keyless import Signer
 
 ADA = "ada@example.com"
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Instance:
-    return Instance.create(tmp_path / "local")
 
 
 def statement(number: int = 0) -> Statement:
@@ -60,3 +64,187 @@ def test_new_certificate_when_the_old_one_ends(instance: Instance, monkeypatch: 
         first, second = signer.sign([statement(1), statement(2)])
     assert certificate(first) != certificate(second)
     assert verify(instance, second) == statement(2).payload
+
+
+@pytest.fixture
+def served(instance: Instance) -> Iterator[LocalServer]:
+    """Serve the instance on a free port."""
+    with LocalServer(instance, port=0) as running:
+        yield running
+
+
+def over_http(instance: Instance, url: str, token: str | None = None) -> Signer:
+    return Signer(signing_context(instance.trust_config(url)), token or instance.token(ADA))
+
+
+def test_signs_over_http(served: LocalServer) -> None:
+    """The same signer works over HTTP, from nothing but the text of the trust config and a token."""
+    instance = served.instance
+    bundles = over_http(instance, served.url).sign([statement(n) for n in range(3)])
+    assert [verify(instance, raw) for raw in bundles] == [statement(n).payload for n in range(3)]
+
+
+def test_payload_is_signed_byte_for_byte(instance: Instance) -> None:
+    """The bundle carries the statement's bytes as they were built, so that its id stays the same."""
+    (raw,) = Signer(instance.signing_context(), instance.token(ADA)).sign([statement(3)])
+    assert Statement.parse(verify(instance, raw)).attestation_id == statement(3).attestation_id
+
+
+def test_empty_batch_asks_for_nothing(instance: Instance) -> None:
+    """Signing nothing needs no certificate."""
+    assert Signer(instance.signing_context(), "not a token").sign([]) == ()
+
+
+@pytest.mark.parametrize("http", [False, True])
+def test_refused_token(served: LocalServer, tmp_path: Path, *, http: bool) -> None:
+    """A token that the CA refuses is an authentication error with the CA's reason, in-process and over HTTP."""
+    foreign = Instance.create(tmp_path / "other").token(ADA)
+    instance = served.instance
+    signer = over_http(instance, served.url, foreign) if http else Signer(instance.signing_context(), foreign)
+    with pytest.raises(AuthenticationError) as caught:
+        signer.sign([statement()])
+    assert "identity token" in str(caught.value)
+    assert caught.value.help
+    assert instance.log.size() == 1
+
+
+def test_expired_token_is_not_sent(instance: Instance) -> None:
+    """An expired token is refused on this side."""
+    claims = jwt.decode(instance.token(ADA), options={"verify_signature": False}) | {"exp": 1_700_000_000}
+    with pytest.raises(AuthenticationError):
+        Signer(instance.signing_context(), jwt.encode(claims, "s" * 32, "HS256")).sign([statement()])
+
+
+def test_refused_connection(instance: Instance) -> None:
+    """With no server there, the error says which service and that trying again may help."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(TransportError, match="certificate authority") as caught:
+            over_http(instance, url).sign([statement()])
+    assert caught.value.exit_code == 7
+
+
+def test_server_that_never_answers(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that takes the request and says nothing is given up after the limit."""
+    monkeypatch.setattr(keyless, "CERTIFICATE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(TransportError, match="did not answer"):
+            over_http(instance, url).sign([statement()])
+
+
+def test_log_that_never_answers(served: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit also holds for the log, whose client has none."""
+    monkeypatch.setattr(keyless, "ENTRY_SECONDS", 0.2)
+    release = threading.Event()
+    monkeypatch.setattr(Instance, "log_entry", lambda *_: release.wait(10))
+    with pytest.raises(TransportError, match="log"):
+        over_http(served.instance, served.url).sign([statement()])
+    release.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(SignatureError("bad entry"), "400: bad entry"), (StoreError("disk full"), "503: disk full")],
+)
+def test_refused_entry(
+    served: LocalServer, monkeypatch: pytest.MonkeyPatch, error: GitchainError, reason: str
+) -> None:
+    """The log's reason reaches the user."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Instance, "log_entry", refuse)
+    with pytest.raises(TransportError, match="transparency log refused") as caught:
+        over_http(served.instance, served.url).sign([statement()])
+    assert reason in caught.value.got
+
+
+def test_failing_certificate_authority(served: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA that fails for its own reasons is not mistaken for a bad token."""
+
+    def fail(*_: object) -> None:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(Instance, "issue", fail)
+    with pytest.raises(TransportError, match="no certificate") as caught:
+        over_http(served.instance, served.url).sign([statement()])
+    assert "503: disk full" in caught.value.got
+
+
+def test_failing_timestamp_authority(served: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a timestamp there is no bundle, and the error says what is missing."""
+
+    def fail(*_: object) -> None:
+        raise StoreError("clock broken")
+
+    monkeypatch.setattr(Instance, "answer", fail)
+    with pytest.raises(TransportError) as caught:
+        over_http(served.instance, served.url).sign([statement()])
+    assert "timestamp" in caught.value.expected
+
+
+@pytest.mark.parametrize("answer", [b"", b"not json", b"[]", b"{}", b'{"signedCertificateEmbeddedSct":{"chain":{"certificates":[]}}}',
+                                    b'{"signedCertificateEmbeddedSct":{"chain":{"certificates":["x","y"]}}}'])  # fmt: skip
+def test_nonsense_from_the_certificate_authority(
+    served: LocalServer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """Whatever a CA answers, the error is one of ours."""
+    from gitchain.instance import routes
+
+    monkeypatch.setattr(
+        routes, "_POST", {"/api/v2/signingCert": lambda *_: routes.Reply(answer, status=HTTPStatus.CREATED)}
+    )
+    with pytest.raises((TransportError, AuthenticationError)):
+        over_http(served.instance, served.url).sign([statement()])
+
+
+@pytest.mark.parametrize("answer", [b"", b"not json", b"[]", b"{}", b'{"logIndex":1}'])
+def test_nonsense_from_the_log(served: LocalServer, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    """Whatever a log answers, the error is one of ours."""
+    from gitchain.instance import routes
+
+    changed = {
+        **routes._POST,
+        "/api/v2/log/entries": lambda *_: routes.Reply(answer, status=HTTPStatus.CREATED),
+    }
+    monkeypatch.setattr(routes, "_POST", changed)
+    with pytest.raises(TransportError):
+        over_http(served.instance, served.url).sign([statement()])
+
+
+def test_certificate_of_another_log(served: LocalServer, tmp_path: Path) -> None:
+    """A certificate whose SCT is not by the trusted CT log is refused before it is used."""
+    other = Instance.create(tmp_path / "other")
+    config = json.loads(served.instance.trust_config(served.url))
+    config["trustedRoot"]["ctlogs"] = json.loads(other.trust_config())["trustedRoot"]["ctlogs"]
+    with pytest.raises(TransportError, match="certificate authority"):
+        Signer(signing_context(json.dumps(config)), served.instance.token(ADA)).sign([statement()])
+
+
+def test_a_failure_does_not_spoil_the_signer(served: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error the same signer signs again."""
+    signer = over_http(served.instance, served.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(Instance, "log_entry", lambda *_: 1 / 0)
+        with pytest.raises(TransportError):
+            signer.sign([statement()])
+    (raw,) = signer.sign([statement()])
+    assert verify(served.instance, raw) == statement().payload
+
+
+def test_deadline_keeps_one_thread_and_survives_a_hang() -> None:
+    """Calls share one thread, so that connections are reused; after a hang the next call gets another."""
+    deadline, release = Deadline(), threading.Event()
+    first = deadline.run(threading.get_ident, 5, "x")
+    assert deadline.run(threading.get_ident, 5, "x") == first != threading.get_ident()
+    with pytest.raises(TransportError, match="the service did not answer"):
+        deadline.run(release.wait, 0.05, "the service")
+    assert deadline.run(threading.get_ident, 5, "x") != first
+    release.set()
+    deadline.close()
+    assert deadline.run(lambda: 7, 5, "x") == 7
+    with pytest.raises(ZeroDivisionError):
+        deadline.run(lambda: 1 / 0, 5, "x")

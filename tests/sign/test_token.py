@@ -1,0 +1,123 @@
+"""Where the identity token comes from, and which ones are refused before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
+
+import jwt
+import pytest
+from sigstore.oidc import IdentityToken
+
+from gitchain.errors import AuthenticationError
+from gitchain.instance import Instance
+from gitchain.sign.token import VARIABLE, ambient_token, find_token
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+@pytest.fixture(autouse=True)
+def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the CI system that may run these tests."""
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "CIRCLECI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_explicit_token_wins(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line comes before the environment, and the environment before the CI system."""
+    monkeypatch.setenv(VARIABLE, instance.token(BOB) + "\n")
+    assert IdentityToken(find_token(instance.token(ADA))).identity == ADA
+    assert IdentityToken(find_token()).identity == BOB
+
+
+def test_environment_is_read_at_the_call(instance: Instance) -> None:
+    """A given mapping takes the place of the process's environment."""
+    token = instance.token(ADA)
+    assert find_token(environment={VARIABLE: token}) == token
+
+
+def test_no_token_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any source the error names each way to give a token."""
+    monkeypatch.setattr("gitchain.sign.token.detect_credential", lambda: None)
+    with pytest.raises(AuthenticationError) as caught:
+        find_token()
+    for way in ("--identity-token", VARIABLE, "id-token: write", "--as"):
+        assert way in caught.value.help
+
+
+def changed(token: str, **changes: object) -> str:
+    claims = jwt.decode(token, options={"verify_signature": False}) | changes
+    return jwt.encode({key: value for key, value in claims.items() if value is not None}, "s" * 32, "HS256")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"exp": 1_700_000_000}, {"aud": "other"}, {"sub": None}, {"nbf": 4_000_000_000}], ids=str
+)
+def test_unusable_tokens_are_refused(instance: Instance, changes: dict[str, object]) -> None:
+    """An expired token, or one for another audience, is refused before it is sent anywhere."""
+    with pytest.raises(AuthenticationError, match="cannot be used") as caught:
+        find_token(changed(instance.token(ADA), **changes))
+    assert caught.value.help
+
+
+@pytest.mark.parametrize("token", ["", " ", "x", "a.b.c", "\udcff", "é.é.é", "[" * 5000])
+def test_what_is_no_token_is_refused(token: str) -> None:
+    """Text that is no token is an error of ours, whatever it is; an empty one does not fall back to another source."""
+    with pytest.raises(AuthenticationError):
+        find_token(token)
+
+
+class GitHub(BaseHTTPRequestHandler):
+    """GitHub's token endpoint, as a workflow sees it."""
+
+    answer: ClassVar[tuple[int, bytes]] = (200, b"{}")
+
+    def do_GET(self) -> None:
+        self.send_response(self.answer[0])
+        self.send_header("Content-Length", str(len(self.answer[1])))
+        self.end_headers()
+        self.wfile.write(self.answer[1])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[GitHub]]:
+    """Run a workflow's token endpoint."""
+    endpoint = HTTPServer(("127.0.0.1", 0), GitHub)
+    threading.Thread(target=endpoint.serve_forever, args=(0.05,), daemon=True).start()
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret")
+    monkeypatch.setenv(
+        "ACTIONS_ID_TOKEN_REQUEST_URL", f"http://127.0.0.1:{endpoint.server_address[1]}/token?x=1"
+    )
+    yield GitHub
+    endpoint.shutdown()
+    endpoint.server_close()
+
+
+def test_ambient_token(instance: Instance, github: type[GitHub]) -> None:
+    """In a GitHub workflow the token comes from the workflow's endpoint."""
+    token = instance.token("https://github.com/o/r/.github/workflows/w.yml@refs/heads/main")
+    github.answer = (200, json.dumps({"value": token}).encode())
+    assert ambient_token() == find_token() == token
+
+
+def test_broken_ambient_source_is_an_error(github: type[GitHub]) -> None:
+    """A CI system that fails to give a token is an error with help, not 'no token'."""
+    github.answer = (500, b"down")
+    with pytest.raises(AuthenticationError, match="CI system") as caught:
+        find_token()
+    assert caught.value.help
+
+
+def test_workflow_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workflow without id-token permission is told what to write."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    with pytest.raises(AuthenticationError) as caught:
+        find_token()
+    assert "id-token: write" in caught.value.help
