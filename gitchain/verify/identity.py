@@ -1,0 +1,58 @@
+"""The identity in a Fulcio certificate: who signed, as the certificate authority saw it.
+
+Subject: the one subject alternative name, an email address, a URI, or Fulcio's own other-name for user names.
+Issuer: extension 1.3.6.1.4.1.57264.1.8 (DER UTF8String), else .1.1 (raw bytes); where both are, they agree.
+
+Spec: https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
+Does NOT verify the certificate: sigstore-python does.
+"""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+
+from gitchain.errors import GitchainError, SignatureError
+from gitchain.layout.model import Identity
+
+_FULCIO = "1.3.6.1.4.1.57264.1"
+ISSUER_V1 = x509.ObjectIdentifier(f"{_FULCIO}.1")
+OTHER_NAME = x509.ObjectIdentifier(f"{_FULCIO}.7")
+ISSUER_V2 = x509.ObjectIdentifier(f"{_FULCIO}.8")
+
+
+def identity_of(certificate: x509.Certificate) -> Identity:
+    """Return the identity that the certificate names; SignatureError if it names none, or more than one."""
+    try:
+        return Identity(_issuer(certificate), _subject(certificate))
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise SignatureError("certificate names no identity", where="certificate", got=str(error)) from error
+    except GitchainError as error:
+        raise SignatureError(
+            error.what, where="certificate", expected=error.expected, got=error.got
+        ) from error
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    if len(names) != 1:
+        raise SignatureError("certificate must name one subject", expected="1", got=str(len(names)))
+    name = names[0]
+    if isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier)):
+        return name.value
+    if isinstance(name, x509.OtherName) and name.type_id == OTHER_NAME:
+        return asn1.decode_der(str, name.value)
+    raise SignatureError("subject is of an unknown kind", got=type(name).__name__)
+
+
+def _issuer(certificate: x509.Certificate) -> str:
+    raw = {
+        extension.oid: extension.value.value
+        for extension in certificate.extensions
+        if isinstance(extension.value, x509.UnrecognizedExtension)
+    }
+    found = [asn1.decode_der(str, raw[ISSUER_V2])] if ISSUER_V2 in raw else []
+    found += [raw[ISSUER_V1].decode("utf-8")] if ISSUER_V1 in raw else []
+    if not found or found[0] != found[-1]:
+        raise SignatureError("certificate must name one issuer", got=" and ".join(found) or "none")
+    return found[0]

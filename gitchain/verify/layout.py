@@ -1,0 +1,107 @@
+"""A signed layout and the identities that may sign it to a SignedLayout, in the order of in-toto section 5.2.
+
+A signed layout is an attestation: predicate type `https://gitchain.dev/predicate/layout/v1`, the layout as
+predicate, one subject with the layout's name and the SHA-256 of its canonical JSON.
+
+Every failure is a LayoutError (exit code 5). Does NOT choose the signers: they come from outside of the
+repository that is judged, and so does the version below which a layout is rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from gitchain.errors import GitchainError, LayoutError
+from gitchain.evidence.predicates import LAYOUT
+from gitchain.layout.load import layout_from_json
+from gitchain.layout.model import Identity, Layout
+from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.claims import MAX_CLOCK_SKEW
+from gitchain.verify.trust import Trust
+from gitchain.verify.verified import SignedLayout, VerifiedStatement
+
+__all__ = ["SignedLayout", "verify_layout"]
+
+
+def verify_layout(
+    raw: bytes, trust: Trust, signers: Sequence[Identity], now: datetime, minimum_version: int
+) -> SignedLayout:
+    """Return the layout in the bundle if it may decide.
+
+    Raises LayoutError unless it verifies, one of the signers signed it, it is what its subject says, it has
+    not expired (`expires` itself is too late), and its version is at least `minimum_version`.
+    """
+    verified = _verified(raw, trust)
+    _check_signer(verified, signers)
+    layout = _layout(verified)
+    _check_time(layout, verified, now)
+    if layout.version < minimum_version:
+        raise LayoutError(
+            "layout is older than pinned",
+            where=layout.name,
+            expected=f"version {minimum_version} or newer",
+            got=f"version {layout.version}",
+            help="fetch the current layout: gitchain sync",
+        )
+    return SignedLayout(
+        layout, verified.identity, layout.digest, layout.version, verified.attestation_id, verified.time
+    )
+
+
+def _verified(raw: bytes, trust: Trust) -> VerifiedStatement:
+    try:
+        return verify_bundle(raw, trust)
+    except GitchainError as error:
+        raise LayoutError(
+            f"signed layout does not verify: {error.what}",
+            where=error.where,
+            expected=error.expected,
+            got=error.got,
+            help=error.help or "was it signed on the instance that you trust?",
+        ) from error
+
+
+def _check_signer(verified: VerifiedStatement, signers: Sequence[Identity]) -> None:
+    if verified.identity not in signers:
+        raise LayoutError(
+            "layout is signed by somebody who may not sign it",
+            expected=" or ".join(map(str, signers)) or "a signer: none is given",
+            got=str(verified.identity),
+            help="if you trust this signer: gitchain trust pin",
+        )
+
+
+def _layout(verified: VerifiedStatement) -> Layout:
+    """Return the layout, read from the signed predicate and from nowhere else."""
+    statement = verified.statement
+    if statement.predicate_type != LAYOUT:
+        raise LayoutError("not a signed layout", expected=LAYOUT, got=statement.predicate_type)
+    layout = layout_from_json(dict(statement.predicate))
+    subject = [(one.name, one.digest.get("sha256")) for one in statement.subject]
+    if subject != [(layout.name, layout.digest)]:
+        raise LayoutError(
+            "signed layout is not what its subject says",
+            expected=f"{layout.name} sha256:{layout.digest}",
+            got=", ".join(f"{name} sha256:{digest}" for name, digest in subject),
+        )
+    return layout
+
+
+def _check_time(layout: Layout, verified: VerifiedStatement, now: datetime) -> None:
+    if layout.expires <= now:
+        raise LayoutError(
+            "layout has expired",
+            where=layout.name,
+            expected=f"a time after {now.isoformat()}",
+            got=layout.expires.isoformat(),
+            help="its owner must raise expires and version, and sign it again",
+        )
+    if verified.time > now + MAX_CLOCK_SKEW:
+        raise LayoutError(
+            "layout was signed in the future",
+            where=layout.name,
+            expected=f"not after {now.isoformat()}",
+            got=verified.time.isoformat(),
+            help="check the clock of this machine: gitchain doctor",
+        )

@@ -1,0 +1,243 @@
+"""Trust: the trusted root of one Sigstore instance, with the validity of every key in it.
+
+Read from a `ClientTrustConfig` (`application/vnd.dev.sigstore.clienttrustconfig.v0.1+json`) or a trusted root
+alone (`…trustedroot+json;version=0.1`). sigstore-python verifies with it; the validity windows are kept as
+values of ours, because sigstore-python accepts keys whose time is over.
+
+Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto
+Does NOT fetch trust, except `public_trust_config`, and never takes any from a bundle or a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sigstore.models import ClientTrustConfig
+from sigstore.verify import Verifier
+
+from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.fields import (
+    Object,
+    as_object,
+    find_array,
+    find_object,
+    find_string,
+    get_bytes,
+    get_object,
+    get_string,
+)
+
+CONFIG_TYPE = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
+ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
+SIGNING_TYPE = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
+LOCAL_SUFFIX = ".gitchain.invalid"  # RFC 2606: no public log can ever have such a name
+MAX_TRUST_BYTES = 1024 * 1024  # the public-good trusted root has 7 kB
+MAX_KEYS = 1000
+_HELP = "get the trust configuration again from whoever runs the instance"
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a key may be used. Both ends are inclusive; no end means that the key is in use."""
+
+    start: datetime
+    end: datetime | None
+
+    def contains(self, time: datetime) -> bool:
+        """Tell whether the time lies in the window."""
+        return self.start <= time and (self.end is None or time <= self.end)
+
+    def __str__(self) -> str:
+        """Return the window as messages show it."""
+        return f"{self.start.isoformat()} to {self.end.isoformat() if self.end else 'now'}"
+
+
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """One log of the trusted root: its host, the log id that entries carry, its public key, its window."""
+
+    host: str
+    log_id: bytes
+    public_key: bytes = field(repr=False)
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate or timestamp authority: its certificates (DER, leaf or intermediate first), its window."""
+
+    certificates: tuple[bytes, ...] = field(repr=False)
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """A trusted root that sigstore-python has accepted. Make it with parse()."""
+
+    name: str
+    digest: str
+    logs: tuple[LogKey, ...]
+    ct_logs: tuple[LogKey, ...]
+    authorities: tuple[Authority, ...]
+    timestamp_authorities: tuple[Authority, ...]
+    verifier: Verifier = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Trust:
+        """Return the trust that this JSON holds; TrustError for anything that is broken or incomplete."""
+        try:
+            root, config = _read(text)
+            logs = tuple(_logs(root, "tlogs"))
+            ct_logs = tuple(_logs(root, "ctlogs"))
+            authorities = tuple(_authorities(root, "certificateAuthorities"))
+            timestampers = tuple(_authorities(root, "timestampAuthorities"))
+            digest = sha256_hex(canonical_json(root))
+        except GitchainError as error:
+            raise _broken(error.what, error.where, error.expected, error.got) from error
+        if not logs or not authorities:
+            raise _broken("trusted root names no log or no certificate authority")
+        return cls(logs[0].host, digest, logs, ct_logs, authorities, timestampers, _verifier(config))
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether this is an embedded instance: it proves only who held this machine's keys."""
+        return any(log.host.endswith(LOCAL_SUFFIX) for log in self.logs)
+
+    def log(self, log_id: bytes) -> LogKey | None:
+        """Return the log with this id, or None if the trusted root has none."""
+        return next((log for log in self.logs if log.log_id == log_id), None)
+
+
+def public_trust_config(*, offline: bool = False) -> str:
+    """Return the ClientTrustConfig of the public-good Sigstore instance, by TUF or from its local cache.
+
+    TransportError if it cannot be fetched, TrustError if what was fetched does not verify.
+    """
+    from requests.exceptions import RequestException
+    from sigstore.errors import Error, TUFError
+    from tuf.api.exceptions import DownloadError
+
+    try:
+        config = ClientTrustConfig.production(offline=offline)
+    except (TUFError, Error, RequestException, OSError) as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, (DownloadError, RequestException, OSError)):
+                raise TransportError(
+                    "cannot fetch the public trusted root", got=str(cause), help="try again, or: --offline"
+                ) from error
+            cause = cause.__cause__ or cause.__context__
+        raise TrustError("the public trusted root does not verify", got=str(error)) from error
+    return str(config._inner.to_json())  # noqa: SLF001 - sigstore-python has no public way to write it
+
+
+def _read(text: str) -> tuple[Object, str]:
+    """Return the trusted root as JSON, and a ClientTrustConfig text that sigstore-python reads it from."""
+    data = text.encode("utf-8", "surrogatepass")
+    source = as_object(
+        strict_json(data, "trust configuration", max_bytes=MAX_TRUST_BYTES), "trust configuration"
+    )
+    kind = get_string(source, "mediaType", "trust configuration")
+    if kind == CONFIG_TYPE:
+        _check_urls(source)
+        return get_object(source, "trustedRoot", "trust configuration"), text
+    if kind != ROOT_TYPE:
+        raise MalformedError(
+            "not a trust configuration", expected=f"{CONFIG_TYPE} or {ROOT_TYPE}", got=ascii(kind[:100])
+        )
+    signing: Json = {
+        "mediaType": SIGNING_TYPE,
+        "rekorTlogConfig": {"selector": "ANY"},
+        "tsaConfig": {"selector": "ANY"},
+    }
+    config: Json = {"mediaType": CONFIG_TYPE, "trustedRoot": source, "signingConfig": signing}
+    return source, canonical_json(config).decode()
+
+
+def _check_urls(config: Object) -> None:
+    """Refuse services that would be spoken to in the clear, except on this machine."""
+    signing = get_object(config, "signingConfig", "trust configuration")
+    for kind in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"):
+        for item in find_array(signing, kind, "signingConfig", limit=MAX_KEYS):
+            url = get_string(as_object(item, kind), "url", kind)
+            parts = _split(url)
+            if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+                raise MalformedError(
+                    "service without https", where=kind, expected="https://…", got=ascii(url[:200])
+                )
+
+
+def _split(url: str) -> _Url:
+    try:
+        parts = urlsplit(url)
+        return _Url(parts.scheme, parts.hostname or "", parts.netloc, parts.path)
+    except ValueError as error:
+        raise MalformedError("not a URL", got=ascii(url[:200])) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Url:
+    scheme: str
+    hostname: str
+    netloc: str
+    path: str
+
+
+def _logs(root: Object, key: str) -> Iterator[LogKey]:
+    for item in find_array(root, key, "trustedRoot", limit=MAX_KEYS):
+        source = as_object(item, key)
+        public = get_object(source, "publicKey", key)
+        url = _split(get_string(source, "baseUrl", key))
+        yield LogKey(
+            (url.netloc + url.path).rstrip("/"),
+            get_bytes(get_object(source, "logId", key), "keyId", "logId"),
+            get_bytes(public, "rawBytes", "publicKey"),
+            _window(public, key),
+        )
+
+
+def _authorities(root: Object, key: str) -> Iterator[Authority]:
+    for item in find_array(root, key, "trustedRoot", limit=MAX_KEYS):
+        source = as_object(item, key)
+        chain = find_array(get_object(source, "certChain", key), "certificates", key, limit=MAX_KEYS)
+        yield Authority(
+            tuple(get_bytes(as_object(one, key), "rawBytes", key) for one in chain), _window(source, key)
+        )
+
+
+def _window(source: Object, where: str) -> Window:
+    """Return the validity; a key without a start is valid never, not always."""
+    valid = find_object(source, "validFor", where) or {}
+    end = find_string(valid, "end", where)
+    return Window(_time(get_string(valid, "start", where), where), None if end is None else _time(end, where))
+
+
+def _time(text: str, where: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MalformedError("not a time", where=where, got=ascii(text[:40])) from error
+    if time.tzinfo is None:
+        raise MalformedError("time without a zone", where=where, got=ascii(text[:40]))
+    return time
+
+
+def _verifier(config: str) -> Verifier:
+    try:
+        return Verifier(trusted_root=ClientTrustConfig.from_json(config).trusted_root)
+    except Exception as error:  # of many types: any of them means no trust
+        raise _broken(
+            "sigstore cannot use the trust configuration", got=f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _broken(what: str, where: str = "", expected: str = "", got: str = "") -> TrustError:
+    return TrustError(
+        what, where=where or "trust configuration", expected=expected, got=got[:300], help=_HELP
+    )
