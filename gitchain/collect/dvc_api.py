@@ -108,7 +108,9 @@ def _stage(stage: Any, root: str) -> PipelineStage:
         reports=tuple(
             name for out in stage.outs if (out.metric or out.plot) and (name := inside[id(out)]) is not None
         ),
-        params=tuple(f"{dep.def_path}:{name}" for dep in params for name in sorted(dep.params)),
+        params=tuple(
+            f"{_inside(dep, root) or dep.def_path}:{name}" for dep in params for name in sorted(dep.params)
+        ),
         external=tuple(str(item) for item in (*deps, *stage.outs) if inside[id(item)] is None),
         lock=file if key is None else os.path.join(os.path.dirname(file), "dvc.lock"),
         key=key or "",

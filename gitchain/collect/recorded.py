@@ -28,7 +28,7 @@ from gitchain.collect.dvc_files import LEGACY_HASH, LockEntry, parse_dir
 from gitchain.collect.files import HashedFile, Progress, hash_path
 from gitchain.collect.paths import OPEN_FILE, unreadable
 from gitchain.collect.state import StateCache
-from gitchain.errors import ProjectError, VerificationError
+from gitchain.errors import ProjectError, TransportError, VerificationError
 
 _TEXT_SAMPLE = 512
 _TEXT_CHUNK = 1024 * 1024
@@ -108,14 +108,20 @@ class Reader:
     def _cached(self, name: str, entry: LockEntry, where: str) -> Artifact:
         try:
             return self._from_cache(name, entry, where)
-        except _MissingError as missing:
-            if self.fetch:
-                from gitchain.collect.dvc_api import fetch_artifact
+        except _MissingError:
+            if not self.fetch:
+                raise
+        from gitchain.collect.dvc_api import fetch_artifact
 
-                fetch_artifact(Path(self.project), self.root / name)
-                return self._from_cache(name, entry, where)
-            raise ProjectError(
-                missing.what, where=missing.where, got=missing.got, help=missing.help
+        fetch_artifact(Path(self.project), self.root / name)
+        try:
+            return self._from_cache(name, entry, where)
+        except _MissingError as missing:  # DVC only warns when a remote does not answer
+            raise TransportError(
+                "file is not on the DVC remote either",
+                where=missing.where,
+                got=missing.got,
+                help="dvc fetch -v",
             ) from missing
 
     def _from_cache(self, name: str, entry: LockEntry, where: str) -> Artifact:

@@ -190,7 +190,11 @@ def _settle(
         record.problem for record in records.values() if record.problem is not None
     ]
     reader = Reader(root, project, state)
-    for name, recorded in recorded_stages(root).items():
+    try:
+        after = recorded_stages(root)
+    except GitchainError as error:  # DVC's own exit code must still come through
+        return (), (*problems, error)
+    for name, recorded in after.items():
         record = records.get(name)
         try:
             if record is not None:
