@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from gitchain.hooks.install import HookState, HookStatus, install, remove, status
+from typing import TYPE_CHECKING
 
-__all__ = ["HookState", "HookStatus", "install", "remove", "status"]
+from gitchain.hooks.install import HookState, HookStatus, install, remove, status
+from gitchain.hooks.troubles import troubles
+
+if TYPE_CHECKING:
+    from gitchain.hooks.catch_up import catch_up
+    from gitchain.hooks.drainer import drain
+
+__all__ = ["HookState", "HookStatus", "catch_up", "drain", "install", "remove", "status", "troubles"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs the signing stack when it is asked for: installing hooks does not."""
+    if name == "catch_up":
+        from gitchain.hooks.catch_up import catch_up
+
+        return catch_up
+    if name == "drain":
+        from gitchain.hooks.drainer import drain
+
+        return drain
+    raise AttributeError(name)

@@ -1,0 +1,83 @@
+"""What the hooks start: `python -m gitchain.hooks drain COMMON_DIR` and `… push COMMON_DIR REMOTE`.
+
+`push` takes at most PUSH_SECONDS (`git config gitchain.prePushTimeout SECONDS`) and exits with BLOCK only if
+`git config gitchain.prePush block` was said and something is not attested; else it warns.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from gitchain.errors import GitchainError, TransportError
+
+PUSH_SECONDS = 20
+"""How long a push waits for attestations: a signature over the network takes two or three seconds."""
+
+BLOCK = 9
+"""Exit code that the pre-push hook knows as "do not push"; `python` itself exits with 1 or 2."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of the two; return the exit code."""
+    match arguments:
+        case ["drain", common_dir]:
+            return _drain(Path(common_dir))
+        case ["push", common_dir, remote]:
+            return _push(Path(common_dir), remote)
+    sys.stderr.write("usage: python -m gitchain.hooks drain COMMON_DIR | push COMMON_DIR REMOTE\n")
+    return 2
+
+
+def _drain(common_dir: Path) -> int:
+    from gitchain.hooks.drainer import drain
+
+    try:
+        drain(common_dir)
+    except GitchainError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_code)
+    return 0
+
+
+def _push(common_dir: Path, remote: str) -> int:
+    from gitchain.hooks.drainer import flush
+
+    seconds = int(_setting(common_dir, "gitchain.prePushTimeout", "--int") or PUSH_SECONDS)
+    signal.signal(signal.SIGALRM, _late)
+    signal.alarm(max(1, seconds))
+    try:
+        waiting = flush(common_dir, remote)
+        problem = f"{waiting} statements wait for a signature" if waiting else ""
+    except GitchainError as error:
+        problem = str(error)
+    finally:
+        signal.alarm(0)
+    if not problem:
+        return 0
+    stops = _setting(common_dir, "gitchain.prePush") == "block"
+    verdict = "push stopped" if stops else "pushed without"
+    sys.stderr.write(f"gitchain: {problem}\ngitchain: {verdict}; later: gitchain sync\n")
+    return BLOCK if stops else 0
+
+
+def _late(_number: int, _frame: FrameType | None) -> None:
+    signal.alarm(1)  # whoever catches this and goes on is told again
+    raise TransportError("attesting took too long", help="gitchain sync")
+
+
+def _setting(common_dir: Path, name: str, *kind: str) -> str:
+    done = subprocess.run(
+        ["git", f"--git-dir={common_dir}", "config", *kind, "--get", name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

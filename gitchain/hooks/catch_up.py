@@ -1,0 +1,108 @@
+"""Attest what the hooks queued, and what they missed: the queue holds hints, the repository holds the facts.
+
+Commits that count: those that the queue names and that something still leads to, the work trees' own, and those between
+them and the newest commit that has its attestation. Tags that count: those of attested versions, so that older ones
+than gitchain stay as they are, and those that the queue names. What is deleted or rewritten is nobody's version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from gitchain.errors import GitchainError
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import RELEASE, VERSION
+from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
+from gitchain.pipeline.project import Project
+from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
+from gitchain.pipeline.versions import is_stored, package_url, release_draft, version_draft
+from gitchain.store.git_cli import Git
+from gitchain.store.queue import HookEvent, HookQueue
+
+COMMIT_EVENTS = frozenset({"post-commit", "post-merge", "post-rewrite"})
+
+Report = Callable[[str, GitchainError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """What became of the events; `problems` are commits and tags that could not be attested, and why."""
+
+    recorded: Recorded
+    problems: tuple[tuple[str, GitchainError], ...]
+
+
+def catch_up(
+    project: Project, identity: Identity | None = None, *, trust: str | None = None, offline: bool = False
+) -> tuple[Statement, ...]:
+    """Attest commits and tags that lack it, and return what was signed; what cannot be signed now waits in the outbox.
+
+    Raises ProjectError without a configuration, StoreError if the disk refuses: then the events stay in the queue.
+    """
+    return catch_up_with_problems(project, identity, trust=trust, offline=offline).recorded.stored
+
+
+def catch_up_with_problems(
+    project: Project, identity: Identity | None = None, *, trust: str | None = None, offline: bool = False
+) -> Caught:
+    """Do what `catch_up` does, and say what could not be attested."""
+    profile = project_profile(project, trust, offline=offline)
+    batch = HookQueue(project.state_dir).take()
+    problems: list[tuple[str, GitchainError]] = []
+    try:
+        made = _drafts(project, batch.events, lambda what, error: problems.append((what, error)))
+        drafts = list({draft.statement.attestation_id: draft for draft in made}.values())
+        result = record(project, profile, drafts, identity or Identity()) if drafts else Recorded(stored=())
+    except BaseException:
+        batch.release()
+        raise
+    batch.done()
+    return Caught(result, tuple(problems))
+
+
+def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> Iterator[Draft]:
+    git = project.store.git()
+    pinning = set()
+    for commit in _commits(project, git, events):
+        for draft in _draft(partial(version_draft, project, commit), commit, report):
+            pinning.add(commit)
+            yield draft
+    for tag in _tags(project, git, events, pinning):
+        yield from _draft(partial(release_draft, project, tag), tag, report)
+
+
+def _draft(make: Callable[[], Draft | None], what: str, report: Report) -> Iterator[Draft]:
+    try:
+        draft = make()
+    except GitchainError as error:
+        report(what, error)
+    else:
+        if draft is not None:
+            yield draft
+
+
+def _commits(project: Project, git: Git, events: Sequence[HookEvent]) -> tuple[str, ...]:
+    """Return the commits without a version attestation, oldest first."""
+    named = reachable(
+        git, (arg for event in events if event.event in COMMIT_EVENTS for arg in event.args[:1])
+    )
+    tips = heads(git)
+    seen = dict.fromkeys([*recent(git, tips), *named])
+    attested = {oid for oid, digest in raw_digests(git, seen).items() if is_stored(project, VERSION, digest)}
+    missed = recent(git, tips, attested) if attested else tips
+    return tuple(oid for oid in dict.fromkeys([*reversed(missed), *named]) if oid not in attested)
+
+
+def _tags(project: Project, git: Git, events: Sequence[HookEvent], pinning: set[str]) -> Iterator[str]:
+    """Yield the tags without a release attestation: of versions that are attested, or that the queue names."""
+    found = tags(git)
+    digests = raw_digests(git, {oid for tag in found for oid in (tag.oid, tag.commit)})
+    named = {arg for event in events if event.event == "tag" for arg in event.args[:1]}
+    for tag in found:
+        ours = f"refs/tags/{tag.name}" in named or tag.commit in pinning
+        if not ours and not is_stored(project, VERSION, digests[tag.commit]):
+            continue
+        if not is_stored(project, RELEASE, digests[tag.oid], package_url(project, tag.name)):
+            yield tag.name

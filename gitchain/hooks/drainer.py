@@ -1,0 +1,159 @@
+"""The one process that turns what the hooks queued into attestations, and the flush before a push.
+
+Protocol with the hooks (hooks/common.sh), all in `<common>/gitchain/`:
+
+- A hook appends to `queue`, then starts a drainer if no living process is named in `wake`.
+- The drainer takes `drainer.lock`, writes its own id into `wake`, and works until the queue is empty. Then it lingers: a
+  tag often follows its commit, and no hook tells of it.
+- It takes `wake` away before its last look at the queue. A line that was appended before is seen by that look; whoever
+  appends later finds no `wake` and starts a new drainer. So no line waits for ever.
+
+What went wrong is left in `hook-error` for `gitchain doctor`; the next run without trouble takes it away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitchain.errors import GitchainError, StoreError
+from gitchain.hooks.history import find_work_tree
+from gitchain.store.queue import HookQueue
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.project import Project
+
+LINGER_SECONDS = 10.0
+"""How long the drainer watches for more before it ends: shorter than anyone's patience for a tag."""
+
+TICK = 0.5
+
+WAKE = "wake"
+LOCK = "drainer.lock"
+TRACE = "hook-error"
+
+
+def drain(
+    common_dir: Path, *, linger: float = LINGER_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    """Attest what is queued until there is nothing more, and return how many attestations were signed.
+
+    Returns at once if another drainer works. Raises ProjectError, StoreError and others only after leaving a trace.
+    """
+    home = common_dir.resolve() / "gitchain"
+    with _only_one(home) as alone:
+        return _drain(home, linger, sleep) if alone else 0
+
+
+def _drain(home: Path, linger: float, sleep: Callable[[float], None]) -> int:
+    signed = 0
+    queue = HookQueue(home)
+    wake = home / WAKE
+    try:
+        while True:
+            wake.write_text(f"{os.getpid()}\n", encoding="ascii")
+            signed += _attest(home)
+            before = _tags_moved(home.parent)
+            for _ in range(int(linger / TICK)):
+                sleep(TICK)
+                if len(queue) or _tags_moved(home.parent) != before:
+                    break
+            else:
+                wake.unlink(missing_ok=True)
+                if not len(queue):
+                    return signed
+    finally:
+        wake.unlink(missing_ok=True)
+
+
+def _attest(home: Path) -> int:
+    from gitchain.hooks.catch_up import catch_up_with_problems
+
+    try:
+        caught = catch_up_with_problems(_project(home.parent))
+    except GitchainError as error:
+        leave_trace(home, str(error))
+        raise
+    problems = [f"{what}: {error}" for what, error in caught.problems]
+    if caught.recorded.reason is not None:
+        problems.append(
+            f"{len(caught.recorded.queued)} statements wait for `gitchain sync`: {caught.recorded.reason}"
+        )
+    leave_trace(home, *problems)
+    return len(caught.recorded.stored)
+
+
+def flush(common_dir: Path, remote: str) -> int:
+    """Attest what is queued, then exchange attestations with `remote`; return how many statements still wait.
+
+    Raises TransportError and others: whether that stops a push is the caller's to say.
+    """
+    from gitchain.hooks.catch_up import catch_up_with_problems
+    from gitchain.pipeline.record import drain_outbox, project_profile
+    from gitchain.store.remote import sync
+
+    project = _project(common_dir.resolve())
+    if project.config is None:
+        return 0
+    catch_up_with_problems(project)
+    drained = drain_outbox(project, project_profile(project))
+    known = project.store.git().run("remote").stdout.decode("utf-8", "replace").splitlines()
+    if remote in known and project.store.tip() is not None:
+        sync(project.store, remote)
+    return len(drained.queued)
+
+
+def _project(common_dir: Path) -> Project:
+    from gitchain.pipeline.project import open_project
+
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # a linked work tree that was removed meanwhile
+        here = None
+    return open_project(find_work_tree(common_dir, here))
+
+
+def _tags_moved(common_dir: Path) -> tuple[int, ...]:
+    """Return what changes when a tag is made: a look of microseconds."""
+    found = []
+    for path in (common_dir / "refs" / "tags", common_dir / "packed-refs"):
+        try:
+            found.append(path.stat().st_mtime_ns)
+        except OSError:
+            found.append(0)
+    return tuple(found)
+
+
+def leave_trace(home: Path, *problems: str) -> None:
+    """Write down what went wrong for `gitchain doctor`, or that nothing did."""
+    try:
+        if problems:
+            (home / TRACE).write_text("\n".join(problems) + "\n", encoding="utf-8", errors="backslashreplace")
+        else:
+            (home / TRACE).unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError("cannot leave a trace", where=str(home / TRACE), got=str(error.strerror)) from error
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[bool]:
+    try:
+        descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            "cannot lock the drainer", where=str(home / LOCK), got=str(error.strerror)
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,45 @@
+"""What went wrong behind the hooks, which themselves never say a word: for `gitchain doctor` and `hooks status`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gitchain.hooks.place import find_place
+
+MAX_TRACE_BYTES = 4096  # a few lines are enough to act on
+
+
+def troubles(root: Path) -> tuple[str, ...]:
+    """Return what the hooks and the drainer left behind, one line each; raises ProjectError without a repository."""
+    home = find_place(root).home
+    working = _is_alive(home / "wake")
+    found = [f"hook: {line}" for line in _lines(home / "hook-error")]
+    if not working:
+        found += [f"drainer: {line}" for line in _lines(home / "drain.log")]
+        if _waiting(home):
+            found.append("events wait and no drainer works on them: gitchain sync")
+    return tuple(dict.fromkeys(found))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_TRACE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _waiting(home: Path) -> bool:
+    return any(path.stat().st_size for path in (home / "queue", *home.glob("queue.*.work")) if path.is_file())
+
+
+def _is_alive(wake: Path) -> bool:
+    try:
+        os.kill(int(wake.read_text(encoding="ascii")), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
