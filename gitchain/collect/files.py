@@ -179,7 +179,7 @@ class _Hasher:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
                 raise special_file(shown)
-            sha256, md5 = self._digests(handle, before, os.path.join(self._root, shown), shown)
+            sha256, md5 = self._digests(handle, before, shown)
         except OSError as error:
             raise unreadable(error, shown) from error
         finally:
@@ -190,10 +190,11 @@ class _Hasher:
             self._progress.advance(1, before.st_size)
         return HashedFile(path, bool(before.st_mode & stat.S_IXUSR), before.st_size, sha256, md5)
 
-    def _digests(self, handle: int, before: os.stat_result, absolute: str, shown: str) -> tuple[str, str]:
-        known = self._state.get(absolute, before) if self._state is not None else None
-        if known is not None:
-            return known
+    def _digests(self, handle: int, before: os.stat_result, shown: str) -> tuple[str, str]:
+        if self._state is not None:
+            known = self._state.get(os.path.join(self._root, shown), before)
+            if known is not None:
+                return known
         if before.st_size < BUFFER:
             data = os.read(handle, before.st_size + 1)
             size = len(data)
@@ -211,7 +212,7 @@ class _Hasher:
                 help="try again when nothing writes to it",
             )
         if self._state is not None:
-            self._state.put(absolute, after, sha256, md5)
+            self._state.put(os.path.join(self._root, shown), after, sha256, md5)
         return sha256, md5
 
     def _large(self, handle: int) -> tuple[int, str, str]:
