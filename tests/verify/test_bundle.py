@@ -18,6 +18,7 @@ from sigstore.models import Bundle as SigstoreBundle
 
 from gitchain.errors import GitchainError, InclusionError, LimitError, MalformedError, SignatureError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE
 from gitchain.instance import Instance
 from gitchain.sign.keyless import Signer
 from gitchain.verify.bundle import verify_bundle
@@ -87,7 +88,8 @@ class Reader:
     def __init__(self, kind: str, payload: bytes) -> None:
         self.read = kind, payload
 
-    def verify_dsse(self, bundle: object, policy: object) -> tuple[str, bytes]:
+    def verify_dsse(self, bundle: SigstoreBundle, policy: Any) -> tuple[str, bytes]:
+        policy.verify(bundle.signing_certificate)
         return self.read
 
 
@@ -100,9 +102,10 @@ class Reader:
 )
 def test_b1_b2_two_parsers_must_read_the_same(forge: Forge, trust: Trust, kind: str, payload: bytes) -> None:
     """If sigstore-python verified another type or payload than we read, nothing is verified."""
-    differing = replace(trust, verifier=Reader(kind, payload))  # type: ignore[arg-type]
+    honest, bundle = (IN_TOTO_PAYLOAD_TYPE, some_statement().payload), raw(forge.bundle())
+    assert verify_bundle(bundle, replace(trust, verifier=Reader(*honest)))  # type: ignore[arg-type]
     with pytest.raises(SignatureError):
-        verify_bundle(raw(forge.bundle()), differing)
+        verify_bundle(bundle, replace(trust, verifier=Reader(kind, payload)))  # type: ignore[arg-type]
 
 
 GARBAGE = (

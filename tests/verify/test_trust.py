@@ -1,0 +1,93 @@
+"""Trust: what a trusted root must be, and what is read from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gitchain.errors import ExitCode, TrustError
+from gitchain.instance import Instance
+from gitchain.verify.trust import Trust, Window, public_trust_config
+
+
+def test_config_and_root_alone_are_the_same_trust(instance: Instance, trust: Trust) -> None:
+    """A ClientTrustConfig and the trusted root in it have one digest, name and set of keys."""
+    root = Trust.parse(json.dumps(json.loads(instance.trust_config())["trustedRoot"], indent=7))
+    assert root == trust
+    assert (trust.is_local, trust.name) == (True, instance.origin)
+    assert trust.log(instance.log.key_id) is trust.logs[0]
+    assert trust.log(b"x" * 32) is None
+
+
+def test_two_instances_are_two_trusts(stranger: Instance, trust: Trust) -> None:
+    """Another instance has another digest."""
+    assert Trust.parse(stranger.trust_config()).digest != trust.digest
+
+
+def test_the_public_instance_is_not_local() -> None:
+    """sigstore-python's own copy of the public trusted root is read without a network."""
+    text = public_trust_config(offline=True)
+    assert not Trust.parse(text).is_local
+    assert len(Trust.parse(text).logs) >= 2
+
+
+def config(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
+    def text(source: str) -> str:
+        value = json.loads(source)
+        change(value)
+        return json.dumps(value)
+
+    return text
+
+
+BROKEN: dict[str, Callable[[str], str]] = {
+    "empty": lambda _: "",
+    "not json": lambda _: "trust me",
+    "a list": lambda _: "[]",
+    "lone surrogate": lambda _: "\ud800",
+    "twice": lambda text: text.replace('"mediaType"', '"mediaType": "x", "mediaType"', 1),
+    "too large": lambda text: text + " " * 2_000_000,
+    "another type": config(lambda v: v.update(mediaType="application/json")),
+    "no root": config(lambda v: v.pop("trustedRoot")),
+    "root of another version": config(lambda v: v["trustedRoot"].update(mediaType="application/vnd.dev.sigstore.trustedroot.v0.2+json")),
+    "unknown field": config(lambda v: v["trustedRoot"].update(extra=[])),
+    "no log": config(lambda v: v["trustedRoot"].update(tlogs=[])),
+    "no authority": config(lambda v: v["trustedRoot"].update(certificateAuthorities=[])),
+    "log without start": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"].pop("validFor")),
+    "log without id": config(lambda v: v["trustedRoot"]["tlogs"][0].pop("logId")),
+    "time without zone": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"]["validFor"].update(start="2026-01-01T00:00:00")),
+    "no such time": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"]["validFor"].update(start="yesterday")),
+    "broken certificate": config(lambda v: v["trustedRoot"]["certificateAuthorities"][0]["certChain"].update(certificates=[{"rawBytes": "AAAA"}])),
+    "http service": config(lambda v: v["signingConfig"]["caUrls"][0].update(url="http://fulcio.example.com")),
+    "ftp service": config(lambda v: v["signingConfig"]["tsaUrls"][0].update(url="ftp://127.0.0.1")),
+    "broken url": config(lambda v: v["signingConfig"]["tsaUrls"][0].update(url="https://[")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_broken_trust_is_a_trust_error(instance: Instance, change: Callable[[str], str]) -> None:
+    """Whatever is wrong with the trust configuration, it is exit code 4, with a place or a reason."""
+    with pytest.raises(TrustError) as caught:
+        Trust.parse(change(instance.trust_config()))
+    assert caught.value.exit_code is ExitCode.TRUST
+    assert caught.value.help
+
+
+def test_windows_include_both_ends() -> None:
+    """A key is valid at its start and at its end, and not a second outside."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    window, second = Window(start, start + timedelta(days=1)), timedelta(seconds=1)
+    assert [
+        window.contains(start + at)
+        for at in (-second, second * 0, timedelta(days=1), timedelta(days=1) + second)
+    ] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert Window(start, None).contains(start + timedelta(days=9999))
