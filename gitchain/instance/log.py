@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -30,21 +29,20 @@ from gitchain.evidence.checkpoint import (
     ed25519_key_id,
     render,
 )
-from gitchain.evidence.merkle import HASH_SIZE, inclusion_proof, leaf_hash
+from gitchain.evidence.merkle import HASH_SIZE, Read, inclusion_proof, leaf_hash, tree_root
 from gitchain.evidence.tile import (
     MAX_ENTRY_BYTES,
     WIDTH,
     TileId,
     decode_tile,
     encode_entries,
-    tile_reader,
     tile_width,
 )
 from gitchain.instance.directory import locked, make_private, read_private, replace_durable, sync_directory
 from gitchain.instance.index import LeafIndex
 from gitchain.instance.info import HELP_BROKEN
 from gitchain.instance.tiles import TileFiles, damaged
-from gitchain.instance.tree import Tree
+from gitchain.instance.tree import Tree, subtree_reader
 
 MAX_CHECKPOINT_BYTES = 4096
 
@@ -68,6 +66,7 @@ class Head:
     text: str
     tree: Tree
     root: bytes
+    read: Read
 
 
 class TransparencyLog:
@@ -89,7 +88,7 @@ class TransparencyLog:
         make_private(directory)
         log = cls(directory, origin, key)
         with log._locked():
-            log._extend(Tree(0, ()), [genesis])
+            log._extend(None, [genesis])
         return log
 
     def append(self, bodies: Sequence[bytes]) -> tuple[LoggedEntry, ...]:
@@ -110,15 +109,12 @@ class TransparencyLog:
             fresh = list(dict.fromkeys(body for body, at in zip(bodies, known, strict=True) if at is None))
             start = head.tree.size
             if fresh:
-                head = self._extend(head.tree, fresh)
+                head = self._extend(head, fresh)
             places = {body: start + offset for offset, body in enumerate(fresh)}
             found = [
                 (body, places[body] if at is None else at) for body, at in zip(bodies, known, strict=True)
             ]
-            read = cache(tile_reader(head.tree.size, self._files.hashes))  # proofs of a batch share subtrees
-            return tuple(
-                _entry(body, at, head, inclusion_proof(at, head.tree.size, read)) for body, at in found
-            )
+            return tuple(_entry(body, at, head) for body, at in found)
 
     def checkpoint(self) -> str:
         """Return the newest durable checkpoint; TrustError if missing or not signed by this log's key."""
@@ -165,43 +161,48 @@ class TransparencyLog:
                 "the log's checkpoint is not signed by its key", where=str(path), help=HELP_BROKEN
             ) from error
         tree = Tree.load(note.checkpoint.size, self._files.hashes)
-        if note.checkpoint.origin != self.origin or tree.root() != note.checkpoint.root:
+        head = self._head_of(tree, data.decode(), {})
+        if note.checkpoint.origin != self.origin or head.root != note.checkpoint.root:
             raise damaged(path)
-        return Head(data.decode(), tree, note.checkpoint.root)
+        return head
 
-    def _extend(self, tree: Tree, bodies: Sequence[bytes]) -> Head:
-        leaves = [leaf_hash(body) for body in bodies]
-        grown, tiles = tree.grown(leaves)
-        self._write_entries(tree, bodies, tiles)
+    def _head_of(self, tree: Tree, text: str, known: Mapping[tuple[int, int], bytes]) -> Head:
+        read = subtree_reader(tree, self._files.hashes, known)
+        return Head(text, tree, tree_root(tree.size, read), read)
+
+    def _extend(self, old: Head | None, bodies: Sequence[bytes]) -> Head:
+        tree = Tree(0, ()) if old is None else old.tree
+        grown, tiles = tree.grown([leaf_hash(body) for body in bodies])
+        self._write_entries(tree.size, bodies, tiles)
         for directory in {self._files.write_hashes(tile, hashes) for tile, hashes in tiles.items()}:
             sync_directory(directory)
-        head = self._sign(grown)
+        known = {} if old is None else {peak: old.read(*peak) for peak in tree.peaks()}
+        head = self._sign(self._head_of(grown, "", known))
         replace_durable(self.directory / "checkpoint", head.text.encode())
         self._head = head
         self._forget(tree, grown.size)
         return head
 
-    def _write_entries(self, tree: Tree, bodies: Sequence[bytes], tiles: Mapping[TileId, bytes]) -> None:
+    def _write_entries(self, size: int, bodies: Sequence[bytes], tiles: Mapping[TileId, bytes]) -> None:
         """Write the bundles, flush them, and hash what the disk gives back against what will be signed."""
-        first = tree.size // WIDTH
-        before = _bundle(first, tree.size)
-        pending = [*(self._files.entries(before) if before else ()), *bodies]
-        bundles = {first + at // WIDTH: pending[at : at + WIDTH] for at in range(0, len(pending), WIDTH)}
-        touched = {
-            self._files.write_entries(TileId(None, at, len(part)), part) for at, part in bundles.items()
-        }
-        for directory in touched:
+        parts: dict[TileId, Sequence[bytes]] = {}
+        done = 0
+        while done < len(bodies):
+            index, before = divmod(size + done, WIDTH)
+            part = bodies[done : done + WIDTH - before]
+            parts[TileId(None, index, before + len(part))] = part
+            done += len(part)
+        for directory in {self._files.write_entries(bundle, part) for bundle, part in parts.items()}:
             sync_directory(directory)
-        for index, part in bundles.items():
-            stored = self._files.entries(TileId(None, index, len(part)))
-            if b"".join(map(leaf_hash, stored)) != tiles[TileId(0, index, len(part))]:
-                raise damaged(self.directory / TileId(None, index, len(part)).path())
+        for bundle in parts:
+            stored = b"".join(map(leaf_hash, self._files.entries(bundle)))
+            if stored != tiles[replace(bundle, level=0)]:
+                raise damaged(self.directory / bundle.path())
 
-    def _sign(self, tree: Tree) -> Head:
-        root = tree.root()
-        checkpoint = Checkpoint(self.origin, tree.size, root)
+    def _sign(self, head: Head) -> Head:
+        checkpoint = Checkpoint(self.origin, head.tree.size, head.root)
         signature = NoteSignature(self.origin, self.key_id[:KEY_ID_SIZE], self._key.sign(checkpoint.body()))
-        return Head(render(checkpoint, (signature,)), tree, root)
+        return replace(head, text=render(checkpoint, (signature,)))
 
     def _forget(self, old: Tree, size: int) -> None:
         bundle = _bundle(old.size // WIDTH, old.size)
@@ -215,17 +216,17 @@ class TransparencyLog:
     def _find(self, leaves: Sequence[bytes], head: Head) -> list[int | None]:
         """Return where each leaf is in the log; an index that fails or lies is built anew from the tiles."""
         try:
-            return self._look_up(leaves, head.tree.size)
+            return self._look_up(leaves, head)
         except StoreError:
             self._index.clear()
-            return self._look_up(leaves, head.tree.size)
+            return self._look_up(leaves, head)
 
-    def _look_up(self, leaves: Sequence[bytes], size: int) -> list[int | None]:
+    def _look_up(self, leaves: Sequence[bytes], head: Head) -> list[int | None]:
+        size = head.tree.size
         self._catch_up(size)
-        read = tile_reader(size, self._files.hashes)
         found = [self._index.find(leaf) for leaf in leaves]
         for leaf, at in zip(leaves, found, strict=True):
-            if at is not None and (at >= size or read(0, at) != leaf):
+            if at is not None and (at >= size or head.read(0, at) != leaf):
                 raise StoreError("the log's index disagrees with its tiles", where=str(self.directory))
         return found
 
@@ -246,5 +247,6 @@ def _bundle(index: int, size: int) -> TileId | None:
     return TileId(None, index, width) if width else None
 
 
-def _entry(body: bytes, index: int, head: Head, hashes: Sequence[bytes]) -> LoggedEntry:
-    return LoggedEntry(index, body, head.tree.size, head.root, hashes=tuple(hashes), checkpoint=head.text)
+def _entry(body: bytes, index: int, head: Head) -> LoggedEntry:
+    hashes = inclusion_proof(index, head.tree.size, head.read)
+    return LoggedEntry(index, body, head.tree.size, head.root, hashes, head.text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gitchain.errors import MalformedError, TrustError
@@ -47,8 +48,13 @@ class TileFiles:
         return self._write(tile, hashes)
 
     def write_entries(self, bundle: TileId, bodies: Sequence[bytes]) -> Path:
-        """Write one entry bundle and flush it; return its directory, which the caller flushes."""
-        return self._write(bundle, encode_entries(bodies))
+        """Write the entry bundle that ends in these bodies, after those it has already, and flush it.
+
+        Return its directory, which the caller flushes.
+        """
+        before = bundle.width - len(bodies)
+        data = self._read(replace(bundle, width=before)) if before else b""
+        return self._write(bundle, data + encode_entries(bodies))
 
     def forget(self, tile: TileId, size: int) -> None:
         """Remove a partial tile that the tree of `size` holds wider, and every partial one of a full tile.

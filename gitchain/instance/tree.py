@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gitchain.evidence.merkle import HASH_SIZE, root_hash, tree_root
+from gitchain.evidence.merkle import HASH_SIZE, Read, root_hash
 from gitchain.evidence.tile import HEIGHT, WIDTH, TileId, decode_tile, tile_reader
 
 TILE_BYTES = WIDTH * HASH_SIZE
@@ -54,9 +54,29 @@ class Tree:
             level += 1
         return Tree(self.size + len(leaves), tuple(edge)), tiles
 
-    def root(self) -> bytes:
-        """Return the root hash: its complete subtrees are all in the right edge."""
-        return tree_root(self.size, tile_reader(self.size, lambda tile: self.edge[tile.level or 0]))
+    def peaks(self) -> tuple[tuple[int, int], ...]:
+        """Return (level, index) of the complete subtrees that the root is made of."""
+        heights = range(self.size.bit_length())
+        return tuple((height, (self.size >> height) - 1) for height in heights if self.size >> height & 1)
+
+
+def subtree_reader(
+    tree: Tree, fetch: Callable[[TileId], bytes], known: Mapping[tuple[int, int], bytes]
+) -> Read:
+    """Return a reader of subtree hashes for the proofs of `evidence.merkle`; it computes each one once.
+
+    The right edge comes from memory, other tiles from `fetch`, and what is `known` from there.
+    """
+    seen = dict(known)
+    edge = {tile: tree.edge[tile.level or 0] for tile in tree.partial()}
+    below = tile_reader(tree.size, lambda tile: edge[tile] if tile in edge else fetch(tile))
+
+    def read(level: int, index: int) -> bytes:
+        if (level, index) not in seen:
+            seen[level, index] = below(level, index)
+        return seen[level, index]
+
+    return read
 
 
 def _end(level: int, size: int) -> TileId | None:

@@ -198,7 +198,7 @@ def test_foreign_or_broken_checkpoint_is_refused(tmp_path: Path, content: bytes 
         file.write_bytes(content)
     elif content == "other key":
         log._key = Ed25519PrivateKey.generate()
-        file.write_text(log._sign(log._current().tree).text, encoding="utf-8")
+        file.write_text(log._sign(log._current()).text, encoding="utf-8")
     else:
         other = TransparencyLog.create(tmp_path / "other", "other.invalid", KEY, b"genesis")
         file.write_text(other.checkpoint(), encoding="utf-8")
