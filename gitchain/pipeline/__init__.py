@@ -1,0 +1,1 @@
+"""The producer's and the consumer's steps, in order: what the verbs and the hooks call."""

@@ -1,0 +1,84 @@
+"""`gitchain attest`: declared evidence, from what DVC recorded or from what the caller says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options
+from gitchain.cli.signing import report, signing_options
+from gitchain.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.record import Draft
+
+
+@click.command(name="attest")
+@click.argument("steps", nargs=-1, metavar="[STEP]...")
+@click.option("--material", "-m", "materials", multiple=True, metavar="PATH", help="What the step used.")
+@click.option("--product", "-p", "products", multiple=True, metavar="PATH", help="What the step made.")
+@click.option(
+    "--predicate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file with the predicate.",
+)
+@click.option("--type", "predicate_type", metavar="URI", help="Predicate type of --predicate.")
+@click.option(
+    "--kind",
+    default="step",
+    show_default=True,
+    metavar="KIND",
+    help="Lifecycle kind of a provenance statement.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the statements; sign nothing.")
+@signing_options
+@global_options
+@click.pass_obj
+def command(
+    options: Options,
+    steps: tuple[str, ...],
+    materials: tuple[str, ...],
+    products: tuple[str, ...],
+    predicate: Path | None,
+    predicate_type: str | None,
+    kind: str,
+    dry_run: bool,
+    identity: str | None,
+    token: str | None,
+) -> ExitCode:
+    """Attest what was declared.
+
+    Without options: every DVC stage and .dvc file (or each STEP named) that has no attestation yet, from dvc.lock, with each
+    recorded md5 checked against the bytes. With --material/--product: one step on these files. With --type and
+    --predicate: a statement of that type about the --material files.
+    """
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.record import Identity, project_profile, record
+    from gitchain.pipeline.stages import declared_drafts
+    from gitchain.pipeline.steps import provenance_draft, typed_draft
+
+    if (predicate is None) != (predicate_type is None):
+        raise UsageError("--predicate and --type go together")
+    one = bool(materials or products or predicate)
+    if one and len(steps) != 1:
+        raise UsageError("name one STEP for these files", got=" ".join(steps) or "none")
+    project = open_project(options.directory)
+    project.configured()
+    drafts: tuple[Draft, ...]
+    if predicate is not None and predicate_type is not None:
+        if products:
+            raise UsageError("a statement with --type is about --material files; it makes no products")
+        drafts = (typed_draft(project, steps[0], predicate_type, predicate.read_bytes(), materials),)
+    elif one:
+        drafts = (provenance_draft(project, steps[0], materials, products, kind=kind),)
+    else:
+        drafts = declared_drafts(project, steps)
+    if dry_run:
+        for draft in drafts:
+            click.echo(draft.statement.payload)
+        return ExitCode.OK
+    profile = project_profile(project, options.trust, offline=options.offline)
+    return report(options, profile, record(project, profile, drafts, Identity(identity, token)))

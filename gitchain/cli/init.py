@@ -1,0 +1,97 @@
+"""`gitchain init`: set a repository up."""
+
+from __future__ import annotations
+
+import click
+
+from gitchain.cli.local import NOTICE
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape
+from gitchain.errors import ExitCode, UsageError
+
+INIT_SCHEMA = "https://gitchain.dev/schemas/init.schema.json"
+PUBLIC_NOTICE = (
+    "the public log keeps for ever: your identity (the e-mail or workflow of your OIDC token) and, while it is Rekor v1,\n"
+    "the whole statement with file names and parameters"
+)
+
+
+@click.command(name="init")
+@click.option("--local", "local", is_flag=True, help="Embedded instance: works with the cable out.")
+@click.option("--public", "public", is_flag=True, help="The public-good Sigstore instance.")
+@click.option("--name", metavar="NAME", help="The layout's name [default: the directory's].")
+@click.option(
+    "--as", "identity", metavar="IDENTITY", help="Who signs the layout [default: Git's user.email]."
+)
+@click.option("--issuer", metavar="URL", help="Issuer of that identity [default: the embedded instance's].")
+@click.option("--no-hooks", is_flag=True, help="Install no Git hooks.")
+@click.option(
+    "--tag-hook",
+    is_flag=True,
+    help="Also the hook that sees tags at once (slows rebases; sync and push see them anyway).",
+)
+@click.option("--force", is_flag=True, help="Set up again.")
+@global_options
+@click.pass_obj
+def command(
+    options: Options,
+    local: bool,
+    public: bool,
+    name: str | None,
+    identity: str | None,
+    issuer: str | None,
+    no_hooks: bool,
+    tag_hook: bool,
+    force: bool,
+) -> ExitCode:
+    """Set this repository up: configuration, a layout drafted from dvc.yaml, hooks, the layout signer's pin.
+
+    Say which trust: --local, --public, or --trust FILE.
+    """
+    from gitchain.pipeline.setup import initialise
+
+    chosen = [
+        value for value in ("local" if local else None, "public" if public else None, options.trust) if value
+    ]
+    if len(chosen) != 1:
+        raise UsageError(
+            "say which trust",
+            got=", ".join(chosen) or "none",
+            help="gitchain init --local   (or --public, or --trust FILE)",
+        )
+    if chosen[0] == "public":
+        options.talk(PUBLIC_NOTICE)
+    done = initialise(options.directory, chosen[0], name=name, signer=(issuer, identity), force=force)
+    hooks: tuple[str, ...] = ()
+    if not no_hooks:
+        from gitchain.hooks import install
+
+        hooks = tuple(entry.name for entry in install(done.project.root, tags=tag_hook))
+    options.document(
+        {
+            "schema": INIT_SCHEMA,
+            "layout": done.layout,
+            "trust": done.profile.name,
+            "drafted": done.drafted,
+            "hooks": list(hooks),
+            "pinned": done.pinned.to_json() if done.pinned else None,
+        }
+    )
+    options.data(f"set up    layout {escape(done.layout)}, trust {done.profile.name}")
+    if done.profile.trust.is_local:
+        options.talk(NOTICE)
+    options.talk(
+        "drafted   .gitchain/layout.yaml from dvc.yaml"
+        if done.drafted
+        else "no layout yet: gitchain layout draft --write, once there is a dvc.yaml"
+    )
+    if done.pinned:
+        options.talk(f"pinned    only {escape(str(done.pinned))} may sign it")
+    else:
+        options.talk(
+            "not pinned: gitchain trust pin --signer IDENTITY --issuer URL says who may sign the layout"
+        )
+    if hooks:
+        options.talk(f"hooks     {', '.join(hooks)}")
+    options.talk("next      gitchain layout sign && gitchain run -- dvc repro && gitchain verify MODEL")
+    return ExitCode.OK

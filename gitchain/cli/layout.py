@@ -1,0 +1,113 @@
+"""`gitchain layout`: draft, sign and show the policy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import signing_options
+from gitchain.errors import ExitCode, UsageError
+
+LAYOUT_SCHEMA = "https://gitchain.dev/schemas/layout-status.schema.json"
+
+
+@click.group(name="layout")
+@global_options
+def command() -> None:
+    """The policy: which steps, by whom, and what has to flow where."""
+
+
+@command.command(name="draft")
+@click.option("--name", metavar="NAME", help="The layout's name [default: the configured one].")
+@click.option("--issuer", metavar="URL", help="Issuer of the functionary [default: the embedded instance's].")
+@click.option("--subject", metavar="ID", help="The functionary [default: Git's user.email].")
+@click.option("--write", is_flag=True, help="Write .gitchain/layout.yaml instead of printing.")
+@click.option("--force", is_flag=True, help="Overwrite a layout that is there.")
+@global_options
+@click.pass_obj
+def draft(
+    options: Options, name: str | None, issuer: str | None, subject: str | None, write: bool, force: bool
+) -> None:
+    """Draft a layout from the DVC pipeline: a step per stage, a MATCH per edge, DISALLOW * at every end."""
+    from gitchain.layout.model import Identity as FunctionaryIdentity
+    from gitchain.pipeline.policy import draft_layout
+    from gitchain.pipeline.project import LAYOUT, open_project
+    from gitchain.pipeline.setup import default_identity, write_layout
+
+    project = open_project(options.directory)
+    config = project.configured()
+    who = default_identity(project, options.trust or config.trust, issuer, subject)
+    if who is None:
+        raise UsageError("say who the functionary is", help="--issuer URL --subject IDENTITY")
+    text = draft_layout(
+        project, name or config.layout or project.root.name, FunctionaryIdentity(*who), datetime.now(UTC)
+    )
+    if write:
+        write_layout(project, text, force=force)
+        options.talk(f"wrote {LAYOUT}: read it, change it, then: gitchain layout sign")
+    else:
+        click.echo(text, nl=False)
+
+
+@command.command(name="sign")
+@signing_options
+@global_options
+@click.pass_obj
+def sign(options: Options, identity: str | None, token: str | None) -> ExitCode:
+    """Sign .gitchain/layout.yaml; the signed layout is what verification reads."""
+    from gitchain.pipeline.policy import sign_layout
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.record import Identity, project_profile
+
+    project = open_project(options.directory)
+    profile = project_profile(project, options.trust, offline=options.offline)
+    signed = sign_layout(project, profile, Identity(identity, token), datetime.now(UTC))
+    layout = signed.layout
+    options.document(
+        {
+            "schema": LAYOUT_SCHEMA,
+            "layout": {"name": layout.name, "version": layout.version, "expires": layout.expires.isoformat()},
+            "signer": signed.signer.to_json(),
+            "path": str(signed.path),
+        }
+    )
+    options.data(
+        f"signed  {escape(layout.name)} v{layout.version}  by {escape(str(signed.signer))}  {signed.path}"
+    )
+    return ExitCode.OK
+
+
+@command.command(name="show")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@global_options
+@click.pass_obj
+def show(options: Options, file: Path | None) -> ExitCode:
+    """Show the signed layout after checking it against the pin."""
+    from gitchain.pipeline.consume import Policy, load_policy
+    from gitchain.pipeline.project import open_project
+
+    project = None if file else open_project(options.directory)
+    accepted = load_policy(
+        project, Policy(layout=file, trust=options.trust, offline=options.offline), datetime.now(UTC)
+    )
+    layout, signer = accepted.signed.layout, accepted.signed.signer
+    options.document(
+        {
+            "schema": LAYOUT_SCHEMA,
+            "layout": layout.to_json(),
+            "signer": signer.to_json(),
+            "digest": accepted.signed.digest,
+        }
+    )
+    options.data(
+        f"{escape(layout.name)} v{layout.version}, expires {layout.expires:%F}, signed by {escape(str(signer))}"
+    )
+    for step in layout.steps:
+        people = ", ".join(escape(name) for name in step.functionaries)
+        strength = f"{step.evidence or 'any'} evidence, {escape(step.predicate_type)}"
+        options.data(f"  {escape(step.name)}: {step.threshold} of {people}, {strength}")
+    return ExitCode.OK

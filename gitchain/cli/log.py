@@ -1,0 +1,70 @@
+"""`gitchain log`: what happened to a model, by whom, when, and where it went."""
+
+from __future__ import annotations
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape, table
+from gitchain.errors import ExitCode
+
+LOG_SCHEMA = "https://gitchain.dev/schemas/log.schema.json"
+
+
+@click.command(name="log")
+@click.argument("target", required=False)
+@global_options
+@click.pass_obj
+def command(options: Options, target: str | None) -> ExitCode:
+    """Show the verified attestations on TARGET's chain, oldest first [default: all of this repository].
+
+    The history says what was signed, not that it satisfies a layout: `gitchain verify` says that.
+    """
+    from gitchain.pipeline.history import history
+    from gitchain.pipeline.project import open_project
+
+    project = open_project(options.directory)
+    found = history(project, target, options.trust, offline=options.offline)
+    events = [event.to_json() for event in found.events]
+    refused = [
+        {"step": one.step or "", "id": one.attestation_id, "reason": one.reason}
+        for one in found.evidence.refused
+    ]
+    options.document(
+        {
+            "schema": LOG_SCHEMA,
+            "target": target,
+            "trust": found.profile.name,
+            "events": events,
+            "refused": refused,
+        }
+    )
+    rows = [
+        (
+            event["time"][:19].replace("T", " "),
+            event["step"] or event["predicateType"].rsplit("/", 2)[-2],
+            event["evidence"] or "-",
+            event["signer"],
+            _what(event),
+            event["id"][:12],
+        )
+        for event in events
+    ]
+    options.data(table(rows, ("time (UTC)", "step", "evidence", "signer", "what", "id")))
+    for one in refused:
+        options.talk(
+            f"not counted: {escape(one['step'] or one['id'][:12] or 'a stored object')}: {escape(one['reason'])}"
+        )
+    return ExitCode.OK
+
+
+def _what(event: dict[str, object]) -> str:
+    place = event.get("deployment")
+    if isinstance(place, dict):
+        return "to " + " / ".join(
+            str(place[key]) for key in ("environment", "cluster", "namespace", "workload") if key in place
+        )
+    subject = event["subject"]
+    assert isinstance(subject, list)  # noqa: S101 - Event.to_json makes it so
+    names = [str(item["name"]) for item in subject]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

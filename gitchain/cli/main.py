@@ -1,0 +1,175 @@
+"""The command line: parse, wire, print, exit. Verbs are imported when they are called.
+
+Only here does `except Exception` stand: whatever is not a GitchainError is our bug and exits 70, never 0.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitchain import __version__
+from gitchain.cli.output import Options, escape
+from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError
+
+VERBS = (
+    "attest", "completion", "doctor", "hooks", "init", "layout", "local", "log", "run", "show", "sync", "trust", "verify",
+)  # fmt: skip
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module when the verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every verb."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one verb."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"gitchain.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - every verb module has one
+        return command
+
+
+def _set(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if param.name == "directory" and value is not None:
+        _change_directory(value)
+        return value
+    if value is not None and value is not False:
+        options = ctx.ensure_object(Options)
+        setattr(options, str(param.name), value)
+    return value
+
+
+def _change_directory(path: Path) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise UsageError("cannot work in this directory", where=str(path), got=str(error.strerror)) from error
+
+
+def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the global options: they may stand before the verb or after it."""
+    decorators = [
+        click.option(
+            "-C",
+            "directory",
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_set,
+            metavar="DIR",
+            help="Work as if started in DIR.",
+        ),
+        click.option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            expose_value=False,
+            callback=_set,
+            help="Say nothing on stderr but errors.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=_set,
+            help="Say more; tracebacks of bugs.",
+        ),
+        click.option(
+            "--json", is_flag=True, expose_value=False, callback=_set, help="One JSON document on stdout."
+        ),
+        click.option(
+            "--no-color",
+            "color",
+            flag_value=False,
+            type=bool,
+            default=None,
+            expose_value=False,
+            callback=_no_color,
+            help="Never colour.",
+        ),
+        click.option(
+            "--offline", is_flag=True, expose_value=False, callback=_set, help="Use no network at all."
+        ),
+        click.option(
+            "--trust",
+            metavar="NAME|FILE",
+            expose_value=False,
+            callback=_set,
+            help="Trust profile: local, public or a file.",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def _no_color(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
+    del param
+    if value is False:
+        ctx.ensure_object(Options).color = False
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gitchain", message="%(prog)s %(version)s")
+@global_options
+def gitchain() -> None:
+    """Signed, logged, verifiable provenance for machine-learning models, kept in Git."""
+
+
+def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way to end
+    """Run one command line and return its exit code; every exception in existence maps to a non-zero one."""
+    options = Options()
+    if "--json" in argv[: argv.index("--") if "--" in argv else None]:
+        options.json = True  # errors of parsing are answered in JSON as well
+    try:
+        result = gitchain.main(list(argv), prog_name="gitchain", standalone_mode=False, obj=options)
+        sys.stdout.flush()
+        return _code(result)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        help_text = f"{context.command_path} --help" if context else "gitchain --help"
+        return _failed(options, UsageError(error.format_message(), help=help_text))
+    except GitchainError as error:
+        return _failed(options, error)
+    except (MemoryError, RecursionError) as error:
+        return _failed(options, LimitError("out of memory or stack", got=type(error).__name__))
+    except Exception as error:  # noqa: BLE001 - the one place that maps the unknown to 70
+        if options.verbose:
+            traceback.print_exc()
+        bug = GitchainError(
+            "a bug in gitchain",
+            got=f"{type(error).__name__}: {escape(str(error), 500)}",
+            help="run again with -v and report it: see SECURITY.md if it let something pass",
+        )
+        return _failed(options, bug)
+
+
+def _failed(options: Options, error: GitchainError) -> int:
+    options.error(error)
+    return int(error.exit_code)
+
+
+def _code(result: object) -> int:
+    """Only a verb's own word is a code: a verb that says nothing ended well, an unknown value is a bug."""
+    if result is None:
+        return ExitCode.OK
+    return int(result) if isinstance(result, int) else ExitCode.BUG

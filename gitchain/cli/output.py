@@ -1,0 +1,102 @@
+"""What the verbs print: data on stdout, talk on stderr, one JSON document with a schema under --json.
+
+Every text that came from evidence or files passes `escape`: no terminal control sequence survives it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitchain.errors import GitchainError
+
+ERROR_SCHEMA = "https://gitchain.dev/schemas/error.schema.json"
+
+
+@dataclass
+class Options:
+    """The global options, and the way to speak to the user under them."""
+
+    directory: Path = Path()
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+    offline: bool = False
+    trust: str | None = None
+
+    def talk(self, message: str = "") -> None:
+        """Say something to people: stderr, silent under --quiet."""
+        if not self.quiet:
+            click.echo(message, err=True, color=self._coloured(sys.stderr))
+
+    def data(self, text: str) -> None:
+        """Print the answer for people; under --json the document is the answer instead."""
+        if not self.json:
+            click.echo(text, color=self._coloured(sys.stdout))
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Print the one JSON document of --json."""
+        if self.json:
+            click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+    def style(self, text: str, **how: Any) -> str:
+        """Colour `text` where colours are wanted."""
+        return click.style(text, **how)
+
+    def _coloured(self, stream: Any) -> bool:
+        return self.color and "NO_COLOR" not in os.environ and bool(stream.isatty())
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar with a true total on a terminal; yields the function to call with each advance."""
+        if self.quiet or self.json or not sys.stderr.isatty() or total <= 0:
+            yield lambda _advance: None
+            return
+        with click.progressbar(length=total, label=label, file=sys.stderr, show_eta=True) as bar:
+            yield bar.update
+
+    def error(self, error: GitchainError) -> None:
+        """Report one error: what, where, expected, got and what to type."""
+        if self.json:
+            fields = {key: getattr(error, key) for key in ("what", "where", "expected", "got", "help")}
+            code = {"code": type(error).__name__, "exitCode": int(error.exit_code)}
+            self.document({"schema": ERROR_SCHEMA, "error": code | fields})
+        lines = [click.style("error: ", fg="red", bold=True) + escape(error.what)]
+        lines += [
+            f"  {label:<9} {escape(value)}"
+            for label, value in (
+                ("where", error.where),
+                ("expected", error.expected),
+                ("got", error.got),
+                ("help", error.help),
+            )
+            if value
+        ]
+        click.echo("\n".join(lines), err=True, color=self._coloured(sys.stderr))
+
+
+def escape(text: str, limit: int = 4000) -> str:
+    """Return `text` with control and bidirectional-override characters shown as escapes, cut at `limit`."""
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
+    )
+    return shown + ("…" if len(text) > limit else "")
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Return rows as aligned columns."""
+    cells = [tuple(header), *[tuple(escape(cell) for cell in row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )

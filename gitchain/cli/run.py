@@ -1,0 +1,114 @@
+"""`gitchain run`: observed evidence around a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options
+from gitchain.cli.signing import report, signing_options
+from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
+
+
+class AfterDashes(click.Command):
+    """A command that keeps what stands after `--` apart from its own arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Split at the first `--`; what follows goes to ctx.meta."""
+        own, rest = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
+        ctx.meta["gitchain.command"] = tuple(rest)
+        return super().parse_args(ctx, own)
+
+
+@click.command(name="run", cls=AfterDashes, options_metavar="[OPTIONS]")
+@click.argument("step", required=False, metavar="[STEP]")
+@click.option("--material", "-m", "materials", multiple=True, metavar="PATH", help="What the command uses.")
+@click.option("--product", "-p", "products", multiple=True, metavar="PATH", help="What the command makes.")
+@click.option(
+    "--kind", default="step", show_default=True, metavar="KIND", help="Lifecycle kind of the statement."
+)
+@click.option("--require-log", is_flag=True, help="Exit 9 when the evidence could not be logged yet.")
+@signing_options
+@global_options
+@click.pass_context
+def command(context: click.Context, /, step: str | None, require_log: bool, **arguments: Any) -> int:
+    """Run what stands after `--` and attest it, hashed before and after. Its exit code passes through.
+
+    `run -- dvc repro`: every stage that really ran gets its own attestation.
+    `run STEP -- CMD` without -m/-p takes the deps and outs of that DVC stage.
+    """
+    words: tuple[str, ...] = context.meta["gitchain.command"]
+    if not words:
+        raise UsageError("no command to run", help="gitchain run [STEP] [-m PATH]... [-p PATH]... -- CMD...")
+    options: Options = context.obj
+    try:
+        return _run(options, step, words, require_log=require_log, **arguments)
+    except RunError:
+        raise
+    except GitchainError as error:
+        raise RunError(
+            error.what, where=error.where, expected=error.expected, got=error.got, help=error.help
+        ) from error
+
+
+def _run(
+    options: Options,
+    step: str | None,
+    words: Sequence[str],
+    *,
+    materials: tuple[str, ...],
+    products: tuple[str, ...],
+    kind: str,
+    require_log: bool,
+    identity: str | None,
+    token: str | None,
+) -> int:
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.record import Identity, project_profile, record
+    from gitchain.pipeline.stages import is_dvc, observe_repro
+    from gitchain.pipeline.steps import observe_step
+
+    problems: tuple[GitchainError, ...] = ()
+    stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
+    project = open_project(options.directory)
+    profile = project_profile(project, options.trust, offline=options.offline)
+    if is_dvc(words):
+        if step or materials or products:
+            raise UsageError(
+                "dvc repro names its own stages and files", help="gitchain run -- " + " ".join(words)
+            )
+        seen = observe_repro(project, words, stdout)
+        drafts, code, problems = seen.drafts, seen.exit_code, seen.problems
+    elif step is None:
+        raise UsageError("name the step", help="gitchain run STEP -- " + " ".join(words))
+    else:
+        drafts, code = observe_step(project, step, words, materials, products, kind=kind, stdout=stdout)
+    if not drafts and not problems:
+        options.document(
+            {
+                "schema": "https://gitchain.dev/schemas/attested.schema.json",
+                "trust": profile.name,
+                "attested": [],
+                "queued": [],
+                "reason": None,
+            }
+        )
+        options.talk(
+            "nothing ran that was not attested already"
+            if code == 0
+            else f"the command failed with {code}: nothing was attested"
+        )
+        return code
+    result = report(options, profile, record(project, profile, drafts, Identity(identity, token)))
+    for problem in problems:
+        options.error(problem)
+    if problems and code == 0:
+        raise RunError(
+            "not every stage that ran could be attested",
+            got=str(problems[0]),
+            help="mend it and run again: dvc repro -f STAGE under gitchain run",
+        )
+    return code or int(result if require_log or result != ExitCode.QUEUED else ExitCode.OK)

@@ -1,0 +1,46 @@
+"""`gitchain show`: one attestation, verified or marked as not."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape
+from gitchain.errors import ExitCode
+
+SHOW_SCHEMA = "https://gitchain.dev/schemas/show.schema.json"
+
+
+@click.command(name="show")
+@click.argument("attestation", metavar="ID")
+@global_options
+@click.pass_obj
+def command(options: Options, attestation: str) -> ExitCode:
+    """Print the attestation whose id starts with ID. Exits 1, after printing it, when it does not verify."""
+    from gitchain.pipeline.history import Event, find_attestation
+    from gitchain.pipeline.project import open_project
+
+    project = open_project(options.directory)
+    statement, verified, reason = find_attestation(
+        project, attestation, options.trust, offline=options.offline
+    )
+    document = json.loads(statement.payload)
+    options.document(
+        {
+            "schema": SHOW_SCHEMA,
+            "verified": verified is not None,
+            "reason": reason or None,
+            "signature": Event(verified).to_json() if verified else None,
+            "statement": document,
+        }
+    )
+    if verified:
+        who, when = escape(str(verified.identity)), verified.time.isoformat()
+        options.data(f"verified  signed by {who} at {when}")
+        options.data(f"logged    {escape(verified.log.origin)} entry {verified.log.index}")
+    else:
+        options.data(options.style(f"UNVERIFIED  {escape(reason)}", fg="red"))
+    options.data(json.dumps(document, indent=2, ensure_ascii=True))
+    return ExitCode.OK if verified else ExitCode.FAILED

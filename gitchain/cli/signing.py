@@ -1,0 +1,74 @@
+"""What the signing verbs share: the options that say who signs, and the report of what was signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitchain.cli.output import Options, escape
+from gitchain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.profiles import Profile
+    from gitchain.pipeline.record import Recorded
+
+ATTESTED_SCHEMA = "https://gitchain.dev/schemas/attested.schema.json"
+
+
+def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --as and --identity-token."""
+    function = click.option(
+        "--identity-token",
+        "token",
+        envvar="GITCHAIN_IDENTITY_TOKEN",
+        metavar="JWT",
+        help="OIDC token to sign with.",
+    )(function)
+    return click.option("--as", "identity", metavar="IDENTITY", help="Who signs (embedded instance only).")(
+        function
+    )
+
+
+def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:
+    """Say what was signed and what waits; 0 when all is stored, 9 when something is queued."""
+    from gitchain.evidence.predicates import claim_of
+
+    def row(statement: Any) -> dict[str, Any]:
+        claim = claim_of(statement)
+        return {
+            "id": statement.attestation_id,
+            "step": claim.step,
+            "evidence": claim.evidence,
+            "predicateType": statement.predicate_type,
+            "subject": [
+                {"name": item.rule_name, "sha256": item.digest.get("sha256")} for item in statement.subject
+            ],
+        }
+
+    attested = [row(statement) for statement in recorded.stored]
+    document = {
+        "schema": ATTESTED_SCHEMA,
+        "trust": profile.name,
+        "attested": attested,
+        "queued": [row(statement) for statement in recorded.queued],
+        "reason": str(recorded.reason) if recorded.reason else None,
+    }
+    options.document(document)
+    for entry in attested:
+        names = ", ".join(escape(str(item["name"])) for item in entry["subject"])
+        options.data(
+            f"attested  {escape(entry['step'] or '-')}  {names}  {entry['evidence'] or '-'}  {entry['id'][:12]}"
+        )
+    if not recorded.stored and not recorded.queued:
+        options.talk("nothing to attest: every step has its attestation")
+    if recorded.stored and profile.trust.is_local:
+        options.talk(
+            "signed by the embedded instance: proves only that the holder of this machine's keys signed"
+        )
+    if recorded.queued:
+        options.talk(f"{len(recorded.queued)} statement(s) wait in the outbox: {recorded.reason}")
+        options.talk(f"  help  {getattr(recorded.reason, 'help', '') or 'gitchain sync'}")
+        return ExitCode.QUEUED
+    return ExitCode.OK

@@ -1,0 +1,81 @@
+"""`gitchain sync`: sign what waits, attest what Git knows, exchange attestations with a remote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import signing_options
+from gitchain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.project import Project
+
+SYNC_SCHEMA = "https://gitchain.dev/schemas/sync.schema.json"
+
+
+@click.command(name="sync")
+@click.argument("remote", required=False)
+@click.option("--no-remote", is_flag=True, help="Do not exchange with a remote.")
+@signing_options
+@global_options
+@click.pass_obj
+def command(
+    options: Options, remote: str | None, no_remote: bool, identity: str | None, token: str | None
+) -> ExitCode:
+    """Attest what the hooks queued and what they missed, drain the outbox, fetch and push the attestations.
+
+    REMOTE is a Git remote [default: origin, where there is one]. Exits 9 when statements still wait.
+    """
+    from gitchain.hooks.events import catch_up_with_problems
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.record import Identity, drain_outbox, project_profile
+
+    project = open_project(options.directory)
+    who = Identity(identity, token)
+    caught = catch_up_with_problems(project, who, trust=options.trust, offline=options.offline)
+    for what, problem in caught.problems:
+        options.talk(f"not attested: {escape(what)}: {escape(str(problem))}")
+    profile = project_profile(project, options.trust, offline=options.offline)
+    with options.progress("signing", len(list(project.outbox.items()))) as advance:
+        drained = drain_outbox(project, profile, who, advance)
+    exchanged = None if no_remote or options.offline else _exchange(options, project, remote)
+    waiting = len(drained.queued)
+    options.document(
+        {
+            "schema": SYNC_SCHEMA,
+            "attested": len(drained.stored) + len(caught.recorded.stored),
+            "waiting": waiting,
+            "reason": str(drained.reason) if drained.reason else None,
+            "remote": exchanged,
+        }
+    )
+    options.data(f"attested  {len(drained.stored) + len(caught.recorded.stored)}, waiting {waiting}")
+    if exchanged:
+        options.data(
+            f"remote    {escape(exchanged['name'])}: {exchanged['fetched']} fetched, {exchanged['pushed']} pushed"
+        )
+    if drained.reason:
+        options.talk(f"still waiting: {drained.reason}")
+        return ExitCode.QUEUED
+    return ExitCode.OK
+
+
+def _exchange(options: Options, project: Project, remote: str | None) -> dict[str, Any] | None:
+    """Fetch and push; None where there is no remote to exchange with and none was named."""
+    from gitchain.store.remote import sync
+
+    names = project.store.git().run("remote").stdout.decode("utf-8", "replace").splitlines()
+    if remote is None and not names:
+        options.talk("no remote: attestations stay in this repository")
+        return None
+    name = remote or ("origin" if "origin" in names else names[0])
+    result = sync(project.store, name)
+    if result.rewound:
+        options.talk(
+            f"the remote {escape(name)} had lost attestations that were seen there before; they are back"
+        )
+    return {"name": name, "fetched": result.fetched, "pushed": result.pushed, "rewound": result.rewound}

@@ -1,0 +1,165 @@
+"""Verify: target → evidence → decision. Trust and the layout's signer come from flags or pins, never from the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
+from gitchain.evidence.bundle import Bundle
+from gitchain.layout.model import Identity
+from gitchain.pipeline.home import Pin, pin_for_repository, read_pins, remember_version
+from gitchain.pipeline.policy import read_signed_layout
+from gitchain.pipeline.profiles import Profile, load_profile
+from gitchain.pipeline.project import SIGNED_LAYOUT, Project
+from gitchain.pipeline.sources import Evidence, gather
+from gitchain.pipeline.targets import resolve_targets
+from gitchain.verify.decide import Decision, Target, decide
+from gitchain.verify.layout import verify_layout
+from gitchain.verify.verified import SignedLayout, VerifiedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the caller says about the layout; what is left out comes from the user's own pins."""
+
+    layout: Path | None = None
+    signers: tuple[Identity, ...] = ()
+    trust: str | None = None
+    offline: bool = False
+    minimum_version: int = 0
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A layout that may decide: signed by the one who may sign it, in force, not rolled back."""
+
+    signed: SignedLayout
+    profile: Profile
+    path: Path
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The decisions about one target, which may stand for several artifacts."""
+
+    accepted: Accepted
+    decisions: tuple[Decision, ...]
+
+
+def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accepted:
+    """Find, verify and accept the layout.
+
+    Raises LayoutError (no layout, wrong signer, expired, older than seen) or TrustError (nothing pinned, other trust).
+    """
+    if policy.layout is None and project is None:
+        raise UsageError(
+            "outside a repository the layout has to be named", help="gitchain verify … --layout FILE"
+        )
+    candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
+    path, raw = read_signed_layout(candidates)
+    name = _claimed_name(raw, path)
+    pin = _pin_of(project if policy.layout is None else None, name)
+    signers, trust = _who_and_trust(policy, pin, name)
+    profile = load_profile(trust, offline=policy.offline)
+    if pin and not policy.trust and pin.trust_digest not in {"", profile.trust.digest}:
+        raise TrustError(
+            "the trust configuration is not the one that was pinned",
+            where=trust,
+            expected=f"sha256:{pin.trust_digest}",
+            got=f"sha256:{profile.trust.digest}",
+            help="if you replaced it yourself: gitchain trust pin …",
+        )
+    minimum = max(policy.minimum_version, pin.version if pin else 0)
+    signed = verify_layout(raw, profile.trust, signers, now, minimum)
+    if signed.layout.name != name:
+        raise LayoutError(
+            "the layout's name is not the one it was looked up by", expected=name, got=signed.layout.name
+        )
+    if pin and signed.layout.version == pin.version and pin.digest not in {"", signed.digest}:
+        raise LayoutError(
+            "another layout with the same version was accepted before",
+            where=str(path),
+            expected=f"sha256:{pin.digest}",
+            got=f"sha256:{signed.digest}",
+            help="its owner must raise the version",
+        )
+    return Accepted(signed, profile, path)
+
+
+def verify(project: Project | None, target: str, policy: Policy, now: datetime) -> Verification:
+    """Verify one target and remember the layout version that decided.
+
+    Raises what load_policy raises, and NoEvidenceError when the target names nothing that could be verified.
+    """
+    accepted = load_policy(project, policy, now)
+    evidence = gather(project, accepted.profile.trust)
+    targets = resolve_targets(project, target, accepted.signed.layout)
+    decisions = tuple(decide_one(accepted, evidence, one, now) for one in targets)
+    remember_version(accepted.signed.layout.name, accepted.signed.layout.version, accepted.signed.digest)
+    return Verification(accepted, decisions)
+
+
+def decide_one(accepted: Accepted, evidence: Evidence, target: Target, now: datetime) -> Decision:
+    """Decide on the evidence around the target first; when that does not pass, on all evidence there is.
+
+    The decision is monotonic: a pass on less evidence is a pass on more, so the second look is only needed to
+    fail for the right reason.
+    """
+    decision = None
+    for statements in _widening(evidence, target, accepted):
+        decision = decide(accepted.signed, statements, target, now, evidence.manifest)
+        if decision.passed:
+            return decision
+    assert decision is not None  # noqa: S101 - _widening yields at least once
+    return decision
+
+
+def _widening(
+    evidence: Evidence, target: Target, accepted: Accepted
+) -> Iterator[Sequence[VerifiedStatement]]:
+    steps = {step.name for step in accepted.signed.layout.steps}
+    near = evidence.around(target.sha256, steps)
+    yield near
+    everything = evidence.of_steps(steps)
+    if len(everything) > len(near):
+        yield everything
+
+
+def _claimed_name(raw: bytes, path: Path) -> str:
+    try:
+        name = Bundle.parse(raw).statement().predicate.get("name")
+    except GitchainError as error:
+        raise LayoutError(
+            "the signed layout is not a bundle", where=str(path), got=str(error), help="gitchain layout sign"
+        ) from error
+    if not isinstance(name, str):
+        raise LayoutError("the signed layout has no name", where=str(path))
+    return name
+
+
+def _pin_of(project: Project | None, name: str) -> Pin | None:
+    """Return the pin for the layout; a repository pinned to one layout cannot swap in another."""
+    bound = pin_for_repository(project.git.common_dir) if project else None
+    if bound and bound.layout != name:
+        raise LayoutError(
+            "this repository brings another layout than the one it is pinned to",
+            expected=bound.layout,
+            got=name,
+            help="gitchain trust pin   if you mean it",
+        )
+    return bound or read_pins().get(name)
+
+
+def _who_and_trust(policy: Policy, pin: Pin | None, name: str) -> tuple[tuple[Identity, ...], str]:
+    signers = policy.signers or (tuple(Identity(*signer) for signer in pin.signers) if pin else ())
+    trust = policy.trust or (pin.trust if pin else None)
+    if not signers or trust is None:
+        raise TrustError(
+            "nobody has said who may sign this layout",
+            where=f"layout {name}",
+            help=f"gitchain trust pin --layout {name} --signer IDENTITY   (or --signer, --issuer and --trust on verify)",
+        )
+    return signers, trust

@@ -1,0 +1,140 @@
+"""The layout's own life: drafted from the pipeline, signed by its owner, pinned by those who verify."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from gitchain.errors import GitchainError, LayoutError, ProjectError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.canonical import canonical_json
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.predicates import LAYOUT as LAYOUT_TYPE
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.layout import parse_layout
+from gitchain.layout.draft import draft
+from gitchain.layout.load import layout_from_json
+from gitchain.layout.model import Identity as FunctionaryIdentity
+from gitchain.layout.model import Layout
+from gitchain.pipeline.home import write_atomically
+from gitchain.pipeline.profiles import Profile
+from gitchain.pipeline.project import LAYOUT, SIGNED_LAYOUT, Project
+from gitchain.pipeline.record import Identity, signing_identity
+
+MAX_LAYOUT_BYTES = 1 << 20
+DRAFT_LIFETIME = timedelta(days=365)  # a policy nobody looked at for a year should stop passing
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A layout that was just signed, and where it is."""
+
+    layout: Layout
+    path: Path
+    signer: FunctionaryIdentity
+
+
+def read_layout(path: Path) -> Layout:
+    """Return the unsigned layout that a person wrote; LayoutError when it is missing or invalid."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LAYOUT_BYTES + 1)
+    except OSError as error:
+        raise LayoutError(
+            "cannot read the layout",
+            where=str(path),
+            got=str(error.strerror),
+            help="gitchain layout draft   writes one from dvc.yaml",
+        ) from error
+    return parse_layout(data)
+
+
+def draft_layout(project: Project, name: str, functionary: FunctionaryIdentity, now: datetime) -> str:
+    """Return a commented layout for the repository's DVC pipeline; ProjectError when there is none."""
+    from gitchain.pipeline.stages import draft_stages, served_paths
+
+    stages = draft_stages(project)
+    if not stages:
+        raise ProjectError(
+            "there is no DVC pipeline to draft a layout from",
+            where=str(project.root / "dvc.yaml"),
+            help="write dvc.yaml (dvc stage add …), then: gitchain layout draft",
+        )
+    return draft(name, stages, functionary, now + DRAFT_LIFETIME, serve=served_paths(project))
+
+
+def layout_statement(layout: Layout) -> Statement:
+    """Return the statement that signs a layout: its predicate is the layout itself."""
+    document = layout.to_json()
+    subject = ResourceDescriptor(
+        name=layout.name, digest=DigestSet({"sha256": sha256_hex(canonical_json(document))})
+    )
+    return Statement.build((subject,), LAYOUT_TYPE, document)
+
+
+def sign_layout(project: Project, profile: Profile, identity: Identity, now: datetime) -> Signed:
+    """Sign `.gitchain/layout.yaml`, write the signed bundle beside it and into the store.
+
+    Raises LayoutError when it is expired, or changed without a higher version than the one signed before.
+    """
+    from gitchain.verify.bundle import verify_bundle
+
+    layout = read_layout(project.root / LAYOUT)
+    if layout.expires <= now:
+        raise LayoutError(
+            "the layout has expired",
+            where=str(LAYOUT),
+            got=layout.expires.isoformat(),
+            help="raise expires and version",
+        )
+    _check_version(project.root / SIGNED_LAYOUT, layout)
+    who = signing_identity(project, profile, identity)
+    (raw,) = profile.signer(who.name, who.token).sign((layout_statement(layout),))
+    signer = verify_bundle(raw, profile.trust).identity
+    write_atomically(project.root / SIGNED_LAYOUT, raw)
+    project.store.add((raw,), {})
+    return Signed(layout, project.root / SIGNED_LAYOUT, signer)
+
+
+def _check_version(path: Path, layout: Layout) -> None:
+    """Refuse to sign other content under a version that was signed before."""
+    try:
+        previous = layout_from_json(dict(Bundle.parse(path.read_bytes()).statement().predicate))
+    except (FileNotFoundError, GitchainError):
+        return  # nothing readable was signed before: there is nothing to be older than
+    if previous.name != layout.name or previous.to_json() == layout.to_json():
+        return
+    if layout.version <= previous.version:
+        raise LayoutError(
+            "the layout changed but its version did not rise",
+            where=str(LAYOUT),
+            expected=f"version ≥ {previous.version + 1}",
+            got=f"version {layout.version}",
+            help=f"set version: {previous.version + 1} in {LAYOUT}",
+        )
+
+
+def read_signed_layout(paths: Sequence[Path]) -> tuple[Path, bytes]:
+    """Return the first signed layout that is there, with its path; LayoutError when there is none."""
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_LAYOUT_BYTES * 4 + 1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LayoutError(
+                "cannot read the signed layout", where=str(path), got=str(error.strerror)
+            ) from error
+        if len(data) > MAX_LAYOUT_BYTES * 4:
+            raise LayoutError(
+                "the signed layout is too large", where=str(path), expected=f"≤ {MAX_LAYOUT_BYTES * 4} bytes"
+            )
+        return path, data
+    raise LayoutError(
+        "there is no signed layout",
+        where=", ".join(str(path) for path in paths),
+        help="gitchain layout sign   or give one with --layout FILE",
+    )

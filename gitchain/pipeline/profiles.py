@@ -1,0 +1,92 @@
+"""Trust profiles: `local` (the embedded instance), `public` (the public-good Sigstore), or a file.
+
+One code path for all three: a Sigstore `ClientTrustConfig`, which holds the trusted root to verify with and the
+signing configuration to sign with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitchain.errors import AuthenticationError, TrustError, UsageError
+from gitchain.pipeline.home import local_directory
+
+if TYPE_CHECKING:
+    from gitchain.instance import Instance
+    from gitchain.sign.keyless import Signer
+    from gitchain.verify.trust import Trust
+
+MAX_TRUST_BYTES = 16 << 20  # the public trusted root has about 10 kB
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named trust configuration."""
+
+    name: str
+    text: str
+    instance: Instance | None = None
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The trusted root, for verifying."""
+        from gitchain.verify.trust import Trust
+
+        return Trust.parse(self.text)
+
+    def signer(self, identity: str | None, token: str | None) -> Signer:
+        """Return a signer: `identity` on the embedded instance, else `token` or the ambient OIDC identity.
+
+        Raises AuthenticationError without an identity and UsageError for --as elsewhere than on the embedded instance.
+        """
+        from gitchain.sign.keyless import Signer
+
+        if self.instance is not None:
+            if token is None and identity is None:
+                raise AuthenticationError(
+                    "no identity to sign as",
+                    help="git config user.email you@example.com, or add --as IDENTITY",
+                )
+            return Signer(self.instance.signing_context(), token or self.instance.token(str(identity)))
+        if identity is not None:
+            raise UsageError(
+                "--as works with the embedded instance only",
+                got=self.name,
+                help="leave --as out: the OIDC token says who signs",
+            )
+        from gitchain.sign.context import signing_context
+        from gitchain.sign.token import find_token
+
+        return Signer(signing_context(self.text), token or find_token())
+
+
+def load_profile(name: str, *, base: Path | None = None, offline: bool = False) -> Profile:
+    """Return the profile called `name`, or read it as a file (relative to `base`); TrustError when it cannot be had."""
+    if name == "local":
+        from gitchain.instance import Instance
+
+        instance = Instance.open(local_directory())
+        return Profile(name="local", text=instance.trust_config(), instance=instance)
+    if name == "public":
+        from gitchain.verify.trust import public_trust_config
+
+        return Profile(name="public", text=public_trust_config(offline=offline))
+    path = (base or Path()) / name
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TRUST_BYTES + 1)
+        if len(data) > MAX_TRUST_BYTES:
+            raise TrustError(
+                "the trust configuration is too large", where=str(path), expected=f"≤ {MAX_TRUST_BYTES} bytes"
+            )
+        return Profile(name=str(path), text=data.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrustError(
+            "cannot read the trust configuration",
+            where=str(path),
+            got=str(error),
+            help="--trust takes local, public, or a file that holds a Sigstore trust configuration or trusted root",
+        ) from error

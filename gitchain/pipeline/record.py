@@ -1,0 +1,165 @@
+"""Sign, record and store statements: nothing that was stated is lost on the way.
+
+Each statement is first made durable in the outbox, then signed and logged, then what came back is checked, then stored,
+and only then leaves the outbox. A crash or a network failure at any point leaves it there for `gitchain sync`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gitchain.errors import AuthenticationError, GitchainError, TransportError, TrustError, VerificationError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.statement import Statement
+from gitchain.pipeline.profiles import Profile, load_profile
+from gitchain.pipeline.project import Project
+
+if TYPE_CHECKING:
+    from gitchain.sign.keyless import Signer
+
+MAX_BATCH = 256  # statements under one certificate, well inside its ten minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A statement to sign, with the directory manifests that it names."""
+
+    statement: Statement
+    manifests: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What happened to a batch: the stored attestations by id, and what still waits and why."""
+
+    stored: tuple[Statement, ...]
+    queued: tuple[Statement, ...] = ()
+    reason: GitchainError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signs: an identity of the embedded instance, an OIDC token, or whatever the environment offers."""
+
+    name: str | None = None
+    token: str | None = None
+
+
+def project_profile(project: Project, trust: str | None = None, *, offline: bool = False) -> Profile:
+    """Return the profile that this repository signs with, unless `trust` names another."""
+    config = project.configured()
+    return load_profile(trust or config.trust, base=project.root, offline=offline)
+
+
+def signing_identity(project: Project, profile: Profile, identity: Identity) -> Identity:
+    """Fill in who signs on the embedded instance when nobody said: the configuration's identity, else Git's e-mail."""
+    if profile.instance is None or identity.name or identity.token:
+        return identity
+    from gitchain.collect.identity import user_email
+
+    config = project.config
+    return Identity(name=(config.identity if config else None) or user_email(project.root))
+
+
+def record(
+    project: Project, profile: Profile, drafts: Sequence[Draft], identity: Identity = Identity()
+) -> Recorded:
+    """Sign, log, check and store `drafts`; what cannot be signed now stays in the outbox.
+
+    Raises StoreError if even the outbox cannot be written. Everything after that is reported in the result.
+    """
+    if not drafts:
+        return Recorded(stored=())
+    who = signing_identity(project, profile, identity)
+    meta = {"trust": profile.name} | ({"identity": who.name} if who.name else {})
+    waiting = [
+        (project.outbox.put(draft.statement.payload, draft.manifests, meta), draft) for draft in drafts
+    ]
+    return _sign_and_deliver(project, profile, who, waiting)
+
+
+def drain_outbox(
+    project: Project,
+    profile: Profile,
+    identity: Identity = Identity(),
+    advance: Callable[[int], None] | None = None,
+) -> Recorded:
+    """Sign and store everything that waits in the outbox, each as the identity that it was stated under.
+
+    One drainer works at a time; a second one finds nothing to do. Stops at the first failure.
+    """
+    with project.outbox.draining() as mine:
+        if not mine:
+            return Recorded(stored=())
+        stored: tuple[Statement, ...] = ()
+        queued: tuple[Statement, ...] = ()
+        reason: GitchainError | None = None
+        for name, group in _by_identity(project, profile, identity):
+            for start in range(0, len(group), MAX_BATCH):
+                batch = group[start : start + MAX_BATCH]
+                result = _sign_and_deliver(project, profile, Identity(name, identity.token), batch)
+                stored, queued, reason = (
+                    stored + result.stored,
+                    queued + result.queued,
+                    result.reason or reason,
+                )
+                if advance:
+                    advance(len(batch))
+        return Recorded(stored, queued, reason)
+
+
+_Waiting = Sequence[tuple[str, Draft]]
+
+
+def _by_identity(
+    project: Project, profile: Profile, identity: Identity
+) -> list[tuple[str | None, list[tuple[str, Draft]]]]:
+    """Group what waits by who is to sign it; items stated under another trust profile keep waiting."""
+    default = signing_identity(project, profile, identity).name
+    groups: dict[str | None, list[tuple[str, Draft]]] = {}
+    for item in project.outbox.items():
+        if item.meta.get("trust", profile.name) != profile.name:
+            continue
+        name = item.meta.get("identity", default) if profile.instance else None
+        groups.setdefault(name, []).append((item.id, Draft(Statement.parse(item.payload), item.manifests)))
+    return list(groups.items())
+
+
+def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting: _Waiting) -> Recorded:
+    try:
+        signer = profile.signer(who.name, who.token)
+    except (AuthenticationError, TransportError, TrustError) as error:
+        return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
+    return _deliver(project, profile, signer, waiting)
+
+
+def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiting) -> Recorded:
+    statements = tuple(draft.statement for _, draft in waiting)
+    try:
+        bundles = signer.sign(statements)
+        _check_recorded(profile, statements, bundles)
+    except (AuthenticationError, TransportError, VerificationError) as error:
+        return Recorded(stored=(), queued=statements, reason=error)
+    manifests = {digest: node for _, draft in waiting for digest, node in draft.manifests.items()}
+    project.store.add(bundles, manifests)
+    for item, _ in waiting:
+        project.outbox.remove(item)
+    return Recorded(stored=statements)
+
+
+def _check_recorded(profile: Profile, statements: Sequence[Statement], bundles: Sequence[bytes]) -> None:
+    """Check that each returned bundle verifies and is about the very bytes that were given."""
+    from gitchain.verify.bundle import verify_bundle
+
+    if len(bundles) != len(statements):
+        raise VerificationError(
+            "the signer returned another number of bundles",
+            expected=str(len(statements)),
+            got=str(len(bundles)),
+        )
+    for statement, raw in zip(statements, bundles, strict=True):
+        if Bundle.parse(raw).attestation_id != statement.attestation_id:
+            raise VerificationError("the signer returned a bundle for another statement")
+        verify_bundle(raw, profile.trust)

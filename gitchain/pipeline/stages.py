@@ -1,0 +1,155 @@
+"""DVC stages to statements: what `dvc repro` really ran, what it took from its run cache, and what was only declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitchain.errors import GitchainError, UsageError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.predicates import claim_of
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.layout.draft import DraftStage
+from gitchain.pipeline.project import Project, open_project
+from gitchain.pipeline.record import Draft
+from gitchain.pipeline.steps import provenance
+
+if TYPE_CHECKING:
+    from gitchain.collect.stages import PipelineStage, StageRun
+
+OBSERVED_VERBS = (("repro",), ("exp", "run"))
+
+
+def is_dvc(command: Sequence[str]) -> bool:
+    """Tell whether the command makes DVC run stages."""
+    words = [word for word in command[1:] if not word.startswith("-")]
+    return Path(command[0]).name == "dvc" and any(
+        tuple(words[: len(verb)]) == verb for verb in OBSERVED_VERBS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduced:
+    """The statements of one run of DVC, its exit code, and stages whose evidence could not be made, with the reason."""
+
+    drafts: tuple[Draft, ...]
+    exit_code: int
+    problems: tuple[GitchainError, ...]
+
+
+def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Reproduced:
+    """Run DVC and return a statement for each stage that really ran or came from the run cache.
+
+    Data that DVC tracks without a stage gets its declared statement too, where it has none yet: a chain that starts
+    nowhere cannot be verified. Stages that ran before a failure keep their evidence.
+    """
+    from gitchain.collect.repro import observe_dvc
+
+    done = observe_dvc(project.root, command, cwd=Path.cwd(), state=project.state, stdout=stdout)
+    project = open_project(project.root)
+    drafts = [draft for run in done.stages if (draft := stage_draft(project, run)) is not None]
+    if done.exit_code == 0:
+        drafts += declared_drafts(project, (), data_only=True)
+    seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
+    return Reproduced(tuple(reversed(seen.values())), done.exit_code, done.problems)
+
+
+def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool = False) -> tuple[Draft, ...]:
+    """Return a declared statement for each recorded stage or .dvc file named (all, when none is) that has none yet.
+
+    Raises UsageError for a step that DVC has no record of, VerificationError where a recorded md5 and the bytes disagree.
+    """
+    from gitchain.collect.declared import declare, recorded_stages
+
+    recorded = recorded_stages(project.root)
+    unknown = [step for step in steps if step not in recorded]
+    if unknown:
+        raise UsageError(
+            "DVC has no record of this step",
+            got=unknown[0],
+            expected=", ".join(sorted(recorded)) or "a stage in dvc.lock or a .dvc file",
+            help=f"name its files: gitchain attest {unknown[0]} --material PATH --product PATH",
+        )
+    chosen = [name for name in steps or recorded if not data_only or name.endswith(".dvc")]
+    if not chosen:
+        return ()
+    drafts = (stage_draft(project, run) for run in declare(project.root, chosen, state=project.state))
+    return tuple(draft for draft in drafts if draft and not attested_already(project, draft.statement))
+
+
+def stage_draft(project: Project, run: StageRun) -> Draft | None:
+    """Return the statement of one stage run; None for a stage that makes nothing."""
+    if not run.products or (run.exit_code or 0) != 0:
+        return None
+    facts: dict[str, Json] = {"stage": run.name}
+    if run.evidence == "declared":
+        facts["runCache"] = "hit" if run.run_cache else "unknown"
+    last = run.ran[-1] if run.ran else None
+    return provenance(
+        project,
+        run.name,
+        run.materials,
+        run.products,
+        evidence=run.evidence,
+        kind="data" if not run.commands else "step",
+        command=run.commands,
+        parameters={file: dict(values) for file, values in run.params.items()},
+        dvc=facts,
+        times=(run.started, run.finished) if run.started and run.finished else None,
+        outputs=(last.stdout_sha256, last.stderr_sha256) if last else None,
+        sources=run.sources,
+    )
+
+
+def draft_stages(project: Project) -> tuple[DraftStage, ...]:
+    """Return the pipeline as the layout's draft wants it."""
+    return tuple(
+        DraftStage(
+            name=stage.name,
+            deps=stage.deps,
+            outs=stage.outs,
+            params=stage.params,
+            reports=stage.reports,
+            observed=not stage.is_data,
+        )
+        for stage in _stages(project)
+        if stage.outs
+    )
+
+
+def served_paths(project: Project) -> tuple[str, ...]:
+    """Return the paths of the models that dvc.yaml names under `artifacts`."""
+    from gitchain.collect.dvc_api import artifacts
+
+    return tuple(sorted(set(artifacts(project.root).values()))) if (project.root / ".dvc").exists() else ()
+
+
+def _stages(project: Project) -> Sequence[PipelineStage]:
+    from gitchain.collect.dvc_api import load_stages
+
+    return load_stages(project.root)
+
+
+def attested_already(project: Project, statement: Statement) -> bool:
+    """Tell whether the store holds a statement for the same step with the same materials and products."""
+    wanted = _signature(statement)
+    first = statement.subject[0].digest["sha256"]
+    for raw in project.store.by_subject("sha256", first):
+        try:
+            if _signature(Bundle.parse(raw).statement()) == wanted:
+                return True
+        except GitchainError:
+            continue  # what cannot be read attests nothing
+    return False
+
+
+def _signature(statement: Statement) -> tuple[object, ...]:
+    claim = claim_of(statement)
+
+    def digests(items: Sequence[ResourceDescriptor]) -> frozenset[tuple[str | None, str | None]]:
+        return frozenset((item.name, item.digest.get("sha256")) for item in items if item.name is not None)
+
+    return claim.step, statement.predicate_type, digests(claim.materials), digests(claim.products)
