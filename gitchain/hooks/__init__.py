@@ -8,8 +8,8 @@ from gitchain.hooks.install import HookState, HookStatus, install, remove, statu
 from gitchain.hooks.troubles import troubles
 
 if TYPE_CHECKING:
-    from gitchain.hooks.catch_up import catch_up
     from gitchain.hooks.drainer import drain
+    from gitchain.hooks.events import catch_up
 
 __all__ = ["HookState", "HookStatus", "catch_up", "drain", "install", "remove", "status", "troubles"]
 
@@ -17,7 +17,7 @@ __all__ = ["HookState", "HookStatus", "catch_up", "drain", "install", "remove", 
 def __getattr__(name: str) -> object:
     """Import what needs the signing stack when it is asked for: installing hooks does not."""
     if name == "catch_up":
-        from gitchain.hooks.catch_up import catch_up
+        from gitchain.hooks.events import catch_up
 
         return catch_up
     if name == "drain":

@@ -72,7 +72,7 @@ def _drain(home: Path, linger: float, sleep: Callable[[float], None]) -> int:
 
 
 def _attest(home: Path) -> int:
-    from gitchain.hooks.catch_up import catch_up_with_problems
+    from gitchain.hooks.events import catch_up_with_problems
 
     try:
         caught = catch_up_with_problems(_project(home.parent))
@@ -93,7 +93,7 @@ def flush(common_dir: Path, remote: str) -> int:
 
     Raises TransportError and others: whether that stops a push is the caller's to say.
     """
-    from gitchain.hooks.catch_up import catch_up_with_problems
+    from gitchain.hooks.events import catch_up_with_problems
     from gitchain.pipeline.record import drain_outbox, project_profile
     from gitchain.store.remote import sync
 

@@ -31,12 +31,13 @@ from gitchain.hooks.blocks import (
     render,
 )
 from gitchain.hooks.place import Place, delete, find_place, move, read_hook, write_hook
+from gitchain.store.queue import HookQueue
 
 HookState = Literal["installed", "outdated", "foreign", "missing"]
 
 _LEGACY = ".legacy"
 _MADE_HOOKS = "made-hooks-directory"
-_TRANSIENT = ("wake", "hook-error", "drain.log", "drainer.lock")
+_TRANSIENT = ("wake", "hook-error", "drain.log", "drainer.lock", "attest.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +220,14 @@ def _remove_one(directory: Path, name: str) -> None:
 
 def _sweep(place: Place) -> None:
     """Delete what the hooks left in gitchain's own directory; a queue that holds something stays."""
-    queue = place.home / "queue"
     try:
         if (place.home / _MADE_HOOKS).exists() and not any(place.hooks.iterdir()):
             place.hooks.rmdir()
         for name in (_MADE_HOOKS, *_TRANSIENT):
             (place.home / name).unlink(missing_ok=True)
-        if queue.exists() and not queue.stat().st_size:
-            queue.unlink()
+        if place.home.is_dir() and not len(HookQueue(place.home)):
+            for path in (place.home / "queue", *place.home.glob("queue.*.work")):
+                path.unlink(missing_ok=True)
         if place.home.is_dir() and not any(place.home.iterdir()):
             place.home.rmdir()
     except OSError as error:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from gitchain.hooks.place import find_place
+from gitchain.store.queue import HookQueue
 
 MAX_TRACE_BYTES = 4096  # a few lines are enough to act on
 
@@ -17,7 +18,7 @@ def troubles(root: Path) -> tuple[str, ...]:
     found = [f"hook: {line}" for line in _lines(home / "hook-error")]
     if not working:
         found += [f"drainer: {line}" for line in _lines(home / "drain.log")]
-        if _waiting(home):
+        if home.is_dir() and len(HookQueue(home)):
             found.append("events wait and no drainer works on them: gitchain sync")
     return tuple(dict.fromkeys(found))
 
@@ -29,10 +30,6 @@ def _lines(path: Path) -> list[str]:
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()]
-
-
-def _waiting(home: Path) -> bool:
-    return any(path.stat().st_size for path in (home / "queue", *home.glob("queue.*.work")) if path.is_file())
 
 
 def _is_alive(wake: Path) -> bool:

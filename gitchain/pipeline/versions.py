@@ -41,9 +41,8 @@ class _Commit:
 
     def descriptor(self) -> ResourceDescriptor:
         notes = {"gitCommit": self.oid, "gitTree": self.tree}
-        return ResourceDescriptor(
-            None, DigestSet({"sha256": self.sha256}), f"git:commit:{self.oid}", annotations=notes
-        )
+        digest = DigestSet({"sha256": self.sha256})
+        return ResourceDescriptor(f"git:commit:{self.oid}", digest, annotations=notes)
 
 
 def attest_version(project: Project, commit: str, identity: Identity | None = None) -> Recorded:
@@ -60,7 +59,7 @@ def _attest(project: Project, draft: Draft | None, identity: Identity | None) ->
     if draft is None:
         return Recorded(stored=())
     said = draft.statement
-    if is_stored(project, said.predicate_type, said.subject[0].digest["sha256"], said.predicate.get("purl")):
+    if is_stored(project, said.predicate_type, _git_digest(said), said.predicate.get("purl")):
         return Recorded(stored=())
     return record(project, project_profile(project), [draft], identity or Identity())
 
@@ -99,8 +98,8 @@ def release_draft(project: Project, tag: str) -> Draft | None:
     git = [found.descriptor()]
     if kind == "tag":
         digest = DigestSet({"sha256": sha256_hex(raw_object(project.root, oid)[1])})
-        uri = f"git:tag:{quote(tag, safe='/')}"
-        git.insert(0, ResourceDescriptor(None, digest, uri, annotations={"gitTag": oid}))
+        name = f"git:tag:{quote(tag, safe='/@+')}"
+        git.insert(0, ResourceDescriptor(name, digest, annotations={"gitTag": oid}))
     layout = project.config.layout if project.config else None
     step = StepFacts(RELEASE_STEP, f"tag-{oid}", "declared", layout)
     return _draft(git, artifacts, RELEASE, predicates.release(purl=package_url(project, tag), step=step))
@@ -147,6 +146,13 @@ def is_stored(project: Project, kind: str, git_sha256: str, purl: Json = None) -
         if found.predicate_type == kind and found.predicate.get("purl") == purl:
             return True
     return False
+
+
+def _git_digest(statement: Statement) -> str:
+    """Return the digest of the tag, or of the commit where the statement names no tag."""
+    names = {(one.name or ""): one.digest["sha256"] for one in statement.subject}
+    found = [digest for name, digest in sorted(names.items()) if name.startswith(("git:tag:", "git:commit:"))]
+    return found[-1]  # "git:tag:" sorts behind "git:commit:"
 
 
 def _commit(project: Project, rev: str) -> _Commit:

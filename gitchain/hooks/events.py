@@ -7,20 +7,27 @@ than gitchain stay as they are, and those that the queue names. What is deleted 
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from gitchain.errors import GitchainError
+from gitchain.errors import GitchainError, StoreError
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
+from gitchain.pipeline.profiles import Profile
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
 from gitchain.pipeline.versions import is_stored, package_url, release_draft, version_draft
+from gitchain.store.files import make_private
 from gitchain.store.git_cli import Git
 from gitchain.store.queue import HookEvent, HookQueue
 
+LOCK = "attest.lock"
 COMMIT_EVENTS = frozenset({"post-commit", "post-merge", "post-rewrite"})
 
 Report = Callable[[str, GitchainError], None]
@@ -49,17 +56,37 @@ def catch_up_with_problems(
 ) -> Caught:
     """Do what `catch_up` does, and say what could not be attested."""
     profile = project_profile(project, trust, offline=offline)
+    with _one_at_a_time(project.state_dir):
+        return _catch_up(project, profile, identity or Identity())
+
+
+def _catch_up(project: Project, profile: Profile, identity: Identity) -> Caught:
     batch = HookQueue(project.state_dir).take()
     problems: list[tuple[str, GitchainError]] = []
     try:
         made = _drafts(project, batch.events, lambda what, error: problems.append((what, error)))
         drafts = list({draft.statement.attestation_id: draft for draft in made}.values())
-        result = record(project, profile, drafts, identity or Identity()) if drafts else Recorded(stored=())
+        result = record(project, profile, drafts, identity) if drafts else Recorded(stored=())
     except BaseException:
         batch.release()
         raise
     batch.done()
     return Caught(result, tuple(problems))
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Wait for the drainer, `gitchain sync` or a push that is at it: who comes second finds the work done."""
+    try:
+        make_private(home)
+        descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError("cannot take a lock", where=str(home / LOCK), got=str(error.strerror)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> Iterator[Draft]:
