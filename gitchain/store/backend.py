@@ -1,20 +1,19 @@
-"""The six things that the store asks of a repository, and the choice of who does them.
+"""The few things that the store asks of a repository, and the choice of who does them.
 
 pygit2 does them for ordinary repositories, ten times faster than a process per object. Repositories that
 libgit2 cannot open (SHA-256 object ids, reftable) are served by the git binary, where it is new enough.
-Objects and refs are durable when a write returns: the power may fail right after.
+Objects are durable after `flush`, refs when `swap_ref` returns: the power may fail right after.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from gitchain.errors import NoEvidenceError, ProjectError, StoreError
 from gitchain.store.git_cli import Git
+from gitchain.store.loose import Kind
 from gitchain.store.objects import Oid
-
-Kind = Literal["blob", "tree", "commit"]
 
 
 class Backend(Protocol):
@@ -43,7 +42,16 @@ class Backend(Protocol):
         """
 
     def write(self, kind: Kind, data: bytes) -> Oid:
-        """Write an object durably; StoreError where the disk refuses, with nothing half-written."""
+        """Take in an object and return its id: `read` knows it at once, the repository after `flush`."""
+
+    def flush(self) -> None:
+        """Make what was taken in durable; StoreError where the disk refuses, with no object half-written.
+
+        Either way, nothing remains to be flushed.
+        """
+
+    def discard(self) -> None:
+        """Forget what was taken in and not flushed."""
 
     def read_ref(self, name: str) -> Oid | None:
         """Return what a direct ref points to, None where it does not exist; StoreError for a symbolic one."""

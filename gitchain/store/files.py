@@ -29,7 +29,7 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -40,7 +40,8 @@ def write_durably(path: Path, data: bytes) -> None:
         raise StoreError("cannot write a file", where=str(path), got=str(error), help=_HELP) from error
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of the bytes; OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

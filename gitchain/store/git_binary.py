@@ -1,21 +1,27 @@
 """The store's backend for repositories that libgit2 cannot open: the git binary.
 
-Serves SHA-256 object ids, and reftable where git is new enough. A process per write, one `cat-file --batch`
+Serves SHA-256 object ids, and reftable where git is new enough. A process per flush, one `cat-file --batch`
 for all reads: slower than pygit2, equal in effect.
 """
 
 from __future__ import annotations
 
+import hashlib
+import struct
 import subprocess
 import threading
 import weakref
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from gitchain.errors import LimitError, StoreError
-from gitchain.store.backend import Kind, locate, missing, settle
+from gitchain.store.backend import locate, missing, settle
 from gitchain.store.git_cli import NETWORK_SECONDS, Git
+from gitchain.store.loose import FASTEST, Kind, NewObject
 from gitchain.store.objects import Oid
 
+_PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 
 
@@ -26,6 +32,7 @@ class GitBinary:
         self._git, self.common_dir, object_format = locate(path, offline=offline)
         self.oid_bytes = 32 if object_format == "sha256" else 20
         self._reader = _Reader(self._git)
+        self._pending: dict[Oid, NewObject] = {}
 
     @property
     def partial(self) -> bool:
@@ -42,6 +49,8 @@ class GitBinary:
 
     def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         """Return an object's bytes; see `Backend.read`."""
+        if oid in self._pending:
+            return self._pending[oid].data
         found = self._reader.read(oid, limit)
         if found is None:
             raise missing(oid, self.common_dir, partial=self.partial)
@@ -50,9 +59,20 @@ class GitBinary:
         return found[1]
 
     def write(self, kind: Kind, data: bytes) -> Oid:
-        """Write an object durably; see `Backend.write`."""
-        done = self._git.run("hash-object", "-t", kind, "-w", "--stdin", stdin=data)
-        return Oid(done.stdout.decode("ascii").strip())
+        """Take in an object; see `Backend.write`."""
+        item = NewObject.of(kind, data, self.oid_bytes)
+        self._pending[item.oid] = item
+        return item.oid
+
+    def flush(self) -> None:
+        """Make what was taken in durable; see `Backend.flush`."""
+        pending, self._pending = self._pending, {}
+        if pending:
+            self._git.run("unpack-objects", "-q", stdin=_pack(tuple(pending.values()), self.oid_bytes))
+
+    def discard(self) -> None:
+        """Forget what was taken in and not flushed."""
+        self._pending = {}
 
     def read_ref(self, name: str) -> Oid | None:
         """Return what a ref points to; see `Backend.read_ref`."""
@@ -73,6 +93,22 @@ class GitBinary:
         except StoreError as error:
             return settle(self, name, new, old, error)
         return True
+
+
+def _pack(items: Sequence[NewObject], oid_bytes: int) -> bytes:
+    """Return a pack of whole objects (gitformat-pack), by which one process writes them all."""
+    parts = [b"PACK" + struct.pack(">II", 2, len(items))]
+    for item in items:
+        size = len(item.data)
+        byte = _PACK_TYPES[item.kind] << 4 | size & 15
+        size >>= 4
+        header = bytearray()
+        while size:
+            header.append(byte | 0x80)
+            byte, size = size & 0x7F, size >> 7
+        parts += [bytes([*header, byte]), zlib.compress(item.data, FASTEST)]
+    body = b"".join(parts)
+    return body + (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(body).digest()
 
 
 class _Reader:

@@ -26,7 +26,8 @@ from gitchain.store.git_binary import GitBinary
 from gitchain.store.git_cli import Git
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock, pause
-from gitchain.store.objects import Commit, Entry, Oid, blob_oid, parse_commit, render_commit
+from gitchain.store.loose import NewObject
+from gitchain.store.objects import Commit, Entry, Oid, parse_commit, render_commit
 from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees
 
 DEFAULT_REF = "refs/gitchain/attestations"
@@ -89,18 +90,14 @@ class AttestationStore:
         is durable. MalformedError for what is no bundle; LimitError; StoreError where the disk refuses;
         ConflictError where other writers keep winning. On any error nothing was added.
         """
-        leaves: dict[Path, Oid] = {}
+        contents: dict[Path, bytes] = {}
         for bundle in bundles:
-            paths = _bundle_paths(bundle)
-            leaves.update(dict.fromkeys(paths, self.backend.write("blob", bundle)))
+            contents.update(dict.fromkeys(_bundle_paths(bundle), bundle))
         for digest, node in manifests.items():
-            if sha256_hex(node) != digest:
-                raise MalformedError(
-                    "manifest node does not have its digest", where=digest, got=sha256_hex(node)
-                )
-            leaves[shape.content_path(shape.MANIFESTS, digest)] = self.backend.write("blob", node)
-        if leaves:
-            leaves[(shape.VERSION_NAME,)] = self.backend.write("blob", shape.VERSION_BYTES)
+            contents[_manifest_path(digest, node)] = node
+        if contents:
+            contents[(shape.VERSION_NAME,)] = shape.VERSION_BYTES
+            leaves = {path: self.backend.write("blob", data) for path, data in contents.items()}
             self.advance(lambda tip: self._with(tip, leaves, f"add {len(bundles)} attestations"))
         return tuple(sha256_hex(bundle) for bundle in bundles)
 
@@ -117,29 +114,36 @@ class AttestationStore:
         `change` is called again after a lost race; if it returns what it was given, nothing is written.
         StoreError, ConflictError as in `add`.
         """
+        try:
+            with self._lock.turn():
+                return self._advance(change)
+        finally:
+            self.backend.discard()
+
+    def _advance(self, change: Callable[[Oid | None], Oid]) -> Oid:
         refused = 0
-        with self._lock.turn():
-            for attempt in range(MAX_ATTEMPTS):
-                tip = self.backend.read_ref(self.ref)
-                commit = change(tip)
-                if commit == tip:
+        for attempt in range(MAX_ATTEMPTS):
+            tip = self.backend.read_ref(self.ref)
+            commit = change(tip)
+            if commit == tip:
+                return commit
+            self.backend.flush()
+            try:
+                with self._lock.about_to_point_to(commit):
+                    moved = self.backend.swap_ref(self.ref, commit, tip)
+            except StoreError:
+                refused += 1
+                if refused == MAX_REFUSALS:
+                    raise
+            else:
+                refused = 0
+                if moved:
                     return commit
-                try:
-                    with self._lock.about_to_point_to(commit):
-                        moved = self.backend.swap_ref(self.ref, commit, tip)
-                except StoreError:
-                    refused += 1
-                    if refused == MAX_REFUSALS:
-                        raise
-                else:
-                    refused = 0
-                    if moved:
-                        return commit
-                pause(attempt)
+            pause(attempt)
         raise ConflictError("other writers kept moving the store's ref", where=self.ref, help="try again")
 
     def commit(self, tree: Oid, parents: tuple[Oid, ...], message: str) -> Oid:
-        """Write a commit that no ref points to yet; StoreError where the disk refuses."""
+        """Take in a commit, which `advance` makes durable before it points the ref to it."""
         name = self.backend.config("user.name") or "gitchain"
         mail = self.backend.config("user.email") or "gitchain@localhost"
         ident = f"{_plain(name)} <{_plain(mail)}>"
@@ -156,7 +160,7 @@ class AttestationStore:
         version = self.trees.find(tree, (shape.VERSION_NAME,))
         if version is None:
             raise MalformedError("the ref does not hold an attestation store", where=f"{self.ref} {commit}")
-        if version.oid != blob_oid(shape.VERSION_BYTES, self.backend.oid_bytes):
+        if version.oid != NewObject.of("blob", shape.VERSION_BYTES, self.backend.oid_bytes).oid:
             self.trees.leaf((shape.VERSION_NAME,), version)  # raises, and shows the format that it found
         return tree
 
@@ -257,6 +261,12 @@ def _bundle_paths(data: bytes) -> tuple[Path, ...]:
     )
     index = ((*shape.subject_path(alg, value), name) for alg, value in keys)
     return (shape.content_path(shape.ATTESTATIONS, name), *index)
+
+
+def _manifest_path(digest: str, node: bytes) -> Path:
+    if sha256_hex(node) != digest:
+        raise MalformedError("manifest node does not have its digest", where=digest, got=sha256_hex(node))
+    return shape.content_path(shape.MANIFESTS, digest)
 
 
 def _ref_name(backend: Backend) -> str:

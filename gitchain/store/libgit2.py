@@ -1,8 +1,9 @@
 """The store's backend for ordinary repositories: pygit2.
 
-libgit2 is told to fsync every object and ref together with their directories. Objects that a partial clone
-lacks are asked of the git binary, which fetches them, unless the store is offline. Raw bytes go in and out:
-no tree builder, no index, no hooks.
+libgit2 reads, and moves refs, which it is told to fsync together with their directories; objects are
+written by `loose`, because libgit2 flushes each on its own. Objects that a partial clone lacks are asked of
+the git binary, which fetches them, unless the store is offline. Raw bytes go in and out: no tree builder,
+no index, no hooks.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import pygit2
 from pygit2.enums import ObjectType, Option
 
 from gitchain.errors import GitchainError, LimitError, StoreError
-from gitchain.store.backend import Kind, missing, settle
+from gitchain.store.backend import missing, settle
 from gitchain.store.git_cli import NETWORK_SECONDS, Git
+from gitchain.store.loose import Kind, NewObject, write_loose
 from gitchain.store.objects import Oid
 
 _FAILURES = (pygit2.GitError, KeyError, ValueError, OSError)
@@ -37,6 +39,7 @@ class Libgit2:
         self._git = Git(Path(found), offline)
         self._path = Path(found)
         self.common_dir = _common_dir(Path(found))
+        self._pending: dict[Oid, NewObject] = {}
 
     def config(self, key: str) -> str | None:
         """Return a configuration value."""
@@ -47,6 +50,8 @@ class Libgit2:
 
     def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         """Return an object's bytes; see `Backend.read`."""
+        if oid in self._pending:
+            return self._pending[oid].data
         odb = self._repo.odb
         try:
             found, size = odb.read_header(oid)
@@ -84,11 +89,32 @@ class Libgit2:
         return any(entry.name.endswith(".promisor") and entry.value == "true" for entry in self._repo.config)
 
     def write(self, kind: Kind, data: bytes) -> Oid:
-        """Write an object durably; see `Backend.write`."""
+        """Take in an object; see `Backend.write`."""
+        item = NewObject.of(kind, data, self.oid_bytes)
+        self._pending[item.oid] = item
+        return item.oid
+
+    def flush(self) -> None:
+        """Make what was taken in durable; see `Backend.flush`."""
+        pending, self._pending = self._pending, {}
         try:
-            return Oid(str(self._repo.write(_TYPES[kind], data)))
+            write_loose(
+                self.common_dir / "objects", [item for item in pending.values() if not self._has(item)]
+            )
         except _FAILURES as error:
             raise self._refused("cannot write to the repository", error) from error
+
+    def _has(self, item: NewObject) -> bool:
+        if item.oid not in self._repo.odb:
+            return False
+        self._repo.write(
+            _TYPES[item.kind], item.data
+        )  # writes nothing, but makes it young again for `git gc`
+        return True
+
+    def discard(self) -> None:
+        """Forget what was taken in and not flushed."""
+        self._pending = {}
 
     def read_ref(self, name: str) -> Oid | None:
         """Return what a ref points to; see `Backend.read_ref`."""
@@ -104,9 +130,8 @@ class Libgit2:
             if reference is None:
                 self._repo.create_reference_direct(name, pygit2.Oid(hex=new), False)
             else:
-                reference.set_target(
-                    pygit2.Oid(hex=new)
-                )  # fails unless the ref still has the value just looked up
+                # fails unless the ref still has the value that was just looked up
+                reference.set_target(pygit2.Oid(hex=new))
         except _FAILURES as error:
             return settle(self, name, new, old, self._refused("cannot move the store's ref", error))
         return True

@@ -8,7 +8,6 @@ affair.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Iterable
@@ -51,12 +50,6 @@ class Commit:
 
     tree: Oid
     parents: tuple[Oid, ...]
-
-
-def blob_oid(data: bytes, oid_bytes: int) -> Oid:
-    """Return the object id that a blob has in a repository whose ids are that long."""
-    raw = b"blob %d\0" % len(data) + data
-    return Oid(hashlib.sha256(raw).hexdigest() if oid_bytes == 32 else hashlib.sha1(raw).hexdigest())  # noqa: S324
 
 
 def parse_tree(data: bytes, oid_bytes: int, where: str) -> tuple[Entry, ...]:

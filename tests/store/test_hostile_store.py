@@ -14,11 +14,11 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, ProjectEr
 from gitchain.evidence import bundle as bundle_module
 from gitchain.store import trees
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
+from gitchain.store.loose import NewObject
 from gitchain.store.objects import (
     Commit,
     Entry,
     Oid,
-    blob_oid,
     parse_commit,
     parse_tree,
     render_commit,
@@ -57,11 +57,18 @@ def plant(store: AttestationStore, git: Git, path: str, mode: str, oid: str) -> 
     tip = Oid(str(store.tip()))
     root = parse_commit(store.backend.read(tip, "commit", 1 << 20), "").tree
     commit = store.commit(Oid(placed(root, path.split("/"))), (tip,), "planted")
+    store.backend.flush()
     git(store.path, "update-ref", DEFAULT_REF, commit)
 
 
 def blob(store: AttestationStore, data: bytes) -> str:
-    return store.backend.write("blob", data)
+    oid = store.backend.write("blob", data)
+    store.backend.flush()
+    return oid
+
+
+def blob_oid(data: bytes, oid_bytes: int = 20) -> str:
+    return NewObject.of("blob", data, oid_bytes).oid
 
 
 NAME = name_of(GOOD)
@@ -209,6 +216,7 @@ def test_oversized_object_is_refused_by_the_git_binary_too(tmp_path: Path, git: 
     git(tmp_path, "init", "-q", "--object-format=sha256", "two")
     backend = AttestationStore.open(tmp_path / "two").backend
     large, small = backend.write("blob", b"x" * 3000), backend.write("blob", b"y")
+    backend.flush()
     with pytest.raises(LimitError, match="too large"):
         backend.read(large, "blob", 2999)
     assert backend.read(small, "blob", 10) == b"y"

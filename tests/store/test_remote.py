@@ -227,6 +227,7 @@ def forge(store: AttestationStore, path: tuple[str, ...], data: bytes, git: Git)
     tip = store.tip()
     tree = store.trees.insert(None if tip is None else store.root(tip), leaves)  # type: ignore[arg-type]
     commit = store.commit(tree, () if tip is None else (tip,), "forged")  # type: ignore[arg-type]
+    store.backend.flush()
     git(store.path, "update-ref", DEFAULT_REF, commit)
     git(store.path, "push", "-q", "origin", DEFAULT_REF)
 

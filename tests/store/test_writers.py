@@ -21,6 +21,7 @@ from gitchain.store import git_ref
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock
+from gitchain.store.loose import NewObject
 from gitchain.store.objects import Oid
 from gitchain.store.shape import content_path
 
@@ -101,6 +102,7 @@ def test_lost_race_is_run_again_on_what_the_winner_left(git_repo: Path, git: Git
         }
         tree = plain.trees.insert(None if root is None else plain.root(root), leaves)
         commit = plain.commit(tree, () if root is None else (root,), "rival")
+        backend.flush()
         git(git_repo, "update-ref", DEFAULT_REF, commit)
 
     store = AttestationStore(Rival(backend, rival, 3), git_repo, offline=True)  # type: ignore[arg-type]
@@ -228,6 +230,53 @@ def test_full_disk_leaves_the_store_as_it_was(git_repo: Path, git: Git) -> None:
     git(git_repo, "fsck", "--full", "--strict")
     store.add([bundle("b")])
     assert store.count() == 2
+
+
+def test_nothing_is_named_before_it_is_on_disk(git_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power may fail at any call: bytes are flushed before their name, names before the ref that needs them."""
+    flushed: set[int] = set()
+    unnamed: list[Path] = []
+    pending: set[int] = set()
+    fsync, rename, swap = os.fsync, Path.rename, Libgit2.swap_ref
+
+    def recording_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        flushed.add(os.fstat(descriptor).st_ino)
+        pending.discard(os.fstat(descriptor).st_ino)
+
+    def recording_rename(self: Path, target: Path) -> Path:
+        if self.stat().st_ino not in flushed:
+            unnamed.append(target)
+        pending.add(target.parent.stat().st_ino)
+        pending.add(target.parent.parent.stat().st_ino)
+        return rename(self, target)
+
+    def checked_swap(self: Libgit2, name: str, new: Oid, old: Oid | None) -> bool:
+        assert not pending
+        assert new in self._repo.odb
+        return swap(self, name, new, old)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(Path, "rename", recording_rename)
+    monkeypatch.setattr(Libgit2, "swap_ref", checked_swap)
+    AttestationStore.open(git_repo).add([bundle("m")])
+    assert unnamed == []
+    assert len(flushed) > 10
+
+
+def test_object_that_is_there_is_made_young_not_written_again(git_repo: Path) -> None:
+    """A blob that `git gc` was about to prune as unreachable is safe once the store names it."""
+    data = bundle("m")
+    oid = NewObject.of("blob", data, 20).oid
+    writer = AttestationStore.open(git_repo).backend
+    writer.write("blob", data)
+    writer.flush()
+    path = git_repo / ".git/objects" / oid[:2] / oid[2:]
+    os.utime(path, (1, 1))
+    inode = path.stat().st_ino
+    AttestationStore.open(git_repo).add([data])
+    assert path.stat().st_ino == inode
+    assert path.stat().st_mtime > 1000
 
 
 SETPRIV = shutil.which("setpriv")
