@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import ACCEPTED, DigestSet
 from gitchain.evidence.manifest import expand, parse_node
 
+MAX_CONTENTS = (
+    10_000  # digests to list for a quick comparison; beyond, links are compared by their rules alone
+)
 MAX_OPENED_FILES = 1_000_000  # per directory and list; rules over more are better written for the directory
 
 
@@ -89,6 +92,17 @@ class Manifests:
                 self._opened[digest] = None
         return self._opened[digest]
 
+    def tree(self, directory: Artifact, limit: int) -> Sequence[Artifact] | None:
+        """Return the directory and what lies below it as far as it is at hand, or None beyond the limit."""
+        found, at = [directory], 0
+        while at < len(found):
+            if found[at].directory:
+                found.extend(self.entries(found[at]).values())
+            if len(found) > limit:
+                return None
+            at += 1
+        return found
+
     def _read(self, digest: str) -> Artifacts:
         try:
             node = self._fetch(digest)
@@ -100,6 +114,22 @@ class Manifests:
 
 def _artifact(sha256: str, directory: bool = False) -> Artifact:
     return Artifact(DigestSet({"sha256": sha256}), directory)
+
+
+def contents(link: Link, manifests: Manifests) -> frozenset[str] | None:
+    """Return every accepted digest in the link, those inside directories too; None beyond MAX_CONTENTS.
+
+    Two links with no digest in common hold no artifact in common.
+    """
+    found: set[str] = set()
+    for artifact in (*link.materials.values(), *link.products.values()):
+        inside = manifests.tree(artifact, MAX_CONTENTS) if artifact.directory else (artifact,)
+        if inside is None or len(found) > MAX_CONTENTS:
+            return None
+        found.update(
+            f"{name}:{one.digest[name]}" for one in inside for name in ACCEPTED if name in one.digest
+        )
+    return frozenset(found)
 
 
 def lookup(artifacts: Artifacts, name: str, manifests: Manifests) -> Artifact | None:

@@ -19,7 +19,7 @@ from gitchain.errors import LayoutError, MalformedError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.names import check_step_name
-from gitchain.layout.rule import Keyword, Rule, check_pattern
+from gitchain.layout.rule import Keyword, Rule, Side, check_pattern
 
 SCHEMA = "https://gitchain.dev/layout/v1"
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -122,8 +122,13 @@ class Step:
     @property
     def sources(self) -> tuple[str, ...]:
         """Return the steps that this step's MATCH rules name, each once, in order."""
+        return tuple(dict.fromkeys(step for step, _ in self.looks))
+
+    @property
+    def looks(self) -> tuple[tuple[str, Side], ...]:
+        """Return the lists of other steps that this step's MATCH rules look at, each once, in order."""
         rules = (*self.expected_materials, *self.expected_products)
-        return tuple(dict.fromkeys(rule.match.step for rule in rules if rule.match))
+        return tuple(dict.fromkeys((rule.match.step, rule.match.side) for rule in rules if rule.match))
 
     def to_json(self) -> dict[str, Json]:
         """Return the step as the layout holds it, without fields that have their default."""

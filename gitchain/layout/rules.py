@@ -76,11 +76,18 @@ class Outcome:
 
 
 def apply_rules(
-    rules: Sequence[Rule], side: Side, link: Link, sources: Sources, manifests: Manifests
+    rules: Sequence[Rule],
+    side: Side,
+    link: Link,
+    sources: Sources,
+    manifests: Manifests,
+    *,
+    explain: bool = True,
 ) -> Outcome:
     """Return what the rules say about one list of a step's evidence, given that of the steps they name.
 
-    A step without evidence is a MATCH destination that holds nothing. Spec: in-toto 4.3.3.1.
+    A step without evidence is a MATCH destination that holds nothing. Without `explain`, refusals leave out
+    what MATCH rules looked for. Spec: in-toto 4.3.3.1.
     """
     link, closed = _opened(rules, link, side, manifests)
     artifacts = _side(link, side)
@@ -88,7 +95,7 @@ def apply_rules(
     for rule in rules:
         if rule.keyword is Keyword.DISALLOW:
             for name in sorted(item for item in queue if fnmatchcase(item, rule.pattern)):
-                near = tuple(_near(rules, name, sources, manifests))
+                near = tuple(_near(rules, name, sources, manifests)) if explain else ()
                 refusals.append(Refusal(side, rule, name, artifacts[name], "disallowed", near))
         elif rule.keyword is Keyword.REQUIRE:
             if rule.pattern not in queue:

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import LimitError
-from gitchain.layout.artifact import Manifests
+from gitchain.layout.artifact import Manifests, contents
 from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import Keyword, Rule, Side
 from gitchain.layout.rules import Match, Outcome, Refusal, apply_rules
-from gitchain.verify.claims import Group
+from gitchain.verify.claims import Content, Group
 
 MAX_CHECKS = (
     20_000  # rule checks in one search: 200 steps with 100 groups each; honest stores need a few per step
@@ -50,17 +50,36 @@ class Chains:
 
     layout: Layout
     manifests: Manifests
-    _checks: dict[tuple[int, ...], Checked] = field(default_factory=dict)
-    _links: dict[tuple[int, int], bool] = field(default_factory=dict)
+    _checks: dict[tuple[object, ...], Checked] = field(default_factory=dict)
+    _links: dict[tuple[object, ...], bool] = field(default_factory=dict)
+    _numbers: dict[Content, int] = field(default_factory=dict)
+    _looks: dict[str, dict[str, tuple[Side, ...]]] = field(default_factory=dict)
+    _contents: dict[int, frozenset[str] | None] = field(default_factory=dict)
     _spent: int = 0
+
+    def __post_init__(self) -> None:
+        for step in self.layout.steps:
+            looks = self._looks.setdefault(step.name, {})
+            for source, side in step.looks:
+                looks[source] = (*looks.get(source, ()), side)
 
     def check(self, group: Group, sources: Mapping[str, Sequence[Group]]) -> Checked:
         """Return what the step's rules say about the group; several groups of a source are alternatives."""
-        named = {name: sources[name] for name in group.step.sources if name in sources}
-        key = (id(group), *(id(one) for groups in named.values() for one in (*groups, None)))
+        looks = self._looks[group.step.name]
+        named = {
+            name: {self._seen(one, sides): one for one in sources[name]}
+            for name, sides in looks.items()
+            if name in sources
+        }
+        key = (id(group), *((name, frozenset(found)) for name, found in named.items()))
         if key not in self._checks:
-            self._checks[key] = self._check(group, named)
+            distinct = {name: tuple(found.values()) for name, found in named.items()}
+            self._checks[key] = self._check(group, distinct)
         return self._checks[key]
+
+    def _seen(self, group: Group, sides: Sequence[Side]) -> tuple[int, ...]:
+        """Return a number for each list: equal for groups that rules looking at these lists cannot tell apart."""
+        return tuple(self._numbers.setdefault(group.content[side], len(self._numbers)) for side in sides)
 
     def explain(self, group: Group, chain: Chain) -> Checked:
         """Return what the rules say in this chain, with what each MATCH rule looked for."""
@@ -88,12 +107,27 @@ class Chains:
         return self._consumes(one, other) or self._consumes(other, one)
 
     def _consumes(self, group: Group, source: Group) -> bool:
-        key = (id(group), id(source))
+        name = source.step.name
+        sides = self._looks[group.step.name].get(name)
+        if sides is None:
+            return False
+        key = (id(group), name, *self._seen(source, sides))
         if key not in self._links:
-            name = source.step.name
-            ties = name in group.step.sources and self.check(group, {name: (source,)}).matches
-            self._links[key] = bool(ties)
+            self._links[key] = self._share(group, source) and bool(
+                self.check(group, {name: (source,)}).matches
+            )
         return self._links[key]
+
+    def _share(self, one: Group, other: Group) -> bool:
+        """Tell whether the groups could have an artifact in common: cheap, and right whenever it says no."""
+        mine, theirs = self._contents_of(one), self._contents_of(other)
+        return mine is None or theirs is None or not mine.isdisjoint(theirs)
+
+    def _contents_of(self, group: Group) -> frozenset[str] | None:
+        """Return every digest in the group, inside directories too, or None if there are too many to list."""
+        if id(group) not in self._contents:
+            self._contents[id(group)] = contents(group.link, self.manifests)
+        return self._contents[id(group)]
 
     def neighbours(self) -> dict[str, tuple[str, ...]]:
         """Return for each step the steps that it names or that name it."""
@@ -139,19 +173,24 @@ class Chains:
     def _reached(self, seed: Group, groups: Mapping[str, Sequence[Group]]) -> dict[str, tuple[Group, ...]]:
         """Return the groups that edges between groups connect with the seed."""
         neighbours = self.neighbours()
+        left = {name: list(items) for name, items in groups.items()}
+        left[seed.step.name] = []
         found: dict[str, list[Group]] = {seed.step.name: [seed]}
         waiting = [seed]
         while waiting:
             group = waiting.pop()
             for name in neighbours[group.step.name]:
-                known = found.setdefault(name, [])
-                fresh = [one for one in groups[name] if one not in known and self.linked(group, one)]
-                known += fresh
+                tied = {id(one) for one in left[name] if self.linked(group, one)}
+                fresh = [one for one in left[name] if id(one) in tied]
+                left[name] = [one for one in left[name] if id(one) not in tied]
+                found.setdefault(name, []).extend(fresh)
                 waiting += fresh
         return {name: tuple(items) for name, items in found.items()}
 
     def _possible(self, group: Group, sources: Mapping[str, Sequence[Group]]) -> bool:
-        checked = self.check(group, sources)
+        looks = self._looks[group.step.name]
+        tied = {name: [one for one in sources.get(name, ()) if self._consumes(group, one)] for name in looks}
+        checked = self.check(group, tied)
         # REQUIRE after a MATCH can fail only because the MATCH took the artifact: another choice may not take it.
         fatal = (one for one in checked.refusals if one.reason != "required" or one.got is None)
         return not checked.vacuous and not any(fatal)
@@ -206,7 +245,7 @@ class Chains:
     def _fits(self, chain: Chain, step: Step) -> bool:
         """Check the rules of every step whose last missing source has just been chosen."""
         for name, group in chain.items():
-            sources = group.step.sources
+            sources = self._looks[name]
             if (step.name == name or step.name in sources) and all(source in chain for source in sources):
                 self._spent += 1
                 if self._spent > MAX_CHECKS:

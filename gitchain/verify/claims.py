@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import Claim, claim_of
@@ -20,12 +21,17 @@ from gitchain.evidence.digest import ACCEPTED
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifact, Artifacts, Link
 from gitchain.layout.model import Identity, Layout, Step
+from gitchain.layout.rule import Side
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
 
 MAX_CLOCK_SKEW = timedelta(
     minutes=5
 )  # timestamps have whole seconds and clocks differ; a certificate lives ten
+
+
+Content: TypeAlias = frozenset[tuple[str, bool, tuple[tuple[str, "str | None"], ...]]]
+"""One list of artifacts as a value: names, kinds and accepted digests."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +62,7 @@ class Group:
     step: Step
     members: tuple[Attested, ...]
     principals: tuple[str, ...]
+    content: Mapping[Side, Content] = field(repr=False)
 
     @property
     def link(self) -> Link:
@@ -153,24 +160,22 @@ def _rejection(
 
 
 def _groups(step: Step, members: Sequence[Attested], owners: Mapping[Identity, str]) -> tuple[Group, ...]:
-    found: dict[object, list[Attested]] = {}
+    found: dict[tuple[Content, ...], list[Attested]] = {}
     for member in members:
-        found.setdefault(_content(member.link), []).append(member)
+        found.setdefault((_content(member.link.materials), _content(member.link.products)), []).append(member)
     return tuple(
         Group(
             step,
             tuple(sorted(same, key=lambda one: (one.statement.time, one.statement.attestation_id))),
             tuple(sorted({owners[one.statement.identity] for one in same})),
+            {Side.MATERIALS: materials, Side.PRODUCTS: products},
         )
-        for same in found.values()
+        for (materials, products), same in found.items()
     )
 
 
-def _content(link: Link) -> object:
-    return tuple(
-        frozenset(
-            (name, item.directory, tuple((one, item.digest.get(one)) for one in ACCEPTED))
-            for name, item in side.items()
-        )
-        for side in (link.materials, link.products)
+def _content(artifacts: Artifacts) -> Content:
+    return frozenset(
+        (name, item.directory, tuple((one, item.digest.get(one)) for one in ACCEPTED))
+        for name, item in artifacts.items()
     )
