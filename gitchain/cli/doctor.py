@@ -11,7 +11,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode
 
-DOCTOR_SCHEMA = "https://gitchain.dev/schemas/doctor.schema.json"
+DOCTOR_SCHEMA = "https://gitchain.dev/doctor/v1"
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 

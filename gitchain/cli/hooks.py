@@ -14,7 +14,7 @@ from gitchain.errors import ExitCode
 if TYPE_CHECKING:
     from gitchain.hooks import HookStatus
 
-HOOKS_SCHEMA = "https://gitchain.dev/schemas/hooks.schema.json"
+HOOKS_SCHEMA = "https://gitchain.dev/hooks/v1"
 
 
 @click.group(name="hooks")

@@ -9,7 +9,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, UsageError
 
-INIT_SCHEMA = "https://gitchain.dev/schemas/init.schema.json"
+INIT_SCHEMA = "https://gitchain.dev/init/v1"
 PUBLIC_NOTICE = (
     "the public log keeps for ever: your identity (the e-mail or workflow of your OIDC token) and, while it is Rekor v1,\n"
     "the whole statement with file names and parameters"

@@ -12,7 +12,7 @@ from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
-LAYOUT_SCHEMA = "https://gitchain.dev/schemas/layout-status.schema.json"
+LAYOUT_SCHEMA = "https://gitchain.dev/layout-status/v1"
 
 
 @click.group(name="layout")

@@ -8,7 +8,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode
 
-LOCAL_SCHEMA = "https://gitchain.dev/schemas/local.schema.json"
+LOCAL_SCHEMA = "https://gitchain.dev/local/v1"
 NOTICE = "embedded instance: proves only that the holder of this machine's keys signed"
 
 

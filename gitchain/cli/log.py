@@ -8,7 +8,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
 
-LOG_SCHEMA = "https://gitchain.dev/schemas/log.schema.json"
+LOG_SCHEMA = "https://gitchain.dev/log/v1"
 
 
 @click.command(name="log")

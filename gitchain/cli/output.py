@@ -18,7 +18,7 @@ import click
 
 from gitchain.errors import GitchainError
 
-ERROR_SCHEMA = "https://gitchain.dev/schemas/error.schema.json"
+ERROR_SCHEMA = "https://gitchain.dev/error/v1"
 
 
 @dataclass

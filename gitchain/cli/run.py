@@ -89,7 +89,7 @@ def _run(
     if not drafts and not problems:
         options.document(
             {
-                "schema": "https://gitchain.dev/schemas/attested.schema.json",
+                "schema": "https://gitchain.dev/attested/v1",
                 "trust": profile.name,
                 "attested": [],
                 "queued": [],

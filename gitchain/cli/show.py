@@ -10,7 +10,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode
 
-SHOW_SCHEMA = "https://gitchain.dev/schemas/show.schema.json"
+SHOW_SCHEMA = "https://gitchain.dev/show/v1"
 
 
 @click.command(name="show")

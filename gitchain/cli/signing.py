@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitchain.pipeline.profiles import Profile
     from gitchain.pipeline.record import Recorded
 
-ATTESTED_SCHEMA = "https://gitchain.dev/schemas/attested.schema.json"
+ATTESTED_SCHEMA = "https://gitchain.dev/attested/v1"
 
 
 def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:

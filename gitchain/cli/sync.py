@@ -14,7 +14,7 @@ from gitchain.errors import ExitCode
 if TYPE_CHECKING:
     from gitchain.pipeline.project import Project
 
-SYNC_SCHEMA = "https://gitchain.dev/schemas/sync.schema.json"
+SYNC_SCHEMA = "https://gitchain.dev/sync/v1"
 
 
 @click.command(name="sync")

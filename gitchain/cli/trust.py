@@ -10,7 +10,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
 
-TRUST_SCHEMA = "https://gitchain.dev/schemas/trust.schema.json"
+TRUST_SCHEMA = "https://gitchain.dev/trust/v1"
 
 
 @click.group(name="trust")

@@ -75,11 +75,17 @@ def command(
 
 
 def _report(options: Options, result: Verification, *, explain: bool) -> ExitCode:
-    documents = [decision.to_json() for decision in result.decisions]
+    trust = result.accepted.profile.trust
+    about: dict[str, Any] = {
+        "name": result.accepted.profile.name,
+        "digest": trust.digest,
+        "local": trust.is_local,
+    }
+    documents = [decision.to_json(about) for decision in result.decisions]
     options.document(_document(documents))
     for decision, document in zip(result.decisions, documents, strict=True):
         _print(options, document, passed=decision.passed, explain=explain)
-    if result.accepted.profile.trust.is_local:
+    if trust.is_local:
         options.talk(f"trust     {NOTICE}")
     worst = max((decision.exit_code for decision in result.decisions), default=ExitCode.NOTHING)
     return ExitCode(worst)
@@ -90,7 +96,7 @@ def _document(documents: list[dict[str, Any]]) -> dict[str, Any]:
         return documents[0]
     passed = bool(documents) and all(document["verificationResult"] == "PASSED" for document in documents)
     return {
-        "schema": "https://gitchain.dev/schemas/verify-several.schema.json",
+        "schema": "https://gitchain.dev/verify-several/v1",
         "verificationResult": "PASSED" if passed else "FAILED",
         "results": documents,
     }

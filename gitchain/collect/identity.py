@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 
 def user_email(root: Path) -> str | None:
-    """Return Git's user.email as this repository sees it, None when it is not set or git is missing."""
+    """Return the e-mail that Git would commit with here (GIT_COMMITTER_EMAIL, user.email), None when nobody set one."""
+    if given := os.environ.get("GIT_COMMITTER_EMAIL", "").strip():
+        return given
     try:
         done = subprocess.run(
             ["git", "-C", str(root), "config", "--get", "user.email"],

@@ -110,7 +110,7 @@ def test_an_unknown_result_is_a_bug_not_a_success(
 def test_json_on_failure_is_one_document(gitchain: Gitchain, tmp_path: Path) -> None:
     """A failure under --json is a document with a schema, on stdout; people get theirs on stderr."""
     done = gitchain("verify", "--json", "-C", str(tmp_path))
-    assert done.json["schema"].endswith("error.schema.json")
+    assert done.json["schema"].endswith("/error/v1")
     assert done.json["error"]["exitCode"] == done.code == ExitCode.USAGE
     assert "error:" in done.err
 

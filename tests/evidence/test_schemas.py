@@ -117,7 +117,7 @@ def error() -> Any:
         "help": "gitchain layout sign",
     }
     return {
-        "schema": "https://gitchain.dev/schemas/error.schema.json",
+        "schema": "https://gitchain.dev/error/v1",
         "error": {"code": "LayoutError", "exitCode": 5, **fields},
     }
 

@@ -1,0 +1,111 @@
+"""Every --json document validates against its schema, and every verb that prints one is here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+Gitchain = Callable[..., Any]
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def load(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return document
+
+
+def validator(name: str) -> Draft202012Validator:
+    registry: Registry[Any] = Registry().with_resources(
+        (schema["$id"], Resource.from_contents(schema)) for schema in map(load, ("verify", "error", "cli"))
+    )
+    return Draft202012Validator(load(name), registry=registry)
+
+
+def schema_of(document: dict[str, Any]) -> str:
+    kind = str(document["schema"]).split("/")[-2]
+    return kind if kind in {"verify", "error"} else "cli"
+
+
+@pytest.fixture
+def project(gitchain: Gitchain, git_repo: Path) -> Path:
+    """Return a repository that is set up, with one attested model and a signed layout of one step."""
+    assert gitchain("init", "--local", "--name", "tiny", cwd=git_repo).code == 0
+    issuer = gitchain("local", "status", "--json", cwd=git_repo).json["issuer"]
+    (git_repo / "in.txt").write_text("in")
+    (git_repo / "model.txt").write_text("model")
+    (git_repo / ".gitchain/layout.yaml").write_text(
+        "schema: https://gitchain.dev/layout/v1\nname: tiny\nversion: 1\nexpires: '2099-01-01T00:00:00Z'\n"
+        f"functionaries: {{ada: {{identities: [{{issuer: '{issuer}', subject: ada@example.com}}]}}}}\n"
+        "steps:\n  - name: train\n    functionaries: [ada]\n"
+        "    expectedMaterials: [[ALLOW, in.txt], [ALLOW, 'git:*'], [DISALLOW, '*']]\n"
+        "    expectedProducts: [[CREATE, model.txt], [DISALLOW, '*']]\n"
+        "serve: [{step: train, products: [model.txt]}]\n"
+    )
+    assert gitchain("layout", "sign", cwd=git_repo).code == 0
+    return git_repo
+
+
+CALLS = {
+    "attest": ["attest", "train", "-m", "in.txt", "-p", "model.txt"],
+    "doctor": ["doctor"],
+    "hooks": ["hooks", "status"],
+    "init": ["init", "--local", "--force"],
+    "layout sign": ["layout", "sign"],
+    "layout show": ["layout", "show"],
+    "local status": ["local", "status"],
+    "local token": ["local", "token", "ada@example.com"],
+    "log": ["log"],
+    "run": ["run", "train", "-m", "in.txt", "-p", "model.txt", "--", "true"],
+    "sync": ["sync"],
+    "trust status": ["trust", "status"],
+    "trust pin": ["trust", "pin", "--signer", "ada@example.com"],
+    "verify": ["verify", "model.txt"],
+    "failure": ["verify", "sha256:nonsense"],
+}
+
+
+@pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
+def test_documents_validate(gitchain: Gitchain, project: Path, arguments: list[str]) -> None:
+    """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
+    if arguments[0] in {"log", "verify"}:
+        gitchain(*CALLS["attest"], cwd=project)
+    done = gitchain(arguments[0], "--json", *arguments[1:], cwd=project)
+    validator(schema_of(done.json)).validate(done.json)
+
+
+def test_show_validates(gitchain: Gitchain, project: Path) -> None:
+    """show prints the statement with its signature."""
+    made = gitchain("attest", "--json", "train", "-m", "in.txt", "-p", "model.txt", cwd=project).json
+    shown = gitchain("show", "--json", made["attested"][0]["id"][:12], cwd=project)
+    assert (shown.code, shown.json["verified"]) == (0, True)
+    validator("cli").validate(shown.json)
+
+
+def test_the_verdict_says_that_the_trust_is_local(gitchain: Gitchain, project: Path) -> None:
+    """The embedded instance never passes for a public one, in JSON as in text."""
+    gitchain(*CALLS["attest"], cwd=project)
+    done = gitchain("verify", "--json", "model.txt", cwd=project)
+    assert done.json["trust"]["local"] is True
+    assert "embedded instance" in done.err
+
+
+def test_pins_validate(project: Path, isolated: Path) -> None:
+    """What init pinned satisfies the schema of the pins file."""
+    assert project.is_dir()
+    document = json.loads((isolated / "pins.json").read_bytes())
+    Draft202012Validator(load("pins")).validate(document)
+
+
+def test_a_foreign_document_is_refused() -> None:
+    """The schema can fail: an unknown document and an extra field do."""
+    for document in (
+        {"schema": "https://gitchain.dev/nosuch/v1"},
+        {"schema": "https://gitchain.dev/doctor/v1", "checks": [], "x": 1},
+    ):
+        assert list(validator("cli").iter_errors(document))
