@@ -94,7 +94,7 @@ def git_program() -> str:
         candidate = Path(folder) / "git"
         if candidate.is_absolute() and candidate.is_file() and os.access(candidate, os.X_OK):
             return str(candidate)
-    raise ProjectError("git is not installed", where="PATH", help="install git 2.30 or newer")
+    raise ProjectError("git is not installed", where="PATH", help="install git 2.31 or newer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def open_backend(path: FilePath, *, offline: bool) -> Backend:
     """Return the backend for the repository around a path; ProjectError where there is none to work with."""
     try:
         return Libgit2(path, offline=offline)
-    except pygit2.GitError:
+    except (pygit2.GitError, KeyError, ValueError, OSError):
         return GitBinary(
             path, offline=offline
         )  # serves what libgit2 cannot, or says in git's words what is wrong

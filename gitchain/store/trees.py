@@ -18,7 +18,7 @@ from gitchain.store import shape
 from gitchain.store.backend import Backend
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Entry, Oid, parse_tree, render_tree
 
-MAX_TREE_BYTES = 64 << 20  # a directory of half a million leaves: the most for one subject's index
+MAX_TREE_BYTES = 32 << 20  # a directory of 300,000 leaves: the most for one subject's index
 UNREADABLE = (MalformedError, LimitError, StoreError, NoEvidenceError)
 
 Path = tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -337,6 +338,16 @@ def test_not_a_repository_is_told(tmp_path: Path) -> None:
     assert "git init" in error.value.help
     with pytest.raises(ProjectError, match="no such directory"):
         AttestationStore.open(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_repository_of_another_user_is_told(store: AttestationStore) -> None:
+    """A repository that git does not trust is not opened; the error says how to trust it."""
+    for path in (store.path, *store.path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(ProjectError, match="dubious ownership") as error:
+        AttestationStore.open(store.path)
+    assert "safe.directory" in error.value.help
 
 
 def test_unknown_repository_format_is_told(git_repo: Path, git: Git) -> None:
