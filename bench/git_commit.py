@@ -1,6 +1,7 @@
 """What gitchain's hooks cost: `git commit`, `git tag` and a rebase of 30 commits, with them and without.
 
-Both sides take turns in one run, with the real git; the drainer that a commit starts is left running, as it would be.
+Both sides take turns in one run, with the real git. A drainer that a commit starts waits a second, and is stopped before
+the next round: what it does later is not what a commit waits for.
 Prints one JSON document a line: {"name", "ours", "peer", "unit", "ratio", "goal"}; a line behind "# " is for information:
 what a commit costs that has to start the drainer, and everything with the hook for tags.
 

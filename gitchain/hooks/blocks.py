@@ -29,7 +29,7 @@ HOOKS = ("post-commit", "post-merge", "post-rewrite", "pre-push")
 """Hooks that are installed unless told otherwise."""
 
 TAG_HOOK = "reference-transaction"
-"""Tells of tags at once, and slows every change of a ref: on demand (docs/decisions/git-hooks.md)."""
+"""Tells of tags at once, and slows every change of a ref: on demand (docs/decisions/0004-git-hooks.md)."""
 
 FORMAT = 1
 SHEBANG = b"#!/bin/sh\n"
