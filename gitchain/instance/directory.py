@@ -25,12 +25,15 @@ LOCK_WAIT_SECONDS = 60.0
 LOCK_POLL_SECONDS = (0.0005, 0.004)
 
 
-def check_private(path: Path) -> None:
-    """Raise TrustError unless `path` exists, is ours, and nobody else may read or write it."""
+def check_private(path: Path, *, if_missing: str = HELP_BROKEN) -> None:
+    """Raise TrustError unless `path` exists, is ours, and nobody else may read or write it.
+
+    `if_missing` is the help for one that is not there.
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:
-        raise TrustError("the local instance is missing", where=str(path), help=HELP_CREATE) from None
+        raise TrustError("the local instance is missing", where=str(path), help=if_missing) from None
     except OSError as error:
         raise TrustError(
             "the local instance cannot be read", where=str(path), got=str(error.strerror)
@@ -55,9 +58,9 @@ def check_private(path: Path) -> None:
         )
 
 
-def read_private(path: Path, max_bytes: int) -> bytes:
+def read_private(path: Path, max_bytes: int, *, if_missing: str = HELP_BROKEN) -> bytes:
     """Return the bytes of a private file; TrustError if missing, foreign, open to others or too large."""
-    check_private(path)
+    check_private(path, if_missing=if_missing)
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
@@ -130,13 +133,20 @@ def locked(path: Path, *, shared: bool = False, wait: float = LOCK_WAIT_SECONDS)
 
     The file is opened anew each time, so that a forked child never shares its parent's lock.
     """
-    with storing(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    descriptor = _open_lock(path, shared=shared)
     try:
         _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, wait)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path, *, shared: bool) -> int:
+    """Open the lock file; a reader needs no right to write, so that a read-only disk can be verified from."""
+    with storing(path):
+        if shared and path.exists():
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
 def _acquire(descriptor: int, kind: int, path: Path, wait: float) -> None:

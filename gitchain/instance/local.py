@@ -72,8 +72,10 @@ class Instance:
     @classmethod
     def open(cls, directory: Path) -> Instance:
         """Open an instance; TrustError if it is missing, foreign, open to other users or broken."""
-        check_private(directory)
-        description = read_private(directory / info.FILE_NAME, info.MAX_INFO_BYTES)
+        check_private(directory, if_missing=info.HELP_CREATE)
+        description = read_private(
+            directory / info.FILE_NAME, info.MAX_INFO_BYTES, if_missing=info.HELP_CREATE
+        )
         facts = info.InstanceInfo.parse(description, str(directory / info.FILE_NAME))
         own = keys.load(directory / "keys")
         if info.instance_id(own.log_public) != facts.id:

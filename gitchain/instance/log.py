@@ -29,8 +29,9 @@ from gitchain.evidence.checkpoint import (
     ed25519_key_id,
     render,
 )
-from gitchain.evidence.merkle import HASH_SIZE, Read, inclusion_proof, leaf_hash, tree_root
+from gitchain.evidence.merkle import HASH_SIZE, Read, inclusion_proof, leaf_hash, root_hash, tree_root
 from gitchain.evidence.tile import (
+    HEIGHT,
     MAX_ENTRY_BYTES,
     WIDTH,
     TileId,
@@ -135,6 +136,25 @@ class TransparencyLog:
             if tile.level is None:
                 return encode_entries(self._files.entries(stored)[: tile.width])
             return self._files.hashes(stored)[: tile.width * HASH_SIZE]
+
+    def check(self) -> int:
+        """Read the whole log again, hash it anew, and return its size; TrustError if one bit is wrong."""
+        with self._locked(shared=True):
+            head = self._current()
+            size, below = head.tree.size, [b""]
+            for level in range(len(head.tree.edge)):
+                count = size >> (HEIGHT * level)
+                tiles = [TileId(level, at, tile_width(level, at, size)) for at in range(-(-count // WIDTH))]
+                rows = [self._files.hashes(tile) for tile in tiles]
+                expected = self._leaves(tiles) if level == 0 else [b"".join(below)]
+                if b"".join(rows) != b"".join(expected):
+                    raise damaged(self.directory / "tile" / str(level))
+                below = [root_hash(decode_tile(row, WIDTH)) for row in rows if len(row) == WIDTH * HASH_SIZE]
+            return size
+
+    def _leaves(self, tiles: Sequence[TileId]) -> Iterator[bytes]:
+        for tile in tiles:
+            yield b"".join(map(leaf_hash, self._files.entries(replace(tile, level=None))))
 
     @contextmanager
     def _locked(self, *, shared: bool = False) -> Iterator[None]:

@@ -125,6 +125,15 @@ def test_open_to_others_is_refused(instance: Instance, target: str) -> None:
     assert caught.value.help.startswith("chmod")
 
 
+@pytest.mark.parametrize("name", ["keys", "keys/ct.pem", "log", "log/checkpoint", "log/tile"])
+def test_lost_part_is_refused(instance: Instance, name: str) -> None:
+    """An instance that lost a part does not open, and is not told to be made where it is."""
+    (instance.directory / name).rename(instance.directory.parent / "lost")
+    with pytest.raises(TrustError) as caught:
+        Instance.open(instance.directory)
+    assert "move the directory away" in caught.value.help
+
+
 def test_missing_is_refused(tmp_path: Path) -> None:
     """Without an instance the error says how to make one."""
     with pytest.raises(TrustError, match="missing") as caught:

@@ -23,9 +23,9 @@ from helpers import (
 )
 
 from gitchain.errors import LimitError, StoreError, TransportError, TrustError
+from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.tile import TileId, entries_path, tile_path
 from gitchain.instance import directory as files
-from gitchain.instance.log import TransparencyLog
 
 BOUNDARIES = (1, 2, 3, 255, 256, 257, 511, 512, 513)
 
@@ -143,13 +143,13 @@ def test_lying_index_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_index_of_a_longer_log_is_thrown_away(tmp_path: Path) -> None:
-    """An index that covers more than the log has is rebuilt, so that no entry is thought to be there already."""
+    """An index that covers more than the log has is rebuilt, so that later duplicates are still recognised."""
     log = new_log(tmp_path / "log")
     log.append([b"a"])
     log._index.extend(0, [bytes([n]) * 32 for n in range(9)])
     (entry,) = log.append([b"b"])
     assert entry.index == 2
-    check_entry(entry)
+    assert log.append([b"b"]) == (entry,)
 
 
 @pytest.mark.parametrize("path", ["tile/0/000.p/3", "tile/entries/000.p/3"])
@@ -169,6 +169,54 @@ def test_damaged_tile_stops_the_log(tmp_path: Path, path: str, kind: str) -> Non
         open_log(log.directory).append([b"next"])
     assert caught.value.help
     assert (log.directory / "checkpoint").read_bytes() == before
+
+
+def test_damaged_upper_tile_is_refused_at_once(tmp_path: Path) -> None:
+    """A hash tile that does not lead to the signed root is refused when the log is opened."""
+    log = new_log(tmp_path / "log")
+    log.append(bodies(1, 300))
+    for path in ("tile/1/000.p/1", "tile/0/001.p/44"):
+        file = log.directory / path
+        good = file.read_bytes()
+        file.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+        with pytest.raises(TrustError, match="damaged"):
+            open_log(log.directory).checkpoint()
+        file.write_bytes(good)
+    assert open_log(log.directory).check() == 300
+
+
+@pytest.mark.parametrize(
+    "path", ["tile/0/000", "tile/entries/001", "tile/1/000.p/2", "tile/entries/002.p/88"]
+)
+def test_check_finds_one_wrong_bit_anywhere(tmp_path: Path, path: str) -> None:
+    """A check of the whole log finds a flipped bit in old tiles and bundles, which appends do not read."""
+    log = new_log(tmp_path / "log")
+    log.append(bodies(1, 600))
+    assert log.check() == 600
+    file = log.directory / path
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(TrustError, match="damaged"):
+        log.check()
+
+
+def test_reading_needs_no_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a read-only disk the log can be read, and an append says what is wrong."""
+    log = new_log(tmp_path / "log")
+    genuine = os.open
+
+    def read_only(path: str, flags: int, *rest: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "read-only file system", str(path))
+        return genuine(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", read_only)
+    again = open_log(log.directory)
+    assert (again.size(), again.check()) == (1, 1)
+    with pytest.raises(StoreError) as caught:
+        again.append([b"entry"])
+    assert "read-only" in caught.value.got
 
 
 def test_bit_flip_between_write_and_signature_is_caught(
@@ -200,8 +248,9 @@ def test_foreign_or_broken_checkpoint_is_refused(tmp_path: Path, content: bytes 
         log._key = Ed25519PrivateKey.generate()
         file.write_text(log._sign(log._current()).text, encoding="utf-8")
     else:
-        other = TransparencyLog.create(tmp_path / "other", "other.invalid", KEY, b"genesis")
-        file.write_text(other.checkpoint(), encoding="utf-8")
+        checkpoint = Checkpoint("other.invalid", 1, log._current().root)
+        signature = NoteSignature(ORIGIN, log.key_id[:4], KEY.sign(checkpoint.body()))
+        file.write_text(render(checkpoint, (signature,)), encoding="utf-8")
     with pytest.raises(TrustError):
         open_log(log.directory).checkpoint()
 
