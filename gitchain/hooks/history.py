@@ -116,6 +116,8 @@ def raw_digests(git: Git, oids: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     while out:
         head, _, out = out.partition(b"\n")
+        if head.endswith(b" missing"):  # a shallow or damaged repository
+            continue
         oid, _, size = head.decode("ascii").split(" ")
         found[oid] = sha256_hex(out[: int(size)])
         out = out[int(size) + 1 :]

@@ -68,7 +68,7 @@ def _git(root: Path, *args: str) -> str:
         raise ProjectError("git cannot be started here", where=str(root), got=str(error)) from error
     if done.returncode:
         message = done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").strip()
-        raise ProjectError("not a Git repository", where=str(root), got=message, help="git init")
+        raise ProjectError("not a Git repository", where=str(root.absolute()), got=message, help="git init")
     return os.fsdecode(done.stdout.removesuffix(b"\n"))
 
 
