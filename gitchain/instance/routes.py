@@ -33,7 +33,7 @@ from gitchain.errors import (
 )
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.tile import WIDTH, TileId, parse_path
-from gitchain.instance import ca, tsa
+from gitchain.instance import ca, tsa, tsq
 from gitchain.instance.local import Instance
 from gitchain.instance.trust import TSA_PATH
 
@@ -148,7 +148,7 @@ def _timestamp(instance: Instance, request: Request) -> Reply:
             certificates=body.get("certificates") is True,
         )
     else:
-        wanted = tsa.parse_request(request.body)
+        wanted = tsq.parse_request(request.body)
     return Reply(instance.answer(wanted), DER_TYPE, HTTPStatus.CREATED)
 
 

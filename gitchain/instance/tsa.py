@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from asn1crypto import tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,7 +21,6 @@ from gitchain.errors import MalformedError
 from gitchain.instance import der
 
 POLICY_OID = "2.25.316478519342567"  # names this kind of authority; from the arc that needs no registration
-MAX_REQUEST_BYTES = 4096
 _SHA256 = der.sequence(der.oid("2.16.840.1.101.3.4.2.1"))
 _ECDSA_SHA256 = der.sequence(der.oid("1.2.840.10045.4.3.2"))
 _SIGNED_DATA = der.oid("1.2.840.113549.1.7.2")
@@ -84,23 +82,6 @@ class TimestampAuthority:
             _ECDSA_SHA256,
             der.octets(signature),
         )
-
-
-def parse_request(data: bytes) -> TimestampRequest:
-    """Read a DER TimeStampReq with a SHA-256 imprint; MalformedError for anything else."""
-    if len(data) > MAX_REQUEST_BYTES:
-        raise MalformedError(
-            "the timestamp request is too large", expected=f"at most {MAX_REQUEST_BYTES} bytes"
-        )
-    try:
-        request = tsp.TimeStampReq.load(data, strict=True)
-        imprint = request["message_imprint"]
-        algorithm = imprint["hash_algorithm"]["algorithm"].native
-        digest = imprint["hashed_message"].native
-        nonce, certificates = request["nonce"].native, request["cert_req"].native
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise MalformedError("the timestamp request is not a DER TimeStampReq") from error
-    return checked(algorithm, digest, nonce, certificates=bool(certificates))
 
 
 def checked(algorithm: str, digest: object, nonce: object, *, certificates: bool) -> TimestampRequest:
