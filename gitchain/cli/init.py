@@ -7,7 +7,7 @@ import click
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
-from gitchain.errors import ExitCode, UsageError
+from gitchain.errors import ExitCode, GitchainError, UsageError
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
 PUBLIC_NOTICE = (
@@ -66,7 +66,11 @@ def command(
     if not no_hooks:
         from gitchain.hooks import install
 
-        hooks = tuple(entry.name for entry in install(done.project.root, tags=tag_hook))
+        try:
+            hooks = tuple(entry.name for entry in install(done.project.root, tags=tag_hook))
+        except GitchainError as problem:  # hooks are hints: without them `gitchain sync` does their work
+            options.talk(f"no hooks  {escape(str(problem))}")
+            options.talk(f"  help    {escape(problem.help or 'gitchain hooks install')}")
     options.document(
         {
             "schema": INIT_SCHEMA,

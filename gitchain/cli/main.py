@@ -5,6 +5,7 @@ Only here does `except Exception` stand: whatever is not a GitchainError is our 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -17,11 +18,25 @@ import click
 
 from gitchain import __version__
 from gitchain.cli.output import Options, escape
-from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError
+from gitchain.errors import ExitCode, GitchainError, LimitError, StoreError, UsageError
 
 VERBS = (
     "attest", "completion", "doctor", "hooks", "init", "layout", "local", "log", "run", "show", "sync", "trust", "verify",
 )  # fmt: skip
+
+
+_REFUSALS = {
+    errno.ENOSPC: "free some disk space and try again",
+    errno.EDQUOT: "free some disk space and try again",
+    errno.EFBIG: "free some disk space, or raise the limit (ulimit -f), and try again",
+    errno.EROFS: "make the disk writable and try again",
+    errno.EACCES: "give this user access and try again",
+    errno.EPERM: "give this user access and try again",
+    errno.EIO: "check the disk and try again",
+    errno.EMFILE: "raise the limit (ulimit -n) and try again",
+    errno.ENFILE: "close some programs and try again",
+    errno.EAGAIN: "close some programs and try again",
+}
 
 
 class Verbs(click.Group):
@@ -153,6 +168,8 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way 
     except (MemoryError, RecursionError) as error:
         return _failed(options, LimitError("out of memory or stack", got=type(error).__name__))
     except Exception as error:  # noqa: BLE001 - the one place that maps the unknown to 70
+        if isinstance(error, OSError) and (known := _of_the_system(error)):
+            return _failed(options, known)
         if options.verbose:
             traceback.print_exc()
         bug = GitchainError(
@@ -161,6 +178,26 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way 
             help="run again with -v and report it: see SECURITY.md if it let something pass",
         )
         return _failed(options, bug)
+
+
+def _of_the_system(error: OSError) -> GitchainError | None:
+    """Return the error for what the system refused and no port foresaw; None for what may be our own mistake."""
+    try:
+        Path.cwd()
+    except OSError:
+        return UsageError(
+            "the current directory does not exist any more", got=str(error.strerror), help="cd somewhere else"
+        )
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError(
+            "a name is too long for this system", where=ascii(where[:100]), got=f"{len(where)} bytes"
+        )
+    if error.errno in _REFUSALS:
+        return StoreError(
+            "the system refused", where=where, got=str(error.strerror), help=_REFUSALS[error.errno]
+        )
+    return None
 
 
 def _failed(options: Options, error: GitchainError) -> int:

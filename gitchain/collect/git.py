@@ -58,7 +58,10 @@ def git_state(path: Path) -> GitState:
     bare, shallow, object_format, common, root = _facts(path)
     if bare == "true":
         raise ProjectError(
-            "repository is bare", where=str(path), expected="a work tree", help="run it in a clone with files"
+            "repository is bare",
+            where=os.path.abspath(path),
+            expected="a work tree",
+            help="run it in a clone with files",
         )
     jobs = [
         start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
@@ -157,7 +160,7 @@ def dvc_files_here(root: Path) -> tuple[str, ...]:
 
 
 def _facts(path: Path) -> tuple[str, ...]:
-    folder = path if path.is_dir() else path.parent
+    folder = Path(os.path.abspath(path if path.is_dir() else path.parent))
     job = start(str(folder), "rev-parse", "--path-format=absolute", *_FACTS, "--show-toplevel")
     out, error = job.communicate()
     lines = out.decode("utf-8", "surrogateescape").splitlines()

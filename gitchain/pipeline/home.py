@@ -110,7 +110,12 @@ def remember_version(layout: str, version: int, digest: str) -> None:
 
 @contextmanager
 def _pins_lock() -> Iterator[None]:
-    with (user_directory() / "pins.lock").open("a") as lock:
+    path = user_directory() / "pins.lock"
+    try:
+        lock = path.open("a")
+    except OSError as error:
+        raise StoreError("cannot take a lock", where=str(path), got=str(error.strerror)) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -152,6 +157,14 @@ def _write(pins: Mapping[str, Pin]) -> None:
         },
     }
     write_atomically(user_directory() / "pins.json", canonical_json(document), mode=0o600)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory if it is not there; StoreError where the disk refuses."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StoreError("cannot make a directory", where=str(path), got=str(error.strerror)) from error
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:

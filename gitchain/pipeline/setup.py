@@ -8,10 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gitchain.collect.identity import user_email
-from gitchain.errors import ProjectError, UsageError
+from gitchain.errors import MalformedError, ProjectError, UsageError
 from gitchain.evidence.names import check_step_name
 from gitchain.layout.model import Identity
-from gitchain.pipeline.home import Pin, local_directory, read_pins, write_atomically, write_pin
+from gitchain.pipeline.home import (
+    Pin,
+    local_directory,
+    make_directory,
+    read_pins,
+    write_atomically,
+    write_pin,
+)
 from gitchain.pipeline.policy import draft_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import CONFIG, LAYOUT, Config, Project, open_project, render_config
@@ -63,6 +70,8 @@ def initialise(
             help="gitchain init … --force",
         )
     layout = _layout_name(name or project.root.name)
+    _check_place(project.root / CONFIG.parent)
+    read_pins()  # a damaged file is found before the first file is written
     if trust == "local":
         from gitchain.instance import Instance
 
@@ -71,8 +80,8 @@ def initialise(
     who = default_identity(project, trust, *signer)
     config = Config(layout=layout, trust=trust, identity=None)
     project = replace(project, config=config)
-    (project.root / CONFIG.parent).mkdir(exist_ok=True)
     drafted = _draft_first(project, layout, who)
+    make_directory(project.root / CONFIG.parent)
     write_atomically(project.root / CONFIG, render_config(config).encode("utf-8"))
     pinned = Identity(*who) if who else None
     if pinned:
@@ -110,7 +119,8 @@ def write_layout(project: Project, text: str, *, force: bool = False) -> None:
         raise ProjectError(
             "there is a layout already", where=str(path), help="gitchain layout draft --write --force"
         )
-    path.parent.mkdir(exist_ok=True)
+    _check_place(path.parent)
+    make_directory(path.parent)
     write_atomically(path, text.encode("utf-8"))
 
 
@@ -121,5 +131,24 @@ def _draft_first(project: Project, name: str, who: tuple[str, str] | None) -> bo
     return True
 
 
+def _check_place(directory: Path) -> None:
+    """Refuse a `.gitchain` that is a file or a link: a clone must not lead our writes elsewhere."""
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise ProjectError(
+            "this name is taken by something that is no directory",
+            where=str(directory),
+            expected="a directory, or nothing",
+            help=f"mv {directory} {directory}.other",
+        )
+
+
 def _layout_name(name: str) -> str:
-    return check_step_name(re.sub(r"\s+", "-", name.strip()) or "model")
+    try:
+        return check_step_name(re.sub(r"\s+", "-", name.strip()) or "model")
+    except MalformedError as error:
+        raise UsageError(
+            "this cannot be a layout's name",
+            got=error.where,
+            expected=error.expected or error.what,
+            help="gitchain init … --name NAME",
+        ) from error

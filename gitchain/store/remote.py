@@ -112,9 +112,9 @@ class _Sync:
 
     def _fill(self) -> None:
         """Fetch what a partial clone left out of the newest tree, so that it can be verified offline."""
-        tree = f"{self._tracking}^{{tree}}"
+        tip = self._tracking  # the commit, not its tree: a clone may lack even that
         for _ in range(MAX_DEPTH if self._store.backend.partial else 0):
-            listed = self._git.run("rev-list", "--objects", "--no-walk", "--missing=print", tree).stdout
+            listed = self._git.run("rev-list", "--objects", "--no-walk", "--missing=print", tip).stdout
             lacking = [line[1:] for line in listed.splitlines() if line.startswith(b"?")]
             if not lacking:
                 return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_world import GIT_IDENTITY, World, make_world, repoint
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,8 @@ def gitchain(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     from gitchain.cli.main import run
 
     def call(*args: str, cwd: Path | None = None) -> Done:
-        before = Path.cwd()
-        if cwd:
-            os.chdir(cwd)
-        try:
+        with contextlib.chdir(cwd) if cwd else contextlib.nullcontext():
             code = run(args)
-        finally:
-            os.chdir(before)
         out, err = capfd.readouterr()
         return Done(int(code), out, err)
 
@@ -71,3 +69,33 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Gitchain:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return a set-up repository, made once; tests work on copies of it."""
+    from gitchain.cli.main import run
+
+    top = tmp_path_factory.mktemp("world")
+
+    def call(cwd: Path, command: tuple[str, ...]) -> int:
+        before = Path.cwd()
+        os.chdir(cwd)
+        try:
+            return int(run(("-q", *command)))
+        finally:
+            os.chdir(before)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
+            patch.setenv(key, value)
+        return make_world(top / "repo", top / "home", call)
+
+
+@pytest.fixture
+def world(template: World, isolated: Path, tmp_path: Path) -> World:
+    """Return a copy of the set-up repository and its user directory, to spoil."""
+    shutil.copytree(template.repo, tmp_path / "project", symlinks=True)
+    shutil.copytree(template.home, isolated, symlinks=True)
+    repoint(isolated, template.repo, tmp_path / "project")
+    return World(tmp_path / "project", isolated)
