@@ -67,12 +67,18 @@ class Manifests:
     `fetch` returns the node with a sha256, or None; its bytes need not be trusted.
     """
 
-    __slots__ = ("_fetch", "_nodes", "_opened")
+    __slots__ = ("_absent", "_fetch", "_nodes", "_opened")
 
     def __init__(self, fetch: Callable[[str], bytes | None]) -> None:
         self._fetch = fetch
         self._nodes: dict[str, Artifacts] = {}
         self._opened: dict[str, Artifacts | None] = {}
+        self._absent: set[str] = set()
+
+    def is_closed(self, directory: Artifact) -> bool:
+        """Tell whether the directory's own node is not at hand, or not what its digest says."""
+        self.entries(directory)
+        return directory.digest.get("sha256", "") in self._absent
 
     def entries(self, directory: Artifact) -> Artifacts:
         """Return what lies directly in the directory, by name; nothing if its manifest is not at hand."""
@@ -106,8 +112,11 @@ class Manifests:
     def _read(self, digest: str) -> Artifacts:
         try:
             node = self._fetch(digest)
-            entries = parse_node(node, digest) if node is not None else ()
+            entries = None if node is None else parse_node(node, digest)
         except GitchainError:  # bytes that are not this manifest are as good as none
+            entries = None
+        if entries is None:
+            self._absent.add(digest)
             return {}
         return {entry.name: _artifact(entry.sha256, entry.is_directory) for entry in entries}
 
@@ -151,3 +160,14 @@ def _descend(artifact: Artifact, parts: Sequence[str], manifests: Manifests) -> 
             return None
         artifact = found
     return artifact
+
+
+def closed_above(artifacts: Artifacts, name: str, manifests: Manifests) -> str | None:
+    """Return the directory above the name at which a lookup ends because its manifest is not at hand, or None."""
+    parts = name.split("/")
+    for count in range(1, len(parts)):
+        above = "/".join(parts[:count])
+        found = lookup(artifacts, above, manifests)
+        if found is not None and found.directory and manifests.is_closed(found):
+            return above
+    return None

@@ -38,6 +38,10 @@ class DraftStage:
     reports: tuple[str, ...] = ()
     observed: bool = True
 
+    def makes(self, path: str) -> bool:
+        """Tell whether `path` is one of the outs or lies in one."""
+        return any(out == path or path.startswith(f"{out}/") for out in self.outs)
+
 
 def draft(
     name: str,
@@ -176,16 +180,12 @@ def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Iterator[tupl
             "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
         )
     for path in wanted:
-        if not any(_makes(stage, path) for stage in stages):
+        if not any(stage.makes(path) for stage in stages):
             raise LayoutError("no stage makes what is to be served", where="serve", got=path)
     for stage in stages:
-        paths = [path for path in wanted if _makes(stage, path)]
+        paths = [path for path in wanted if stage.makes(path)]
         if paths:
             yield stage.name, paths
-
-
-def _makes(stage: DraftStage, path: str) -> bool:
-    return any(out == path or path.startswith(f"{out}/") for out in stage.outs)
 
 
 def _terminal(stages: Sequence[DraftStage]) -> list[str]:

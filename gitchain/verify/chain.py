@@ -1,9 +1,9 @@
 """The search for a chain: one group of evidence per step, such that everything fits together.
 
 A chain starts at evidence for a served step that made the target, and grows along MATCH edges in both
-directions. It is whole when every step of the layout has a group, every step's artifact rules pass against the
-groups chosen for the others, and artifacts that a MATCH rule consumed connect all of it. So runs cannot be
-mixed: what ties two steps is a digest, not a name.
+directions. It is whole when every step of the layout has a group, each tied to another by an artifact that a
+MATCH rule finds in both, and every step's artifact rules pass against the groups chosen for the others. So runs
+cannot be mixed: what ties two steps is a digest, not a name.
 
 The decision is existential, hence monotonic: more evidence only adds choices. `Chains.narrow` first drops groups
 that no choice could save; what is left is searched exactly, within MAX_CHECKS.
@@ -13,7 +13,7 @@ Does NOT explain a failure: `gitchain.verify.explain` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import LimitError
@@ -204,7 +204,7 @@ class Chains:
         stack = [_Frame()]
         neighbours = self.neighbours()
         while stack:
-            if len(chain) == len(self.layout.steps) and self._whole(chain):
+            if len(chain) == len(self.layout.steps):
                 return chain
             frame = stack[-1]
             group = frame.next_choice(chain)
@@ -258,16 +258,17 @@ class Chains:
                     return False
         return True
 
-    def _whole(self, chain: Chain) -> bool:
-        return not unlinked(chain, self.edges(chain), next(iter(chain)))
-
-    def edges(self, chain: Chain) -> tuple[tuple[str, str], ...]:
-        """Return the pairs of steps that a MATCH rule ties together in this chain."""
-        return tuple(
-            (name, match.step)
-            for name, group in chain.items()
-            for match in self.check(group, {one: (other,) for one, other in chain.items()}).matches
-        )
+    def loose(self, chain: Chain, start: str) -> tuple[str, ...]:
+        """Return the steps of a chain that nothing ties to the start, directly or through others."""
+        neighbours = self.neighbours()
+        seen, waiting = {start}, [start]
+        while waiting:
+            one = chain[waiting.pop()]
+            around = [name for name in neighbours[one.step.name] if name in chain and name not in seen]
+            fresh = [name for name in around if self.linked(one, chain[name])]
+            seen.update(fresh)
+            waiting += fresh
+        return tuple(name for name in chain if name not in seen)
 
 
 @dataclass(slots=True)
@@ -295,17 +296,3 @@ class _Frame:
     def reset(self, choices: Sequence[Group]) -> bool:
         self.choices, self.at = choices, 0
         return bool(choices)
-
-
-def unlinked(chain: Iterable[str], edges: Iterable[tuple[str, str]], start: str) -> tuple[str, ...]:
-    """Return the steps that no path of edges connects with the start."""
-    around: dict[str, set[str]] = {name: set() for name in chain}
-    for one, other in edges:
-        around[one].add(other)
-        around[other].add(one)
-    seen, waiting = {start}, [start]
-    while waiting:
-        fresh = around[waiting.pop()] - seen
-        seen |= fresh
-        waiting += fresh
-    return tuple(name for name in around if name not in seen)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gitchain.layout.artifact import Artifact
+from gitchain.layout.artifact import Artifact, closed_above
 from gitchain.layout.rules import Near, Refusal
-from gitchain.verify.chain import Chain, Chains, unlinked
+from gitchain.verify.chain import Chain, Chains
 from gitchain.verify.claims import Attested, Claims, Group
 from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.reasons import HELP, about_target, signed, without_evidence
+from gitchain.verify.reasons import HELP, about_target, rejection, signed, without_evidence
 from gitchain.verify.target import Target
 
+MAX_BESIDE = 100  # rejected statements to look through for some about the target, the newest first
 MAX_SEEDS = 8  # chains to compare when there is no whole one: the newest are what the user is working on
 
 
@@ -34,7 +35,22 @@ def explain(chains: Chains, claims: Claims, target: Target, seeds: Sequence[Grou
         tuple(_about_chain(chains, claims, _closest(chains, claims, seed))) for seed in seeds[:MAX_SEEDS]
     ]
     found = (*steps, *min(closest, key=len))
-    return found or (Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION]),)
+    beside = tuple(_beside(claims, {finding.step for finding in found}, target))
+    return tuple(dict.fromkeys((*found, *beside))) or (
+        Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION]),
+    )
+
+
+def _beside(claims: Claims, steps: set[str], target: Target) -> Iterator[Finding]:
+    """Yield why statements do not count that name the target itself and a step in which something is wrong."""
+    for one in sorted(claims.rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_BESIDE]:
+        if one.attested is None or one.attested.step.name not in steps:
+            continue
+        link = one.attested.link
+        if any(
+            target.is_content_of(item) for side in (link.materials, link.products) for item in side.values()
+        ):
+            yield rejection(one)
 
 
 def _closest(chains: Chains, claims: Claims, seed: Group) -> Chain:
@@ -67,12 +83,11 @@ def _about_chain(chains: Chains, claims: Claims, chain: Chain) -> Iterator[Findi
             missing = any(near.step not in chain for near in refusal.near)
             if not missing:
                 refused.add(name)
-                yield _refusal(group, refusal, chain, claims)
+                yield _refusal(chains, group, refusal, chain, claims)
         if checked.vacuous and not checked.refusals and all(one in chain for one in group.step.sources):
             refused.add(name)
             yield _vacuous(group)
-    loose = unlinked(chain, chains.edges(chain), next(iter(chain)))
-    for name in loose:
+    for name in chains.loose(chain, next(iter(chain))):
         # Where something is missing or refused, a loose end is its consequence.
         if (
             name not in refused
@@ -97,13 +112,12 @@ def _vacuous(group: Group) -> Finding:
     )
 
 
-def _refusal(group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
+def _refusal(chains: Chains, group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
     step, name, got = group.step.name, refusal.artifact, str(refusal.got or "nothing")
-    if refusal.reason == "closed":
-        code, message = (
-            Code.MANIFEST,
-            f"rules of step {step} reach into {name}, whose manifest is not at hand",
-        )
+    closed = _closed(chains, refusal, chain)
+    if refusal.reason == "closed" or closed:
+        where = closed or name
+        code, message = Code.MANIFEST, f"rules of step {step} reach into {where}, whose manifest is missing"
     elif refusal.reason == "conflict":
         code, message = (
             Code.CONTRADICTION,
@@ -117,6 +131,16 @@ def _refusal(group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Fi
     return Finding(
         code, message, step=step, artifact=name, expected=str(refusal.rule), got=got, help=HELP.get(code, "")
     )
+
+
+def _closed(chains: Chains, refusal: Refusal, chain: Chain) -> str | None:
+    """Return the directory of an earlier step in which a MATCH rule could not look."""
+    for near in refusal.near:
+        link = chain[near.step].link
+        side = link.products if near.side == "products" else link.materials
+        if near.expected is None and (closed := closed_above(side, near.name, chains.manifests)):
+            return closed
+    return None
 
 
 def _disallowed(group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:

@@ -39,7 +39,7 @@ def _reasons(claims: Claims, step: str) -> Iterator[Finding]:
     if groups:
         yield _short(groups)
     for one in sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]:
-        yield _rejection(one)
+        yield rejection(one)
     if not groups and not rejected:
         message = f"step {step} has no attestation"
         yield Finding(Code.STEP_MISSING, message, step=step, help=HELP[Code.STEP_MISSING])
@@ -66,7 +66,8 @@ def _short(groups: Sequence[Group]) -> Finding:
     )
 
 
-def _rejection(one: Rejected) -> Finding:
+def rejection(one: Rejected) -> Finding:
+    """Return the finding that says why this statement does not count."""
     step = one.attested.step.name if one.attested else ""
     message = (
         f"attestation {one.statement.attestation_id[:12]} by {one.statement.identity}: {MEANINGS[one.code]}"
@@ -88,7 +89,7 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
             if not target.is_content_of(artifact):
                 other += [attested] if target.name else []
             elif reason is not None:
-                same.append(_rejection(reason))
+                same.append(rejection(reason))
             elif not is_served(chains.layout, attested.step.name, name, holder):
                 same.append(_not_served(chains, attested, target, name))
             else:

@@ -132,7 +132,7 @@ ATTACKS: dict[str, tuple[Callable[[World], object], list[tuple[str, str, str]]]]
     "approval from the future": (replaced("approve", at=NOW + timedelta(minutes=6)), [("FUTURE", "approve", "")]),
     "evidence for another layout": (replaced("train", layout="other"), [("OTHER_LAYOUT", "train", "")]),
     "report instead of provenance": (replaced("train", products=None), [("PREDICATE_TYPE", "train", "")]),
-    "manifest withheld": (lambda world: world.nodes.clear(), [("NOT_ALLOWED", "train", "data/prepared/train.csv"), ("NOT_ALLOWED", "evaluate", "data/prepared/test.csv")]),
+    "manifest withheld": (lambda world: world.nodes.clear(), [("MANIFEST", "train", "data/prepared/train.csv"), ("MANIFEST", "evaluate", "data/prepared/test.csv")]),
 }  # fmt: skip
 
 
@@ -306,6 +306,21 @@ def test_people_must_agree_on_what_they_sign() -> None:
     assert codes(world.verdict()) == [("DISAGREE", "train", "")]
 
 
+def test_a_file_and_a_directory_of_one_digest_are_no_agreement() -> None:
+    """Two people who name the same hex digits as different kinds did not sign for the same thing."""
+    world = World.honest().change(two_trainers)
+    extra = directory(a="x")
+    world.nodes |= extra.nodes
+    for who, kind in (("alice", None), ("bob", "application/vnd.gitchain.manifest.v1+json")):
+        made = ResourceDescriptor("models/x", DigestSet({"sha256": extra.digest}), media_type=kind)
+        base = run()["train"].statement
+        world.evidence[who] = verified(
+            Statement.build([*base.subject, made], base.predicate_type, base.predicate), who, NOW
+        )
+    del world.evidence["train"]
+    assert codes(world.verdict()) == [("DISAGREE", "train", "")]
+
+
 def test_observed_satisfies_declared() -> None:
     """Observed is the stronger kind: it passes where declared is asked for."""
     world = World.honest()
@@ -356,6 +371,17 @@ def test_evidence_of_another_run_does_not_fill_a_gap(step: str) -> None:
     assert world.verdict(model("model 1")).passed
 
 
+def test_a_stranger_is_named_beside_another_run() -> None:
+    """Where a stranger evaluated this model and a functionary another one, both are told."""
+    world = two_runs()
+    world.evidence["evaluate2"] = statement(
+        "evaluate", {"models/model.pkl": "model 2"}, {"metrics.json": "metrics 2"}, who="mallory"
+    )
+    found = codes(world.verdict(model("model 2")))
+    assert ("OTHER_RUN", "evaluate", "models/model.pkl") in found
+    assert ("UNAUTHORISED", "evaluate", "") in found
+
+
 def test_a_step_tied_to_nothing_is_a_replay() -> None:
     """Evidence that no artifact connects with the chain does not count, even if its own rules pass."""
     world = World.honest().change(
@@ -386,6 +412,39 @@ def test_the_search_backtracks_over_choices_that_do_not_fit() -> None:
     assert world.verdict().passed
     del world.evidence["approve"]
     assert codes(world.verdict()) == [("STEP_MISSING", "approve", "")]
+
+
+def test_what_no_choice_can_save_is_found_without_trying_all() -> None:
+    """Forty choices for each of three steps, and an approval that its own rules refuse: a finding, not a limit."""
+    world = World.honest()
+    replaced("approve", materials={"metrics.json": "metrics 1", "extra": "x"})(world)
+    for number in range(40):
+        source = {f"src/{number}": "x"}
+        world.evidence[f"p{number}"] = statement(
+            "prepare", {"data/raw.csv": "raw", **source}, {"data/prepared": PREPARED}
+        )
+        world.evidence[f"t{number}"] = statement(
+            "train", {"data/prepared/train.csv": "train", **source}, {"models/model.pkl": "model 1"}
+        )
+        world.evidence[f"e{number}"] = statement(
+            "evaluate", {"models/model.pkl": "model 1", **source}, {"metrics.json": "metrics 1"}
+        )
+    assert codes(world.verdict()) == [("NOT_ALLOWED", "approve", "extra")]
+
+
+def test_a_match_in_another_run_does_not_make_rules_less_vacuous() -> None:
+    """Materials that only some other preparation explains tie nothing in this chain."""
+    world = World.honest().change(
+        lambda text: text.replace("[REQUIRE, data/prepared/train.csv], ", "").replace(
+            '[ALLOW, "src/*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models',
+            '[ALLOW, "*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models',
+        )
+    )
+    other = directory(train__csv="other", test__csv="elsewhere")
+    world.nodes |= other.nodes
+    replaced("train", materials={"data/prepared/train.csv": "other"})(world)
+    world.evidence["other"] = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": other})
+    assert not world.verdict().passed
 
 
 def test_too_many_combinations_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
