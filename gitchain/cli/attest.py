@@ -65,7 +65,7 @@ def command(
     one = bool(materials or products or predicate)
     if one and len(steps) != 1:
         raise UsageError("name one STEP for these files", got=" ".join(steps) or "none")
-    project = open_project(options.directory)
+    project = open_project(options.directory, options.hashing)
     project.configured()
     drafts: tuple[Draft, ...]
     if predicate is not None and predicate_type is not None:

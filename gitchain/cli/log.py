@@ -8,6 +8,8 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
 
+SHOWN = 3  # names on one line; --json has them all
+GIT_WORDS = ("tag ", "commit ")
 LOG_SCHEMA = "https://gitchain.dev/log/v1"
 
 
@@ -23,7 +25,7 @@ def command(options: Options, target: str | None) -> ExitCode:
     from gitchain.pipeline.history import history
     from gitchain.pipeline.project import open_project
 
-    project = open_project(options.directory)
+    project = open_project(options.directory, options.hashing)
     found = history(project, target, options.trust, offline=options.offline)
     events = [event.to_json() for event in found.events]
     refused = [
@@ -66,5 +68,14 @@ def _what(event: dict[str, object]) -> str:
         )
     subject = event["subject"]
     assert isinstance(subject, list)  # noqa: S101 - Event.to_json makes it so
-    names = [str(item["name"]) for item in subject]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    names = sorted(
+        (_short(str(item["name"])) for item in subject), key=lambda name: not name.startswith(GIT_WORDS)
+    )
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _short(name: str) -> str:
+    """Show Git objects as people name them."""
+    if name.startswith("git:commit:"):
+        return f"commit {name.removeprefix('git:commit:')[:12]}"
+    return f"tag {name.removeprefix('git:tag:')}" if name.startswith("git:tag:") else name

@@ -21,6 +21,41 @@ from gitchain.errors import GitchainError
 ERROR_SCHEMA = "https://gitchain.dev/error/v1"
 
 
+LARGE_BYTES = 32 << 20  # hashed in a few hundredths of a second: below that a bar only flickers
+
+
+class HashingBar:
+    """A progress bar with the true number of bytes, which collect counts before it reads; small work shows none."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._left = 0
+
+    def total(self, files: int, size: int) -> None:
+        """Start a bar for this many files and bytes."""
+        self._close()
+        if size >= LARGE_BYTES:
+            self._left = size
+            self._bar = click.progressbar(
+                length=size, label=f"hashing {files} file(s)", file=sys.stderr, show_eta=True
+            )
+            self._bar.render_progress()
+
+    def advance(self, files: int, size: int) -> None:
+        """Move the bar on; it closes itself at the end."""
+        del files
+        if self._bar is not None:
+            self._bar.update(size)
+            self._left -= size
+            if self._left <= 0:
+                self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+            self._bar = None
+
+
 @dataclass
 class Options:
     """The global options, and the way to speak to the user under them."""
@@ -63,6 +98,11 @@ class Options:
             return
         with click.progressbar(length=total, label=label, file=sys.stderr, show_eta=True) as bar:
             yield bar.update
+
+    @property
+    def hashing(self) -> HashingBar | None:
+        """The bar for hashing large files, where there is a terminal to show it on."""
+        return None if self.quiet or self.json or not sys.stderr.isatty() else HashingBar()
 
     def error(self, error: GitchainError) -> None:
         """Report one error: what, where, expected, got and what to type."""

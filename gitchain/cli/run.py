@@ -73,7 +73,7 @@ def _run(
 
     problems: tuple[GitchainError, ...] = ()
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
-    project = open_project(options.directory)
+    project = open_project(options.directory, options.hashing)
     profile = project_profile(project, options.trust, offline=options.offline)
     if is_dvc(words):
         if step or materials or products:

@@ -65,7 +65,7 @@ def command(
     )
     project: Project | None
     try:
-        project = open_project(options.directory)
+        project = open_project(options.directory, options.hashing)
     except ProjectError:
         if layout is None:
             raise

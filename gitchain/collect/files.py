@@ -106,6 +106,7 @@ class _Hasher:
         self._state = state
         self._links = links
         self._progress = progress
+        self._told = 0  # bytes of the file being read that progress has heard of
         self._buffer = memoryview(bytearray(0))
         self._found = 0
 
@@ -187,7 +188,8 @@ class _Hasher:
         if target is not None:
             self._links.check(target, md5, shown)
         if self._progress is not None:
-            self._progress.advance(1, before.st_size)
+            self._progress.advance(1, before.st_size - self._told)
+            self._told = 0
         return HashedFile(path, bool(before.st_mode & stat.S_IXUSR), before.st_size, sha256, md5)
 
     def _digests(self, handle: int, before: os.stat_result, shown: str) -> tuple[str, str]:
@@ -223,6 +225,9 @@ class _Hasher:
             sha256.update(self._buffer[:read])
             md5.update(self._buffer[:read])
             size += read
+            if self._progress is not None:
+                self._progress.advance(0, read)
+                self._told += read
         return size, sha256.hexdigest(), md5.hexdigest()
 
 

@@ -23,6 +23,7 @@ from gitchain.collect.git import GitState, git_state
 from gitchain.errors import ProjectError
 
 if TYPE_CHECKING:
+    from gitchain.collect.files import Progress
     from gitchain.collect.state import StateCache
     from gitchain.store.git_ref import AttestationStore
     from gitchain.store.outbox import Outbox
@@ -49,6 +50,7 @@ class Project:
 
     git: GitState
     config: Config | None
+    progress: Progress | None = None
 
     @property
     def root(self) -> Path:
@@ -92,10 +94,13 @@ class Project:
         return self.config
 
 
-def open_project(path: Path) -> Project:
-    """Open the repository around `path`; ProjectError when there is none or its configuration is broken."""
+def open_project(path: Path, progress: Progress | None = None) -> Project:
+    """Open the repository around `path`; ProjectError when there is none or its configuration is broken.
+
+    `progress` hears how far the hashing of its files is.
+    """
     git = git_state(path)
-    return Project(git=git, config=_read_config(git.root / CONFIG))
+    return Project(git=git, config=_read_config(git.root / CONFIG), progress=progress)
 
 
 def _read_config(path: Path) -> Config | None:

@@ -84,7 +84,15 @@ def observe_step(
     names = [_inside(project, name) for name in materials], [_inside(project, name) for name in products]
     if not names[1]:
         raise UsageError("say what the command makes", help="-p PATH, or name a DVC stage")
-    seen = observe(project.root, command, *names, cwd=Path.cwd(), state=project.state, stdout=stdout)
+    seen = observe(
+        project.root,
+        command,
+        *names,
+        cwd=Path.cwd(),
+        state=project.state,
+        progress=project.progress,
+        stdout=stdout,
+    )
     if seen.exit_code != 0:
         return (), seen.exit_code
     draft = provenance(
@@ -125,7 +133,9 @@ def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[s
 def collect_all(project: Project, names: Iterable[str]) -> tuple[Artifact, ...]:
     """Hash the named files and directories."""
     unique = dict.fromkeys(_inside(project, name) for name in names)
-    return tuple(collect_artifact(project.root, name, project.state) for name in unique)
+    return tuple(
+        collect_artifact(project.root, name, project.state, progress=project.progress) for name in unique
+    )
 
 
 def _inside(project: Project, name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gitchain.errors import NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Layout
 from gitchain.pipeline.project import Project
+from gitchain.pipeline.versions import pinned_artifacts
 from gitchain.verify.decide import Target
 
 SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
@@ -52,7 +52,7 @@ def target_digests(project: Project, target: str) -> tuple[str, ...]:
         return tuple(one.sha256 for one in _of_bundle(path))
     if path.exists() or path.is_symlink():
         return (_of_artifact(_collect(project, path)).sha256,)
-    return tuple(_of_artifact(one).sha256 for one in _pinned(project, target))
+    return tuple(_of_artifact(one).sha256 for one in pinned_artifacts(project, target))
 
 
 def _collect(project: Project | None, path: Path) -> Artifact:
@@ -64,7 +64,7 @@ def _collect(project: Project | None, path: Path) -> Artifact:
         except ValueError:
             pass
         else:
-            return collect_artifact(project.root, name)
+            return collect_artifact(project.root, name, progress=project.progress)
     return collect_artifact(absolute.parent, absolute.name)
 
 
@@ -84,19 +84,16 @@ def _of_bundle(path: Path) -> tuple[Target, ...]:
 
 def _of_revision(project: Project, revision: str, layout: Layout) -> tuple[Target, ...]:
     patterns = [pattern for served in layout.serve for pattern in served.products]
-    artifacts = _pinned(project, revision)
-    served = [one for one in artifacts if any(fnmatchcase(one.name, pattern) for pattern in patterns)]
+
+    def wanted(name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    served = pinned_artifacts(project, revision, wanted)
     if not served:
         raise NoEvidenceError(
             "this revision pins nothing that the layout serves",
             where=revision,
             expected=", ".join(patterns),
-            got=", ".join(one.name for one in artifacts) or "nothing tracked by DVC",
+            help="gitchain log shows what is attested; dvc.lock and .dvc files say what a commit pins",
         )
     return tuple(_of_artifact(one) for one in served)
-
-
-def _pinned(project: Project, revision: str) -> Sequence[Artifact]:
-    from gitchain.pipeline.versions import pinned_artifacts
-
-    return pinned_artifacts(project, revision)

@@ -234,6 +234,23 @@ def test_progress_hears_the_true_total_first(tmp_path: Path) -> None:
     assert sorted(heard[1:]) == [("advance", 1, 3), ("advance", 1, 5)]
 
 
+def test_progress_of_one_large_file_moves_while_it_is_read(tmp_path: Path) -> None:
+    """A single file of gigabytes does not stand at zero until it is done; the sum is the true total."""
+    write(tmp_path / "f", b"x" * (5 << 20))
+    heard: list[tuple[int, int]] = []
+
+    class Bar:
+        def total(self, files: int, size: int) -> None:
+            assert (files, size) == (1, 5 << 20)
+
+        def advance(self, files: int, size: int) -> None:
+            heard.append((files, size))
+
+    collect_artifact(tmp_path, "f", progress=Bar())
+    assert len(heard) > 2
+    assert tuple(map(sum, zip(*heard, strict=True))) == (1, 5 << 20)
+
+
 def test_the_order_of_the_disk_does_not_matter(tmp_path: Path) -> None:
     """Two directories with the same files, made in another order, are one artifact."""
     names = ["b", "a/z", "a-b", "a/b/c"]
