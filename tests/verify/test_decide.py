@@ -195,6 +195,36 @@ def test_a_product_that_is_not_served_is_refused() -> None:
     assert codes(decision) == [("NOT_SERVED", "evaluate", "metrics.json")]
 
 
+def test_a_served_steps_other_products_are_refused() -> None:
+    """The pattern decides, not the step alone."""
+    world = World.honest().change(
+        lambda text: text.replace(
+            'serve: [{step: train, products: ["models/*"]}]',
+            'serve: [{step: train, products: ["models/*.pkl"]}]',
+        )
+    )
+    replaced("train", products={"models/model.pkl": "model 1", "models/notes.txt": "notes"})(world)
+    assert world.verdict().passed
+    assert codes(world.verdict(model("notes", "models/notes.txt"))) == [
+        ("NOT_SERVED", "train", "models/notes.txt")
+    ]
+
+
+def test_a_pattern_serves_its_own_step_alone() -> None:
+    """A name that one step may serve is not served when another served step made it."""
+    serve = 'serve: [{step: train, products: ["models/*"]}, {step: evaluate, products: [metrics.json]}]'
+    world = World.honest().change(
+        lambda text: text.replace('serve: [{step: train, products: ["models/*"]}]', serve).replace(
+            "[CREATE, metrics.json]", '[ALLOW, "*"]'
+        )
+    )
+    replaced("evaluate", products={"metrics.json": "metrics 1", "models/evil.pkl": "evil"})(world)
+    assert world.verdict().passed
+    assert codes(world.verdict(model("evil", "models/evil.pkl"))) == [
+        ("NOT_SERVED", "evaluate", "models/evil.pkl")
+    ]
+
+
 def test_a_file_is_not_a_directory() -> None:
     """The digest of a directory's manifest does not vouch for a file with those bytes."""
     assert (
