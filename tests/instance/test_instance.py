@@ -237,7 +237,7 @@ BAD_CLAIMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", BAD_CLAIMS, ids=str)
+@pytest.mark.parametrize("changes", BAD_CLAIMS, ids=range(len(BAD_CLAIMS)))
 def test_wrong_claims_are_refused(instance: Instance, changes: dict[str, object]) -> None:
     """A token of the right key with a wrong, missing or expired claim gets no certificate."""
     with pytest.raises(AuthenticationError):
