@@ -70,7 +70,7 @@ def test_keys_sort_by_utf16() -> None:
         {1, 2},
         object(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_values_that_json_cannot_carry(value: Any) -> None:
     """What some reader would refuse or misread is never written."""
