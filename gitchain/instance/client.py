@@ -7,9 +7,10 @@ It does NOT skip a check: token, request and log entry are judged as if they cam
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,10 +27,28 @@ if TYPE_CHECKING:
     from sigstore.hashes import Hashed
     from sigstore.oidc import IdentityToken
 
-    from gitchain.instance.local import Instance
+
+class Services(Protocol):
+    """What a signer needs of an instance; the methods are described at `Instance`, which has them."""
+
+    @property
+    def chain(self) -> Sequence[x509.Certificate]:
+        """The issuing certificate, then the root."""
+
+    def trust_config(self) -> str:
+        """Return the ClientTrustConfig JSON."""
+
+    def issue(self, token: str, request: x509.CertificateSigningRequest) -> x509.Certificate:
+        """Return a certificate."""
+
+    def stamp(self, imprint: bytes) -> bytes:
+        """Return an RFC 3161 response."""
+
+    def log_entry(self, request: object) -> Mapping[str, object]:
+        """Log a CreateEntryRequest and return its TransparencyLogEntry."""
 
 
-def signing_context(instance: Instance) -> SigningContext:
+def signing_context(instance: Services) -> SigningContext:
     """Return a context whose Fulcio, Rekor and timestamp authority are `instance`."""
     return SigningContext(
         fulcio=cast("Any", LocalFulcio(LocalSigningCert(instance))),
@@ -51,7 +70,7 @@ class IssuedCertificate:
 class LocalSigningCert:
     """Fulcio's signing-certificate endpoint."""
 
-    instance: Instance
+    instance: Services
 
     def post(self, req: x509.CertificateSigningRequest, identity: IdentityToken) -> IssuedCertificate:
         """Issue a certificate for the token's identity and the request's key."""
@@ -70,7 +89,7 @@ class LocalFulcio:
 class LocalTimestampAuthority:
     """An RFC 3161 client."""
 
-    instance: Instance
+    instance: Services
     url: str = "local instance"
 
     def request_timestamp(self, signature: bytes) -> TimeStampResponse:
@@ -82,7 +101,7 @@ class LocalTimestampAuthority:
 class LocalRekor:
     """A Rekor v2 client."""
 
-    instance: Instance
+    instance: Services
 
     def create_entry(self, request: object) -> TransparencyLogEntry:
         """Log the entry and return it with its proof."""
