@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gitchain.layout.artifact import Artifact, closed_above
+from gitchain.layout.artifact import Artifact, closed_above, lookup
 from gitchain.layout.rules import Near, Refusal
 from gitchain.verify.chain import Chain, Chains
 from gitchain.verify.claims import Attested, Claims, Group
@@ -127,7 +127,7 @@ def _refusal(chains: Chains, group: Group, refusal: Refusal, chain: Chain, claim
         where = "consumed by an earlier rule" if refusal.got else f"not among the {refusal.side}"
         code, message = Code.REQUIRED, f"step {step} must name {name}, which is {where}"
     else:
-        return _disallowed(group, refusal, chain, claims)
+        return _disallowed(chains, group, refusal, chain, claims)
     return Finding(
         code, message, step=step, artifact=name, expected=str(refusal.rule), got=got, help=HELP.get(code, "")
     )
@@ -143,7 +143,7 @@ def _closed(chains: Chains, refusal: Refusal, chain: Chain) -> str | None:
     return None
 
 
-def _disallowed(group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
+def _disallowed(chains: Chains, group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
     step, name, got = group.step.name, refusal.artifact, refusal.got
     verb = "took" if refusal.side == "materials" else "made"
     near = next((one for one in refusal.near if one.expected is not None), None)
@@ -154,7 +154,7 @@ def _disallowed(group: Group, refusal: Refusal, chain: Chain, claims: Claims) ->
             Code.NOT_ALLOWED, message, step=step, artifact=name, expected=str(refusal.rule), got=str(got)
         )
     source = chain[near.step].members[0]
-    elsewhere = _elsewhere(claims, near, got)
+    elsewhere = _elsewhere(chains, claims, near, got)
     theirs = "made" if near.side == "products" else "took"
     message = (
         f"step {step} {verb} {name} as {got} ({signed(group.members[0])}), "
@@ -173,10 +173,10 @@ def _disallowed(group: Group, refusal: Refusal, chain: Chain, claims: Claims) ->
     )
 
 
-def _elsewhere(claims: Claims, near: Near, got: Artifact) -> Attested | None:
+def _elsewhere(chains: Chains, claims: Claims, near: Near, got: Artifact) -> Attested | None:
     """Return evidence that the same step handled this content at another time."""
     for group in claims.groups[near.step]:
         side = group.link.products if near.side == "products" else group.link.materials
-        if side.get(near.name) == got:
+        if lookup(side, near.name, chains.manifests) == got:
             return group.members[0]
     return None

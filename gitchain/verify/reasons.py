@@ -6,15 +6,21 @@ matter into findings, the newest first.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
+from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Attested, Claims, Group, Rejected
+from gitchain.verify.difference import differences
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.target import Target, is_served
 from gitchain.verify.verified import VerifiedStatement
 
 MAX_PER_STEP = 5  # reasons to give for one step without evidence; the newest first
+MAX_FILES = (
+    10  # files to name in a directory that differs; the digest of the whole says that there may be more
+)
 HELP = {
     Code.STEP_MISSING: "run the step with gitchain run, or vouch for it with gitchain attest; then gitchain sync",
     Code.UNAUTHORISED: "if this signer may do the step, add the identity to the layout and sign the layout again",
@@ -100,7 +106,7 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
     elif other:
         # What somebody unauthorised says about the name is told only if nobody else says anything.
         authorised = [one for one in other if any(one is member for member, _ in known)]
-        yield _other_content(chains, authorised or other, target)
+        yield from _other_content(chains, authorised or other, target)
     elif renamed:
         yield renamed[0]
     elif users := [one for one, _ in (*known, *rejected) if _uses(one, target)]:
@@ -168,10 +174,10 @@ def _renamed(attested: Attested, target: Target) -> list[Finding]:
     ]
 
 
-def _other_content(chains: Chains, known: Sequence[Attested], target: Target) -> Finding:
+def _other_content(chains: Chains, known: Sequence[Attested], target: Target) -> Iterator[Finding]:
     newest = max(known, key=lambda one: one.statement.time)
     expected = next(artifact for _, _, artifact in target.names_in(newest.link, chains.manifests))
-    return Finding(
+    yield Finding(
         Code.OTHER_CONTENT,
         f"{target} is not what step {newest.step.name} made: attested as {expected} {signed(newest)}, "
         f"got {target.content}",
@@ -181,6 +187,22 @@ def _other_content(chains: Chains, known: Sequence[Attested], target: Target) ->
         got=target.content,
         help="restore the attested file (git checkout, dvc checkout), or run the step again",
     )
+    if expected.directory and target.directory:
+        here = Manifests(target.nodes.get)
+        found = differences(expected, target.artifact, chains.manifests, here)
+        for path, old, new in itertools.islice(found, MAX_FILES):
+            yield Finding(
+                Code.OTHER_CONTENT,
+                f"{target}/{path} {_how(old, new)} since step {newest.step.name} made {target}",
+                step=newest.step.name,
+                artifact=f"{target}/{path}",
+                expected=str(old or "no such file"),
+                got=str(new or "no such file"),
+            )
+
+
+def _how(old: Artifact | None, new: Artifact | None) -> str:
+    return "was added" if old is None else "was removed" if new is None else "was changed"
 
 
 def signed(attested: Attested) -> str:

@@ -5,8 +5,8 @@ A file in a served directory is served too: it is found through the directory's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from gitchain.errors import UsageError
@@ -21,12 +21,14 @@ class Target:
     """What is to be served: the sha256 of a file, or of a directory's manifest, and its name if it has one.
 
     With a name, only evidence for that name counts: another model's evidence does not vouch for this one.
-    `directory` is None where only a digest is known and either kind will do.
+    `directory` is None where only a digest is known and either kind will do. `nodes` are the nodes of a directory's
+    own manifest, for findings that say which file in it differs; no verdict rests on them.
     """
 
     sha256: str
     name: str | None = None
     directory: bool | None = False
+    nodes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
@@ -40,6 +42,11 @@ class Target:
     def content(self) -> str:
         """Return kind and digest as messages show them."""
         return f"{'directory ' if self.directory else ''}sha256:{self.sha256}"
+
+    @property
+    def artifact(self) -> Artifact:
+        """Return the target as rules see artifacts."""
+        return Artifact(DigestSet({"sha256": self.sha256}), bool(self.directory))
 
     def is_content_of(self, artifact: Artifact) -> bool:
         """Tell whether the artifact has the target's content and kind."""

@@ -477,6 +477,51 @@ def test_a_match_in_another_run_does_not_make_rules_less_vacuous() -> None:
     assert not world.verdict().passed
 
 
+def test_a_source_of_another_run_does_not_stand_in() -> None:
+    """A step that only another run's evaluation used ties nothing here, although no rule refuses anything."""
+    extra = """
+  - name: extra
+    functionaries: [carol]
+    expectedProducts: [[CREATE, extra.csv], [DISALLOW, "*"]]
+  - name: evaluate"""
+    match = "[MATCH, extra.csv, WITH, PRODUCTS, FROM, extra], [ALLOW, extra.csv]"
+    world = two_runs().change(
+        lambda text: text.replace("\n  - name: evaluate", extra).replace(
+            'FROM, train], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare]',
+            f'FROM, train], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], {match}',
+        )
+    )
+    for name in "12":
+        materials = {
+            "models/model.pkl": f"model {name}",
+            "data/prepared/test.csv": "test",
+            "extra.csv": f"extra {name}",
+        }
+        world.evidence[f"evaluate{name}"] = statement(
+            "evaluate", materials, {"metrics.json": f"metrics {name}"}
+        )
+    world.evidence["extra2"] = statement("extra", {}, {"extra.csv": "extra 2"}, who="carol")
+    assert world.verdict(model("model 2")).passed
+    assert codes(world.verdict(model("model 1"))) == [("UNLINKED", "extra", "")]
+
+
+def test_a_contradiction_in_the_last_step_is_no_pass() -> None:
+    """Two checks of the right metrics on another preparation's data: each possible alone, neither in this chain."""
+    check = """
+  - name: recheck
+    functionaries: [alice]
+    expectedMaterials: [[MATCH, metrics.json, WITH, PRODUCTS, FROM, evaluate], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], [DISALLOW, "*"]]
+serve:"""
+    world = World.honest().change(lambda text: text.replace("\nserve:", check))
+    other = directory(train__csv="other", test__csv="elsewhere")
+    world.nodes |= other.nodes
+    world.evidence["other"] = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": other})
+    for number in range(2):
+        materials = {"metrics.json": "metrics 1", "data/prepared/train.csv": "other"}
+        world.evidence[f"recheck{number}"] = statement("recheck", materials, {"report": str(number)})
+    assert codes(world.verdict()) == [("OTHER_RUN", "recheck", "data/prepared/train.csv")]
+
+
 def test_too_many_combinations_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the answer is a limit error (exit code 8): never a pass."""
     monkeypatch.setattr(chain_module, "MAX_CHECKS", 2)

@@ -1,0 +1,32 @@
+"""Where two directories differ, file by file: what a person wants to know when a model's directory is refused.
+
+Equal subtrees are skipped by their digest, so that one changed file among many is found in O(depth). For findings only:
+the verdict rests on the digest of the whole directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gitchain.layout.artifact import Artifact, Manifests
+
+
+def differences(
+    expected: Artifact, got: Artifact, attested: Manifests, here: Manifests
+) -> Iterator[tuple[str, Artifact | None, Artifact | None]]:
+    """Yield the path in the directory of each difference, with what was expected and what is there; None is absent.
+
+    Yields nothing if one of the two manifests is not at hand, or if only modes differ.
+    """
+    before, after = attested.entries(expected), here.entries(got)
+    if attested.is_closed(expected) or here.is_closed(got):
+        return
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is not None and new is not None and old == new:
+            continue
+        if old is not None and new is not None and old.directory and new.directory:
+            for path, was, now in differences(old, new, attested, here):
+                yield f"{name}/{path}", was, now
+        else:
+            yield name, old, new
