@@ -183,6 +183,15 @@ def test_keys_of_another_instance_are_refused(instance: Instance, tmp_path: Path
     assert Instance.open(instance.directory).id == instance.id
 
 
+def test_id_is_bound_to_the_log_key(instance: Instance) -> None:
+    """An id of which one digit is not the log key's is refused, also where no name shows it."""
+    file = instance.directory / "instance.json"
+    changed = instance.id[:-1] + ("0" if instance.id[-1] != "0" else "1")
+    file.write_bytes(file.read_bytes().replace(instance.id.encode(), changed.encode()))
+    with pytest.raises(TrustError, match="another instance's keys"):
+        Instance.open(instance.directory)
+
+
 @pytest.mark.parametrize("field", ["id", "port", "created", "schema"])
 @pytest.mark.parametrize("value", [None, 1, "", "x", [], {}, 1.5, "Z" * 32])
 def test_description_is_strict(instance: Instance, field: str, value: object) -> None:

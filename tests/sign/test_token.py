@@ -64,8 +64,9 @@ def test_unusable_tokens_are_refused(instance: Instance, changes: dict[str, obje
 
 
 @pytest.mark.parametrize("token", ["", " ", "x", "a.b.c", "\udcff", "é.é.é", "[" * 5000])
-def test_what_is_no_token_is_refused(token: str) -> None:
+def test_what_is_no_token_is_refused(token: str, instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text that is no token is an error of ours, whatever it is; an empty one does not fall back to another source."""
+    monkeypatch.setenv(VARIABLE, instance.token(ADA))
     with pytest.raises(AuthenticationError):
         find_token(token)
 
