@@ -1,4 +1,4 @@
-"""The whole error tree and the exit codes (docs/exit-codes.md).
+"""The whole error tree and the exit codes (docs/design.md section 5).
 
 Every error names what is wrong, where, what was expected, what was got, and what to type.
 Two families by whose fault it is: the input's (malformed, unverifiable, untrusted) and the world's (transport, store).

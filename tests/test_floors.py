@@ -1,14 +1,17 @@
-"""The floors of the house: an import may only go down, and rooms on one floor do not import each other."""
+"""The floors of the house: an import may only go down, rooms on one floor do not import each other, nothing goes round."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent / "gitchain"
+REPOSITORY = Path(__file__).parent.parent
+ROOT = REPOSITORY / "gitchain"
 FLOORS = {
     "errors": 0,
     "evidence": 1,
@@ -25,39 +28,90 @@ FLOORS = {
     "cli": 7,
     "__main__": 8,
 }
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+DESIGN = REPOSITORY / "docs" / "design.md"
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+INSIDE = {name: path for name, path in MODULES.items() if name != "gitchain"}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield every module of ours that a file imports, wherever it says so: lazily, or for types alone."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} uses a relative import"
-            names = [f"{node.module}.{alias.name}" if node.module == "gitchain" else str(node.module) for alias in node.names]
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = {name if name in MODULES else str(node.module) for name in below}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names = {alias.name for alias in node.names}
         else:
             continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "gitchain" and len(parts) > 1 and parts[1] != "__version__":
-                yield parts[1], node.lineno
+        yield from ((name, node.lineno) for name in sorted(names) if name.split(".")[0] == "gitchain")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def room_graph() -> Mapping[str, set[str]]:
+    """Return which rooms each room imports; the version in `gitchain/__init__.py` is no room."""
+    graph: dict[str, set[str]] = {}
+    for module, path in INSIDE.items():
+        others = {room_of(name) for name, _ in imported(path) if name != "gitchain"}
+        graph.setdefault(room_of(module), set()).update(others - {room_of(module)})
+    return graph
+
+
+def drawn_graph(page: str) -> Mapping[str, set[str]]:
+    """Return the edges of the page's mermaid graph, one line for each room."""
+    drawing = page.split("```mermaid\n")[1].split("```", maxsplit=1)[0]
+    lines = re.findall(r"^ +(\w+) --> ([\w &]+)$", drawing, re.MULTILINE)
+    assert len(lines) == len(dict(lines)) == drawing.count("-->"), "an edge is drawn in another way"
+    return {room: set(others.split(" & ")) for room, others in lines}
+
+
+@pytest.mark.parametrize("path", INSIDE.values(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_only_go_down(path: Path) -> None:
     """No module imports from a floor above its own, nor from another room on its floor."""
-    room = room_of(path)
-    for other, line in imported_rooms(path):
+    room = room_of(name_of(path))
+    for name, line in imported(path):
+        other = room if name == "gitchain" else room_of(name)
         allowed = other == room or FLOORS[other] < FLOORS[room]
-        assert allowed, f"{path}:{line}: {room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        assert allowed, (
+            f"{path}:{line}: {room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        )
 
 
 def test_every_room_has_a_floor() -> None:
     """A new room without a floor would escape the rule."""
-    rooms = {room_of(path) for path in MODULES}
+    rooms = {room_of(module) for module in INSIDE}
     assert rooms <= set(FLOORS)
     assert {"errors", "evidence", "verify"} <= rooms
+
+
+def test_no_circle_between_modules() -> None:
+    """No module leads back to itself, not even by lazy imports or by imports for types."""
+    graph = {module: {name for name, _ in imported(path)} for module, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_the_drawn_graph_is_the_real_one() -> None:
+    """docs/design.md draws exactly the imports between rooms that the code has, and they do not go round."""
+    drawn = drawn_graph(DESIGN.read_text(encoding="utf-8"))
+    assert drawn == {room: others for room, others in room_graph().items() if others}
+    TopologicalSorter(drawn).prepare()
+
+
+def test_the_table_of_floors_names_every_room() -> None:
+    """docs/design.md says what lives in each room, on the floor that the imports obey."""
+    rows = re.findall(r"^\| (\d) \| (.+?) \| \S", DESIGN.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+?)(?:/|\.py)`", rooms)}
+    assert told == {room: FLOORS[room] for room in room_graph()}

@@ -3,7 +3,7 @@
 Step name, run and layout are `externalParameters`; evidence strength and what is known of the machine, the
 repository and DVC are `internalParameters`; materials are `resolvedDependencies`; products are the subjects.
 
-Format: https://slsa.dev/spec/v1.1/provenance, docs/formats/predicates.md, schemas/provenance.schema.json
+Format: https://slsa.dev/spec/v1.1/provenance, docs/formats/predicates.md, schemas/step.schema.json
 Does NOT read provenance back: `gitchain.evidence.claim` does.
 """
 
