@@ -1,4 +1,4 @@
-"""Findings: what a decision found, one code for each kind. docs/layout.md lists them.
+"""Findings: what a decision found, one code for each kind. docs/findings.md lists them.
 
 A finding is data, not an error: a decision carries all of them. E codes are errors, W codes warnings.
 """
