@@ -70,7 +70,8 @@ def _collect(project: Project | None, path: Path) -> Artifact:
 
 def _of_artifact(artifact: Artifact, *, named: bool = True) -> Target:
     digest = artifact.descriptor.digest["sha256"]
-    return Target(digest, artifact.name if named else None, directory=artifact.manifest is not None)
+    nodes = artifact.manifest.nodes if artifact.manifest else {}
+    return Target(digest, artifact.name if named else None, artifact.manifest is not None, nodes)
 
 
 def _of_bundle(path: Path) -> tuple[Target, ...]:
