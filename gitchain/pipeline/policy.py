@@ -62,7 +62,7 @@ def draft_layout(project: Project, name: str, functionary: FunctionaryIdentity, 
             where=str(project.root / "dvc.yaml"),
             help="write dvc.yaml (dvc stage add …), then: gitchain layout draft",
         )
-    return draft(name, stages, functionary, now + DRAFT_LIFETIME, serve=served_paths(project))
+    return draft(name, stages, functionary, now + DRAFT_LIFETIME, serve=served_paths(project, stages))
 
 
 def layout_statement(layout: Layout) -> Statement:

@@ -120,11 +120,18 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
     )
 
 
-def served_paths(project: Project) -> tuple[str, ...]:
-    """Return the paths of the models that dvc.yaml names under `artifacts`."""
+def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, ...]:
+    """Return the paths that dvc.yaml names under `artifacts` and a stage makes; failing that, those that are tracked.
+
+    Raw data sets and files that Git holds may be named there as well: nobody serves these.
+    """
     from gitchain.collect.dvc_api import artifacts
 
-    return tuple(sorted(set(artifacts(project.root).values()))) if (project.root / ".dvc").exists() else ()
+    if not (project.root / ".dvc").exists():
+        return ()
+    named = sorted(set(artifacts(project.root).values()))
+    made = [path for path in named if any(stage.observed and stage.makes(path) for stage in stages)]
+    return tuple(made or [path for path in named if any(stage.makes(path) for stage in stages)])
 
 
 def _stages(project: Project) -> Sequence[PipelineStage]:
