@@ -22,6 +22,7 @@ from gitchain.errors import StoreError
 from gitchain.store.objects import Oid
 
 PATIENCE = 30.0  # seconds to wait for one's turn; then go ahead: compare-and-swap still holds
+NOTE_BYTES = 100  # room for the longest object id; blank when there is no note
 _LONGEST_PAUSE = 0.1
 
 
@@ -76,7 +77,7 @@ class WriterLock:
         return False
 
     def _clear_stale(self) -> None:
-        noted = os.pread(self._descriptor, 100, 0).strip()
+        noted = os.pread(self._descriptor, NOTE_BYTES, 0).strip()
         if not noted:
             return
         try:
@@ -100,9 +101,9 @@ class WriterLock:
             self._note(b"")
 
     def _note(self, data: bytes) -> None:
+        """Write in place: a file that keeps its length is flushed without a commit of the journal."""
         try:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, data, 0)
+            os.pwrite(self._descriptor, data.ljust(NOTE_BYTES), 0)
             if data:
                 os.fdatasync(self._descriptor)
         except OSError as error:

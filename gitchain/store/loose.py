@@ -15,18 +15,23 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 import zlib
+from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from gitchain.store.files import sync_directory, write_all
+from gitchain.store.files import write_all
 from gitchain.store.objects import Oid
 
 Kind = Literal["blob", "tree", "commit"]
 FASTEST = 1  # zlib level, as git's for loose objects: they are packed better later
+FLUSHERS = 4  # more at once gain nothing: the journal commits for all that wait
+MAX_OPEN = 128  # files at a time, well under the usual limit of descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +55,32 @@ def _header(kind: Kind, data: bytes) -> bytes:
 
 def write_loose(objects: Path, new: Iterable[NewObject]) -> None:
     """Write objects durably under a repository's `objects` directory; OSError, with none of them half-written."""
-    aside: list[tuple[Path, int, Path]] = []
+    items = iter(new)
+    moves: list[tuple[Path, Path]] = []
     try:
-        for item in new:
-            path = objects / f"tmp_obj_{secrets.token_hex(8)}"
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-            aside.append((path, descriptor, objects / item.oid[:2] / item.oid[2:]))
-            write_all(descriptor, zlib.compress(_header(item.kind, item.data) + item.data, FASTEST))
-        _flush([descriptor for _, descriptor, _ in aside])
-        _place(objects, [(path, target) for path, _, target in aside])
+        while batch := list(islice(items, MAX_OPEN)):
+            _write_aside(objects, batch, moves)
+        _place(objects, moves)
     finally:
-        for path, descriptor, _ in aside:
-            os.close(descriptor)
+        for path, _ in moves:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _flush(descriptors: Sequence[int]) -> None:
-    for (
-        descriptor
-    ) in descriptors:  # start all the writing, so that the first fsync's journal entry covers the others
-        with suppress(OSError, AttributeError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    for descriptor in descriptors:
-        os.fsync(descriptor)
+def _write_aside(objects: Path, batch: Sequence[NewObject], moves: list[tuple[Path, Path]]) -> None:
+    """Write and flush objects under names that mean nothing; add to `moves` from where to where they go."""
+    with ExitStack() as stack:
+        descriptors = []
+        for item in batch:
+            path = objects / f"tmp_obj_{secrets.token_hex(8)}"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+            stack.callback(os.close, descriptor)
+            moves.append((path, objects / item.oid[:2] / item.oid[2:]))
+            write_all(descriptor, zlib.compress(_header(item.kind, item.data) + item.data, FASTEST))
+            descriptors.append(descriptor)
+            with suppress(OSError, AttributeError):  # start writing: the first commit then covers all of it
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        flush_all(descriptors)
 
 
 def _place(objects: Path, moves: Iterable[tuple[Path, Path]]) -> None:
@@ -84,5 +91,39 @@ def _place(objects: Path, moves: Iterable[tuple[Path, Path]]) -> None:
             directories[objects] = None
         path.rename(target)
         directories[target.parent] = None
-    for directory in directories:
-        sync_directory(directory)
+    with ExitStack() as stack:
+        descriptors = []
+        for directory in directories:
+            descriptors.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            stack.callback(os.close, descriptors[-1])
+        flush_all(descriptors)
+
+
+def flush_all(descriptors: Sequence[int]) -> None:
+    """Flush files or directories, several at a time, so that they share the journal's commits; OSError.
+
+    Each gets an fsync of its own, and all have ended when this returns or raises.
+    """
+    left = deque(descriptors)
+    failures: list[OSError] = []
+
+    def work() -> None:
+        while not failures:
+            try:
+                os.fsync(left.popleft())
+            except IndexError:
+                return
+            except OSError as error:
+                failures.append(error)
+
+    with ExitStack() as stack:
+        for _ in range(min(FLUSHERS, len(descriptors)) - 1):
+            helper = threading.Thread(target=work, name="gitchain-flush")
+            try:
+                helper.start()
+            except RuntimeError:  # no thread to be had: this one flushes them all
+                break
+            stack.callback(helper.join)
+        work()
+    if failures:
+        raise failures[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from gitchain.store import git_ref
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock
-from gitchain.store.loose import NewObject
+from gitchain.store.loose import NewObject, write_loose
 from gitchain.store.objects import Oid
 from gitchain.store.shape import content_path
 
@@ -165,7 +167,7 @@ def test_ref_lock_of_a_killed_writer_is_cleared(git_repo: Path, content: str) ->
     (git_repo / f".git/{DEFAULT_REF}.lock").write_text("" if content == "empty" else oid + "\n")
     store.add([bundle("b")])
     assert store.count() == 2
-    assert (git_repo / ".git/gitchain/store.lock").read_bytes() == b""
+    assert (git_repo / ".git/gitchain/store.lock").read_bytes().strip() == b""
 
 
 @pytest.mark.parametrize("noted", [True, False])
@@ -262,6 +264,42 @@ def test_nothing_is_named_before_it_is_on_disk(git_repo: Path, monkeypatch: pyte
     AttestationStore.open(git_repo).add([bundle("m")])
     assert unnamed == []
     assert len(flushed) > 10
+
+
+def test_a_flush_that_fails_in_any_thread_names_nothing(
+    git_repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects are flushed several at a time: one that the disk refuses leaves no object, and no ref, behind."""
+    AttestationStore.open(git_repo).add([bundle("a")])
+    before = {path for path in (git_repo / ".git").rglob("*") if path.is_file()}
+    fsync, caller, refused = os.fsync, threading.get_ident(), threading.Event()
+
+    def refusing(descriptor: int) -> None:
+        if threading.get_ident() != caller:
+            refused.set()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        refused.wait(10)  # another thread comes to its turn
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    with pytest.raises(StoreError):
+        AttestationStore.open(git_repo).add([bundle("b")])
+    assert {path for path in (git_repo / ".git").rglob("*") if path.is_file()} == before
+
+
+def test_objects_are_many_more_than_files_may_be_open(tmp_path: Path) -> None:
+    """Thousands of manifest nodes are written under a limit of a few hundred descriptors, and none is lost."""
+    items = [NewObject.of("blob", str(number).encode(), 20) for number in range(1000)]
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+        write_loose(tmp_path, items)
+
+    assert in_child(work) == 0
+    assert sorted(path.parent.name + path.name for path in tmp_path.glob("??/*")) == sorted(
+        item.oid for item in items
+    )
+    assert not list(tmp_path.glob("tmp_obj_*"))
 
 
 def test_object_that_is_there_is_made_young_not_written_again(git_repo: Path) -> None:
