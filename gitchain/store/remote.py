@@ -12,18 +12,19 @@ truth.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gitchain.errors import ConflictError, ProjectError, TransportError
 from gitchain.store.git_cli import Done
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.lock import pause
 from gitchain.store.objects import Oid
 
 MAX_ATTEMPTS = 20  # rounds of fetch and push against other clones that keep pushing
 MAX_DEPTH = 8  # of the store's tree, and one: each round finds what a missing tree hid
-MAX_REFUSALS = 3  # pushes refused although nobody else moved the ref: then the server means it
+MAX_REFUSALS = 5  # pushes refused although nobody else moved the ref: then the server means it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,15 @@ class SyncResult:
     """The remote's ref had lost commits that were seen there before; they are back."""
 
 
-def sync(store: AttestationStore, remote: str, *, wait: Callable[[int], None] = pause) -> SyncResult:
+def wait_for_others(attempt: int) -> None:
+    """Wait a random time that grows with the attempts: a push over a network takes a second, not a millisecond."""
+    longest = min(0.05 * 2 ** min(attempt, 10), 3.0)
+    time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
+
+
+def sync(
+    store: AttestationStore, remote: str, *, wait: Callable[[int], None] = wait_for_others
+) -> SyncResult:
     """Make the store and the remote's both hold the union of the two.
 
     ProjectError where there is no such remote; TransportError where it does not answer or refuses;
@@ -69,13 +78,12 @@ class _Sync:
             )
 
     def run(self, wait: Callable[[int], None]) -> SyncResult:
-        fetched = refused = 0
-        rewound = False
+        before = self._seen()
+        fetched = self._unite(before)  # left over from a run that was interrupted after its fetch
+        theirs = self._fetch()
+        rewound = before is not None and not self._contains(theirs, before)
+        refused = 0
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            before = self._seen()
-            fetched += self._unite(before)  # left over from a run that was interrupted after its fetch
-            theirs = self._fetch()
-            rewound = rewound or (before is not None and not self._contains(theirs, before))
             fetched += self._unite(theirs)
             ours = self._store.tip()
             if ours is None or ours == theirs:
@@ -83,10 +91,13 @@ class _Sync:
             done = self._push(Oid(ours))
             if done.code == 0:
                 return SyncResult(fetched, self._gained(theirs, Oid(ours)), attempt, rewound)
-            refused = refused + 1 if self._fetch() == theirs else 0
+            wait(attempt)
+            now = self._fetch()
+            refused = refused + 1 if now == theirs else 0
             if refused == MAX_REFUSALS:
                 raise TransportError("the remote refused the push", where=self._remote, got=_refusal(done))
-            wait(attempt)
+            rewound = rewound or (theirs is not None and not self._contains(now, theirs))
+            theirs = now
         raise ConflictError("other clones kept pushing", where=self._remote, help="try again: gitchain sync")
 
     def _seen(self) -> Oid | None:
@@ -102,13 +113,14 @@ class _Sync:
             "--refmap=",
         )
         refspec = f"+{self._store.ref}:{self._tracking}"
-        done = self._git.talk("fetch", *options, "--end-of-options", self._remote, refspec)
-        if done.code == 0:
-            self._fill()
-            return self._seen()
-        if self._remote_has_ref():
-            raise TransportError("cannot fetch the attestations", where=self._remote, got=done.reason)
-        return None
+        for _ in range(MAX_REFUSALS):
+            done = self._git.talk("fetch", *options, "--end-of-options", self._remote, refspec)
+            if done.code == 0:
+                self._fill()
+                return self._seen()
+            if not self._remote_has_ref():  # nor had it, unless another clone has just made it
+                return None
+        raise TransportError("cannot fetch the attestations", where=self._remote, got=done.reason)
 
     def _fill(self) -> None:
         """Fetch what a partial clone left out of the newest tree, so that it can be verified offline."""

@@ -14,6 +14,7 @@ from store_samples import bundle, digest_of, manifest, name_of
 from gitchain.errors import GitchainError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence import bundle as bundle_module
 from gitchain.store import trees
+from gitchain.store.git_cli import Git as Runner
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import (
@@ -241,6 +242,7 @@ def test_replaced_objects_are_not_honoured(store: AttestationStore, git: Git) ->
     other = blob(store, bundle("evil"))
     git(store.path, "replace", blob_oid(GOOD, 20), other)
     assert AttestationStore.open(store.path).get(NAME) == GOOD
+    assert Runner(store.path).run("cat-file", "blob", blob_oid(GOOD, 20)).stdout == GOOD
 
 
 def raw_tree(*entries: tuple[bytes, bytes]) -> bytes:
