@@ -17,7 +17,7 @@ def _first_commands(shell: Shell, *repro: str) -> Shell:
     shell.must("gitchain", "init", "--local")
     shell.must("gitchain", "layout", "sign")
     shell.repro(*repro)
-    shell.commit("first model")
+    shell.commit("first model", hooks=False)
     return shell
 
 
