@@ -107,9 +107,8 @@ class Libgit2:
     def _has(self, item: NewObject) -> bool:
         if item.oid not in self._repo.odb:
             return False
-        self._repo.write(
-            _TYPES[item.kind], item.data
-        )  # writes nothing, but makes it young again for `git gc`
+        # writes nothing, but makes the object young again for `git gc`
+        self._repo.write(_TYPES[item.kind], item.data)
         return True
 
     def discard(self) -> None:

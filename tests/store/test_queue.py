@@ -183,3 +183,21 @@ def test_symlinked_work_file_is_not_followed(queue: HookQueue, tmp_path: Path) -
     batch = queue.take()
     assert batch.events == ()
     assert [Path(problem.path).name for problem in batch.problems] == ["queue.1-a.0.work", "queue.2-b.0.work"]
+
+
+def test_file_finished_by_another_drainer_is_not_read_twice(
+    queue: HookQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another drainer finished between our opening and our locking of it is left alone."""
+    append(queue, "v1 a 1\n")
+    queue.take().release()
+    (path,) = queue.directory.iterdir()
+    plain = queue_module.open_plain
+
+    def late(opened: Path) -> int:
+        descriptor = plain(opened)
+        path.rename(path.with_name(path.name.replace(".0.", ".7.")))
+        return descriptor
+
+    monkeypatch.setattr(queue_module, "open_plain", late)
+    assert queue.take().events == ()
