@@ -64,20 +64,18 @@ def token(options: Options, identity: str) -> None:
 
 
 @command.command(name="start")
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    help="Port on 127.0.0.1 [default: the one fixed when the instance was made].",
-)
 @global_options
 @click.pass_obj
-def start(options: Options, port: int | None) -> ExitCode:
-    """Serve the instance on loopback for other Sigstore clients, until interrupted."""
+def start(options: Options) -> ExitCode:
+    """Serve the instance on loopback for other Sigstore clients, until interrupted.
+
+    The port was fixed when the instance was made: the exported trust configuration names it.
+    """
     from gitchain.instance import Instance
     from gitchain.instance.server import serve
     from gitchain.pipeline.home import local_directory
 
     instance = Instance.open(local_directory())
-    options.talk(f"serving http://127.0.0.1:{port or instance.port} ({NOTICE}); stop with Ctrl-C")
-    serve(instance, port=port)
+    options.talk(f"serving {instance.url} ({NOTICE}); stop with Ctrl-C")
+    serve(instance)
     return ExitCode.OK

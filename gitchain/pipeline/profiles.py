@@ -45,12 +45,13 @@ class Profile:
         from gitchain.sign.keyless import Signer
 
         if self.instance is not None:
+            instance, name = self.instance, identity or ""
             if token is None and identity is None:
                 raise AuthenticationError(
                     "no identity to sign as",
                     help="git config user.email you@example.com, or add --as IDENTITY",
                 )
-            return Signer(self.instance.signing_context(), token or self.instance.token(str(identity)))
+            return Signer(instance.signing_context(), token or (lambda: instance.token(name)))
         if identity is not None:
             raise UsageError(
                 "--as works with the embedded instance only",
