@@ -34,7 +34,6 @@ class DraftStage:
     name: str
     deps: tuple[str, ...] = ()
     outs: tuple[str, ...] = ()
-    params: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     observed: bool = True
 
@@ -122,9 +121,6 @@ def _materials(stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tupl
             yield ("DISALLOW", pattern), "never from anywhere else"
         for pattern in _own(dep, stage, found, stages):
             yield ("ALLOW", pattern), "no stage makes this: any content is accepted"
-    for path in stage.params:
-        if path not in stage.deps:
-            yield ("ALLOW", _pattern(path)), "parameters: their values are in the statement"
     for rule in _SOURCE_RULES:
         yield rule, "the commit" if rule == _SOURCE_RULES[0] else ""
     yield ("DISALLOW", "*"), ""

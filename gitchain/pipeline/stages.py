@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,19 +106,29 @@ def stage_draft(project: Project, run: StageRun) -> Draft | None:
 
 
 def draft_stages(project: Project) -> tuple[DraftStage, ...]:
-    """Return the pipeline as the layout's draft wants it."""
-    return tuple(
-        DraftStage(
+    """Return the pipeline as the layout's draft wants it, each stage behind those that it takes from."""
+    stages = {
+        stage.name: DraftStage(
             name=stage.name,
             deps=stage.deps,
             outs=stage.outs,
-            params=stage.params,
             reports=stage.reports,
             observed=not stage.is_data,
         )
         for stage in _stages(project)
         if stage.outs
+    }
+    order = TopologicalSorter(
+        {
+            name: [
+                other.name
+                for other in stages.values()
+                if other is not stage and any(map(other.makes, stage.deps))
+            ]
+            for name, stage in stages.items()
+        }
     )
+    return tuple(stages[name] for name in order.static_order())
 
 
 def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, ...]:

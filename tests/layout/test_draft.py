@@ -20,8 +20,8 @@ ALICE = Identity("https://issuer.example", "alice@example.com")
 EXPIRES = datetime(2027, 11, 22, tzinfo=UTC)
 STAGES = (
     DraftStage("data/raw.csv", outs=("data/raw.csv",), observed=False),
-    DraftStage("prepare", deps=("data/raw.csv", "src/prepare.py"), outs=("data/prepared",), params=("params.yaml",)),
-    DraftStage("train@us", deps=("data/prepared/train.csv", "src"), outs=("models/us.pkl",), params=("params.yaml",)),
+    DraftStage("prepare", deps=("data/raw.csv", "src/prepare.py"), outs=("data/prepared",)),
+    DraftStage("train@us", deps=("data/prepared/train.csv", "src"), outs=("models/us.pkl",)),
     DraftStage("evaluate", deps=("data/prepared", "data/prepared/test.csv", "models", "src/[x].py"), outs=("metrics.json",), reports=("metrics.json",)),
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_the_pipeline_itself_satisfies_the_draft() -> None:
     models, more = directory("us.pkl")
     nodes |= more
     git = Artifact(DigestSet({"gitCommit": "0" * 40}))
-    common = {"params.yaml": file("p"), "git+https://example.com/r": git}
+    common = {"git+https://example.com/r": git}
     links = {
         "data/raw.csv": Link({}, {"data/raw.csv": file("raw")}),
         "prepare": Link({"data/raw.csv": file("raw"), "src/prepare.py": file("c"), **common}, {"data/prepared": prepared}),
@@ -134,7 +134,7 @@ def test_evidence_that_names_nothing_does_not_satisfy_the_draft() -> None:
 @pytest.mark.parametrize("name", ["no", "true", "1", "a b", 'quo"te', "колонка", "# x", "a: b", "- x", "{a}"])
 def test_odd_names_survive(name: str) -> None:
     """A name is quoted wherever YAML would read something else."""
-    stages = (DraftStage(name, deps=(f"in/{name}",), outs=(f"out/{name}",), params=("p*.yaml",)),)
+    stages = (DraftStage(name, deps=(f"in/{name}",), outs=(f"out/{name}",)),)
     layout = parse_layout(draft(name, stages, ALICE, EXPIRES).encode())
     assert (layout.name, layout.steps[0].name) == (name, name)
     assert layout.serve[0].products == (f"out/{name}",)
