@@ -169,19 +169,3 @@ def test_the_pins_example_satisfies_its_schema() -> None:
     """docs/formats/outbox.md: the example is what the schema asks for."""
     (example,) = block(sections(DOCS / "formats" / "outbox.md")["Pins"])
     Draft202012Validator(json.loads(text(SCHEMAS / "pins.schema.json"))).validate(json.loads(example))
-
-
-def test_every_page_belongs_to_the_repository() -> None:
-    """Each page is reached by links from README.md, so that nobody has to guess its name."""
-    reached, waiting = set[Path](), [README]
-    while waiting:
-        page = waiting.pop()
-        if page in reached:
-            continue
-        reached.add(page)
-        links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text(page))]
-        targets = [(page.parent / link).resolve() for link in links if link and not urlsplit(link).scheme]
-        waiting += [
-            path for target in targets for path in ([target] if target.is_file() else target.glob("*.md"))
-        ]
-    assert [label(page) for page in PAGES if DOCS in page.parents and page not in reached] == []
