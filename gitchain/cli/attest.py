@@ -58,7 +58,7 @@ def command(
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import Identity, project_profile, record
     from gitchain.pipeline.stages import declared_drafts
-    from gitchain.pipeline.steps import provenance_draft, typed_draft
+    from gitchain.pipeline.steps import provenance_draft, read_predicate, typed_draft
 
     if (predicate is None) != (predicate_type is None):
         raise UsageError("--predicate and --type go together")
@@ -71,7 +71,7 @@ def command(
     if predicate is not None and predicate_type is not None:
         if products:
             raise UsageError("a statement with --type is about --material files; it makes no products")
-        drafts = (typed_draft(project, steps[0], predicate_type, predicate.read_bytes(), materials),)
+        drafts = (typed_draft(project, steps[0], predicate_type, read_predicate(predicate), materials),)
     elif one:
         drafts = (provenance_draft(project, steps[0], materials, products, kind=kind),)
     else:

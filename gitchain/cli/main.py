@@ -165,10 +165,8 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way 
         return _failed(options, UsageError(error.format_message(), help=help_text))
     except GitchainError as error:
         return _failed(options, error)
-    except (MemoryError, RecursionError) as error:
-        return _failed(options, LimitError("out of memory or stack", got=type(error).__name__))
     except Exception as error:  # noqa: BLE001 - the one place that maps the unknown to 70
-        if isinstance(error, OSError) and (known := _of_the_system(error)):
+        if known := system_error(error):
             return _failed(options, known)
         if options.verbose:
             traceback.print_exc()
@@ -180,8 +178,12 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way 
         return _failed(options, bug)
 
 
-def _of_the_system(error: OSError) -> GitchainError | None:
+def system_error(error: Exception) -> GitchainError | None:
     """Return the error for what the system refused and no port foresaw; None for what may be our own mistake."""
+    if isinstance(error, MemoryError | RecursionError):
+        return LimitError("out of memory or stack", got=type(error).__name__)
+    if not isinstance(error, OSError):
+        return None
     try:
         Path.cwd()
     except OSError:

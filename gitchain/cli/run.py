@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gitchain.cli.main import global_options
+from gitchain.cli.main import global_options, system_error
 from gitchain.cli.output import Options
 from gitchain.cli.signing import report, signing_options
 from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
@@ -52,6 +52,11 @@ def command(context: click.Context, /, step: str | None, require_log: bool, **ar
         raise RunError(
             error.what, where=error.where, expected=error.expected, got=error.got, help=error.help
         ) from error
+    except (OSError, MemoryError, RecursionError) as error:  # their own codes could be the command's
+        known = system_error(error)
+        if known is None:
+            raise
+        raise RunError(known.what, where=known.where, got=known.got, help=known.help) from error
 
 
 def _run(

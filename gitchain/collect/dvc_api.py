@@ -83,6 +83,10 @@ def _repo(project: Path) -> Iterator[Any]:
         raise ProjectError("not a DVC project", where=str(project), help="dvc init") from error
     except DvcException as error:
         raise ProjectError("DVC cannot read the project", where=str(project), got=_first(error)) from error
+    except RecursionError as error:
+        raise ProjectError(
+            "DVC cannot read the project", where=str(project), got="a dvc.yaml that is nested too deeply"
+        ) from error
 
 
 def _first(error: BaseException) -> str:

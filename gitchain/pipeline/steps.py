@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +17,7 @@ from gitchain.errors import MalformedError, UsageError
 from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.names import check_step_name
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.pipeline.project import Project
@@ -24,12 +26,26 @@ from gitchain.pipeline.record import Draft
 MAX_PREDICATE_BYTES = 4 << 20  # a model card with plots inlined; Rekor v1 and the webhook want less
 
 
+def read_predicate(path: Path) -> dict[str, Any]:
+    """Return the predicate that the caller wrote into a JSON file; UsageError for what is none, LimitError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PREDICATE_BYTES + 1)
+    except OSError as error:
+        raise UsageError("cannot read the predicate", where=str(path), got=str(error.strerror)) from error
+    with _callers_fault(str(path)):
+        value = strict_json(data, "predicate", max_bytes=MAX_PREDICATE_BYTES)
+    if not isinstance(value, dict):
+        raise UsageError("the predicate is no JSON object", where=str(path), got=type(value).__name__)
+    return value
+
+
 def typed_draft(
-    project: Project, step: str, predicate_type: str, data: bytes, materials: Sequence[str]
+    project: Project, step: str, predicate_type: str, value: Mapping[str, Any], materials: Sequence[str]
 ) -> Draft:
     """Return a statement of `predicate_type` about the materials, with the caller's predicate and our step facts.
 
-    Raises UsageError without materials or for a transforming type, MalformedError for a predicate that its type refuses.
+    Raises UsageError without materials, for a transforming type, and for a predicate that its type refuses.
     """
     if not materials:
         raise UsageError("say what the statement is about", help="--material PATH")
@@ -37,15 +53,24 @@ def typed_draft(
         raise UsageError(
             "gitchain writes provenance itself", help="gitchain attest STEP --material PATH --product PATH"
         )
-    value = strict_json(data, "predicate", max_bytes=MAX_PREDICATE_BYTES)
-    if not isinstance(value, dict):
-        raise MalformedError("the predicate is no JSON object", got=type(value).__name__)
+    check_step(step)
     artifacts = collect_all(project, materials)
     facts = predicates.step_facts(name=step, run=_run_id(), evidence="declared", layout=_layout(project))
-    predicate = _CHECKED.get(predicate_type, dict)(value) | facts
-    return _draft(
-        Statement.build([one.descriptor for one in artifacts], predicate_type, predicate), artifacts
-    )
+    with _callers_fault(f"predicate of type {predicate_type[:200]}"):
+        predicate = _CHECKED.get(predicate_type, dict)(dict(value)) | facts
+        statement = Statement.build([one.descriptor for one in artifacts], predicate_type, predicate)
+    return _draft(statement, artifacts)
+
+
+@contextmanager
+def _callers_fault(where: str) -> Iterator[None]:
+    """Make malformed input of the caller a mistake in the command line: exit 1 is for evidence that fails."""
+    try:
+        yield
+    except MalformedError as error:
+        raise UsageError(
+            error.what, where=error.where or where, expected=error.expected, got=error.got, help=error.help
+        ) from error
 
 
 def provenance_draft(
@@ -54,6 +79,7 @@ def provenance_draft(
     """Return a declared provenance statement: the caller says that these products were made of these materials."""
     if not products:
         raise UsageError("say what the step made", help="--product PATH")
+    check_step(step)
     return provenance(
         project,
         step,
@@ -78,6 +104,9 @@ def observe_step(
     from gitchain.collect.run import observe
     from gitchain.collect.scrub import scrub_command
 
+    check_step(step)
+    _check_command(command)
+    _kind(kind)
     parameters: Mapping[str, Json] = {}
     if not materials and not products:
         materials, products, parameters = _stage_files(project, step)
@@ -136,6 +165,19 @@ def collect_all(project: Project, names: Iterable[str]) -> tuple[Artifact, ...]:
     return tuple(
         collect_artifact(project.root, name, project.state, progress=project.progress) for name in unique
     )
+
+
+def check_step(name: str) -> str:
+    """Return the name of a step that the caller gave; UsageError where a report could not show it."""
+    with _callers_fault("the name of the step"):
+        return check_step_name(name)
+
+
+def _check_command(command: Sequence[str]) -> None:
+    """Refuse, before it runs, a command that no statement could hold."""
+    for word in command:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise UsageError("an argument of the command is not UTF-8", got=ascii(word[:100]))
 
 
 def _inside(project: Project, name: str) -> str:
