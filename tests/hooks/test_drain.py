@@ -18,8 +18,10 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import RELEASE, VERSION
-from gitchain.hooks import catch_up, drain, install, remove, troubles
+from gitchain.hooks import install, remove, troubles
 from gitchain.hooks.__main__ import main
+from gitchain.hooks.drainer import drain
+from gitchain.hooks.events import catch_up
 from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import open_project
 from gitchain.pipeline.setup import initialise
@@ -249,7 +251,7 @@ def test_second_drainer_leaves_at_once(project: Path) -> None:
 
 def test_several_at_once_sign_once(project: Path) -> None:
     """A drainer, a sync and a push at the same moment leave one attestation of the commit, not three."""
-    code = "from pathlib import Path; from gitchain.hooks import catch_up; from gitchain.pipeline.project import open_project; catch_up(open_project(Path()))"
+    code = "from pathlib import Path; from gitchain.hooks.events import catch_up; from gitchain.pipeline.project import open_project; catch_up(open_project(Path()))"
     jobs = [subprocess.Popen([sys.executable, "-I", "-c", code], cwd=project) for _ in range(3)]
     assert [job.wait() for job in jobs] == [0, 0, 0]
     assert len(stored(project, VERSION)) == 1
