@@ -36,6 +36,7 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON parser reads alike (RFC 7493 section 2.2)."""
 
 _LONG_INTEGER = re.compile(rb"\d{16}")
+_SCALARS = (str, int, float, type(None))
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -82,7 +83,8 @@ def strict_json(
         raise MalformedError(error.what, where=what, expected=error.expected, got=error.got) from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
         raise MalformedError(f"{what} is not JSON", got=str(error)) from error
-    _check_depth(value, what, max_depth)
+    if data.count(b"{") + data.count(b"[") > max_depth:  # with fewer brackets it cannot be deeper
+        _check_depth(value, what, max_depth)
     if b"\\u" in data:
         _check_surrogates(value, what)
     return value
@@ -131,11 +133,11 @@ def _check_depth(value: Json, what: str, max_depth: int) -> None:
 
 
 def _children(item: Json) -> list[Json]:
-    """Return the objects and arrays right inside the value."""
-    if isinstance(item, Mapping):
-        return [child for child in item.values() if isinstance(child, Mapping | list | tuple)]
+    """Return what is right inside an object or array and may hold more."""
+    if isinstance(item, dict | Mapping):
+        return [child for child in item.values() if not isinstance(child, _SCALARS)]
     if isinstance(item, list | tuple):
-        return [child for child in item if isinstance(child, Mapping | list | tuple)]
+        return [child for child in item if not isinstance(child, _SCALARS)]
     return []
 
 

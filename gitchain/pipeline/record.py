@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gitchain.errors import AuthenticationError, GitchainError, TransportError, TrustError, VerificationError
-from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import Project
@@ -72,6 +71,11 @@ def record(
     """
     if not drafts:
         return Recorded(stored=())
+    with project.outbox.holding():  # no drainer signs these a second time
+        return _record(project, profile, drafts, identity)
+
+
+def _record(project: Project, profile: Profile, drafts: Sequence[Draft], identity: Identity) -> Recorded:
     who = signing_identity(project, profile, identity)
     meta = {"trust": profile.name} | ({"identity": who.name} if who.name else {})
     waiting = [
@@ -116,11 +120,11 @@ _Waiting = Sequence[tuple[str, Draft]]
 def _by_identity(
     project: Project, profile: Profile, identity: Identity
 ) -> list[tuple[str | None, list[tuple[str, Draft]]]]:
-    """Group what waits by who is to sign it; items stated under another trust profile keep waiting."""
+    """Group what waits by who is to sign it; items of another trust profile, or that are being signed, keep waiting."""
     default = signing_identity(project, profile, identity).name
     groups: dict[str | None, list[tuple[str, Draft]]] = {}
     for item in project.outbox.items():
-        if item.meta.get("trust", profile.name) != profile.name:
+        if item.meta.get("trust", profile.name) != profile.name or not project.outbox.is_free(item):
             continue
         name = item.meta.get("identity", default) if profile.instance else None
         groups.setdefault(name, []).append((item.id, Draft(Statement.parse(item.payload), item.manifests)))
@@ -132,7 +136,8 @@ def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting
         signer = profile.signer(who.name, who.token)
     except (AuthenticationError, TransportError, TrustError) as error:
         return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
-    return _deliver(project, profile, signer, waiting)
+    with signer:
+        return _deliver(project, profile, signer, waiting)
 
 
 def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiting) -> Recorded:
@@ -160,6 +165,5 @@ def _check_recorded(profile: Profile, statements: Sequence[Statement], bundles: 
             got=str(len(bundles)),
         )
     for statement, raw in zip(statements, bundles, strict=True):
-        if Bundle.parse(raw).attestation_id != statement.attestation_id:
+        if verify_bundle(raw, profile.trust).attestation_id != statement.attestation_id:
             raise VerificationError("the signer returned a bundle for another statement")
-        verify_bundle(raw, profile.trust)

@@ -17,7 +17,7 @@ from sigstore.sign import Signer as SigstoreSigner
 from sigstore.sign import SigningContext
 
 from gitchain.evidence.statement import Statement
-from gitchain.sign.deadline import Deadline
+from gitchain.sign.deadline import Deadline, NoDeadline
 from gitchain.sign.failures import translated
 from gitchain.sign.token import parse_token
 
@@ -27,12 +27,17 @@ MARGIN = timedelta(seconds=30)  # a certificate must outlive the signature it is
 
 
 class Signer:
-    """Signs batches for one identity; `token` may be a function where a batch can outlive a token."""
+    """Signs batches for one identity; `token` may be a function where a batch can outlive a token.
 
-    def __init__(self, context: SigningContext, token: str | Callable[[], str]) -> None:
+    `remote` is False where the context calls an instance in this process, whose waits are limited already.
+    """
+
+    def __init__(
+        self, context: SigningContext, token: str | Callable[[], str], *, remote: bool = True
+    ) -> None:
         self._context = context
         self._token = token
-        self._deadline = Deadline()
+        self._deadline = Deadline() if remote else NoDeadline()
         self._signer: SigstoreSigner | None = None
         self._expires: datetime | None = None
 
