@@ -3,12 +3,15 @@
 One file an item, `<id>.json`, where the id is the attestation's (sha256 of the DSSE PAE over the payload):
 
     {"schema": "https://gitchain.dev/outbox/v1", "payload": "<base64>", "manifests": {"<sha256>": "<base64>"},
-     "meta": {"identity": "ada@example.com"}}
+     "meta": {"identity": "ada@example.com", "holder": "<32 hex>"}}
 
 Files appear whole or not at all (written aside, flushed, renamed, directory flushed) and are readable by
 their owner only. An item goes away by `remove` alone, which the drainer calls once the bundle is in the
 store: a crash in between leaves an item that is stored already, which is harmless to sign again. Nothing
 here signs.
+
+Who puts an item and signs it at once holds it meanwhile (`holding`), so that no drainer signs it a second time: the item
+names a file that its holder has locked. The kernel lets go of the lock when the holder dies.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import base64
 import binascii
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +39,7 @@ SCHEMA = "https://gitchain.dev/outbox/v1"
 MAX_ITEM_BYTES = 1 << 30  # a statement and the manifest nodes of a directory of millions of files
 STALE_SECONDS = 3600.0  # after which a file written aside belongs to a writer that died
 _SUFFIX = ".json"
+_HOLDER = TEMPORARY + "holder-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Outbox:
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self._clock = clock
+        self._holder = ""
 
     def put(
         self,
@@ -72,7 +78,9 @@ class Outbox:
 
         MalformedError for what is no statement or no manifest node of its digest; LimitError; StoreError.
         """
-        item = Item(Statement.parse(payload).attestation_id, payload, dict(manifests or {}), dict(meta or {}))
+        held = {"holder": self._holder} if self._holder else {}
+        facts = dict(meta or {}) | held
+        item = Item(Statement.parse(payload).attestation_id, payload, dict(manifests or {}), facts)
         data = _render(item)
         make_private(self.directory)
         write_durably(self._path(item.id), data)
@@ -102,14 +110,43 @@ class Outbox:
             remove_durably(self._path(item_id))
 
     @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold what is put in this block until it ends: nobody else is to sign that meanwhile. StoreError."""
+        make_private(self.directory)
+        name = secrets.token_hex(16)
+        descriptor = _open(self._lock_of(name))
+        try:
+            _try_lock(descriptor)  # the name is new: nobody else can have it
+            self._holder = name
+            yield
+        finally:
+            self._holder = ""
+            with suppress(OSError):  # a leftover is swept, and holds nothing once it is closed
+                self._lock_of(name).unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def is_free(self, item: Item) -> bool:
+        """Tell whether the item still waits and nobody is signing it now. StoreError."""
+        held = self._is_held(item.meta.get("holder", ""))
+        return (
+            not held and self._path(item.id).exists()
+        )  # in this order: a holder removes first, then lets go
+
+    def _is_held(self, holder: str) -> bool:
+        path = self._lock_of(holder)
+        if not path.is_file():
+            return False
+        descriptor = _open(path)
+        try:
+            return not _try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def draining(self) -> Iterator[bool]:
         """Hold the drainer's lock for a block; yield False if another process holds it. StoreError."""
         make_private(self.directory)
-        path = self.directory / "drainer.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise StoreError("cannot open the drainer's lock", where=str(path), got=str(error)) from error
+        descriptor = _open(self.directory / "drainer.lock")
         try:
             held = _try_lock(descriptor)
             if held:
@@ -132,8 +169,19 @@ class Outbox:
             return self._files()
         return [path for _, path in sorted(found)]
 
+    def _lock_of(self, holder: str) -> Path:
+        known = len(holder) == 32 and not set(holder) - set("0123456789abcdef")
+        return self.directory / (_HOLDER + (holder if known else "nobody"))
+
     def _path(self, item_id: str) -> Path:
         return self.directory / (item_id + _SUFFIX)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StoreError("cannot open a lock", where=str(path), got=str(error)) from error
 
 
 def _try_lock(descriptor: int) -> bool:

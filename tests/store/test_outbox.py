@@ -177,6 +177,48 @@ def test_one_drainer_at_a_time(outbox: Outbox) -> None:
         assert held
 
 
+def test_item_is_held_while_its_maker_signs_it(outbox: Outbox) -> None:
+    """What is put under `holding` is not free for a drainer until the block ends; what was put before is."""
+    outbox.put(payload("before"))
+    other = Outbox(outbox.directory)
+    with outbox.holding():
+        outbox.put(payload("held"))
+        assert [other.is_free(item) for item in other.items()] == [True, False]
+    assert [other.is_free(item) for item in other.items()] == [True, True]
+    outbox.put(payload("after"))
+    assert not any("holder" in item.meta for item in list(outbox.items())[2:])
+    assert not list(outbox.directory.glob(".tmp-*"))
+
+
+def test_item_that_its_maker_has_delivered_is_not_free(outbox: Outbox) -> None:
+    """A drainer that has read an item before its maker stored and removed it does not sign it again."""
+    with outbox.holding():
+        outbox.put(payload("m"))
+        (item,) = outbox.items()
+        outbox.remove(item.id)
+    assert not outbox.is_free(item)
+
+
+def test_items_of_a_killed_holder_are_free(outbox: Outbox) -> None:
+    """A holder that dies holds nothing."""
+    script = "import sys, os, signal\nfrom pathlib import Path\nfrom gitchain.store.outbox import Outbox\nbox = Outbox(Path(sys.argv[1]))\nwith box.holding():\n    box.put(sys.stdin.buffer.read())\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, str(outbox.directory)]
+    done = subprocess.run(command, env=env, check=False, input=payload("m"))
+    assert done.returncode == -signal.SIGKILL
+    (item,) = outbox.items()
+    assert len(item.meta["holder"]) == 32
+    assert outbox.is_free(item)
+
+
+@pytest.mark.parametrize("holder", ["", "../../etc/passwd", "x" * 32, "0" * 32])
+def test_holder_that_is_none_holds_nothing(outbox: Outbox, holder: str) -> None:
+    """An item cannot block its own signing with a made-up holder, nor point out of the outbox."""
+    outbox.put(payload("m"), meta={"holder": holder})
+    (item,) = outbox.items()
+    assert outbox.is_free(item)
+
+
 def test_leftovers_of_dead_writers_are_swept(outbox: Outbox) -> None:
     """A file that was written aside and never renamed goes away after a while; a fresh one is left alone."""
     outbox.put(payload("m"))
