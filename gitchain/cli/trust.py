@@ -33,7 +33,9 @@ def status(options: Options) -> ExitCode:
     for pin in read_pins().values():
         try:
             profile = load_profile(options.trust or pin.trust, offline=options.offline)
-            digest = profile.trust.digest
+            digest = profile.trust_digest
+            if digest != pin.trust_digest:  # what was pinned is known to be usable
+                digest = profile.trust.digest
             state = "ok" if pin.trust_digest in {"", digest} else "changed since it was pinned"
         except GitchainError as error:
             digest, state = "", str(error)

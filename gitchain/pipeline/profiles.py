@@ -37,6 +37,27 @@ class Profile:
 
         return Trust.parse(self.text)
 
+    def check_identity(self, identity: str | None) -> None:
+        """Raise UsageError for an identity that this profile can never sign as; None is for the environment to say."""
+        if identity is None:
+            return
+        if self.instance is None:
+            raise UsageError(
+                "--as works with the embedded instance only",
+                got=self.name,
+                help="leave --as out: the OIDC token says who signs",
+            )
+        from gitchain.instance.info import check_identity
+
+        check_identity(identity)
+
+    @property
+    def trust_digest(self) -> str:
+        """Which trusted root this is, without saying that it can be verified with; see `trust_digest`."""
+        from gitchain.verify.trust import trust_digest
+
+        return trust_digest(self.text)
+
     def signer(self, identity: str | None, token: str | None) -> Signer:
         """Return a signer: `identity` on the embedded instance, else `token` or the ambient OIDC identity.
 
@@ -52,12 +73,7 @@ class Profile:
                     help="git config user.email you@example.com, or add --as IDENTITY",
                 )
             return Signer(instance.signing_context(), token or (lambda: instance.token(name)))
-        if identity is not None:
-            raise UsageError(
-                "--as works with the embedded instance only",
-                got=self.name,
-                help="leave --as out: the OIDC token says who signs",
-            )
+        self.check_identity(identity)
         from gitchain.sign.context import signing_context
         from gitchain.sign.token import find_token
 

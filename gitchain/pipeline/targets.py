@@ -17,7 +17,7 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Layout
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.versions import pinned_artifacts
-from gitchain.verify.decide import Target
+from gitchain.verify.target import Target
 
 SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 BUNDLE_SUFFIXES = (".sigstore.json", ".sigstore")

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from sigstore.models import ClientTrustConfig
-from sigstore.verify import Verifier
 
 from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
@@ -31,6 +29,9 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
+
+if TYPE_CHECKING:
+    from sigstore.verify import Verifier
 
 CONFIG_TYPE = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
@@ -114,6 +115,17 @@ class Trust:
         return next((log for log in self.logs if log.log_id == log_id), None)
 
 
+def trust_digest(text: str) -> str:
+    """Return the digest of the trusted root in this JSON; TrustError if none can be read.
+
+    Says which trust it is, not that it can be verified with: `Trust.parse` says that.
+    """
+    try:
+        return sha256_hex(canonical_json(_read(text)[0]))
+    except GitchainError as error:
+        raise _broken(error.what, error.where, error.expected, error.got) from error
+
+
 def public_trust_config(*, offline: bool = False) -> str:
     """Return the ClientTrustConfig of the public-good Sigstore instance, by TUF or from its local cache.
 
@@ -121,6 +133,7 @@ def public_trust_config(*, offline: bool = False) -> str:
     """
     from requests.exceptions import RequestException
     from sigstore.errors import Error, TUFError
+    from sigstore.models import ClientTrustConfig
     from tuf.api.exceptions import DownloadError
 
     try:
@@ -229,6 +242,9 @@ def _time(text: str, where: str) -> datetime:
 
 
 def _verifier(config: str) -> Verifier:
+    from sigstore.models import ClientTrustConfig  # here, so that `trust_digest` does without
+    from sigstore.verify import Verifier
+
     try:
         return Verifier(trusted_root=ClientTrustConfig.from_json(config).trusted_root)
     except Exception as error:  # of many types: any of them means no trust
