@@ -58,10 +58,14 @@ def command(
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import Identity, project_profile, record
     from gitchain.pipeline.stages import declared_drafts
-    from gitchain.pipeline.steps import provenance_draft, read_predicate, typed_draft
+    from gitchain.pipeline.steps import provenance_draft
+    from gitchain.pipeline.typed import read_predicate, typed_draft
 
     if (predicate is None) != (predicate_type is None):
-        raise UsageError("--predicate and --type go together")
+        raise UsageError(
+            "--predicate and --type go together",
+            help="gitchain attest STEP -m PATH --type URI --predicate FILE",
+        )
     one = bool(materials or products or predicate)
     if one and len(steps) != 1:
         raise UsageError("name one STEP for these files", got=" ".join(steps) or "none")

@@ -85,9 +85,12 @@ def stage_draft(project: Project, run: StageRun) -> Draft | None:
     """Return the statement of one stage run; None for a stage that makes nothing."""
     if not run.products or (run.exit_code or 0) != 0:
         return None
-    facts: dict[str, Json] = {"stage": run.name}
-    if run.evidence == "declared":
-        facts["runCache"] = "hit" if run.run_cache else "unknown"
+    from gitchain.collect.dvc_api import dvc_version
+    from gitchain.collect.scrub import scrub_text
+
+    facts: dict[str, Json] = {"stage": run.name, "version": dvc_version()}
+    if run.run_cache or run.evidence == "observed":
+        facts["runCache"] = "hit" if run.run_cache else "miss"
     last = run.ran[-1] if run.ran else None
     return provenance(
         project,
@@ -96,7 +99,7 @@ def stage_draft(project: Project, run: StageRun) -> Draft | None:
         run.products,
         evidence=run.evidence,
         kind="data" if not run.commands else "step",
-        command=run.commands,
+        command=[scrub_text(command) for command in run.commands],
         parameters={file: dict(values) for file, values in run.params.items()},
         dvc=facts,
         times=(run.started, run.finished) if run.started and run.finished else None,

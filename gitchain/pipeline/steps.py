@@ -1,21 +1,20 @@
-"""From what collect saw to statements: observed runs, DVC stages, declared steps, and statements of a given type."""
+"""From what collect saw to provenance statements: observed runs and declared steps."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
 from gitchain.collect.git import GitState
 from gitchain.errors import MalformedError, UsageError
 from gitchain.evidence import predicates
-from gitchain.evidence.canonical import Json, strict_json
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.names import check_step_name
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
@@ -23,47 +22,9 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
 
-MAX_PREDICATE_BYTES = 4 << 20  # a model card with plots inlined; Rekor v1 and the webhook want less
-
-
-def read_predicate(path: Path) -> dict[str, Any]:
-    """Return the predicate that the caller wrote into a JSON file; UsageError for what is none, LimitError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PREDICATE_BYTES + 1)
-    except OSError as error:
-        raise UsageError("cannot read the predicate", where=str(path), got=str(error.strerror)) from error
-    with _callers_fault(str(path)):
-        value = strict_json(data, "predicate", max_bytes=MAX_PREDICATE_BYTES)
-    if not isinstance(value, dict):
-        raise UsageError("the predicate is no JSON object", where=str(path), got=type(value).__name__)
-    return value
-
-
-def typed_draft(
-    project: Project, step: str, predicate_type: str, value: Mapping[str, Any], materials: Sequence[str]
-) -> Draft:
-    """Return a statement of `predicate_type` about the materials, with the caller's predicate and our step facts.
-
-    Raises UsageError without materials, for a transforming type, and for a predicate that its type refuses.
-    """
-    if not materials:
-        raise UsageError("say what the statement is about", help="--material PATH")
-    if predicate_type == PROVENANCE:
-        raise UsageError(
-            "gitchain writes provenance itself", help="gitchain attest STEP --material PATH --product PATH"
-        )
-    check_step(step)
-    artifacts = collect_all(project, materials)
-    facts = predicates.step_facts(name=step, run=_run_id(), evidence="declared", layout=_layout(project))
-    with _callers_fault(f"predicate of type {predicate_type[:200]}"):
-        predicate = _CHECKED.get(predicate_type, dict)(dict(value)) | facts
-        statement = Statement.build([one.descriptor for one in artifacts], predicate_type, predicate)
-    return _draft(statement, artifacts)
-
 
 @contextmanager
-def _callers_fault(where: str) -> Iterator[None]:
+def callers_fault(where: str) -> Iterator[None]:
     """Make malformed input of the caller a mistake in the command line: exit 1 is for evidence that fails."""
     try:
         yield
@@ -169,7 +130,7 @@ def collect_all(project: Project, names: Iterable[str]) -> tuple[Artifact, ...]:
 
 def check_step(name: str) -> str:
     """Return the name of a step that the caller gave; UsageError where a report could not show it."""
-    with _callers_fault("the name of the step"):
+    with callers_fault("the name of the step"):
         return check_step_name(name)
 
 
@@ -208,7 +169,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
     source = _source(project.git)
     names = ("stdout", "stderr")
     predicate = predicates.provenance(
-        step=StepFacts(step, _run_id(), evidence, _layout(project)),
+        step=StepFacts(step, new_run(), evidence, layout_name(project)),
         materials=[*(one.descriptor for one in materials), *sources, *source],
         kind=kind,
         command=command,
@@ -225,10 +186,11 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
         exit_code=0 if outputs else None,
     )
     statement = Statement.build([one.descriptor for one in products], PROVENANCE, predicate)
-    return _draft(statement, (*materials, *products))
+    return with_manifests(statement, (*materials, *products))
 
 
-def _draft(statement: Statement, artifacts: Iterable[Artifact]) -> Draft:
+def with_manifests(statement: Statement, artifacts: Iterable[Artifact]) -> Draft:
+    """Return the statement with the manifests of the directories among its artifacts."""
     nodes = {digest: node for one in artifacts if one.manifest for digest, node in one.manifest.nodes.items()}
     return Draft(statement, nodes)
 
@@ -236,9 +198,13 @@ def _draft(statement: Statement, artifacts: Iterable[Artifact]) -> Draft:
 def _source(git: GitState) -> tuple[ResourceDescriptor, ...]:
     if git.commit is None or git.tree is None or git.commit_sha256 is None:
         return ()
-    uri = f"git+{git.remote}" if git.remote else "git:local"
     return (
-        predicates.git_source(commit=git.commit, tree=git.tree, commit_sha256=git.commit_sha256, uri=uri),
+        predicates.git_source(
+            commit=git.commit,
+            tree=git.tree,
+            commit_sha256=git.commit_sha256,
+            uri=predicates.git_uri(git.remote),
+        ),
     )
 
 
@@ -251,15 +217,17 @@ def _git(git: GitState) -> dict[str, Json] | None:
         "commitSha256": git.commit_sha256,
         "dirty": git.dirty,
     }
-    optional = {"diffSha256": git.diff_sha256, "remote": git.remote, "branch": git.branch}
+    optional = {"diffSha256": git.diff_sha256, "branch": git.branch}
     return facts | {key: value for key, value in optional.items() if value is not None}
 
 
-def _layout(project: Project) -> str | None:
+def layout_name(project: Project) -> str | None:
+    """Return the name of the layout that statements of this repository are made for."""
     return project.config.layout if project.config else None
 
 
-def _run_id() -> str:
+def new_run() -> str:
+    """Return a fresh id for one run of a step."""
     return uuid.uuid4().hex
 
 
@@ -273,52 +241,3 @@ def _kind(kind: str) -> predicates.Kind:
     if kind not in KINDS:
         raise UsageError("unknown lifecycle kind", expected=", ".join(KINDS), got=kind)
     return kind
-
-
-def _checked_dataset(value: dict[str, Any]) -> dict[str, Json]:
-    return predicates.dataset(
-        source=_field(value, "source"),
-        licence=_field(value, "licence"),
-        consent=_field(value, "consent"),  # type: ignore[arg-type]
-        personal_data=_field(value, "personalData"),  # type: ignore[arg-type]
-        description=value.get("description"),
-        croissant=ResourceDescriptor.parse(value["croissant"], "croissant") if "croissant" in value else None,
-    )
-
-
-def _checked_deployment(value: dict[str, Any]) -> dict[str, Json]:
-    return predicates.deployment(
-        model=_field(value, "model"),
-        environment=_field(value, "environment"),
-        by=_field(value, "deployedBy"),
-        when=_field(value, "deployedOn"),
-        **{key: value.get(key) for key in ("cluster", "namespace", "workload", "image")},
-    )
-
-
-def _checked_svr(value: dict[str, Any]) -> dict[str, Json]:
-    verifier, properties = value.get("verifier"), value.get("properties")
-    if not isinstance(verifier, dict) or not isinstance(properties, list):
-        raise MalformedError("the predicate lacks verifier or properties", where=predicates.SVR)
-    return value | predicates.svr(
-        verifier=_field(verifier, "id"),
-        created=_field(value, "timeCreated"),
-        properties=[str(item) for item in properties],
-        policies=[
-            ResourceDescriptor.parse(item, "verifier.policies") for item in verifier.get("policies", [])
-        ],
-    )
-
-
-def _field(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name)
-    if not isinstance(found, str):
-        raise MalformedError("the predicate lacks a text field", where=name, got=type(found).__name__)
-    return found
-
-
-_CHECKED: Mapping[str, Callable[[dict[str, Any]], dict[str, Json]]] = {
-    predicates.DATASET: _checked_dataset,
-    predicates.DEPLOYMENT: _checked_deployment,
-    predicates.SVR: _checked_svr,
-}
