@@ -7,6 +7,7 @@ import click
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import not_empty
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
@@ -21,7 +22,11 @@ PUBLIC_NOTICE = (
 @click.option("--public", "public", is_flag=True, help="The public-good Sigstore instance.")
 @click.option("--name", metavar="NAME", help="The layout's name [default: the directory's].")
 @click.option(
-    "--as", "identity", metavar="IDENTITY", help="Who signs the layout [default: Git's user.email]."
+    "--as",
+    "identity",
+    metavar="IDENTITY",
+    callback=not_empty,
+    help="Who signs the layout [default: Git's user.email].",
 )
 @click.option("--issuer", metavar="URL", help="Issuer of that identity [default: the embedded instance's].")
 @click.option("--no-hooks", is_flag=True, help="Install no Git hooks.")

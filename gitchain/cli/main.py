@@ -5,6 +5,7 @@ Only here does `except Exception` stand: whatever is not a GitchainError is our 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -154,7 +155,8 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way 
         sys.stdout.flush()
         return _code(result)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        with contextlib.suppress(OSError):
+            click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -203,7 +205,10 @@ def system_error(error: Exception) -> GitchainError | None:
 
 
 def _failed(options: Options, error: GitchainError) -> int:
-    options.error(error)
+    with contextlib.suppress(
+        OSError
+    ):  # nobody can be told where even stderr takes nothing: the code still tells
+        options.error(error)
     return int(error.exit_code)
 
 

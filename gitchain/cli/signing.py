@@ -24,11 +24,19 @@ def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "token",
         envvar="GITCHAIN_IDENTITY_TOKEN",
         metavar="JWT",
+        callback=not_empty,
         help="OIDC token to sign with.",
     )(function)
-    return click.option("--as", "identity", metavar="IDENTITY", help="Who signs (embedded instance only).")(
-        function
-    )
+    return click.option(
+        "--as", "identity", metavar="IDENTITY", callback=not_empty, help="Who signs (embedded instance only)."
+    )(function)
+
+
+def not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty value: an unset variable in a script must not sign as somebody else."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty", ctx, param)
+    return value
 
 
 def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:
@@ -68,7 +76,9 @@ def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:
             "signed by the embedded instance: proves only that the holder of this machine's keys signed"
         )
     if recorded.queued:
-        options.talk(f"{len(recorded.queued)} statement(s) wait in the outbox: {recorded.reason}")
-        options.talk(f"  help  {getattr(recorded.reason, 'help', '') or 'gitchain sync'}")
+        options.talk(
+            f"{len(recorded.queued)} statement(s) wait in the outbox: {escape(str(recorded.reason))}"
+        )
+        options.talk(f"  help  {escape(getattr(recorded.reason, 'help', '') or 'gitchain sync')}")
         return ExitCode.QUEUED
     return ExitCode.OK

@@ -43,7 +43,7 @@ def command(
     with options.progress("signing", len(list(project.outbox.items()))) as advance:
         drained = drain_outbox(project, profile, who, advance)
     exchanged = None if no_remote or options.offline else _exchange(options, project, remote)
-    waiting = len(drained.queued)
+    waiting = max(len(project.outbox), len(drained.queued))  # files that cannot be read included
     options.document(
         {
             "schema": SYNC_SCHEMA,
@@ -59,7 +59,8 @@ def command(
             f"remote    {escape(exchanged['name'])}: {exchanged['fetched']} fetched, {exchanged['pushed']} pushed"
         )
     if drained.reason:
-        options.talk(f"still waiting: {drained.reason}")
+        options.talk(f"still waiting: {escape(str(drained.reason))}")
+        options.talk(f"  help  {escape(drained.reason.help or 'gitchain sync, later')}")
         return ExitCode.QUEUED
     return ExitCode.OK
 

@@ -55,7 +55,7 @@ def command(
     from gitchain.pipeline.project import open_project
 
     if bool(subjects) != bool(issuer):
-        raise UsageError("--signer and --issuer go together")
+        raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
     policy = Policy(
         layout=layout,
         signers=tuple(Identity(str(issuer), subject) for subject in subjects),

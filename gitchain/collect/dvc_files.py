@@ -17,6 +17,7 @@ Does NOT resolve templates (see `dvc_api`) or check md5s.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from types import MappingProxyType
 from gitchain.collect.strict_yaml import load_yaml
 from gitchain.collect.yaml_reader import YamlReader
 from gitchain.errors import GitchainError, LimitError, ProjectError
-from gitchain.evidence.canonical import Json, strict_json
+from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
 
 MAX_STAGES = 10_000
 """Most stages in one dvc.lock: foreach over thousands of keys exists."""
@@ -211,9 +212,27 @@ def _stage(name: str, stage: YamlReader) -> LockStage:
         deps=stage.items("deps", _entry),
         outs=stage.items("outs", _entry),
         params=MappingProxyType(
-            {file: MappingProxyType(dict(params.map(file).value)) for file in params.value}
+            {
+                file: MappingProxyType(
+                    {key: _in_json(value) for key, value in params.map(file).value.items()}
+                )
+                for file in params.value
+            }
         ),
     )
+
+
+def _in_json(value: Json) -> Json:
+    """Return a parameter as JSON can hold it: numbers that are not finite, or beyond 2^53-1, as YAML spells them."""
+    if isinstance(value, dict):
+        return {key: _in_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
+        return str(value)
+    return value
 
 
 def _commands(stage: YamlReader) -> tuple[str, ...]:

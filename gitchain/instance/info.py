@@ -31,7 +31,7 @@ MAX_URI = 2048
 MAX_INFO_BYTES = 4096
 
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
-_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:(?!/*$)[!-~]+")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 

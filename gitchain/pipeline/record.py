@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitchain.errors import AuthenticationError, GitchainError, TransportError, TrustError, VerificationError
+from gitchain.errors import GitchainError, MalformedError, TrustError, VerificationError
 from gitchain.evidence.statement import Statement
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import Project
 
 if TYPE_CHECKING:
     from gitchain.sign.keyless import Signer
+    from gitchain.store.trees import Problem
 
 MAX_BATCH = 256  # statements under one certificate, well inside its ten minutes
 
@@ -67,16 +68,18 @@ def record(
 ) -> Recorded:
     """Sign, log, check and store `drafts`; what cannot be signed now stays in the outbox.
 
-    Raises StoreError if even the outbox cannot be written. Everything after that is reported in the result.
+    Raises UsageError for an identity that nobody can sign as, before anything is kept, and StoreError if even the
+    outbox cannot be written. Everything after that is reported in the result.
     """
     if not drafts:
         return Recorded(stored=())
-    with project.outbox.holding():  # no drainer signs these a second time
-        return _record(project, profile, drafts, identity)
-
-
-def _record(project: Project, profile: Profile, drafts: Sequence[Draft], identity: Identity) -> Recorded:
     who = signing_identity(project, profile, identity)
+    profile.check_identity(who.name)
+    with project.outbox.holding():  # no drainer signs these a second time
+        return _record(project, profile, drafts, who)
+
+
+def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity) -> Recorded:
     meta = {"trust": profile.name} | ({"identity": who.name} if who.name else {})
     waiting = [
         (project.outbox.put(draft.statement.payload, draft.manifests, meta), draft) for draft in drafts
@@ -92,15 +95,15 @@ def drain_outbox(
 ) -> Recorded:
     """Sign and store everything that waits in the outbox, each as the identity that it was stated under.
 
-    One drainer works at a time; a second one finds nothing to do. Stops at the first failure.
+    One drainer works at a time; a second one finds nothing to do. What fails keeps waiting and stops nothing else, and
+    so does what was stated under another trust profile and what cannot be read: both are reported.
     """
     with project.outbox.draining() as mine:
         if not mine:
             return Recorded(stored=())
         stored: tuple[Statement, ...] = ()
-        queued: tuple[Statement, ...] = ()
-        reason: GitchainError | None = None
-        for name, group in _by_identity(project, profile, identity):
+        groups, queued, reason = _by_identity(project, profile, identity)
+        for name, group in groups:
             for start in range(0, len(group), MAX_BATCH):
                 batch = group[start : start + MAX_BATCH]
                 result = _sign_and_deliver(project, profile, Identity(name, identity.token), batch)
@@ -119,22 +122,43 @@ _Waiting = Sequence[tuple[str, Draft]]
 
 def _by_identity(
     project: Project, profile: Profile, identity: Identity
-) -> list[tuple[str | None, list[tuple[str, Draft]]]]:
-    """Group what waits by who is to sign it; items of another trust profile, or that are being signed, keep waiting."""
+) -> tuple[list[tuple[str | None, list[tuple[str, Draft]]]], tuple[Statement, ...], GitchainError | None]:
+    """Group what waits by who is to sign it; return also what this profile cannot sign, and why.
+
+    What somebody else is signing at the moment is left out.
+    """
     default = signing_identity(project, profile, identity).name
     groups: dict[str | None, list[tuple[str, Draft]]] = {}
-    for item in project.outbox.items():
-        if item.meta.get("trust", profile.name) != profile.name or not project.outbox.is_free(item):
-            continue
-        name = item.meta.get("identity", default) if profile.instance else None
-        groups.setdefault(name, []).append((item.id, Draft(Statement.parse(item.payload), item.manifests)))
-    return list(groups.items())
+    foreign: list[Statement] = []
+    broken: list[Problem] = []
+    reason: GitchainError | None = None
+    for item in project.outbox.items(broken.append):
+        trust, statement = item.meta.get("trust", profile.name), Statement.parse(item.payload)
+        if trust != profile.name:
+            foreign.append(statement)
+            reason = TrustError(
+                "stated under another trust profile",
+                expected=profile.name,
+                got=trust,
+                help=f"gitchain --trust {trust} sync",
+            )
+        elif project.outbox.is_free(item):
+            name = item.meta.get("identity", default) if profile.instance else None
+            groups.setdefault(name, []).append((item.id, Draft(statement, item.manifests)))
+    for problem in broken:
+        reason = MalformedError(
+            "a file in the outbox cannot be read",
+            where=problem.path,
+            got=problem.message,
+            help="move it away, then state it again: gitchain attest",
+        )
+    return list(groups.items()), tuple(foreign), reason
 
 
 def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting: _Waiting) -> Recorded:
     try:
         signer = profile.signer(who.name, who.token)
-    except (AuthenticationError, TransportError, TrustError) as error:
+    except GitchainError as error:
         return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
     with signer:
         return _deliver(project, profile, signer, waiting)
@@ -145,10 +169,10 @@ def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiti
     try:
         bundles = signer.sign(statements)
         _check_recorded(profile, statements, bundles)
-    except (AuthenticationError, TransportError, VerificationError) as error:
+        manifests = {digest: node for _, draft in waiting for digest, node in draft.manifests.items()}
+        project.store.add(bundles, manifests)
+    except GitchainError as error:  # whatever it is, the statements are in the outbox
         return Recorded(stored=(), queued=statements, reason=error)
-    manifests = {digest: node for _, draft in waiting for digest, node in draft.manifests.items()}
-    project.store.add(bundles, manifests)
     for item, _ in waiting:
         project.outbox.remove(item)
     return Recorded(stored=statements)

@@ -78,6 +78,8 @@ def initialise(
         Instance.create(local_directory())
     profile = load_profile(trust, base=project.root)
     who = default_identity(project, trust, *signer)
+    if who and profile.instance and who[0] == profile.instance.issuer:
+        profile.check_identity(who[1])  # a pin on somebody who can never sign would lock the layout
     config = Config(layout=layout, trust=trust, identity=None)
     project = replace(project, config=config)
     drafted = _draft_first(project, layout, who)

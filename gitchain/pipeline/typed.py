@@ -122,19 +122,14 @@ def _svr(value: Mapping[str, Any]) -> dict[str, Json]:
         verifier=_text(verifier, "id"),
         created=_text(value, "timeCreated"),
         properties=_texts(value, "properties"),
-        policies=[
-            ResourceDescriptor.parse(item, "verifier.policies") for item in verifier.get("policies", ())
-        ],
+        policies=_descriptors(verifier, "policies"),
     )
 
 
 def _test_result(value: Mapping[str, Any]) -> dict[str, Json]:
-    configuration = value.get("configuration", [])
-    if not isinstance(configuration, list):
-        raise MalformedError("not a list", where="configuration", got=type(configuration).__name__)
     return predicates.test_result(
         result=_word(value, "result", ("PASSED", "WARNED", "FAILED")),
-        configuration=[ResourceDescriptor.parse(item, "configuration") for item in configuration],
+        configuration=_descriptors(value, "configuration"),
         passed=_texts(value, "passedTests"),
         warned=_texts(value, "warnedTests"),
         failed=_texts(value, "failedTests"),
@@ -178,6 +173,13 @@ def _texts(value: Mapping[str, Any], name: str) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise MalformedError("not a list of texts", where=name)
     return found
+
+
+def _descriptors(value: Mapping[str, Any], name: str) -> list[ResourceDescriptor]:
+    found = value.get(name, [])
+    if not isinstance(found, list):
+        raise MalformedError("not a list", where=name, got=type(found).__name__)
+    return [ResourceDescriptor.parse(item, name) for item in found]
 
 
 def _word(value: Mapping[str, Any], name: str, words: Sequence[str]) -> Any:
