@@ -28,7 +28,9 @@ def load_stages(root: Path, project: Path | None = None) -> tuple[PipelineStage,
     Names are relative to `root`. Raises ProjectError if there is no project or DVC cannot read it.
     """
     with _repo(project or root) as repo:
-        stages = [_stage(stage, os.path.realpath(root)) for stage in repo.index.stages]
+        top = os.path.realpath(root)
+        reports = _reports(repo, top)
+        stages = [_stage(stage, top, reports) for stage in repo.index.stages]
     return tuple(sorted(stages, key=lambda stage: stage.name))
 
 
@@ -94,7 +96,14 @@ def _first(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
-def _stage(stage: Any, root: str) -> PipelineStage:
+def _reports(repo: Any, root: str) -> frozenset[str]:
+    """Return the names of all metrics and plots, those that dvc.yaml lists at its top level included."""
+    keys = (*repo.index.metric_keys.get("repo", ()), *repo.index.plot_keys.get("repo", ()))
+    names = (_relative(os.path.join(repo.root_dir, *key), root) for key in keys)
+    return frozenset(name for name in names if name is not None)
+
+
+def _stage(stage: Any, root: str, reports: frozenset[str]) -> PipelineStage:
     from dvc.dependency import ParamsDependency
 
     key = getattr(stage, "name", None)
@@ -102,15 +111,19 @@ def _stage(stage: Any, root: str) -> PipelineStage:
     deps = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
     params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
     inside = {id(item): _inside(item, root) for item in (*deps, *stage.outs)}
+    outs = tuple(name for out in stage.outs if (name := inside[id(out)]) is not None)
     commands = stage.cmd.splitlines() if isinstance(stage.cmd, str) else stage.cmd or ()
     return PipelineStage(
         name=_address(file, key),
         commands=tuple(commands),
         wdir=_relative(os.path.realpath(stage.wdir), root) or ".",
         deps=tuple(name for dep in deps if (name := inside[id(dep)]) is not None),
-        outs=tuple(name for out in stage.outs if (name := inside[id(out)]) is not None),
-        reports=tuple(
-            name for out in stage.outs if (out.metric or out.plot) and (name := inside[id(out)]) is not None
+        outs=outs,
+        reports=tuple(name for name in outs if name in reports),
+        mixed=tuple(
+            name
+            for name in outs
+            if name not in reports and any(one.startswith(f"{name}/") for one in reports)
         ),
         params=tuple(
             f"{_inside(dep, root) or dep.def_path}:{name}" for dep in params for name in sorted(dep.params)

@@ -18,8 +18,8 @@ class PipelineStage:
 
     `name` is DVC's address seen from the repository's root: `train@us`, `sub/dvc.yaml:train`,
     `raw.csv.dvc`. Names of deps and outs are relative to the root; what lies outside it is in `external`,
-    as DVC wrote it. `reports` are those outs that are metrics or plots; `lock` is the file that records the
-    stage, `key` its name there.
+    as DVC wrote it. `reports` are those outs that are metrics or plots, `mixed` directories that hold some, maybe beside
+    a model; `lock` is the file that records the stage, `key` its name there.
     """
 
     name: str
@@ -35,6 +35,7 @@ class PipelineStage:
     frozen: bool = False
     is_data: bool = False
     is_import: bool = False
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gitchain.errors import LayoutError
@@ -28,7 +28,8 @@ _SOURCE_RULES = (("ALLOW", "git+*"), ("ALLOW", "git:*"))
 class DraftStage:
     """One stage of a pipeline, or data that is tracked without one (`observed=False`).
 
-    `reports` are the outs that only report (metrics, plots): they are never proposed for serving.
+    `reports` are the outs that only report (metrics, plots): they are never proposed for serving. `mixed` are directories
+    that hold reports: of an evaluation, or of a training that writes its metrics beside the model; nobody can tell.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DraftStage:
     outs: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     observed: bool = True
+    mixed: tuple[str, ...] = ()
 
     def makes(self, path: str) -> bool:
         """Tell whether `path` is one of the outs or lies in one."""
@@ -170,7 +172,7 @@ def _requirable(path: str, others: Sequence[str]) -> bool:
 
 
 def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
-    wanted = serve or _terminal(stages)
+    wanted = serve or list(dict.fromkeys((*_terminal(stages), *_terminal(_only_reporting(stages)))))
     if not wanted:
         raise LayoutError(
             "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
@@ -182,6 +184,11 @@ def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Iterator[tupl
         paths = [path for path in wanted if stage.makes(path)]
         if paths:
             yield stage.name, paths
+
+
+def _only_reporting(stages: Sequence[DraftStage]) -> list[DraftStage]:
+    """Return the stages as if directories that hold reports held nothing else."""
+    return [replace(stage, reports=(*stage.reports, *stage.mixed)) for stage in stages]
 
 
 def _terminal(stages: Sequence[DraftStage]) -> list[str]:

@@ -116,6 +116,7 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             deps=stage.deps,
             outs=stage.outs,
             reports=stage.reports,
+            mixed=stage.mixed,
             observed=not stage.is_data,
         )
         for stage in _stages(project)

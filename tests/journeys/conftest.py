@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import fanned, scored, started
+from projects import fanned, listed, scored, started
 from shell import Shell
 
 
@@ -41,6 +41,12 @@ def file_model(_started: Shell, tmp_path: Path) -> Shell:
 def scored_model(tmp_path: Path) -> Shell:
     """Return the same in the older style."""
     return _first_commands(scored(tmp_path))
+
+
+@pytest.fixture
+def listed_model(tmp_path: Path) -> Shell:
+    """Return the same with nothing that says which out is the model."""
+    return _first_commands(listed(tmp_path))
 
 
 @pytest.fixture

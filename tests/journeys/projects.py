@@ -1,6 +1,7 @@
 """Projects in the shapes that DVC's users have: small scripts of our own, nothing that knows gitchain.
 
 - `started`: raw data tracked with `dvc add`, four stages, directories between them, params, `artifacts` with a data set.
+- `listed`: the same without `artifacts`: nothing but the pipeline says which out is the model.
 - `scored`: the same flow in the older style: metrics and plots of the stage with `cache: false`, no `artifacts`.
 - `fanned`: foreach and matrix, `vars` templating, `wdir`, a raw directory, and a second dvc.yaml in a subdirectory.
 """
@@ -75,13 +76,15 @@ stages:
     cmd: python src/evaluate.py model.json data/features
     deps: [model.json, data/features, src/evaluate.py]
 """
-STARTED_END = """\
+LISTED_END = """\
     outs:
       - plots
       - scores.json:
           cache: false
 metrics: [scores.json]
 plots: [plots/hits.json]
+"""
+ARTIFACTS = """\
 artifacts:
   words-dataset: {path: data/raw.txt, type: dataset, desc: what came in}
   words: {path: model.json, type: model, labels: [nlp]}
@@ -153,13 +156,18 @@ def _words(seed: int) -> str:
     return "\n".join(f"{(n * seed) % 997:x}word" for n in range(60)) + "\n"
 
 
-def started(folder: Path, end: str = STARTED_END) -> Shell:
+def started(folder: Path, end: str = LISTED_END + ARTIFACTS) -> Shell:
     """Raw file, directories, params, evaluation; `artifacts` names a data set and a model."""
     shell = new_repository(folder)
     shell.write(SCRIPTS | {"params.yaml": PARAMS, "dvc.yaml": STAGES + end, "data/raw.txt": _words(7)})
     shell.must("dvc", "add", "-q", "data/raw.txt")
     shell.commit("a project")
     return shell
+
+
+def listed(folder: Path) -> Shell:
+    """The same without `artifacts`; metrics and plots are listed at the top level, one inside a directory out."""
+    return started(folder, LISTED_END)
 
 
 def scored(folder: Path) -> Shell:

@@ -38,7 +38,7 @@ def params(shell: Shell, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-@pytest.mark.parametrize("shape", ["file_model", "scored_model"])
+@pytest.mark.parametrize("shape", ["file_model", "listed_model", "scored_model"])
 def test_file_model(request: pytest.FixtureRequest, shape: str) -> None:
     """Raw data to a verified model against the drafted layout; a flipped bit is refused by name; nothing new, nothing attested."""
     shell: Shell = request.getfixturevalue(shape)

@@ -157,6 +157,16 @@ def test_nothing_to_serve_is_said() -> None:
         made(serve=["other.pkl"])
 
 
+def test_a_directory_that_holds_reports_hides_no_model() -> None:
+    """Metrics that lie in an evaluation's directory do not make it the model; nor is a model beside its metrics left out."""
+    evaluation = DraftStage("evaluate", deps=("models/us.pkl",), outs=("eval",), mixed=("eval",))
+    served = {one.step: one.products for one in made((*STAGES[:3], evaluation)).serve}
+    assert served["train@us"] == ("models/us.pkl",)
+    training = DraftStage("train", deps=("data/prepared",), outs=("out",), mixed=("out",))
+    served = {one.step: one.products for one in made((*STAGES[:2], training)).serve}
+    assert served["train"] == ("out",)
+
+
 def test_a_pipeline_of_reports_alone_serves_them() -> None:
     """Where every stage only reports, the reports are what there is."""
     layout = made((DraftStage("s", outs=("m.json",), reports=("m.json",)),))
