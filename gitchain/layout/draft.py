@@ -55,20 +55,55 @@ def draft(
 ) -> str:
     """Return the text of a layout for these stages; `serve` are the paths that may be served, if known.
 
-    Raises LayoutError if the stages make no valid layout, e.g. because nothing they make can be served.
+    A layout is about one chain: of stages that nothing ties together, the part with the model is taken, and a comment
+    names the others. Raises LayoutError if the stages make no valid layout, e.g. because nothing they make can be served.
     """
     text = "\n".join(_lines(name, stages, functionary, (expires, version), serve)) + "\n"
     parse_layout(text.encode())
     return text
 
 
+def _linked(one: DraftStage, other: DraftStage) -> bool:
+    """Tell whether one of the two takes what the other makes."""
+    return any(
+        maker.makes(dep) or any(out.startswith(f"{dep}/") for out in maker.outs)
+        for maker, taker in ((one, other), (other, one))
+        for dep in taker.deps
+    )
+
+
+def _one_chain(stages: Sequence[DraftStage], serve: Sequence[str]) -> Sequence[DraftStage]:
+    """Return the part of the pipeline that makes the most of what is to be served, else the one with most stages."""
+    parts: list[list[DraftStage]] = []
+    for stage in stages:
+        linked = [part for part in parts if any(_linked(stage, one) for one in part)]
+        parts = [part for part in parts if part not in linked]
+        parts.append([stage, *(one for part in linked for one in part)])
+
+    def rank(part: list[DraftStage]) -> tuple[int, ...]:
+        made = sum(any(stage.makes(path) for stage in part) for path in serve)
+        taken = sum(len(stage.deps) for stage in part)
+        return made, sum(stage.observed for stage in part), taken, -min(map(stages.index, part))
+
+    chosen = max(parts, key=rank, default=[])
+    return [stage for stage in stages if stage in chosen]
+
+
 def _lines(
     name: str, stages: Sequence[DraftStage], who: Identity, until: tuple[datetime, int], serve: Sequence[str]
 ) -> Iterator[str]:
+    for path in serve:
+        if not any(stage.makes(path) for stage in stages):
+            raise LayoutError("no stage makes what is to be served", where="serve", got=path)
+    stages, every = _one_chain(stages, serve), stages
+    serve = [path for path in serve if any(stage.makes(path) for stage in stages)]
     label = _label(who)
     expires, version = until
     yield "# Who may do which step of this model's life, and how the steps fit together."
     yield "# Read it, change it, then: gitchain layout sign. After a change, raise version and sign again."
+    others = [stage.name for stage in every if stage not in stages]
+    if others:
+        yield f"# Not in here, since nothing ties them to these steps: {', '.join(map(_word, others))}"
     yield f"schema: {SCHEMA}"
     yield f"name: {_word(name)}"
     yield f"version: {version}"
@@ -177,9 +212,6 @@ def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Iterator[tupl
         raise LayoutError(
             "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
         )
-    for path in wanted:
-        if not any(stage.makes(path) for stage in stages):
-            raise LayoutError("no stage makes what is to be served", where="serve", got=path)
     for stage in stages:
         paths = [path for path in wanted if stage.makes(path)]
         if paths:

@@ -157,6 +157,19 @@ def test_nothing_to_serve_is_said() -> None:
         made(serve=["other.pkl"])
 
 
+def test_only_one_chain_is_drafted() -> None:
+    """Data and stages that nothing ties to the model are named in a comment: as steps, no evidence could satisfy them."""
+    spare = DraftStage("extra.dvc", outs=("extra",), observed=False)
+    other = DraftStage("other", deps=("x.txt",), outs=("other.pkl",))
+    text = draft("credit-model", (spare, other, *STAGES), ALICE, EXPIRES)
+    assert [step.name for step in parse_layout(text.encode()).steps] == [stage.name for stage in STAGES]
+    assert "nothing ties them to these steps: extra.dvc, other\n" in text
+    layout = made((spare, other, *STAGES), serve=["other.pkl"])
+    assert [step.name for step in layout.steps] == ["other"]
+    both = made((other, *STAGES), serve=["models/us.pkl", "other.pkl"])
+    assert [one.products for one in both.serve] == [("models/us.pkl",)]
+
+
 def test_a_directory_that_holds_reports_hides_no_model() -> None:
     """Metrics that lie in an evaluation's directory do not make it the model; nor is a model beside its metrics left out."""
     evaluation = DraftStage("evaluate", deps=("models/us.pkl",), outs=("eval",), mixed=("eval",))
