@@ -66,7 +66,14 @@ def command(
         )
     if chosen[0] == "public":
         options.talk(PUBLIC_NOTICE)
-    done = initialise(options.directory, chosen[0], name=name, signer=(issuer, identity), force=force)
+    done = initialise(
+        options.directory,
+        chosen[0],
+        name=name,
+        signer=(issuer, identity),
+        force=force,
+        offline=options.offline,
+    )
     hooks: tuple[str, ...] = ()
     if not no_hooks:
         from gitchain.hooks import install

@@ -8,14 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gitchain.errors import GitchainError
 from gitchain.pipeline.home import pin_for_repository, user_directory
 from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import LAYOUT, SIGNED_LAYOUT, Project, open_project
 
+if TYPE_CHECKING:
+    from gitchain.store.trees import Problem
+
 CLOCK_SLACK = timedelta(minutes=5)  # what certificates and tokens tolerate
+
+EXPIRES_SOON = 30  # days before a layout's end in which its owner should hear of it
 
 State = Literal["ok", "warning", "problem"]
 
@@ -49,17 +54,36 @@ def _project(project: Project, trust: str | None, now: datetime) -> Iterator[Che
     yield _guard(
         "trust", lambda: load_profile(trust or config.trust, base=project.root, offline=True).trust.name
     )
-    yield _layout(project)
-    yield _guard("store", lambda: f"{project.store.count()} attestations")
-    waiting = _guard("outbox", lambda: str(len(list(project.outbox.items()))))
-    if waiting.state == "ok" and waiting.detail != "0":
-        waiting = Check(
-            "outbox", "warning", f"{waiting.detail} statements wait for a signature", "gitchain sync"
+    yield _guarded("layout", lambda: _layout(project, trust, now))
+    yield _guarded("store", lambda: _store(project))
+    yield _guarded("outbox", lambda: _outbox(project))
+
+
+def _store(project: Project) -> Check:
+    broken: list[Problem] = []
+    count = sum(1 for _ in project.store.names(broken.append))
+    if broken:
+        where = f"{count} attestations can be read, {len(broken)} entries cannot: {broken[0].path}"
+        return Check("store", "problem", f"{where}: {broken[0].message}", "git fsck, then gitchain sync")
+    return Check("store", "ok", f"{count} attestations")
+
+
+def _outbox(project: Project) -> Check:
+    broken: list[Problem] = []
+    count = sum(1 for _ in project.outbox.items(broken.append))
+    if broken:
+        return Check(
+            "outbox",
+            "problem",
+            f"{broken[0].path}: {broken[0].message}",
+            f"mv {broken[0].path} somewhere else",
         )
-    yield waiting
+    if count:
+        return Check("outbox", "warning", f"{count} statements wait for a signature", "gitchain sync")
+    return Check("outbox", "ok", "0")
 
 
-def _layout(project: Project) -> Check:
+def _layout(project: Project, trust: str | None, now: datetime) -> Check:
     if not (project.root / LAYOUT).exists():
         return Check("layout", "warning", "none", "gitchain layout draft --write")
     if not (project.root / SIGNED_LAYOUT).exists():
@@ -69,11 +93,30 @@ def _layout(project: Project) -> Check:
         return Check(
             "layout", "warning", "nobody is pinned as its signer", "gitchain trust pin --signer IDENTITY"
         )
-    return Check("layout", "ok", f"{pin.layout}, highest version seen {pin.version}")
+    from gitchain.pipeline.consume import Policy, load_policy
+
+    found = load_policy(project, Policy(trust=trust, offline=True), now).signed.layout
+    left = (found.expires - now).days
+    if left < EXPIRES_SOON:
+        return Check(
+            "layout",
+            "warning",
+            f"{found.name} expires in {left} days",
+            "raise expires and version, sign again",
+        )
+    return Check("layout", "ok", f"{found.name} v{found.version}, highest version seen {pin.version}")
 
 
 def _clock(project: Project, now: datetime) -> Check:
-    """Compare the clock with the newest commit: time that ran backwards makes certificates and tokens fail."""
+    """Compare the clock with the newest commit and the embedded instance: certificates fail under a wrong one."""
+    start = _instance_start(project)
+    if start is not None and now < start:
+        return Check(
+            "clock",
+            "problem",
+            f"{now:%F %T} is before the local instance was made, {start:%F %T}",
+            "set the clock",
+        )
     try:
         done = subprocess.run(
             ["git", "-C", str(project.root), "log", "-1", "--format=%ct"],
@@ -92,13 +135,27 @@ def _clock(project: Project, now: datetime) -> Check:
     return Check("clock", "ok", now.isoformat(timespec="seconds"))
 
 
+def _instance_start(project: Project) -> datetime | None:
+    try:
+        instance = (
+            load_profile("local").instance if project.config and project.config.trust == "local" else None
+        )
+    except GitchainError:
+        return None  # the check of the trust says what is wrong with it
+    return instance.info.valid_from if instance else None
+
+
 def _program(name: str) -> Check:
     path = shutil.which(name)
     return Check(name, "ok", path) if path else Check(name, "problem", "not found on PATH", f"install {name}")
 
 
 def _guard(name: str, check: Callable[[], str]) -> Check:
+    return _guarded(name, lambda: Check(name, "ok", check()))
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
-        return Check(name, "ok", check())
+        return check()
     except GitchainError as error:
         return Check(name, "problem", str(error), error.help)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from gitchain.errors import MalformedError, StoreError, TrustError
+from gitchain.errors import LimitError, MalformedError, StoreError, TrustError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 
 PINS_SCHEMA = "https://gitchain.dev/pins/v1"
@@ -42,6 +42,10 @@ class Pin:
 def user_directory() -> Path:
     """Return the user's gitchain directory, made if missing; TrustError when there is no home to put it in."""
     chosen = os.environ.get("GITCHAIN_HOME")
+    if not chosen and os.environ.get("HOME") == "" and not os.environ.get("XDG_CONFIG_HOME"):
+        raise TrustError(
+            "no home directory", got="HOME is empty", help="export GITCHAIN_HOME=/absolute/directory"
+        )
     try:
         path = Path(chosen) if chosen else Path(click.get_app_dir("gitchain"))
         if not path.is_absolute():
@@ -75,7 +79,7 @@ def read_pins() -> dict[str, Pin]:
         raise TrustError("cannot read the pins", where=str(path), got=str(error)) from error
     try:
         return _parse_pins(data)
-    except (MalformedError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (MalformedError, LimitError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrustError(
             "the pins file is damaged",
             where=str(path),

@@ -37,6 +37,11 @@ class Profile:
 
         return Trust.parse(self.text)
 
+    def check(self, identity: str | None) -> None:
+        """Raise what no waiting can mend: TrustError for a trust that is none, else as `check_identity`."""
+        self.check_identity(identity)
+        _ = self.trust
+
     def check_identity(self, identity: str | None) -> None:
         """Raise UsageError for an identity that this profile can never sign as; None is for the environment to say."""
         if identity is None:
@@ -99,7 +104,7 @@ def load_profile(name: str, *, base: Path | None = None, offline: bool = False) 
             raise TrustError(
                 "the trust configuration is too large", where=str(path), expected=f"≤ {MAX_TRUST_BYTES} bytes"
             )
-        return Profile(name=str(path), text=data.decode("utf-8"))
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TrustError(
             "cannot read the trust configuration",
@@ -107,3 +112,7 @@ def load_profile(name: str, *, base: Path | None = None, offline: bool = False) 
             got=str(error),
             help="--trust takes local, public, or a file that holds a Sigstore trust configuration or trusted root",
         ) from error
+    from gitchain.verify.trust import trust_digest
+
+    trust_digest(text)  # a file that is no trust is refused before anything is stated under it
+    return Profile(name=str(path), text=text)

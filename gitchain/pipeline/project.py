@@ -94,16 +94,27 @@ class Project:
         return self.config
 
 
-def open_project(path: Path, progress: Progress | None = None) -> Project:
+def open_project(path: Path, progress: Progress | None = None, *, configured: bool = True) -> Project:
     """Open the repository around `path`; ProjectError when there is none or its configuration is broken.
 
-    `progress` hears how far the hashing of its files is.
+    `progress` hears how far the hashing of its files is. The configuration is not read unless `configured`.
     """
     git = git_state(path)
-    return Project(git=git, config=_read_config(git.root / CONFIG), progress=progress)
+    config = _read_config(git.root / CONFIG) if configured else None
+    return Project(git=git, config=config, progress=progress)
 
 
 def _read_config(path: Path) -> Config | None:
+    try:
+        return _load_config(path)
+    except ProjectError as error:
+        error.help = (
+            error.help or "git restore .gitchain/config.toml   or set up again: gitchain init … --force"
+        )
+        raise
+
+
+def _load_config(path: Path) -> Config | None:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -119,7 +130,7 @@ def _read_config(path: Path) -> Config | None:
         )
     try:
         return _parse_config(tomllib.loads(data.decode("utf-8")), str(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProjectError("the configuration is not TOML", where=str(path), got=str(error)) from error
 
 

@@ -68,13 +68,13 @@ def record(
 ) -> Recorded:
     """Sign, log, check and store `drafts`; what cannot be signed now stays in the outbox.
 
-    Raises UsageError for an identity that nobody can sign as, before anything is kept, and StoreError if even the
-    outbox cannot be written. Everything after that is reported in the result.
+    Raises UsageError for an identity that nobody can sign as and TrustError for a trust that is none, before anything
+    is kept, and StoreError if even the outbox cannot be written. Everything after that is reported in the result.
     """
     if not drafts:
         return Recorded(stored=())
     who = signing_identity(project, profile, identity)
-    profile.check_identity(who.name)
+    profile.check(who.name)
     with project.outbox.holding():  # no drainer signs these a second time
         return _record(project, profile, drafts, who)
 

@@ -57,12 +57,13 @@ def initialise(
     name: str | None = None,
     signer: tuple[str | None, str | None] = (None, None),
     force: bool = False,
+    offline: bool = False,
 ) -> Initialised:
     """Set the repository up. Everything that can fail is checked before the first file is written.
 
     Raises ProjectError when it is set up already (unless `force`) or has no usable layout name.
     """
-    project = open_project(directory)
+    project = open_project(directory, configured=not force)
     if project.config is not None and not force:
         raise ProjectError(
             "this repository is set up already",
@@ -76,7 +77,8 @@ def initialise(
         from gitchain.instance import Instance
 
         Instance.create(local_directory())
-    profile = load_profile(trust, base=project.root)
+    profile = load_profile(trust, base=project.root, offline=offline)
+    profile.check(None)
     who = default_identity(project, trust, *signer)
     if who and profile.instance and who[0] == profile.instance.issuer:
         profile.check_identity(who[1])  # a pin on somebody who can never sign would lock the layout

@@ -1,0 +1,380 @@
+"""Trust, pins, layouts, the instance's directory, homes and clocks, spoiled: the right code, and never a pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_world import World, git, intact, refused
+
+from gitchain.errors import ExitCode
+
+Gitchain = Callable[..., Any]
+LAYOUT = ".gitchain/layout.sigstore.json"
+
+INSTANCE: dict[str, Callable[[Path], object]] = {
+    "missing": shutil.rmtree,
+    "a file": lambda path: (shutil.rmtree(path), path.write_text("x")),
+    "a link": lambda path: (path.rename(path.with_name("moved")), path.symlink_to("moved")),
+    "open to the group": lambda path: path.chmod(0o750),
+    "a key open to others": lambda path: (path / "keys/ca.pem").chmod(0o644),
+    "another owner": lambda path: os.chown(path, 12345, 12345),
+    "a key missing": lambda path: (path / "keys/oidc.pem").unlink(),
+    "a key broken": lambda path: (path / "keys/ca.pem").write_text("-----BEGIN PRIVATE KEY-----\ngarbage\n"),
+    "a key empty": lambda path: (path / "keys/log.pem").write_bytes(b""),
+    "another key's kind": lambda path: (path / "keys/log.pem").write_bytes(
+        (path / "keys/ca.pem").read_bytes()
+    ),
+    "keys of another role": lambda path: (path / "keys/ca.pem").write_bytes(
+        (path / "keys/tsa.pem").read_bytes()
+    ),
+    "certificates garbage": lambda path: (path / "keys/certificates.pem").write_bytes(b"\x00\xff"),
+    "description broken": lambda path: (path / "instance.json").write_text("{"),
+    "description not utf-8": lambda path: (path / "instance.json").write_bytes(b"\xff"),
+    "description missing": lambda path: (path / "instance.json").unlink(),
+    "description huge": lambda path: (path / "instance.json").write_bytes(b" " * 10**6),
+    "log missing": lambda path: shutil.rmtree(path / "log"),
+    "checkpoint garbage": lambda path: (path / "log/checkpoint").write_bytes(b"garbage\n\xff"),
+    "checkpoint missing": lambda path: (path / "log/checkpoint").unlink(),
+}
+
+
+@pytest.mark.parametrize("how", INSTANCE)
+def test_the_instance_is_spoiled(gitchain: Gitchain, world: World, how: str) -> None:
+    """Missing, another's, open to others, broken: 4 with what to type; nothing is verified, signed or lost."""
+    INSTANCE[how](world.home / "local")
+    for command in (
+        ("local", "status"),
+        ("local", "token", "ada@example.com"),
+        ("local", "trust"),
+        ("verify", "model.bin"),
+    ):
+        refused(gitchain(*command, cwd=world.repo), ExitCode.TRUST, "local")
+    refused(gitchain("attest", "x", "-p", "model.bin", cwd=world.repo), ExitCode.TRUST)
+    refused(gitchain("run", "x", "-p", "made", "--", "touch", "made", cwd=world.repo), ExitCode.RUN)
+    assert not (world.repo / "made").exists()
+    done = gitchain("doctor", cwd=world.repo)
+    assert done.code == ExitCode.FAILED
+    assert "problem  trust" in done.out
+    done = gitchain("trust", "status", cwd=world.repo)
+    assert done.code == ExitCode.TRUST
+    assert "a bug" not in done.text
+    assert len(world.stored()) == 3
+
+
+@pytest.mark.parametrize("what", ["keys", "log", "local", "instance.json"])
+def test_the_instance_of_somebody_else(
+    gitchain: Gitchain, world: World, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of, or a whole, other instance under the same name: nothing it says counts."""
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other"))
+    assert gitchain("init", "--local", "--no-hooks", "--force", cwd=world.repo).code == 0
+    monkeypatch.setenv("GITCHAIN_HOME", str(world.home))
+    world.git("checkout", "-q", ".gitchain")
+    other = tmp_path / "other/local" / ("" if what == "local" else what)
+    place = world.home / "local" / ("" if what == "local" else what)
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    shutil.copytree(other, place) if other.is_dir() else shutil.copy(other, place)
+    refused(gitchain("verify", "model.bin", cwd=world.repo), ExitCode.TRUST)
+
+
+PINS: dict[str, bytes] = {
+    "empty": b"",
+    "no json": b"{",
+    "a list": b"[]",
+    "another schema": b'{"schema": "x", "layouts": {}}',
+    "layouts a list": b'{"schema": "https://gitchain.dev/pins/v1", "layouts": []}',
+    "no signers": b'{"schema": "https://gitchain.dev/pins/v1", "layouts": {"demo": {"signers": [], "trust": "local", "trustDigest": "", "version": 1, "digest": "", "repositories": []}}}',
+    "version a text": b'{"schema": "https://gitchain.dev/pins/v1", "layouts": {"demo": {"signers": [{"issuer": "a", "subject": "b"}], "trust": "local", "trustDigest": "", "version": "x", "digest": "", "repositories": []}}}',
+    "not utf-8": b"\xff",
+    "huge": b" " * (2 << 20),
+    "deep": b"[" * 5000,
+}
+
+
+@pytest.mark.parametrize("how", PINS)
+def test_the_pins_are_damaged(gitchain: Gitchain, world: World, git_repo: Path, how: str) -> None:
+    """A pins file that is not ours is never read as `nothing is pinned`, and never overwritten."""
+    (world.home / "pins.json").write_bytes(PINS[how])
+    for command in (
+        ("verify", "model.bin"),
+        ("layout", "show"),
+        ("log",),
+        ("trust", "status"),
+        ("trust", "pin", "--signer", "eve@example.com"),
+    ):
+        refused(gitchain(*command, cwd=world.repo), ExitCode.TRUST, "pins")
+    refused(gitchain("init", "--local", cwd=git_repo), ExitCode.TRUST, "pins")
+    assert not (git_repo / ".gitchain").exists()
+    done = gitchain("doctor", cwd=world.repo)
+    assert done.code == ExitCode.FAILED, done.text
+    assert "pins" in done.out
+    assert (world.home / "pins.json").read_bytes() == PINS[how]
+
+
+CONFIGS = {
+    "empty": b"",
+    "no toml": b"schema = [",
+    "merge markers": b"<<<<<<< HEAD\nschema = 1\n=======\n>>>>>>> x\n",
+    "not utf-8": b'schema = "\xff"',
+    "another schema": b'schema = "x"\n',
+    "sign a text": b'schema = "https://gitchain.dev/config/v1"\nsign = "x"\n',
+    "no trust": b'schema = "https://gitchain.dev/config/v1"\nlayout = "demo"\n',
+    "trust a number": b'schema = "https://gitchain.dev/config/v1"\n[sign]\ntrust = 5\n',
+    "unknown setting": b'schema = "https://gitchain.dev/config/v1"\nhook = "rm -rf"\n[sign]\ntrust = "local"\n',
+    "huge": b"# " + b"x" * (1 << 17),
+    "deep": b"a = " + b"[" * 5000 + b"]" * 5000,
+}
+
+
+@pytest.mark.parametrize("how", CONFIGS)
+def test_the_configuration_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
+    """config.toml that is none: usage, named; and `init --force` mends it."""
+    world.write(".gitchain/config.toml", CONFIGS[how])
+    for command in (("attest",), ("sync",), ("log",), ("verify", "model.bin"), ("layout", "sign")):
+        refused(gitchain(*command, cwd=world.repo), ExitCode.USAGE, "config.toml")
+    refused(
+        gitchain("run", "x", "-p", "made", "--", "touch", "made", cwd=world.repo), ExitCode.RUN, "config.toml"
+    )
+    assert "config.toml" in gitchain("doctor", cwd=world.repo).out
+    done = gitchain("init", "--local", "--name", "demo", "--no-hooks", "--force", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+
+
+SIGNED: dict[str, Callable[[bytes], bytes | None]] = {
+    "missing": lambda _: None,
+    "empty": lambda _: b"",
+    "garbage": lambda _: os.urandom(1000),
+    "unsigned": lambda _: b'{"schema": "https://gitchain.dev/layout/v1", "name": "demo"}',
+    "cut": lambda raw: raw[: len(raw) // 2],
+    "altered": lambda raw: raw.replace(b'"sig":"M', b'"sig":"N'),
+    "huge": lambda raw: raw + b" " * (8 << 20),
+    "deep": lambda _: b"[" * 100_000,
+    "another bundle": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("how", SIGNED)
+def test_the_signed_layout_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
+    """Without a good signed layout there is no verdict: 5, and nothing else."""
+    path = world.repo / LAYOUT
+    good = path.read_bytes()
+    spoiled = SIGNED[how](good)
+    path.unlink()
+    if how == "another bundle":
+        from gitchain.store.git_ref import AttestationStore
+
+        spoiled = next(raw for raw in AttestationStore.open(world.repo).all() if raw != good)
+    if spoiled is not None:
+        path.write_bytes(spoiled)
+    for command in (
+        ("verify", "model.bin"),
+        ("verify", "model.bin", "--layout", str(path)),
+        ("layout", "show"),
+    ):
+        done = gitchain(*command, cwd=world.repo)
+        refused(done, done.code)
+        assert (
+            done.code in {ExitCode.LAYOUT, ExitCode.FAILED, ExitCode.LIMIT}
+            if how == "altered"
+            else done.code == ExitCode.LAYOUT
+        )
+    assert gitchain("layout", "sign", cwd=world.repo).code == 0
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+
+
+@pytest.mark.parametrize("how", ["missing", "garbage", "a directory", "huge", "expired", "older", "changed"])
+def test_the_layout_to_sign_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
+    """`layout sign` refuses what could not verify, and leaves the layout that was signed before."""
+    path, before = world.repo / ".gitchain/layout.yaml", (world.repo / LAYOUT).read_bytes()
+    text = path.read_text()
+    path.unlink()
+    if how == "a directory":
+        path.mkdir()
+    elif how != "missing":
+        path.write_text(
+            {
+                "garbage": "steps: {{{",
+                "huge": "# " + "x" * (2 << 20),
+                "expired": "\n".join('expires: "2020-01-01T00:00:00Z"' if line.startswith("expires") else line for line in text.splitlines()),
+                "older": text.replace("version: 1", "version: 0"),
+                "changed": text.replace("threshold: 1", "threshold: 1\n    maxAge: P1D", 1),
+            }[how]
+        )  # fmt: skip
+    done = gitchain("layout", "sign", cwd=world.repo)
+    refused(done, done.code)
+    assert done.code in {ExitCode.LAYOUT, ExitCode.LIMIT}
+    assert (world.repo / LAYOUT).read_bytes() == before
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+
+
+TRUST = {
+    "missing": None,
+    "garbage": b"\xff\x00",
+    "no json": b"{",
+    "another document": b'{"mediaType": "application/json"}',
+    "empty root": b'{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}',
+    "huge": b" " * (17 << 20),
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("how", TRUST)
+def test_a_trust_file_that_is_none(gitchain: Gitchain, world: World, git_repo: Path, how: str) -> None:
+    """--trust FILE that holds no trust: 4 in every verb, and `init` writes nothing."""
+    data = TRUST[how]
+    if data is not None:
+        world.write("trust.json", data)
+    for command in (("verify", "model.bin"), ("log",), ("attest", "x", "-p", "dvc.lock"), ("trust", "pin", "--signer", "a@example.com", "--issuer", "https://e.x"), ("layout", "show"), ("sync",)):  # fmt: skip
+        refused(gitchain("--trust", "trust.json", *command, cwd=world.repo), ExitCode.TRUST)
+    refused(gitchain("--trust", str(world.repo / "trust.json"), "init", cwd=git_repo), ExitCode.TRUST)
+    assert not (git_repo / ".gitchain").exists()
+    assert len(world.stored()) == 3
+
+
+def test_the_trust_of_somebody_else(
+    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good trust configuration that never signed this layout proves nothing."""
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other"))
+    repo = tmp_path / "elsewhere"
+    git(tmp_path, "init", "-q", str(repo))
+    assert gitchain("init", "--local", "--no-hooks", cwd=repo).code == 0
+    world.write("foreign.json", gitchain("local", "trust").out)
+    monkeypatch.setenv("GITCHAIN_HOME", str(world.home))
+    done = gitchain("--trust", "foreign.json", "verify", "model.bin", cwd=world.repo)
+    refused(done, done.code)
+    assert done.code in {ExitCode.TRUST, ExitCode.LAYOUT}
+
+
+def test_public_offline_without_a_cache(gitchain: Gitchain, git_repo: Path) -> None:
+    """Offline, `public` is the root that sigstore-python ships; signing without an identity waits; nothing calls out."""
+    done = gitchain("--offline", "init", "--public", "--no-hooks", cwd=git_repo)
+    assert done.code == 0, done.text
+    done = gitchain("--offline", "attest", "x", "-p", "README.md", cwd=git_repo)
+    assert done.code == ExitCode.QUEUED, done.text
+    assert "help" in done.err
+    done = gitchain("--offline", "sync", cwd=git_repo)
+    assert done.code == ExitCode.QUEUED, done.text
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"[" * 100_000, b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}'])  # fmt: skip
+def test_a_bundle_file_that_is_none(gitchain: Gitchain, world: World, data: bytes) -> None:
+    """A target that calls itself a bundle and is none is not verified."""
+    world.write("x.sigstore.json", data)
+    for verb in ("verify", "log"):
+        done = gitchain(verb, "x.sigstore.json", cwd=world.repo)
+        refused(done, done.code)
+        assert done.code in {ExitCode.FAILED, ExitCode.USAGE, ExitCode.LIMIT}
+
+
+def test_verify_outside_of_any_repository(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+    """With layout, signer and trust given, no repository is needed; without evidence nothing passes."""
+    place = tmp_path / "plain"
+    place.mkdir()
+    shutil.copy(world.repo / LAYOUT, place / "layout.sigstore.json")
+    shutil.copy(world.repo / "model.bin", place)
+    (place / "trust.json").write_text(gitchain("local", "trust").out)
+    issuer = gitchain("local", "status", "--json").json["issuer"]
+    given = (
+        "--layout",
+        "layout.sigstore.json",
+        "--trust",
+        "trust.json",
+        "--signer",
+        "ada@example.com",
+        "--issuer",
+        issuer,
+    )
+    assert gitchain("verify", "model.bin", *given, cwd=place).code in {ExitCode.NOTHING, ExitCode.FAILED}
+    wrong = (*given[:4], "--signer", "eve@example.com", "--issuer", issuer)
+    refused(gitchain("verify", "model.bin", *wrong, cwd=place), ExitCode.LAYOUT, "eve@example.com")
+    refused(gitchain("verify", "nowhere", *given, cwd=place), ExitCode.USAGE, "nowhere")
+    refused(gitchain("verify", "HEAD", *given, cwd=place), ExitCode.USAGE)
+    refused(gitchain("verify", "model.bin", *given[2:], cwd=place), ExitCode.USAGE)
+    refused(gitchain("verify", "model.bin", "--layout", "nowhere", *given[2:], cwd=place), ExitCode.LAYOUT)
+    done = gitchain("verify", "model.bin", "--minimum-version", "9", *given, cwd=place)
+    refused(done, ExitCode.LAYOUT, "version")
+    assert sorted(path.name for path in place.iterdir()) == [
+        "layout.sigstore.json",
+        "model.bin",
+        "trust.json",
+    ]
+
+
+@pytest.mark.parametrize("home", ["unset", "relative", "a file", "below a file", "empty"])
+def test_no_home(process: Gitchain, world: World, tmp_path: Path, home: str) -> None:
+    """Without a place for the user's own files nothing is verified or guessed; the help says what to export."""
+    environment = {key: value for key, value in os.environ.items() if key not in {"HOME", "GITCHAIN_HOME"}}
+    (tmp_path / "file").write_text("x")
+    if home != "unset":
+        environment["GITCHAIN_HOME"] = {"relative": "here", "a file": str(tmp_path / "file"), "below a file": str(tmp_path / "file/x"), "empty": ""}[home]  # fmt: skip
+    if home in {"unset", "empty"}:
+        environment["HOME"] = "" if home == "empty" else "/proc/nowhere"
+    done = process("verify", "model.bin", cwd=world.repo, env=environment)
+    refused(done, ExitCode.TRUST, "GITCHAIN_HOME")
+    assert not (world.repo / "here").exists()
+
+
+def test_home_unset_altogether(gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME and GITCHAIN_HOME unset, for a user without an account: one error, not a directory called `~`."""
+    import pwd
+
+    def nobody(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "GITCHAIN_HOME"):
+        monkeypatch.delenv(name)
+    refused(gitchain("verify", "model.bin", cwd=world.repo), ExitCode.TRUST, "GITCHAIN_HOME")
+    assert not (world.repo / "~").exists()
+
+
+@pytest.mark.parametrize("days", [-366, 366])
+def test_the_clock_is_a_year_off(
+    gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """A year behind: nothing is signed, what was stated waits, doctor names the clock. A year ahead: the layout has expired."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=days)
+
+    for name, one in list(sys.modules.items()):
+        if name.startswith("gitchain") and getattr(one, "datetime", None) is datetime:
+            monkeypatch.setattr(one, "datetime", Shifted)
+    stored = world.stored()
+    done = gitchain("verify", "model.bin", cwd=world.repo)
+    assert done.code != 0, done.text
+    assert "a bug" not in done.text
+    if days > 0:
+        refused(done, ExitCode.LAYOUT, "expired")
+        return
+    done = gitchain("attest", "x", "-p", "model.bin", cwd=world.repo)
+    assert done.code == ExitCode.QUEUED, done.text
+    assert "clock" in done.err
+    assert len(world.waiting()) == 1
+    assert world.stored() == stored
+    refused(gitchain("local", "token", "a@example.com"), ExitCode.TRUST, "clock")
+    checked = {check["name"]: check for check in gitchain("doctor", "--json", cwd=world.repo).json["checks"]}
+    assert checked["clock"]["state"] == "problem"
+    assert checked["clock"]["help"]
+    monkeypatch.undo()
+    monkeypatch.setenv("GITCHAIN_HOME", str(world.home))
+
+
+def test_waits_for_the_clock(gitchain: Gitchain, world: World) -> None:
+    """The clock's own tolerance: evidence of an instance that is a moment old verifies."""
+    made = json.loads((world.home / "local/instance.json").read_text())["created"]
+    assert datetime.fromisoformat(made) <= datetime.now(UTC)
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+    intact(world)
