@@ -396,7 +396,7 @@ ATTACKS: tuple[tuple[str, Attack, int, tuple[str, ...]], ...] = (
     ("model trained outside of gitchain", trained_outside, 1, ("train", MODEL)),
     ("a stranger's signature", stranger_signs, 1, ("approve", "mallory@example.net")),
     ("a step's attestation deleted", step_deleted, 1, ("evaluate",)),
-    ("stored evidence altered", evidence_altered, 1, ("train",)),
+    ("stored evidence altered", evidence_altered, 1, ("train", "does not verify")),
     ("evaluation replayed from another run", evaluation_replayed, 1, ("evaluate", MODEL)),
     ("lock file edited by hand", lock_edited, 1, ("train", MODEL)),
     ("layout signed by a stranger", layout_of_a_stranger, 5, ("mallory@example.net",)),

@@ -82,13 +82,23 @@ def _report(options: Options, result: Verification, *, explain: bool) -> ExitCod
         "local": trust.is_local,
     }
     documents = [decision.to_json(about) for decision in result.decisions]
-    options.document(_document(documents))
+    refused = [
+        {"step": one.step, "id": one.attestation_id or None, "reason": one.reason} for one in result.refused
+    ]
+    options.document(_document(documents) | {"refused": refused})
     for decision, document in zip(result.decisions, documents, strict=True):
         _print(options, document, passed=decision.passed, explain=explain)
     if trust.is_local:
         options.talk(f"trust     {NOTICE}")
-    worst = max((decision.exit_code for decision in result.decisions), default=ExitCode.NOTHING)
-    return ExitCode(worst)
+    for one in result.refused:
+        what = f"step {one.step}" if one.step else one.attestation_id[:12] or "the store"
+        options.talk(f"not counted: evidence of {escape(what)} does not verify: {escape(one.reason)}")
+    failed = [decision.exit_code for decision in result.decisions if not decision.passed]
+    if not result.decisions:
+        return ExitCode.NOTHING
+    return min(
+        failed, default=ExitCode.OK
+    )  # one contradiction among unknown artifacts is a failure, not an absence
 
 
 def _document(documents: list[dict[str, Any]]) -> dict[str, Any]:
@@ -116,6 +126,11 @@ def _print(options: Options, document: dict[str, Any], *, passed: bool, explain:
         for step in document["steps"]:
             who = ", ".join(escape(str(person)) for person in step["functionaries"])
             options.data(f"  step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")
+            for one in step["attestations"] if explain else ():
+                where = f"{one['log']['origin']} entry {one['log']['index']}"
+                options.data(
+                    f"              {one['id'][:12]}  {one['time']}  {_who(one['signer'])}  {escape(where)}"
+                )
     for finding in document["findings"]:
         _print_finding(options, finding)
 

@@ -14,7 +14,7 @@ from gitchain.pipeline.home import Pin, pin_for_repository, read_pins, remember_
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
-from gitchain.pipeline.sources import Evidence, gather
+from gitchain.pipeline.sources import Evidence, Refused, gather
 from gitchain.pipeline.targets import resolve_targets
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.layout import verify_layout
@@ -43,10 +43,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Verification:
-    """The decisions about one target, which may stand for several artifacts."""
+    """The decisions about one target, which may stand for several artifacts, and the evidence that did not verify."""
 
     accepted: Accepted
     decisions: tuple[Decision, ...]
+    refused: tuple[Refused, ...] = ()
 
 
 def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accepted:
@@ -99,7 +100,7 @@ def verify(project: Project | None, target: str, policy: Policy, now: datetime) 
     targets = resolve_targets(project, target, accepted.signed.layout)
     decisions = tuple(decide_one(accepted, evidence, one, now) for one in targets)
     remember_version(accepted.signed.layout.name, accepted.signed.layout.version, accepted.signed.digest)
-    return Verification(accepted, decisions)
+    return Verification(accepted, decisions, tuple(evidence.refused))
 
 
 def decide_one(accepted: Accepted, evidence: Evidence, target: Target, now: datetime) -> Decision:

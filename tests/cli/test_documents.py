@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
+
+from gitchain.errors import ExitCode
+from gitchain.evidence.canonical import canonical_json
+from gitchain.store.git_ref import AttestationStore
 
 Gitchain = Callable[..., Any]
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -109,3 +114,30 @@ def test_a_foreign_document_is_refused() -> None:
         {"schema": "https://gitchain.dev/doctor/v1", "checks": [], "x": 1},
     ):
         assert list(validator("cli").iter_errors(document))
+
+
+def kind_of(bundle: dict[str, Any]) -> str:
+    return str(json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))["predicateType"])
+
+
+def test_evidence_that_does_not_verify_is_named(
+    gitchain: Gitchain, project: Path, git: Callable[..., str]
+) -> None:
+    """Altered evidence does not count, and the verdict says that it is there and why it does not."""
+    gitchain(*CALLS["attest"], cwd=project)
+    names = git(project, "ls-tree", "-r", "--name-only", "refs/gitchain/attestations").splitlines()
+    leaves = [name for name in names if name.startswith("att/")]
+    bundles = [git(project, "cat-file", "blob", f"refs/gitchain/attestations:{name}") for name in leaves]
+    changed = next(bundle for bundle in map(json.loads, bundles) if kind_of(bundle).endswith("provenance/v1"))
+    signature = changed["dsseEnvelope"]["signatures"][0]
+    signature["sig"] = (
+        signature["sig"][:20] + ("A" if signature["sig"][20] != "A" else "B") + signature["sig"][21:]
+    )
+    git(project, "update-ref", "-d", "refs/gitchain/attestations")
+    AttestationStore.open(project).add([canonical_json(changed)])
+    done = gitchain("verify", "--json", "model.txt", cwd=project)
+    assert done.code == ExitCode.NOTHING
+    (refused,) = done.json["refused"]
+    assert refused["step"] == "train"
+    assert "does not verify" in done.err
+    validator("verify").validate(done.json)
