@@ -152,11 +152,20 @@ def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
 
 def dvc_files_here(root: Path) -> tuple[str, ...]:
     """Return the paths of *.dvc and dvc.lock files in the work tree, tracked or not, but none that is ignored."""
-    out = run_git(
-        root, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", "*.dvc", "dvc.lock", "**/dvc.lock"
+    return tuple(
+        name for name in _here(root, "*.dvc", "dvc.lock", "**/dvc.lock") if not name.endswith("/.dvc")
     )
+
+
+def pipelines_here(root: Path) -> tuple[str, ...]:
+    """Return the paths of dvc.yaml files in the work tree, tracked or not, but none that is ignored."""
+    return _here(root, "dvc.yaml", "**/dvc.yaml")
+
+
+def _here(root: Path, *patterns: str) -> tuple[str, ...]:
+    out = run_git(root, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *patterns)
     names = {_utf8(name) for name in out.split(b"\0") if name}
-    return tuple(sorted(name for name in names if (root / name).is_file() and not name.endswith("/.dvc")))
+    return tuple(sorted(name for name in names if (root / name).is_file()))
 
 
 def _facts(path: Path) -> tuple[str, ...]:

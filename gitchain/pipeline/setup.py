@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gitchain.collect.git import pipelines_here
 from gitchain.collect.identity import user_email
 from gitchain.errors import MalformedError, ProjectError, UsageError
 from gitchain.evidence.names import check_step_name
@@ -129,7 +130,7 @@ def write_layout(project: Project, text: str, *, force: bool = False) -> None:
 
 
 def _draft_first(project: Project, name: str, who: tuple[str, str] | None) -> bool:
-    if who is None or (project.root / LAYOUT).exists() or not (project.root / "dvc.yaml").exists():
+    if who is None or (project.root / LAYOUT).exists() or not pipelines_here(project.root):
         return False
     write_layout(project, draft_layout(project, name, Identity(*who), datetime.now(UTC)))
     return True

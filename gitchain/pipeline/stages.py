@@ -142,9 +142,7 @@ def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, .
     """
     from gitchain.collect.dvc_api import artifacts
 
-    if not (project.root / ".dvc").exists():
-        return ()
-    named = sorted(set(artifacts(project.root).values()))
+    named = sorted({path for dvc in _dvc_projects(project) for path in artifacts(project.root, dvc).values()})
     made = [path for path in named if any(stage.observed and stage.makes(path) for stage in stages)]
     return tuple(made or [path for path in named if any(stage.makes(path) for stage in stages)])
 
@@ -152,7 +150,19 @@ def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, .
 def _stages(project: Project) -> Sequence[PipelineStage]:
     from gitchain.collect.dvc_api import load_stages
 
-    return load_stages(project.root)
+    projects = _dvc_projects(project) or (project.root,)  # DVC says itself that there is none
+    return [stage for dvc in projects for stage in load_stages(project.root, dvc)]
+
+
+def _dvc_projects(project: Project) -> tuple[Path, ...]:
+    """Return the DVC projects in the repository: one at its root, or several in subdirectories."""
+    from gitchain.collect.dvc_cache import dvc_root
+    from gitchain.collect.git import dvc_files_here, pipelines_here
+
+    top = project.root
+    files = (*dvc_files_here(top), *pipelines_here(top))
+    roots = {dvc_root(str((top / file).parent), str(top)) for file in files}
+    return tuple(sorted(Path(root) for root in roots if root is not None))
 
 
 def attested_already(project: Project, statement: Statement) -> bool:

@@ -3,6 +3,7 @@
 - `started`: raw data tracked with `dvc add`, four stages, directories between them, params, `artifacts` with a data set.
 - `listed`: the same without `artifacts`: nothing but the pipeline says which out is the model.
 - `scored`: the same flow in the older style: metrics and plots of the stage with `cache: false`, no `artifacts`.
+- `nested`: a DVC project in a subdirectory of the repository, with data that no stage uses.
 - `fanned`: foreach and matrix, `vars` templating, `wdir`, a raw directory, and a second dvc.yaml in a subdirectory.
 """
 
@@ -173,6 +174,21 @@ def listed(folder: Path) -> Shell:
 def scored(folder: Path) -> Shell:
     """The same, with the stage's own metrics and plots and no `artifacts`."""
     return started(folder, SCORED_END)
+
+
+def nested(folder: Path) -> tuple[Shell, Shell]:
+    """A monorepo: a DVC project of its own in ml/, and data beside it that no stage uses; return top and ml."""
+    top = Shell(folder / "project", folder / "user")
+    ml = Shell(top.cwd / "ml", top.home)
+    ml.cwd.mkdir(parents=True)
+    top.home.mkdir()
+    top.must("git", "init", "-q", "-b", "main")
+    ml.must("dvc", "init", "-q", "--subdir")
+    files = SCRIPTS | {"params.yaml": PARAMS, "dvc.yaml": STAGES + LISTED_END}
+    ml.write(files | {"data/raw.txt": _words(7), "data/spare.txt": _words(11)})
+    ml.must("dvc", "add", "-q", "data/raw.txt", "data/spare.txt")
+    top.commit("a monorepo")
+    return top, ml
 
 
 def fanned(folder: Path) -> Shell:

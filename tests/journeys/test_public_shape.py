@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from projects import nested
 from shell import Shell
 
 OBSERVED, DECLARED = "observed", "declared"
@@ -50,6 +52,24 @@ def test_file_model(request: pytest.FixtureRequest, shape: str) -> None:
     shell.flip("model.json")
     assert "model.json" in files_named(shell.verify("model.json", 1))
     assert "model.json" in shell.gitchain("verify", "model.json").out
+
+
+def test_project_in_a_subdirectory(tmp_path: Path) -> None:
+    """A DVC project below the repository's root: the same commands, from either directory; spare data stands aside."""
+    top, ml = nested(tmp_path)
+    ml.must("gitchain", "init", "--local")
+    ml.must("gitchain", "layout", "sign")
+    ml.repro()
+    steps = {step["name"] for step in ml.verify("model.json")["steps"]}
+    assert steps == {f"ml/dvc.yaml:{name}" for name in ("prepare", "featurize", "train", "evaluate")} | {
+        "ml/data/raw.txt.dvc"
+    }
+    top.verify("ml/model.json")
+    assert ml.repro() == {}
+    top.commit("first model", hooks=False)
+    top.verify("HEAD")
+    ml.flip("model.json")
+    assert "ml/model.json" in files_named(top.verify("ml/model.json", 1))
 
 
 def test_directory_model(directory_model: Shell) -> None:
