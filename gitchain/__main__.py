@@ -1,4 +1,7 @@
-"""Entry point: `gitchain` and `python -m gitchain`. Answers `--version` before anything else is imported."""
+"""Entry point: `gitchain` and `python -m gitchain`. Answers `--version` before anything else is imported.
+
+SIGTERM and SIGHUP end the process the orderly way, so that what was begun is cleaned up: exit code 128 + n.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,25 @@ def main() -> None:
         sys.stdout.write(f"gitchain {__version__}\n")
         sys.stdout.flush()
         raise SystemExit(0)
-    from gitchain.cli.main import run
+    try:
+        _end_orderly()
+        from gitchain.cli.main import run
 
-    raise SystemExit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while importing: run() says it itself
+        code = 130
+    raise SystemExit(code)
+
+
+def _end_orderly() -> None:
+    import signal
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup and supervisors keep what they chose
+            signal.signal(number, end)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,11 @@ def _report(options: Options, result: Verification, *, explain: bool) -> ExitCod
         _print(options, document, passed=decision.passed, explain=explain)
     if trust.is_local:
         options.talk(f"trust     {NOTICE}")
+    if result.forgotten:
+        options.talk(
+            f"warning   an older layout would be accepted later: {escape(str(result.forgotten))}; "
+            "pin it where it can be written, or give --minimum-version"
+        )
     for one in result.refused:
         what = f"step {one.step}" if one.step else one.attestation_id[:12] or "the store"
         options.talk(f"not counted: evidence of {escape(what)} does not verify: {escape(one.reason)}")

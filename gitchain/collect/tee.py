@@ -58,8 +58,8 @@ def run_tee(
     Raises RunError if it cannot start.
     """
     started = datetime.now(UTC)
-    child = _start(command, cwd, env, subprocess.PIPE, subprocess.PIPE)
-    with _signals(child):
+    with _signals() as told:
+        child = told.of(_start(command, cwd, env, subprocess.PIPE, subprocess.PIPE))
         out, err = _pass_through(child, stdout, stderr)
         code = child.wait()
     return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC))
@@ -73,8 +73,8 @@ def run_plain(
     Raises RunError if it cannot start.
     """
     started = datetime.now(UTC)
-    child = _start(command, cwd, env, stdout, None)
-    with _signals(child):
+    with _signals() as told:
+        child = told.of(_start(command, cwd, env, stdout, None))
         code = child.wait()
     return (128 - code if code < 0 else code), started, datetime.now(UTC)
 
@@ -98,29 +98,54 @@ def _start(
         raise RunError("command cannot be started", got=str(error)) from error
 
 
-@contextlib.contextmanager
-def _signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass signals on to the command while it runs, where we are in the main thread and may."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Told:
+    """Who hears our signals: those that come before the command has started wait for it."""
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+
+    def of(self, child: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        self._child = child
+        for number in self._early:
+            self.pass_on(number, None)
+        self._early.clear()
+        return child
+
+    def pass_on(self, number: int, _frame: FrameType | None) -> None:
+        if self._child is None:
+            self._early.append(number)
+            return
         with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
+            self._child.send_signal(number)
 
-    before: dict[signal.Signals, object] = {signal.SIGINT: signal.signal(signal.SIGINT, _wait)}
+    def wait(self, number: int, _frame: FrameType | None) -> None:
+        """Let the command decide what Ctrl-C means: the terminal has told it already, if it had started."""
+        if self._child is None:
+            self._early.append(number)
+
+    def give_back(self) -> None:
+        """Take the signals that no command ever heard as our own."""
+        for number in self._early:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Told]:
+    """Pass signals on to the command from before it starts until it has ended, where we are in the main thread and may."""
+    told = _Told()
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    before: dict[signal.Signals, object] = {signal.SIGINT: signal.signal(signal.SIGINT, told.wait)}
     for number in _PASSED_ON:
-        before[number] = signal.signal(number, pass_on)
+        before[number] = signal.signal(number, told.pass_on)
     try:
-        yield
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)  # type: ignore[arg-type] # what signal() itself returned
-
-
-def _wait(_number: int, _frame: FrameType | None) -> None:
-    """Let the command decide what Ctrl-C means: the terminal has told it already."""
+        told.give_back()
 
 
 class _Sink:

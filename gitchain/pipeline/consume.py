@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
+from gitchain.errors import GitchainError, LayoutError, StoreError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
 from gitchain.pipeline.home import Pin, pin_for_repository, read_pins, remember_version
@@ -48,6 +48,8 @@ class Verification:
     accepted: Accepted
     decisions: tuple[Decision, ...]
     refused: tuple[Refused, ...] = ()
+    forgotten: StoreError | None = None
+    """Why the layout's version could not be remembered."""
 
 
 def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accepted:
@@ -99,7 +101,11 @@ def verify(project: Project | None, target: str, policy: Policy, now: datetime) 
     evidence = gather(project, accepted.profile.trust)
     targets = resolve_targets(project, target, accepted.signed.layout)
     decisions = tuple(decide_one(accepted, evidence, one, now) for one in targets)
-    remember_version(accepted.signed.layout.name, accepted.signed.layout.version, accepted.signed.digest)
+    layout = accepted.signed.layout
+    try:
+        remember_version(layout.name, layout.version, accepted.signed.digest)
+    except StoreError as error:  # a user directory that is read-only on purpose still verifies
+        return Verification(accepted, decisions, tuple(evidence.refused), forgotten=error)
     return Verification(accepted, decisions, tuple(evidence.refused))
 
 
