@@ -15,7 +15,7 @@ from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
 from gitchain.pipeline.sources import Evidence, Refused, gather
-from gitchain.pipeline.targets import resolve_targets
+from gitchain.pipeline.targets import bundle_file, resolve_targets
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
@@ -98,7 +98,8 @@ def verify(project: Project | None, target: str, policy: Policy, now: datetime) 
     Raises what load_policy raises, and NoEvidenceError when the target names nothing that could be verified.
     """
     accepted = load_policy(project, policy, now)
-    evidence = gather(project, accepted.profile.trust)
+    bundle = bundle_file(target)
+    evidence = gather(project, accepted.profile.trust, () if bundle is None else (bundle,))
     targets = resolve_targets(project, target, accepted.signed.layout)
     decisions = tuple(decide_one(accepted, evidence, one, now) for one in targets)
     layout = accepted.signed.layout

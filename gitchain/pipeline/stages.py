@@ -21,16 +21,6 @@ from gitchain.pipeline.steps import provenance
 if TYPE_CHECKING:
     from gitchain.collect.stages import PipelineStage, StageRun
 
-OBSERVED_VERBS = (("repro",), ("exp", "run"))
-
-
-def is_dvc(command: Sequence[str]) -> bool:
-    """Tell whether the command makes DVC run stages."""
-    words = [word for word in command[1:] if not word.startswith("-")]
-    return Path(command[0]).name == "dvc" and any(
-        tuple(words[: len(verb)]) == verb for verb in OBSERVED_VERBS
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class Reproduced:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
-from gitchain.errors import NoEvidenceError, UsageError
+from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Layout
+from gitchain.pipeline.pinned import Wanted
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.versions import pinned_artifacts
 from gitchain.verify.target import Target
@@ -33,8 +35,8 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     if found := SHA256.fullmatch(target):
         return (Target(found[1], directory=None),)
     path = Path(target)
-    if target.endswith(BUNDLE_SUFFIXES) and path.is_file():
-        return _of_bundle(path)
+    if (bundle := bundle_file(target)) is not None:
+        return _of_bundle(bundle)
     if path.exists() or path.is_symlink():
         inside = project is not None and project.root in Path(os.path.normpath(Path.cwd() / path)).parents
         return (_of_artifact(_collect(project, path), named=inside),)
@@ -48,11 +50,28 @@ def target_digests(project: Project, target: str) -> tuple[str, ...]:
     if found := SHA256.fullmatch(target):
         return (found[1],)
     path = Path(target)
-    if target.endswith(BUNDLE_SUFFIXES) and path.is_file():
-        return tuple(one.sha256 for one in _of_bundle(path))
+    if (bundle := bundle_file(target)) is not None:
+        return tuple(one.sha256 for one in _of_bundle(bundle))
     if path.exists() or path.is_symlink():
         return (_of_artifact(_collect(project, path)).sha256,)
-    return tuple(_of_artifact(one).sha256 for one in pinned_artifacts(project, target))
+    return tuple(_of_artifact(one).sha256 for one in _pinned(project, target))
+
+
+def bundle_file(target: str) -> bytes | None:
+    """Return the bundle that `target` names as a file, None if it names none; LimitError for one that is too large."""
+    path = Path(target)
+    if not target.endswith(BUNDLE_SUFFIXES) or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise UsageError("cannot read the bundle", where=target, got=str(error.strerror)) from error
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise LimitError(
+            "the bundle is too large", where=target, expected=f"at most {MAX_BUNDLE_BYTES} bytes"
+        )
+    return data
 
 
 def _collect(project: Project | None, path: Path) -> Artifact:
@@ -74,13 +93,23 @@ def _of_artifact(artifact: Artifact, *, named: bool = True) -> Target:
     return Target(digest, artifact.name if named else None, artifact.manifest is not None, nodes)
 
 
-def _of_bundle(path: Path) -> tuple[Target, ...]:
-    with path.open("rb") as file:
-        data = file.read(MAX_BUNDLE_BYTES + 1)
-    statement = Bundle.parse(data).statement()
-    return tuple(
-        Target(one.digest["sha256"], one.name, directory=one.is_directory) for one in statement.subject
-    )
+def _of_bundle(data: bytes) -> tuple[Target, ...]:
+    subject = Bundle.parse(data).statement().subject
+    found = [(one, one.digest.get("sha256")) for one in subject]
+    if not all(digest for _, digest in found):
+        raise NoEvidenceError("a subject of the bundle has no sha256", expected="sha256 on each subject")
+    return tuple(Target(digest, one.name, directory=one.is_directory) for one, digest in found if digest)
+
+
+def _pinned(project: Project, revision: str, wanted: Wanted | None = None) -> Sequence[Artifact]:
+    try:
+        return pinned_artifacts(project, revision, wanted)
+    except ProjectError as error:
+        if error.what != "no such revision":
+            raise
+        raise UsageError(
+            "no such file or revision", got=revision, help="a path, tag, commit, sha256:… or bundle file"
+        ) from error
 
 
 def _of_revision(project: Project, revision: str, layout: Layout) -> tuple[Target, ...]:
@@ -89,7 +118,7 @@ def _of_revision(project: Project, revision: str, layout: Layout) -> tuple[Targe
     def wanted(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    served = pinned_artifacts(project, revision, wanted)
+    served = _pinned(project, revision, wanted)
     if not served:
         raise NoEvidenceError(
             "this revision pins nothing that the layout serves",

@@ -99,3 +99,22 @@ def world(template: World, isolated: Path, tmp_path: Path) -> World:
     shutil.copytree(template.home, isolated, symlinks=True)
     repoint(isolated, template.repo, tmp_path / "project")
     return World(tmp_path / "project", isolated)
+
+
+@pytest.fixture
+def tiny(gitchain: Gitchain, git_repo: Path) -> Path:
+    """Return a repository that is set up, with one attested model and a signed layout of one step."""
+    assert gitchain("init", "--local", "--name", "tiny", cwd=git_repo).code == 0
+    issuer = gitchain("local", "status", "--json", cwd=git_repo).json["issuer"]
+    (git_repo / "in.txt").write_text("in")
+    (git_repo / "model.txt").write_text("model")
+    (git_repo / ".gitchain/layout.yaml").write_text(
+        "schema: https://gitchain.dev/layout/v1\nname: tiny\nversion: 1\nexpires: '2099-01-01T00:00:00Z'\n"
+        f"functionaries: {{ada: {{identities: [{{issuer: '{issuer}', subject: ada@example.com}}]}}}}\n"
+        "steps:\n  - name: train\n    functionaries: [ada]\n"
+        "    expectedMaterials: [[ALLOW, in.txt], [ALLOW, 'git:*'], [DISALLOW, '*']]\n"
+        "    expectedProducts: [[CREATE, model.txt], [DISALLOW, '*']]\n"
+        "serve: [{step: train, products: [model.txt]}]\n"
+    )
+    assert gitchain("layout", "sign", cwd=git_repo).code == 0
+    return git_repo

@@ -37,25 +37,6 @@ def schema_of(document: dict[str, Any]) -> str:
     return kind if kind in {"verify", "error"} else "cli"
 
 
-@pytest.fixture
-def project(gitchain: Gitchain, git_repo: Path) -> Path:
-    """Return a repository that is set up, with one attested model and a signed layout of one step."""
-    assert gitchain("init", "--local", "--name", "tiny", cwd=git_repo).code == 0
-    issuer = gitchain("local", "status", "--json", cwd=git_repo).json["issuer"]
-    (git_repo / "in.txt").write_text("in")
-    (git_repo / "model.txt").write_text("model")
-    (git_repo / ".gitchain/layout.yaml").write_text(
-        "schema: https://gitchain.dev/layout/v1\nname: tiny\nversion: 1\nexpires: '2099-01-01T00:00:00Z'\n"
-        f"functionaries: {{ada: {{identities: [{{issuer: '{issuer}', subject: ada@example.com}}]}}}}\n"
-        "steps:\n  - name: train\n    functionaries: [ada]\n"
-        "    expectedMaterials: [[ALLOW, in.txt], [ALLOW, 'git:*'], [DISALLOW, '*']]\n"
-        "    expectedProducts: [[CREATE, model.txt], [DISALLOW, '*']]\n"
-        "serve: [{step: train, products: [model.txt]}]\n"
-    )
-    assert gitchain("layout", "sign", cwd=git_repo).code == 0
-    return git_repo
-
-
 CALLS = {
     "attest": ["attest", "train", "-m", "in.txt", "-p", "model.txt"],
     "doctor": ["doctor"],
@@ -76,33 +57,33 @@ CALLS = {
 
 
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
-def test_documents_validate(gitchain: Gitchain, project: Path, arguments: list[str]) -> None:
+def test_documents_validate(gitchain: Gitchain, tiny: Path, arguments: list[str]) -> None:
     """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
     if arguments[0] in {"log", "verify"}:
-        gitchain(*CALLS["attest"], cwd=project)
-    done = gitchain(arguments[0], "--json", *arguments[1:], cwd=project)
+        gitchain(*CALLS["attest"], cwd=tiny)
+    done = gitchain(arguments[0], "--json", *arguments[1:], cwd=tiny)
     validator(schema_of(done.json)).validate(done.json)
 
 
-def test_show_validates(gitchain: Gitchain, project: Path) -> None:
+def test_show_validates(gitchain: Gitchain, tiny: Path) -> None:
     """show prints the statement with its signature."""
-    made = gitchain("attest", "--json", "train", "-m", "in.txt", "-p", "model.txt", cwd=project).json
-    shown = gitchain("show", "--json", made["attested"][0]["id"][:12], cwd=project)
+    made = gitchain("attest", "--json", "train", "-m", "in.txt", "-p", "model.txt", cwd=tiny).json
+    shown = gitchain("show", "--json", made["attested"][0]["id"][:12], cwd=tiny)
     assert (shown.code, shown.json["verified"]) == (0, True)
     validator("cli").validate(shown.json)
 
 
-def test_the_verdict_says_that_the_trust_is_local(gitchain: Gitchain, project: Path) -> None:
+def test_the_verdict_says_that_the_trust_is_local(gitchain: Gitchain, tiny: Path) -> None:
     """The embedded instance never passes for a public one, in JSON as in text."""
-    gitchain(*CALLS["attest"], cwd=project)
-    done = gitchain("verify", "--json", "model.txt", cwd=project)
+    gitchain(*CALLS["attest"], cwd=tiny)
+    done = gitchain("verify", "--json", "model.txt", cwd=tiny)
     assert done.json["trust"]["local"] is True
     assert "embedded instance" in done.err
 
 
-def test_pins_validate(project: Path, isolated: Path) -> None:
+def test_pins_validate(tiny: Path, isolated: Path) -> None:
     """What init pinned satisfies the schema of the pins file."""
-    assert project.is_dir()
+    assert tiny.is_dir()
     document = json.loads((isolated / "pins.json").read_bytes())
     Draft202012Validator(load("pins")).validate(document)
 
@@ -121,21 +102,21 @@ def kind_of(bundle: dict[str, Any]) -> str:
 
 
 def test_evidence_that_does_not_verify_is_named(
-    gitchain: Gitchain, project: Path, git: Callable[..., str]
+    gitchain: Gitchain, tiny: Path, git: Callable[..., str]
 ) -> None:
     """Altered evidence does not count, and the verdict says that it is there and why it does not."""
-    gitchain(*CALLS["attest"], cwd=project)
-    names = git(project, "ls-tree", "-r", "--name-only", "refs/gitchain/attestations").splitlines()
+    gitchain(*CALLS["attest"], cwd=tiny)
+    names = git(tiny, "ls-tree", "-r", "--name-only", "refs/gitchain/attestations").splitlines()
     leaves = [name for name in names if name.startswith("att/")]
-    bundles = [git(project, "cat-file", "blob", f"refs/gitchain/attestations:{name}") for name in leaves]
+    bundles = [git(tiny, "cat-file", "blob", f"refs/gitchain/attestations:{name}") for name in leaves]
     changed = next(bundle for bundle in map(json.loads, bundles) if kind_of(bundle).endswith("provenance/v1"))
     signature = changed["dsseEnvelope"]["signatures"][0]
     signature["sig"] = (
         signature["sig"][:20] + ("A" if signature["sig"][20] != "A" else "B") + signature["sig"][21:]
     )
-    git(project, "update-ref", "-d", "refs/gitchain/attestations")
-    AttestationStore.open(project).add([canonical_json(changed)])
-    done = gitchain("verify", "--json", "model.txt", cwd=project)
+    git(tiny, "update-ref", "-d", "refs/gitchain/attestations")
+    AttestationStore.open(tiny).add([canonical_json(changed)])
+    done = gitchain("verify", "--json", "model.txt", cwd=tiny)
     assert done.code == ExitCode.NOTHING
     (refused,) = done.json["refused"]
     assert refused["step"] == "train"
