@@ -71,17 +71,16 @@ def _run(
     identity: str | None,
     token: str | None,
 ) -> int:
-    from gitchain.collect.repro import is_dvc_repro
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import Identity, project_profile, record
-    from gitchain.pipeline.stages import observe_repro
+    from gitchain.pipeline.stages import is_dvc, observe_repro
     from gitchain.pipeline.steps import observe_step
 
     problems: tuple[GitchainError, ...] = ()
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
     project = open_project(options.directory, options.hashing)
     profile = project_profile(project, options.trust, offline=options.offline)
-    if is_dvc_repro(words):
+    if is_dvc(words):
         if step or materials or products:
             raise UsageError(
                 "dvc repro names its own stages and files", help="gitchain run -- " + " ".join(words)

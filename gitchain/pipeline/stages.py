@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from gitchain.collect.stages import PipelineStage, StageRun
 
 
+def is_dvc(command: Sequence[str]) -> bool:
+    """Tell whether the command makes DVC run stages, however DVC is started."""
+    from gitchain.collect.repro import is_dvc_repro
+
+    return is_dvc_repro(command)
+
+
 @dataclass(frozen=True, slots=True)
 class Reproduced:
     """The statements of one run of DVC, its exit code, and stages whose evidence could not be made, with the reason."""
