@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import sys
 
+TOLD_AGAIN = 5
+"""Seconds until the end is said again: Python drops an exception that a signal raises inside a finaliser or a callback."""
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
@@ -29,8 +32,14 @@ def main() -> None:
 def _end_orderly() -> None:
     import signal
 
+    code = 0
+
     def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
+        nonlocal code
+        code = code or 128 + number
+        signal.signal(signal.SIGALRM, end)
+        signal.alarm(TOLD_AGAIN)
+        raise SystemExit(code)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup and supervisors keep what they chose

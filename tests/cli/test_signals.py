@@ -111,3 +111,23 @@ def test_interrupted_while_loading(world: World) -> None:
             assert child.returncode in {ExitCode.INTERRUPTED, -signal.SIGINT, 0}, err
             assert "Traceback" not in err, err
     intact(world, stored)
+
+
+def test_a_termination_that_python_drops_is_told_again() -> None:
+    """An exception that a signal raises inside a finaliser is lost: the process must end all the same."""
+    code = (
+        "import os, signal, time\n"
+        "import gitchain.__main__ as m\n"
+        "m.TOLD_AGAIN = 1\n"
+        "m._end_orderly()\n"
+        "class Dropped:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(0.1)\n"
+        "Dropped()\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 128 + signal.SIGTERM
