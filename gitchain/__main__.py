@@ -26,7 +26,11 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while importing: run() says it itself
         code = 130
-    raise SystemExit(code)
+    raise SystemExit(130 if code and _interrupts else code)
+
+
+_interrupts: list[int] = []
+"""Ctrl-C that was heard: a library may turn the exception into one of its own, and the end into another code."""
 
 
 def _end_orderly() -> None:
@@ -41,6 +45,12 @@ def _end_orderly() -> None:
         signal.alarm(TOLD_AGAIN)
         raise SystemExit(code)
 
+    def interrupt(number: int, _frame: object) -> None:
+        _interrupts.append(number)
+        signal.default_int_handler(number, None)
+
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup and supervisors keep what they chose
             signal.signal(number, end)

@@ -131,3 +131,23 @@ def test_a_termination_that_python_drops_is_told_again() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 128 + signal.SIGTERM
+
+
+def test_an_interrupt_that_a_library_swallows_is_still_one() -> None:
+    """A serialiser that turns Ctrl-C into an error of its own does not turn exit 130 into another code."""
+    code = (
+        "import os, signal, sys\n"
+        "import gitchain.__main__ as m, gitchain.cli.main as cli\n"
+        "def swallow(_argv):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 9\n"
+        "cli.run = swallow\n"
+        "sys.argv = ['gitchain', 'sync']\n"
+        "m.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == ExitCode.INTERRUPTED
