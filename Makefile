@@ -12,7 +12,8 @@ demo: $(STAMP)  ## the main job on real input: data to verified model, then atta
 	$(BIN)/python examples/demo.py
 
 # Signals, kills and locks are tested against the clock, beside other tests on the same cores: what fails there is tried once
-# more, alone and loudly. A real fault fails twice; with nothing to try again (too little coverage) the target fails as well.
+# more, alone and loudly. A steady fault fails twice; a rare race may pass the second time, so read that line: it may be real.
+# With nothing to try again (too little coverage) the target fails as well.
 test: $(STAMP)  ## every test, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85 || { \
 	  echo "SOME TESTS FAILED BESIDE OTHERS (above): trying these once more, alone" >&2; \
