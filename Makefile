@@ -11,13 +11,8 @@ CHECKED := gitchain tests bench examples
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
 
-# Signals, kills and locks are tested against the clock, beside other tests on the same cores: what fails there is tried once
-# more, alone and loudly. A steady fault fails twice; a rare race may pass the second time, so read that line: it may be real.
-# With nothing to try again (too little coverage) the target fails as well.
 test: $(STAMP)  ## every test, with branch coverage
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85 || { \
-	  echo "SOME TESTS FAILED BESIDE OTHERS (above): trying these once more, alone" >&2; \
-	  $(BIN)/python -m pytest -n 0 -v --last-failed --last-failed-no-failures=none; }
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff check $(CHECKED)
