@@ -68,9 +68,8 @@ def observe_step(
     check_step(step)
     _check_command(command)
     _kind(kind)
-    parameters: Mapping[str, Json] = {}
     if not materials and not products:
-        materials, products, parameters = _stage_files(project, step)
+        materials, products = _stage_files(project, step)
     names = [_inside(project, name) for name in materials], [_inside(project, name) for name in products]
     if not names[1]:
         raise UsageError("say what the command makes", help="-p PATH, or name a DVC stage")
@@ -93,14 +92,13 @@ def observe_step(
         evidence="observed",
         kind=_kind(kind),
         command=scrub_command(seen.command),
-        parameters=parameters,
         times=(seen.started, seen.finished),
         outputs=(seen.stdout_sha256, seen.stderr_sha256),
     )
     return (draft,), 0
 
 
-def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[str], Mapping[str, Json]]:
+def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[str]]:
     """Return the deps and outs of the DVC stage called `step`, as paths from the current directory."""
     from gitchain.collect.dvc_api import load_stages
 
@@ -117,7 +115,7 @@ def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[s
     names = [
         [os.path.relpath(project.root / name, here) for name in side] for side in (stage.deps, stage.outs)
     ]
-    return names[0], names[1], {}
+    return names[0], names[1]
 
 
 def collect_all(project: Project, names: Iterable[str]) -> tuple[Artifact, ...]:
