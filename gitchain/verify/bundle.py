@@ -13,6 +13,7 @@ one is ignored. Does NOT check revocation, freshness, or consistency between che
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -27,7 +28,7 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Identity
-from gitchain.verify.identity import identity_of
+from gitchain.verify.identity import claims_of, identity_of
 from gitchain.verify.logged import check_entry
 from gitchain.verify.trust import Authority, Trust
 from gitchain.verify.verified import LogRef, VerifiedStatement
@@ -35,23 +36,26 @@ from gitchain.verify.verified import LogRef, VerifiedStatement
 __all__ = ["Identity", "LogRef", "VerifiedStatement", "verify_bundle"]
 
 
-def verify_bundle(raw: bytes, trust: Trust) -> VerifiedStatement:
+def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
     """Return what the bundle proves.
+
+    `keys` are those that the verifier's policy names (DER SubjectPublicKeyInfo): a key never comes from the bundle.
 
     Raises MalformedError or LimitError if it is no bundle or its payload no statement, SignatureError if
     signature, certificate or time do not verify, InclusionError if the log entry does not.
     """
+    del keys  # bundles signed with a key are refused by the parser for now
     bundle = Bundle.parse(raw)
     witness = _Witness()
     payload = _verified_payload(raw, bundle, trust, witness)  # B1, B2
     statement = Statement.parse(payload)  # B3
     certificate = witness.certificate()
-    identity = identity_of(certificate)  # B4
+    identity, claims = identity_of(certificate), claims_of(certificate)  # B4
     time = _proven_time(bundle, trust)  # T1
     _check_authority(certificate, trust, time)  # T2
     _check_ct_log(certificate, trust, time)  # T3
     log = check_entry(bundle.entry, trust, time)  # L1 to L8
-    return VerifiedStatement(statement, identity, time, log, statement.attestation_id, raw)
+    return VerifiedStatement(statement, identity, time, log, statement.attestation_id, raw, claims)
 
 
 class _Witness:

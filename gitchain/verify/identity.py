@@ -2,12 +2,15 @@
 
 Subject: the one subject alternative name, an email address, a URI, or Fulcio's own other-name for user names.
 Issuer: extension 1.3.6.1.4.1.57264.1.8 (DER UTF8String), else .1.1 (raw bytes); where both are, they agree.
+Claims: extensions .8 to .22 (DER UTF8String), by the names of oid-info.md in camel case.
 
 Spec: https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
 Does NOT verify the certificate: sigstore-python does.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.hazmat import asn1
@@ -19,6 +22,29 @@ _FULCIO = "1.3.6.1.4.1.57264.1"
 ISSUER_V1 = x509.ObjectIdentifier(f"{_FULCIO}.1")
 OTHER_NAME = x509.ObjectIdentifier(f"{_FULCIO}.7")
 ISSUER_V2 = x509.ObjectIdentifier(f"{_FULCIO}.8")
+CLAIMS = {
+    x509.ObjectIdentifier(f"{_FULCIO}.{number}"): name
+    for number, name in enumerate(
+        (
+            "issuer",
+            "buildSignerURI",
+            "buildSignerDigest",
+            "runnerEnvironment",
+            "sourceRepositoryURI",
+            "sourceRepositoryDigest",
+            "sourceRepositoryRef",
+            "sourceRepositoryIdentifier",
+            "sourceRepositoryOwnerURI",
+            "sourceRepositoryOwnerIdentifier",
+            "buildConfigURI",
+            "buildConfigDigest",
+            "buildTrigger",
+            "runInvocationURI",
+            "sourceRepositoryVisibilityAtSigning",
+        ),
+        start=8,
+    )
+}
 
 
 def identity_of(certificate: x509.Certificate) -> Identity:
@@ -31,6 +57,28 @@ def identity_of(certificate: x509.Certificate) -> Identity:
         raise SignatureError(
             error.what, where="certificate", expected=error.expected, got=error.got
         ) from error
+
+
+def claims_of(certificate: x509.Certificate) -> Mapping[str, str]:
+    """Return Fulcio's claims in the certificate by name; SignatureError if one of them is no text."""
+    try:
+        return {
+            CLAIMS[oid]: asn1.decode_der(str, value)
+            for oid, value in _unrecognized(certificate).items()
+            if oid in CLAIMS
+        }
+    except ValueError as error:
+        raise SignatureError(
+            "certificate holds a claim that is no text", where="certificate", got=str(error)
+        ) from error
+
+
+def _unrecognized(certificate: x509.Certificate) -> Mapping[x509.ObjectIdentifier, bytes]:
+    return {
+        extension.oid: extension.value.value
+        for extension in certificate.extensions
+        if isinstance(extension.value, x509.UnrecognizedExtension)
+    }
 
 
 def _subject(certificate: x509.Certificate) -> str:
@@ -46,11 +94,7 @@ def _subject(certificate: x509.Certificate) -> str:
 
 
 def _issuer(certificate: x509.Certificate) -> str:
-    raw = {
-        extension.oid: extension.value.value
-        for extension in certificate.extensions
-        if isinstance(extension.value, x509.UnrecognizedExtension)
-    }
+    raw = _unrecognized(certificate)
     found = [asn1.decode_der(str, raw[ISSUER_V2])] if ISSUER_V2 in raw else []
     found += [raw[ISSUER_V1].decode("utf-8")] if ISSUER_V1 in raw else []
     if not found or found[0] != found[-1]:

@@ -6,6 +6,7 @@ tests/verify/test_makers.py enforces it. Nothing here verifies anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,6 +27,7 @@ class VerifiedStatement:
     """A statement whose signature, identity, time and log entry have been verified.
 
     `time` is the proven one, from a timestamp authority or a signed entry timestamp, never the certificate's.
+    `claims` is what the certificate says about the build that asked for it, by Fulcio's names; keys have none.
     """
 
     statement: Statement
@@ -34,6 +36,7 @@ class VerifiedStatement:
     log: LogRef
     attestation_id: str
     raw: bytes = field(repr=False)
+    claims: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

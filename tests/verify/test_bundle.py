@@ -22,7 +22,7 @@ from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE
 from gitchain.instance import Instance
 from gitchain.sign.keyless import Signer
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.identity import ISSUER_V1, ISSUER_V2
+from gitchain.verify.identity import CLAIMS, ISSUER_V1, ISSUER_V2
 from gitchain.verify.trust import Trust
 
 
@@ -177,6 +177,36 @@ def test_b4_other_name_and_single_issuer_extension(instance: Instance, trust: Tr
     for issuers in ({"v1": b"https://one.example"}, {"v2": b"\x0c\x13https://one.example"}):
         bundle = raw(Forge(instance, extensions=with_issuers(**issuers)).bundle())
         assert verify_bundle(bundle, trust).identity.issuer == "https://one.example"
+
+
+def with_claims(**claims: bytes) -> Edit:
+    oids = {name: oid for oid, name in CLAIMS.items()}
+    fresh = [
+        x509.Extension(oids[name], False, x509.UnrecognizedExtension(oids[name], value))
+        for name, value in claims.items()
+    ]
+    return lambda found: list(found) + fresh
+
+
+def test_claims_are_read_by_fulcios_names(instance: Instance, trust: Trust) -> None:
+    """What the authority wrote about the build is at hand, by the name of its extension; a person has the issuer only."""
+    verified = verify_bundle(raw(Forge(instance).bundle()), trust)
+    assert verified.claims == {"issuer": instance.issuer}
+    edit = with_claims(buildTrigger=b"\x0c\x04push", sourceRepositoryVisibilityAtSigning=b"\x0c\x06public")
+    claims = verify_bundle(raw(Forge(instance, extensions=edit).bundle()), trust).claims
+    assert claims["buildTrigger"] == "push"
+    assert claims["sourceRepositoryVisibilityAtSigning"] == "public"
+    assert {oid.dotted_string: name for oid, name in CLAIMS.items()}["1.3.6.1.4.1.57264.1.15"] == (
+        "sourceRepositoryIdentifier"
+    )
+
+
+def test_b4_a_claim_is_text(instance: Instance, trust: Trust) -> None:
+    """A claim that cannot be read is not left out: a rule about it could not be kept."""
+    bundle = raw(Forge(instance, extensions=with_claims(buildTrigger=b"push")).bundle())
+    assert sigstore_accepts(bundle, trust)
+    with pytest.raises(SignatureError):
+        verify_bundle(bundle, trust)
 
 
 def test_foreign_exceptions_of_sigstore_fail_closed(instance: Instance, trust: Trust) -> None:
