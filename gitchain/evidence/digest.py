@@ -85,19 +85,30 @@ class DigestSet(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __contains__(self, algorithm: object) -> bool:
+        return (
+            algorithm in self._items
+        )  # Mapping's own raises and catches KeyError: slow in the rules' inner loop
+
     def __hash__(self) -> int:
         return hash(tuple(self._items.items()))
 
     def __repr__(self) -> str:
         return f"DigestSet({dict(self._items)!r})"
 
+    @property
+    def accepted(self) -> tuple[tuple[str, str], ...]:
+        """Return the accepted algorithms with their values: what two artifacts may be compared by."""
+        return tuple([item for item in self._items.items() if item[0] in ACCEPTED])  # a list: twice as fast
+
     def matches(self, other: Mapping[str, str]) -> bool:
         """Tell whether both sets name one artifact.
 
         True if they share at least one accepted algorithm and agree on every accepted one that they share.
         """
-        common = [algorithm for algorithm in ACCEPTED if algorithm in self and algorithm in other]
-        return bool(common) and all(self[algorithm] == other[algorithm] for algorithm in common)
+        mine = self._items
+        common = [algorithm for algorithm in ACCEPTED if algorithm in mine and algorithm in other]
+        return bool(common) and all(mine[algorithm] == other[algorithm] for algorithm in common)
 
 
 def _check(algorithm: str, value: str) -> None:

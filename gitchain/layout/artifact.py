@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.digest import ACCEPTED, DigestSet
+from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import expand, parse_node
 
 MAX_CONTENTS = (
@@ -125,19 +125,18 @@ def _artifact(sha256: str, directory: bool = False) -> Artifact:
     return Artifact(DigestSet({"sha256": sha256}), directory)
 
 
-def contents(link: Link, manifests: Manifests) -> frozenset[str] | None:
+def contents(link: Link, manifests: Manifests) -> frozenset[tuple[str, str]] | None:
     """Return every accepted digest in the link, those inside directories too; None beyond MAX_CONTENTS.
 
     Two links with no digest in common hold no artifact in common.
     """
-    found: set[str] = set()
+    found: set[tuple[str, str]] = set()
     for artifact in (*link.materials.values(), *link.products.values()):
         inside = manifests.tree(artifact, MAX_CONTENTS) if artifact.directory else (artifact,)
         if inside is None or len(found) > MAX_CONTENTS:
             return None
-        found.update(
-            f"{name}:{one.digest[name]}" for one in inside for name in ACCEPTED if name in one.digest
-        )
+        for one in inside:
+            found.update(one.digest.accepted)
     return frozenset(found)
 
 

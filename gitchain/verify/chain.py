@@ -54,7 +54,7 @@ class Chains:
     _links: dict[tuple[object, ...], bool] = field(default_factory=dict)
     _numbers: dict[Content, int] = field(default_factory=dict)
     _looks: dict[str, dict[str, tuple[Side, ...]]] = field(default_factory=dict)
-    _contents: dict[int, frozenset[str] | None] = field(default_factory=dict)
+    _contents: dict[int, frozenset[tuple[str, str]] | None] = field(default_factory=dict)
     _spent: int = 0
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ class Chains:
         mine, theirs = self._contents_of(one), self._contents_of(other)
         return mine is None or theirs is None or not mine.isdisjoint(theirs)
 
-    def _contents_of(self, group: Group) -> frozenset[str] | None:
+    def _contents_of(self, group: Group) -> frozenset[tuple[str, str]] | None:
         """Return every digest in the group, inside directories too, or None if there are too many to list."""
         if id(group) not in self._contents:
             self._contents[id(group)] = contents(group.link, self.manifests)

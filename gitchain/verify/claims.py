@@ -17,7 +17,6 @@ from typing import TypeAlias
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import Claim, claim_of
-from gitchain.evidence.digest import ACCEPTED
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifact, Artifacts, Link
 from gitchain.layout.model import Identity, Layout, Step
@@ -30,7 +29,7 @@ MAX_CLOCK_SKEW = timedelta(
 )  # timestamps have whole seconds and clocks differ; a certificate lives ten
 
 
-Content: TypeAlias = frozenset[tuple[str, bool, tuple[tuple[str, "str | None"], ...]]]
+Content: TypeAlias = frozenset[tuple[str, bool, tuple[tuple[str, str], ...]]]
 """One list of artifacts as a value: names, kinds and accepted digests."""
 
 
@@ -175,7 +174,4 @@ def _groups(step: Step, members: Sequence[Attested], owners: Mapping[Identity, s
 
 
 def _content(artifacts: Artifacts) -> Content:
-    return frozenset(
-        (name, item.directory, tuple((one, item.digest.get(one)) for one in ACCEPTED))
-        for name, item in artifacts.items()
-    )
+    return frozenset((name, item.directory, item.digest.accepted) for name, item in artifacts.items())
