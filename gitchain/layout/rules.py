@@ -68,11 +68,22 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """What one rule did: the artifacts that it consumed, or refused."""
+
+    side: Side
+    rule: Rule
+    consumed: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the rules of one list said: it passes if `refusals` is empty."""
+    """What the rules of one list said: it passes if `refusals` is empty. `applied` is for those who ask why."""
 
     refusals: tuple[Refusal, ...] = ()
     matches: tuple[Match, ...] = ()
+    applied: tuple[Applied, ...] = ()
 
 
 def apply_rules(
@@ -87,27 +98,37 @@ def apply_rules(
     """Return what the rules say about one list of a step's evidence, given that of the steps they name.
 
     A step without evidence is a MATCH destination that holds nothing. Without `explain`, refusals leave out
-    what MATCH rules looked for. Spec: in-toto 4.3.3.1.
+    what MATCH rules looked for, and `applied` is empty. Spec: in-toto 4.3.3.1.
     """
     link, closed = _opened(rules, link, side, manifests)
     artifacts = _side(link, side)
     queue, refusals, matches = set(artifacts), list(closed), list[Match]()
+    applied: list[Applied] = []
     for rule in rules:
-        if rule.keyword is Keyword.DISALLOW:
-            for name in sorted(item for item in queue if fnmatchcase(item, rule.pattern)):
-                near = tuple(_near(rules, name, sources, manifests)) if explain else ()
-                refusals.append(Refusal(side, rule, name, artifacts[name], "disallowed", near))
-        elif rule.keyword is Keyword.REQUIRE:
-            if rule.pattern not in queue:
-                got = artifacts.get(rule.pattern)
-                refusals.append(Refusal(side, rule, rule.pattern, got, "required"))
-        elif rule.match:
+        refused = _refused(rule, queue)
+        for name, reason in refused:
+            near = tuple(_near(rules, name, sources, manifests)) if explain and reason == "disallowed" else ()
+            refusals.append(Refusal(side, rule, name, artifacts.get(name), reason, near))
+        if rule.match:
             consumed = _matched(rule, queue, artifacts, sources, manifests)
-            queue -= consumed
             matches += [Match(side, name, rule.match.step) for name in sorted(consumed)]
         else:
-            queue -= _consumed(rule, queue, link)
-    return Outcome(tuple(refusals), tuple(matches))
+            consumed = _consumed(rule, queue, link)
+        queue -= consumed
+        if explain:
+            unopened = [one.artifact for one in closed if one.rule is rule]
+            names = (*unopened, *(name for name, _ in refused))
+            applied.append(Applied(side, rule, tuple(sorted(consumed)), names))
+    return Outcome(tuple(refusals), tuple(matches), tuple(applied))
+
+
+def _refused(rule: Rule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
+    """Return what DISALLOW finds in the queue, or REQUIRE does not."""
+    if rule.keyword is Keyword.DISALLOW:
+        return [(name, "disallowed") for name in sorted(queue) if fnmatchcase(name, rule.pattern)]
+    if rule.keyword is Keyword.REQUIRE and rule.pattern not in queue:
+        return [(rule.pattern, "required")]
+    return ()
 
 
 def _side(link: Link, side: Side) -> Artifacts:

@@ -20,7 +20,7 @@ from gitchain.errors import LimitError
 from gitchain.layout.artifact import Manifests, contents
 from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import Keyword, Rule, Side
-from gitchain.layout.rules import Match, Outcome, Refusal, apply_rules
+from gitchain.layout.rules import Applied, Match, Outcome, Refusal, apply_rules
 from gitchain.verify.claims import Content, Group
 
 MAX_CHECKS = (
@@ -37,6 +37,7 @@ class Checked:
     refusals: tuple[Refusal, ...]
     matches: tuple[Match, ...]
     vacuous: bool
+    applied: tuple[Applied, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -100,6 +101,7 @@ class Chains:
             (*materials.refusals, *products.refusals),
             (*materials.matches, *products.matches),
             tied and not materials.matches,
+            (*materials.applied, *products.applied),
         )
 
     def linked(self, one: Group, other: Group) -> bool:

@@ -10,7 +10,7 @@ Does NOT compare steps with each other: `gitchain.verify.chain` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -19,7 +19,7 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifact, Artifacts, Link
-from gitchain.layout.model import Identity, Layout, Step
+from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import Side
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
@@ -80,9 +80,20 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a statement has to be in order to count, and whether it is."""
+
+    code: Code
+    passed: bool
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """All evidence, sorted by what it is good for."""
 
+    judge: Judge
     groups: Mapping[str, tuple[Group, ...]]
     rejected: tuple[Rejected, ...] = field(default=())
 
@@ -93,7 +104,7 @@ class Claims:
 
 def sort_claims(layout: Layout, statements: Iterable[VerifiedStatement], now: datetime) -> Claims:
     """Return what counts for each step, and what does not with the reason."""
-    owners = {identity: one.name for one in layout.functionaries for identity in one.identities}
+    judge = Judge(layout, now)
     steps = {step.name: step for step in layout.steps}
     accepted: dict[str, list[Attested]] = {step.name: [] for step in layout.steps}
     rejected: list[Rejected] = []
@@ -103,13 +114,57 @@ def sort_claims(layout: Layout, statements: Iterable[VerifiedStatement], now: da
         if isinstance(attested, Rejected):
             rejected.append(attested)
         elif attested is not None:
-            reason = _rejection(attested, layout, owners, now)
+            reason = judge.rejection(attested)
             if reason is None:
                 accepted[attested.step.name].append(attested)
             else:
                 rejected.append(reason)
-    groups = {name: _groups(steps[name], members, owners) for name, members in accepted.items()}
-    return Claims(groups, tuple(rejected))
+    groups = {name: _groups(steps[name], members, judge) for name, members in accepted.items()}
+    return Claims(judge, groups, tuple(rejected))
+
+
+class Judge:
+    """Says whether a statement counts under one layout at one time, and for whom."""
+
+    __slots__ = ("_allowed", "_owners", "layout", "now")
+
+    def __init__(self, layout: Layout, now: datetime) -> None:
+        self.layout, self.now = layout, now
+        self._owners = {identity: one.name for one in layout.functionaries for identity in one.identities}
+        names = {one.name: sorted(map(str, one.identities)) for one in layout.functionaries}
+        self._allowed = {
+            step.name: " or ".join(sorted(text for name in step.functionaries for text in names[name]))
+            for step in layout.steps
+        }
+
+    def principal(self, attested: Attested) -> str:
+        """Return the person or workload for whom the statement counts."""
+        return self._owners[attested.statement.identity]
+
+    def rejection(self, attested: Attested) -> Rejected | None:
+        """Return the first reason why the claim does not count, in the order in which a person would ask."""
+        for one in self.conditions(attested):
+            if not one.passed:
+                return Rejected(one.code, attested.statement, attested, one.expected, one.got)
+        return None
+
+    def conditions(self, attested: Attested) -> Iterator[Condition]:
+        """Yield what the statement has to be in order to count."""
+        step, statement, claim = attested.step, attested.statement, attested.claim
+        name, kind, who = self.layout.name, statement.statement.predicate_type, statement.identity
+        yield Condition(Code.OTHER_LAYOUT, claim.layout in {None, name}, name, claim.layout or "")
+        yield Condition(Code.PREDICATE_TYPE, kind == step.predicate_type, step.predicate_type, kind)
+        allowed = self._owners.get(who) in step.functionaries
+        yield Condition(Code.UNAUTHORISED, allowed, self._allowed[step.name], str(who))
+        strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
+        got = claim.evidence or "no word on its strength"
+        yield Condition(Code.TOO_WEAK, strong, step.evidence or "any strength", got)
+        time, age = statement.time.isoformat(), self.now - statement.time
+        timely = age >= -MAX_CLOCK_SKEW
+        yield Condition(Code.FUTURE, timely, f"not after {self.now.isoformat()}", time)
+        if step.max_age is not None:
+            oldest = (self.now - step.max_age).isoformat()
+            yield Condition(Code.STALE, age <= step.max_age, f"not before {oldest}", time)
 
 
 def _attested(steps: Mapping[str, Step], statement: VerifiedStatement) -> Attested | Rejected | None:
@@ -128,37 +183,7 @@ def _artifacts(descriptors: Sequence[ResourceDescriptor]) -> Artifacts:
     return {item.rule_name or "": Artifact(item.digest, item.is_directory) for item in descriptors}
 
 
-def _rejection(
-    attested: Attested, layout: Layout, owners: Mapping[Identity, str], now: datetime
-) -> Rejected | None:
-    """Return the first reason why the claim does not count, in the order in which a person would ask."""
-    step, statement, claim = attested.step, attested.statement, attested.claim
-    kind = statement.statement.predicate_type
-    age = now - statement.time
-    allowed = sorted(str(one) for one, name in owners.items() if name in step.functionaries)
-    strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
-    fresh = step.max_age is None or age <= step.max_age
-    oldest = (now - step.max_age).isoformat() if step.max_age else ""
-    checks = (
-        (claim.layout in {None, layout.name}, Code.OTHER_LAYOUT, layout.name, claim.layout),
-        (kind == step.predicate_type, Code.PREDICATE_TYPE, step.predicate_type, kind),
-        (
-            owners.get(statement.identity) in step.functionaries,
-            Code.UNAUTHORISED,
-            " or ".join(allowed),
-            str(statement.identity),
-        ),
-        (strong, Code.TOO_WEAK, step.evidence or "", claim.evidence or "no word on its strength"),
-        (age >= -MAX_CLOCK_SKEW, Code.FUTURE, f"not after {now.isoformat()}", statement.time.isoformat()),
-        (fresh, Code.STALE, f"not before {oldest}", statement.time.isoformat()),
-    )
-    for passed, code, expected, got in checks:
-        if not passed:
-            return Rejected(code, statement, attested, expected, got or "")
-    return None
-
-
-def _groups(step: Step, members: Sequence[Attested], owners: Mapping[Identity, str]) -> tuple[Group, ...]:
+def _groups(step: Step, members: Sequence[Attested], judge: Judge) -> tuple[Group, ...]:
     found: dict[tuple[Content, ...], list[Attested]] = {}
     for member in members:
         found.setdefault((_content(member.link.materials), _content(member.link.products)), []).append(member)
@@ -166,7 +191,7 @@ def _groups(step: Step, members: Sequence[Attested], owners: Mapping[Identity, s
         Group(
             step,
             tuple(sorted(same, key=lambda one: (one.statement.time, one.statement.attestation_id))),
-            tuple(sorted({owners[one.statement.identity] for one in same})),
+            tuple(sorted({judge.principal(one) for one in same})),
             {Side.MATERIALS: materials, Side.PRODUCTS: products},
         )
         for (materials, products), same in found.items()

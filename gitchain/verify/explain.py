@@ -10,6 +10,7 @@ Does NOT decide: whatever is found here, the result was FAILED before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from gitchain.layout.artifact import Artifact, closed_above, lookup
 from gitchain.layout.rules import Near, Refusal
@@ -23,22 +24,29 @@ MAX_BESIDE = 100  # rejected statements to look through for some about the targe
 MAX_SEEDS = 8  # chains to compare when there is no whole one: the newest are what the user is working on
 
 
-def explain(chains: Chains, claims: Claims, target: Target, seeds: Sequence[Group]) -> tuple[Finding, ...]:
-    """Return what is wrong; at least one finding."""
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is wrong, at least one finding, and the chain that it is about; None where nothing made the target."""
+
+    findings: tuple[Finding, ...]
+    chain: Chain | None = None
+
+
+def explain(chains: Chains, claims: Claims, target: Target, seeds: Sequence[Group]) -> Explanation:
+    """Return what is wrong with the closest chain, or what is known of a target that nothing made."""
     steps = tuple(without_evidence(claims))
     if not seeds:
         about = tuple(about_target(chains, claims, target))
         if about[0].code is Code.NO_EVIDENCE:
-            return about
-        return tuple(dict.fromkeys((*about, *steps)))
-    closest = [
-        tuple(_about_chain(chains, claims, _closest(chains, claims, seed))) for seed in seeds[:MAX_SEEDS]
-    ]
-    found = (*steps, *min(closest, key=len))
+            return Explanation(about)
+        return Explanation(tuple(dict.fromkeys((*about, *steps))))
+    closest = [_closest(chains, claims, seed) for seed in seeds[:MAX_SEEDS]]
+    rated = [(tuple(_about_chain(chains, claims, chain)), chain) for chain in closest]
+    wrong, chain = min(rated, key=lambda pair: len(pair[0]))
+    found = (*steps, *wrong)
     beside = tuple(_beside(claims, {finding.step for finding in found}, target))
-    return tuple(dict.fromkeys((*found, *beside))) or (
-        Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION]),
-    )
+    nothing = Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION])
+    return Explanation(tuple(dict.fromkeys((*found, *beside))) or (nothing,), chain)
 
 
 def _beside(claims: Claims, steps: set[str], target: Target) -> Iterator[Finding]:

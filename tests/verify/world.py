@@ -151,10 +151,12 @@ class World:
         self.layout = parse_layout(text(LAYOUT).encode())
         return self
 
-    def verdict(self, target: Target | None = None) -> Decision:
+    def verdict(self, target: Target | None = None, *, explain: bool = False) -> Decision:
         layout = self.layout
         signed = SignedLayout(layout, Identity(ISSUER, "owner"), layout.digest, layout.version, "0" * 64, NOW)
-        return decide(signed, self.evidence.values(), target or model(), self.now, self.nodes.get)
+        return decide(
+            signed, self.evidence.values(), target or model(), self.now, self.nodes.get, explain=explain
+        )
 
 
 def codes(decision: Decision) -> list[tuple[str, str, str]]:

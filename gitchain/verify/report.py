@@ -1,0 +1,181 @@
+"""What a decision says: the verdict, the evidence of each step, the findings, and on request every check.
+
+`gitchain verify --json` prints `Decision.to_json`; its schema is schemas/verify.schema.json. A decision that contradicts
+its own reasons cannot be built. Does NOT decide: `gitchain.verify.decide` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+from gitchain.errors import ExitCode
+from gitchain.evidence.canonical import Json
+from gitchain.layout.model import Identity
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.target import Target
+from gitchain.verify.verified import SignedLayout, VerifiedStatement
+
+SCHEMA = "https://gitchain.dev/verify/v1"
+Result: TypeAlias = Literal["PASSED", "FAILED"]
+Kind: TypeAlias = Literal[
+    "signature",
+    "expiry",
+    "evidence",
+    "layout",
+    "predicate type",
+    "functionary",
+    "strength",
+    "time",
+    "age",
+    "threshold",
+    "rule",
+    "edge",
+    "serve",
+    "chain",
+]
+"""What a check is about, in the order in which the checks of one layout are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """One attestation that a decision rests on: its id, who signed it, when, and where it is logged."""
+
+    id: str
+    signer: Identity
+    time: datetime
+    origin: str
+    index: int
+    run: str | None = None
+
+    @classmethod
+    def of(cls, statement: VerifiedStatement, run: str | None = None) -> Attestation:
+        """Return what a report says about a verified statement."""
+        log = statement.log
+        return cls(statement.attestation_id, statement.identity, statement.time, log.origin, log.index, run)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the attestation as `verify --json` holds it."""
+        log: dict[str, Json] = {"origin": self.origin, "index": self.index}
+        return {
+            "id": self.id,
+            "signer": self.signer.to_json(),
+            "time": _text(self.time),
+            "log": log,
+            "run": self.run,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step of a chain: who signed for it, how strong the evidence is, and the attestations."""
+
+    name: str
+    functionaries: tuple[str, ...]
+    evidence: str | None
+    attestations: tuple[Attestation, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the step as `verify --json` holds it."""
+        return {
+            "name": self.name,
+            "functionaries": self.functionaries,
+            "evidence": self.evidence,
+            "attestations": [one.to_json() for one in self.attestations],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check that was made, whether it passed, what it was about, and whose attestations it looked at."""
+
+    kind: Kind
+    passed: bool
+    message: str
+    step: str = ""
+    expected: str = ""
+    got: str = ""
+    artifacts: tuple[str, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the check as `verify --json --explain` holds it; absent fields are null."""
+        return {
+            "check": self.kind,
+            "passed": self.passed,
+            "step": self.step or None,
+            "message": self.message,
+            "expected": self.expected or None,
+            "got": self.got or None,
+            "artifacts": self.artifacts,
+            "attestations": [one.to_json() for one in self.attestations],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict with its reasons. PASSED has a report for every step of the layout and no error.
+
+    `checks` and `path` are empty unless they were asked for: every check that was made for the chain that decided, in
+    order, and where that chain is broken the shortest way of steps from the target to the break.
+    """
+
+    result: Result
+    target: Target
+    signed: SignedLayout
+    time: datetime
+    steps: tuple[StepReport, ...]
+    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...] = ()
+    path: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        errors = any(finding.severity == "error" for finding in self.findings)
+        whole = [step.name for step in self.steps] == [step.name for step in self.signed.layout.steps]
+        if errors == self.passed or (self.passed and not whole):
+            raise ValueError(f"a decision that is {self.result} contradicts its own reasons")
+        if self.checks and all(check.passed for check in self.checks) != self.passed:
+            raise ValueError(f"a decision that is {self.result} contradicts its own checks")
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether the target may be served."""
+        return self.result == "PASSED"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return OK for PASSED, NOTHING where nothing is known of the target, else FAILED."""
+        if self.passed:
+            return ExitCode.OK
+        nothing = any(finding.code is Code.NO_EVIDENCE for finding in self.findings)
+        return ExitCode.NOTHING if nothing else ExitCode.FAILED
+
+    def to_json(self, trust: Mapping[str, Json] | None = None) -> dict[str, Json]:
+        """Return the `verify --json` document; `trust` says which trusted root the caller used, and how old."""
+        layout = self.signed.layout
+        document: dict[str, Json] = {
+            "schema": SCHEMA,
+            "verificationResult": self.result,
+            "resource": self.target.to_json(),
+            "layout": {
+                "name": layout.name,
+                "version": layout.version,
+                "digest": {"sha256": self.signed.digest},
+                "signer": self.signed.signer.to_json(),
+                "expires": _text(layout.expires),
+            },
+            "steps": [step.to_json() for step in self.steps],
+            "findings": [finding.to_json() for finding in self.findings],
+            "trust": trust,
+            "timeVerified": _text(self.time),
+        }
+        if self.checks:
+            document["checks"] = [check.to_json() for check in self.checks]
+            document["path"] = self.path
+        return document
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,182 @@
+"""Every check that was made on the chain that decided, in order, and the way from the target to what is broken.
+
+The checks are those of the decision itself, made again with their results kept: the same conditions on statements
+(`gitchain.verify.claims`), the same rules (`gitchain.layout.rules`), the same edges (`gitchain.verify.chain`). Where a
+step has no evidence that counts, the conditions of what was rejected are listed instead.
+
+Does NOT decide, and is not run unless somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gitchain.layout.rules import Applied
+from gitchain.verify.chain import Chain, Chains
+from gitchain.verify.claims import Attested, Claims, Group
+from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.reasons import MAX_PER_STEP
+from gitchain.verify.report import Attestation, Check, Kind
+from gitchain.verify.target import Target
+from gitchain.verify.verified import SignedLayout
+
+CONDITIONS: Mapping[Code, tuple[Kind, str]] = {
+    Code.OTHER_LAYOUT: ("layout", "was made for this layout"),
+    Code.PREDICATE_TYPE: ("predicate type", "has the predicate type that the layout asks for"),
+    Code.UNAUTHORISED: ("functionary", "is signed by a functionary of the step"),
+    Code.TOO_WEAK: ("strength", "is as strong as the layout asks for"),
+    Code.FUTURE: ("time", "was not made in the future"),
+    Code.STALE: ("age", "is not older than the step's maxAge"),
+}
+"""What a statement is when a condition holds; what it is when not, `findings.MEANINGS` says."""
+
+
+def trace(
+    signed: SignedLayout,
+    claims: Claims,
+    chains: Chains,
+    chain: Chain | None,
+    target: Target,
+    findings: Sequence[Finding] = (),
+) -> tuple[Check, ...]:
+    """Return the checks in order; `chain` is the one that passed or came closest, None if nothing made the target."""
+    return (
+        *_about_layout(signed, claims),
+        *(check for step in signed.layout.steps for check in _about_step(step.name, claims, chains, chain)),
+        _served(target, chain),
+        _whole(chains, findings),
+    )
+
+
+def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
+    layout, now = signed.layout, claims.judge.now
+    who = f"layout {layout.name} version {layout.version} is signed by somebody who may sign it"
+    yield Check("signature", passed=True, message=who, got=str(signed.signer))
+    still = f"layout {layout.name} has not expired"
+    expected, got = f"a time after {now.isoformat()}", layout.expires.isoformat()
+    yield Check("expiry", passed=True, message=still, expected=expected, got=got)
+
+
+def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:
+    group = _chosen(name, claims, chain)
+    rejected = [one for one in claims.rejected if one.attested and one.attested.step.name == name]
+    members = group.members if group else ()
+    yield Check(
+        "evidence",
+        passed=bool(group),
+        message=f"step {name} has {'' if group else 'no '}evidence that counts",
+        step=name,
+        got=f"attestations: {len(members)} here, {len(rejected)} that do not count",
+        attestations=tuple(map(_attestation, members)),
+    )
+    for member in members:
+        yield from _conditions(member, claims)
+    if group is not None:
+        yield _threshold(group)
+    if group is None or not group.counts:
+        newest = sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]
+        for one in newest:
+            if one.attested is not None:
+                yield from _conditions(one.attested, claims)
+    if group is not None and chain is not None:
+        yield from _rules(group, chains, chain)
+
+
+def _chosen(name: str, claims: Claims, chain: Chain | None) -> Group | None:
+    """Return the chain's evidence for the step; without a chain, the newest that counts."""
+    if chain is not None:
+        return chain.get(name)
+    return max(claims.counted(name), key=lambda group: group.time, default=None)
+
+
+def _conditions(attested: Attested, claims: Claims) -> Iterator[Check]:
+    """Yield what was asked of one statement, up to the first condition that does not hold."""
+    attestation = _attestation(attested)
+    for one in claims.judge.conditions(attested):
+        kind, holds = CONDITIONS[one.code]
+        says = holds if one.passed else f"does not count: {MEANINGS[one.code]}"
+        message = f"attestation {attestation.id[:12]} {says}"
+        step = attested.step.name
+        yield Check(kind, one.passed, message, step, one.expected, one.got, attestations=(attestation,))
+        if not one.passed:
+            return
+
+
+def _threshold(group: Group) -> Check:
+    step, people = group.step, group.principals
+    message = f"enough people signed for step {step.name}: {len(people)} of {step.threshold}"
+    if not group.counts:
+        message = f"too few people signed for step {step.name}: {len(people)} of {step.threshold}"
+    who = tuple(map(_attestation, group.members))
+    expected, got = f"{step.threshold} of {', '.join(step.functionaries)}", ", ".join(people)
+    return Check("threshold", group.counts, message, step.name, expected, got, attestations=who)
+
+
+def _rules(group: Group, chains: Chains, chain: Chain) -> Iterator[Check]:
+    """Yield what each rule of the step did, and what ties the step to the steps that it names."""
+    step, checked = group.step, chains.explain(group, chain)
+    for applied in checked.applied:
+        yield _rule(step.name, applied)
+    for source in step.sources:
+        names = tuple(dict.fromkeys(one.artifact for one in checked.matches if one.step == source))
+        if names:
+            message = (
+                f"step {step.name} and step {source} are tied by {len(names)} artifacts, equal by digest"
+            )
+            yield Check("edge", passed=True, message=message, step=step.name, got=source, artifacts=names)
+    if checked.vacuous:
+        message = f"step {step.name} took nothing from {', '.join(step.sources)}"
+        yield Check("edge", passed=False, message=message, step=step.name)
+    if step.name in chains.loose(chain, next(iter(chain))):
+        message = f"no artifact ties step {step.name} to the target"
+        yield Check("edge", passed=False, message=message, step=step.name)
+
+
+def _rule(step: str, applied: Applied) -> Check:
+    rule, passed = applied.rule, not applied.refused
+    did = f"took {len(applied.consumed)}" if passed else f"refused {len(applied.refused)}"
+    message = f"{applied.side} of step {step}: {rule}: {did}"
+    return Check(
+        "rule", passed, message, step, expected=str(rule), artifacts=applied.refused or applied.consumed
+    )
+
+
+def _served(target: Target, chain: Chain | None) -> Check:
+    if chain is None:
+        message = f"no evidence that counts says that a served step made {target}"
+        return Check("serve", passed=False, message=message, got=target.content)
+    seed = next(iter(chain.values()))
+    message = f"step {seed.step.name} made {target}, and the layout serves it"
+    made = tuple(map(_attestation, seed.members))
+    return Check("serve", True, message, seed.step.name, got=target.content, attestations=made)
+
+
+def _whole(chains: Chains, findings: Sequence[Finding]) -> Check:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    steps = len(chains.layout.steps)
+    if not errors:
+        return Check("chain", passed=True, message=f"the evidence of {steps} steps makes one chain")
+    message = f"no choice of evidence for {steps} steps makes one chain"
+    return Check("chain", False, message, errors[0].step, got=errors[0].message)
+
+
+def path_to(chains: Chains, seeds: Sequence[Group], findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return the shortest way of steps from one that makes the target to the nearest that an error is about."""
+    broken = {finding.step for finding in findings if finding.severity == "error"}
+    start = [seed.step.name for seed in seeds] or [one.step for one in chains.layout.serve]
+    neighbours = chains.neighbours()
+    paths: dict[str, tuple[str, ...]] = {name: (name,) for name in start}
+    waiting = list(paths)
+    while waiting:
+        name = waiting.pop(0)
+        if name in broken:
+            return paths[name]
+        for other in neighbours[name]:
+            if other not in paths:
+                paths[other] = (*paths[name], other)
+                waiting.append(other)
+    return ()
+
+
+def _attestation(attested: Attested) -> Attestation:
+    return Attestation.of(attested.statement, attested.claim.run)

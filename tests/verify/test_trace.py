@@ -1,0 +1,163 @@
+"""--explain: every check that was made, in order, who signed, and the way from the model to the broken link."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from world import NOW, PREPARED, World, codes, model, run, statement
+
+from gitchain.verify.decide import Decision, decide
+from gitchain.verify.report import Check
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "verify.schema.json").read_text())
+
+
+def failed(decision: Decision) -> list[tuple[str, str]]:
+    return [(check.kind, check.step) for check in decision.checks if not check.passed]
+
+
+def of(decision: Decision, kind: str, step: str = "") -> list[Check]:
+    return [check for check in decision.checks if check.kind == kind and check.step == step]
+
+
+def test_a_pass_lists_every_check_in_order() -> None:
+    """Layout first, then each step in the layout's order, then the target; all passed."""
+    decision = World.honest().verdict(explain=True)
+    kinds = [check.kind for check in decision.checks if check.step in {"", "data"}]
+    assert kinds == [
+        *("signature", "expiry", "evidence", "layout", "predicate type", "functionary", "strength", "time"),
+        *("threshold", "rule", "rule", "rule", "chain"),
+    ]
+    steps = [check.step for check in decision.checks if check.kind == "evidence"]
+    assert steps == ["data", "prepare", "train", "evaluate", "approve"]
+    assert all(check.passed for check in decision.checks)
+    assert decision.path == ()
+
+
+def test_each_check_says_what_was_compared_and_by_whose_word() -> None:
+    """A rule lists what it took, an edge what it ties, a condition both sides; evidence who, when, where logged."""
+    decision = World.honest().verdict(explain=True)
+    rules = {check.expected: check.artifacts for check in of(decision, "rule", "prepare")}
+    assert rules["MATCH data/raw.csv WITH PRODUCTS FROM data"] == ("data/raw.csv",)
+    assert rules["ALLOW src/*"] == ("src/p.py",)
+    assert [(one.got, one.artifacts) for one in of(decision, "edge", "train")] == [
+        ("prepare", ("data/prepared/train.csv",))
+    ]
+    [who] = of(decision, "functionary", "approve")
+    assert "bob" in who.expected
+    assert "carol" in who.expected
+    assert who.got.startswith("bob")
+    [evidence] = of(decision, "evidence", "approve")
+    [one] = evidence.attestations
+    approve = run()["approve"]
+    assert (one.id, one.signer, one.time) == (approve.attestation_id, approve.identity, approve.time)
+    assert (one.origin, one.index) == (approve.log.origin, approve.log.index)
+    assert of(decision, "age", "approve")[0].passed
+    assert not of(decision, "age", "train")
+    assert of(decision, "serve", "train")[0].attestations[0].id == run()["train"].attestation_id
+
+
+def test_a_failure_lists_what_passed_and_what_did_not() -> None:
+    """The rule that refused, the edge that is missing, the step that is absent; and the path to the first break."""
+    world = World.honest()
+    world.evidence["prepare"] = statement("prepare", {"data/raw.csv": "x"}, {"data/prepared": PREPARED})
+    del world.evidence["approve"]
+    decision = world.verdict(explain=True)
+    assert failed(decision) == [
+        ("edge", "data"),
+        ("rule", "prepare"),
+        ("edge", "prepare"),
+        ("evidence", "approve"),
+        ("chain", "approve"),
+    ]
+    assert decision.path == ("train", "prepare")
+    refused = next(check for check in decision.checks if check.kind == "rule" and not check.passed)
+    assert (refused.expected, refused.artifacts) == ("DISALLOW *", ("data/raw.csv",))
+
+
+def test_evidence_that_does_not_count_is_asked_in_turn() -> None:
+    """A stranger's attestation: what it is passes up to who signed it; nothing after that is asked."""
+    world = World.honest()
+    world.evidence["evaluate"] = statement(
+        "evaluate", {"models/model.pkl": "model 1"}, {"metrics.json": "metrics 1"}, who="mallory"
+    )
+    decision = world.verdict(explain=True)
+    about = [(check.kind, check.passed) for check in decision.checks if check.step == "evaluate"]
+    asked = [("layout", True), ("predicate type", True), ("functionary", False)]
+    assert about == [("evidence", False), *asked, ("chain", False)]
+    assert decision.path == ("train", "evaluate")
+
+
+def test_a_short_threshold_is_a_failed_check() -> None:
+    """Who signed, how many are asked for, and what was rejected beside them."""
+    world = World.honest().change(
+        lambda text: text.replace(
+            "functionaries: [bob, carol]\n", "functionaries: [bob, carol]\n    threshold: 2\n"
+        )
+    )
+    world.evidence["stranger"] = statement("approve", {"metrics.json": "metrics 1"}, who="mallory")
+    decision = world.verdict(explain=True)
+    [threshold] = of(decision, "threshold", "approve")
+    assert (threshold.passed, threshold.expected, threshold.got) == (False, "2 of bob, carol", "bob")
+    assert ("functionary", "approve") in failed(decision)
+
+
+def test_an_unknown_target_is_a_failed_check() -> None:
+    """Nothing made it: the path is the step that should have, or empty where no finding names a step."""
+    decision = World.honest().verdict(model("other"), explain=True)
+    assert failed(decision) == [("serve", ""), ("chain", "train")]
+    assert decision.path == ("train",)
+    nothing = World().verdict(explain=True)
+    assert nothing.path == ()
+    assert ("serve", "") in failed(nothing)
+
+
+def test_a_closed_directory_is_the_rules_fault() -> None:
+    """A list that has to be opened and cannot: the rule that reaches inside is the one that failed."""
+    world = World.honest().change(
+        lambda text: text.replace(
+            "[CREATE, data/prepared], [DISALLOW", '[CREATE, "data/prepared/*"], [DISALLOW'
+        )
+    )
+    world.nodes.clear()
+    decision = world.verdict(explain=True)
+    refused = [check for check in of(decision, "rule", "prepare") if not check.passed]
+    assert refused[0].expected == "CREATE data/prepared/*"
+    assert refused[0].artifacts == ("data/prepared",)
+
+
+@pytest.mark.parametrize("target", ["model 1", "other"])
+def test_the_checks_are_json_under_the_schema(target: str) -> None:
+    """With explain the document holds checks and path, without neither; both are valid, the rest is the same."""
+    world = World.honest()
+    documents = [
+        json.loads(json.dumps(world.verdict(model(target), explain=on).to_json())) for on in (True, False)
+    ]
+    for document in documents:
+        Draft202012Validator(SCHEMA).validate(document)
+    explained, plain = documents
+    assert len(explained.pop("checks")) > 3
+    explained.pop("path")
+    assert explained == plain
+
+
+def test_a_decision_cannot_contradict_its_checks() -> None:
+    """PASSED with a failed check, or FAILED with none, cannot be built."""
+    decision = World.honest().verdict(explain=True)
+    bad = Check("rule", passed=False, message="x")
+    with pytest.raises(ValueError, match="contradicts its own checks"):
+        Decision("PASSED", decision.target, decision.signed, NOW, decision.steps, (), (*decision.checks, bad))
+    wrong = World.honest().verdict(model("other"), explain=True)
+    good = tuple(check for check in wrong.checks if check.passed)
+    with pytest.raises(ValueError, match="contradicts its own checks"):
+        Decision("FAILED", wrong.target, wrong.signed, NOW, (), wrong.findings, good)
+
+
+def test_the_verdict_is_the_same_when_asked_why() -> None:
+    """Explaining changes nothing but what is told."""
+    world = World.honest()
+    assert codes(world.verdict(model("x"))) == codes(world.verdict(model("x"), explain=True))
+    assert decide.__kwdefaults__ == {"explain": False}
