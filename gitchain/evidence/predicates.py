@@ -22,6 +22,7 @@ from gitchain.evidence.claim import Claim, StepFacts, claim_of
 from gitchain.evidence.digest import check_hex
 from gitchain.evidence.names import check_name, check_uri
 from gitchain.evidence.provenance import git_source, git_uri, provenance, step_facts, with_optional
+from gitchain.evidence.revocation import Reason, RevokedSigner, revocation
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import (
     DATASET,
@@ -61,6 +62,7 @@ __all__ = [
     "Kind",
     "PersonalData",
     "Reason",
+    "RevokedSigner",
     "StepFacts",
     "Verdict",
     "VersionArtifact",
@@ -80,7 +82,6 @@ __all__ = [
 
 Consent = Literal["obtained", "not-required", "unknown"]
 PersonalData = Literal["none", "anonymised", "pseudonymised", "present", "unknown"]
-Reason = Literal["compromised", "mistaken", "superseded", "withdrawn"]
 
 _SPDX = re.compile(r"[A-Za-z0-9.+:() -]{1,200}", re.ASCII)
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
@@ -268,23 +269,3 @@ def deployment(  # noqa: PLR0913 - one keyword a field of the predicate
         image=image,
         verdict=None if verdict is None else verdict.to_json(),
     )
-
-
-def revocation(
-    *,
-    reason: Reason,
-    when: str,
-    attestations: Sequence[str] = (),
-    message: str | None = None,
-    step: StepFacts | None = None,
-) -> dict[str, Json]:
-    """Return a revocation v0.1 predicate: the subjects, or only these attestations of them, no longer count.
-
-    Raises MalformedError for an id that is not 64 hex digits.
-    """
-    value: dict[str, Json] = {
-        "reason": reason,
-        "revokedOn": check_time(when, "revokedOn"),
-        "attestations": [check_hex(item, (64,), "attestations") for item in sorted(set(attestations))],
-    }
-    return with_optional(value, step, message=None if message is None else check_text(message, "message"))

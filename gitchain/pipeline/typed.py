@@ -13,7 +13,7 @@ from typing import Any, get_args
 from gitchain.errors import MalformedError, UsageError
 from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json, strict_json
-from gitchain.evidence.predicates import PROVENANCE, Consent, PersonalData, Reason, Verdict
+from gitchain.evidence.predicates import PROVENANCE, Consent, PersonalData, Reason, RevokedSigner, Verdict
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import STEP_FIELD
 from gitchain.pipeline.project import Project
@@ -147,8 +147,19 @@ def _revocation(value: Mapping[str, Any]) -> dict[str, Json]:
         reason=reason,
         when=_text(value, "revokedOn"),
         attestations=_texts(value, "attestations"),
+        signers=_signers(value),
         message=_maybe(value, "message"),
     )
+
+
+def _signers(value: Mapping[str, Any]) -> list[RevokedSigner]:
+    found = value.get("signers", [])
+    if not isinstance(found, list):
+        raise MalformedError("not a list", where="signers", got=type(found).__name__)
+    signers = [_object(item, "signers") for item in found]
+    if unknown := sorted({name for one in signers for name in one} - {"issuer", "subject", "from"}):
+        raise MalformedError("unknown field", where=f"signers.{unknown[0]}")
+    return [RevokedSigner(_text(one, "issuer"), _text(one, "subject"), _text(one, "from")) for one in signers]
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:

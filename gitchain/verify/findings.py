@@ -38,6 +38,10 @@ class Code(StrEnum):
     OTHER_RUN = "GC-E0317"
     CONTRADICTION = "GC-E0318"
     NO_COMBINATION = "GC-E0319"
+    REVOKED_ATTESTATION = "GC-E0340"
+    REVOKED_SIGNER = "GC-E0341"
+    REVOKED_ARTIFACT = "GC-E0342"
+    MALFORMED_REVOCATION = "GC-E0343"
     SAME_MD5 = "GC-W0401"
 
 
@@ -66,6 +70,10 @@ MEANINGS: dict[Code, str] = {
     Code.OTHER_RUN: "the artifact is attested, but belongs to another run",
     Code.CONTRADICTION: "an attestation contradicts its own directory manifest",
     Code.NO_COMBINATION: "each step has evidence, but no choice of it fits together",
+    Code.REVOKED_ATTESTATION: "the attestation is revoked",
+    Code.REVOKED_SIGNER: "the attestation's signer is revoked from before its proven time on",
+    Code.REVOKED_ARTIFACT: "an artifact of the chain is revoked",
+    Code.MALFORMED_REVOCATION: "a revoker signed a revocation that cannot be read",
     Code.SAME_MD5: "two contents share one MD5 digest",
 }
 

@@ -15,6 +15,7 @@ from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import (
     PROVENANCE,
+    RevokedSigner,
     StepFacts,
     Verdict,
     VersionArtifact,
@@ -158,7 +159,12 @@ def example(name: str) -> Any:
             step=STEP,
         ),
         "revocation": lambda: revocation(
-            reason="compromised", when=WHEN, attestations=[H], message="key lost", step=STEP
+            reason="compromised",
+            when=WHEN,
+            attestations=[H],
+            signers=[RevokedSigner("https://i", "ada", WHEN)],
+            message="key lost",
+            step=STEP,
         ),
         "manifest": manifest,
         "layout": layout,
@@ -206,6 +212,10 @@ INVALID: dict[str, list[tuple[Any, ...]]] = {
         ("reason", "because"),
         ("attestations", ["x"]),
         ("attestations", [H, H]),
+        ("signers", []),
+        ("signers", 0, "from", DROP),
+        ("signers", 0, "issuer", ""),
+        ("signers", 0, "until", WHEN),
         ("revokedOn", DROP),
     ],
     "manifest": [

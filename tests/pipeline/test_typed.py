@@ -32,7 +32,12 @@ SVR = {
     "timeCreated": "2026-01-01T00:00:00Z",
     "properties": ["OK"],
 }
-REVOCATION = {"reason": "mistaken", "revokedOn": "2026-01-01T00:00:00Z", "attestations": ["b" * 64]}
+REVOCATION = {
+    "reason": "mistaken",
+    "revokedOn": "2026-01-01T00:00:00Z",
+    "attestations": ["b" * 64],
+    "signers": [{"issuer": "https://i.example", "subject": "ada", "from": "2026-01-01T00:00:00Z"}],
+}
 GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "dataset": (predicates.DATASET, DATASET | {"description": "d"}),
     "deployment": (predicates.DEPLOYMENT, DEPLOYMENT | {"cluster": "eu", "verdict": VERDICT}),
@@ -81,6 +86,9 @@ def test_a_field_of_another_type_is_refused(kind: str, value: dict[str, Any], na
         (predicates.DEPLOYMENT, DEPLOYMENT | {"deployedOn": "yesterday"}),
         (predicates.SVR, SVR | {"properties": []}),
         (predicates.REVOCATION, REVOCATION | {"attestations": ["short"]}),
+        (predicates.REVOCATION, REVOCATION | {"signers": ["ada"]}),
+        (predicates.REVOCATION, REVOCATION | {"signers": [{"issuer": "https://i.example"}]}),
+        (predicates.REVOCATION, REVOCATION | {"signers": [REVOCATION["signers"][0] | {"until": "x"}]}),
         ("https://example.com/x/v1", {"gitchain_step": {"name": "approve"}}),
     ],
 )

@@ -1,0 +1,159 @@
+"""What the revokers of a layout have taken back: attestations, signers from a time on, artifacts.
+
+Only statements of the revocation predicate that a member of one of the layout's `revokers` signed count, whatever
+chain they are on. They are judged in the order of their proven times, each by those before it:
+
+ 1. A revocation whose signer an earlier one revoked, from its own time or before, does not count.
+ 2. A later one may take an earlier one back by naming its attestation id; one that is revoked by (1) cannot.
+ 3. Revocations of the same second do not judge each other: both count.
+ 4. What a revoker signed and this version cannot read is a problem, until a later revocation names its id.
+
+Adding a revocation can only take away, except by (2); taking one away from the store is for the history to notice.
+Pure. Does NOT look at evidence: `gitchain.verify.claims` asks about each piece.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence.revocation import Reason, Revocation, read_revocation
+from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.layout.model import Identity, Layout
+from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.verified import VerifiedStatement
+
+Signer: TypeAlias = tuple[str, str]
+"""Issuer and subject. Not an Identity: a revocation may name what no certificate can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Who took something back, when by the proven time, and why; `id` is the attestation that says so."""
+
+    who: Identity
+    when: datetime
+    reason: Reason
+    message: str | None
+    id: str
+
+    def __str__(self) -> str:
+        """Return one line for messages."""
+        why = f"{self.reason}: {self.message}" if self.message else self.reason
+        return f"revoked by {self.who.subject} at {self.when:%Y-%m-%d %H:%M:%S} UTC, {why} ({self.id[:12]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """Everything that is revoked under a layout, and the revocations that could not be read."""
+
+    attestations: Mapping[str, Revoked] = field(default_factory=dict)
+    signers: Mapping[Signer, tuple[tuple[datetime, Revoked], ...]] = field(default_factory=dict)
+    artifacts: Mapping[str, Revoked] = field(default_factory=dict)
+    problems: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(cls, layout: Layout, statements: Iterable[VerifiedStatement]) -> Revocations:
+        """Return what the layout's revokers have revoked; other types and other signers are passed over."""
+        names = getattr(layout, "revokers", ())
+        members = {member for one in layout.functionaries if one.name in names for member in one.identities}
+        return cls.by(lambda one: one.identity in members, statements)
+
+    @classmethod
+    def by(
+        cls, is_revoker: Callable[[VerifiedStatement], bool], statements: Iterable[VerifiedStatement]
+    ) -> Revocations:
+        """Return what the signers that `is_revoker` knows have revoked."""
+        said = [one for one in statements if one.statement.predicate_type == REVOCATION and is_revoker(one)]
+        said.sort(key=lambda one: (one.time, one.attestation_id))
+        standing = _Standing()
+        for _, same in itertools.groupby(said, key=lambda one: one.time):
+            standing.take([_Said.of(one) for one in same if not standing.is_revoked(one)])
+        return _revocations(itertools.chain.from_iterable(standing.by_id.values()))
+
+    def attestation(self, attestation_id: str) -> Revoked | None:
+        """Return who revoked the attestation, None if nobody did."""
+        return self.attestations.get(attestation_id)
+
+    def signer(self, identity: Identity, time: datetime | None) -> Revoked | None:
+        """Return who revoked the signer of evidence of this proven time; evidence of no proven time is too late."""
+        for since, revoked in self.signers.get((identity.issuer, identity.subject), ()):
+            if time is None or time >= since:
+                return revoked
+        return None
+
+    def artifact(self, sha256: str) -> Revoked | None:
+        """Return who revoked the artifact, None if nobody did."""
+        return self.artifacts.get(sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A revocation, or what a revoker signed instead of one."""
+
+    by: VerifiedStatement
+    what: Revocation | MalformedError | LimitError
+
+    @classmethod
+    def of(cls, one: VerifiedStatement) -> _Said:
+        try:
+            return cls(one, read_revocation(one.statement))
+        except (MalformedError, LimitError) as error:
+            return cls(one, error)
+
+
+@dataclass(slots=True)
+class _Standing:
+    """The revocations that count so far, by their attestation ids, and the signers that they name."""
+
+    by_id: dict[str, list[_Said]] = field(default_factory=dict)
+    signers: dict[Signer, set[tuple[datetime, str]]] = field(default_factory=dict)
+
+    def is_revoked(self, one: VerifiedStatement) -> bool:
+        named = self.signers.get((one.identity.issuer, one.identity.subject), set())
+        return any(since <= one.time and by in self.by_id for since, by in named)
+
+    def take(self, same: Sequence[_Said]) -> None:
+        """Take in the revocations of one moment: they take back what is earlier, not each other."""
+        for said in same:
+            for name in said.what.attestations if isinstance(said.what, Revocation) else ():
+                self.by_id.pop(name, None)
+        for said in same:
+            self.by_id.setdefault(said.by.attestation_id, []).append(said)
+            for one in said.what.signers if isinstance(said.what, Revocation) else ():
+                named = self.signers.setdefault((one.issuer, one.subject), set())
+                named.add((one.time, said.by.attestation_id))
+
+
+def _revocations(counting: Iterable[_Said]) -> Revocations:
+    attestations: dict[str, Revoked] = {}
+    signers: dict[Signer, list[tuple[datetime, Revoked]]] = {}
+    artifacts: dict[str, Revoked] = {}
+    problems: list[Finding] = []
+    for said in counting:
+        what = said.what
+        if not isinstance(what, Revocation):
+            problems.append(_problem(said.by, what))
+            continue
+        revoked = Revoked(said.by.identity, said.by.time, what.reason, what.message, said.by.attestation_id)
+        for name in what.attestations:
+            attestations.setdefault(name, revoked)
+        for signer in what.signers:
+            signers.setdefault((signer.issuer, signer.subject), []).append((signer.time, revoked))
+        for sha256 in what.artifacts:
+            artifacts.setdefault(sha256, revoked)
+    ordered = {who: tuple(sorted(found, key=lambda item: item[0])) for who, found in signers.items()}
+    return Revocations(attestations, ordered, artifacts, tuple(problems))
+
+
+def _problem(by: VerifiedStatement, error: MalformedError | LimitError) -> Finding:
+    return Finding(
+        Code.MALFORMED_REVOCATION,
+        f"revocation {by.attestation_id[:12]} by {by.identity}: {MEANINGS[Code.MALFORMED_REVOCATION]}",
+        got=str(error),
+        help=f"use a newer gitchain, or set it aside: gitchain revoke attestation {by.attestation_id}",
+    )
