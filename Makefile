@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
+FUZZED = $(wildcard $(addprefix tests/,attacks collect evidence layout matrix verify))
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check fuzz bench lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
@@ -19,6 +20,9 @@ check: $(STAMP)  ## lint, format and types
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
+
+fuzz: $(STAMP)  ## the generated tests at full size, with other cases every time
+	GITCHAIN_FUZZ=1 $(BIN)/python -m pytest -n 2 $(FUZZED)
 
 bench: $(STAMP)  ## ratios against a peer or a limit, both sides in one run
 	$(BIN)/python bench/run.py

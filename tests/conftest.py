@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzzing import load_profiles
+
+load_profiles()
 
 GIT_ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",

@@ -1,8 +1,7 @@
-"""Artifact rules: in-toto's verdict on flat lists, and our meaning of directories."""
+"""Artifact rules: what is reported beside the verdict (`test_rules_differential.py`), and our meaning of directories."""
 
 from __future__ import annotations
 
-import os
 import random
 from types import SimpleNamespace
 
@@ -16,7 +15,6 @@ from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
 from gitchain.layout.rule import Rule, Side, parse_rule
 from gitchain.layout.rules import Outcome, apply_rules
 
-CASES = int(os.environ.get("GITCHAIN_RULE_CASES", "4000"))
 NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "d.x/a", ".h", "A", "d/]", "dd/a")
 PATTERNS = ("*", "a", "d/*", "d/?", "?", "*a", "d*", "d/e/*", "*.x/*", "A", ".*", "nothing", "*]", "d")
 PREFIXES = ("d", "d/e", "d.x", "nothing", "dd")
@@ -96,18 +94,6 @@ def engine(lines: list[Rule], side: Side, links: dict[str, Link]) -> tuple[bool,
         return False, None
     trace = RULE_TRACE["trace"]
     return True, set(trace[-1]["queue"]) if trace else None
-
-
-def test_verdict_equals_in_toto_on_random_cases() -> None:
-    """On lists of files the verdict is in-toto's, case by case."""
-    rng, passed = random.Random(20261122), 0
-    for number in range(CASES):
-        lines, side, links = random_case(rng)
-        expected, _ = engine(lines, side, links)
-        outcome = judge(lines, links, side)
-        assert (not outcome.refusals) == expected, (number, [str(rule) for rule in lines], side, links)
-        passed += expected
-    assert CASES * 0.2 < passed < CASES * 0.8  # both verdicts are well covered
 
 
 def test_matches_are_what_left_the_queue() -> None:

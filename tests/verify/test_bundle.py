@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from forge import ADA, Edit, Forge, b64, entry_of, raw, resign, some_statement
+from fuzzing import sized
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sigstore.models import Bundle as SigstoreBundle
@@ -439,7 +440,11 @@ def golden(instance: Instance) -> bytes:
     return raw(Forge(instance).bundle())
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=sized(150, 20_000),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_a_changed_byte_never_proves_anything_else(golden: bytes, trust: Trust, data: st.DataObject) -> None:
     """Any byte changed: refused by an error of ours, or the very same facts proven."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from fuzzing import sized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
@@ -542,7 +543,7 @@ def judged(chosen: list[VerifiedStatement]) -> Decision:
     return World(dict(enumerate(chosen))).verdict()  # type: ignore[arg-type]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=sized(200, 5000))
 @given(st.lists(st.sampled_from(POOL)), st.data())
 def test_taking_evidence_away_never_helps(chosen: list[VerifiedStatement], data: st.DataObject) -> None:
     """Monotonic: what passes on some evidence passes on more, whatever else is added and in whatever order."""
@@ -563,7 +564,7 @@ def test_monotonic_on_every_single_statement() -> None:
                 assert not judged(left[:other] + left[other + 1 :]).passed
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=sized(100, 5000))
 @given(st.lists(st.sampled_from(POOL), max_size=6))
 def test_a_decision_always_has_a_reason(chosen: list[VerifiedStatement]) -> None:
     """FAILED names at least one error and PASSED none, and every exit code but 0 means not verified."""
