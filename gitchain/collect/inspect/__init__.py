@@ -1,0 +1,87 @@
+"""Inspections: what can be said of a model's bytes without running or loading anything of them.
+
+Built in, by name; a layout names which to make, and brings no code: pickle, safetensors, gguf, onnx, size, types.
+docs/inspections.md says what each looks for, and what it cannot see.
+
+Does NOT find files and does NOT decide which are inspected (see `gitchain.pipeline.inspections`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from gitchain.collect.inspect.gguf import check_gguf
+from gitchain.collect.inspect.onnx import Model, check_onnx
+from gitchain.collect.inspect.pickles import check_pickles
+from gitchain.collect.inspect.problem import Problem
+from gitchain.collect.inspect.safetensors import check_safetensors
+from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.types import check_type
+from gitchain.errors import LimitError, MalformedError
+
+__all__ = ["KINDS", "Check", "Kind", "Problem", "Source", "inspect_file", "inspect_sizes"]
+
+Kind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "size", "types"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One inspection as it is made: its kind, what it allows, and the sizes of all files of the target by path."""
+
+    kind: Kind
+    allow: tuple[str, ...] = ()
+    max_bytes: int = 0
+    files: Mapping[str, int] = field(default_factory=dict)
+
+
+def inspect_file(source: Source, check: Check) -> tuple[Problem, ...]:
+    """Return what the inspection finds in one file; raises only what the source raises when its bytes have changed."""
+    try:
+        problems = _INSPECTIONS[check.kind](source, check)
+    except (MalformedError, LimitError) as error:
+        problems = (Problem.of(error, source.name),)
+    if source.broken is not None:  # a library on the way may have hidden it
+        raise source.broken
+    return problems
+
+
+def inspect_sizes(files: Iterable[tuple[str, int]], max_bytes: int) -> tuple[Problem, ...]:
+    """Return a problem if the files are larger than `max_bytes` together; it names the largest."""
+    found = sorted(files, key=lambda item: item[1], reverse=True)
+    total = sum(size for _, size in found)
+    if total <= max_bytes:
+        return ()
+    return (Problem("target is too large", found[0][0], f"at most {max_bytes} bytes", f"{total} bytes"),)
+
+
+def _safetensors(source: Source, _: Check) -> tuple[Problem, ...]:
+    check_safetensors(source)
+    return ()
+
+
+def _gguf(source: Source, _: Check) -> tuple[Problem, ...]:
+    check_gguf(source)
+    return ()
+
+
+def _onnx(source: Source, check: Check) -> tuple[Problem, ...]:
+    check_onnx(source, Model(posixpath.dirname(source.name), check.files))
+    return ()
+
+
+def _size(source: Source, check: Check) -> tuple[Problem, ...]:
+    return inspect_sizes([(source.name, source.size)], check.max_bytes)
+
+
+_INSPECTIONS: Mapping[Kind, Callable[[Source, Check], tuple[Problem, ...]]] = {
+    "pickle": lambda source, check: check_pickles(source, check.allow),
+    "safetensors": _safetensors,
+    "gguf": _gguf,
+    "onnx": _onnx,
+    "size": _size,
+    "types": lambda source, check: check_type(source, check.allow),
+}

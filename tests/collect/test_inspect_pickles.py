@@ -1,0 +1,383 @@
+"""Pickles: what runs code is found in every wrapping, what cannot be looked into is a problem, and bombs stay small."""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import io
+import logging
+import os
+import pickle
+import pickletools
+import struct
+import tarfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inspected import Runs, look, whats
+from picklescan.scanner import _list_globals, _unsafe_globals
+from sklearn.linear_model import LogisticRegression
+
+from gitchain.collect.inspect import Problem
+from gitchain.collect.inspect.archive import SEALED
+from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine
+
+BAD = pickle.dumps(Runs())
+GOOD = pickle.dumps({"weights": [1.0, 2.0], "kind": collections.OrderedDict(a=b"x")})
+DANGEROUS = ["pickle imports what is dangerous to load"]
+
+
+def found(data: bytes, name: str = "model.pkl", **more: Any) -> list[str]:
+    return whats(look(data, "pickle", name, **more))
+
+
+def imports(data: bytes) -> set[tuple[str, str]]:
+    found = Imports()
+    Machine(io.BytesIO(data), found).run()
+    return found.names
+
+
+def zipped(members: dict[str, bytes], how: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", how) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def tarred(members: dict[str, bytes], how: int = tarfile.PAX_FORMAT, **more: Any) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=how) as archive:
+        for name, data in members.items():
+            one = tarfile.TarInfo(name)
+            one.size = len(data)
+            for key, value in more.items():
+                setattr(one, key, value)
+            archive.addfile(one, io.BytesIO(data))
+    return file.getvalue()
+
+
+def legacy_torch(payload: bytes) -> bytes:
+    """A file in PyTorch's old format: five pickles, then raw tensors."""
+    magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+    return (
+        magic
+        + pickle.dumps(1001, 2)
+        + pickle.dumps({}, 2)
+        + payload
+        + pickle.dumps(["0"], 2)
+        + bytes(range(256))
+    )
+
+
+WRAPPED: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda data: data,
+    "behind another pickle": lambda data: pickle.dumps(1) + data,
+    "zip": lambda data: zipped({"archive/data.pkl": data}),
+    "deflated": lambda data: zipped({"archive/data.pkl": data}, zipfile.ZIP_DEFLATED),
+    "zip without a pickle's name": lambda data: zipped({"archive/data/0": data}),
+    "zip in zip": lambda data: zipped({"a.bin": zipped({"b": data})}, zipfile.ZIP_DEFLATED),
+    "tar": lambda data: tarred({"pickle": data}),
+    "tar, long name": lambda data: tarred({"a" * 200 + ".pkl": data}, tarfile.GNU_FORMAT),
+    "tar, extended": lambda data: tarred({"a" * 200 + ".pkl": data}, mtime=1.5),
+    "tar in zip": lambda data: zipped({"a.nemo": tarred({"b.pkl": data})}),
+    "legacy torch": legacy_torch,
+    "NumPy": lambda data: b"\x93NUMPY\x01\0\x1a\0{'descr': '|O', 'x': True}" + data,
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("name", ["model.pkl", "model.safetensors", "model"])
+def test_code_is_found_in_every_wrapping(wrap: Callable[[bytes], bytes], name: str) -> None:
+    """Wherever a loader would find the pickle, the inspection does, whatever the file is called."""
+    assert found(wrap(BAD), name) == DANGEROUS
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_harmless_pickles_pass_in_every_wrapping(wrap: Callable[[bytes], bytes]) -> None:
+    """The same wrappings around plain data have no problem."""
+    assert found(wrap(GOOD)) == []
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_is_followed(protocol: int) -> None:
+    """Code and data in each protocol of the pickle format."""
+    assert found(pickle.dumps(Runs(), protocol)) == DANGEROUS
+    assert (
+        found(pickle.dumps([{"a": (1, 2.5, None, True, b"x", "y", 1 << 70, {1}, frozenset())}] * 2, protocol))
+        == []
+    )
+
+
+def test_real_models_pass(tmp_path: Any) -> None:
+    """A model of scikit-learn and arrays of NumPy, as their libraries write them."""
+    model = LogisticRegression().fit(np.arange(20).reshape(10, 2), np.arange(10) % 2)
+    assert found(pickle.dumps(model)) == []
+    np.savez(tmp_path / "a.npz", a=np.zeros(3), b=np.ones((2, 2)))
+    np.save(tmp_path / "b.npy", np.zeros((4, 4)))
+    np.save(tmp_path / "c.npy", np.array([Runs()], dtype=object), allow_pickle=True)
+    assert [found((tmp_path / name).read_bytes(), name) for name in ("a.npz", "b.npy")] == [[], []]
+    assert found((tmp_path / "c.npy").read_bytes(), "c.npy") == DANGEROUS
+
+
+def test_what_cannot_be_looked_into_is_a_problem(tmp_path: Any) -> None:
+    """joblib writes raw arrays between opcodes: no reader can follow that, and nothing is taken on trust."""
+    joblib.dump({"a": np.zeros(100)}, tmp_path / "m.joblib")
+    assert found((tmp_path / "m.joblib").read_bytes(), "m.joblib")
+    for start in SEALED:
+        assert found(start + bytes(100)), start
+    for name in ("model.pkl", "pytorch_model.bin", "a/data.PT"):
+        assert found(b"no pickle at all", name) == ["not a pickle"], name
+
+
+def test_other_files_are_no_pickles() -> None:
+    """Texts and weights that no loader takes for a pickle have no problem, with any bytes at their start."""
+    for data in (b'{"a": 1}', b"", b"config = 1\nbroken\n", bytes(1000), b"\x80\x02\xff", b"(((((((("):
+        assert found(data, "config.json") == [], data
+    weights = {
+        "archive/data.pkl": GOOD,
+        "archive/data/0": b"\x80\x02" + bytes(100),
+        "archive/data/1": b"cfoo\nbar\n\xff",
+    }
+    assert found(zipped(weights)) == []
+
+
+def test_a_file_of_two_formats_is_looked_at_as_both() -> None:
+    """A pickle with a zip file behind it: one loader takes the beginning, another the end."""
+    assert DANGEROUS[0] in found(BAD + zipped({"a.txt": b"x"}), "model")
+    assert DANGEROUS[0] in found(GOOD + zipped({"a.pkl": BAD}), "model")
+
+
+def test_what_ran_before_a_pickle_breaks_off_counts() -> None:
+    """An unpickler has run the beginning by then: a broken pickle with another name is judged by what it imports."""
+    assert found(BAD[:-1], "config.json") == DANGEROUS
+    assert found(BAD[:-1]) == [*DANGEROUS, "pickle ends too early"]
+    assert found(GOOD + b"\xff", "config.json") == ["not a pickle"]
+
+
+def test_the_scanner_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the inspection cannot be made, and says so: it never passes."""
+    real = builtins.__import__
+
+    def without(name: str, *args: Any) -> Any:
+        if name.startswith("picklescan"):
+            raise ImportError(name)
+        return real(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    (problem,) = look(GOOD, "pickle", "model.pkl")
+    assert "cannot be made" in problem.what
+    assert problem.help == "pip install 'gitchain[inspect]'"
+
+
+def test_the_scanner_does_not_speak(capfd: pytest.CaptureFixture[str]) -> None:
+    """What a file says reaches the terminal through problems alone."""
+    logging.getLogger("picklescan").handlers.clear()
+    look(BAD, "pickle", "model.pkl")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "module", sorted(module for module, names in _unsafe_globals.items() if names == "*"), ids=str
+)
+def test_every_module_that_the_scanner_refuses_is_refused(module: str) -> None:
+    """The scanner's whole list holds, for submodules and reached through others too."""
+    for name in ((module, "x"), (f"{module}.y", "x"), ("logging", f"{module.rpartition('.')[2]}.x")):
+        if name[0] == "logging" and "." in module:
+            continue
+        assert found(f"c{name[0]}\n{name[1]}\n.".encode()) == DANGEROUS, name
+
+
+NAMES = {
+    "import": "builtins __import__", "setattr": "builtins setattr", "importlib": "importlib import_module",
+    "through logging": "logging os.system", "underscore": "collections _sys.modules", "a module": "logging os",
+    "Python 2": "urllib urlopen", "renamed": "__builtin__ __import__", "renamed module": "commands getoutput",
+    "loads more": "numpy load", "joblib": "joblib.numpy_pickle load", "threads": "threading Thread",
+    "magic": "collections OrderedDict.__init__.__globals__", "class": "x a.__class__",
+    "space": "os\t system", "unicode": "ｏｓ system", "empty": " ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_names_that_lead_to_code_are_refused(name: str) -> None:
+    """Beyond the scanner's list: detours, old spellings, loaders of further code, names that no import could have."""
+    module, _, attribute = name.partition(" ")
+    assert found(f"c{module}\n{attribute}\n.".encode()) == DANGEROUS
+
+
+def test_allowed_names_are_the_only_ones() -> None:
+    """With a list of what is allowed, every other name is a problem, and a dangerous one stays one."""
+    allow = ("numpy.*", "sklearn.*", "os.*")
+    assert found(b"cnumpy\nndarray\n.", allow=allow) == []
+    assert found(b"ccollections\nOrderedDict\n.", allow=allow) == DANGEROUS
+    assert found(b"cos\nsystem\n.", allow=allow) == DANGEROUS
+
+
+STRINGS = {
+    "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+    "memo": b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93.",
+    "memo, popped": b"\x80\x04\x8c\x02os\x940\x8c\x06system\x940h\x00h\x01\x93.",
+    "put": b"\x80\x04\x8c\x02osq\x050\x8c\x06systemr\x01\x00\x00\x000h\x05j\x01\x00\x00\x00\x93.",
+    "decimal": b"\x80\x04\x8c\x02osp5\n0\x8c\x06systemp6\n0g5\ng6\n\x93.",
+    "overwritten": b"\x80\x04\x8c\x01xq\x000\x8c\x02osq\x000\x8c\x06system\x8c\x01y0h\x000(0h\x00\x8c\x06system\x93.",
+    "long": b"\x80\x04X\x02\0\0\0os\x8d\x06\0\0\0\0\0\0\0system\x93.",
+    "STRING": b"\x80\x04S'os'\nVsystem\n\x93.",
+    "BINSTRING": b"\x80\x04T\x02\0\0\0osU\x06system\x93.",
+    "duplicate": b"\x80\x04\x8c\x02os2\x8c\x06system\x93.",
+    "INST": b"(ios\nsystem\n.",
+    "OBJ": b"(cos\nsystem\no.",
+    "unknown": b"\x80\x04N\x8c\x06system\x93.",
+    "bytes": b"\x80\x04C\x02osC\x06system\x93.",
+    "not in the memo": b"\x80\x04h\x00h\x01\x93.",
+    "number in the memo": b"\x80\x04K\x01q\x00\x8c\x06systemh\x00\x93.",
+    "extension": b"\x80\x02\x82\x01.",
+    "extension 2": b"\x80\x02\x83\x01\x01.",
+    "extension 4": b"\x80\x02\x84\x01\x01\x01\x01.",
+    "long text": b"\x80\x04X\x88\x13\0\0" + b"o" * 5000 + b"\x8c\x06system\x93.",
+    "long line": b"c" + b"o" * 70_000 + b"\nsystem\n.",
+}
+
+
+@pytest.mark.parametrize("program", STRINGS.values(), ids=STRINGS)
+def test_every_way_to_name_something_is_followed(program: bytes) -> None:
+    """The name is what the unpickler would make of it; what cannot be told is dangerous."""
+    assert imports(program) in ({("os", "system")}, {UNKNOWN})
+    assert found(program) == DANGEROUS
+
+
+BROKEN = {
+    "empty stack": (b".", "empty stack"), "empty pop": (b"0.", "empty stack"), "empty dup": (b"2.", "empty stack"),
+    "empty put": (b"q\x00.", "empty stack"), "no mark": (b"Nt.", "empty stack"), "mark for a value": (b"(.", "a mark for a value"),
+    "two memos": (b"Nq\x00\x94.", "memo in two ways"), "memos again": (b"N\x94q\x00.", "memo in two ways"),
+    "index": (b"Np-1\n.", "malformed memo index"), "byte": (b"\xff", "not a pickle"), "argument": (b"J\0\0", "ends too early"),
+    "line": (b"I1", "ends too early"), "no line": (b"cos\n", "ends too early"),
+    "endless": (b"B" + struct.pack("<I", 1 << 31) + b"x", "ends too early"),
+    "2^63": (b"\x8e" + struct.pack("<Q", 1 << 63) + b"x", "ends too early"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "what"), BROKEN.values(), ids=BROKEN)
+def test_broken_pickles_are_a_problem(program: bytes, what: str) -> None:
+    """What no unpickler could read is not taken for harmless."""
+    assert what in found(program)[-1] or program == b"I1"
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.binary(max_size=200), at=st.integers(0, 200))
+def test_no_bytes_raise(data: bytes, at: int) -> None:
+    """Any bytes, spliced into a pickle, a zip or a tar file: problems or none, never an exception."""
+    for golden in (GOOD, zipped({"a.pkl": GOOD}), tarred({"a.pkl": GOOD})):
+        look(golden[:at] + data + golden[at:], "pickle", "model.pkl")
+
+
+@pytest.mark.parametrize("wrap", ["zip", "deflated", "tar", "plain", "NumPy"])
+def test_no_change_of_a_byte_hides_code(wrap: str) -> None:
+    """Each byte changed: a problem, or a file that an unpickler does not take for the same code."""
+    data = WRAPPED[wrap](BAD)
+    hidden = []
+    for at in (at for at, byte in enumerate(data) if byte):
+        changed = data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]
+        if not look(changed, "pickle", "model.pkl") and b"system" in changed and b"posix" in changed:
+            hidden.append(at)
+    assert all(not _would_run(data, at) for at in hidden), hidden
+
+
+def _would_run(data: bytes, at: int) -> bool:
+    changed = data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]
+    try:
+        return any(op.name == "REDUCE" for op, _, _ in pickletools.genops(changed))
+    except Exception:  # noqa: BLE001 - no pickle any more
+        return False
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none()
+        | st.integers()
+        | st.text(max_size=5)
+        | st.binary(max_size=5)
+        | st.sampled_from([os.system, dict, Problem]),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+        max_leaves=12,
+    ),
+    st.integers(0, 5),
+)
+def test_the_names_are_those_that_the_scanner_lists(value: object, protocol: int) -> None:
+    """On real pickles the machine and the scanner see the same imports."""
+    data = pickle.dumps(value, protocol)
+    assert imports(data) == _list_globals(io.BytesIO(data))
+
+
+ARCHIVES = {
+    "comment": (zipped({"a": b""}) + b"x", "does not end with its directory"),
+    "only the beginning": (b"PK\x03\x04" + bytes(100), "does not end with its directory"),
+    "encrypted": (zipped({"a": b"x"}).replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"), "encrypted"),
+    "bzip2": (zipped({"a": b"x" * 99}, zipfile.ZIP_BZIP2), "packed in another way"),
+    "lying directory": (zipped({"a": b"x"}).replace(b"PK\x01\x02", b"PK\x01\x03"), "cannot be read"),
+    "lying name": (zipped({"aaaa.pkl": b"x"}).replace(b"aaaa", b"bbbb", 1), "cannot be read"),
+    "wrong checksum": (zipped({"a.pkl": GOOD}).replace(GOOD, GOOD.replace(b"weights", b"weighty")), "cannot be read"),
+    "directory": (struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 1 << 30, 0, 0), "directory is too large"),
+    "tar link": (tarred({"a": b""}, type=tarfile.SYMTYPE, linkname="/etc/passwd"), "no file or directory"),
+    "tar hard link": (tarred({"a": b""}, type=tarfile.LNKTYPE, linkname="b"), "no file or directory"),
+    "tar device": (tarred({"a": b""}, type=tarfile.CHRTYPE), "no file or directory"),
+    "tar long link": (tarred({"a": b""}, tarfile.GNU_FORMAT, type=tarfile.SYMTYPE, linkname="l" * 200), "sparse, a link"),
+    "tar of two sizes": (tarred({"a.pkl": GOOD}, pax_headers={"size": "1"}), "of two sizes"),
+    "tar header": (tarred({"a": b""}, pax_headers={"x": "y" * 100_000}), "tar header is too large"),
+    "tar cut": (tarred({"a.pkl": bytes(5000)})[:2000], "longer than the file"),
+    "tar broken": (tarred({"a": b"x"})[:1024] + b"x" * 512, "broken header"),
+    "NumPy header": (b"\x93NUMPY\x02\0\xff\xff\xff\xff", "NumPy header"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "what"), ARCHIVES.values(), ids=ARCHIVES)
+def test_archives_that_two_readers_could_take_differently_are_refused(data: bytes, what: str) -> None:
+    """Strict about archives: nothing that one reader sees and another does not."""
+    assert any(what in one for one in found(data)), found(data)
+
+
+def test_a_member_that_appears_twice_is_refused() -> None:
+    """Which of the two a loader takes is its own affair."""
+    twice = zipped({"a.pkl": GOOD, "b.pkl": BAD}).replace(b"b.pkl", b"a.pkl")
+    assert found(twice) == ["zip member appears twice"]
+
+
+def test_bounds_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opcodes, names, members, depth and unpacked bytes end at their limits, as problems."""
+    deep = GOOD
+    for _ in range(5):
+        deep = zipped({"a.pkl": deep})
+    assert found(deep) == ["archives are nested too deeply"]
+    monkeypatch.setattr("gitchain.collect.inspect.archive.MAX_MEMBERS", 3)
+    assert found(zipped(dict.fromkeys("abcd", b""))) == ["zip file has too many members"]
+    assert found(tarred(dict.fromkeys("abcd", b""))) == ["tar file has too many members"]
+    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_OPCODES", 100)
+    assert found(b"N0" * 100 + b"N.") == ["pickle is too long to look through"]
+    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_GLOBALS", 2)
+    assert "pickle imports too many names" in found(b"cx\na\ncx\nb\ncx\nc\n.")
+    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_TEXTS", 1)
+    assert imports(STRINGS["memo"]) == {UNKNOWN}
+
+
+def test_bombs_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gigabyte of zeros in a megabyte, and arguments as long as the file: neither is held in memory."""
+    monkeypatch.setattr("gitchain.collect.inspect.pickles.MAX_UNPACKED", 64 << 20)
+    body = b"\x80\x04\x8e" + struct.pack("<Q", 200 << 20) + bytes(200 << 20) + b"."
+    bomb = zipped({"a/data.pkl": body}, zipfile.ZIP_DEFLATED)
+    nested = zipped({"a": zipped({"b.pkl": body})}, zipfile.ZIP_DEFLATED)
+    plain = body[: 50 << 20]
+    del body
+    tracemalloc.start()
+    try:
+        assert found(bomb) == found(nested) == ["archive unpacks to too much"]
+        assert found(plain) == ["pickle ends too early"]
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
