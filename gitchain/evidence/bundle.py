@@ -1,11 +1,13 @@
-"""Sigstore bundles v0.3 with a DSSE envelope: parsed, not yet verified.
+"""Sigstore bundles v0.1 to v0.3: one signature with what is needed to verify it. Parsed, not yet verified.
 
     {"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{…},
      "verificationMaterial":{"certificate":{"rawBytes":"…"},"tlogEntries":[{…}],
                              "timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"…"}]}}}
 
-One certificate, one log entry, one signature. Keys and certificate chains are refused: nothing that
-travels with evidence may vouch for it. Unknown fields are ignored here (sigstore-python refuses them).
+What was signed is a DSSE envelope, or a file that is not in the bundle (`messageSignature`). Who signed is a
+certificate (v0.3), a chain of them with the leaf first (before v0.3), or the hint at a key that the verifier
+has to have: nothing that travels with evidence may vouch for it. One log entry, one signature.
+Unknown fields are ignored here (sigstore-python refuses them).
 
 Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
 Does NOT verify anything: `gitchain.verify` does.
@@ -15,25 +17,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.canonical import MAX_JSON_BYTES, Json, strict_json
-from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, attestation_id
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import MAX_JSON_BYTES, strict_json
+from gitchain.evidence.dsse import (
+    IN_TOTO_PAYLOAD_TYPE,
+    Envelope,
+    MessageSignature,
+    attestation_id,
+)
+from gitchain.evidence.entry import InclusionProof, LogEntry, bounded
 from gitchain.evidence.fields import (
     Object,
     as_object,
-    decode_base64,
     find_array,
     find_object,
+    find_string,
     get_array,
     get_bytes,
     get_object,
     get_string,
-    get_uint64,
 )
-from gitchain.evidence.merkle import HASH_SIZE
 from gitchain.evidence.statement import Statement
 
+__all__ = [
+    "BUNDLE_MEDIA_TYPE",
+    "MAX_BUNDLE_BYTES",
+    "Bundle",
+    "CertificateSigner",
+    "InclusionProof",
+    "KeySigner",
+    "LogEntry",
+]
+
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_V01 = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+_WITH_CHAIN = frozenset({_V01, "application/vnd.dev.sigstore.bundle+json;version=0.2"})
+_WITH_LEAF = frozenset({BUNDLE_MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3"})
 
 MAX_BUNDLE_BYTES = MAX_JSON_BYTES * 3 // 2
 """Largest bundle: the largest payload in base64 (4/3 of it) and the verification material."""
@@ -44,77 +63,76 @@ MAX_ENTRIES = 32
 MAX_TIMESTAMPS = 32
 """Most timestamps: the limit of other Sigstore clients; one or two are usual."""
 
-MAX_PROOF_HASHES = 64
-"""Longest inclusion proof: a tree has fewer than 2^63 leaves."""
+MAX_CHAIN = 10
+"""Most certificates of a chain: real ones have a leaf and an intermediate."""
 
-MAX_BODY_BYTES = 1024 * 1024
-"""Largest log entry body: it holds digests, a signature and a certificate; about 3 kB."""
-
-MAX_DER_BYTES = 64 * 1024
-"""Largest certificate, timestamp, key id or promise: real ones are below 8 kB."""
-
-MAX_KIND_CHARS = 64
-"""Longest kind or version of a log entry, such as `hashedrekord` and `0.0.2`."""
+MAX_HINT_CHARS = 1024
+"""Longest hint at a key, which is unauthenticated and never decides anything."""
 
 
 @dataclass(frozen=True, slots=True)
-class InclusionProof:
-    """That an entry is in a log, as the log says: position, size, root, path, signed checkpoint."""
+class CertificateSigner:
+    """The signer's certificate, and what else an old bundle carries beside it, which is never used to verify."""
 
-    index: int
-    tree_size: int
-    root: bytes
-    hashes: tuple[bytes, ...]
-    checkpoint: str
+    leaf: bytes = field(repr=False)
+    others: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class LogEntry:
-    """A log entry. `integrated_time` is 0 and `promise` None where the log gives none (Rekor v2)."""
+class KeySigner:
+    """A key that the verifier must have; the hint is the signer's word for it."""
 
-    log_index: int
-    key_id: bytes
-    kind: str
-    version: str
-    integrated_time: int
-    body: bytes = field(repr=False)
-    proof: InclusionProof | None
-    promise: bytes | None = field(repr=False)
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One signed attestation with what is needed to verify it. Make it with parse()."""
+    """One signature with what is needed to verify it. Make it with parse() or parse_any()."""
 
     media_type: str
-    envelope: Envelope
-    certificate: bytes = field(repr=False)
+    content: Envelope | MessageSignature
+    signer: CertificateSigner | KeySigner
     entry: LogEntry
     timestamps: tuple[bytes, ...] = field(repr=False)
 
     @classmethod
     def parse(cls, data: bytes) -> Bundle:
-        """Return the bundle that these bytes hold.
+        """Return the bundle that these bytes hold, which must be about an in-toto statement.
 
-        Raises MalformedError for anything but a v0.3 bundle with an in-toto envelope, one certificate and one
-        log entry, LimitError beyond the limits above.
+        Raises MalformedError for anything but a bundle with an in-toto envelope, one signer and one log entry,
+        LimitError beyond the limits above.
         """
-        source = as_object(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES), "bundle")
-        media_type = get_string(source, "mediaType", "bundle")
-        if media_type != BUNDLE_MEDIA_TYPE:
-            raise MalformedError(
-                "bundle has another media type", expected=BUNDLE_MEDIA_TYPE, got=ascii(media_type[:100])
-            )
-        _refuse(source, "messageSignature", "bundle", "a dsseEnvelope")
-        envelope = Envelope.parse(source.get("dsseEnvelope"))
-        if envelope.payload_type != IN_TOTO_PAYLOAD_TYPE:
+        bundle = cls.parse_any(data)
+        if bundle.envelope.payload_type != IN_TOTO_PAYLOAD_TYPE:
             raise MalformedError(
                 "payload is not an in-toto statement",
                 expected=IN_TOTO_PAYLOAD_TYPE,
-                got=ascii(envelope.payload_type[:100]),
+                got=ascii(bundle.envelope.payload_type[:100]),
+            )
+        return bundle
+
+    @classmethod
+    def parse_any(cls, data: bytes) -> Bundle:
+        """Return the bundle that these bytes hold, whatever was signed; raises as parse() does."""
+        source = as_object(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES), "bundle")
+        media_type = get_string(source, "mediaType", "bundle")
+        if media_type not in _WITH_CHAIN | _WITH_LEAF:
+            raise MalformedError(
+                "bundle has another media type", expected=BUNDLE_MEDIA_TYPE, got=ascii(media_type[:100])
             )
         material = get_object(source, "verificationMaterial", "bundle")
-        return cls(media_type, envelope, _certificate(material), _entry(material), _timestamps(material))
+        signer = _signer(material, chain=media_type in _WITH_CHAIN)
+        entry = _entry(material)
+        if media_type == _V01 and entry.promise is None:
+            raise MalformedError("log entry has no promise", where="tlogEntries[0]", expected="one in v0.1")
+        return cls(media_type, _content(source), signer, entry, _timestamps(material))
+
+    @property
+    def envelope(self) -> Envelope:
+        """Return the envelope; MalformedError if the bundle signs a file instead."""
+        if not isinstance(self.content, Envelope):
+            raise MalformedError("bundle carries a messageSignature", expected="a dsseEnvelope")
+        return self.content
 
     def statement(self) -> Statement:
         """Return the statement inside, unverified; raises MalformedError or LimitError if it is none."""
@@ -126,27 +144,46 @@ class Bundle:
         return attestation_id(self.envelope.payload)
 
 
-def _refuse(source: Object, key: str, where: str, expected: str) -> None:
-    if source.get(key) is not None:
-        raise MalformedError(f"bundle carries a {key}", where=where, expected=expected)
-
-
-def _bounded(data: bytes, where: str, *, limit: int = MAX_DER_BYTES) -> bytes:
-    if len(data) > limit:
-        raise LimitError(
-            "field is too large", where=where, expected=f"at most {limit} bytes", got=str(len(data))
+def _one_of(source: Object, where: str, *keys: str) -> str:
+    """Return which of these fields is there: a oneof of the format."""
+    found = [key for key in keys if source.get(key) is not None]
+    if len(found) != 1:
+        raise MalformedError(
+            "bundle must carry one of several fields",
+            where=where,
+            expected=" or ".join(keys),
+            got=" and ".join(found) or "none",
         )
-    if not data:
-        raise MalformedError("field is empty", where=where)
-    return data
+    return found[0]
 
 
-def _certificate(material: Object) -> bytes:
+def _content(source: Object) -> Envelope | MessageSignature:
+    if _one_of(source, "bundle", "dsseEnvelope", "messageSignature") == "dsseEnvelope":
+        return Envelope.parse(source["dsseEnvelope"])
+    return MessageSignature.parse(source["messageSignature"])
+
+
+def _signer(material: Object, *, chain: bool) -> CertificateSigner | KeySigner:
     where = "verificationMaterial"
-    _refuse(material, "publicKey", where, "a certificate")
-    _refuse(material, "x509CertificateChain", where, "one certificate")
-    certificate = get_object(material, "certificate", where)
-    return _bounded(get_bytes(certificate, "rawBytes", "certificate"), "certificate")
+    kind = _one_of(material, where, "certificate", "x509CertificateChain", "publicKey")
+    if kind == "publicKey":
+        hint = find_string(get_object(material, kind, where), "hint", kind) or ""
+        if len(hint) > MAX_HINT_CHARS:
+            raise MalformedError("hint at a key is too long", where=kind, got=str(len(hint)))
+        return KeySigner(hint)
+    if kind != ("x509CertificateChain" if chain else "certificate"):
+        raise MalformedError("this version of the format has another field", where=where, got=kind)
+    if not chain:
+        return CertificateSigner(_certificate(get_object(material, kind, where)))
+    items = get_array(get_object(material, kind, where), "certificates", kind, limit=MAX_CHAIN)
+    if not items:
+        raise MalformedError("certificate chain is empty", where=kind)
+    leaf, *others = (_certificate(as_object(item, kind)) for item in items)
+    return CertificateSigner(leaf, tuple(others))
+
+
+def _certificate(source: Object) -> bytes:
+    return bounded(get_bytes(source, "rawBytes", "certificate"), "certificate")
 
 
 def _timestamps(material: Object) -> tuple[bytes, ...]:
@@ -154,7 +191,7 @@ def _timestamps(material: Object) -> tuple[bytes, ...]:
     items = find_array(data, "rfc3161Timestamps", "timestampVerificationData", limit=MAX_TIMESTAMPS)
     where = "rfc3161Timestamps"
     return tuple(
-        _bounded(get_bytes(as_object(item, where), "signedTimestamp", where), where) for item in items
+        bounded(get_bytes(as_object(item, where), "signedTimestamp", where), where) for item in items
     )
 
 
@@ -162,53 +199,4 @@ def _entry(material: Object) -> LogEntry:
     items = get_array(material, "tlogEntries", "verificationMaterial", limit=MAX_ENTRIES)
     if len(items) != 1:
         raise MalformedError("bundle must hold one log entry", expected="1", got=str(len(items)))
-    where = "tlogEntries[0]"
-    source = as_object(items[0], where)
-    version = get_object(source, "kindVersion", where)
-    promise = find_object(source, "inclusionPromise", where)
-    promised = None if promise is None else get_bytes(promise, "signedEntryTimestamp", "inclusionPromise")
-    return LogEntry(
-        get_uint64(source, "logIndex", where),
-        _bounded(get_bytes(get_object(source, "logId", where), "keyId", "logId"), "logId"),
-        _word(version, "kind"),
-        _word(version, "version"),
-        get_uint64(source, "integratedTime", where) if source.get("integratedTime") is not None else 0,
-        _bounded(get_bytes(source, "canonicalizedBody", where), "canonicalizedBody", limit=MAX_BODY_BYTES),
-        _proof(find_object(source, "inclusionProof", where)),
-        None if promised is None else _bounded(promised, "inclusionPromise"),
-    )
-
-
-def _word(version: Object, key: str) -> str:
-    text = get_string(version, key, "kindVersion")
-    if not 1 <= len(text) <= MAX_KIND_CHARS or not (text.isascii() and text.isprintable()):
-        raise MalformedError("log entry kind is malformed", where=f"kindVersion.{key}", got=ascii(text[:100]))
-    return text
-
-
-def _proof(source: Object | None) -> InclusionProof | None:
-    if source is None:
-        return None
-    where = "inclusionProof"
-    index, size = get_uint64(source, "logIndex", where), get_uint64(source, "treeSize", where)
-    if index >= size:
-        raise MalformedError(
-            "log entry lies outside its tree", where=where, expected=f"below {size}", got=str(index)
-        )
-    hashes = get_array(source, "hashes", where, limit=MAX_PROOF_HASHES)
-    return InclusionProof(
-        index,
-        size,
-        _hash(source.get("rootHash"), "rootHash"),
-        tuple(_hash(item, "hashes") for item in hashes),
-        get_string(get_object(source, "checkpoint", where), "envelope", "checkpoint"),
-    )
-
-
-def _hash(value: Json, where: str) -> bytes:
-    data = decode_base64(value, where) if isinstance(value, str) else b""
-    if len(data) != HASH_SIZE:
-        raise MalformedError(
-            "hash has the wrong length", where=f"inclusionProof.{where}", expected="32 bytes"
-        )
-    return data
+    return LogEntry.parse(items[0], "tlogEntries[0]")

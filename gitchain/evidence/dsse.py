@@ -1,8 +1,10 @@
-"""The DSSE envelope: what is signed (the PAE) and how it travels.
+"""The DSSE envelope: what is signed (the PAE) and how it travels. And the signature over a file beside it.
 
 The signature covers `DSSEv1 <len type> <type> <len payload> <payload>`, lengths in bytes of UTF-8.
+A message signature covers the bytes of a file, which it may name by digest: a hint that has to be true.
 
 Format: https://github.com/secure-systems-lab/dsse/blob/master/{protocol,envelope}.md
+https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_common.proto (MessageSignature)
 Does NOT verify signatures, and does not read the payload.
 """
 
@@ -13,7 +15,14 @@ from dataclasses import dataclass
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import MAX_JSON_BYTES, Json
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.fields import as_object, find_string, get_array, get_bytes, get_string
+from gitchain.evidence.fields import (
+    as_object,
+    find_object,
+    find_string,
+    get_array,
+    get_bytes,
+    get_string,
+)
 
 IN_TOTO_PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
@@ -73,10 +82,43 @@ class Envelope:
                 "envelope must hold one signature", where=where, expected="1", got=str(len(signatures))
             )
         inner = f"{where}.signatures[0]"
-        signature = get_bytes(as_object(signatures[0], inner), "sig", inner)
+        signature = _signature(get_bytes(as_object(signatures[0], inner), "sig", inner), inner)
         keyid = find_string(as_object(signatures[0], inner), "keyid", inner) or ""
-        if not 1 <= len(signature) <= MAX_SIGNATURE_BYTES:
-            raise MalformedError("signature has no possible length", where=inner, got=str(len(signature)))
         if len(keyid) > MAX_KEYID:
             raise LimitError("key id is too long", where=inner, expected=f"at most {MAX_KEYID} characters")
         return cls(payload_type, payload, signature, keyid)
+
+
+DIGESTS = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
+"""The digests that a message signature may name, by Sigstore's names, and hashlib's name for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSignature:
+    """A signature over a file, and the file's digest if the bundle names it (`algorithm` is hashlib's name)."""
+
+    signature: bytes
+    algorithm: str = ""
+    digest: bytes = b""
+
+    @classmethod
+    def parse(cls, value: Json, where: str = "messageSignature") -> MessageSignature:
+        """Return the message signature that the JSON object holds, or raise MalformedError."""
+        source = as_object(value, where)
+        signature = _signature(get_bytes(source, "signature", where), where)
+        named = find_object(source, "messageDigest", where)
+        if named is None:
+            return cls(signature)
+        inner = f"{where}.messageDigest"
+        algorithm, digest = get_string(named, "algorithm", inner), get_bytes(named, "digest", inner)
+        if algorithm not in DIGESTS:
+            raise MalformedError(
+                "digest is of an unknown kind", where=inner, expected=", ".join(DIGESTS), got=ascii(algorithm)
+            )
+        return cls(signature, DIGESTS[algorithm], digest)
+
+
+def _signature(data: bytes, where: str) -> bytes:
+    if not 1 <= len(data) <= MAX_SIGNATURE_BYTES:
+        raise MalformedError("signature has no possible length", where=where, got=str(len(data)))
+    return data

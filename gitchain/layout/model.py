@@ -31,12 +31,17 @@ MAX_FUNCTIONARIES = 10_000
 MAX_VERSION = 2**53 - 1
 MAX_IDENTITY_CHARS = 2048  # longer than any URL that a certificate authority would certify
 
+KEY_ISSUER = "gitchain:key"  # who signs with a bare key; no certificate can name this issuer: it is no URL
+
 Evidence: TypeAlias = Literal["observed", "declared"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """A Sigstore identity: the OIDC issuer and the certificate's subject alternative name, both exact."""
+    """A Sigstore identity: the OIDC issuer and the certificate's subject alternative name, both exact.
+
+    A key's is KEY_ISSUER and `sha256:<hex>` of its DER SubjectPublicKeyInfo.
+    """
 
     issuer: str
     subject: str
@@ -45,7 +50,7 @@ class Identity:
         for field, value in (("issuer", self.issuer), ("subject", self.subject)):
             if not 0 < len(value) <= MAX_IDENTITY_CHARS or not value.isprintable() or value != value.strip():
                 raise LayoutError("identity is empty or not printable", where=field, got=ascii(value[:80]))
-        if not self.issuer.startswith(("https://", "http://")):
+        if self.issuer != KEY_ISSUER and not self.issuer.startswith(("https://", "http://")):
             raise LayoutError("issuer is not a URL", where="issuer", expected="https://…", got=self.issuer)
 
     def __str__(self) -> str:

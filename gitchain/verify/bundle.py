@@ -1,170 +1,154 @@
 """A bundle and a trusted root to a VerifiedStatement: the only door through which evidence comes in.
 
  1. The bundle is parsed strictly (`gitchain.evidence.bundle`).
- 2. sigstore-python verifies it: certificate chain, SCT, log entry, timestamp, signature, entry against envelope.
- 3. The checks that sigstore-python leaves to its callers follow, each with its number:
-    B1 payload type, B2 the two parsers read the same payload, B3 statement from exactly these bytes,
-    B4 one identity, T1 time, T2 certificate authority in its window, T3 CT log in its window,
-    L1 to L8 the log entry (`gitchain.verify.logged`).
+    B1 its payload type is in-toto's, exactly.
+ 2. Who signed: a certificate that may sign (C3, C4) and names one identity (B4), or K1 a key that the caller named.
+ 3. When: proven times, of timestamps (T1, T4, T5) and of the log's promise (L11).
+ 4. The certificate was issued under this trust and valid then (`gitchain.verify.certificate`: C1, C2, T2, T3).
+ 5. The log holds the entry (`gitchain.verify.logged`: L1 to L10), which is about this signature (L12).
+ 6. B2 the signature verifies over the PAE of the envelope, or over the file's digest (B5).
+ 7. B3 the statement is read from exactly the bytes that were signed.
 
-The proven time is a timestamp authority's, or that of a signed entry timestamp; an integrated time without
-one is ignored. Does NOT check revocation, freshness, or consistency between checkpoints.
+The earliest proven time is the statement's: a timestamp authority's, or that of a signed entry timestamp. An
+integrated time without one is ignored. Only public interfaces of `cryptography` and `rfc3161-client` are used.
+Does NOT check revocation, freshness, or consistency between checkpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.certificate_transparency import SignedCertificateTimestamp
-from rfc3161_client import VerificationError as TimestampError
-from rfc3161_client import VerifierBuilder, decode_timestamp_response
-from sigstore.models import Bundle as SigstoreBundle
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gitchain.errors import SignatureError
-from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE
+from gitchain.evidence.bundle import Bundle, KeySigner
+from gitchain.evidence.dsse import Envelope, MessageSignature, pae
 from gitchain.evidence.statement import Statement
-from gitchain.layout.model import Identity
-from gitchain.verify.identity import claims_of, identity_of
-from gitchain.verify.logged import check_entry
-from gitchain.verify.trust import Authority, Trust
-from gitchain.verify.verified import LogRef, VerifiedStatement
+from gitchain.layout.model import KEY_ISSUER, Identity
+from gitchain.verify.certificate import Leaf, check_certificate, leaf_of
+from gitchain.verify.entry import Signed, check_body
+from gitchain.verify.keys import Key
+from gitchain.verify.logged import check_logged, known_log, promised_time
+from gitchain.verify.timestamp import proven_times
+from gitchain.verify.trust import Trust
+from gitchain.verify.verified import LogRef, VerifiedArtifact, VerifiedStatement
 
-__all__ = ["Identity", "LogRef", "VerifiedStatement", "verify_bundle"]
+__all__ = ["Identity", "LogRef", "VerifiedStatement", "verify_artifact", "verify_bundle"]
+
+MAX_KEYS = 100
+"""Most keys that are tried on a bundle: a layout names a few."""
 
 
 def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
     """Return what the bundle proves.
 
     `keys` are those that the verifier's policy names (DER SubjectPublicKeyInfo): a key never comes from the bundle.
-
     Raises MalformedError or LimitError if it is no bundle or its payload no statement, SignatureError if
     signature, certificate or time do not verify, InclusionError if the log entry does not.
     """
-    del keys  # bundles signed with a key are refused by the parser for now
-    bundle = Bundle.parse(raw)
-    witness = _Witness()
-    payload = _verified_payload(raw, bundle, trust, witness)  # B1, B2
-    statement = Statement.parse(payload)  # B3
-    certificate = witness.certificate()
-    identity, claims = identity_of(certificate), claims_of(certificate)  # B4
-    time = _proven_time(bundle, trust)  # T1
-    _check_authority(certificate, trust, time)  # T2
-    _check_ct_log(certificate, trust, time)  # T3
-    log = check_entry(bundle.entry, trust, time)  # L1 to L8
-    return VerifiedStatement(statement, identity, time, log, statement.attestation_id, raw, claims)
-
-
-class _Witness:
-    """A sigstore policy that accepts every identity and keeps the certificate that was verified."""
-
-    def __init__(self) -> None:
-        self._seen: x509.Certificate | None = None
-
-    def verify(self, cert: x509.Certificate) -> None:
-        self._seen = cert
-
-    def certificate(self) -> x509.Certificate:
-        if self._seen is None:
-            raise SignatureError("no certificate was verified")
-        return self._seen
-
-
-def _verified_payload(raw: bytes, bundle: Bundle, trust: Trust, witness: _Witness) -> bytes:
-    try:
-        kind, payload = trust.verifier.verify_dsse(SigstoreBundle.from_json(raw), witness)
-    except Exception as error:  # of many types, some not its own: any of them means not verified
-        reason = str(error) or type(error).__name__
-        raise SignatureError(
-            "bundle does not verify", where=bundle.attestation_id[:12], got=reason[:500]
-        ) from error
-    if kind != IN_TOTO_PAYLOAD_TYPE:  # B1
-        raise SignatureError(
-            "payload is not an in-toto statement", expected=IN_TOTO_PAYLOAD_TYPE, got=kind[:100]
-        )
-    if payload != bundle.envelope.payload:  # B2
-        raise SignatureError("bundle can be read in two ways", where=bundle.attestation_id[:12])
-    return payload
-
-
-def _proven_time(bundle: Bundle, trust: Trust) -> datetime:
-    """T1: the earliest time that somebody of the trusted root vouched for.
-
-    sigstore-python needs one and does not say which. A signed entry timestamp was verified with the entry; a
-    lone timestamp must be the one that it accepted; among several each is verified again.
-    """
-    times: list[datetime] = []
-    if bundle.entry.promise is not None and bundle.entry.integrated_time:
-        times.append(datetime.fromtimestamp(bundle.entry.integrated_time, UTC))
-    alone = not times and len(bundle.timestamps) == 1
-    times += [
-        _time_of(stamp)
-        for stamp in bundle.timestamps
-        if alone or any(_stamped(stamp, bundle, authority) for authority in trust.timestamp_authorities)
-    ]
-    if not times:
-        raise SignatureError("bundle proves no time", expected="a timestamp or a signed entry timestamp")
-    return min(times)
-
-
-def _time_of(stamp: bytes) -> datetime:
-    time: datetime = decode_timestamp_response(stamp).tst_info.gen_time
-    return time.astimezone(UTC)
-
-
-def _stamped(stamp: bytes, bundle: Bundle, authority: Authority) -> bool:
-    leaf, *chain = (x509.load_der_x509_certificate(one) for one in authority.certificates)
-    if not chain or not authority.window.contains(_time_of(stamp)):
-        return False
-    builder = VerifierBuilder().tsa_certificate(leaf).add_root_certificate(chain[-1])
-    for intermediate in chain[:-1]:
-        builder = builder.add_intermediate_certificate(intermediate)
-    try:
-        builder.build().verify_message(decode_timestamp_response(stamp), bundle.envelope.signature)
-    except TimestampError:
-        return False
-    return True
-
-
-def _check_authority(certificate: x509.Certificate, trust: Trust, time: datetime) -> None:
-    """T2: a certificate authority that was in use at the proven time issued the certificate."""
-    if all(authority.window.contains(time) for authority in trust.authorities):
-        return  # whichever sigstore-python built its chain with was in use
-    for authority in trust.authorities:
-        if authority.window.contains(time) and _issued(certificate, authority):
-            return
-    windows = "; ".join(str(authority.window) for authority in trust.authorities)
-    raise SignatureError(
-        "certificate authority was not in use at that time", expected=windows, got=time.isoformat()
+    bundle = Bundle.parse(raw)  # B1
+    proven = _prove(bundle, trust, keys, {})
+    statement = Statement.parse(bundle.envelope.payload)  # B3
+    return VerifiedStatement(
+        statement,
+        proven.identity,
+        proven.time,
+        proven.log,
+        statement.attestation_id,
+        raw,
+        proven.claims,
     )
 
 
-def _issued(certificate: x509.Certificate, authority: Authority) -> bool:
-    for one in authority.certificates:
+def verify_artifact(
+    raw: bytes, trust: Trust, digests: Mapping[str, bytes], keys: Sequence[bytes] = ()
+) -> VerifiedArtifact:
+    """Return what the bundle proves about the file with these digests (by hashlib's names).
+
+    The file is what was signed, or a subject of the in-toto statement that was signed: by SHA-256.
+    Raises as verify_bundle() does, SignatureError too if the bundle is about another file.
+    """
+    bundle = Bundle.parse_any(raw)
+    if isinstance(bundle.content, MessageSignature):
+        return _prove(bundle, trust, keys, digests)
+    verified = verify_bundle(raw, trust, keys)
+    wanted = digests.get("sha256", b"").hex()
+    if not any(one.digest.get("sha256") == wanted for one in verified.statement.subject):  # B6
+        raise SignatureError("statement is about other artifacts", expected=f"sha256:{wanted}")
+    return VerifiedArtifact(verified.identity, verified.time, verified.log, verified.claims)
+
+
+def _prove(
+    bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mapping[str, bytes]
+) -> VerifiedArtifact:
+    """Return who signed, when, and where it is logged; raises unless every check but B1, B3 and B6 passes."""
+    signer = _signer(bundle, trust, keys, digests)  # K1, C3, C4, B2, B4, B5
+    log = known_log(bundle.entry, trust)  # L1
+    promised = promised_time(bundle.entry, log, trust)  # L11
+    times = proven_times(bundle.timestamps, bundle.content.signature, trust, promised)  # T1, T4, T5
+    if signer.leaf is not None:
+        check_certificate(signer.leaf, trust, times)  # C1, C2, T2, T3
+    check_body(bundle.entry, signer.signed)  # L7, L12
+    place = check_logged(bundle.entry, log, trust, times[0])  # L2 to L6, L8 to L10
+    claims = {} if signer.leaf is None else signer.leaf.claims
+    return VerifiedArtifact(signer.identity, times[0], place, claims)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """Who signed what: the certificate that says who it was is None where a bare key signed."""
+
+    signed: Signed
+    identity: Identity
+    leaf: Leaf | None
+
+
+def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mapping[str, bytes]) -> _Signer:
+    if not isinstance(bundle.signer, KeySigner):
+        leaf = leaf_of(bundle.signer, trust)  # C3, C4, B4
+        return _Signer(_signed(bundle.content, leaf.key, leaf.raw, digests), leaf.identity, leaf)
+    for spki in keys[:MAX_KEYS]:
+        key = Key.load(spki)
         try:
-            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(one))
-        except (ValueError, TypeError, InvalidSignature):
+            signed = _signed(bundle.content, key, None, digests)
+        except SignatureError:
             continue
-        return True
-    return False
+        return _Signer(signed, Identity(KEY_ISSUER, f"sha256:{key.digest}"), None)
+    raise SignatureError(  # K1
+        "bundle is signed with a key, and none that is accepted made the signature",
+        got=f"{len(keys)} accepted keys",
+    )
 
 
-def _check_ct_log(certificate: x509.Certificate, trust: Trust, time: datetime) -> None:
-    """T3: the certificate transparency log was in use at the proven time, and is known by its own id."""
-    for stamp in _certificate_timestamps(certificate):
-        log = next((one for one in trust.ct_logs if one.log_id == stamp.log_id), None)
-        if log is not None and log.window.contains(time):
-            return
-    windows = "; ".join(f"{one.host} {one.window}" for one in trust.ct_logs)
-    raise SignatureError("CT log was not in use at that time", expected=windows, got=time.isoformat())
+def _signed(
+    content: Envelope | MessageSignature, key: Key, certificate: bytes | None, digests: Mapping[str, bytes]
+) -> Signed:
+    """Return what was signed, after B2: the signature verifies over it."""
+    if isinstance(content, MessageSignature):
+        digest = _digest(content, key, digests)
+        key.verify_digest(content.signature, digest)  # B2
+        return Signed(content.signature, digest, key, certificate, None)
+    message = pae(content.payload_type, content.payload)
+    digest = hashlib.new(key.algorithm, message).digest() if key.algorithm else b""
+    if digest:
+        key.verify_digest(content.signature, digest)  # B2
+    else:
+        key.verify(content.signature, message)  # B2
+    return Signed(content.signature, digest, key, certificate, content)
 
 
-def _certificate_timestamps(certificate: x509.Certificate) -> list[SignedCertificateTimestamp]:
-    try:
-        kind = x509.PrecertificateSignedCertificateTimestamps
-        return list(certificate.extensions.get_extension_for_class(kind).value)
-    except (ValueError, x509.ExtensionNotFound) as error:
-        raise SignatureError("certificate carries no certificate timestamp") from error
+def _digest(content: MessageSignature, key: Key, digests: Mapping[str, bytes]) -> bytes:
+    """Return the file's digest that the key signs, after B5: a digest that the bundle names is the file's."""
+    if content.algorithm and digests.get(content.algorithm) != content.digest:
+        raise SignatureError(
+            "bundle is about another file",
+            expected=digests.get(content.algorithm, b"").hex(),
+            got=content.digest.hex(),
+        )
+    if key.algorithm not in digests:
+        raise SignatureError(
+            "this key's signature cannot be checked by the digest that is known",
+            expected=key.algorithm or "the file itself",
+            got=" ".join(digests) or "none",
+        )
+    return digests[key.algorithm]

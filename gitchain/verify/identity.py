@@ -5,7 +5,7 @@ Issuer: extension 1.3.6.1.4.1.57264.1.8 (DER UTF8String), else .1.1 (raw bytes);
 Claims: extensions .8 to .22 (DER UTF8String), by the names of oid-info.md in camel case.
 
 Spec: https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
-Does NOT verify the certificate: sigstore-python does.
+Does NOT verify the certificate: `gitchain.verify.certificate` does.
 """
 
 from __future__ import annotations
@@ -99,4 +99,6 @@ def _issuer(certificate: x509.Certificate) -> str:
     found += [raw[ISSUER_V1].decode("utf-8")] if ISSUER_V1 in raw else []
     if not found or found[0] != found[-1]:
         raise SignatureError("certificate must name one issuer", got=" and ".join(found) or "none")
+    if not found[0].startswith(("https://", "http://")):  # `gitchain:key` is for keys alone
+        raise SignatureError("issuer is not a URL", expected="https://…", got=ascii(found[0][:200]))
     return found[0]

@@ -1,50 +1,39 @@
-"""What sigstore-python does not check about the log entry of a bundle that it has verified.
+"""That the log of the trusted root holds the entry, and says so of itself. Each check has its number.
 
-It verifies the inclusion proof and some signature on the checkpoint, by any key of the trusted root. Here the
-entry is bound to one log, and its position to what that log signed. Each check has its number; docs and tests
-name them by it.
+ L1 the log id is in the trusted root            L2 proof and checkpoint are about one tree size
+ L3 the checkpoint carries one signature of it   L4 origin and signature name are the log's
+ L5 the log's own key signed the checkpoint      L6 the index is the proven one (Rekor v2)
+ L7 the body is canonical JSON (Rekor v2)        L8 the log's key was in use at the proven time
+ L9 the path leads from the entry to the root    L10 that root is the checkpoint's
+ L11 the promise (SET) is the log's, over this body, index and time; every entry of Rekor v1 has one
+ L12 the entry is about this signature (`gitchain.verify.entry`, with L7)
+
+What is remembered is that a log signed a checkpoint.
 
 Spec: https://c2sp.org/tlog-checkpoint, https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md
-Does NOT verify the Merkle path or the entry's content: sigstore-python does, before.
+Does NOT check consistency between checkpoints, or witnesses' signatures.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+from base64 import b64encode
+from datetime import UTC, datetime
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-from gitchain.errors import GitchainError, InclusionError
-from gitchain.evidence.bundle import InclusionProof, LogEntry
-from gitchain.evidence.canonical import canonical_json, strict_json
+from gitchain.errors import InclusionError, SignatureError
 from gitchain.evidence.checkpoint import KEY_ID_SIZE, NoteSignature, SignedCheckpoint
+from gitchain.evidence.entry import InclusionProof, LogEntry
+from gitchain.evidence.merkle import leaf_hash, verify_inclusion
+from gitchain.verify.entry import is_v2
+from gitchain.verify.keys import Key, load_log_key
 from gitchain.verify.trust import LogKey, Trust
 from gitchain.verify.verified import LogRef
 
-REKOR_V2 = "0.0.2"  # the version of every entry kind of Rekor v2; Rekor v1 has 0.0.1
+MAX_TIME = 253_402_300_799  # the last second of the year 9999, the last that a datetime can hold
 
 
-def check_entry(entry: LogEntry, trust: Trust, time: datetime) -> LogRef:
-    """Return where the entry is logged; InclusionError unless every check passes."""
-    log = _known_log(entry, trust)  # L1
-    proof = _proof(entry)
-    note = SignedCheckpoint.parse(proof.checkpoint)
-    _check_size(proof, note)  # L2
-    signature = _own_signature(entry, note)  # L3
-    _check_names(entry, log, note, signature)  # L4
-    _check_signature(log, note, signature)  # L5
-    if entry.version == REKOR_V2:
-        _check_index(entry, proof)  # L6
-        _check_body(entry)  # L7
-    _check_window(log, time)  # L8
-    return LogRef(note.checkpoint.origin, entry.log_index)
-
-
-def _known_log(entry: LogEntry, trust: Trust) -> LogKey:
-    """L1: the log id is in the trusted root. sigstore-python tries every key when it knows none by that id."""
+def known_log(entry: LogEntry, trust: Trust) -> LogKey:
+    """L1: return the entry's log; InclusionError unless its id is in the trusted root."""
     log = trust.log(entry.key_id)
     if log is None:
         known = ", ".join(one.host for one in trust.logs)
@@ -54,10 +43,58 @@ def _known_log(entry: LogEntry, trust: Trust) -> LogKey:
     return log
 
 
+def promised_time(entry: LogEntry, log: LogKey, trust: Trust) -> datetime | None:
+    """L11: return when the log promised to take the entry in, None if it gives no promises (Rekor v2).
+
+    InclusionError if there is a promise that is not the log's, or none where there has to be one.
+    """
+    if is_v2(entry):
+        if entry.promise is not None:
+            raise InclusionError("this kind of entry has no promise", got=f"{entry.kind} {entry.version}")
+        return None
+    if entry.promise is None or not 0 < entry.integrated_time <= MAX_TIME:
+        raise InclusionError("log entry has no promise with a time", where="tlogEntries[0]")
+    promised = b'{"body":"%b","integratedTime":%d,"logID":"%b","logIndex":%d}' % (  # RFC 8785
+        b64encode(entry.body),
+        entry.integrated_time,
+        entry.key_id.hex().encode(),
+        entry.log_index,
+    )
+    _verify(log, trust, entry.promise, promised, "promise is not signed by its log")
+    return datetime.fromtimestamp(entry.integrated_time, UTC)
+
+
+def check_logged(entry: LogEntry, log: LogKey, trust: Trust, time: datetime) -> LogRef:
+    """Return where the entry is logged; InclusionError unless L2 to L6 and L8 to L10 pass."""
+    proof = _proof(entry)
+    note = _checkpoint(entry, log, trust, proof)  # L3, L4, L5
+    _check_size(proof, note)  # L2
+    if is_v2(entry):
+        _check_index(entry, proof)  # L6
+    _check_window(log, time)  # L8
+    _check_path(entry, proof)  # L9
+    _check_root(proof, note)  # L10
+    return LogRef(note.checkpoint.origin, entry.log_index)
+
+
 def _proof(entry: LogEntry) -> InclusionProof:
     if entry.proof is None:
         raise InclusionError("log entry has no inclusion proof", where="tlogEntries[0]")
     return entry.proof
+
+
+def _checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof) -> SignedCheckpoint:
+    text = hashlib.sha256(proof.checkpoint.encode("utf-8", "surrogatepass")).digest()
+    key = (log.log_id, log.host, log.public_key, is_v2(entry), text)
+    return trust.memory.once("checkpoint", key, lambda: _signed_checkpoint(entry, log, trust, proof))
+
+
+def _signed_checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof) -> SignedCheckpoint:
+    note = SignedCheckpoint.parse(proof.checkpoint)
+    signature = _own_signature(entry, note)  # L3
+    _check_names(entry, log, note, signature)  # L4
+    _verify(log, trust, signature.signature, note.body(), "checkpoint is not signed by its log")  # L5
+    return note
 
 
 def _check_size(proof: InclusionProof, note: SignedCheckpoint) -> None:
@@ -83,29 +120,11 @@ def _own_signature(entry: LogEntry, note: SignedCheckpoint) -> NoteSignature:
 def _check_names(entry: LogEntry, log: LogKey, note: SignedCheckpoint, signature: NoteSignature) -> None:
     """L4: origin and signature name are the log's. A Rekor v1 origin is `host - tree id`, its name the host."""
     origin = note.checkpoint.origin
-    host = origin if entry.version == REKOR_V2 else origin.partition(" - ")[0]
+    host = origin if is_v2(entry) else origin.partition(" - ")[0]
     if host != log.host or signature.name != log.host:
         raise InclusionError(
             "checkpoint is of another log", expected=log.host, got=f"{origin}, signed as {signature.name}"
         )
-
-
-def _check_signature(log: LogKey, note: SignedCheckpoint, signature: NoteSignature) -> None:
-    """L5: the checkpoint is signed by this log's key, not by just any key of the trusted root."""
-    try:
-        key = load_der_public_key(log.public_key)
-        if isinstance(key, ed25519.Ed25519PublicKey):
-            key.verify(signature.signature, note.body())
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature.signature, note.body(), ec.ECDSA(_hash_of(key)))
-        else:
-            raise InclusionError("log key is of an unknown kind", where=log.host, got=type(key).__name__)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
-        raise InclusionError("checkpoint is not signed by its log", where=log.host) from error
-
-
-def _hash_of(key: ec.EllipticCurvePublicKey) -> hashes.HashAlgorithm:
-    return {256: hashes.SHA256(), 384: hashes.SHA384()}.get(key.key_size, hashes.SHA512())
 
 
 def _check_index(entry: LogEntry, proof: InclusionProof) -> None:
@@ -118,16 +137,6 @@ def _check_index(entry: LogEntry, proof: InclusionProof) -> None:
         )
 
 
-def _check_body(entry: LogEntry) -> None:
-    """L7: the body is canonical JSON, so that one entry has one leaf hash."""
-    try:
-        canonical = canonical_json(strict_json(entry.body, "log entry"))
-    except GitchainError as error:
-        raise InclusionError("log entry body cannot be read", got=str(error)) from error
-    if canonical != entry.body:
-        raise InclusionError("log entry body is not canonical JSON", where="canonicalizedBody")
-
-
 def _check_window(log: LogKey, time: datetime) -> None:
     """L8: the log's key was in use at the proven time."""
     if not log.window.contains(time):
@@ -137,3 +146,36 @@ def _check_window(log: LogKey, time: datetime) -> None:
             expected=str(log.window),
             got=time.isoformat(),
         )
+
+
+def _check_path(entry: LogEntry, proof: InclusionProof) -> None:
+    """L9: the entry is at its index in the tree with the proof's root."""
+    verify_inclusion(
+        index=proof.index,
+        size=proof.tree_size,
+        leaf=leaf_hash(entry.body),
+        proof=proof.hashes,
+        root=proof.root,
+    )
+
+
+def _check_root(proof: InclusionProof, note: SignedCheckpoint) -> None:
+    """L10: the proof's root is the one that the log signed."""
+    if proof.root != note.checkpoint.root:
+        raise InclusionError(
+            "proof leads to another root than the log signed",
+            expected=note.checkpoint.root.hex(),
+            got=proof.root.hex(),
+        )
+
+
+def _verify(log: LogKey, trust: Trust, signature: bytes, data: bytes, problem: str) -> None:
+    try:
+        _key(log, trust).verify(signature, data)
+    except SignatureError as error:
+        raise InclusionError(problem, where=log.host, got=error.what) from error
+
+
+def _key(log: LogKey, trust: Trust) -> Key:
+    place = (log.public_key, log.details)
+    return trust.memory.once("log", place, lambda: load_log_key(log.public_key, log.details))

@@ -1,8 +1,8 @@
 """Trust: the trusted root of one Sigstore instance, with the validity of every key in it.
 
 Read from a `ClientTrustConfig` (`application/vnd.dev.sigstore.clienttrustconfig.v0.1+json`) or a trusted root
-alone (`…trustedroot+json;version=0.1`). sigstore-python verifies with it; the validity windows are kept as
-values of ours, because sigstore-python accepts keys whose time is over.
+alone (`…trustedroot+json;version=0.1`). A field that is not known, a key without a start of its validity and a
+certificate that cannot be read are refused. A log's key is read when it is used, as some logs had odd ones.
 
 Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto
 Does NOT fetch trust, except `public_trust_config`, and never takes any from a bundle or a log.
@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.canonical import canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import (
     Object,
@@ -29,13 +28,10 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
-
-if TYPE_CHECKING:
-    from sigstore.verify import Verifier
+from gitchain.verify.memory import Memory
 
 CONFIG_TYPE = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
-SIGNING_TYPE = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
 LOCAL_SUFFIX = ".gitchain.invalid"  # RFC 2606: no public log can ever have such a name
 MAX_TRUST_BYTES = 1024 * 1024  # the public-good trusted root has 7 kB
 MAX_KEYS = 1000
@@ -61,12 +57,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class LogKey:
-    """One log of the trusted root: its host, the log id that entries carry, its public key, its window."""
+    """One log of the trusted root: its host, the log id that entries carry, its public key and kind, its window."""
 
     host: str
     log_id: bytes
     public_key: bytes = field(repr=False)
     window: Window
+    details: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,10 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """A trusted root that sigstore-python has accepted. Make it with parse()."""
+    """A trusted root. Make it with parse().
+
+    `memory` holds what was verified under it before; a copy with other values starts with an empty one.
+    """
 
     name: str
     digest: str
@@ -87,13 +87,14 @@ class Trust:
     ct_logs: tuple[LogKey, ...]
     authorities: tuple[Authority, ...]
     timestamp_authorities: tuple[Authority, ...]
-    verifier: Verifier = field(repr=False, compare=False)
+    memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Trust:
         """Return the trust that this JSON holds; TrustError for anything that is broken or incomplete."""
         try:
-            root, config = _read(text)
+            root = _read(text)
+            _check_fields(root, "trustedRoot")
             logs = tuple(_logs(root, "tlogs"))
             ct_logs = tuple(_logs(root, "ctlogs"))
             authorities = tuple(_authorities(root, "certificateAuthorities"))
@@ -103,7 +104,7 @@ class Trust:
             raise _broken(error.what, error.where, error.expected, error.got) from error
         if not logs or not authorities:
             raise _broken("trusted root names no log or no certificate authority")
-        return cls(logs[0].host, digest, logs, ct_logs, authorities, timestampers, _verifier(config))
+        return cls(logs[0].host, digest, logs, ct_logs, authorities, timestampers)
 
     @property
     def is_local(self) -> bool:
@@ -121,7 +122,7 @@ def trust_digest(text: str) -> str:
     Says which trust it is, not that it can be verified with: `Trust.parse` says that.
     """
     try:
-        return sha256_hex(canonical_json(_read(text)[0]))
+        return sha256_hex(canonical_json(_read(text)))
     except GitchainError as error:
         raise _broken(error.what, error.where, error.expected, error.got) from error
 
@@ -150,8 +151,8 @@ def public_trust_config(*, offline: bool = False) -> str:
     return str(config._inner.to_json())  # noqa: SLF001 - sigstore-python has no public way to write it
 
 
-def _read(text: str) -> tuple[Object, str]:
-    """Return the trusted root as JSON, and a ClientTrustConfig text that sigstore-python reads it from."""
+def _read(text: str) -> Object:
+    """Return the trusted root as JSON."""
     data = text.encode("utf-8", "surrogatepass")
     source = as_object(
         strict_json(data, "trust configuration", max_bytes=MAX_TRUST_BYTES), "trust configuration"
@@ -159,18 +160,38 @@ def _read(text: str) -> tuple[Object, str]:
     kind = get_string(source, "mediaType", "trust configuration")
     if kind == CONFIG_TYPE:
         _check_urls(source)
-        return get_object(source, "trustedRoot", "trust configuration"), text
+        source = get_object(source, "trustedRoot", "trust configuration")
+        kind = get_string(source, "mediaType", "trustedRoot")
     if kind != ROOT_TYPE:
         raise MalformedError(
             "not a trust configuration", expected=f"{CONFIG_TYPE} or {ROOT_TYPE}", got=ascii(kind[:100])
         )
-    signing: Json = {
-        "mediaType": SIGNING_TYPE,
-        "rekorTlogConfig": {"selector": "ANY"},
-        "tsaConfig": {"selector": "ANY"},
-    }
-    config: Json = {"mediaType": CONFIG_TYPE, "trustedRoot": source, "signingConfig": signing}
-    return source, canonical_json(config).decode()
+    return source
+
+
+_FIELDS = {
+    "trustedRoot": {"mediaType", "tlogs", "certificateAuthorities", "ctlogs", "timestampAuthorities"},
+    "tlogs": {"baseUrl", "hashAlgorithm", "publicKey", "logId", "checkpointKeyId", "operator"},
+    "publicKey": {"rawBytes", "keyDetails", "validFor"},
+    "logId": {"keyId"},
+    "certificateAuthorities": {"subject", "uri", "certChain", "validFor", "operator"},
+    "certChain": {"certificates"},
+    "certificates": {"rawBytes"},
+    "validFor": {"start", "end"},
+    "subject": {"organization", "commonName"},
+}
+_FIELDS |= {"ctlogs": _FIELDS["tlogs"], "timestampAuthorities": _FIELDS["certificateAuthorities"]}
+
+
+def _check_fields(source: Object, where: str) -> None:
+    """Refuse fields that are not known: one of them could narrow what the others say."""
+    unknown = source.keys() - _FIELDS.get(where, set())
+    if unknown:
+        raise MalformedError("unknown field", where=where, got=ascii(min(unknown)[:100]))
+    for key, value in source.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                _check_fields(item, key)
 
 
 def _check_urls(config: Object) -> None:
@@ -207,11 +228,14 @@ def _logs(root: Object, key: str) -> Iterator[LogKey]:
         source = as_object(item, key)
         public = get_object(source, "publicKey", key)
         url = _split(get_string(source, "baseUrl", key))
+        if find_string(source, "hashAlgorithm", key) not in {None, "SHA2_256"}:
+            raise MalformedError("log hashes with another algorithm", where=key, expected="SHA2_256")
         yield LogKey(
             (url.netloc + url.path).rstrip("/"),
             get_bytes(get_object(source, "logId", key), "keyId", "logId"),
             get_bytes(public, "rawBytes", "publicKey"),
             _window(public, key),
+            get_string(public, "keyDetails", "publicKey"),
         )
 
 
@@ -219,9 +243,20 @@ def _authorities(root: Object, key: str) -> Iterator[Authority]:
     for item in find_array(root, key, "trustedRoot", limit=MAX_KEYS):
         source = as_object(item, key)
         chain = find_array(get_object(source, "certChain", key), "certificates", key, limit=MAX_KEYS)
-        yield Authority(
-            tuple(get_bytes(as_object(one, key), "rawBytes", key) for one in chain), _window(source, key)
-        )
+        if not chain:
+            raise MalformedError("authority without a certificate", where=key)
+        yield Authority(tuple(_certificate(as_object(one, key), key) for one in chain), _window(source, key))
+
+
+def _certificate(source: Object, where: str) -> bytes:
+    from cryptography import x509  # here, so that `trust_digest` does without
+
+    data = get_bytes(source, "rawBytes", where)
+    try:
+        x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise MalformedError("certificate cannot be read", where=where, got=str(error)[:200]) from error
+    return data
 
 
 def _window(source: Object, where: str) -> Window:
@@ -239,18 +274,6 @@ def _time(text: str, where: str) -> datetime:
     if time.tzinfo is None:
         raise MalformedError("time without a zone", where=where, got=ascii(text[:40]))
     return time
-
-
-def _verifier(config: str) -> Verifier:
-    from sigstore.models import ClientTrustConfig  # here, so that `trust_digest` does without
-    from sigstore.verify import Verifier
-
-    try:
-        return Verifier(trusted_root=ClientTrustConfig.from_json(config).trusted_root)
-    except Exception as error:  # of many types: any of them means no trust
-        raise _broken(
-            "sigstore cannot use the trust configuration", got=f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def _broken(what: str, where: str = "", expected: str = "", got: str = "") -> TrustError:

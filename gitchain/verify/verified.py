@@ -1,7 +1,7 @@
 """What has been verified, as types of their own: nothing unverified can be passed for them by mistake.
 
-`gitchain.verify.bundle` is the only maker of a VerifiedStatement, `gitchain.verify.layout` of a SignedLayout;
-tests/verify/test_makers.py enforces it. Nothing here verifies anything.
+`gitchain.verify.bundle` is the only maker of a VerifiedStatement and a VerifiedArtifact, `gitchain.verify.layout`
+of a SignedLayout; tests/verify/test_makers.py enforces it. Nothing here verifies anything.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ class VerifiedStatement:
     log: LogRef
     attestation_id: str
     raw: bytes = field(repr=False)
+    claims: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedArtifact:
+    """That a file, or a statement about it, was signed: by whom, when, and where that is logged."""
+
+    identity: Identity
+    time: datetime
+    log: LogRef
     claims: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 

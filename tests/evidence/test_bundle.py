@@ -21,7 +21,8 @@ from sigstore.models import Bundle as SigstoreBundle
 
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence import bundle as module
-from gitchain.evidence.bundle import Bundle
+from gitchain.evidence import entry
+from gitchain.evidence.bundle import Bundle, CertificateSigner
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -88,21 +89,21 @@ def test_every_field_is_read() -> None:
     found = Bundle.parse(encode(document()))
     assert found.statement() == STATEMENT
     assert found.attestation_id == STATEMENT.attestation_id
-    assert found.certificate == certificate()
+    assert found.signer == CertificateSigner(certificate())
     assert found.timestamps == (b"time",)
     assert (found.envelope.signature, found.envelope.keyid) == (b"signature", "")
-    entry = found.entry
-    assert (entry.log_index, entry.key_id, entry.kind, entry.version) == (
+    logged = found.entry
+    assert (logged.log_index, logged.key_id, logged.kind, logged.version) == (
         1,
         b"k" * 32,
         "hashedrekord",
         "0.0.2",
     )
-    assert (entry.integrated_time, entry.body, entry.promise) == (0, b"{}", None)
-    assert entry.proof is not None
-    assert (entry.proof.index, entry.proof.tree_size, entry.proof.root) == (1, 2, bytes(32))
-    assert entry.proof.hashes == (b"h" * 32,)
-    assert entry.proof.checkpoint.startswith("log\n2\n")
+    assert (logged.integrated_time, logged.body, logged.promise) == (0, b"{}", None)
+    assert logged.proof is not None
+    assert (logged.proof.index, logged.proof.tree_size, logged.proof.root) == (1, 2, bytes(32))
+    assert logged.proof.hashes == (b"h" * 32,)
+    assert logged.proof.checkpoint.startswith("log\n2\n")
 
 
 def test_sigstore_reads_the_same_document() -> None:
@@ -112,7 +113,7 @@ def test_sigstore_reads_the_same_document() -> None:
     value[VM][TL][0].update(integratedTime="5", inclusionPromise={"signedEntryTimestamp": b64(b"set")})
     theirs = SigstoreBundle.from_json(encode(value))
     ours = Bundle.parse(encode(value))
-    assert theirs.signing_certificate.public_bytes(Encoding.DER) == ours.certificate
+    assert theirs.signing_certificate.public_bytes(Encoding.DER) == ours.signer.leaf  # type: ignore[union-attr]
     assert theirs.log_entry._inner.log_index == ours.entry.log_index
 
 
@@ -235,8 +236,8 @@ def test_two_log_entries_are_refused() -> None:
         (VM, TL, [{}] * 1000),
         (VM, TL, 0, IP, "hashes", [b64(bytes(32))] * 65),
         (VM, "timestampVerificationData", "rfc3161Timestamps", [{"signedTimestamp": "AAAA"}] * 33),
-        (VM, "certificate", "rawBytes", b64(bytes(module.MAX_DER_BYTES + 1))),
-        (VM, TL, 0, "canonicalizedBody", b64(bytes(module.MAX_BODY_BYTES + 1))),
+        (VM, "certificate", "rawBytes", b64(bytes(entry.MAX_DER_BYTES + 1))),
+        (VM, TL, 0, "canonicalizedBody", b64(bytes(entry.MAX_BODY_BYTES + 1))),
         ("dsseEnvelope", "signatures", [{"sig": "AAAA"}] * 10_000),
         ("dsseEnvelope", "signatures", [{"sig": "AAAA", "keyid": "k" * 2000}]),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from forge import Forge
+from oracle import trust_of
 
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
@@ -26,7 +27,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Instance:
 @pytest.fixture(scope="session")
 def trust(instance: Instance) -> Trust:
     """The first instance's trust."""
-    return Trust.parse(instance.trust_config())
+    return trust_of(instance.trust_config())
 
 
 @pytest.fixture

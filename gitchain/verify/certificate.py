@@ -1,0 +1,231 @@
+"""The signer's certificate: who it names, that a trusted authority issued it, that a CT log knows of it.
+
+ C1 a chain leads from it to a certificate authority, every certificate of it valid at each proven time
+ C2 a certificate timestamp (SCT) in it is signed by a CT log of the trusted root
+ C3 it may sign code: key usage, extended key usage, and it is no authority itself
+ C4 a bundle that carries a chain carries no root: it would be mistaken for one to trust
+ T2 that authority was in use at each proven time (its window in the trusted root)
+ T3 that CT log was in use at each proven time
+
+The chain is built by `cryptography` from the trusted root alone. What is remembered is that a chain and an SCT
+verify; each time is checked anew.
+
+Spec: https://www.rfc-editor.org/rfc/rfc5280, SCT: https://www.rfc-editor.org/rfc/rfc6962#section-3.2
+Does NOT check revocation: these certificates live for ten minutes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.certificate_transparency import LogEntryType, SignedCertificateTimestamp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
+
+from gitchain.errors import SignatureError
+from gitchain.evidence.bundle import CertificateSigner
+from gitchain.layout.model import Identity
+from gitchain.verify.identity import claims_of, identity_of
+from gitchain.verify.keys import Key, load_log_key
+from gitchain.verify.trust import Authority, LogKey, Trust
+
+MAX_SCTS = 16
+"""Most certificate timestamps that are tried: public authorities embed one, browsers' two or three."""
+
+_CA = ExtensionPolicy.webpki_defaults_ca().may_be_present(
+    x509.ExtendedKeyUsage, Criticality.NON_CRITICAL, None
+)
+_LEAF = ExtensionPolicy.webpki_defaults_ee().may_be_present(
+    x509.ExtendedKeyUsage, Criticality.NON_CRITICAL, None
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate that may sign, and what it says. Whether to believe it, check_certificate() tells."""
+
+    raw: bytes = field(repr=False)
+    certificate: x509.Certificate = field(repr=False)
+    key: Key
+    identity: Identity
+    claims: Mapping[str, str] = field(hash=False)
+    digest: bytes
+
+
+def leaf_of(signer: CertificateSigner, trust: Trust) -> Leaf:
+    """Return the signer's certificate; SignatureError unless it names one identity and may sign (C3, C4, B4)."""
+    for raw in signer.others:
+        _check_no_root(raw)  # C4
+    digest = hashlib.sha256(signer.leaf).digest()
+    return trust.memory.once("leaf", digest, lambda: _read(signer.leaf, digest))
+
+
+def check_certificate(leaf: Leaf, trust: Trust, times: Sequence[datetime]) -> None:
+    """Check that the certificate was issued under this trust, valid at each of these times; or SignatureError."""
+    for time in times:
+        chain = _chain(leaf, trust, time)  # C1, T2
+        _check_ct_log(leaf, chain[1], trust, time)  # C2, T3
+
+
+def _read(raw: bytes, digest: bytes) -> Leaf:
+    certificate = _load(raw)
+    _check_usage(certificate)  # C3
+    return Leaf(
+        raw,
+        certificate,
+        Key.of(certificate.public_key()),
+        identity_of(certificate),
+        claims_of(certificate),
+        digest,
+    )
+
+
+def _load(raw: bytes) -> x509.Certificate:
+    """Return the certificate with its extensions and key read: a broken one raises from any of them."""
+    try:
+        certificate = x509.load_der_x509_certificate(raw)
+        certificate.public_key()
+        certificate.extensions  # noqa: B018 - reads them
+    except Exception as error:  # of many types: any of them means that it cannot be read
+        raise SignatureError("certificate cannot be read", got=str(error)[:200]) from error
+    return certificate
+
+
+def _check_usage(certificate: x509.Certificate) -> None:
+    """C3: the authority issued it for signing code, and not for issuing certificates."""
+    extensions = certificate.extensions
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        extended = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound as error:
+        raise SignatureError("certificate does not say what it is for", got=str(error)) from error
+    if not usage.digital_signature or usage.key_cert_sign:
+        raise SignatureError("certificate is not for signing", expected="key usage digital signature alone")
+    if ExtendedKeyUsageOID.CODE_SIGNING not in extended:
+        raise SignatureError(
+            "certificate is not for signing code", expected="extended key usage code signing"
+        )
+
+
+def _check_no_root(raw: bytes) -> None:
+    """C4: no certificate of the chain vouches for itself."""
+    certificate = _load(raw)
+    if certificate.subject == certificate.issuer:
+        raise SignatureError(
+            "bundle carries a root certificate",
+            expected="the signer's certificate, and intermediates at most",
+            got=certificate.subject.rfc4514_string()[:200],
+        )
+
+
+def _chain(leaf: Leaf, trust: Trust, time: datetime) -> Sequence[x509.Certificate]:
+    """C1 and T2: the chain to an authority in its window, from the leaf on, every certificate valid at the time."""
+    problem = ""
+    for number, authority in enumerate(trust.authorities):
+        if not authority.window.contains(time):
+            continue
+        try:
+            return _chain_to(authority, number, leaf, trust, time)
+        except SignatureError as error:
+            problem = problem or error.got
+    if not problem:
+        windows = "; ".join(str(authority.window) for authority in trust.authorities)
+        raise SignatureError(
+            "certificate authority was not in use at that time", expected=windows, got=time.isoformat()
+        )
+    raise SignatureError(
+        "no certificate authority in use issued this certificate for that time",
+        where=time.isoformat(),
+        got=problem,
+    )
+
+
+def _chain_to(
+    authority: Authority, number: int, leaf: Leaf, trust: Trust, time: datetime
+) -> Sequence[x509.Certificate]:
+    chain = trust.memory.once(
+        "chain", (number, leaf.digest), lambda: _build(_loaded(authority, number, trust), leaf, time)
+    )
+    if not all(one.not_valid_before_utc <= time <= one.not_valid_after_utc for one in chain):
+        # Either it was not valid then, or another chain leads to the authority for that time.
+        return _build(_loaded(authority, number, trust), leaf, time)
+    return chain
+
+
+def _loaded(authority: Authority, number: int, trust: Trust) -> Sequence[x509.Certificate]:
+    return trust.memory.once(
+        "authority",
+        number,
+        lambda: tuple(x509.load_der_x509_certificate(one) for one in authority.certificates),
+    )
+
+
+def _build(authority: Sequence[x509.Certificate], leaf: Leaf, time: datetime) -> Sequence[x509.Certificate]:
+    """Return the chain from the leaf to the authority's last certificate, or raise SignatureError."""
+    *intermediates, root = authority
+    policy = PolicyBuilder().store(Store([root])).time(time)
+    verifier = policy.extension_policies(ca_policy=_CA, ee_policy=_LEAF).build_client_verifier()
+    try:
+        return tuple(verifier.verify(leaf.certificate, intermediates).chain)
+    except Exception as error:  # of several types, one for each oddity: any of them means not verified
+        raise SignatureError("no chain to the authority", got=str(error)[:300]) from error
+
+
+def _check_ct_log(leaf: Leaf, issuer: x509.Certificate, trust: Trust, time: datetime) -> None:
+    """C2 and T3: a CT log that was in use at the time signed for the certificate."""
+    spki = issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    issuer_id = hashlib.sha256(spki).digest()
+    logs = trust.memory.once("sct", (leaf.digest, issuer_id), lambda: _ct_logs(leaf, issuer_id, trust))
+    if not any(log.window.contains(time) for log in logs):
+        windows = "; ".join(f"{log.host} {log.window}" for log in logs)
+        raise SignatureError("CT log was not in use at that time", expected=windows, got=time.isoformat())
+
+
+def _ct_logs(leaf: Leaf, issuer_id: bytes, trust: Trust) -> tuple[LogKey, ...]:
+    """Return the CT logs of the trusted root that signed for the certificate; SignatureError if none did."""
+    kind = x509.PrecertificateSignedCertificateTimestamps
+    try:
+        stamps = list(leaf.certificate.extensions.get_extension_for_class(kind).value)[:MAX_SCTS]
+    except x509.ExtensionNotFound as error:
+        raise SignatureError("certificate carries no certificate timestamp") from error
+    found: list[LogKey] = []
+    problem = "every one is of an unknown log"
+    for stamp in stamps:
+        for log in trust.ct_logs:
+            if log.log_id == stamp.log_id:
+                try:
+                    _check_stamp(stamp, log, leaf.certificate, issuer_id)
+                except SignatureError as error:
+                    problem = str(error)
+                else:
+                    found.append(log)
+    if not found:
+        raise SignatureError("no certificate timestamp verifies", got=problem)
+    return tuple(found)
+
+
+def _check_stamp(
+    stamp: SignedCertificateTimestamp, log: LogKey, certificate: x509.Certificate, issuer_id: bytes
+) -> None:
+    key = load_log_key(log.public_key, log.details)
+    if stamp.entry_type is not LogEntryType.PRE_CERTIFICATE:
+        raise SignatureError("certificate timestamp is not about a precertificate", where=log.host)
+    if not isinstance(stamp.signature_hash_algorithm, hashes.SHA256) or key.algorithm != "sha256":
+        raise SignatureError("certificate timestamp is signed with another digest", expected="SHA-256")
+    key.verify(stamp.signature, _signed_by_ct_log(stamp, certificate.tbs_precertificate_bytes, issuer_id))
+
+
+def _signed_by_ct_log(stamp: SignedCertificateTimestamp, tbs: bytes, issuer_id: bytes) -> bytes:
+    """Return the bytes that the CT log signed (RFC 6962 section 3.2), the extensions of Static CT included."""
+    since = stamp.timestamp.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    milliseconds = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    head = struct.pack("!BBQH32s", stamp.version.value, 0, milliseconds, stamp.entry_type.value, issuer_id)
+    extensions = stamp.extension_bytes
+    return head + len(tbs).to_bytes(3) + tbs + len(extensions).to_bytes(2) + extensions

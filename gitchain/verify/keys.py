@@ -1,0 +1,129 @@
+"""Keys: those that sign attestations, and those of logs. Each has one algorithm, and no bundle says which.
+
+| key | signs with | entry in a log |
+|---|---|---|
+| ECDSA P-256, P-384, P-521 | SHA-256, SHA-384, SHA-512 | by digest |
+| RSA, 2048 to 8192 bits | PKCS #1 v1.5, SHA-256 | by digest |
+| Ed25519 | the bytes themselves | of kind `dsse` only |
+
+Spec: https://github.com/sigstore/architecture-docs/blob/main/algorithm-registry.md
+Does NOT decide which keys are trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from gitchain.errors import SignatureError
+
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192  # a larger one costs more to check than it is worth
+_PKCS1 = "PKCS1_RSA_PKCS1V5"  # the oldest CT logs' key is not even in SPKI
+
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+_CURVES = {"secp256r1": "sha256", "secp384r1": "sha384", "secp521r1": "sha512"}
+_CURVE_DETAILS = {
+    "secp256r1": "PKIX_ECDSA_P256_SHA_256",
+    "secp384r1": "PKIX_ECDSA_P384_SHA_384",
+    "secp521r1": "PKIX_ECDSA_P521_SHA_512",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key with the algorithm that goes with it. Make it with of() or load().
+
+    `algorithm` is hashlib's name of the digest that is signed, empty where the bytes themselves are (Ed25519).
+    """
+
+    spki: bytes = field(repr=False)
+    details: str
+    algorithm: str
+    public: PublicKey = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, public: object) -> Key:
+        """Return the key with its algorithm; SignatureError if it is of a kind or size that nobody should use."""
+        if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
+            name = public.curve.name
+            return cls(_spki(public), _CURVE_DETAILS[name], _CURVES[name], public)
+        if isinstance(public, rsa.RSAPublicKey) and MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS:
+            return cls(_spki(public), f"PKIX_RSA_PKCS1V15_{public.key_size}_SHA256", "sha256", public)
+        if isinstance(public, ed25519.Ed25519PublicKey):
+            return cls(_spki(public), "PKIX_ED25519", "", public)
+        raise SignatureError(
+            "key is of a kind that is not accepted",
+            expected="ECDSA P-256, P-384 or P-521, Ed25519, or RSA with 2048 to 8192 bits",
+            got=type(public).__name__,
+        )
+
+    @classmethod
+    def load(cls, spki: bytes) -> Key:
+        """Return the key that this DER SubjectPublicKeyInfo holds; SignatureError if it holds none of ours."""
+        try:
+            key = cls.of(load_der_public_key(spki))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise SignatureError("not a public key", got=str(error)[:200]) from error
+        if key.spki != spki:  # so that one key has one name
+            raise SignatureError(
+                "public key is not in its canonical form", expected="DER SubjectPublicKeyInfo"
+            )
+        return key
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the key in hex: the name of a key that signs."""
+        return hashlib.sha256(self.spki).hexdigest()
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Check the signature over these bytes, or raise SignatureError."""
+        if isinstance(self.public, ed25519.Ed25519PublicKey):
+            try:
+                self.public.verify(signature, data)
+            except InvalidSignature as error:
+                raise SignatureError("signature does not verify", got=self.details) from error
+        else:
+            self.verify_digest(signature, hashlib.new(self.algorithm, data).digest())
+
+    def verify_digest(self, signature: bytes, digest: bytes) -> None:
+        """Check the signature over something with this digest, or raise SignatureError."""
+        try:
+            self._check(signature, digest)
+        except (InvalidSignature, ValueError) as error:
+            raise SignatureError("signature does not verify", got=self.details) from error
+
+    def _check(self, signature: bytes, digest: bytes) -> None:
+        if isinstance(self.public, ec.EllipticCurvePublicKey):
+            self.public.verify(signature, digest, ec.ECDSA(Prehashed(_HASHES[self.algorithm])))
+        elif isinstance(self.public, rsa.RSAPublicKey):
+            self.public.verify(signature, digest, padding.PKCS1v15(), Prehashed(_HASHES[self.algorithm]))
+        else:
+            raise SignatureError("this kind of key signs bytes, not digests", got=self.details)
+
+
+def load_log_key(raw: bytes, details: str) -> Key:
+    """Return a log's key; SignatureError if it is not of the kind that the trusted root says it is."""
+    try:
+        key = Key.of(load_der_public_key(raw))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError("log key cannot be read", got=str(error)[:200]) from error
+    if key.details != details and not (details == _PKCS1 and isinstance(key.public, rsa.RSAPublicKey)):
+        raise SignatureError("log key is of another kind", expected=details, got=key.details)
+    return key
+
+
+def _spki(public: PublicKey) -> bytes:
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
