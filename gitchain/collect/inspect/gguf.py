@@ -8,7 +8,7 @@ r"""GGUF: whether a file's metadata and tensor table are whole and describe exac
 A string is its length (u64) and its bytes; an array is its type (u32), its count (u64) and its values. Little-endian,
 versions 2 and 3. The alignment is `general.alignment`, else 32. Tensors lie one after the other, each padded to it.
 
-Format: https://github.com/ggml-org/ggml (docs/gguf.md). Does NOT look at values, and knows no big-endian files.
+Format: https://github.com/ggml-org/ggml (its page gguf.md). Does NOT look at values, and knows no big-endian files.
 """
 
 from __future__ import annotations
