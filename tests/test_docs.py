@@ -148,6 +148,15 @@ def test_the_examples_of_predicates_satisfy_their_schemas() -> None:
     assert checked == 5
 
 
+def test_the_examples_of_the_history_satisfy_their_schemas() -> None:
+    """docs/formats/history.md: what is remembered, and what a checkpoint says."""
+    found = sections(DOCS / "formats" / "history.md")
+    for heading, schema in (("What a user has seen", "seen"), ("Checkpoints", "checkpoint")):
+        (example,) = block(found[heading])
+        validator = Draft202012Validator(json.loads(text(SCHEMAS / f"{schema}.schema.json")))
+        validator.validate(json.loads(example))
+
+
 def test_every_predicate_type_is_on_the_page() -> None:
     """The table names every type of ours, and every standard type that gitchain writes or reads a claim from."""
     page = text(DOCS / "formats" / "predicates.md")
@@ -161,7 +170,7 @@ def test_every_predicate_type_is_on_the_page() -> None:
     ours = {
         value for value in vars(predicates).values() if str(value).startswith("https://gitchain.dev/pred")
     }
-    assert len(ours) == 5
+    assert len(ours) == 6
     assert [kind for kind in known | ours if f"`{kind}`" not in page] == []
 
 

@@ -25,6 +25,7 @@ from gitchain.evidence.provenance import git_source, git_uri, provenance, step_f
 from gitchain.evidence.revocation import Reason, RevokedSigner, revocation
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import (
+    CHECKPOINT,
     DATASET,
     DEPLOYMENT,
     KINDS,
@@ -44,6 +45,7 @@ from gitchain.evidence.vocabulary import (
 )
 
 __all__ = [
+    "CHECKPOINT",
     "DATASET",
     "DEPLOYMENT",
     "KINDS",

@@ -24,6 +24,7 @@ DATASET = f"{NAMESPACE}/predicate/dataset/v0.1"
 VERSION = f"{NAMESPACE}/predicate/version/v0.1"
 DEPLOYMENT = f"{NAMESPACE}/predicate/deployment/v0.1"
 REVOCATION = f"{NAMESPACE}/predicate/revocation/v0.1"
+CHECKPOINT = f"{NAMESPACE}/predicate/checkpoint/v0.1"
 LAYOUT = f"{NAMESPACE}/predicate/layout/v1"
 
 Evidence = Literal["observed", "declared"]

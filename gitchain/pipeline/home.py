@@ -96,7 +96,7 @@ def pin_for_repository(common_dir: Path) -> Pin | None:
 
 def write_pin(pin: Pin) -> None:
     """Add or replace one pin; atomic, serialised between processes."""
-    with _pins_lock():
+    with home_lock():
         _write(read_pins() | {pin.layout: pin})
 
 
@@ -105,7 +105,7 @@ def remember_version(layout: str, version: int, digest: str) -> None:
     pin = read_pins().get(layout)
     if pin is None or version <= pin.version:
         return
-    with _pins_lock():
+    with home_lock():
         pins = read_pins()
         current = pins[layout]
         if version > current.version:
@@ -113,7 +113,8 @@ def remember_version(layout: str, version: int, digest: str) -> None:
 
 
 @contextmanager
-def _pins_lock() -> Iterator[None]:
+def home_lock() -> Iterator[None]:
+    """Hold the one lock on the files of the user's directory; StoreError where it cannot be had."""
     path = user_directory() / "pins.lock"
     try:
         lock = path.open("a")

@@ -171,15 +171,22 @@ class AttestationStore:
         """
         if not shape.is_indexed(alg, value):
             return ()
-        return tuple(data for _, data in self._leaves(shape.subject_path(alg, value), report))
+        tip = self.backend.read_ref(self.ref)
+        return tuple(data for _, data in self._leaves(shape.subject_path(alg, value), report, tip))
 
     def all(self, report: Report = _ignore) -> Iterator[bytes]:
         """Yield every bundle in order of their names; broken leaves go to `report`."""
-        return (data for _, data in self._leaves((shape.ATTESTATIONS,), report))
+        return (data for _, data in self.items(self.tip(), report))
+
+    def items(self, at: str | None, report: Report = _ignore) -> Iterator[tuple[str, bytes]]:
+        """Yield name and bytes of every bundle that a commit of the store holds; broken leaves go to `report`."""
+        leaves = self._leaves((shape.ATTESTATIONS,), report, None if at is None else Oid(at))
+        return ((shape.leaf_name(path), data) for path, data in leaves)
 
     def names(self, report: Report = _ignore) -> Iterator[str]:
         """Yield the name of every bundle without reading the bundles."""
-        return (shape.leaf_name(path) for path, _ in self._entries((shape.ATTESTATIONS,), report))
+        entries = self._entries((shape.ATTESTATIONS,), report, self.backend.read_ref(self.ref))
+        return (shape.leaf_name(path) for path, _ in entries)
 
     def count(self) -> int:
         """Return the number of bundles."""
@@ -202,7 +209,7 @@ class AttestationStore:
         tip = self.backend.read_ref(self.ref)
         if tip is not None:
             bundles = {}
-            for path, data in self._leaves((), found.append):
+            for path, data in self._leaves((), found.append, tip):
                 if path[0] == shape.ATTESTATIONS:
                     bundles[shape.leaf_name(path)] = data
             self._check_index(self.root(tip), bundles, found.append)
@@ -227,15 +234,14 @@ class AttestationStore:
         entry = self.trees.find(self.root(tip), path)
         return None if entry is None else self.trees.leaf(path, entry)
 
-    def _leaves(self, start: Path, report: Report) -> Iterator[tuple[Path, bytes]]:
-        for path, entry in self._entries(start, report):
+    def _leaves(self, start: Path, report: Report, tip: Oid | None) -> Iterator[tuple[Path, bytes]]:
+        for path, entry in self._entries(start, report, tip):
             try:
                 yield path, self.trees.leaf(path, entry)
             except UNREADABLE as error:
                 report(Problem("/".join(path), str(error)))
 
-    def _entries(self, start: Path, report: Report) -> Iterator[tuple[Path, Entry]]:
-        tip = self.backend.read_ref(self.ref)
+    def _entries(self, start: Path, report: Report, tip: Oid | None) -> Iterator[tuple[Path, Entry]]:
         if tip is None:
             return
         root = self.root(tip)

@@ -39,6 +39,8 @@ class SyncResult:
     """Rounds of fetch and push."""
     rewound: bool
     """The remote's ref had lost commits that were seen there before; they are back."""
+    tip: str | None = None
+    """The commit that both hold now, None where there is nothing yet."""
 
 
 def wait_for_others(attempt: int) -> None:
@@ -87,10 +89,10 @@ class _Sync:
             fetched += self._unite(theirs)
             ours = self._store.tip()
             if ours is None or ours == theirs:
-                return SyncResult(fetched, 0, attempt, rewound)
+                return SyncResult(fetched, 0, attempt, rewound, ours)
             done = self._push(Oid(ours))
             if done.code == 0:
-                return SyncResult(fetched, self._gained(theirs, Oid(ours)), attempt, rewound)
+                return SyncResult(fetched, self._gained(theirs, Oid(ours)), attempt, rewound, ours)
             wait(attempt)
             now = self._fetch()
             refused = refused + 1 if now == theirs else 0

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.inventory import checkpoint_statements
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import (
     PROVENANCE,
@@ -166,6 +167,7 @@ def example(name: str) -> Any:
             message="key lost",
             step=STEP,
         ),
+        "checkpoint": lambda: checkpoint_statements([], ["0" * 64], [H])[0].predicate,
         "manifest": manifest,
         "layout": layout,
         "verify": verify,
@@ -217,6 +219,14 @@ INVALID: dict[str, list[tuple[Any, ...]]] = {
         ("signers", 0, "issuer", ""),
         ("signers", 0, "until", WHEN),
         ("revokedOn", DROP),
+    ],
+    "checkpoint": [
+        ("size", 0),
+        ("root", DROP),
+        ("previous", ["x"]),
+        ("added", []),
+        ("added", [H, H]),
+        ("more", 1),
     ],
     "manifest": [
         ("schema", "https://gitchain.dev/manifest/v2"),

@@ -1,0 +1,263 @@
+"""What this user has seen of an attestation store: a store that holds less than it did was rewound or replaced.
+
+After each verification, attestation and exchange with a remote the user's own directory remembers the store's commit,
+the number of its bundles and the digest of their tree, in `seen/` (docs/formats/history.md, schemas/seen.schema.json):
+
+- by the repository's common directory: what this clone held;
+- by the first commits of the store's history, after an exchange: what a remote held. A new clone begins with it.
+
+`refs/gitchain-seen/attestations` keeps the commit at hand, so that what is lost can be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError, StoreError, TrustError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.predicates import claim_of
+from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
+from gitchain.pipeline.project import Project
+from gitchain.store.history import attestations, bundle_at, held, keep, lost, roots
+
+SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
+MAX_SEEN_BYTES = 1 << 20
+MAX_UNREADABLE = 1000  # names of broken leaves to remember; a store with more of them is not remembered
+NAMED = 5  # lost attestations that a message names
+FORGET = "gitchain sync   brings back what a remote has; if the loss is meant: gitchain trust forget-history"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A store as it was seen last. `key` says which: a repository's directory, or a first commit."""
+
+    key: str
+    commit: str
+    tree: str | None
+    size: int
+    time: str
+    unreadable: tuple[str, ...] = ()
+    """Bundles that could not be read then: not to be missed later."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the file's content."""
+        return {
+            "schema": SEEN_SCHEMA,
+            "of": self.key,
+            "commit": self.commit,
+            "tree": self.tree,
+            "size": self.size,
+            "time": self.time,
+            "unreadable": self.unreadable,
+        }
+
+
+def check_seen(project: Project, tip: str | None, unreadable: Collection[str] = ()) -> None:
+    """Check that the store at `tip` holds every bundle that was seen in it before.
+
+    Raises RollbackError that says what is missing, TrustError where the memory is damaged.
+    """
+    for seen in _recalled(project, tip):
+        if seen.commit != tip or unreadable:
+            _check(project, seen, tip, unreadable)
+
+
+def remember(
+    project: Project, tip: str | None, now: datetime, unreadable: Collection[str] | None = None
+) -> None:
+    """Remember the store as it was at `tip`, unless it lacks what was seen before: then that is kept.
+
+    `unreadable` are the bundles that could not be read, None if nobody looked. StoreError where the user's directory
+    or the repository cannot be written.
+    """
+    if tip is not None and len(unreadable or ()) <= MAX_UNREADABLE:
+        broken = None if unreadable is None else tuple(sorted(unreadable))
+        _advance(project, _clone_key(project), tip, now, broken)
+
+
+def remember_exchange(project: Project, theirs: str, now: datetime) -> None:
+    """Remember what a remote holds, after an exchange with it: the commit `theirs`.
+
+    Raises RollbackError where another clone has seen more of this store at a remote: this clone is shown another
+    history. It is remembered as missing here, too. StoreError as in `remember`.
+    """
+    for root in roots(project.store, theirs):
+        seen = _read(_root_key(root))
+        if seen is not None and seen.commit != theirs:
+            try:
+                _check(project, seen, project.store.tip(), ())
+            except RollbackError:
+                with home_lock():
+                    _write(replace(seen, key=_clone_key(project)))
+                raise
+        _advance(project, _root_key(root), theirs, now, None)
+    remember(project, project.store.tip(), now)
+
+
+def forget(project: Project) -> tuple[Seen, ...]:
+    """Forget everything that was seen of this repository's store, and return it."""
+    tip = project.store.tip()
+    keys = [_clone_key(project)]
+    own = _read(keys[0])
+    for commit in filter(None, (tip, own.commit if own else None)):
+        keys += map(_root_key, _roots(project, commit))
+    found = {key: seen for key in keys if (seen := _read(key)) is not None}
+    with home_lock():
+        for key in found:
+            _place(key).unlink(missing_ok=True)
+    return tuple(found.values())
+
+
+def recalled(project: Project) -> tuple[Seen, ...]:
+    """Return what verification would compare this repository's store with."""
+    return tuple(_recalled(project, project.store.tip()))
+
+
+def _recalled(project: Project, tip: str | None) -> Iterator[Seen]:
+    own = _read(_clone_key(project))
+    if own is not None:
+        yield own
+    elif tip is not None:
+        yield from filter(None, (_read(_root_key(root)) for root in _roots(project, tip)))
+
+
+def _check(project: Project, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
+    here = attestations(project.store, tip)
+    same = seen.tree == (here.oid if here else None)
+    try:
+        missing = [] if same else list(lost(project.store, seen.commit, tip))
+    except GitchainError as error:
+        raise RollbackError(
+            "the attestation store is not the one that was seen here before",
+            where=project.store.ref,
+            expected=f"{seen.size} attestations or more, as at {seen.time} (commit {seen.commit})",
+            got=f"another history, which does not have that commit: {error.what}",
+            help=FORGET,
+        ) from error
+    missing += _gone(project, seen, unreadable)
+    if missing:
+        raise RollbackError(
+            "the attestation store has lost what it held before",
+            where=project.store.ref,
+            expected=f"all of the {seen.size} attestations seen at {seen.time}",
+            got=f"{len(missing)} missing: {_named(project, seen.commit, missing)}",
+            help=FORGET,
+        )
+
+
+def _gone(project: Project, seen: Seen, unreadable: Collection[str]) -> list[str]:
+    """Return the bundles that are listed, cannot be read now, and were seen whole before."""
+    suspects = sorted(set(unreadable).difference(seen.unreadable))
+    try:
+        return [name for name in suspects if held(project.store, seen.commit, name)]
+    except GitchainError:
+        return suspects
+
+
+def _named(project: Project, commit: str, missing: Collection[str]) -> str:
+    told = [_name(bundle_at(project.store, commit, name), name) for name in islice(missing, NAMED)]
+    more = len(missing) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+
+
+def _name(raw: bytes | None, name: str) -> str:
+    """Return how people know a bundle: its attestation id and step, else the name that the store has for it."""
+    try:
+        statement = Bundle.parse(raw or b"").statement()
+        what = claim_of(statement).step or statement.predicate_type.rstrip("/").rsplit("/", 2)[-2]
+    except (GitchainError, IndexError):
+        return f"bundle {name[:12]}"
+    return f"{statement.attestation_id[:12]} ({what[:80]})"
+
+
+def _advance(project: Project, key: str, tip: str, now: datetime, unreadable: tuple[str, ...] | None) -> None:
+    with home_lock():
+        old = _read(key)
+        broken = (old.unreadable if old else ()) if unreadable is None else unreadable
+        if old is not None and (old.commit, old.unreadable) == (tip, broken):
+            return
+        tree = attestations(project.store, tip)
+        size = _grown(project, old, tip, tree.oid if tree else None)
+        if size is None:
+            return
+        time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        _write(Seen(key, tip, tree.oid if tree else None, size, time, broken))
+    keep(project.store, tip)
+
+
+def _grown(project: Project, old: Seen | None, tip: str, tree: str | None) -> int | None:
+    """Return how many bundles the store holds at `tip`; None if it lacks one of those that were seen."""
+    if old is not None and old.tree == tree:
+        return old.size
+    before = old.commit if old else None
+    try:
+        if next(lost(project.store, before, tip), None) is not None:
+            return None
+        return (old.size if old else 0) + sum(1 for _ in lost(project.store, tip, before))
+    except GitchainError:
+        return None  # the old commit is not at hand: check_seen says so
+
+
+def _roots(project: Project, commit: str) -> tuple[str, ...]:
+    try:
+        return roots(project.store, commit)
+    except GitchainError:
+        return ()  # whoever reads the store says what is wrong with it
+
+
+def _clone_key(project: Project) -> str:
+    return f"repository {project.git.common_dir}"
+
+
+def _root_key(root: str) -> str:
+    return f"store {root}"
+
+
+def _place(key: str) -> Path:
+    return user_directory() / "seen" / f"{sha256_hex(key.encode('utf-8', 'surrogateescape'))}.json"
+
+
+def _read(key: str) -> Seen | None:
+    path = _place(key)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TrustError("cannot read what was seen of the store", where=str(path), got=str(error)) from error
+    try:
+        return _parse(data, key)
+    except (MalformedError, LimitError, KeyError, TypeError) as error:
+        raise TrustError(
+            "the memory of the store is damaged",
+            where=str(path),
+            got=str(error),
+            help="if you know why, move the file away: what is there now is trusted then",
+        ) from error
+
+
+def _parse(data: bytes, key: str) -> Seen:
+    value = strict_json(data, "seen", max_bytes=MAX_SEEN_BYTES)
+    if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
+        raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
+    size, tree, unreadable = value["size"], value["tree"], value["unreadable"]
+    texts = [value["commit"], value["time"], *unreadable, *([] if tree is None else [tree])]
+    if not isinstance(size, int) or not all(isinstance(text, str) for text in texts):
+        raise MalformedError("a field has the wrong type", where="seen")
+    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable))
+
+
+def _write(seen: Seen) -> None:
+    place = _place(seen.key)
+    make_directory(place.parent)
+    try:
+        data = canonical_json(seen.to_json())
+    except MalformedError as error:
+        raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
+    write_atomically(place, data, mode=0o600)

@@ -1,0 +1,86 @@
+"""What a store held at one commit and does not hold at another; and the commit that this clone has seen last.
+
+A store only grows, whatever way its commits go: what counts is that every bundle of the older tree is in the newer
+one. Subtrees that are the same are not looked into, so the cost is that of the difference.
+
+`refs/gitchain-seen/attestations` keeps the commit that was seen last at hand, so that what is lost can be named. It is
+a help, not a proof: what was seen is kept in the user's own directory (`gitchain.pipeline.seen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gitchain.errors import MalformedError
+from gitchain.store import shape
+from gitchain.store.git_ref import AttestationStore
+from gitchain.store.objects import Entry, Oid
+from gitchain.store.trees import UNREADABLE, Path, Trees
+
+SEEN_REF = "refs/gitchain-seen/attestations"
+
+
+def attestations(store: AttestationStore, commit: str | None) -> Entry | None:
+    """Return the tree of the bundles at a commit of the store, None where it holds none.
+
+    StoreError where the commit is not at hand, MalformedError where it is no store's.
+    """
+    return None if commit is None else store.trees.find(store.root(Oid(commit)), (shape.ATTESTATIONS,))
+
+
+def lost(store: AttestationStore, old: str | None, new: str | None) -> Iterator[str]:
+    """Yield the names of the bundles that the store held at one commit and does not hold, or holds changed, at another.
+
+    Raises as `attestations`. With the two the other way around these are the bundles that were added.
+    """
+    before = attestations(store, old)
+    if before is not None:
+        yield from _lost(store.trees, (shape.ATTESTATIONS,), before, attestations(store, new))
+
+
+def _lost(trees: Trees, path: Path, old: Entry, new: Entry | None) -> Iterator[str]:
+    if old == new:
+        return
+    if not old.is_tree:
+        yield shape.leaf_name(path)
+        return
+    inside = trees.entries(path, new.oid) if new is not None and new.is_tree else ()
+    after = {entry.name: entry for entry in inside}
+    for entry in trees.entries(path, old.oid):
+        try:
+            inner = shape.check_entry(path, entry)
+        except MalformedError:
+            continue  # no bundle, and never was one
+        yield from _lost(trees, inner, entry, after.get(entry.name))
+
+
+def bundle_at(store: AttestationStore, commit: str, name: str) -> bytes | None:
+    """Return a bundle as it was at a commit, None where it cannot be read."""
+    path = shape.content_path(shape.ATTESTATIONS, name)
+    try:
+        entry = store.trees.find(store.root(Oid(commit)), path)
+        return None if entry is None else store.trees.leaf(path, entry)
+    except UNREADABLE:
+        return None
+
+
+def held(store: AttestationStore, commit: str, name: str) -> bool:
+    """Tell whether the store listed a bundle at a commit. Raises as `attestations`."""
+    path = shape.content_path(shape.ATTESTATIONS, name)
+    return store.trees.find(store.root(Oid(commit)), path) is not None
+
+
+def roots(store: AttestationStore, commit: str) -> tuple[str, ...]:
+    """Return the first commits of the store's history: they name the store wherever it is cloned to."""
+    done = store.git().run("rev-list", "--max-parents=0", "--end-of-options", commit)
+    return tuple(sorted(done.stdout.decode("ascii").split()))
+
+
+def keep(store: AttestationStore, commit: str) -> None:
+    """Keep a commit reachable as the one seen last; StoreError where the disk refuses.
+
+    Who loses the race against another process leaves what that one kept.
+    """
+    now = store.backend.read_ref(SEEN_REF)
+    if now != commit:
+        store.backend.swap_ref(SEEN_REF, Oid(commit), now)

@@ -1,0 +1,102 @@
+"""Whether a store holds at least what trusted checkpoints of its attestations cover.
+
+    newest = heads(known)                    checkpoints that no other one follows
+    tops = trusted(known, is_trusted)        the newest that somebody trusted signed; the older ones are covered by them
+    lacks = lacking(known, tops, present)    what they cover, and the store does not hold
+
+A trusted checkpoint names those before it by the hash of what was signed, so these need no signature of their own.
+Format: docs/formats/history.md. Pure. Does NOT verify signatures and does not say who is trusted: `is_trusted` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from gitchain.evidence.inventory import Inventory, names_root
+
+Known = Mapping[str, Inventory]
+"""Every checkpoint that could be read, by its attestation id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What one trusted checkpoint covers and the store lacks: bundles by name, and checkpoints by attestation id."""
+
+    checkpoint: str
+    size: int
+    bundles: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    contradicts: bool = False
+    """Its size or root is not that of what it covers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a checkpoint and those before it cover, and which of those before it are not known."""
+
+    names: frozenset[str]
+    unknown: frozenset[str]
+    whole: bool
+    """No checkpoint on the way is unknown or was left out."""
+
+
+def heads(known: Known) -> tuple[str, ...]:
+    """Return the checkpoints that no other one follows, sorted."""
+    followed = {one for inventory in known.values() for one in inventory.previous}
+    return tuple(sorted(set(known) - followed))
+
+
+def trusted(known: Known, is_trusted: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return the newest checkpoints that are trusted: behind each that is not, those that it follows."""
+    found, seen, waiting = [], set(), list(heads(known))
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in known:
+            continue
+        seen.add(name)
+        if is_trusted(name):
+            found.append(name)
+        else:
+            waiting.extend(known[name].previous)
+    return tuple(sorted(found))
+
+
+def covered(known: Known, tops: Iterable[str], without: Collection[str] = ()) -> Covered:
+    """Return what these checkpoints and all before them cover, leaving out what those in `without` add."""
+    names: set[str] = set()
+    unknown, seen, waiting = set(), set(), list(tops)
+    whole = True
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        inventory = known.get(name)
+        if inventory is None:
+            unknown.add(name)
+            continue
+        if name in without:
+            whole = False
+        else:
+            names.update(inventory.added)
+        waiting.extend(inventory.previous)
+    return Covered(frozenset(names), frozenset(unknown), whole and not unknown)
+
+
+def lacking(
+    known: Known, tops: Iterable[str], present: Collection[str], without: Collection[str] = ()
+) -> tuple[Lack, ...]:
+    """Return what is missing of each top's coverage, or contradicts it; empty if all is there.
+
+    `present` are the names of the bundles that the store holds; `without` are checkpoints that were revoked.
+    """
+    found = []
+    for top in tops:
+        inventory, cover = known[top], covered(known, [top], without)
+        agrees = (inventory.size, inventory.root) == (len(cover.names), names_root(cover.names))
+        contradicts = cover.whole and not agrees
+        missing = tuple(sorted(cover.names.difference(present)))
+        if missing or cover.unknown or contradicts:
+            found.append(Lack(top, inventory.size, missing, tuple(sorted(cover.unknown)), contradicts))
+    return tuple(found)
