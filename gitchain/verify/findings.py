@@ -42,6 +42,10 @@ class Code(StrEnum):
     REVOKED_SIGNER = "GC-E0341"
     REVOKED_ARTIFACT = "GC-E0342"
     MALFORMED_REVOCATION = "GC-E0343"
+    INSPECTION = "GC-E0350"
+    INSPECTED_NOTHING = "GC-E0351"
+    NO_BYTES = "GC-E0352"
+    SWAPPED = "GC-E0353"
     SAME_MD5 = "GC-W0401"
 
 
@@ -74,6 +78,10 @@ MEANINGS: dict[Code, str] = {
     Code.REVOKED_SIGNER: "the attestation's signer is revoked from before its proven time on",
     Code.REVOKED_ARTIFACT: "an artifact of the chain is revoked",
     Code.MALFORMED_REVOCATION: "a revoker signed a revocation that cannot be read",
+    Code.INSPECTION: "an inspection found something wrong with the target's bytes",
+    Code.INSPECTED_NOTHING: "an inspection of the layout looks at no file of the target",
+    Code.NO_BYTES: "the layout asks for an inspection, and the target's bytes are not here",
+    Code.SWAPPED: "the target's bytes changed after they were hashed",
     Code.SAME_MD5: "two contents share one MD5 digest",
 }
 

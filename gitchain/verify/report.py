@@ -6,8 +6,8 @@ its own reasons cannot be built. Does NOT decide: `gitchain.verify.decide` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
@@ -35,8 +35,22 @@ Kind: TypeAlias = Literal[
     "edge",
     "serve",
     "chain",
+    "inspection",
 ]
 """What a check is about, in the order in which the checks of one layout are made."""
+
+Basis: TypeAlias = Literal["proven", "claimed"]
+PROVEN: frozenset[Kind] = frozenset(
+    {"signature", "expiry", "predicate type", "functionary", "time", "age", "threshold", "inspection"}
+)
+"""Checks whose result follows from signatures, the log and bytes; the others compare what signers say."""
+
+UNKNOWN = (
+    "whether the signers tell the truth about what they did",
+    "inputs that nobody named, and what ran outside of gitchain",
+    "whether the log shows everybody the same history",
+)
+"""What no check can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +114,17 @@ class Check:
     artifacts: tuple[str, ...] = ()
     attestations: tuple[Attestation, ...] = ()
 
+    @property
+    def basis(self) -> Basis:
+        """Return whether the result is proven, or rests on what signers claim."""
+        return "proven" if self.kind in PROVEN else "claimed"
+
     def to_json(self) -> dict[str, Json]:
         """Return the check as `verify --json --explain` holds it; absent fields are null."""
         return {
             "check": self.kind,
             "passed": self.passed,
+            "basis": self.basis,
             "step": self.step or None,
             "message": self.message,
             "expected": self.expected or None,
@@ -174,7 +194,24 @@ class Decision:
         if self.checks:
             document["checks"] = [check.to_json() for check in self.checks]
             document["path"] = self.path
+            document["unknown"] = UNKNOWN
         return document
+
+    def with_inspections(self, findings: Sequence[Finding], checks: Sequence[Check]) -> Decision:
+        """Return the decision with what inspections of the target's bytes found: an error makes it FAILED.
+
+        Only what passed is inspected: raises ValueError for a decision that did not.
+        """
+        if not self.passed:
+            raise ValueError("what did not pass is not inspected")
+        failed = any(finding.severity == "error" for finding in findings)
+        return replace(
+            self,
+            result="FAILED" if failed else "PASSED",
+            steps=() if failed else self.steps,
+            findings=(*findings, *self.findings),
+            checks=(*self.checks, *checks) if self.checks else (),
+        )
 
 
 def _text(time: datetime) -> str:

@@ -1,0 +1,61 @@
+"""What a decision says once the target's own bytes were inspected, and on whose word each check rests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from world import World
+
+from gitchain.errors import ExitCode
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.report import PROVEN, UNKNOWN, Check, Kind
+
+FOUND = Finding(Code.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
+WARNING = Finding(Code.SAME_MD5, "two contents share one MD5 digest")
+FAILED = Check("inspection", passed=False, message="inspection no-code")
+PASSED = replace(FAILED, passed=True)
+
+
+def test_a_finding_of_an_inspection_fails_the_decision() -> None:
+    """What passed every rule does not pass with it: exit 1, no step is reported as if it had passed."""
+    decision = World.honest().verdict().with_inspections([FOUND], [FAILED])
+    assert (decision.result, decision.exit_code, decision.steps) == ("FAILED", ExitCode.FAILED, ())
+    assert decision.findings == (FOUND,)
+    assert decision.checks == ()
+
+
+def test_clean_inspections_leave_the_decision() -> None:
+    """Nothing found, or warnings only: it stays PASSED with all of its steps."""
+    before = World.honest().verdict()
+    assert before.with_inspections([], [PASSED]) == before
+    after = before.with_inspections([WARNING], [])
+    assert (after.passed, after.steps, after.findings) == (True, before.steps, (WARNING,))
+
+
+def test_inspections_are_checks_where_somebody_asked() -> None:
+    """With the checks listed, the inspections are the last of them."""
+    before = World.honest().verdict(explain=True)
+    after = before.with_inspections([FOUND], [PASSED, FAILED])
+    assert after.checks == (*before.checks, PASSED, FAILED)
+    assert after.to_json()["unknown"] == UNKNOWN
+    with pytest.raises(ValueError, match="contradicts its own checks"):
+        before.with_inspections([], [FAILED])
+
+
+def test_what_failed_is_not_inspected() -> None:
+    """Inspections come after everything else, and only then."""
+    world = World.honest()
+    del world.evidence["train"]
+    with pytest.raises(ValueError, match="is not inspected"):
+        world.verdict().with_inspections([], [])
+
+
+def test_every_kind_of_check_has_a_basis() -> None:
+    """What signatures, log and bytes prove is proven; all that signers say is claimed."""
+    assert set(get_args(Kind)) >= PROVEN
+    assert [Check(kind, passed=True, message="x").basis for kind in ("signature", "inspection", "rule")] == [
+        "proven", "proven", "claimed",
+    ]  # fmt: skip
+    assert FAILED.to_json()["basis"] == "proven"
