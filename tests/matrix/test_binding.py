@@ -23,7 +23,6 @@ FIELDS = {**LEAVES, **WHOLES}
 
 MEANINGLESS = {
     ("integrated time", False): "nobody signed the number where there is no promise: it is not read",
-    ("promise", False): "Rekor v2 promises nothing: without an integrated time there is nothing to promise",
     ("timestamp", True): "a timestamp over another signature beside a promise: it does not count",
     ("timestamps", True): "likewise, as a whole",
 }
