@@ -1,7 +1,8 @@
 """What one statement claims about a step: its name, run, layout and strength, its materials and its products.
 
 Transformational predicates (SLSA provenance, link) turn materials into subjects; of every other predicate the
-subjects are materials and there are no products (in-toto ITE-10).
+subjects are materials and there are no products (in-toto ITE-10). A verification summary (SLSA VSA) speaks for the
+whole chain behind its subjects: they are products, and there are no materials.
 Step facts come from three places and from nowhere else: `externalParameters` of a provenance with a gitchain
 buildType, a link's `name`, and the extension field `gitchain_step`. Where there are none, none are guessed.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
@@ -25,6 +27,7 @@ from gitchain.evidence.vocabulary import (
     PROVENANCE,
     PROVENANCE_V02,
     STEP_FIELD,
+    VSA,
     Evidence,
     build_type,
     builder_id,
@@ -57,6 +60,10 @@ class StepFacts:
         return value
 
 
+ClaimKind = Literal["transformational", "informational", "summary"]
+"""What the subjects are: products; materials; or products of a chain that somebody else verified (a VSA)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a statement says about a step; None where it says nothing."""
@@ -67,7 +74,12 @@ class Claim:
     evidence: Evidence | None
     materials: tuple[ResourceDescriptor, ...]
     products: tuple[ResourceDescriptor, ...]
-    transformational: bool
+    kind: ClaimKind
+
+    @property
+    def transformational(self) -> bool:
+        """Tell whether it says what was made from what."""
+        return self.kind == "transformational"
 
 
 def claim_of(statement: Statement) -> Claim:
@@ -78,11 +90,12 @@ def claim_of(statement: Statement) -> Claim:
     """
     predicate, kind = statement.predicate, statement.predicate_type
     step, run, layout, evidence = _facts(predicate, kind)
-    transformational = kind in {PROVENANCE, PROVENANCE_V02, LINK}
-    materials, products = (
-        (_materials(predicate, kind), statement.subject) if transformational else (statement.subject, ())
-    )
-    return Claim(step, run, layout, evidence, materials, products, transformational)
+    if kind in {PROVENANCE, PROVENANCE_V02, LINK}:
+        materials = _materials(predicate, kind)
+        return Claim(step, run, layout, evidence, materials, statement.subject, "transformational")
+    if kind == VSA:
+        return Claim(step, run, layout, evidence, (), statement.subject, "summary")
+    return Claim(step, run, layout, evidence, statement.subject, (), "informational")
 
 
 _Facts = tuple[str | None, str | None, str | None, Evidence | None]

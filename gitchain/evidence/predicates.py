@@ -12,7 +12,7 @@ docs/formats/predicates.md; schemas in schemas/. Does NOT read predicates: `gitc
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +80,7 @@ __all__ = [
     "svr",
     "test_result",
     "version",
+    "vsa",
 ]
 
 Consent = Literal["obtained", "not-required", "unknown"]
@@ -88,6 +89,10 @@ PersonalData = Literal["none", "anonymised", "pseudonymised", "present", "unknow
 _SPDX = re.compile(r"[A-Za-z0-9.+:() -]{1,200}", re.ASCII)
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
 _OBJECT_ID = (40, 64)
+
+SLSA_VERSION = "1.1"
+LAYOUT_LEVEL = "GITCHAIN_LAYOUT"
+"""What a summary says was reached: the layout that `policy` names. Names that begin with SLSA_ are SLSA's."""
 
 
 def test_result(
@@ -271,3 +276,33 @@ def deployment(  # noqa: PLR0913 - one keyword a field of the predicate
         image=image,
         verdict=None if verdict is None else verdict.to_json(),
     )
+
+
+def vsa(
+    *,
+    verifier: str,
+    versions: Mapping[str, str],
+    when: str,
+    resource: str,
+    policy: ResourceDescriptor,
+    attestations: Sequence[ResourceDescriptor],
+    result: Literal["PASSED", "FAILED"],
+    step: StepFacts | None = None,
+) -> dict[str, Json]:
+    """Return a SLSA Verification Summary v1: `verifier` checked `resource` against `policy`, with this result.
+
+    It claims no level of SLSA's own tracks: a layout says what was verified. Raises MalformedError.
+    """
+    if result not in {"PASSED", "FAILED"}:
+        raise MalformedError("verification result is unknown", expected="PASSED or FAILED", got=ascii(result))
+    value: dict[str, Json] = {
+        "verifier": {"id": check_uri(verifier, "verifier"), "version": dict(versions)},
+        "timeVerified": check_time(when, "timeVerified"),
+        "resourceUri": check_uri(resource, "resourceUri"),
+        "policy": policy.to_json(),
+        "inputAttestations": [one.to_json() for one in attestations],
+        "verificationResult": result,
+        "verifiedLevels": [LAYOUT_LEVEL if result == "PASSED" else "FAILED"],
+        "slsaVersion": SLSA_VERSION,
+    }
+    return with_optional(value, step)

@@ -73,7 +73,7 @@ class Evidence:
             id(one): one
             for digest in sides
             for one in by_material[digest]
-            if not one.claim.transformational and (steps is None or one.claim.step in steps)
+            if one.claim.kind == "informational" and (steps is None or one.claim.step in steps)
         }
         return self.verified((back | informing).values())
 

@@ -38,6 +38,12 @@ class Code(StrEnum):
     OTHER_RUN = "GC-E0317"
     CONTRADICTION = "GC-E0318"
     NO_COMBINATION = "GC-E0319"
+    CONSTRAINT = "GC-E0330"
+    CHAIN_CONSTRAINT = "GC-E0331"
+    CONSTRAINT_ERROR = "GC-E0332"
+    NO_FACTS = "GC-E0333"
+    FACTS_REFUSED = "GC-E0334"
+    SAME_RUN = "GC-E0335"
     REVOKED_ATTESTATION = "GC-E0340"
     REVOKED_SIGNER = "GC-E0341"
     REVOKED_ARTIFACT = "GC-E0342"
@@ -74,6 +80,12 @@ MEANINGS: dict[Code, str] = {
     Code.OTHER_RUN: "the artifact is attested, but belongs to another run",
     Code.CONTRADICTION: "an attestation contradicts its own directory manifest",
     Code.NO_COMBINATION: "each step has evidence, but no choice of it fits together",
+    Code.CONSTRAINT: "an attestation does not satisfy a constraint of its step",
+    Code.CHAIN_CONSTRAINT: "the chain does not satisfy a constraint of the layout",
+    Code.CONSTRAINT_ERROR: "a constraint cannot be evaluated for this evidence: as good as not satisfied",
+    Code.NO_FACTS: "nobody who may has said what a data set of the chain is",
+    Code.FACTS_REFUSED: "the facts about a data set of the chain do not satisfy a data set constraint",
+    Code.SAME_RUN: "steps that have to be done in one run were not",
     Code.REVOKED_ATTESTATION: "the attestation is revoked",
     Code.REVOKED_SIGNER: "the attestation's signer is revoked from before its proven time on",
     Code.REVOKED_ARTIFACT: "an artifact of the chain is revoked",

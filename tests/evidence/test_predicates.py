@@ -24,6 +24,7 @@ from gitchain.evidence.predicates import (
     SVR,
     TEST_RESULT,
     VERSION,
+    VSA,
     Claim,
     StepFacts,
     VersionArtifact,
@@ -39,6 +40,7 @@ from gitchain.evidence.predicates import (
     svr,
     test_result,
     version,
+    vsa,
 )
 from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
 
@@ -75,7 +77,9 @@ def test_claim_reads_what_provenance_writes(kind: Any, evidence: Any) -> None:
     """Step, run, layout, strength, materials and products survive, for every kind and strength."""
     step = StepFacts("train@us", "run-1", evidence, "credit-model")
     found = claim(PROVENANCE, provenance(step=step, kind=kind, materials=[SOURCE, IN]))
-    assert found == Claim("train@us", "run-1", "credit-model", evidence, (IN, SOURCE), (OUT,), True)
+    assert found == Claim(
+        "train@us", "run-1", "credit-model", evidence, (IN, SOURCE), (OUT,), "transformational"
+    )
 
 
 INFORMATIONAL: dict[str, Callable[[StepFacts | None], dict[str, Any]]] = {
@@ -98,8 +102,10 @@ INFORMATIONAL: dict[str, Callable[[StepFacts | None], dict[str, Any]]] = {
 def test_claim_of_informational_predicates(kind: str) -> None:
     """The subject is the materials, there are no products, and step facts come from the extension field alone."""
     with_facts = claim(kind, INFORMATIONAL[kind](STEP))
-    assert with_facts == Claim("train", "run-1", "credit-model", "observed", (OUT,), (), False)
-    assert claim(kind, INFORMATIONAL[kind](None)) == Claim(None, None, None, None, (OUT,), (), False)
+    assert with_facts == Claim("train", "run-1", "credit-model", "observed", (OUT,), (), "informational")
+    assert claim(kind, INFORMATIONAL[kind](None)) == Claim(
+        None, None, None, None, (OUT,), (), "informational"
+    )
 
 
 def test_version_names_no_step() -> None:
@@ -130,7 +136,7 @@ def test_other_transformational_predicates() -> None:
     """A link names its step and its materials; provenance v0.2 its materials."""
     materials = [{"name": "data", "digest": {"sha256": "cd" * 32}}]
     assert claim(LINK, {"name": "train", "materials": materials}) == Claim(
-        "train", None, None, None, (IN,), (OUT,), True
+        "train", None, None, None, (IN,), (OUT,), "transformational"
     )
     assert claim("https://slsa.dev/provenance/v0.2", {"materials": materials}).materials == (IN,)
     assert claim(LINK, {"name": "train"}).materials == ()
@@ -357,3 +363,49 @@ def test_any_statement_raises_only_our_errors(document: Any) -> None:
         claim_of(Statement.parse(json.dumps(document).encode()))
     except GitchainError as error:
         assert isinstance(error, MalformedError | LimitError)  # noqa: PT017 - it may also pass
+
+
+SUMMARY: dict[str, Any] = {
+    "verifier": "https://vendor.example.com/verifier",
+    "versions": {"gitchain": "0.1.0"},
+    "when": "2026-11-22T12:00:00Z",
+    "resource": "pkg:generic/model.pkl",
+    "policy": ResourceDescriptor(None, OUT.digest, uri="gitchain:layout/credit@3"),
+    "attestations": [ResourceDescriptor(None, IN.digest)],
+    "result": "PASSED",
+}
+
+
+def test_a_verification_summary_says_what_was_verified_and_no_slsa_level() -> None:
+    """vsa() is a SLSA VSA v1; its level is the layout's on success and FAILED otherwise, never one of SLSA's tracks."""
+    found = vsa(**SUMMARY)
+    assert found == {
+        "verifier": {"id": "https://vendor.example.com/verifier", "version": {"gitchain": "0.1.0"}},
+        "timeVerified": "2026-11-22T12:00:00Z",
+        "resourceUri": "pkg:generic/model.pkl",
+        "policy": {"uri": "gitchain:layout/credit@3", "digest": dict(OUT.digest)},
+        "inputAttestations": [{"digest": dict(IN.digest)}],
+        "verificationResult": "PASSED",
+        "verifiedLevels": ["GITCHAIN_LAYOUT"],
+        "slsaVersion": "1.1",
+    }
+    failed = vsa(**{**SUMMARY, "result": "FAILED", "step": STEP})
+    assert (failed["verificationResult"], failed["verifiedLevels"]) == ("FAILED", ["FAILED"])
+    assert failed["gitchain_step"] == STEP.to_json()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("result", "passed"), ("when", "now"), ("verifier", "me"), ("resource", "x y")]
+)
+def test_a_summary_that_cannot_be_read_is_not_written(field: str, value: str) -> None:
+    """vsa() refuses an unknown result, a time that is none, and what is no URI."""
+    with pytest.raises(MalformedError):
+        vsa(**{**SUMMARY, field: value})
+
+
+def test_the_subjects_of_a_summary_are_products() -> None:
+    """A VSA stands for the chain behind its subjects: products, no materials, and neither of the other two kinds."""
+    found = claim(VSA, vsa(**SUMMARY))
+    assert (found.materials, found.products, found.kind) == ((), (OUT,), "summary")
+    assert not found.transformational
+    assert claim(SVR, {}).kind == "informational"
