@@ -15,28 +15,33 @@ The file is never executed and nothing in it is substituted. Does NOT check sign
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from gitchain.errors import GitchainError, LayoutError, LimitError, MalformedError
+from gitchain.errors import LayoutError, LimitError, MalformedError
 from gitchain.evidence.canonical import Json, strict_json
-from gitchain.layout.model import (
-    MAX_FUNCTIONARIES,
-    MAX_STEPS,
-    SCHEMA,
-    SLSA_PROVENANCE,
-    Evidence,
-    Functionary,
-    Identity,
-    Layout,
+from gitchain.evidence.vocabulary import LAYOUT
+from gitchain.layout.fields import Fields, layout_error, placed, texts
+from gitchain.layout.keys import spki_of_pem, ssh_text
+from gitchain.layout.member import CLAIM_NAMES, Functionary, KeyMember, Member, SigstoreMember, SshMember
+from gitchain.layout.model import MAX_FUNCTIONARIES, MAX_STEPS, SCHEMA, Layout
+from gitchain.layout.parts import (
+    INSPECTION_KINDS,
+    Constraint,
+    Datasets,
+    Inspection,
+    InspectionKind,
     Served,
-    Step,
 )
 from gitchain.layout.rule import Rule, parse_rule
+from gitchain.layout.step import SLSA_PROVENANCE, Evidence, Step, Sublayout
 from gitchain.layout.yaml import MAX_DEPTH, read_yaml
 
 MAX_LAYOUT_BYTES = 1024 * 1024
+MAX_CONSTRAINTS = (
+    100  # in one list; each is evaluated for every attestation, or every data set, that it is about
+)
+MAX_INSPECTIONS = 100
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _DURATION = re.compile(r"P(?:(\d{1,6})D)?(?:T(\d{1,6})H)?")
 
@@ -56,12 +61,12 @@ def parse_layout(data: bytes) -> Layout:
     try:
         return layout_from_json(strict_json(data, "layout", max_bytes=MAX_LAYOUT_BYTES, max_depth=MAX_DEPTH))
     except (MalformedError, LimitError) as error:
-        raise _layout_error(error, "") from error
+        raise layout_error(error, "") from error
 
 
 def layout_from_json(value: Json) -> Layout:
     """Return the layout that this JSON value describes; raise LayoutError as `parse_layout` does."""
-    fields = _Fields(value, "")
+    fields = Fields(value, "")
     fields.constant("schema", SCHEMA)
     layout = Layout(
         name=fields.text("name"),
@@ -70,62 +75,156 @@ def layout_from_json(value: Json) -> Layout:
         functionaries=tuple(_functionaries(fields)),
         steps=tuple(_step(item) for item in fields.items("steps", MAX_STEPS)),
         serve=tuple(_served(item) for item in fields.items("serve", MAX_STEPS)),
+        principals=_principals(fields),
+        revokers=fields.texts("revokers", ()),
+        datasets=_datasets(fields),
+        constraints=_constraints(fields),
+        same_run=_same_run(fields),
+        inspections=tuple(
+            _inspection(item) for item in fields.items("inspections", MAX_INSPECTIONS, optional=True)
+        ),
     )
     fields.done()
     return layout
 
 
-def _functionaries(fields: _Fields) -> Iterator[Functionary]:
-    people = _Fields(fields.take("functionaries"), fields.path("functionaries"))
-    for name in people.names(MAX_FUNCTIONARIES):
-        one = _Fields(people.take(name), people.path(name))
-        with _placed(one.where):
-            identities = tuple(_identity(item) for item in one.items("identities", MAX_FUNCTIONARIES))
+def _functionaries(fields: Fields) -> Iterator[Functionary]:
+    """Yield the functionaries in the order of their names, as the canonical layout has them."""
+    people = fields.map("functionaries")
+    for name in sorted(people.names(MAX_FUNCTIONARIES)):
+        one = people.map(name)
+        with placed(one.where):
+            identities = tuple(_member(item) for item in one.items("identities", MAX_FUNCTIONARIES))
             yield Functionary(name, identities)
         one.done()
 
 
-def _identity(fields: _Fields) -> Identity:
-    with _placed(fields.where):
-        identity = Identity(fields.text("issuer"), fields.text("subject"))
+def _member(fields: Fields) -> Member:
+    with placed(fields.where):
+        member: Member
+        if "key" in fields:
+            member = KeyMember(spki_of_pem(fields.text("key")))
+        elif "ssh" in fields:
+            member = SshMember(ssh_text(fields.text("ssh")))
+        else:
+            member = SigstoreMember(fields.text("issuer"), fields.text("subject"), _claims(fields))
         fields.done()
-        return identity
+        return member
 
 
-def _step(fields: _Fields) -> Step:
-    with _placed(fields.where):
+def _claims(fields: Fields) -> tuple[tuple[str, str], ...]:
+    if "claims" not in fields:
+        return ()
+    claims = fields.map("claims")
+    if not (names := claims.names(len(CLAIM_NAMES))):
+        raise LayoutError("no claim is named", where=claims.where, help="leave claims out, or name one")
+    return tuple((name, claims.text(name)) for name in names)
+
+
+def _principals(fields: Fields) -> dict[str, tuple[str, ...]]:
+    if "principals" not in fields:
+        return {}
+    people = fields.map("principals")
+    return {name: people.texts(name) for name in sorted(people.names(MAX_FUNCTIONARIES))}
+
+
+def _step(fields: Fields) -> Step:
+    with placed(fields.where):
+        sublayout = _sublayout(fields)
         step = Step(
             name=fields.text("name"),
             functionaries=fields.texts("functionaries"),
             threshold=fields.integer("threshold", 1),
-            predicate_type=fields.text("predicateType", SLSA_PROVENANCE),
+            predicate_type=fields.text("predicateType", LAYOUT if sublayout else SLSA_PROVENANCE),
             evidence=_evidence(fields),
             max_age=_duration(fields),
             expected_materials=_rules(fields, "expectedMaterials"),
             expected_products=_rules(fields, "expectedProducts"),
+            constraints=_constraints(fields),
+            sublayout=sublayout,
+            verifier=fields.text("verifier") if "verifier" in fields else None,
         )
         fields.done()
         return step
 
 
-def _served(fields: _Fields) -> Served:
-    with _placed(fields.where):
+def _sublayout(fields: Fields) -> Sublayout | None:
+    if "sublayout" not in fields:
+        return None
+    one = fields.map("sublayout")
+    with placed(one.where):
+        found = Sublayout(one.text("name"), one.integer("minimumVersion", 1))
+        one.done()
+        return found
+
+
+def _served(fields: Fields) -> Served:
+    with placed(fields.where):
         served = Served(fields.text("step"), fields.texts("products"))
         fields.done()
         return served
 
 
-def _rules(fields: _Fields, name: str) -> tuple[Rule, ...]:
+def _datasets(fields: Fields) -> Datasets | None:
+    if "datasets" not in fields:
+        return None
+    section = fields.map("datasets")
+    with placed(section.where):
+        artifacts = tuple(_served(item) for item in section.items("artifacts", MAX_STEPS))
+        found = Datasets(section.texts("functionaries"), artifacts, _constraints(section))
+        section.done()
+        return found
+
+
+def _constraints(fields: Fields) -> tuple[Constraint, ...]:
+    return tuple(_constraint(item) for item in fields.items("constraints", MAX_CONSTRAINTS, optional=True))
+
+
+def _constraint(fields: Fields) -> Constraint:
+    with placed(fields.where):
+        found = Constraint(fields.text("name"), fields.text("expression"))
+        fields.done()
+        return found
+
+
+def _same_run(fields: Fields) -> tuple[tuple[str, ...], ...]:
+    groups = fields.sequence("sameRun", ())
+    return tuple(texts(group, f"{fields.path('sameRun')}[{at}]") for at, group in enumerate(groups))
+
+
+def _inspection(fields: Fields) -> Inspection:
+    with placed(fields.where):
+        found = Inspection(
+            name=fields.text("name"),
+            kind=_kind(fields),
+            artifacts=fields.texts("artifacts"),
+            max_bytes=fields.integer("maxBytes") if "maxBytes" in fields else None,
+            allow=fields.texts("allow", ()),
+        )
+        fields.done()
+        return found
+
+
+def _kind(fields: Fields) -> InspectionKind:
+    value = fields.text("kind")
+    for known in INSPECTION_KINDS:
+        if value == known:
+            return known
+    expected = ", ".join(INSPECTION_KINDS)
+    raise LayoutError("unknown inspection", where="kind", expected=expected, got=ascii(value[:80]))
+
+
+def _rules(fields: Fields, name: str) -> tuple[Rule, ...]:
     found: list[Rule] = []
     for index, item in enumerate(fields.sequence(name, default=())):
-        with _placed(f"{fields.path(name)}[{index}]"):
+        with placed(f"{fields.path(name)}[{index}]"):
             if not isinstance(item, list) or not all(isinstance(token, str) for token in item):
                 raise LayoutError("a rule is a list of strings", expected='[ALLOW, "src/*"]', got=str(item))
             found.append(parse_rule([str(token) for token in item]))
     return tuple(found)
 
 
-def _evidence(fields: _Fields) -> Evidence | None:
+def _evidence(fields: Fields) -> Evidence | None:
     value = fields.text("evidence", "")
     if value in {"observed", "declared"}:
         return "observed" if value == "observed" else "declared"
@@ -134,7 +233,7 @@ def _evidence(fields: _Fields) -> Evidence | None:
     return None
 
 
-def _time(fields: _Fields) -> datetime:
+def _time(fields: Fields) -> datetime:
     text = fields.text("expires")
     try:
         if _TIME.fullmatch(text):
@@ -144,7 +243,7 @@ def _time(fields: _Fields) -> datetime:
     raise LayoutError("not a time in UTC", where="expires", expected="2027-11-22T00:00:00Z", got=text)
 
 
-def _duration(fields: _Fields) -> timedelta | None:
+def _duration(fields: Fields) -> timedelta | None:
     text = fields.text("maxAge", "")
     if not text:
         return None
@@ -152,96 +251,3 @@ def _duration(fields: _Fields) -> timedelta | None:
     if match is None or not any(match.groups()):
         raise LayoutError("not a duration", where="maxAge", expected="P90D, PT12H or P1DT12H", got=text)
     return timedelta(days=int(match[1] or 0), hours=int(match[2] or 0))
-
-
-class _Fields:
-    """One JSON object that is being read: every field is taken once, and `done` refuses what is left."""
-
-    __slots__ = ("_left", "where")
-
-    def __init__(self, value: Json, where: str) -> None:
-        if not isinstance(value, dict):
-            raise LayoutError("not a map", where=where, got=type(value).__name__)
-        self._left: dict[str, Json] = dict(value)
-        self.where = where
-
-    def path(self, name: str) -> str:
-        return f"{self.where}.{name}" if self.where else name
-
-    def names(self, limit: int) -> tuple[str, ...]:
-        if len(self._left) > limit:
-            raise LayoutError("too many entries", where=self.where, expected=f"at most {limit}")
-        return tuple(self._left)
-
-    def take(self, name: str) -> Json:
-        if name not in self._left:
-            raise LayoutError("field is missing", where=self.path(name))
-        return self._left.pop(name)
-
-    def text(self, name: str, default: str | None = None) -> str:
-        if default is not None and name not in self._left:
-            return default
-        value = self.take(name)
-        if not isinstance(value, str) or not value:
-            raise LayoutError(
-                "not a string",
-                where=self.path(name),
-                got=str(value) or "nothing",
-                help="put the value in quotes",
-            )
-        return value
-
-    def integer(self, name: str, default: int | None = None) -> int:
-        if default is not None and name not in self._left:
-            return default
-        value = self.take(name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise LayoutError("not an integer", where=self.path(name), got=str(value))
-        return value
-
-    def constant(self, name: str, expected: str) -> None:
-        value = self.take(name)
-        if value != expected:
-            raise LayoutError("unknown schema", where=self.path(name), expected=expected, got=str(value))
-
-    def sequence(self, name: str, default: Sequence[Json] | None = None) -> Sequence[Json]:
-        if default is not None and name not in self._left:
-            return default
-        value = self.take(name)
-        if not isinstance(value, list):
-            raise LayoutError("not a list", where=self.path(name), got=str(value))
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        found: list[str] = []
-        for index, value in enumerate(self.sequence(name)):
-            if not isinstance(value, str):
-                raise LayoutError("not a string", where=f"{self.path(name)}[{index}]", got=str(value))
-            found.append(value)
-        return tuple(found)
-
-    def items(self, name: str, limit: int) -> list[_Fields]:
-        values = self.sequence(name)
-        if len(values) > limit:
-            raise LayoutError("too many entries", where=self.path(name), expected=f"at most {limit}")
-        return [_Fields(value, f"{self.path(name)}[{index}]") for index, value in enumerate(values)]
-
-    def done(self) -> None:
-        if self._left:
-            raise LayoutError("unknown field", where=self.path(next(iter(self._left))))
-
-
-@contextmanager
-def _placed(where: str) -> Iterator[None]:
-    """Put the path before the place of a LayoutError that names only its own field."""
-    try:
-        yield
-    except LayoutError as error:
-        if error.where.startswith(where):
-            raise
-        raise _layout_error(error, where) from error
-
-
-def _layout_error(error: GitchainError, where: str) -> LayoutError:
-    place = ".".join(part for part in (where, error.where) if part)
-    return LayoutError(error.what, where=place, expected=error.expected, got=error.got, help=error.help)

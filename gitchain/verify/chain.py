@@ -95,7 +95,7 @@ class Chains:
             return apply_rules(rules, side, group.link, links, self.manifests, explain=explain)
 
         materials = apply(step.expected_materials, Side.MATERIALS)
-        products = apply(step.expected_products, Side.PRODUCTS) if step.transformational else Outcome()
+        products = apply(step.expected_products, Side.PRODUCTS) if step.has_products else Outcome()
         tied = any(rule.keyword is Keyword.MATCH for rule in step.expected_materials)
         return Checked(
             (*materials.refusals, *products.refusals),

@@ -19,7 +19,7 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifact, Artifacts, Link
-from gitchain.layout.model import Layout, Step
+from gitchain.layout.model import Identity, Layout, Step
 from gitchain.layout.rule import Side
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
@@ -130,16 +130,29 @@ class Judge:
 
     def __init__(self, layout: Layout, now: datetime) -> None:
         self.layout, self.now = layout, now
-        self._owners = {identity: one.name for one in layout.functionaries for identity in one.identities}
+        self._owners: dict[tuple[Identity, frozenset[tuple[str, str]]], tuple[str, ...]] = {}
         names = {one.name: sorted(map(str, one.identities)) for one in layout.functionaries}
         self._allowed = {
             step.name: " or ".join(sorted(text for name in step.functionaries for text in names[name]))
             for step in layout.steps
         }
 
+    def functionary(self, step: Step, statement: VerifiedStatement) -> str | None:
+        """Return the first functionary of the step that is the signer, or None: a signature is never two people's."""
+        key = (statement.identity, frozenset(statement.claims.items()))
+        if key not in self._owners:
+            self._owners[key] = tuple(
+                one.name
+                for one in self.layout.functionaries
+                if one.matches(statement.identity, statement.claims)
+            )
+        return next((name for name in self._owners[key] if name in step.functionaries), None)
+
     def principal(self, attested: Attested) -> str:
-        """Return the person or workload for whom the statement counts."""
-        return self._owners[attested.statement.identity]
+        """Return the person or workload for whom the statement counts; it must count."""
+        name = self.functionary(attested.step, attested.statement)
+        assert name is not None  # noqa: S101 - only statements that are not rejected are grouped
+        return self.layout.principal_of(name)
 
     def rejection(self, attested: Attested) -> Rejected | None:
         """Return the first reason why the claim does not count, in the order in which a person would ask."""
@@ -154,7 +167,7 @@ class Judge:
         name, kind, who = self.layout.name, statement.statement.predicate_type, statement.identity
         yield Condition(Code.OTHER_LAYOUT, claim.layout in {None, name}, name, claim.layout or "")
         yield Condition(Code.PREDICATE_TYPE, kind == step.predicate_type, step.predicate_type, kind)
-        allowed = self._owners.get(who) in step.functionaries
+        allowed = self.functionary(step, statement) is not None
         yield Condition(Code.UNAUTHORISED, allowed, self._allowed[step.name], str(who))
         strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
         got = claim.evidence or "no word on its strength"

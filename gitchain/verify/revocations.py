@@ -59,9 +59,10 @@ class Revocations:
     @classmethod
     def of(cls, layout: Layout, statements: Iterable[VerifiedStatement]) -> Revocations:
         """Return what the layout's revokers have revoked; other types and other signers are passed over."""
-        names = getattr(layout, "revokers", ())
-        members = {member for one in layout.functionaries if one.name in names for member in one.identities}
-        return cls.by(lambda one: one.identity in members, statements)
+        revokers = [layout.functionary(name) for name in layout.revokers]
+        return cls.by(
+            lambda said: any(one.matches(said.identity, said.claims) for one in revokers), statements
+        )
 
     @classmethod
     def by(

@@ -71,8 +71,12 @@ FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
         "functionaries.ci.role",
     ),
     "unknown field of an identity": (
-        lambda v: v["functionaries"]["ci"]["identities"][0].update(claims={}),
-        "functionaries.ci.identities[0].claims",
+        lambda v: v["functionaries"]["ci"]["identities"][0].update(claim={}),
+        "functionaries.ci.identities[0].claim",
+    ),
+    "no claim": (
+        lambda v: v["functionaries"]["alice"]["identities"][0].update(claims={}),
+        "functionaries.alice.identities[0].claims",
     ),
     "unknown field of serve": (lambda v: v["serve"][0].update(where="x"), "serve[0].where"),
     "no schema": (lambda v: v.pop("schema"), "schema"),

@@ -1,0 +1,44 @@
+"""What the values of a layout have in common: labels, printable texts, lists without doubles.
+
+Each raises LayoutError with the field in `where`. Does NOT know what the values mean.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from gitchain.errors import LayoutError, MalformedError
+from gitchain.evidence.names import check_step_name
+
+MAX_TEXT = 2048  # longer than any URL that a certificate authority would certify
+
+
+def check_label(name: str, where: str = "name") -> None:
+    """Refuse what cannot be the name of a step, a functionary, or anything else that reports print."""
+    try:
+        check_step_name(name)
+    except MalformedError as error:
+        raise LayoutError(
+            error.what, where=where, expected=error.expected, got=error.got or error.where
+        ) from error
+
+
+def check_text(value: str, where: str) -> None:
+    """Refuse an empty text, one with spaces around it, and one that does not print."""
+    if not 0 < len(value) <= MAX_TEXT or not value.isprintable() or value != value.strip():
+        raise LayoutError(f"{where} is empty or not printable", where=where, got=ascii(value[:80]))
+
+
+def check_distinct(what: str, where: str, values: Iterable[str]) -> None:
+    """Refuse a list in which something appears twice."""
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise LayoutError(f"{what} is listed twice", where=where, got=", ".join(sorted(twice)))
+
+
+def check_known(what: str, where: str, values: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that the layout does not define."""
+    defined = tuple(known)
+    if unknown := sorted(set(values) - set(defined)):
+        raise LayoutError(what, where=where, expected=", ".join(defined) or "one", got=", ".join(unknown))

@@ -1,0 +1,133 @@
+"""What a layout says about artifacts beside its steps: constraints, what is served, data sets, inspections.
+
+Every value is valid by construction: the constructors raise LayoutError with the field's name in `where`.
+Does NOT know whether a constraint compiles (`gitchain.layout.constraint`), and inspects nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from gitchain.errors import LayoutError
+from gitchain.evidence.canonical import Json
+from gitchain.layout.checks import check_distinct, check_label
+from gitchain.layout.rule import check_pattern
+
+MAX_EXPRESSION = 4096  # characters: a page; what is longer belongs in two constraints
+MAX_SIZE = 2**53 - 1
+
+InspectionKind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "size", "types"]
+INSPECTION_KINDS: tuple[InspectionKind, ...] = get_args(InspectionKind)
+_EXTENSION = re.compile(r"\.[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
+_EXPRESSION_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A condition in CEL, by name. Whether it compiles is not known here: `gitchain.layout.constraint` says so."""
+
+    name: str
+    expression: str
+
+    def __post_init__(self) -> None:
+        check_label(self.name)
+        if not self.expression.strip() or len(self.expression) > MAX_EXPRESSION:
+            expected = f"1 to {MAX_EXPRESSION} characters"
+            raise LayoutError("expression has the wrong length", where="expression", expected=expected)
+        if _EXPRESSION_CONTROL.search(self.expression):
+            got = ascii(self.expression[:80])
+            raise LayoutError("expression holds a control character", where="expression", got=got)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the constraint as the layout holds it."""
+        return {"name": self.name, "expression": self.expression}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Products of one step whose names match one of the patterns: what may be served, or what is a data set."""
+
+    step: str
+    products: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_patterns("products", self.products)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the entry as the layout holds it."""
+        return {"step": self.step, "products": self.products}
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """Which artifacts are data sets, who may state their facts, and what must be true of every one."""
+
+    functionaries: tuple[str, ...]
+    artifacts: tuple[Served, ...]
+    constraints: tuple[Constraint, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field, values in (("functionaries", self.functionaries), ("artifacts", self.artifacts)):
+            if not values:
+                raise LayoutError(f"{field} is empty", where=field, expected="at least one", got="none")
+        check_distinct("functionary", "functionaries", self.functionaries)
+        check_distinct("constraint", "constraints", (one.name for one in self.constraints))
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the section as the layout holds it, without fields that have their default."""
+        found: dict[str, Json] = {"functionaries": self.functionaries}
+        found["artifacts"] = [one.to_json() for one in self.artifacts]
+        if self.constraints:
+            found["constraints"] = [one.to_json() for one in self.constraints]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A built-in look into the target's files. `max_bytes` belongs to `size`, `allow` (extensions) to `types`."""
+
+    name: str
+    kind: InspectionKind
+    artifacts: tuple[str, ...]
+    max_bytes: int | None = None
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_label(self.name)
+        if self.kind not in INSPECTION_KINDS:
+            known = ", ".join(INSPECTION_KINDS)
+            raise LayoutError("unknown inspection", where="kind", expected=known, got=ascii(self.kind))
+        _check_patterns("artifacts", self.artifacts)
+        if (self.kind == "size") != (self.max_bytes is not None):
+            raise LayoutError("maxBytes belongs to size, which needs it", where="maxBytes", got=self.kind)
+        if self.max_bytes is not None and not 0 < self.max_bytes <= MAX_SIZE:
+            raise LayoutError("not a size in bytes", where="maxBytes", got=str(self.max_bytes))
+        if (self.kind == "types") != bool(self.allow):
+            raise LayoutError("allow belongs to types, which needs it", where="allow", got=self.kind)
+        check_distinct("extension", "allow", self.allow)
+        for extension in self.allow:
+            if _EXTENSION.fullmatch(extension) is None:
+                raise LayoutError(
+                    "not a file name extension", where="allow", expected=".json", got=ascii(extension[:40])
+                )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the inspection as the layout holds it, without fields that have their default."""
+        found: dict[str, Json] = {"name": self.name, "kind": self.kind, "artifacts": self.artifacts}
+        if self.max_bytes is not None:
+            found["maxBytes"] = self.max_bytes
+        if self.allow:
+            found["allow"] = self.allow
+        return found
+
+
+def _check_patterns(field: str, patterns: tuple[str, ...]) -> None:
+    if not patterns:
+        raise LayoutError("nothing is named", where=field, expected="at least one pattern", got="none")
+    for pattern in patterns:
+        try:
+            check_pattern(pattern)
+        except LayoutError as error:
+            raise LayoutError(error.what, where=field, expected=error.expected, got=error.got) from error

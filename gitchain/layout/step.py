@@ -1,0 +1,189 @@
+"""One step of a layout: who may do it, what stands behind it, and its rules for what went in and came out.
+
+Every value is valid by construction: the constructors raise LayoutError with the field's name in `where`.
+Does NOT know the other steps (`gitchain.layout.model`), and evaluates no constraint (`gitchain.layout.constraint`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, TypeAlias
+
+from gitchain.errors import GitchainError, LayoutError
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.names import check_uri
+from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, VSA
+from gitchain.layout.checks import check_distinct, check_label
+from gitchain.layout.parts import Constraint
+from gitchain.layout.rule import Rule, Side
+
+SLSA_PROVENANCE = PROVENANCE
+TRANSFORMATIONAL = frozenset(
+    {PROVENANCE, PROVENANCE_V02, LINK}
+)  # ITE-10: these say what went in and came out
+MAX_VERSION = 2**53 - 1
+
+Evidence: TypeAlias = Literal["observed", "declared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sublayout:
+    """Another layout that stands behind a step: its name, and the lowest version that will do."""
+
+    name: str
+    minimum_version: int = 1
+
+    def __post_init__(self) -> None:
+        check_label(self.name)
+        if not 1 <= self.minimum_version <= MAX_VERSION:
+            raise LayoutError(
+                "version must be at least 1", where="minimumVersion", got=str(self.minimum_version)
+            )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the reference as the layout holds it, without fields that have their default."""
+        found: dict[str, Json] = {"name": self.name}
+        return found if self.minimum_version == 1 else {**found, "minimumVersion": self.minimum_version}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: who may sign for it, how many, how strong and how fresh, its artifact rules and constraints.
+
+    A step whose predicate type is the layout's has a `sublayout`, one of verification summaries a `verifier`.
+    """
+
+    name: str
+    functionaries: tuple[str, ...]
+    expected_materials: tuple[Rule, ...] = ()
+    expected_products: tuple[Rule, ...] = ()
+    threshold: int = 1
+    predicate_type: str = SLSA_PROVENANCE
+    evidence: Evidence | None = None
+    max_age: timedelta | None = None
+    constraints: tuple[Constraint, ...] = ()
+    sublayout: Sublayout | None = None
+    verifier: str | None = None
+
+    def __post_init__(self) -> None:
+        check_label(self.name)
+        if not self.functionaries:
+            raise LayoutError(
+                "nobody may do this step", where="functionaries", expected="at least one", got="none"
+            )
+        check_distinct("functionary", "functionaries", self.functionaries)
+        if not 1 <= self.threshold <= len(self.functionaries):
+            raise LayoutError(
+                "threshold cannot be met as meant",
+                where="threshold",
+                expected=f"1 to {len(self.functionaries)}, the number of functionaries",
+                got=str(self.threshold),
+            )
+        if ":" not in self.predicate_type or not self.predicate_type.isprintable():
+            raise LayoutError(
+                "predicate type is not a URI", where="predicateType", got=ascii(self.predicate_type)
+            )
+        if self.max_age is not None and self.max_age <= timedelta(0):
+            raise LayoutError(
+                "maximum age must be longer than nothing", where="maxAge", got=str(self.max_age)
+            )
+        check_distinct("constraint", "constraints", (one.name for one in self.constraints))
+        _check_kind(self)
+
+    @property
+    def transformational(self) -> bool:
+        """Tell whether the predicate says what was made from what."""
+        return self.predicate_type in TRANSFORMATIONAL
+
+    @property
+    def has_products(self) -> bool:
+        """Tell whether evidence for the step has products; of any other predicate the subject is the materials."""
+        return self.transformational or self.predicate_type in {LAYOUT, VSA}
+
+    @property
+    def has_materials(self) -> bool:
+        """Tell whether evidence for the step has materials: a sublayout and a verification summary have none."""
+        return self.predicate_type not in {LAYOUT, VSA}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the steps that this step's MATCH rules name, each once, in order."""
+        return tuple(dict.fromkeys(step for step, _ in self.looks))
+
+    @property
+    def looks(self) -> tuple[tuple[str, Side], ...]:
+        """Return the lists of other steps that this step's MATCH rules look at, each once, in order."""
+        rules = (*self.expected_materials, *self.expected_products)
+        return tuple(dict.fromkeys((rule.match.step, rule.match.side) for rule in rules if rule.match))
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the step as the layout holds it, without fields that have their default."""
+        found: dict[str, Json] = {"name": self.name, "functionaries": self.functionaries}
+        found["threshold"] = self.threshold
+        found["predicateType"] = self.predicate_type
+        if self.evidence:
+            found["evidence"] = self.evidence
+        if self.max_age:
+            found["maxAge"] = format_duration(self.max_age)
+        if self.sublayout:
+            found["sublayout"] = self.sublayout.to_json()
+        if self.verifier:
+            found["verifier"] = self.verifier
+        if self.has_materials:
+            found["expectedMaterials"] = [rule.tokens for rule in self.expected_materials]
+        if self.has_products:
+            found["expectedProducts"] = [rule.tokens for rule in self.expected_products]
+        if self.constraints:
+            found["constraints"] = [one.to_json() for one in self.constraints]
+        return found
+
+
+def _check_kind(step: Step) -> None:
+    """Check that the step has no field that means nothing for its predicate type, and the one that it needs."""
+    if step.expected_products and not step.has_products:
+        raise LayoutError(
+            "this predicate type has no products",
+            where="expectedProducts",
+            expected="rules under expectedMaterials: they see the statement's subject",
+            got=step.predicate_type,
+        )
+    if step.expected_materials and not step.has_materials:
+        raise LayoutError(
+            "this predicate type has no materials",
+            where="expectedMaterials",
+            expected="rules under expectedProducts: they see the statement's subject",
+            got=step.predicate_type,
+        )
+    _check_pair("sublayout", step.sublayout, step.predicate_type, LAYOUT)
+    _check_pair("verifier", step.verifier, step.predicate_type, VSA)
+    if step.verifier is not None:
+        try:
+            check_uri(step.verifier, "verifier")
+        except GitchainError as error:
+            raise LayoutError(error.what, where="verifier", got=error.where) from error
+    for field, value in (
+        ("evidence", step.evidence),
+        ("maxAge", step.max_age),
+        ("constraints", step.constraints),
+    ):
+        if step.sublayout and value:
+            raise LayoutError(
+                "a sublayout says this itself", where=field, expected=f"no {field} beside sublayout"
+            )
+
+
+def _check_pair(field: str, value: object, predicate_type: str, needed: str) -> None:
+    if (value is not None) != (predicate_type == needed):
+        raise LayoutError(
+            f"{field} and predicate type do not fit",
+            where=field,
+            expected=f"{field} with {needed}, and with no other predicate type",
+            got=predicate_type,
+        )
+
+
+def format_duration(age: timedelta) -> str:
+    """Return an ISO 8601 duration in days and hours."""
+    hours = age.seconds // 3600
+    return "P" + (f"{age.days}D" if age.days else "") + (f"T{hours}H" if hours else "")
