@@ -27,6 +27,9 @@ fuzz: $(STAMP)  ## the generated tests at full size, with other cases every time
 bench: $(STAMP)  ## ratios against a peer or a limit, both sides in one run
 	$(BIN)/python bench/run.py
 
+conformance: $(STAMP)  ## public suites of test vectors (GITCHAIN_VECTORS, or ../shared/vectors), and where we deviate
+	$(BIN)/python tests/conformance/conform.py
+
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	cd requirements && for name in base dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$name.in -o $$name.txt; done

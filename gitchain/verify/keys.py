@@ -20,7 +20,12 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 
 from gitchain.errors import SignatureError
 
@@ -81,6 +86,17 @@ class Key:
             raise SignatureError(
                 "public key is not in its canonical form", expected="DER SubjectPublicKeyInfo"
             )
+        return key
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> Key:
+        """Return the key that this PEM holds; SignatureError if it holds none of ours, or more."""
+        try:
+            key = cls.of(load_pem_public_key(data))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise SignatureError("not a public key", got=str(error)[:200]) from error
+        if data.count(b"-----BEGIN") != 1:
+            raise SignatureError("more than one key", expected="one PEM block")
         return key
 
     @property

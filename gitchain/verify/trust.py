@@ -127,8 +127,10 @@ def trust_digest(text: str) -> str:
         raise _broken(error.what, error.where, error.expected, error.got) from error
 
 
-def public_trust_config(*, offline: bool = False) -> str:
+def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
     """Return the ClientTrustConfig of the public-good Sigstore instance, by TUF or from its local cache.
+
+    `staging` is for its test instance.
 
     TransportError if it cannot be fetched, TrustError if what was fetched does not verify.
     """
@@ -138,7 +140,8 @@ def public_trust_config(*, offline: bool = False) -> str:
     from tuf.api.exceptions import DownloadError
 
     try:
-        config = ClientTrustConfig.production(offline=offline)
+        load = ClientTrustConfig.staging if staging else ClientTrustConfig.production
+        config = load(offline=offline)
     except (TUFError, Error, RequestException, OSError) as error:
         cause: BaseException | None = error
         while cause is not None:
