@@ -1,0 +1,213 @@
+"""Constraints: CEL expressions over evidence, compiled once and evaluated within bounds.
+
+    {name: floor, expression: "predicate.metrics.accuracy >= 0.9"}
+
+A constraint holds if its expression is exactly `true`. An error, a missing field, too much work, and every other
+value is a problem, in words; never a pass. An expression sees its variables and nothing else: no clock, no file,
+no time zone, no network. docs/constraints.md is the reference, docs/decisions/0007-constraints-in-cel.md says why.
+
+Language: https://github.com/google/cel-spec/blob/master/doc/langdef.md . The engine is loaded at the first use.
+Does NOT know what evidence is: `gitchain.verify.constraints` makes the variables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from gitchain.errors import GitchainError, LayoutError, LimitError
+from gitchain.layout.cel_cost import Bound, Path, check_tree, check_work, paths, text_bound
+from gitchain.layout.cel_tree import Node, read_tree
+from gitchain.layout.parts import Constraint
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
+
+MAX_VALUES = (
+    200_000  # values that one evaluation may be given: about 60 MB and a fifth of a second in the engine
+)
+MAX_COMPILED = 1024
+MAX_PROBLEM = 300
+
+Scope: TypeAlias = Literal["step", "chain", "dataset"]
+Input: TypeAlias = (
+    "bool | int | float | str | datetime | Sequence[Input] | Mapping[str, Input] | Callable[[], Input] | None"
+)
+"""What a variable may hold. A function is called for its value only if the expression reads it."""
+
+VARIABLES: Mapping[Scope, Mapping[str, str]] = {
+    "step": {
+        "subject": "LIST",
+        "predicateType": "STRING",
+        "predicate": "DYN",
+        "materials": "MAP",
+        "products": "MAP",
+        "time": "TIMESTAMP",
+        "signer": "MAP",
+        "run": "DYN",
+        "evidence": "DYN",
+    },
+    "chain": {"steps": "MAP", "target": "MAP", "layout": "MAP"},
+    "dataset": {"dataset": "DYN", "artifact": "MAP", "signer": "MAP", "time": "TIMESTAMP"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a constraint holds; if not, `problem` says why. `evaluated` is False where it said nothing at all."""
+
+    ok: bool
+    problem: str = ""
+    evaluated: bool = True
+
+
+HOLDS = Verdict(True)
+FAILS = Verdict(False, "is not true")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A constraint that type-checks. `reads` is what it looks at: nothing else has any influence."""
+
+    constraint: Constraint
+    scope: Scope
+    reads: frozenset[Path]
+    _tree: Node = field(repr=False)
+    _program: cel.Expression = field(repr=False)
+
+    def touches(self, *path: str) -> bool:
+        """Tell whether the expression looks at this part of its variables, at something in it or around it."""
+        return any(all(one == other for one, other in zip(read, path, strict=False)) for read in self.reads)
+
+    def holds(self, variables: Mapping[str, Input]) -> Verdict:
+        """Return the verdict for these variables. Raises nothing: whatever goes wrong is a problem."""
+        try:
+            data, bounds = self._given(variables)
+            check_work(self._tree, bounds)
+            return _verdict(self._program.eval(data=data))
+        except GitchainError as error:
+            return Verdict(False, str(error), evaluated=False)
+        except (RuntimeError, TypeError, ValueError) as error:  # what the engine raises
+            return Verdict(False, _short(error), evaluated=False)
+
+    def _given(self, variables: Mapping[str, Input]) -> tuple[dict[str, Input], dict[str, Bound]]:
+        """Return what is read of the variables as the engine takes it, and how large it is."""
+        data: dict[str, Input] = {}
+        bounds: dict[str, Bound] = {}
+        for name in VARIABLES[self.scope]:
+            tails = [read[1:] for read in self.reads if read[0] == name]
+            if tails:
+                copier = _Copier()
+                data[name] = copier.part(variables[name], tails)
+                bounds[name] = Bound(copier.weight, copier.width)
+        return data, bounds
+
+
+@lru_cache(maxsize=MAX_COMPILED)
+def compile_constraint(constraint: Constraint, scope: Scope) -> Compiled:
+    """Return the constraint, ready to be evaluated.
+
+    Raises LayoutError, with the constraint's name as the place, for an expression that does not type-check to
+    a boolean in this scope, is nested too deeply, or uses what is not available.
+    """
+    try:
+        return _compiled(constraint, scope)
+    except LayoutError as error:
+        place = ".".join(part for part in (constraint.name, error.where) if part)
+        raise LayoutError(
+            error.what, where=place, expected=error.expected, got=error.got, help=error.help
+        ) from error
+    except (RuntimeError, TypeError, ValueError) as error:  # what the engine raises
+        raise LayoutError("not a valid expression", where=constraint.name, got=_short(error)) from error
+
+
+def _compiled(constraint: Constraint, scope: Scope) -> Compiled:
+    program = _environment(scope).compile(constraint.expression)
+    kind = program.return_type().name()
+    if kind not in {"BOOL", "DYN"}:
+        raise LayoutError("expression is not a condition", expected="a boolean", got=kind)
+    tree = read_tree(program.serialize())
+    check_tree(tree)
+    reads = frozenset(path for path in paths(tree) if path[0] in VARIABLES[scope])
+    return Compiled(constraint, scope, reads, tree, program)
+
+
+@lru_cache(maxsize=len(VARIABLES))
+def _environment(scope: Scope) -> cel.Env:
+    from cel_expr_python import cel  # only layouts with constraints pay for the engine
+
+    anything = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    types = {"MAP": anything, "LIST": cel.Type.List(anything)}
+    known = {"STRING": cel.Type.STRING, "DYN": cel.Type.DYN, "TIMESTAMP": cel.Type.TIMESTAMP, **types}
+    return cel.NewEnv(variables={name: known[kind] for name, kind in VARIABLES[scope].items()})
+
+
+def _verdict(value: cel.Value) -> Verdict:
+    kind = value.type().name()
+    if kind == "BOOL":
+        return HOLDS if value.value() is True else FAILS
+    if kind == "ERROR":
+        return Verdict(False, _short(value.value()), evaluated=False)
+    return Verdict(False, f"gives {kind.lower()}, not true or false", evaluated=False)
+
+
+def _short(said: object) -> str:
+    """Return the engine's message on one line, without its drawing and its status words."""
+    text = " ".join(str(said).split(" | ", 1)[0].split())
+    text = re.sub(r"^([A-Z_]+: )?(ERROR: <input>:\S+ )?", "", text).replace(" (in container '')", "")
+    return text if len(text) <= MAX_PROBLEM else f"{text[:MAX_PROBLEM]}…"
+
+
+class _Copier:
+    """Copies what is read of one variable into plain values, and measures it."""
+
+    __slots__ = ("weight", "width")
+
+    def __init__(self) -> None:
+        self.weight = 0
+        self.width = 1
+
+    def part(self, value: Input, tails: Sequence[Path]) -> Input:
+        """Return only what the paths lead to. Fields beside them cannot be seen, so they need not be there."""
+        if callable(value):
+            value = value()
+        if () in tails or not isinstance(value, Mapping):
+            return self.whole(value)
+        heads = dict.fromkeys(tail[0] for tail in tails)
+        self._count(1 + len(heads), len(heads))
+        return {
+            head: self.part(value[head], [tail[1:] for tail in tails if tail[0] == head])
+            for head in heads
+            if head in value
+        }
+
+    def whole(self, value: Input) -> Input:
+        """Return the value with everything in it."""
+        if callable(value):
+            value = value()
+        if isinstance(value, str):
+            bound = text_bound(len(value))
+            self._count(bound.weight, bound.width)
+            return value
+        if isinstance(value, Mapping):
+            self._count(1, len(value))
+            for key in value:
+                self.whole(key)
+            return {key: self.whole(one) for key, one in value.items()}
+        if isinstance(value, Sequence):
+            self._count(1, len(value))
+            return [self.whole(one) for one in value]
+        self._count(1, 1)
+        return value
+
+    def _count(self, weight: int, width: int) -> None:
+        self.weight += weight
+        self.width = max(self.width, width)
+        if self.weight > MAX_VALUES:
+            raise LimitError(
+                "more evidence than a constraint may read", expected=f"at most {MAX_VALUES} values"
+            )

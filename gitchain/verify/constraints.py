@@ -1,0 +1,360 @@
+"""What constraints see of evidence, and what it means that they hold.
+
+- A step's constraints hold for every attestation of the step's evidence, each by itself.
+- A layout's constraints hold for a chain: for every choice of one attestation for each step whose predicate they read,
+  so that a good attestation cannot hide a bad one for the same artifacts.
+- Every data set in the chain needs facts from who may state them, and all such facts satisfy the data set constraints.
+
+Pure. docs/constraints.md lists the variables. Does NOT say which statements count: `gitchain.verify.claims` does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from gitchain.errors import LayoutError
+from gitchain.evidence.canonical import Json, canonical_json
+from gitchain.evidence.claim import Claim
+from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.vocabulary import DATASET
+from gitchain.layout.artifact import MAX_OPENED_FILES, Artifact, Artifacts, Link, Manifests
+from gitchain.layout.cel_cost import Path
+from gitchain.layout.constraint import Compiled, Input, Scope, Verdict, compile_constraint
+from gitchain.layout.model import Constraint, Datasets, Layout, Step
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.target import Target
+from gitchain.verify.verified import VerifiedStatement
+
+MAX_ROWS = 1000  # choices of attestations that one constraint over a chain is evaluated for
+
+Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
+"""Says for whom a statement was signed: the functionary and the principal, or None for a stranger."""
+
+
+class Row(Protocol):
+    """One attestation of a step, and for whom it counts."""
+
+    @property
+    def statement(self) -> VerifiedStatement:
+        """What was signed, by whom and when."""
+
+    @property
+    def claim(self) -> Claim:
+        """What it says about the step."""
+
+    @property
+    def link(self) -> Link:
+        """Its materials and products."""
+
+    @property
+    def functionary(self) -> str:
+        """The functionary whose identity signed."""
+
+    @property
+    def principal(self) -> str:
+        """The person or workload that this functionary belongs to."""
+
+
+class Rows(Protocol):
+    """The attestations of one step that agree on all materials and products."""
+
+    @property
+    def step(self) -> Step:
+        """The step of the layout."""
+
+    @property
+    def members(self) -> Sequence[Row]:
+        """The attestations, the oldest first."""
+
+    @property
+    def link(self) -> Link:
+        """The materials and products that all agree on."""
+
+    @property
+    def principals(self) -> Sequence[str]:
+        """The distinct people and workloads who signed."""
+
+
+def check_step(step: Step, row: Row) -> Finding | None:
+    """Return the first constraint of the step that does not hold for this attestation, or None."""
+    variables = _attestation(row)
+    for constraint in step.constraints:
+        verdict = _holds(constraint, "step", variables)
+        if not verdict.ok:
+            what = f"constraint {constraint.name} of step {step.name}"
+            return _finding(Code.CONSTRAINT, what, constraint, verdict, step=step.name)
+    return None
+
+
+def check_chain(layout: Layout, chain: Mapping[str, Rows], target: Target) -> tuple[Finding, ...]:
+    """Return the layout's constraints that this chain does not satisfy, and the steps that are not of one run."""
+    found = [_chain_finding(one, layout, chain, target) for one in layout.constraints]
+    runs = [_run_finding(names, chain) for names in layout.same_run]
+    return tuple(one for one in (*found, *runs) if one is not None)
+
+
+def check_datasets(
+    layout: Layout,
+    chain: Mapping[str, Rows],
+    statements: Sequence[VerifiedStatement],
+    owner: Owner,
+    manifests: Manifests,
+) -> tuple[Finding, ...]:
+    """Return what is wrong with the data sets of this chain: unknown ones, and facts that are refused.
+
+    `statements` are all that are not revoked; `owner` says whose each is.
+    """
+    if layout.datasets is None:
+        return ()
+    facts = [
+        (one, who)
+        for one in statements
+        if one.statement.predicate_type == DATASET
+        and (who := owner(one)) is not None
+        and who[0] in layout.datasets.functionaries
+    ]
+    found: list[Finding] = []
+    for served in layout.datasets.artifacts:
+        products = chain[served.step].link.products
+        chosen = {
+            name: item
+            for name, item in products.items()
+            if any(fnmatchcase(name, pattern) for pattern in served.products)
+        }
+        if not chosen:
+            found.append(_no_dataset(served.step, served.products))
+        for name, artifact in chosen.items():
+            about = [one for one in facts if _is_about(one[0], artifact, manifests)]
+            found += _dataset_findings(layout.datasets, served.step, name, artifact, about)
+    return tuple(found)
+
+
+# Within a step --------------------------------------------------------------------------------------------------
+
+
+def _attestation(row: Row) -> dict[str, Input]:
+    """Return the variables of one attestation."""
+    statement = row.statement.statement
+    return {
+        "subject": lambda: [_subject(one) for one in statement.subject],
+        "predicateType": statement.predicate_type,
+        "predicate": statement.predicate,
+        "materials": lambda: _artifacts(row.link.materials),
+        "products": lambda: _artifacts(row.link.products),
+        "time": row.statement.time,
+        "signer": lambda: _signer(row.statement, row.functionary, row.principal),
+        "run": row.claim.run,
+        "evidence": row.claim.evidence,
+    }
+
+
+def _subject(descriptor: ResourceDescriptor) -> Input:
+    return {"name": descriptor.rule_name or "", "digest": dict(descriptor.digest)}
+
+
+def _artifacts(artifacts: Artifacts) -> Input:
+    return {name: {**item.digest, "directory": item.directory} for name, item in artifacts.items()}
+
+
+def _signer(statement: VerifiedStatement, functionary: str, principal: str) -> Input:
+    return {
+        "issuer": statement.identity.issuer,
+        "subject": statement.identity.subject,
+        "functionary": functionary,
+        "principal": principal,
+        "claims": dict(statement.claims),
+    }
+
+
+# Across steps ---------------------------------------------------------------------------------------------------
+
+
+def _chain_finding(
+    constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target
+) -> Finding | None:
+    what = f"constraint {constraint.name}"
+    try:
+        compiled = compile_constraint(constraint, "chain")
+    except LayoutError as error:
+        verdict = Verdict(False, str(error), evaluated=False)
+        return _finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
+    choices = [_choices(compiled, name, rows) for name, rows in chain.items()]
+    for count, chosen in enumerate(itertools.product(*choices)):
+        if count >= MAX_ROWS:
+            many = f"more than {MAX_ROWS} combinations of attestations"
+            return _finding(Code.CHAIN_CONSTRAINT, what, constraint, Verdict(False, many, evaluated=False))
+        steps = {name: _step(rows, row) for (name, rows), row in zip(chain.items(), chosen, strict=True)}
+        verdict = compiled.holds(
+            {
+                "steps": steps,
+                "target": {"name": target.name, "sha256": target.sha256},
+                "layout": {"name": layout.name, "version": layout.version},
+            }
+        )
+        if not verdict.ok:
+            return _finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
+    return None
+
+
+def _choices(compiled: Compiled, name: str, rows: Rows) -> Sequence[Row | None]:
+    """Return the attestations whose predicates the constraint can tell apart; one of them if it reads none."""
+    place = ("steps", name, "predicate")
+    if not compiled.touches(*place) or not rows.members:
+        return rows.members[:1] or (None,)
+    reads = [
+        read[len(place) :] for read in sorted(compiled.reads) if read[: len(place)] == place[: len(read)]
+    ]
+    distinct = {_key(row.statement.statement.predicate, reads): row for row in rows.members}
+    return tuple(distinct.values())
+
+
+def _key(predicate: Json, reads: Sequence[Path]) -> bytes:
+    """Return what is read of the predicate: equal for predicates that the constraint cannot tell apart."""
+    return canonical_json([_at(predicate, read) for read in reads])
+
+
+def _at(value: Json, path: Path) -> Json:
+    """Return what lies at the path, and how far it goes: a missing field is not null."""
+    depth = 0
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            break
+        value, depth = value[key], depth + 1
+    return (depth, value)
+
+
+def _step(rows: Rows, row: Row | None) -> Input:
+    found: dict[str, Input] = {
+        "materials": lambda: _artifacts(rows.link.materials),
+        "products": lambda: _artifacts(rows.link.products),
+        "principals": rows.principals,
+    }
+    if row is not None:
+        found["predicate"] = row.statement.statement.predicate
+        found["attestations"] = lambda: [_nested(one) for one in rows.members]
+        found["time"] = _text(_complete(rows))
+    return found
+
+
+def _nested(row: Row) -> Input:
+    """Return one attestation inside a list, where the engine takes times only as text."""
+    return {**_attestation(row), "time": _text(row.statement.time)}
+
+
+def _complete(rows: Rows) -> datetime:
+    """Return when the step's threshold was reached: signing again later changes nothing."""
+    seen: set[str] = set()
+    for row in sorted(rows.members, key=lambda row: row.statement.time):
+        seen.add(row.principal)
+        if len(seen) >= rows.step.threshold:
+            return row.statement.time
+    return max(row.statement.time for row in rows.members)
+
+
+def _run_finding(names: Sequence[str], chain: Mapping[str, Rows]) -> Finding | None:
+    """Return a finding unless one run's attestations alone reach the threshold of each of these steps."""
+    runs = [_runs(chain[name]) for name in names]
+    if set.intersection(*runs):
+        return None
+    listed = ", ".join(names)
+    said = ["/".join(sorted(one)) or "no run" for one in runs]
+    return Finding(
+        Code.SAME_RUN,
+        f"steps {listed} were not done in one run",
+        step=names[0],
+        expected="one run id in the evidence of each of these steps",
+        got="; ".join(f"{name}: {text[:200]}" for name, text in zip(names, said, strict=True)),
+        help="run these steps together: gitchain run -- dvc repro",
+    )
+
+
+def _runs(rows: Rows) -> set[str]:
+    signers: dict[str, set[str]] = {}
+    for row in rows.members:
+        if row.claim.run is not None:
+            signers.setdefault(row.claim.run, set()).add(row.principal)
+    return {run for run, people in signers.items() if len(people) >= rows.step.threshold}
+
+
+# Data sets ------------------------------------------------------------------------------------------------------
+
+
+def _is_about(statement: VerifiedStatement, artifact: Artifact, manifests: Manifests) -> bool:
+    """Tell whether the facts are about the artifact itself, or about a directory that holds it."""
+    for descriptor in statement.statement.subject:
+        subject = Artifact(descriptor.digest, descriptor.is_directory)
+        if subject == artifact:
+            return True
+        inside = manifests.tree(subject, MAX_OPENED_FILES) if subject.directory else None
+        if inside is not None and any(one == artifact for one in inside):
+            return True
+    return False
+
+
+def _dataset_findings(
+    datasets: Datasets,
+    step: str,
+    name: str,
+    artifact: Artifact,
+    about: Sequence[tuple[VerifiedStatement, tuple[str, str]]],
+) -> Iterator[Finding]:
+    if not about:
+        yield Finding(
+            Code.NO_FACTS,
+            f"nobody who may says what data set {name} is",
+            step=step,
+            artifact=name,
+            expected=f"a {DATASET} statement by {' or '.join(datasets.functionaries)}",
+            got=f"none about {artifact}",
+            help="gitchain attest dataset states source, licence and consent",
+        )
+    for statement, who in about:
+        variables: dict[str, Input] = {
+            "dataset": statement.statement.predicate,
+            "artifact": {"name": name, "sha256": artifact.digest.get("sha256", "")},
+            "signer": _signer(statement, *who),
+            "time": statement.time,
+        }
+        for constraint in datasets.constraints:
+            verdict = _holds(constraint, "dataset", variables)
+            if not verdict.ok:
+                what = f"data set constraint {constraint.name} for {name}"
+                yield _finding(Code.FACTS_REFUSED, what, constraint, verdict, step=step, artifact=name)
+
+
+def _no_dataset(step: str, patterns: Sequence[str]) -> Finding:
+    return Finding(
+        Code.NO_FACTS,
+        f"step {step} made no artifact that the layout calls a data set",
+        step=step,
+        expected=f"a product named {' or '.join(patterns)}",
+        got="none",
+        help="the patterns are matched with the names of the step's products, directories among them",
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------
+
+
+def _holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) -> Verdict:
+    try:
+        return compile_constraint(constraint, scope).holds(variables)
+    except LayoutError as error:
+        return Verdict(False, str(error), evaluated=False)
+
+
+def _finding(
+    code: Code, what: str, constraint: Constraint, verdict: Verdict, *, step: str = "", artifact: str = ""
+) -> Finding:
+    code, problem = (code, verdict.problem) if verdict.evaluated else (Code.CONSTRAINT_ERROR, verdict.problem)
+    verb = "does not hold" if verdict.evaluated else "cannot be evaluated"
+    return Finding(code, f"{what} {verb}", step, artifact, constraint.expression, problem)
+
+
+def _text(time: datetime) -> str:
+    """Return a time as text; two such texts compare as the times do."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,344 @@
+"""Constraints: exactly true or a problem; only what is written down can be seen; and every evaluation ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gitchain.errors import LayoutError
+from gitchain.layout import constraint as module
+from gitchain.layout.constraint import Compiled, Scope, Verdict, compile_constraint
+from gitchain.layout.model import Constraint
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+VARIABLES: dict[str, Any] = {
+    "subject": [{"name": "model.pkl", "digest": {"sha256": "ab"}}],
+    "predicateType": "https://example.com/x",
+    "predicate": {
+        "accuracy": 0.93,
+        "epochs": 10,
+        "name": "a",
+        "nothing": None,
+        "tests": [],
+        "list": [3, 1, 2],
+        "deep": {"a.b": {"c": True}},
+    },
+    "materials": lambda: {"data.csv": {"sha256": "cd", "directory": False}},
+    "products": {},
+    "time": NOON,
+    "signer": {"claims": {"buildTrigger": "push"}},
+    "run": None,
+    "evidence": "observed",
+}
+
+
+def compiled(expression: str, scope: Scope = "step") -> Compiled:
+    return compile_constraint(Constraint("floor", expression), scope)
+
+
+def verdict(expression: str, variables: Mapping[str, Any] = VARIABLES) -> Verdict:
+    return compiled(expression).holds(variables)
+
+
+HOLDING = [
+    "predicate.accuracy >= 0.9",
+    "predicate.epochs >= 10 && predicate.epochs == 10.0 && predicate.epochs < 10.5",
+    "predicate.epochs in [1, 10]",
+    "predicate.name in ['a', 'b'] && !(predicate.name in {'b': 1})",
+    "predicate.list.all(x, x > 0) && predicate.list.exists(x, x == 3) && predicate.list.exists_one(x, x == 1)",
+    "predicate.list.filter(x, x > 1).size() == 2 && predicate.list.map(x, x + 1)[0] == 4",
+    "predicate.list.map(x, x > 1, x * 2) == [6, 4]",
+    "predicate.deep['a.b'].c",
+    "has(predicate.deep) && !has(predicate.deeper)",
+    "predicate.nothing == null && run == null",
+    "materials['data.csv'].sha256 == 'cd' && !materials['data.csv'].directory",
+    "subject.exists(one, one.name == 'model.pkl' && one.digest.sha256.startsWith('a'))",
+    "time > timestamp('2026-01-01T00:00:00Z') && time - duration('24h') < time && time.getFullYear() == 2026",
+    "time == timestamp('2026-11-22T13:00:00+01:00')",
+    "signer.claims.buildTrigger == 'push' && evidence == 'observed'",
+    "predicateType.matches('^https://') && predicateType.contains('example') && predicateType.endsWith('x')",
+    "size(predicate.name) == 1 && int('5') == 5 && double(predicate.epochs) / 4.0 == 2.5 && 'é' == '\\u00e9'",
+    "type(predicate.epochs) == int && string(predicate.epochs) == '10' && bool('true') && b'a' == bytes('a')",
+    "predicate.epochs > 5 ? predicate.accuracy > 0.5 : false",
+    "predicate.epochs != '10'",
+    "dyn(predicate.list) == [3, 1, 2] && uint(3) == 3u && -predicate.epochs == -10 && 7 % 4 == 3",
+    ".predicate.epochs == 10",
+]
+
+
+@pytest.mark.parametrize("expression", HOLDING, ids=range(len(HOLDING)))
+def test_what_is_true_holds(expression: str) -> None:
+    """Numbers compare by value, macros and string functions work, times are times, and names need no identifier."""
+    assert verdict(expression) == Verdict(True)
+
+
+FAILING = [
+    ("predicate.accuracy >= 0.95", True, "is not true"),
+    ("false", True, "is not true"),
+    ("predicate.loss < 1", False, 'Key not found in map : "loss"'),
+    ("predicate.accuracy / 0 > 1", False, "No matching overloads"),
+    ("predicate.epochs / 0 > 1", False, "divide by zero"),
+    ("predicate.epochs", False, "gives int, not true or false"),
+    ("predicate.name", False, "gives string, not true or false"),
+    ("predicate.nothing", False, "gives null, not true or false"),
+    ("predicate.deep", False, "gives map<dyn, dyn>, not true or false"),
+    ("predicate.name > 1", False, "No matching overloads"),
+    ("predicate.epochs + 0.5 > 1.0", False, "No matching overloads"),
+    ("predicate.list[3] == 1", False, "Index error"),
+    ("predicate.epochs.all(x, true)", False, "No matching overloads"),
+    ("materials.model.sha256 == 'x'", False, 'Key not found in map : "model"'),
+    ("timestamp(predicate.name) < time", False, "conversion failed"),
+    ("predicate.name.matches('(')", False, "invalid regular expression"),
+    ("9223372036854775807 + predicate.epochs > 0", False, "overflow"),
+    ("predicate.tests.size() > 0 && predicate.tests.all(x, x == 1)", True, "is not true"),
+]
+
+
+@pytest.mark.parametrize(("expression", "evaluated", "problem"), FAILING, ids=range(len(FAILING)))
+def test_what_is_not_exactly_true_fails_with_words(expression: str, evaluated: bool, problem: str) -> None:
+    """False, an error value, and any other value are problems; an error is told apart from a no."""
+    found = verdict(expression)
+    assert (found.ok, found.evaluated) == (False, evaluated)
+    assert problem in found.problem
+
+
+def test_an_error_is_forgiven_by_or_and_by_nothing_else() -> None:
+    """CEL's logic is commutative: `true || error` is true, `error && true` is no pass."""
+    assert verdict("predicate.loss < 1 || predicate.epochs == 10").ok
+    assert not verdict("predicate.loss < 1 && predicate.epochs == 10").ok
+    assert not verdict("predicate.list.all(x, x > 0 && predicate.loss > 1)").ok
+
+
+REFUSED = [
+    ("/", "not a valid expression"),
+    ("predicate.accuracy >=", "not a valid expression"),
+    ("predicat.accuracy >= 0.9", "undeclared reference to 'predicat.accuracy'"),
+    ("steps.train.time > 1", "undeclared reference to 'steps.train.time'"),
+    ("now() > time", "undeclared reference to 'now'"),
+    ("time > 5", "no matching overload"),
+    ("1 > 0.5", "no matching overload"),
+    ("predicateType", "expression is not a condition"),
+    ("1 + 1", "expression is not a condition"),
+    ("\ud800 == 'a'", "not a valid expression"),
+    ("predicate.name.matches(predicate.name)", "pattern is not a plain string"),
+    (f"predicate.name.matches('{'a' * 257}')", "pattern is not a plain string"),
+    ("matches(predicate.name, 'a' + 'b')", "pattern is not a plain string"),
+    ("time.getHours('Europe/Berlin') == 1", "times are in UTC"),
+    ("google.protobuf.Any{} == predicate", "messages are not available"),
+    ("timestamp(google.protobuf.Timestamp{seconds: 1}) == time", "messages are not available"),
+    ("predicate.list" + ".all(a, [1]" * 5 + ".all(b, true)" + ")" * 5, "loops are nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("expression", "problem"), REFUSED, ids=range(len(REFUSED)))
+def test_what_cannot_be_meant_is_refused_with_the_layout(expression: str, problem: str) -> None:
+    """What does not type-check to a condition in its scope, or reaches out of it, is a LayoutError with the name."""
+    with pytest.raises(LayoutError) as caught:
+        compiled(expression)
+    assert problem in str(caught.value)
+    assert caught.value.where.split(".")[0] == "floor"
+
+
+def test_functions_that_nobody_has_looked_at_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that a later engine brings along is not available until its work is bounded."""
+    monkeypatch.setattr("gitchain.layout.cel_cost._KNOWN", frozenset({"_==_"}))
+    with pytest.raises(LayoutError, match="function is not available"):
+        compiled("predicate.name.contains('unheard')")
+
+
+@pytest.mark.parametrize(
+    ("scope", "expression"),
+    [
+        (
+            "chain",
+            "steps.train.materials.a.sha256 == target.sha256 && layout.version > 0 && target.name == null",
+        ),
+        (
+            "dataset",
+            "dataset.licence == 'CC0-1.0' && artifact.name == 'd' && signer.issuer == 'i' && time > timestamp(0)",
+        ),
+    ],
+)
+def test_each_scope_has_its_variables(scope: Scope, expression: str) -> None:
+    """Across steps and for data sets there are other variables, and they work."""
+    variables: dict[str, Any] = {
+        "steps": {"train": {"materials": {"a": {"sha256": "x"}}}},
+        "target": {"name": None, "sha256": "x"},
+        "layout": {"name": "l", "version": 1},
+        "dataset": {"licence": "CC0-1.0"},
+        "artifact": {"name": "d"},
+        "signer": {"issuer": "i"},
+        "time": NOON,
+    }
+    assert compiled(expression, scope).holds(variables) == Verdict(True)
+
+
+def test_only_what_is_read_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of a variable that the expression does not name is neither made nor counted nor able to matter."""
+
+    def never() -> Any:
+        raise AssertionError("not read")
+
+    monkeypatch.setattr(module, "MAX_VALUES", 8)
+    variables = {
+        **VARIABLES,
+        "products": never,
+        "predicate": {"a": {"b": 1}, "large": list(range(100)), "c": never},
+    }
+    assert verdict("predicate.a.b == 1", variables).ok
+    assert verdict("predicate['a']['b'] == 1 && has(predicate.a)", variables).ok
+    assert verdict("!has(predicate.x) && !has(predicate.a.x)", variables).ok
+    found = verdict("predicate.large.size() == 100", variables)
+    assert (found.ok, found.evaluated) == (False, False)
+    assert "more evidence than a constraint may read" in found.problem
+
+
+def test_what_an_expression_reads_is_known() -> None:
+    """Paths go as far as their keys are fixed; whatever is computed reads the whole."""
+    assert compiled("predicate.a['b'].c[0].d == 1").reads == {("predicate", "a", "b", "c")}
+    assert compiled("predicate.list.all(predicate, predicate.x)").reads == {
+        ("predicate", "list"),
+        ("predicate", "x"),
+    }
+    one = compiled("materials[predicate.name].sha256 == 'x'")
+    assert one.reads == {("materials",), ("predicate", "name")}
+    seen = [("materials", "m"), ("predicate",), ("predicate", "name", "x"), ("predicate", "other"), ("time",)]
+    assert [one.touches(*path) for path in seen] == [True, True, True, False, False]
+    assert compiled("true").reads == frozenset()
+
+
+def test_pruned_evidence_gives_the_same_verdict_as_whole_evidence() -> None:
+    """Comparing, counting and looping see everything in what they read, even if a path leads into it as well."""
+    assert verdict("predicate.deep == {'a.b': {'c': true}} && predicate.deep['a.b'].c").ok
+    assert verdict("predicate.size() == 7 && predicate.epochs == 10").ok
+    assert verdict("predicate.deep.all(k, k == 'a.b') && has(predicate.deep)").ok
+    assert verdict("size(predicate.name.x) == 1").problem == "Applying SELECT to non-message type"
+
+
+def test_a_foreign_exception_is_a_problem() -> None:
+    """What the engine cannot take, such as half a surrogate pair or a set, fails the constraint and nothing else."""
+    for odd in ("\ud800", {1}, 2**70):
+        found = verdict("predicate.odd == 1", {**VARIABLES, "predicate": {"odd": odd}})
+        assert (found.ok, found.evaluated) == (False, False)
+        assert found.problem
+
+
+def test_a_long_message_is_cut() -> None:
+    """The engine's messages may quote evidence: a problem stays short."""
+    found = verdict(f"predicate.x{'y' * 2000} == 1")
+    assert len(found.problem) == 301
+    assert found.problem.endswith("…")
+
+
+def test_constraints_are_compiled_once() -> None:
+    """The same constraint in the same scope is the same program; the cache is bounded."""
+    assert compiled("predicate.a == 1") is compiled("predicate.a == 1")
+    assert compile_constraint.cache_info().maxsize == module.MAX_COMPILED
+
+
+def test_the_engine_is_loaded_by_the_first_constraint() -> None:
+    """Importing the language costs nothing of the engine."""
+    code = (
+        "import sys, gitchain.layout, gitchain.layout.constraint as c; assert 'cel_expr_python.cel' not in sys.modules;"
+        "from gitchain.layout.model import Constraint; c.compile_constraint(Constraint('a', 'true'), 'step');"
+        "assert 'cel_expr_python.cel' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Hostile: a process of their own, a second of its time, 256 MiB ----------------------------------------------------
+
+CHILD = """
+import json, resource, sys
+from gitchain.errors import LayoutError
+from gitchain.layout.constraint import compile_constraint
+from gitchain.layout.model import Constraint
+expression, predicate = json.load(sys.stdin)
+compile_constraint(Constraint("warm", "true"), "step")
+used = resource.getrusage(resource.RUSAGE_SELF)
+second = int(used.ru_utime + used.ru_stime) + 2
+resource.setrlimit(resource.RLIMIT_CPU, (second, second))
+try:
+    found = compile_constraint(Constraint("hostile", expression), "step").holds({"predicate": predicate})
+    said = [found.ok, found.problem]
+except LayoutError as error:
+    said = [False, str(error)]
+print(json.dumps([*said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+"""
+TEN = "[0,1,2,3,4,5,6,7,8,9]"
+HOSTILE: dict[str, tuple[str, Any]] = {
+    "parentheses": ("(" * 10_000 + "true" + ")" * 10_000, {}),
+    "parentheses within the length": ("(" * 2000 + "true" + ")" * 2000, {}),
+    "brackets": ("[" * 2000 + "]" * 2000 + " == []", {}),
+    "maps": ("{1:" * 700 + "1" + "}" * 700 + " == {}", {}),
+    "selections": ("predicate" + ".a" * 2000, {}),
+    "sums": ("1" + "+1" * 2000 + " > 0", {}),
+    "conditions": ("true ? " * 400 + "true" + " : true" * 400, {}),
+    "unfinished string": ('"' * 3, {}),
+    "nul": ("\0", {}),
+    "a hundred thousand turns": (f"{TEN}.all(a, " * 4 + f"{TEN}.size() > 99" + ")" * 4, {}),
+    "loops in a row": ("predicate.l" + ".map(x, x)" * 25 + ".size() == 1", {"l": list(range(9000))}),
+    "loops over loops": (
+        "predicate.l.all(x, predicate.l.all(y, x != y || x == y))",
+        {"l": list(range(9000))},
+    ),
+    "map copies its list": ("predicate.l.map(x, x).size() == 1", {"l": list(range(9999))}),
+    "filter copies its list": ("predicate.l.filter(x, true).size() == 1", {"l": list(range(9999))}),
+    "doubling strings": ("['aaaaaaaaaaaaaaaa']" + ".map(a, a + a)" * 28 + ".size() == 1", {}),
+    "doubling lists": ("[[1]]" + ".map(a, a + a)" * 28 + ".size() == 1", {}),
+    "doubling by reference": ("[[1]]" + ".map(a, [a, a])" * 25 + " == [[1]]" + ".map(a, [a, a])" * 25, {}),
+    "nested doubling": (
+        "['a'].exists(a, [a + a + a + a].exists(b, [b + b + b + b].exists(c, c + c == c)))",
+        {},
+    ),
+    "comparing with itself": ("predicate.l.all(x, predicate == predicate)", {"l": list(range(9000))}),
+    "looking up lists": ("predicate.l.all(x, x in predicate.l)", {"l": [["a"] * 10 for _ in range(5000)]}),
+    "catastrophic pattern": ("predicate.s.matches('(a*)*b')", {"s": "a" * 1_000_000}),
+    "patterns of many states": ("predicate.s.matches('.*a.{900}c')", {"s": "ab" * 500_000}),
+    "patterns compiled each turn": (
+        "predicate.l.all(x, 'a'.matches('(a?){1000}') || true)",
+        {"l": list(range(9000))},
+    ),
+    "patterns of classes": (
+        "predicate.l.all(x, 'a'.matches('" + r"\\pL" * 80 + "') || true)",
+        {"l": list(range(500))},
+    ),
+    "pattern too large": (r"predicate.s.matches('(\\pL{9}){100}')", {"s": "a"}),
+    "searching": ("predicate.s.contains(predicate.t)", {"s": "a" * 4_000_000, "t": "a" * 200_000 + "b"}),
+    "searching each turn": (
+        "predicate.l.all(x, predicate.s.contains('b') || true)",
+        {"l": [1] * 9000, "s": "a" * 99_999},
+    ),
+    "counting characters": (
+        "predicate.l.all(x, size(predicate.s) > 0)",
+        {"l": [1] * 9000, "s": "a" * 999_999},
+    ),
+    "a large predicate": ("predicate == predicate", {"l": list(range(1_000_000))}),
+    "a large string": ("predicate.s + predicate.s == predicate.s", {"s": "a" * 8_000_000}),
+    "a deep predicate": ("predicate.a == predicate.a", {"a": json.loads("[" * 500 + "]" * 500)}),
+    "integer overflow": ("-9223372036854775808 / -1 == 0 || (-9223372036854775807 - 1) % -1 == 1", {}),
+    "times": ("timestamp('9999-12-31T23:59:59Z') + duration('315576000000s') > timestamp(0)", {}),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_expression_ends_soon_and_small(name: str) -> None:
+    """Within a second of processor time and 256 MiB: a finding or a LayoutError, and the process lives."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        input=json.dumps(HOSTILE[name]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ok, problem, kilobytes = json.loads(done.stdout)
+    assert not ok
+    assert problem
+    assert kilobytes < 256 * 1024
