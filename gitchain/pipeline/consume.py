@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from gitchain.errors import GitchainError, LayoutError, StoreError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
-from gitchain.layout.model import Identity
+from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
+from gitchain.layout.model import Identity, Layout
+from gitchain.pipeline.checkpoints import Checkpoints
 from gitchain.pipeline.home import Pin, pin_for_repository, read_pins, remember_version
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
+from gitchain.pipeline.seen import check_seen, remember
 from gitchain.pipeline.sources import Evidence, Refused, gather
 from gitchain.pipeline.targets import bundle_file, resolve_targets
+from gitchain.store.shape import is_sha256
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.layout import verify_layout
+from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
 
@@ -30,6 +35,8 @@ class Policy:
     trust: str | None = None
     offline: bool = False
     minimum_version: int = 0
+    checkpoint: str | None = None
+    """A checkpoint of the attestation set that the store must hold: its attestation id, or a bundle file."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Verification:
     decisions: tuple[Decision, ...]
     refused: tuple[Refused, ...] = ()
     forgotten: StoreError | None = None
-    """Why the layout's version could not be remembered."""
+    """Why the layout's version, or what the store held, could not be remembered."""
 
 
 def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accepted:
@@ -92,48 +99,139 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
     return Accepted(signed, profile, path)
 
 
-def verify(project: Project | None, target: str, policy: Policy, now: datetime) -> Verification:
-    """Verify one target and remember the layout version that decided.
+def verify(
+    project: Project | None, target: str, policy: Policy, now: datetime, *, explain: bool = False
+) -> Verification:
+    """Verify one target, and remember the layout version that decided and what the store held.
 
-    Raises what load_policy raises, and NoEvidenceError when the target names nothing that could be verified.
+    Raises what `Verifier.open` raises, and NoEvidenceError when the target names nothing that could be verified.
     """
-    accepted = load_policy(project, policy, now)
-    bundle = bundle_file(target)
-    evidence = gather(project, accepted.profile.trust, () if bundle is None else (bundle,))
-    targets = resolve_targets(project, target, accepted.signed.layout)
-    decisions = tuple(decide_one(accepted, evidence, one, now) for one in targets)
+    return Verifier.open(project, policy, now, [target]).verify(target, explain=explain)
+
+
+def verify_batch(
+    project: Project | None, targets: Iterable[str], policy: Policy, now: datetime, *, explain: bool = False
+) -> Iterator[tuple[str, Verification | GitchainError]]:
+    """Verify many targets with one layout, one trust and one look at the evidence; yield each with its verification.
+
+    A target that cannot be verified yields the error. Raises what `Verifier.open` raises, before the first.
+    """
+    named = tuple(targets)
+    verifier = Verifier.open(project, policy, now, named)
+    for target in named:
+        try:
+            yield target, verifier.verify(target, explain=explain)
+        except GitchainError as error:
+            yield target, error
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A layout, the evidence and what is revoked, ready to decide about any number of targets."""
+
+    project: Project | None
+    accepted: Accepted
+    evidence: Evidence
+    always: Sequence[VerifiedStatement]
+    """What counts whatever chain it is on, such as revocations."""
+    now: datetime
+    forgotten: StoreError | None = None
+
+    @classmethod
+    def open(
+        cls, project: Project | None, policy: Policy, now: datetime, targets: Iterable[str] = ()
+    ) -> Verifier:
+        """Accept the layout, read the evidence, check that none of it was taken away, and remember both.
+
+        `targets` that are bundle files bring their own evidence. Raises what `load_policy` raises, and RollbackError
+        where the store lacks what was seen of it before, or what a checkpoint covers.
+        """
+        accepted = load_policy(project, policy, now)
+        checkpoint = _checkpoint(policy.checkpoint)
+        bundles = [bundle for target in targets if (bundle := bundle_file(target)) is not None]
+        layout = accepted.signed.layout
+        evidence = gather(
+            project, accepted.profile.trust, (*bundles, *filter(None, checkpoint.values())), layout.keys
+        )
+        negative = evidence.of_type(REVOCATION)
+        if project is not None:
+            check_seen(project, evidence.tip, evidence.unreadable)
+        Checkpoints(layout, evidence, Revocations.of(layout, negative)).check(checkpoint)
+        forgotten = _remember(project, accepted, evidence, now)
+        return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
+
+    def verify(self, target: str, *, explain: bool = False) -> Verification:
+        """Decide about one target. Raises NoEvidenceError or UsageError for one that names nothing."""
+        targets = resolve_targets(self.project, target, self.accepted.signed.layout)
+        decisions = tuple(self.decide(one, explain=explain) for one in targets)
+        return Verification(self.accepted, decisions, tuple(self.evidence.refused), self.forgotten)
+
+    def decide(self, target: Target, *, explain: bool = False) -> Decision:
+        """Decide on the evidence around the target first; when that does not pass, on all evidence there is.
+
+        All that may count against the target is around it, so a pass on less evidence is a pass on more: the second
+        look is only needed to fail for the right reason.
+        """
+        decision = None
+        for statements in self._widening(target):
+            decision = decide(
+                self.accepted.signed, statements, target, self.now, self.evidence.manifest, explain=explain
+            )
+            if decision.passed:
+                return decision
+        assert decision is not None  # noqa: S101 - _widening yields at least once
+        return decision
+
+    def _widening(self, target: Target) -> Iterator[Sequence[VerifiedStatement]]:
+        layout = self.accepted.signed.layout
+        outside = any(step.sublayout or step.verifier for step in layout.steps)
+        steps = None if outside else {step.name for step in layout.steps}  # a supplier's steps have any name
+        near = self._with_always(self.evidence.around(target.sha256, steps))
+        yield near
+        everything = self._with_always(self.evidence.of_steps(steps))
+        if len(everything) > len(near):
+            yield everything
+
+    def _with_always(self, statements: Sequence[VerifiedStatement]) -> Sequence[VerifiedStatement]:
+        return tuple({id(one): one for one in (*statements, *self.always)}.values())
+
+
+def _always(
+    layout: Layout, evidence: Evidence, negative: Sequence[VerifiedStatement]
+) -> Sequence[VerifiedStatement]:
+    """Return what counts wherever it stands: revocations, facts about data sets, layouts of suppliers."""
+    types = [DATASET] if layout.datasets else []
+    if any(step.sublayout for step in layout.steps):
+        types.append(LAYOUT)
+    return (*negative, *evidence.of_type(*types))
+
+
+def _checkpoint(named: str | None) -> dict[str, bytes]:
+    """Return the checkpoint that must be there by its attestation id, with its bundle if it is a file."""
+    if named is None:
+        return {}
+    if is_sha256(named):
+        return {named: b""}
+    raw = bundle_file(named)
+    if raw is None:
+        raise UsageError(
+            "no such checkpoint", got=named, expected="an attestation id of 64 digits, or a bundle file"
+        )
+    return {Bundle.parse(raw).attestation_id: raw}
+
+
+def _remember(
+    project: Project | None, accepted: Accepted, evidence: Evidence, now: datetime
+) -> StoreError | None:
+    """Remember the layout's version and what the store held; a user directory that is read-only still verifies."""
     layout = accepted.signed.layout
     try:
         remember_version(layout.name, layout.version, accepted.signed.digest)
-    except StoreError as error:  # a user directory that is read-only on purpose still verifies
-        return Verification(accepted, decisions, tuple(evidence.refused), forgotten=error)
-    return Verification(accepted, decisions, tuple(evidence.refused))
-
-
-def decide_one(accepted: Accepted, evidence: Evidence, target: Target, now: datetime) -> Decision:
-    """Decide on the evidence around the target first; when that does not pass, on all evidence there is.
-
-    The decision is monotonic: a pass on less evidence is a pass on more, so the second look is only needed to
-    fail for the right reason.
-    """
-    decision = None
-    for statements in _widening(evidence, target, accepted):
-        decision = decide(accepted.signed, statements, target, now, evidence.manifest)
-        if decision.passed:
-            return decision
-    assert decision is not None  # noqa: S101 - _widening yields at least once
-    return decision
-
-
-def _widening(
-    evidence: Evidence, target: Target, accepted: Accepted
-) -> Iterator[Sequence[VerifiedStatement]]:
-    steps = {step.name for step in accepted.signed.layout.steps}
-    near = evidence.around(target.sha256, steps)
-    yield near
-    everything = evidence.of_steps(steps)
-    if len(everything) > len(near):
-        yield everything
+        if project is not None:
+            remember(project, evidence.tip, now, evidence.unreadable)
+    except StoreError as error:
+        return error
+    return None
 
 
 def _claimed_name(raw: bytes, path: Path) -> str:

@@ -11,10 +11,9 @@ the number of its bundles and the digest of their tree, in `seen/` (docs/formats
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError, StoreError, TrustError
@@ -28,7 +27,7 @@ from gitchain.store.history import attestations, bundle_at, held, keep, lost, ro
 
 SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
 MAX_SEEN_BYTES = 1 << 20
-MAX_UNREADABLE = 1000  # names of broken leaves to remember; a store with more of them is not remembered
+MAX_UNREADABLE = 1000  # broken leaves to remember; a store with more of them is not remembered
 NAMED = 5  # lost attestations that a message names
 FORGET = "gitchain sync   brings back what a remote has; if the loss is meant: gitchain trust forget-history"
 
@@ -43,7 +42,7 @@ class Seen:
     size: int
     time: str
     unreadable: tuple[str, ...] = ()
-    """Bundles that could not be read then: not to be missed later."""
+    """Paths of bundles that could not be read then: not to be missed later."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the file's content."""
@@ -73,8 +72,8 @@ def remember(
 ) -> None:
     """Remember the store as it was at `tip`, unless it lacks what was seen before: then that is kept.
 
-    `unreadable` are the bundles that could not be read, None if nobody looked. StoreError where the user's directory
-    or the repository cannot be written.
+    `unreadable` are the paths of bundles that could not be read, None if nobody looked.
+    StoreError where the user's directory or the repository cannot be written.
     """
     if tip is not None and len(unreadable or ()) <= MAX_UNREADABLE:
         broken = None if unreadable is None else tuple(sorted(unreadable))
@@ -140,13 +139,13 @@ def _check(project: Project, seen: Seen, tip: str | None, unreadable: Collection
             got=f"another history, which does not have that commit: {error.what}",
             help=FORGET,
         ) from error
-    missing += _gone(project, seen, unreadable)
-    if missing:
+    broken = _gone(project, seen, unreadable)
+    if missing or broken:
         raise RollbackError(
             "the attestation store has lost what it held before",
             where=project.store.ref,
             expected=f"all of the {seen.size} attestations seen at {seen.time}",
-            got=f"{len(missing)} missing: {_named(project, seen.commit, missing)}",
+            got=f"{len(missing) + len(broken)} missing: {_named(project, seen.commit, missing, broken)}",
             help=FORGET,
         )
 
@@ -155,14 +154,15 @@ def _gone(project: Project, seen: Seen, unreadable: Collection[str]) -> list[str
     """Return the bundles that are listed, cannot be read now, and were seen whole before."""
     suspects = sorted(set(unreadable).difference(seen.unreadable))
     try:
-        return [name for name in suspects if held(project.store, seen.commit, name)]
+        return [path for path in suspects if held(project.store, seen.commit, path)]
     except GitchainError:
         return suspects
 
 
-def _named(project: Project, commit: str, missing: Collection[str]) -> str:
-    told = [_name(bundle_at(project.store, commit, name), name) for name in islice(missing, NAMED)]
-    more = len(missing) - len(told)
+def _named(project: Project, commit: str, missing: Sequence[str], broken: Sequence[str]) -> str:
+    told = [_name(bundle_at(project.store, commit, name), name) for name in missing[:NAMED]]
+    told += [f"{path} cannot be read" for path in broken[: NAMED - len(told)]]
+    more = len(missing) + len(broken) - len(told)
     return ", ".join(told) + (f" and {more} more" if more > 0 else "")
 
 

@@ -6,30 +6,40 @@ or those that name a step of the layout. What does not verify is reported and do
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.predicates import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
 from gitchain.pipeline.project import Project
+from gitchain.store.shape import ATTESTATIONS
 from gitchain.store.trees import Problem
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
 
+NEGATIVE = frozenset({REVOCATION, CHECKPOINT})
+"""Predicate types that take away: always gathered, whatever the target."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unverified:
-    """A parsed bundle of which nothing is believed yet."""
+    """A parsed bundle of which nothing is believed yet. `name` is the SHA-256 of its bytes."""
 
     raw: bytes
     statement: Statement
     claim: Claim
+    name: str
+
+
+Index: TypeAlias = Mapping[str, Sequence[Unverified]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,82 +53,120 @@ class Refused:
 
 @dataclass
 class Evidence:
-    """Everything a repository holds, verified on demand and once."""
+    """Everything a repository holds, verified on demand and once.
+
+    `tip` is the store's commit that was read, `unreadable` the paths of bundles that it lists and does not hold whole.
+    """
 
     candidates: tuple[Unverified, ...]
     trust: Trust
     manifest: Callable[[str], bytes | None]
     refused: list[Refused] = field(default_factory=list)
+    keys: Sequence[bytes] = ()
+    tip: str | None = None
+    present: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
     _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
+    _files: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def verified(self, candidates: Iterable[Unverified]) -> tuple[VerifiedStatement, ...]:
         """Verify the candidates; those that fail go to `refused`."""
         found = (self._verify(candidate) for candidate in candidates)
         return tuple(statement for statement in found if statement is not None)
 
-    def around(self, sha256: str, steps: set[str] | None) -> tuple[VerifiedStatement, ...]:
+    def around(self, sha256: str, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
         """Return the verified statements on the target's chain.
 
-        Forward from the target along what consumed it, then back from all of these to the raw data; only the named
-        steps, or all when `steps` is None.
+        Forward from the target along what consumed it, then back from all of these to the raw data; then whatever
+        else claims to have made, or speaks of, what was made on the way: it may be what counts against it. Only the
+        named steps, or all when `steps` is None.
         """
-        by_product, by_material = self._edges
         forward: dict[int, Unverified] = {}
-        _walk([sha256], by_material, forward, lambda one: _digests(one.claim.products), steps)
+        _walk([sha256], self._by_material, forward, lambda one: _digests(one.claim.products), steps)
         back: dict[int, Unverified] = dict(forward)
         start = [sha256, *(digest for one in forward.values() for digest in _digests(one.claim.materials))]
-        _walk(start, by_product, back, lambda one: _digests(one.claim.materials), steps)
-        sides = [digest for one in back.values() for digest in _digests(one.claim.products)]
-        informing = {
+        _walk(start, self._by_product, back, lambda one: _digests(one.claim.materials), steps)
+        made = {digest for one in back.values() for digest in self._with_files(one.claim.products)}
+        beside = {
             id(one): one
-            for digest in sides
-            for one in by_material[digest]
-            if one.claim.kind == "informational" and (steps is None or one.claim.step in steps)
+            for digest in made
+            for one in (*self._by_product.get(digest, ()), *self._speaking.get(digest, ()))
+            if steps is None or one.claim.step in steps
         }
-        return self.verified((back | informing).values())
+        return self.verified((back | beside).values())
 
-    def of_steps(self, steps: set[str]) -> tuple[VerifiedStatement, ...]:
-        """Return every verified statement that claims one of these steps."""
-        return self.verified(one for one in self.candidates if one.claim.step in steps)
+    def of_steps(self, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
+        """Return every verified statement that claims one of these steps, or everything when `steps` is None."""
+        if steps is None:
+            return self.verified(self.candidates)
+        return self.verified(one for step in sorted(steps) for one in self._by_step.get(step, ()))
+
+    def of_type(self, *types: str) -> tuple[VerifiedStatement, ...]:
+        """Return every verified statement of these predicate types, whatever it is about."""
+        return self.verified(self.candidates_of(*types))
+
+    def candidates_of(self, *types: str) -> tuple[Unverified, ...]:
+        """Return the candidates of these predicate types."""
+        return tuple(one for kind in types for one in self._by_type.get(kind, ()))
 
     def about(self, sha256: str) -> tuple[Unverified, ...]:
         """Return the candidates that have this digest as subject."""
-        return tuple(
-            one
+        return tuple(self._by_subject.get(sha256, ()))
+
+    @cached_property
+    def _by_product(self) -> Index:
+        return _index((one, self._with_files(one.claim.products)) for one in self.candidates)
+
+    @cached_property
+    def _by_material(self) -> Index:
+        return _index((one, self._with_files(one.claim.materials)) for one in self.candidates)
+
+    @cached_property
+    def _speaking(self) -> Index:
+        """Index what only informs, by what it speaks of."""
+        return _index(
+            (one, self._with_files(one.claim.materials))
             for one in self.candidates
-            if any(item.digest.get("sha256") == sha256 for item in one.statement.subject)
+            if one.claim.kind == "informational"
         )
 
     @cached_property
-    def _edges(self) -> tuple[dict[str, list[Unverified]], dict[str, list[Unverified]]]:
-        by_product: dict[str, list[Unverified]] = defaultdict(list)
-        by_material: dict[str, list[Unverified]] = defaultdict(list)
-        for one in self.candidates:
-            for index, items in ((by_product, one.claim.products), (by_material, one.claim.materials)):
-                for digest in self._with_files(items):
-                    index[digest].append(one)
-        return by_product, by_material
+    def _by_subject(self) -> Index:
+        return _index((one, _digests(one.statement.subject)) for one in self.candidates)
+
+    @cached_property
+    def _by_step(self) -> Index:
+        return _index((one, (one.claim.step,)) for one in self.candidates if one.claim.step is not None)
+
+    @cached_property
+    def _by_type(self) -> Index:
+        return _index((one, (one.statement.predicate_type,)) for one in self.candidates)
 
     def _with_files(self, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
         """Digests of artifacts, and of the files inside directory artifacts: a step may consume one file of a directory."""
-        from gitchain.evidence.manifest import expand
-
         for item in items:
             digest = item.digest.get("sha256")
-            if digest is None:
-                continue
-            yield digest
-            if item.is_directory:
-                try:
-                    yield from (entry.sha256 for entry in expand(digest, self.manifest))
-                except GitchainError:
-                    continue  # no manifest: the directory stays closed, and rules that reach inside fail
+            if digest is not None:
+                yield digest
+                if item.is_directory:
+                    yield from self._inside(digest)
+
+    def _inside(self, digest: str) -> tuple[str, ...]:
+        from gitchain.evidence.manifest import expand
+
+        if digest not in self._files:
+            try:
+                found = tuple(entry.sha256 for entry in expand(digest, self.manifest))
+            except GitchainError:
+                found = ()  # no manifest: the directory stays closed, and rules that reach inside fail
+            self._files[digest] = found
+        return self._files[digest]
 
     def _verify(self, candidate: Unverified) -> VerifiedStatement | None:
-        key = sha256_hex(candidate.raw)  # not the attestation id: two people may sign the same statement
+        key = candidate.name  # not the attestation id: two people may sign the same statement
         if key not in self._verified:
             try:
-                self._verified[key] = verify_bundle(candidate.raw, self.trust)
+                self._verified[key] = verify_bundle(candidate.raw, self.trust, self.keys)
             except GitchainError as error:
                 self._verified[key] = None
                 self.refused.append(
@@ -127,16 +175,24 @@ class Evidence:
         return self._verified[key]
 
 
+def _index(items: Iterable[tuple[Unverified, Iterable[str]]]) -> Index:
+    found: dict[str, list[Unverified]] = {}
+    for one, keys in items:
+        for key in dict.fromkeys(keys):
+            found.setdefault(key, []).append(one)
+    return found
+
+
 def _digests(items: Sequence[ResourceDescriptor]) -> tuple[str, ...]:
     return tuple(digest for item in items if (digest := item.digest.get("sha256")))
 
 
 def _walk(
     start: Iterable[str],
-    index: dict[str, list[Unverified]],
+    index: Index,
     found: dict[int, Unverified],
     onward: Callable[[Unverified], tuple[str, ...]],
-    steps: set[str] | None,
+    steps: AbstractSet[str] | None,
 ) -> None:
     waiting, seen = list(start), set()
     while waiting:
@@ -150,20 +206,42 @@ def _walk(
                 waiting.extend(onward(one))
 
 
-def gather(project: Project | None, trust: Trust, extra: Iterable[bytes] = ()) -> Evidence:
-    """Read every bundle of the repository's store, and `extra` ones; what does not parse is refused."""
+def gather(
+    project: Project | None, trust: Trust, extra: Iterable[bytes] = (), keys: Sequence[bytes] = ()
+) -> Evidence:
+    """Read every bundle of the repository's store, and `extra` ones; what does not parse is refused.
+
+    `keys` are those that the policy names: a key never comes from a bundle.
+    """
     refused: list[Refused] = []
+    unreadable: set[str] = set()
 
     def report(problem: Problem) -> None:
         refused.append(Refused(None, "", f"{problem.message}, in {problem.path}"))
+        if problem.path.split("/")[0] == ATTESTATIONS:
+            unreadable.add(problem.path)
 
-    raws = [*(project.store.all(report) if project else ()), *extra]
+    tip = project.store.tip() if project else None
+    raws = dict(project.store.items(tip, report)) if project else {}
+    raws |= {sha256_hex(raw): raw for raw in extra}
     candidates = []
-    for raw in raws:
+    for name, raw in raws.items():
         try:
             statement = Bundle.parse(raw).statement()
-            candidates.append(Unverified(raw, statement, claim_of(statement)))
+            candidates.append(Unverified(raw, statement, _claim(statement), name))
         except GitchainError as error:
             refused.append(Refused(None, "", str(error)))
     manifest = project.store.manifest if project else (lambda _digest: None)
-    return Evidence(tuple(candidates), trust, manifest, refused)
+    return Evidence(
+        tuple(candidates), trust, manifest, refused, keys, tip, frozenset(raws), frozenset(unreadable)
+    )
+
+
+def _claim(statement: Statement) -> Claim:
+    """Return what a statement claims; one that takes away counts whatever it says of a step."""
+    try:
+        return claim_of(statement)
+    except GitchainError:
+        if statement.predicate_type not in NEGATIVE:
+            raise
+        return Claim(None, None, None, None, statement.subject, (), "informational")

@@ -64,10 +64,16 @@ def bundle_at(store: AttestationStore, commit: str, name: str) -> bytes | None:
         return None
 
 
-def held(store: AttestationStore, commit: str, name: str) -> bool:
-    """Tell whether the store listed a bundle at a commit. Raises as `attestations`."""
-    path = shape.content_path(shape.ATTESTATIONS, name)
-    return store.trees.find(store.root(Oid(commit)), path) is not None
+def held(store: AttestationStore, commit: str, path: str) -> bool:
+    """Tell whether the store listed a bundle, or a directory of them, at a commit.
+
+    StoreError where the commit or a tree on the way is not at hand.
+    """
+    root = store.root(Oid(commit))
+    try:
+        return store.trees.find(root, tuple(path.split("/"))) is not None
+    except MalformedError:
+        return False  # no bundle, and never was one
 
 
 def roots(store: AttestationStore, commit: str) -> tuple[str, ...]:

@@ -31,16 +31,6 @@ class Lack:
     """Its size or root is not that of what it covers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """What a checkpoint and those before it cover, and which of those before it are not known."""
-
-    names: frozenset[str]
-    unknown: frozenset[str]
-    whole: bool
-    """No checkpoint on the way is unknown or was left out."""
-
-
 def heads(known: Known) -> tuple[str, ...]:
     """Return the checkpoints that no other one follows, sorted."""
     followed = {one for inventory in known.values() for one in inventory.previous}
@@ -62,26 +52,23 @@ def trusted(known: Known, is_trusted: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def covered(known: Known, tops: Iterable[str], without: Collection[str] = ()) -> Covered:
-    """Return what these checkpoints and all before them cover, leaving out what those in `without` add."""
-    names: set[str] = set()
-    unknown, seen, waiting = set(), set(), list(tops)
-    whole = True
+def behind(known: Known, tops: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return these checkpoints and all before them: those that are known, and those that are only named."""
+    found, unknown, waiting = set(), set(), list(tops)
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
         inventory = known.get(name)
         if inventory is None:
             unknown.add(name)
-            continue
-        if name in without:
-            whole = False
-        else:
-            names.update(inventory.added)
-        waiting.extend(inventory.previous)
-    return Covered(frozenset(names), frozenset(unknown), whole and not unknown)
+        elif name not in found:
+            found.add(name)
+            waiting.extend(inventory.previous)
+    return frozenset(found), frozenset(unknown)
+
+
+def covered(known: Known, names: Iterable[str]) -> frozenset[str]:
+    """Return the names of the bundles that these checkpoints add."""
+    return frozenset(bundle for name in names for bundle in known[name].added)
 
 
 def lacking(
@@ -93,10 +80,12 @@ def lacking(
     """
     found = []
     for top in tops:
-        inventory, cover = known[top], covered(known, [top], without)
-        agrees = (inventory.size, inventory.root) == (len(cover.names), names_root(cover.names))
-        contradicts = cover.whole and not agrees
-        missing = tuple(sorted(cover.names.difference(present)))
-        if missing or cover.unknown or contradicts:
-            found.append(Lack(top, inventory.size, missing, tuple(sorted(cover.unknown)), contradicts))
+        inventory, (before, unknown) = known[top], behind(known, [top])
+        bundles = covered(known, before.difference(without))
+        whole = not unknown and before.isdisjoint(without)
+        contradicts = whole and (inventory.size, inventory.root) != (len(bundles), names_root(bundles))
+        missing = tuple(sorted(bundles.difference(present)))
+        gone = tuple(sorted(unknown.difference(without)))
+        if missing or gone or contradicts:
+            found.append(Lack(top, inventory.size, missing, gone, contradicts))
     return tuple(found)

@@ -23,7 +23,7 @@ from typing import TypeAlias
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.revocation import Reason, Revocation, read_revocation
 from gitchain.evidence.vocabulary import REVOCATION
-from gitchain.layout.model import Identity, Layout
+from gitchain.layout.model import Functionary, Identity, Layout
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.verified import VerifiedStatement
 
@@ -47,6 +47,11 @@ class Revoked:
         return f"revoked by {self.who.subject} at {self.when:%Y-%m-%d %H:%M:%S} UTC, {why} ({self.id[:12]})"
 
 
+def is_signed_by(functionaries: Iterable[Functionary], one: VerifiedStatement) -> bool:
+    """Tell whether one of these functionaries signed the statement."""
+    return any(who.matches(one.identity, one.claims) for who in functionaries)
+
+
 @dataclass(frozen=True, slots=True)
 class Revocations:
     """Everything that is revoked under a layout, and the revocations that could not be read."""
@@ -60,9 +65,7 @@ class Revocations:
     def of(cls, layout: Layout, statements: Iterable[VerifiedStatement]) -> Revocations:
         """Return what the layout's revokers have revoked; other types and other signers are passed over."""
         revokers = [layout.functionary(name) for name in layout.revokers]
-        return cls.by(
-            lambda said: any(one.matches(said.identity, said.claims) for one in revokers), statements
-        )
+        return cls.by(lambda one: is_signed_by(revokers, one), statements)
 
     @classmethod
     def by(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitchain.evidence.inventory import Inventory, checkpoint_statements, names_root, read_checkpoint
-from gitchain.verify.checkpoints import Covered, Lack, covered, heads, lacking, trusted
+from gitchain.verify.checkpoints import Lack, behind, covered, heads, lacking, trusted
 
 
 def name(number: int) -> str:
@@ -26,7 +26,7 @@ class Chain:
         self.known: dict[str, Inventory] = {}
 
     def add(self, names: Iterable[str], *previous: str) -> str:
-        before = covered(self.known, previous).names
+        before = covered(self.known, behind(self.known, previous)[0])
         (made,) = checkpoint_statements(before, previous, names)
         self.known[made.attestation_id] = read_checkpoint(made)
         return made.attestation_id
@@ -66,6 +66,7 @@ def test_a_checkpoint_that_is_gone_is_named() -> None:
     second = chain.add(NAMES[:4], first)
     del chain.known[first]
     assert lacking(chain.known, [second], NAMES) == (Lack(second, 4, checkpoints=(first,)),)
+    assert behind(chain.known, [second]) == ({second}, {first})
 
 
 def test_the_coverage_of_two_clones_is_united() -> None:
@@ -76,7 +77,9 @@ def test_the_coverage_of_two_clones_is_united() -> None:
     assert heads(chain.known) == tuple(sorted([left, right]))
     both = chain.add(NAMES[5:6], left, right)
     assert heads(chain.known) == (both,)
-    assert covered(chain.known, [both]) == Covered(frozenset(NAMES[:6]), frozenset(), whole=True)
+    assert behind(chain.known, [both]) == (frozenset(chain.known), frozenset())
+    assert covered(chain.known, chain.known) == set(NAMES[:6])
+    assert covered(chain.known, [left]) == set(NAMES[1:3])
     assert lacking(chain.known, [both], NAMES[:6]) == ()
 
 
@@ -139,10 +142,11 @@ def test_a_revoked_checkpoint_demands_nothing() -> None:
     third = chain.add(NAMES[:5], second)
     present = [*NAMES[:2], NAMES[4]]
     assert lacking(chain.known, [third], present, without={second}) == ()
-    assert covered(chain.known, [third], {second}) == Covered(frozenset(present), frozenset(), whole=False)
     (lack,) = lacking(chain.known, [third], present[1:], without={second})
     assert lack.bundles == (NAMES[0],)
     assert not lack.contradicts
+    del chain.known[second]
+    assert lacking(chain.known, [third], present, without={second}) == ()
 
 
 def test_nothing_known_is_nothing_lacking() -> None:
@@ -161,7 +165,7 @@ def test_whatever_a_trusted_checkpoint_covers_has_to_be_there(
     chain, tips, trusting, demanded = Chain(), ["", ""], set(), set()
     for numbers, which, good in steps:
         previous = [tip for tip in (tips[which], tips[0]) if tip]
-        before = covered(chain.known, previous).names
+        before = covered(chain.known, behind(chain.known, previous)[0])
         names = {name(number) for number in numbers} - before
         if not names:
             continue

@@ -18,6 +18,7 @@ from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
 
 A, B = "a" * 64, "b" * 64
+REVOKERS = parse_layout(LAYOUT.replace("steps:", "revokers: [alice, bob]\nsteps:", 1).encode())
 ALICE, BOB, CAROL = (Identity(ISSUER, name) for name in ("alice", "bob", "carol"))
 
 
@@ -39,7 +40,7 @@ def at(hours: float) -> datetime:
 
 
 def of(*statements: VerifiedStatement) -> Revocations:
-    return Revocations.by(lambda one: one.identity.subject in {"alice", "alice2", "bob"}, statements)
+    return Revocations.of(REVOKERS, statements)
 
 
 def test_nothing_is_revoked_by_nothing() -> None:
