@@ -147,20 +147,26 @@ def _path(node: Node) -> Path | None:
 
 def check_work(tree: Node, variables: Mapping[str, Bound]) -> None:
     """Raise LimitError if evaluating the expression could be more work than MAX_WORK."""
-    _Meter().bound(tree, variables, 1)
+    measure(tree, variables)
+
+
+def measure(tree: Node, variables: Mapping[str, Bound]) -> tuple[Bound, int]:
+    """Return the bound of the expression's value and the work that it can be; LimitError beyond MAX_WORK."""
+    meter = _Meter()
+    return meter.bound(tree, variables, 1), meter.work
 
 
 class _Meter:
     """Adds up the work of an expression."""
 
-    __slots__ = ("_work",)
+    __slots__ = ("work",)
 
     def __init__(self) -> None:
-        self._work = 0
+        self.work = 0
 
     def _spend(self, work: int, turns: int) -> None:
-        self._work += (work + 1) * turns
-        if self._work > MAX_WORK:
+        self.work += (work + 1) * turns
+        if self.work > MAX_WORK:
             raise LimitError("more work than a constraint may be", expected=f"at most {MAX_WORK} units")
 
     def bound(self, node: Node, scope: Mapping[str, Bound], turns: int) -> Bound:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from gitchain.errors import GitchainError, LayoutError, LimitError
 from gitchain.layout.cel_cost import Bound, Path, check_tree, check_work, paths, text_bound
 from gitchain.layout.cel_tree import Node, read_tree
-from gitchain.layout.parts import Constraint
+from gitchain.layout.model import Constraint, Layout
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
@@ -123,6 +123,35 @@ def compile_constraint(constraint: Constraint, scope: Scope) -> Compiled:
         ) from error
     except (RuntimeError, TypeError, ValueError) as error:  # what the engine raises
         raise LayoutError("not a valid expression", where=constraint.name, got=_short(error)) from error
+
+
+def check_constraints(layout: Layout) -> None:
+    """Raise LayoutError if a constraint of the layout does not compile, or names a step that there is not."""
+    for index, step in enumerate(layout.steps):
+        _check(step.constraints, "step", f"steps[{index}].constraints")
+    if layout.datasets:
+        _check(layout.datasets.constraints, "dataset", "datasets.constraints")
+    names = {step.name for step in layout.steps}
+    for one in _check(layout.constraints, "chain", "constraints"):
+        read = {path[1] for path in one.reads if path[0] == "steps" and len(path) > 1}
+        if unknown := sorted(read - names):
+            where = f"constraints.{one.constraint.name}"
+            raise LayoutError(
+                "constraint names a step that the layout does not have",
+                where=where,
+                expected=", ".join(sorted(names)),
+                got=", ".join(unknown),
+            )
+
+
+def _check(constraints: Sequence[Constraint], scope: Scope, place: str) -> Sequence[Compiled]:
+    try:
+        return [compile_constraint(one, scope) for one in constraints]
+    except LayoutError as error:
+        where = f"{place}.{error.where}"
+        raise LayoutError(
+            error.what, where=where, expected=error.expected, got=error.got, help=error.help
+        ) from error
 
 
 def _compiled(constraint: Constraint, scope: Scope) -> Compiled:

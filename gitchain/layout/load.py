@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from gitchain.errors import LayoutError, LimitError, MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.vocabulary import LAYOUT
+from gitchain.layout.constraint import check_constraints
 from gitchain.layout.fields import Fields, layout_error, placed, texts
 from gitchain.layout.keys import spki_of_pem, ssh_text
 from gitchain.layout.member import CLAIM_NAMES, Functionary, KeyMember, Member, SigstoreMember, SshMember
@@ -85,6 +86,7 @@ def layout_from_json(value: Json) -> Layout:
         ),
     )
     fields.done()
+    check_constraints(layout)
     return layout
 
 

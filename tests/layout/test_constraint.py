@@ -14,6 +14,7 @@ import pytest
 from gitchain.errors import LayoutError
 from gitchain.layout import constraint as module
 from gitchain.layout.constraint import Compiled, Scope, Verdict, compile_constraint
+from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Constraint
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -250,6 +251,57 @@ def test_the_engine_is_loaded_by_the_first_constraint() -> None:
         "assert 'cel_expr_python.cel' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+LAYOUT = """
+schema: https://gitchain.dev/layout/v1
+name: credit-model
+version: 1
+expires: "2027-11-22T00:00:00Z"
+functionaries:
+  alice: {identities: [{issuer: "https://issuer.example", subject: alice}]}
+steps:
+  - name: train
+    functionaries: [alice]
+    constraints: [{name: one, expression: "predicate.a == 1"}]
+    expectedProducts: [[CREATE, model.pkl], [DISALLOW, "*"]]
+serve: [{step: train, products: [model.pkl]}]
+datasets:
+  functionaries: [alice]
+  artifacts: [{step: train, products: [model.pkl]}]
+  constraints: [{name: two, expression: "dataset.licence == 'CC0-1.0'"}]
+constraints: [{name: three, expression: "steps.train.materials.a.sha256 == target.sha256"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("predicate.a", "dataset.a", "steps[0].constraints.one"),
+        ("dataset.licence", "predicate.licence", "datasets.constraints.two"),
+        ("target.sha256", "time", "constraints.three"),
+        ("steps.train.m", "steps.tarin.m", "constraints.three"),
+        ("steps.train.m", "steps['tra in'].m", "constraints.three"),
+    ],
+)
+def test_a_layout_whose_constraints_do_not_compile_is_refused(old: str, new: str, where: str) -> None:
+    """Loading a layout compiles every constraint in its scope, and looks up the steps that they name."""
+    assert parse_layout(LAYOUT.encode()).constraints
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(LAYOUT.replace(old, new).encode())
+    assert caught.value.where == where
+
+
+def test_a_constraint_may_read_all_steps() -> None:
+    """Only names that stand in the text are looked up: a loop over all steps reads each of them whole."""
+    before, _, _ = LAYOUT.partition("datasets:")
+    expression = "steps.all(s, steps[s].principals.size() > 0)"
+    text = f"{before}constraints: [{{name: three, expression: '{expression}'}}]"
+    (one,) = parse_layout(text.encode()).constraints
+    program = compile_constraint(one, "chain")
+    assert program.reads == {("steps",)}
+    assert program.holds({"steps": {"train": {"principals": lambda: ("alice",)}}}).ok
+    assert not program.holds({"steps": {"train": {"principals": lambda: ()}}}).ok
 
 
 # Hostile: a process of their own, a second of its time, 256 MiB ----------------------------------------------------

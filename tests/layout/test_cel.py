@@ -1,0 +1,180 @@
+"""The tree of an expression is the engine's own, and the work that is estimated is never less than what is done."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from cel_expr_python import cel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitchain.errors import LimitError
+from gitchain.layout.cel_cost import (
+    MAX_TURNS,
+    MAX_WORK,
+    ONE,
+    Bound,
+    check_work,
+    measure,
+    paths,
+    text_bound,
+    walk,
+)
+from gitchain.layout.cel_tree import Call, Constant, Items, Loop, Name, Node, Select, read_tree
+
+ENVIRONMENT = cel.NewEnv(variables={"p": cel.Type.DYN, "q": cel.Type.DYN})
+
+
+def tree(expression: str) -> Node:
+    return read_tree(ENVIRONMENT.compile(expression).serialize())
+
+
+TREES: list[tuple[str, Node]] = [
+    ("p.a", Select(Name("p"), "a", False)),
+    ("has(p.a)", Select(Name("p"), "a", True)),
+    ("p['a']", Call("_[_]", (Name("p"), Constant("a", 1)))),
+    ("p[0]", Call("_[_]", (Name("p"), Constant()))),
+    ("p.contains('é')", Call("contains", (Name("p"), Constant("é", 2)))),
+    ("size(b'abc')", Call("size", (Constant(None, 3),))),
+    ("[1, 2.5, 3u, true, null, '', b'']", Items((*[Constant()] * 5, Constant("", 0), Constant()))),
+    ("{'a': p, 1: q}", Items((Constant("a", 1), Name("p"), Constant(), Name("q")))),
+    ("google.protobuf.Int32Value{value: 1}", Items((Constant(),), "google.protobuf.Int32Value")),
+    ("p ? 1 : 2", Call("_?_:_", (Name("p"), Constant(), Constant()))),
+    (
+        "p.filter(x, x)",
+        Loop(
+            "x",
+            Name("p"),
+            "@result",
+            Items(()),
+            Constant(),
+            Call(
+                "_?_:_",
+                (
+                    Name("x"),
+                    Call("_+_", (Name("@result"), Items((Name("x"),)))),
+                    Name("@result"),
+                ),
+            ),
+            Name("@result"),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("expression", "expected"), TREES, ids=range(len(TREES)))
+def test_the_tree_is_what_was_written(expression: str, expected: Node) -> None:
+    """Every kind of node is read, with its strings, and a macro as the loop that it stands for."""
+    assert tree(expression) == expected
+
+
+BROKEN = [
+    (b"", "unknown kind"),
+    (b"\x12", "cut off"),
+    (b"\x12\x05\x00", "cut off"),
+    (b"\xff\xff", "cut off"),
+    (b"\x13", "kind 3"),
+    (b"\x12\x02\x22\x00", "unknown kind"),
+    (b"\x12\x04\x22\x02\x10\x01", "unknown kind"),
+    (b"\x12\x09\x22\x07\x1a\x05\x1d\x00", "cut off"),
+]
+
+
+@pytest.mark.parametrize(("data", "problem"), BROKEN, ids=range(len(BROKEN)))
+def test_bytes_that_are_no_tree_are_a_value_error(data: bytes, problem: str) -> None:
+    """What is cut off, of an unknown kind or empty is refused in one way."""
+    with pytest.raises(ValueError, match=problem):
+        read_tree(data)
+
+
+def test_fixed_width_numbers_are_skipped() -> None:
+    """Fields of four and eight bytes are passed over by their width: a double literal is eight."""
+    name = b"\x22\x03\x0a\x01p"
+    for odd in (b"\x09" + bytes(8), b"\x0d" + bytes(4), b"\x08\x96\x01"):
+        expression = odd + name
+        checked = b"\x22" + bytes([len(expression)]) + expression
+        assert read_tree(b"\x12" + bytes([len(checked)]) + checked) == Name("p")
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_tree_or_a_value_error(data: bytes) -> None:
+    """The reader raises nothing else, whatever the engine would write."""
+    for wrapped in (data, b"\x12" + bytes([len(data) + 2]) + b"\x22" + bytes([len(data)]) + data):
+        with suppress(ValueError):
+            assert list(walk(read_tree(wrapped)))
+
+
+# Work -----------------------------------------------------------------------------------------------------------
+
+S = Bound(100, 10)
+MEASURED: list[tuple[str, Bound, int]] = [
+    ("p", S, 0),
+    ("p.a.b", S, 2),
+    ("has(p.a)", ONE, 1),
+    ("'12345678901234567'", Bound(3, 3), 0),
+    ("[p, p]", Bound(201, 10), 3),
+    ("{'a': p}", Bound(102, 10), 3),
+    ("p == q", ONE, 101),
+    ("p == 1", ONE, 2),
+    ("p != 'a' && p < 2", ONE, 2 + 2 + 1),
+    ("p + q", Bound(200, 20), 21),
+    ("p ? p : 1", S, 1),
+    ("p['a']", S, 1),
+    ("dyn(p)", S, 1),
+    ("type(p)", ONE, 1),
+    ("!p", ONE, 1),
+    ("-p", ONE, 1),
+    ("p in [1, 2]", ONE, 3 + 100 + 1 + 3),
+    ("1 in p", ONE, 1 + 10 + 1),
+    ("size(p)", Bound(108, 18), 11),
+    ("p.contains(q)", ONE, 101),
+    ("p.startsWith('a')", ONE, 11),
+    ("timestamp(p).getHours()", ONE, 11 + 1),
+    ("p.matches('abc')", ONE, 64 * 3 + 80 * 1 + 1),
+    ("p.matches('a{100}')", ONE, 64 * 600 + 80 * (1 + 600 // 7) + 1),
+    ("p.matches('a{2,3}b{4,}')", ONE, 64 * 11 * 12 + 80 * (1 + 132 // 7) + 1),
+    ("p.matches('a{0}')", ONE, 64 * 4 + 80 * 1 + 1),
+    (r"p.matches('\\pL')", ONE, 64 * 43 + 80 * (1 + 43 // 7) + 1),
+]
+
+
+@pytest.mark.parametrize(("expression", "bound", "work"), MEASURED, ids=range(len(MEASURED)))
+def test_the_work_of_an_expression_follows_from_the_sizes(expression: str, bound: Bound, work: int) -> None:
+    """Each operation costs what the engine does for it: the smaller side, the pattern times the text, the copy."""
+    assert measure(tree(expression), {"p": S, "q": S}) == (bound, work)
+
+
+def test_a_loop_costs_its_turns() -> None:
+    """A loop turns as often as its list is long, loops within each other as often as both, all at most MAX_TURNS."""
+    variables = {"p": Bound(100, 10), "q": Bound(1000, 1000)}
+    once = measure(tree("p.all(x, x == 1)"), variables)[1]
+    assert once == 10 * (1 + 2 + 1)  # the condition, the comparison and the step, ten times
+    nested = measure(tree("p.all(x, q.all(y, y == 1))"), variables)[1]
+    assert nested == 10 * (1 + 1) + 10 * 1000 * (1 + 2 + 1)
+    capped = measure(tree("q.all(x, q.all(y, y == 1))"), variables)[1]
+    assert capped == 1000 * (1 + 1) + MAX_TURNS * (1 + 2 + 1)
+
+
+def test_collecting_copies_the_list_each_turn() -> None:
+    """`map` and `filter` grow with the square of their list, as the engine copies it; so does what they collect."""
+    bound, work = measure(tree("p.map(x, x)"), {"p": Bound(100, 10)})
+    assert bound == Bound(1 + 10 * 101, 1 + 10 * 10)
+    assert work == 1 + 10 * (2 + (101 + 10) + 1)
+    filtered, _ = measure(tree("p.filter(x, true)"), {"p": Bound(100, 10)})
+    assert filtered == bound
+
+
+def test_work_beyond_the_limit_is_refused() -> None:
+    """One unit more than MAX_WORK is too much."""
+    check_work(tree("p == q"), {"p": Bound(MAX_WORK - 1), "q": Bound(MAX_WORK)})
+    with pytest.raises(LimitError, match="more work than a constraint may be"):
+        check_work(tree("p == q"), {"p": Bound(MAX_WORK), "q": Bound(MAX_WORK)})
+
+
+def test_paths_end_where_keys_are_computed() -> None:
+    """A path is a variable with the fields and string keys that stand in the text."""
+    assert paths(tree("p.a['b'][q.c].d == 1")) == {("p", "a", "b"), ("q", "c")}
+    assert paths(tree("{'p': 1}.p == 1")) == frozenset()
+    assert paths(tree("[p.a][0].b")) == {("p", "a")}
+    assert text_bound(16) == Bound(3, 3)
