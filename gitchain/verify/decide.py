@@ -17,12 +17,16 @@ from datetime import datetime
 
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
-from gitchain.verify.chain import Chain, Chains
-from gitchain.verify.claims import Claims, Group, sort_claims
+from gitchain.verify.chain import Chains
+from gitchain.verify.claims import Chain, Claims, Group
+from gitchain.verify.demands import Demands
+from gitchain.verify.explain import Explanation
 from gitchain.verify.explain import explain as explain_failure
 from gitchain.verify.findings import Finding
 from gitchain.verify.reasons import warnings
-from gitchain.verify.report import Attestation, Check, Decision, StepReport
+from gitchain.verify.report import Attestation, Check, Decision, StepReport, SublayoutReport
+from gitchain.verify.search import Search
+from gitchain.verify.sublayout import Above, Sources, claims_under
 from gitchain.verify.target import Target, makes
 from gitchain.verify.trace import path_to, trace
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
@@ -45,18 +49,22 @@ def decide(
     """
     layout = signed.layout
     statements = tuple(evidence)
-    claims = sort_claims(layout, statements, now)
-    chains = Chains(layout, Manifests(manifests))
-    seeds = _seeds(layout, claims, target, chains.manifests)
-    chain = chains.find(seeds, {step.name: claims.counted(step.name) for step in layout.steps})
-    if chain is not None:
-        checks = trace(signed, claims, chains, chain, target) if explain else ()
+    sources = Sources(statements, now, Manifests(manifests))
+    claims = claims_under(layout, Above((signed.digest,)), sources)
+    chains = Chains(layout, sources.manifests)
+    seeds = _seeds(layout, claims, target, sources.manifests)
+    counted = {step.name: claims.counted(step.name) for step in layout.steps}
+    demands = Demands(claims.judge, target, statements, sources.manifests)
+    search = Search(chains, counted, demands, sources.budget)
+    chain, problems = search.find(seeds), claims.judge.problems
+    if chain is not None and not problems:
+        checks = trace(signed, claims, chains, chain, search) if explain else ()
         return Decision("PASSED", target, signed, now, _report(layout, chain), warnings(statements), checks)
-    why = explain_failure(chains, claims, target, seeds)
-    findings = (*why.findings, *warnings(statements))
+    why = Explanation((), chain) if chain else explain_failure(chains, claims, target, seeds, search)
+    findings = (*problems, *why.findings, *warnings(statements))
     if not explain:
         return Decision("FAILED", target, signed, now, (), findings)
-    checks = trace(signed, claims, chains, why.chain, target, findings)
+    checks = trace(signed, claims, chains, why.chain, search, findings)
     return Decision("FAILED", target, signed, now, (), findings, checks, path_to(chains, seeds, findings))
 
 
@@ -80,4 +88,9 @@ def _step_report(group: Group) -> StepReport:
     kinds = {member.claim.evidence for member in group.members}
     # The chain is as strong as its weakest member: one declared claim among observed ones reads as declared.
     evidence = None if None in kinds else "declared" if "declared" in kinds else "observed"
-    return StepReport(group.step.name, group.principals, evidence, attestations)
+    behind = None
+    if (inner := group.inner) is not None:
+        layout = inner.layout
+        steps = _report(layout, inner.chain)
+        behind = SublayoutReport(layout.name, layout.version, layout.digest, steps)
+    return StepReport(group.step.name, group.principals, evidence, attestations, behind)

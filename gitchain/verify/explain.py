@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 from gitchain.layout.artifact import Artifact, closed_above, lookup
 from gitchain.layout.rules import Near, Refusal
-from gitchain.verify.chain import Chain, Chains
-from gitchain.verify.claims import Attested, Claims, Group
+from gitchain.verify.attested import Attested
+from gitchain.verify.chain import Chains
+from gitchain.verify.claims import Chain, Claims, Group
 from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.reasons import HELP, about_target, rejection, signed, without_evidence
+from gitchain.verify.reasons import HELP, about_target, faults, rejection, signed, without_evidence
+from gitchain.verify.search import Search
 from gitchain.verify.target import Target
 
 MAX_BESIDE = 100  # rejected statements to look through for some about the target, the newest first
@@ -32,8 +34,19 @@ class Explanation:
     chain: Chain | None = None
 
 
-def explain(chains: Chains, claims: Claims, target: Target, seeds: Sequence[Group]) -> Explanation:
-    """Return what is wrong with the closest chain, or what is known of a target that nothing made."""
+def explain(
+    chains: Chains,
+    claims: Claims,
+    target: Target,
+    seeds: Sequence[Group],
+    search: Search,
+) -> Explanation:
+    """Return what is wrong with the closest chain, or what is known of a target that nothing made.
+
+    `search` is the one that found none. A choice of evidence whose rules all pass is the closest that there is.
+    """
+    if search.nearest is not None:
+        return Explanation(tuple(search.nearest[1]), search.nearest[0])
     steps = tuple(without_evidence(claims))
     if not seeds:
         about = tuple(about_target(chains, claims, target))
@@ -43,6 +56,8 @@ def explain(chains: Chains, claims: Claims, target: Target, seeds: Sequence[Grou
     closest = [_closest(chains, claims, seed) for seed in seeds[:MAX_SEEDS]]
     rated = [(tuple(_about_chain(chains, claims, chain)), chain) for chain in closest]
     wrong, chain = min(rated, key=lambda pair: len(pair[0]))
+    if not wrong and not steps and len(chain) == len(chains.layout.steps):
+        wrong = tuple(search.demands.of(chain))
     found = (*steps, *wrong)
     beside = tuple(_beside(claims, {finding.step for finding in found}, target))
     nothing = Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION])
@@ -64,14 +79,19 @@ def _beside(claims: Claims, steps: set[str], target: Target) -> Iterator[Finding
 def _closest(chains: Chains, claims: Claims, seed: Group) -> Chain:
     """Grow a chain from the seed, always by the group that is tied best to it, whether or not it fits."""
     chain: dict[str, Group] = {seed.step.name: seed}
-    neighbours = chains.neighbours()
-    pools = {name: claims.counted(name) or groups for name, groups in claims.groups.items() if groups}
+    neighbours = chains.neighbours
+    pools = {name: _pool(groups) for name, groups in claims.groups.items() if groups}
     while missing := [name for name in pools if name not in chain]:
         near = [name for name in missing if set(neighbours[name]) & set(chain)] or missing
         scored = [(_score(chains, one, chain, neighbours[name]), one) for name in near for one in pools[name]]
         best = max(scored, key=lambda pair: pair[0])[1]
         chain[best.step.name] = best
     return chain
+
+
+def _pool(groups: Sequence[Group]) -> Sequence[Group]:
+    """Return what a closest chain may hold: evidence with a fault too, so that the fault is told where it matters."""
+    return tuple(group for group in groups if group.enough) or groups
 
 
 def _score(chains: Chains, group: Group, chain: Chain, around: Sequence[str]) -> tuple[int, int, float]:
@@ -86,6 +106,10 @@ def _score(chains: Chains, group: Group, chain: Chain, around: Sequence[str]) ->
 def _about_chain(chains: Chains, claims: Claims, chain: Chain) -> Iterator[Finding]:
     refused: set[str] = set()
     for name, group in chain.items():
+        if group.faults is not None:
+            refused.add(name)
+            yield from faults(group)
+            continue
         checked = chains.explain(group, chain)
         for refusal in checked.refusals:
             missing = any(near.step not in chain for near in refusal.near)

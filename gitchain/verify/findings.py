@@ -38,6 +38,12 @@ class Code(StrEnum):
     OTHER_RUN = "GC-E0317"
     CONTRADICTION = "GC-E0318"
     NO_COMBINATION = "GC-E0319"
+    DENIED = "GC-E0320"
+    VERIFIER = "GC-E0321"
+    NOT_PASSED = "GC-E0322"
+    SUBLAYOUT = "GC-E0323"
+    SUBLAYOUT_CHAIN = "GC-E0324"
+    SUBLAYOUT_NESTING = "GC-E0325"
     CONSTRAINT = "GC-E0330"
     CHAIN_CONSTRAINT = "GC-E0331"
     CONSTRAINT_ERROR = "GC-E0332"
@@ -80,6 +86,12 @@ MEANINGS: dict[Code, str] = {
     Code.OTHER_RUN: "the artifact is attested, but belongs to another run",
     Code.CONTRADICTION: "an attestation contradicts its own directory manifest",
     Code.NO_COMBINATION: "each step has evidence, but no choice of it fits together",
+    Code.DENIED: "an attestation about the same artifact says what the step's constraints forbid",
+    Code.VERIFIER: "the verification summary is another verifier's than the layout names",
+    Code.NOT_PASSED: "the verification summary does not say PASSED",
+    Code.SUBLAYOUT: "a signed layout may not stand behind the step, or none is at hand",
+    Code.SUBLAYOUT_CHAIN: "no whole chain under the layout stands behind the step",
+    Code.SUBLAYOUT_NESTING: "layouts stand inside of themselves, or are nested too deep",
     Code.CONSTRAINT: "an attestation does not satisfy a constraint of its step",
     Code.CHAIN_CONSTRAINT: "the chain does not satisfy a constraint of the layout",
     Code.CONSTRAINT_ERROR: "a constraint cannot be evaluated for this evidence: as good as not satisfied",

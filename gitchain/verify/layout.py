@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gitchain.errors import GitchainError, LayoutError
-from gitchain.evidence.predicates import LAYOUT
-from gitchain.layout.load import layout_from_json
 from gitchain.layout.model import Identity, Layout
+from gitchain.verify.attested import MAX_CLOCK_SKEW
+from gitchain.verify.binding import bound_layout
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.claims import MAX_CLOCK_SKEW
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -34,7 +33,7 @@ def verify_layout(
     """
     verified = _verified(raw, trust)
     _check_signer(verified, signers)
-    layout = _layout(verified)
+    layout = bound_layout(verified.statement)
     _check_time(layout, verified, now)
     if layout.version < minimum_version:
         raise LayoutError(
@@ -70,22 +69,6 @@ def _check_signer(verified: VerifiedStatement, signers: Sequence[Identity]) -> N
             got=str(verified.identity),
             help="if you trust this signer: gitchain trust pin",
         )
-
-
-def _layout(verified: VerifiedStatement) -> Layout:
-    """Return the layout, read from the signed predicate and from nowhere else."""
-    statement = verified.statement
-    if statement.predicate_type != LAYOUT:
-        raise LayoutError("not a signed layout", expected=LAYOUT, got=statement.predicate_type)
-    layout = layout_from_json(dict(statement.predicate))
-    subject = [(one.name, one.digest.get("sha256")) for one in statement.subject]
-    if subject != [(layout.name, layout.digest)]:
-        raise LayoutError(
-            "signed layout is not what its subject says",
-            expected=f"{layout.name} sha256:{layout.digest}",
-            got=", ".join(f"{name} sha256:{digest}" for name, digest in subject),
-        )
-    return layout
 
 
 def _check_time(layout: Layout, verified: VerifiedStatement, now: datetime) -> None:

@@ -10,8 +10,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.layout.artifact import Artifact, Manifests
+from gitchain.verify.attested import Attested, Rejected
 from gitchain.verify.chain import Chains
-from gitchain.verify.claims import Attested, Claims, Group, Rejected
+from gitchain.verify.claims import Claims, Group
 from gitchain.verify.difference import differences
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.target import Target, is_served
@@ -42,13 +43,24 @@ def without_evidence(claims: Claims) -> Iterator[Finding]:
 def _reasons(claims: Claims, step: str) -> Iterator[Finding]:
     rejected = [one for one in claims.rejected if one.attested and one.attested.step.name == step]
     groups = claims.groups[step]
-    if groups:
+    missing = claims.missing.get(step)
+    faulty = [group for group in groups if group.enough and group.faults]
+    for group in sorted(faulty, key=lambda group: group.time, reverse=True)[:MAX_PER_STEP]:
+        yield from faults(group)
+    if groups and not faulty:
         yield _short(groups)
     for one in sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]:
         yield rejection(one)
-    if not groups and not rejected:
+    if missing is not None and not groups:
+        yield from missing()
+    elif not groups and not rejected:
         message = f"step {step} has no attestation"
         yield Finding(Code.STEP_MISSING, message, step=step, help=HELP[Code.STEP_MISSING])
+
+
+def faults(group: Group) -> Iterator[Finding]:
+    """Yield what forbids a group that enough people signed."""
+    yield from group.faults() if group.faults else ()
 
 
 def _short(groups: Sequence[Group]) -> Finding:
@@ -75,9 +87,8 @@ def _short(groups: Sequence[Group]) -> Finding:
 def rejection(one: Rejected) -> Finding:
     """Return the finding that says why this statement does not count."""
     step = one.attested.step.name if one.attested else ""
-    message = (
-        f"attestation {one.statement.attestation_id[:12]} by {one.statement.identity}: {MEANINGS[one.code]}"
-    )
+    by, says = one.statement, one.says or MEANINGS[one.code]
+    message = f"attestation {by.attestation_id[:12]} by {by.identity}: {says}"
     return Finding(
         one.code, message, step=step, expected=one.expected, got=one.got, help=HELP.get(one.code, "")
     )
@@ -85,8 +96,12 @@ def rejection(one: Rejected) -> Finding:
 
 def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Finding]:
     """Say what is known of a target that no evidence that counts has made."""
-    known = [(one, None) for groups in claims.groups.values() for group in groups for one in group.members]
-    rejected = [(one.attested, one) for one in claims.rejected if one.attested]
+    known: list[tuple[Attested, Group | Rejected]] = [
+        (one, group) for groups in claims.groups.values() for group in groups for one in group.members
+    ]
+    rejected: list[tuple[Attested, Group | Rejected]] = [
+        (one.attested, one) for one in claims.rejected if one.attested
+    ]
     same: list[Finding] = []
     other: list[Attested] = []
     renamed: list[Finding] = []
@@ -94,12 +109,12 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
         for name, holder, artifact in target.names_in(attested.link, chains.manifests):
             if not target.is_content_of(artifact):
                 other += [attested] if target.name else []
-            elif reason is not None:
+            elif isinstance(reason, Rejected):
                 same.append(rejection(reason))
             elif not is_served(chains.layout, attested.step.name, name, holder):
                 same.append(_not_served(chains, attested, target, name))
             else:
-                same += _reasons(claims, attested.step.name)
+                same += faults(reason) if reason.faults else _reasons(claims, attested.step.name)
         renamed += _renamed(attested, target)
     if same:
         yield from dict.fromkeys(same)

@@ -26,13 +26,20 @@ Kind: TypeAlias = Literal[
     "evidence",
     "layout",
     "predicate type",
+    "verifier",
+    "result",
     "functionary",
-    "strength",
     "time",
+    "revocation",
+    "strength",
     "age",
+    "constraint",
     "threshold",
+    "fault",
+    "sublayout",
     "rule",
     "edge",
+    "demand",
     "serve",
     "chain",
     "inspection",
@@ -41,7 +48,17 @@ Kind: TypeAlias = Literal[
 
 Basis: TypeAlias = Literal["proven", "claimed"]
 PROVEN: frozenset[Kind] = frozenset(
-    {"signature", "expiry", "predicate type", "functionary", "time", "age", "threshold", "inspection"}
+    {
+        "signature",
+        "expiry",
+        "predicate type",
+        "functionary",
+        "time",
+        "age",
+        "threshold",
+        "revocation",
+        "inspection",
+    }
 )
 """Checks whose result follows from signatures, the log and bytes; the others compare what signers say."""
 
@@ -90,14 +107,35 @@ class StepReport:
     functionaries: tuple[str, ...]
     evidence: str | None
     attestations: tuple[Attestation, ...]
+    sublayout: SublayoutReport | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return the step as `verify --json` holds it."""
-        return {
+        found: dict[str, Json] = {
             "name": self.name,
             "functionaries": self.functionaries,
             "evidence": self.evidence,
             "attestations": [one.to_json() for one in self.attestations],
+        }
+        return found | {"sublayout": self.sublayout.to_json()} if self.sublayout else found
+
+
+@dataclass(frozen=True, slots=True)
+class SublayoutReport:
+    """The chain under another layout that stands behind a step: which layout, and its steps."""
+
+    name: str
+    version: int
+    digest: str
+    steps: tuple[StepReport, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the chain as `verify --json` holds it."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "digest": {"sha256": self.digest},
+            "steps": [step.to_json() for step in self.steps],
         }
 
 

@@ -10,22 +10,30 @@ Does NOT decide, and is not run unless somebody asks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from gitchain.layout.rules import Applied
-from gitchain.verify.chain import Chain, Chains
-from gitchain.verify.claims import Attested, Claims, Group
+from gitchain.verify.attested import Attested
+from gitchain.verify.chain import Chains
+from gitchain.verify.claims import Chain, Claims, Group, Inner
+from gitchain.verify.constraints import check_step
 from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.reasons import MAX_PER_STEP
+from gitchain.verify.reasons import MAX_PER_STEP, faults
 from gitchain.verify.report import Attestation, Check, Kind
+from gitchain.verify.search import Search
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout
 
 CONDITIONS: Mapping[Code, tuple[Kind, str]] = {
     Code.OTHER_LAYOUT: ("layout", "was made for this layout"),
     Code.PREDICATE_TYPE: ("predicate type", "has the predicate type that the layout asks for"),
+    Code.VERIFIER: ("verifier", "is of the verifier that the layout names"),
+    Code.NOT_PASSED: ("result", "says PASSED"),
     Code.UNAUTHORISED: ("functionary", "is signed by a functionary of the step"),
     Code.TOO_WEAK: ("strength", "is as strong as the layout asks for"),
     Code.FUTURE: ("time", "was not made in the future"),
+    Code.REVOKED_ATTESTATION: ("revocation", "is not revoked"),
+    Code.REVOKED_SIGNER: ("revocation", "is by a signer who was not revoked by then"),
     Code.STALE: ("age", "is not older than the step's maxAge"),
 }
 """What a statement is when a condition holds; what it is when not, `findings.MEANINGS` says."""
@@ -36,16 +44,22 @@ def trace(
     claims: Claims,
     chains: Chains,
     chain: Chain | None,
-    target: Target,
+    search: Search,
     findings: Sequence[Finding] = (),
 ) -> tuple[Check, ...]:
     """Return the checks in order; `chain` is the one that passed or came closest, None if nothing made the target."""
     return (
         *_about_layout(signed, claims),
-        *(check for step in signed.layout.steps for check in _about_step(step.name, claims, chains, chain)),
-        _served(target, chain),
+        *_about_steps(claims, chains, chain),
+        *_demands(search, chain),
+        _served(search.demands.target, chain),
         _whole(chains, findings),
     )
+
+
+def _about_steps(claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:
+    for step in chains.layout.steps:
+        yield from _about_step(step.name, claims, chains, chain)
 
 
 def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
@@ -55,6 +69,14 @@ def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
     still = f"layout {layout.name} has not expired"
     expected, got = f"a time after {now.isoformat()}", layout.expires.isoformat()
     yield Check("expiry", passed=True, message=still, expected=expected, got=got)
+    problems = claims.judge.problems
+    count = sum(
+        len(one.attestations) + len(one.signers) + len(one.artifacts) for one in claims.judge.revocations
+    )
+    message = problems[0].message if problems else "every revocation by those who may revoke can be read"
+    yield Check(
+        "revocation", not problems, message, got=f"{count} attestations, signers and artifacts revoked"
+    )
 
 
 def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:
@@ -71,13 +93,18 @@ def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) 
     )
     for member in members:
         yield from _conditions(member, claims)
+        yield from _constraints(member)
     if group is not None:
         yield _threshold(group)
+        yield from _faults(group)
     if group is None or not group.counts:
         newest = sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]
         for one in newest:
             if one.attested is not None:
                 yield from _conditions(one.attested, claims)
+                yield from _constraints(one.attested) if one.says else ()
+    if group is not None and group.inner is not None:
+        yield from _behind(group.step.name, group.inner, chains)
     if group is not None and chain is not None:
         yield from _rules(group, chains, chain)
 
@@ -100,6 +127,47 @@ def _conditions(attested: Attested, claims: Claims) -> Iterator[Check]:
         yield Check(kind, one.passed, message, step, one.expected, one.got, attestations=(attestation,))
         if not one.passed:
             return
+
+
+def _constraints(attested: Attested) -> Iterator[Check]:
+    """Yield what each constraint of the step says of one statement."""
+    attestation, step = _attestation(attested), attested.step
+    for one in step.constraints:
+        problem = check_step(replace(step, constraints=(one,)), attested)
+        message = problem.message if problem else f"constraint {one.name} of step {step.name} holds"
+        got = problem.got if problem else ""
+        who = (attestation,)
+        yield Check("constraint", not problem, message, step.name, one.expression, got, attestations=who)
+
+
+def _faults(group: Group) -> Iterator[Check]:
+    """Yield what forbids the group, or that nothing does."""
+    name, found = group.step.name, tuple(faults(group))
+    for one in found:
+        yield Check("fault", passed=False, message=one.message, step=name, expected=one.expected, got=one.got)
+    if not found:
+        yield Check("fault", passed=True, message=f"nothing forbids the evidence of step {name}", step=name)
+
+
+def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[Check]:
+    """Yield the checks of the chain under another layout, each under the name of the step that it stands behind."""
+    layout = inner.layout
+    message = f"a chain under layout {layout.name} version {layout.version} stands behind step {step}"
+    got = layout.expires.isoformat()
+    yield Check("sublayout", True, message, step, "a layout that has not expired", got)
+    for check in _about_steps(inner.claims, Chains(layout, chains.manifests), inner.chain):
+        yield replace(check, step=f"{step}/{check.step}")
+
+
+def _demands(search: Search, chain: Chain | None) -> Iterator[Check]:
+    """Yield what the layout demands of several steps at once, where there is evidence for all."""
+    if chain is None or len(chain) < len(search.chains.layout.steps):
+        return
+    for what, wrong in search.demands.each(chain):
+        for one in wrong:
+            yield Check("demand", False, one.message, one.step, one.expected, one.got)
+        if not wrong:
+            yield Check("demand", passed=True, message=what)
 
 
 def _threshold(group: Group) -> Check:
@@ -164,7 +232,7 @@ def path_to(chains: Chains, seeds: Sequence[Group], findings: Sequence[Finding])
     """Return the shortest way of steps from one that makes the target to the nearest that an error is about."""
     broken = {finding.step for finding in findings if finding.severity == "error"}
     start = [seed.step.name for seed in seeds] or [one.step for one in chains.layout.serve]
-    neighbours = chains.neighbours()
+    neighbours = chains.neighbours
     paths: dict[str, tuple[str, ...]] = {name: (name,) for name in start}
     waiting = list(paths)
     while waiting:

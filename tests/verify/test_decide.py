@@ -16,7 +16,7 @@ from gitchain.errors import ExitCode, LimitError, UsageError
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.verify import chain as chain_module
+from gitchain.verify import search as search_module
 from gitchain.verify.decide import Decision, Target
 from gitchain.verify.verified import VerifiedStatement
 
@@ -525,7 +525,7 @@ serve:"""
 
 def test_too_many_combinations_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the answer is a limit error (exit code 8): never a pass."""
-    monkeypatch.setattr(chain_module, "MAX_CHECKS", 2)
+    monkeypatch.setattr(search_module, "MAX_CHECKS", 2)
     with pytest.raises(LimitError):
         World.honest().verdict()
 

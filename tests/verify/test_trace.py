@@ -28,8 +28,8 @@ def test_a_pass_lists_every_check_in_order() -> None:
     decision = World.honest().verdict(explain=True)
     kinds = [check.kind for check in decision.checks if check.step in {"", "data"}]
     assert kinds == [
-        *("signature", "expiry", "evidence", "layout", "predicate type", "functionary", "strength", "time"),
-        *("threshold", "rule", "rule", "rule", "chain"),
+        *("signature", "expiry", "revocation", "evidence", "layout", "predicate type", "functionary", "time"),
+        *("revocation", "revocation", "strength", "threshold", "fault", "rule", "rule", "rule", "chain"),
     ]
     steps = [check.step for check in decision.checks if check.kind == "evidence"]
     assert steps == ["data", "prepare", "train", "evaluate", "approve"]

@@ -1,0 +1,72 @@
+"""One verified statement and what it claims about a step of a layout; and one that does not count, with the reason.
+
+Does NOT say which is which: `gitchain.verify.judge` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.layout.artifact import Artifact, Artifacts, Link
+from gitchain.layout.model import Step
+from gitchain.verify.findings import Code
+from gitchain.verify.verified import VerifiedStatement
+
+MAX_CLOCK_SKEW = timedelta(
+    minutes=5
+)  # timestamps have whole seconds and clocks differ; a certificate lives ten
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attested:
+    """A verified statement that names a step of the layout, with what it claims.
+
+    `functionary` and `principal` say for whom it counts; they are empty until that is known.
+    """
+
+    step: Step
+    statement: VerifiedStatement
+    claim: Claim
+    link: Link
+    functionary: str = ""
+    principal: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rejected:
+    """A verified statement that does not count, and why. `attested` is None if its claim cannot be read."""
+
+    code: Code
+    statement: VerifiedStatement
+    attested: Attested | None
+    expected: str = ""
+    got: str = ""
+    says: str = ""
+    """In place of the code's own meaning, what exactly is wrong."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """What statements claim, each read once for all layouts of a decision."""
+
+    _claims: dict[int, tuple[VerifiedStatement, Claim | str]] = field(default_factory=dict)
+
+    def claim(self, statement: VerifiedStatement) -> Claim | str:
+        """Return the claim, or why it cannot be read."""
+        if id(statement) not in self._claims:  # the statement is kept beside it, so that its id stays taken
+            try:
+                found: Claim | str = claim_of(statement.statement)
+            except (MalformedError, LimitError) as error:
+                found = str(error)
+            self._claims[id(statement)] = statement, found
+        return self._claims[id(statement)][1]
+
+
+def artifacts_of(descriptors: Sequence[ResourceDescriptor]) -> Artifacts:
+    """Return the descriptors as rules see them."""
+    return {item.rule_name or "": Artifact(item.digest, item.is_directory) for item in descriptors}

@@ -1,0 +1,64 @@
+"""What a layout demands of a whole choice of evidence, beyond the artifact rules: constraints, runs, data sets.
+
+Does NOT evaluate expressions: `gitchain.verify.constraints` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from gitchain.evidence.vocabulary import DATASET
+from gitchain.layout.artifact import Manifests
+from gitchain.verify.claims import Chain
+from gitchain.verify.constraints import check_chain, check_datasets
+from gitchain.verify.findings import Finding
+from gitchain.verify.judge import Judge
+from gitchain.verify.target import Target
+from gitchain.verify.verified import VerifiedStatement
+
+
+@dataclass(slots=True)
+class Demands:
+    """The demands of the judge's layout on a chain for one target. Facts about data sets that were revoked are none."""
+
+    judge: Judge
+    target: Target
+    statements: Sequence[VerifiedStatement]
+    manifests: Manifests
+    _facts: tuple[VerifiedStatement, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        facts = (one for one in self.statements if one.statement.predicate_type == DATASET)
+        self._facts = tuple(one for one in facts if not self.judge.is_revoked(one))
+
+    def of(self, chain: Chain) -> Sequence[Finding]:
+        """Return what the chain, with evidence for every step, does not satisfy."""
+        layout = self.judge.layout
+        return (
+            *check_chain(layout, chain, self.target),
+            *check_datasets(layout, chain, self._facts, self._owner, self.manifests),
+        )
+
+    def each(self, chain: Chain) -> Iterator[tuple[str, Sequence[Finding]]]:
+        """Yield each demand in words, with what the chain does not satisfy of it: for those who ask why."""
+        layout = self.judge.layout
+        alone = replace(layout, constraints=(), same_run=())
+        for one in layout.constraints:
+            yield (
+                f"constraint {one.name}: {one.expression}",
+                check_chain(replace(alone, constraints=(one,)), chain, self.target),
+            )
+        for names in layout.same_run:
+            found = check_chain(replace(alone, same_run=(names,)), chain, self.target)
+            yield f"steps {', '.join(names)} are of one run", found
+        if layout.datasets is not None:
+            names = tuple(dict.fromkeys(one.step for one in layout.datasets.artifacts))
+            found = check_datasets(layout, chain, self._facts, self._owner, self.manifests)
+            yield f"facts about the data sets of step {', '.join(names)}", found
+
+    def _owner(self, statement: VerifiedStatement) -> tuple[str, str] | None:
+        """Return who stated facts about a data set, if it is somebody who may."""
+        datasets = self.judge.layout.datasets
+        who = datasets and self.judge.signers.functionary(statement, datasets.functionaries)
+        return (who, self.judge.signers.person(statement.identity)) if who else None

@@ -1,0 +1,149 @@
+"""Whether a verified statement counts under one layout, at one time, given what was revoked.
+
+Every question is a `Condition`, asked in the order in which a person would ask; the first that does not hold is the
+reason why the statement does not count.
+
+Does NOT compare statements with each other: `gitchain.verify.sort` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gitchain.evidence.fields import Object
+from gitchain.evidence.vocabulary import LAYOUT, VSA
+from gitchain.layout.model import Layout, Step
+from gitchain.verify.attested import MAX_CLOCK_SKEW, Attested, Rejected
+from gitchain.verify.constraints import check_step
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.revocations import Revocations, Revoked
+from gitchain.verify.signers import Signers
+from gitchain.verify.verified import VerifiedStatement
+
+PASSED = "PASSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a statement has to be in order to count, and whether it is."""
+
+    code: Code
+    passed: bool
+    expected: str
+    got: str
+
+
+class Judge:
+    """Says whether a statement counts under one layout at one time, and for whom.
+
+    `revocations` are those of the layout's own revokers and of the layouts that it stands in. Under a layout that
+    stands `inside` another, evidence has to name its layout: what names none belongs to the outer one.
+    """
+
+    __slots__ = ("_allowed", "inside", "layout", "now", "revocations", "signers")
+
+    def __init__(
+        self, layout: Layout, now: datetime, revocations: Sequence[Revocations] = (), *, inside: bool = False
+    ) -> None:
+        self.layout, self.now, self.inside = layout, now, inside
+        self.revocations = tuple(revocations)
+        self.signers = Signers(layout)
+        self._allowed: dict[str, str] = {}
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """Return the revocations that cannot be read: nobody knows what they take back."""
+        return tuple(problem for one in self.revocations for problem in one.problems)
+
+    def rejection(self, attested: Attested) -> Rejected | None:
+        """Return the first reason why the claim does not count, or None."""
+        for one in self.conditions(attested):
+            if not one.passed:
+                return Rejected(one.code, attested.statement, attested, one.expected, one.got)
+        return None
+
+    def conditions(self, attested: Attested) -> Iterator[Condition]:
+        """Yield what the statement has to be in order to count for its step."""
+        step, statement, claim = attested.step, attested.statement, attested.claim
+        name, kind = self.layout.name, statement.statement.predicate_type
+        if (
+            step.sublayout and kind == LAYOUT
+        ):  # a layout behind the step: it names no other, its statements name it
+            yield from self.signed(step, statement)
+            return
+        named = claim.layout == name or (claim.layout is None and self._may_be_silent(kind, claim.step))
+        yield Condition(Code.OTHER_LAYOUT, named, name, claim.layout or "no layout")
+        wanted = LAYOUT if step.sublayout else step.predicate_type
+        yield Condition(Code.PREDICATE_TYPE, kind == wanted, wanted, kind)
+        if step.verifier is not None:
+            yield from _summary(step.verifier, statement.statement.predicate)
+        yield from self.signed(step, statement)
+        strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
+        got = claim.evidence or "no word on its strength"
+        yield Condition(Code.TOO_WEAK, strong, step.evidence or "any strength", got)
+        if step.max_age is not None:
+            oldest, time = self.now - step.max_age, statement.time
+            yield Condition(Code.STALE, time >= oldest, f"not before {oldest.isoformat()}", time.isoformat())
+
+    def denial(self, attested: Attested) -> Rejected | None:
+        """Return why an attestation that would count is forbidden by the step's constraints, or None."""
+        problem = check_step(attested.step, attested)
+        if problem is None:
+            return None
+        code, says = problem.code, problem.message
+        return Rejected(code, attested.statement, attested, problem.expected, problem.got, says)
+
+    def named(self, attested: Attested) -> Attested:
+        """Return the attestation with the functionary and the person for whom it counts."""
+        one, step = attested.statement, attested.step
+        functionary = self.signers.functionary(one, step.functionaries) or ""
+        return replace(attested, functionary=functionary, principal=self.signers.person(one.identity))
+
+    def _may_be_silent(self, kind: str, step: str | None) -> bool:
+        return not self.inside or (kind == VSA and step is None)
+
+    def signed(self, step: Step, statement: VerifiedStatement) -> Iterator[Condition]:
+        """Yield what is asked of every signature for a step: who, when, and that it was not taken back."""
+        may = self.signers.functionary(statement, step.functionaries) is not None
+        yield Condition(Code.UNAUTHORISED, may, self.allowed(step), str(statement.identity))
+        timely = statement.time <= self.now + MAX_CLOCK_SKEW
+        latest = f"not after {self.now.isoformat()}"
+        yield Condition(Code.FUTURE, timely, latest, statement.time.isoformat())
+        taken = [one.attestation(statement.attestation_id) for one in self.revocations]
+        yield _not_revoked(Code.REVOKED_ATTESTATION, taken)
+        gone = [one.signer(statement.identity, statement.time) for one in self.revocations]
+        yield _not_revoked(Code.REVOKED_SIGNER, gone)
+
+    def is_revoked(self, statement: VerifiedStatement) -> bool:
+        """Tell whether the attestation, or its signer at its time, was revoked."""
+        return any(
+            one.attestation(statement.attestation_id) or one.signer(statement.identity, statement.time)
+            for one in self.revocations
+        )
+
+    def allowed(self, step: Step) -> str:
+        """Return who may sign for the step, for messages."""
+        if step.name not in self._allowed:
+            self._allowed[step.name] = self.signers.allowed(step.functionaries)
+        return self._allowed[step.name]
+
+
+def _not_revoked(code: Code, found: Iterable[Revoked | None]) -> Condition:
+    first = next((one for one in found if one is not None), None)
+    return Condition(code, first is None, "not revoked", "not revoked" if first is None else str(first))
+
+
+def _summary(verifier: str, predicate: Object) -> Iterator[Condition]:
+    """Yield what a verification summary has to say in place of the chain behind it."""
+    found, result = verifier_of(predicate), predicate.get("verificationResult")
+    yield Condition(Code.VERIFIER, found == verifier, verifier, found or "no verifier")
+    yield Condition(Code.NOT_PASSED, result == PASSED, PASSED, str(result)[:40])
+
+
+def verifier_of(predicate: Object) -> str | None:
+    """Return the id of the verifier that a verification summary names, None if it names none."""
+    verifier = predicate.get("verifier")
+    name = verifier.get("id") if isinstance(verifier, dict) else None
+    return name if isinstance(name, str) else None

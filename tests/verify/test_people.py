@@ -1,0 +1,140 @@
+"""Functionaries and principals: who may sign, and how many people that makes."""
+
+from __future__ import annotations
+
+import pytest
+from world import ISSUER, World, codes, model, statement
+from worlds import by
+
+from gitchain.layout import parse_layout
+from gitchain.layout.model import Identity
+from gitchain.verify.signers import Signers
+
+CI = "https://ci.example"
+WORKFLOW = "https://example.com/m/.github/workflows/train.yml@refs"
+TRAINERS = f"""  ci-main: {{identities: [{{issuer: "{CI}", subject: "{WORKFLOW}/heads/main", claims: {{buildTrigger: push}}}}]}}
+  ci-manual: {{identities: [{{issuer: "{CI}", subject: "{WORKFLOW}/heads/main", claims: {{buildTrigger: workflow_dispatch}}}}]}}
+  ci-tags: {{identities: [{{issuer: "{CI}", subject: "{WORKFLOW}/tags/v*"}}]}}
+"""
+
+
+def layout(text: str, *, functionaries: str, threshold: int, principals: str = "") -> str:
+    """The honest layout, with other people who may train."""
+    text = text.replace("  bob: {", f"{TRAINERS}  bob: {{", 1).replace("steps:\n", f"{principals}steps:\n", 1)
+    return text.replace(
+        "functionaries: [alice, bob]\n", f"functionaries: [{functionaries}]\n    threshold: {threshold}\n"
+    )
+
+
+def trained(*signers: tuple[Identity, dict[str, str]], **given: object) -> World:
+    world = World.honest().change(lambda text: layout(text, **given))  # type: ignore[arg-type]
+    honest = world.evidence.pop("train")
+    for number, (who, claims) in enumerate(signers):
+        world.evidence[f"train{number}"] = by(honest, who, **claims)
+    return world
+
+
+def ci(ref: str, trigger: str = "") -> tuple[Identity, dict[str, str]]:
+    return Identity(CI, f"{WORKFLOW}/{ref}"), {"buildTrigger": trigger} if trigger else {}
+
+
+def person(name: str) -> tuple[Identity, dict[str, str]]:
+    return Identity(ISSUER, name), {}
+
+
+@pytest.mark.parametrize(
+    ("signer", "passes"),
+    [
+        (ci("heads/main", "push"), True),
+        (ci("heads/main", "pull_request"), False),
+        (ci("heads/main"), False),
+        (ci("heads/evil", "push"), False),
+        (ci("heads/main/x", "push"), False),
+    ],
+    ids=["push", "pull-request", "no-claim", "other-branch", "longer"],
+)
+def test_claims_are_part_of_who_signed(signer: tuple[Identity, dict[str, str]], *, passes: bool) -> None:
+    """A functionary with claims is a certificate that makes them: another trigger, or none, is somebody else."""
+    decision = trained(signer, functionaries="ci-main", threshold=1).verdict()
+    assert decision.passed == passes
+    assert passes or codes(decision) == [("UNAUTHORISED", "train", "")]
+
+
+@pytest.mark.parametrize(("ref", "passes"), [("tags/v1", True), ("tags/v1/x", False), ("heads/v1", False)])
+def test_a_ref_pattern_is_anchored(ref: str, *, passes: bool) -> None:
+    """`tags/v*` covers tags and nothing behind a slash."""
+    assert trained(ci(ref), functionaries="ci-tags", threshold=1).verdict().passed == passes
+
+
+def test_the_finding_says_who_may_with_claims() -> None:
+    """What is expected names the claims too."""
+    decision = trained(ci("heads/main", "pull_request"), functionaries="ci-main", threshold=1).verdict()
+    assert "buildTrigger push" in decision.findings[0].expected
+
+
+def test_two_functionaries_of_one_principal_are_one_person() -> None:
+    """A person with an identity in each of two functionaries counts once where `principals` says that they are one."""
+    two = (person("alice"), person("bob"))
+    principals = "principals: {pair: [alice, bob]}\n"
+    given = {"functionaries": "alice, bob, carol", "threshold": 2}
+    assert trained(*two, **given).verdict().passed
+    short = trained(*two, **given, principals=principals).verdict()
+    assert codes(short) == [("THRESHOLD", "train", "")]
+    decision = trained(*two, person("carol"), **given, principals=principals).verdict()
+    assert decision.steps[2].functionaries == ("carol", "pair")
+
+
+def test_one_signer_is_one_person_whatever_it_claims() -> None:
+    """Two functionaries that differ in claims alone are the same signer: two of its certificates count once."""
+    both = (ci("heads/main", "push"), ci("heads/main", "workflow_dispatch"))
+    given = {"functionaries": "ci-main, ci-manual, ci-tags", "threshold": 2}
+    assert codes(trained(*both, **given).verdict()) == [("THRESHOLD", "train", "")]
+    assert trained(*both, ci("tags/v1"), **given).verdict().passed
+
+
+def test_two_refs_of_one_pattern_are_one_functionary() -> None:
+    """However many tags sign: the functionary whose pattern covers them counts once."""
+    given = {"functionaries": "ci-tags, alice", "threshold": 2}
+    assert codes(trained(ci("tags/v1"), ci("tags/v2"), **given).verdict()) == [("THRESHOLD", "train", "")]
+    assert trained(ci("tags/v1"), ci("tags/v2"), person("alice"), **given).verdict().passed
+
+
+def test_a_signer_that_is_nobody_has_no_person() -> None:
+    """Who a stranger is, is not guessed."""
+    signers = Signers(World.honest().layout)
+    assert signers.person(Identity(ISSUER, "alice2")) == "alice"
+    with pytest.raises(KeyError):
+        signers.person(Identity(ISSUER, "mallory"))
+
+
+def test_the_same_attestation_twice_counts_once() -> None:
+    """One bundle found in two places, or signed again by the same person, is one person's word."""
+    world = trained(person("alice"), functionaries="alice, bob", threshold=2)
+    world.evidence["again"] = world.evidence["train0"]
+    world.evidence["later"] = statement(
+        "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, run="run-2"
+    )
+    assert codes(world.verdict()) == [("THRESHOLD", "train", "")]
+
+
+def test_a_key_signs_as_itself() -> None:
+    """A key that the layout names is an identity of its functionary; a certificate cannot have its issuer."""
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    pem = (
+        generate_private_key(SECP256R1())
+        .public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    key = pem.decode().strip().replace("\n", "\\n")
+    world = World.honest().change(
+        lambda text: text.replace("  bob: {identities: [", f'  bob: {{identities: [{{key: "{key}\\n"}}, ', 1)
+    )
+    [member] = [
+        one
+        for one in parse_layout(world.layout.canonical).functionary("bob").identities
+        if hasattr(one, "public_key")
+    ]
+    world.evidence["approve"] = by(world.evidence["approve"], member.identity)
+    assert world.verdict(model()).passed

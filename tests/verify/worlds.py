@@ -1,0 +1,156 @@
+"""More worlds: changed predicates, revocations, suppliers with a layout of their own, verification summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from world import ISSUER, NOW, Content, World, descriptor, run, statement, verified
+
+from gitchain.evidence.predicates import DATASET, LAYOUT, REVOCATION, VSA
+from gitchain.evidence.revocation import RevokedSigner, attestation_descriptor, revocation
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.layout import Layout, parse_layout
+from gitchain.layout.model import Identity
+from gitchain.verify.verified import VerifiedStatement
+
+WHEN = "2026-11-22T10:30:00Z"
+
+
+def saying(one: VerifiedStatement, **said: Any) -> VerifiedStatement:
+    """The same evidence with more in its predicate."""
+    before = one.statement
+    built = Statement.build(before.subject, before.predicate_type, {**before.predicate, **said})
+    return verified(built, one.identity.subject, one.time)
+
+
+def by(one: VerifiedStatement, who: Identity, **claims: str) -> VerifiedStatement:
+    """The same evidence, signed by somebody else with what the certificate claims."""
+    return replace(one, identity=who, claims=claims)
+
+
+def revoked(
+    what: VerifiedStatement | Mapping[str, Content] | str,
+    *,
+    who: str = "alice",
+    at: datetime = NOW,
+    since: datetime | None = None,
+) -> VerifiedStatement:
+    """A revocation of an attestation, of artifacts by their content, or of a signer from a time on."""
+    subjects: list[ResourceDescriptor] = []
+    more: dict[str, Any] = {}
+    if isinstance(what, VerifiedStatement):
+        subjects = [attestation_descriptor(what.attestation_id)]
+        more["attestations"] = [what.attestation_id]
+    elif isinstance(what, str):
+        start = since or NOW - timedelta(days=1)
+        signer = RevokedSigner(ISSUER, what, start.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        subjects, more["signers"] = [signer.descriptor], [signer]
+    else:
+        subjects = [descriptor(name, content) for name, content in what.items()]
+    predicate = revocation(reason="compromised", when=WHEN, **more)
+    return verified(Statement.build(subjects, REVOCATION, predicate), who, at)
+
+
+def summary(
+    products: Mapping[str, Content], *, who: str = "vendor", result: object = "PASSED", **said: Any
+) -> VerifiedStatement:
+    """A verification summary as another tool writes it: it names its verifier and no step."""
+    predicate = {
+        "verifier": {"id": "https://vendor.example/verifier"},
+        "timeVerified": WHEN,
+        "resourceUri": "https://vendor.example/model",
+        "policy": {"uri": "https://vendor.example/policy"},
+        "verificationResult": result,
+        "verifiedLevels": ["SLSA_BUILD_LEVEL_1"],
+    }
+    subject = [descriptor(name, content) for name, content in products.items()]
+    return verified(Statement.build(subject, VSA, {**predicate, **said}), who, NOW - timedelta(hours=1))
+
+
+def facts(
+    artifacts: Mapping[str, Content],
+    *,
+    who: str = "alice",
+    licence: str = "CC0-1.0",
+    consent: str = "obtained",
+) -> VerifiedStatement:
+    """What somebody says about a data set."""
+    said = {
+        "source": "https://data.example/x",
+        "licence": licence,
+        "consent": consent,
+        "personalData": "none",
+    }
+    subject = [descriptor(name, content) for name, content in artifacts.items()]
+    return verified(Statement.build(subject, DATASET, said), who, NOW - timedelta(hours=1))
+
+
+def signed_layout(
+    layout: Layout, *, who: str = "acme", at: datetime = NOW - timedelta(hours=2)
+) -> VerifiedStatement:
+    """A layout as its signer puts it into the evidence."""
+    from gitchain.evidence.digest import DigestSet
+
+    subject = [ResourceDescriptor(layout.name, DigestSet({"sha256": layout.digest}))]
+    return verified(Statement.build(subject, LAYOUT, layout.to_json()), who, at)
+
+
+SUPPLIER = """
+schema: https://gitchain.dev/layout/v1
+name: acme-data
+version: 2
+expires: "2027-01-01T00:00:00Z"
+functionaries:
+  anna: {identities: [{issuer: "https://issuer.example", subject: anna}]}
+  otto: {identities: [{issuer: "https://issuer.example", subject: otto}]}
+steps:
+  - name: collect
+    functionaries: [anna]
+    expectedProducts: [[REQUIRE, raw/all.csv], [CREATE, "raw/*"], [DISALLOW, "*"]]
+  - name: clean
+    functionaries: [otto]
+    expectedMaterials: [[REQUIRE, raw/all.csv], [MATCH, "raw/*", WITH, PRODUCTS, FROM, collect], [DISALLOW, "*"]]
+    expectedProducts: [[REQUIRE, data/raw.csv], [CREATE, "data/*"], [DISALLOW, "*"]]
+serve: [{step: clean, products: ["data/*"]}]
+"""
+
+
+def supplied(
+    raw: str = "raw", *, layout: str | None = "acme-data", **more: Any
+) -> dict[str, VerifiedStatement]:
+    """The supplier's own evidence for one delivery."""
+    return {
+        "collect": statement("collect", {}, {"raw/all.csv": f"all {raw}"}, who="anna", layout=layout, **more),
+        "clean": statement(
+            "clean", {"raw/all.csv": f"all {raw}"}, {"data/raw.csv": raw}, who="otto", layout=layout, **more
+        ),
+    }
+
+
+DATA_STEP = """  - name: data
+    functionaries: [carol]
+    evidence: declared
+"""
+
+
+def with_supplier(text: str, behind: str = "sublayout: {name: acme-data, minimumVersion: 2}") -> str:
+    """The layout in which the supplier stands behind the data."""
+    return text.replace(
+        DATA_STEP, f"  - name: data\n    functionaries: [acme, carol]\n    {behind}\n"
+    ).replace(
+        "  alice: {",
+        '  acme: {identities: [{issuer: "https://issuer.example", subject: acme}]}\n  alice: {',
+        1,
+    )
+
+
+def supplier(text: str = SUPPLIER, **more: Any) -> World:
+    """The honest world with a supplier's chain in place of the data step."""
+    world = World(run()).change(with_supplier)
+    world.evidence.pop("data")
+    world.evidence |= {"layout": signed_layout(parse_layout(text.encode()), **more)}
+    world.evidence |= {f"acme-{name}": one for name, one in supplied().items()}
+    return world
