@@ -99,6 +99,11 @@ class Options:
         with click.progressbar(length=total, label=label, file=sys.stderr, show_eta=True) as bar:
             yield bar.update
 
+    def clear_progress(self) -> None:
+        """Take the bar off the line where a result is about to be printed; the next advance draws it again."""
+        if not self.quiet and not self.json and sys.stdout.isatty() and sys.stderr.isatty():
+            click.echo("\r\x1b[K", err=True, nl=False)
+
     @property
     def hashing(self) -> HashingBar | None:
         """The bar for hashing large files, where there is a terminal to show it on."""
@@ -107,9 +112,7 @@ class Options:
     def error(self, error: GitchainError) -> None:
         """Report one error: what, where, expected, got and what to type."""
         if self.json:
-            fields = {key: getattr(error, key) for key in ("what", "where", "expected", "got", "help")}
-            code = {"code": type(error).__name__, "exitCode": int(error.exit_code)}
-            self.document({"schema": ERROR_SCHEMA, "error": code | fields})
+            self.document(error_document(error))
         lines = [click.style("error: ", fg="red", bold=True) + escape(error.what)]
         lines += [
             f"  {label:<9} {escape(value)}"
@@ -122,6 +125,13 @@ class Options:
             if value
         ]
         click.echo("\n".join(lines), err=True, color=self._coloured(sys.stderr))
+
+
+def error_document(error: GitchainError) -> dict[str, Any]:
+    """Return one error as --json prints it."""
+    fields = {key: getattr(error, key) for key in ("what", "where", "expected", "got", "help")}
+    code = {"code": type(error).__name__, "exitCode": int(error.exit_code)}
+    return {"schema": ERROR_SCHEMA, "error": code | fields}
 
 
 def escape(text: str, limit: int = 4000) -> str:

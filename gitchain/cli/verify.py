@@ -1,7 +1,8 @@
-"""`gitchain verify`: whether the supply chain of this model matches its layout."""
+"""`gitchain verify`: whether the supply chain of these models matches their layout."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,21 @@ import click
 
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape
-from gitchain.errors import ExitCode, ProjectError, UsageError
+from gitchain.cli.output import Options, error_document, escape
+from gitchain.cli.verdict import print_error, print_line, print_verdict
+from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.consume import Verification
+    from gitchain.pipeline.consume import Policy, Verification
     from gitchain.pipeline.project import Project
+
+MAX_TARGETS = 1_000_000
+MAX_LINE = 8192
+"""Longest line of a batch: no path is longer."""
 
 
 @click.command(name="verify")
-@click.argument("target", required=False, default="HEAD")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option(
     "--layout",
     type=click.Path(path_type=Path),
@@ -34,24 +40,35 @@ if TYPE_CHECKING:
 )
 @click.option("--issuer", metavar="URL", help="Issuer of --signer.")
 @click.option("--minimum-version", type=click.IntRange(0), default=0, help="Refuse an older layout.")
-@click.option("--explain", is_flag=True, help="Show every step's evidence.")
+@click.option(
+    "--checkpoint", metavar="ID|FILE", help="Refuse a store that lacks what this checkpoint of it covers."
+)
+@click.option("--explain", is_flag=True, help="Show every check, who signed, when, and where it is logged.")
+@click.option(
+    "--batch",
+    type=click.File("rb"),
+    metavar="FILE|-",
+    help="Verify more targets, one a line: one result line each.",
+)
 @global_options
 @click.pass_obj
 def command(
     options: Options,
-    target: str,
+    targets: tuple[str, ...],
     layout: Path | None,
     subjects: tuple[str, ...],
     issuer: str | None,
     minimum_version: int,
+    checkpoint: str | None,
     explain: bool,
+    batch: Any,
 ) -> ExitCode:
-    """Verify TARGET: a path, tag, commit, sha256:…, or bundle file [default: HEAD].
+    """Verify each TARGET: a path, tag, commit, sha256:…, or bundle file [default: HEAD].
 
-    Exit code 0 means verified, and nothing else does.
+    Exit code 0 means that all are verified, and nothing else does.
     """
     from gitchain.layout.model import Identity
-    from gitchain.pipeline.consume import Policy, verify
+    from gitchain.pipeline.consume import Policy
     from gitchain.pipeline.project import open_project
 
     if bool(subjects) != bool(issuer):
@@ -62,6 +79,7 @@ def command(
         trust=options.trust,
         offline=options.offline,
         minimum_version=minimum_version,
+        checkpoint=checkpoint,
     )
     project: Project | None
     try:
@@ -70,25 +88,104 @@ def command(
         if layout is None:
             raise
         project = None
-    result = verify(project, target, policy, datetime.now(UTC))
-    return _report(options, result, explain=explain)
+    wanted = (*targets, *(_lines(batch) if batch is not None else ()))
+    if batch is not None or len(wanted) > 1:
+        return _several(options, project, wanted, policy, explain=explain)
+    return _one(options, project, wanted[0] if wanted else "HEAD", policy, explain=explain)
 
 
-def _report(options: Options, result: Verification, *, explain: bool) -> ExitCode:
+def _lines(batch: Any) -> list[str]:
+    """Return the targets of a batch: one a line, empty lines left out."""
+    found: list[str] = []
+    while line := batch.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE or len(found) >= MAX_TARGETS:
+            raise LimitError(
+                "the batch is too large", expected=f"at most {MAX_TARGETS} lines of {MAX_LINE} bytes"
+            )
+        try:
+            text = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UsageError("the batch is not UTF-8", where=f"line {len(found) + 1}") from error
+        if text:
+            found.append(text)
+    return found
+
+
+def _one(
+    options: Options, project: Project | None, target: str, policy: Policy, *, explain: bool
+) -> ExitCode:
+    from gitchain.pipeline.consume import verify
+
+    result = verify(project, target, policy, datetime.now(UTC), explain=explain)
+    documents = list(_documents(result))
+    whole = documents[0] if len(documents) == 1 else _several_document(documents)
+    options.document(whole | {"refused": _refused(result)})
+    for document in documents:
+        print_verdict(options, document, explain=explain)
+    _talk(options, result)
+    return _exit_code(decision.exit_code for decision in result.decisions)
+
+
+def _several(
+    options: Options, project: Project | None, targets: tuple[str, ...], policy: Policy, *, explain: bool
+) -> ExitCode:
+    """Verify target by target: one that cannot be verified is a result like the others, and fails the whole."""
+    from gitchain.pipeline.consume import verify_batch
+
+    if not targets:
+        raise NoEvidenceError("the batch names no target", expected="one a line")
+    documents: list[dict[str, Any]] = []
+    codes: list[int] = []
+    last: Verification | None = None
+    with options.progress("verifying", len(targets)) as advance:
+        for target, result in verify_batch(project, targets, policy, datetime.now(UTC), explain=explain):
+            options.clear_progress()
+            if isinstance(result, GitchainError):
+                documents.append({"target": target, **error_document(result)})
+                print_error(options, target, result)
+                codes.append(int(result.exit_code))
+            else:
+                last = result
+                for document in _documents(result):
+                    documents.append({"target": target, **document})
+                    (print_verdict if explain else print_line)(options, document)
+                codes.append(_exit_code(one.exit_code for one in result.decisions))
+            advance(1)
+    options.document(_several_document(documents) | {"refused": _refused(last) if last else []})
+    if last is not None:
+        _talk(options, last)
+    options.talk(_summary(codes))
+    return _exit_code(codes)
+
+
+def _documents(result: Verification) -> Iterator[dict[str, Any]]:
     trust = result.accepted.profile.trust
     about: dict[str, Any] = {
         "name": result.accepted.profile.name,
         "digest": trust.digest,
         "local": trust.is_local,
     }
-    documents = [decision.to_json(about) for decision in result.decisions]
-    refused = [
+    for decision in result.decisions:
+        yield decision.to_json(about)
+
+
+def _refused(result: Verification) -> list[dict[str, Any]]:
+    return [
         {"step": one.step, "id": one.attestation_id or None, "reason": one.reason} for one in result.refused
     ]
-    options.document(_document(documents) | {"refused": refused})
-    for decision, document in zip(result.decisions, documents, strict=True):
-        _print(options, document, passed=decision.passed, explain=explain)
-    if trust.is_local:
+
+
+def _several_document(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    passed = bool(documents) and all(one.get("verificationResult") == "PASSED" for one in documents)
+    return {
+        "schema": "https://gitchain.dev/verify-several/v1",
+        "verificationResult": "PASSED" if passed else "FAILED",
+        "results": documents,
+    }
+
+
+def _talk(options: Options, result: Verification) -> None:
+    if result.accepted.profile.trust.is_local:
         options.talk(f"trust     {NOTICE}")
     if result.forgotten:
         options.talk(
@@ -98,68 +195,19 @@ def _report(options: Options, result: Verification, *, explain: bool) -> ExitCod
     for one in result.refused:
         what = f"step {one.step}" if one.step else one.attestation_id[:12] or "the store"
         options.talk(f"not counted: evidence of {escape(what)} does not verify: {escape(one.reason)}")
-    failed = [decision.exit_code for decision in result.decisions if not decision.passed]
-    if not result.decisions:
+
+
+def _summary(codes: Sequence[int]) -> str:
+    passed = sum(code == ExitCode.OK for code in codes)
+    return f"{passed} of {len(codes)} target(s) passed"
+
+
+def _exit_code(codes: Iterable[int]) -> ExitCode:
+    """Return OK only if there is something and all of it passed.
+
+    Else the lowest code: one contradiction among unknown artifacts is a failure, not an absence.
+    """
+    found = list(codes)
+    if not found:
         return ExitCode.NOTHING
-    return min(
-        failed, default=ExitCode.OK
-    )  # one contradiction among unknown artifacts is a failure, not an absence
-
-
-def _document(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    if len(documents) == 1:
-        return documents[0]
-    passed = bool(documents) and all(document["verificationResult"] == "PASSED" for document in documents)
-    return {
-        "schema": "https://gitchain.dev/verify-several/v1",
-        "verificationResult": "PASSED" if passed else "FAILED",
-        "results": documents,
-    }
-
-
-def _print(options: Options, document: dict[str, Any], *, passed: bool, explain: bool) -> None:
-    resource, layout = document["resource"], document["layout"]
-    colour = "green" if passed else "red"
-    name = resource.get("name") or resource.get("uri") or ""
-    options.data(
-        f"{options.style(document['verificationResult'], fg=colour, bold=True)}  {escape(str(name))}  {_digest(resource)}"
-    )
-    options.data(
-        f"  layout    {escape(layout['name'])} v{layout['version']}, signed by {_who(layout['signer'])}"
-    )
-    if passed or explain:
-        for step in document["steps"]:
-            who = ", ".join(escape(str(person)) for person in step["functionaries"])
-            options.data(f"  step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")
-            for one in step["attestations"] if explain else ():
-                where = f"{one['log']['origin']} entry {one['log']['index']}"
-                options.data(
-                    f"              {one['id'][:12]}  {one['time']}  {_who(one['signer'])}  {escape(where)}"
-                )
-    for finding in document["findings"]:
-        _print_finding(options, finding)
-
-
-def _print_finding(options: Options, finding: dict[str, Any]) -> None:
-    colour = "red" if finding["severity"] == "error" else "yellow"
-    options.data(
-        f"{options.style(finding['severity'], fg=colour)}[{finding['code']}]: {escape(finding['message'])}"
-    )
-    for label, key in (
-        ("step", "step"),
-        ("file", "artifact"),
-        ("expected", "expected"),
-        ("got", "got"),
-        ("help", "help"),
-    ):
-        if finding.get(key):
-            options.data(f"  {label:<9} {escape(str(finding[key]))}")
-
-
-def _digest(resource: dict[str, Any]) -> str:
-    digest = resource.get("digest", {})
-    return " ".join(f"{name}:{value}" for name, value in digest.items())
-
-
-def _who(signer: dict[str, str]) -> str:
-    return escape(f"{signer['subject']} ({signer['issuer']})")
+    return ExitCode(min((code for code in found if code != ExitCode.OK), default=ExitCode.OK))

@@ -13,6 +13,7 @@ from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
 from gitchain.layout.model import Identity, Layout
 from gitchain.pipeline.checkpoints import Checkpoints
 from gitchain.pipeline.home import Pin, pin_for_repository, read_pins, remember_version
+from gitchain.pipeline.inspections import inspected
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
@@ -161,9 +162,13 @@ class Verifier:
         return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
 
     def verify(self, target: str, *, explain: bool = False) -> Verification:
-        """Decide about one target. Raises NoEvidenceError or UsageError for one that names nothing."""
+        """Decide about one target, and inspect its bytes if the layout asks for it.
+
+        Raises NoEvidenceError or UsageError for a target that names nothing.
+        """
         targets = resolve_targets(self.project, target, self.accepted.signed.layout)
-        decisions = tuple(self.decide(one, explain=explain) for one in targets)
+        decided = (self.decide(one, explain=explain) for one in targets)
+        decisions = tuple(inspected(one, self.project, target) for one in decided)
         return Verification(self.accepted, decisions, tuple(self.evidence.refused), self.forgotten)
 
     def decide(self, target: Target, *, explain: bool = False) -> Decision:

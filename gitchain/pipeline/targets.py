@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
+from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
 from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Layout
@@ -43,6 +45,39 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     if project is None:
         raise UsageError("no such file", got=target, help="outside a repository: a path or sha256:…")
     return _of_revision(project, target, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a target's bytes are: below a root under a name, or in DVC's cache by the md5 of each file."""
+
+    root: Path
+    name: str
+    cache: Path | None = None
+    md5: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, path: str, sha256: str) -> Iterator[tuple[str, str]]:
+        """Yield where the file with this path below the target (and this content) may be, as root and name."""
+        yield str(self.root), f"{self.name}/{path}" if path else self.name
+        if self.cache is not None and sha256 in self.md5:
+            for found in object_paths("", self.md5[sha256]):
+                yield str(self.cache), found
+
+
+def place_of(project: Project | None, given: str, target: Target) -> Place | None:
+    """Return where the bytes are of a target that `given` stood for; None where it only named a digest or a bundle."""
+    if SHA256.fullmatch(given) or bundle_file(given) is not None:
+        return None
+    path = Path(given)
+    if path.exists() or path.is_symlink():
+        return Place(*_split(project, path))
+    if project is None or target.name is None:
+        return None
+    folder = dvc_root(str((project.root / target.name).parent), str(project.root))
+    wanted = target.name
+    artifacts = _pinned(project, given, lambda name: name == wanted)
+    md5 = {part.sha256: part.md5 for artifact in artifacts for part in artifact.parts}
+    return Place(project.root, target.name, Path(cache_dir(folder)) if folder else None, md5)
 
 
 def target_digests(project: Project, target: str) -> tuple[str, ...]:
@@ -76,15 +111,16 @@ def bundle_file(target: str) -> bytes | None:
 
 def _collect(project: Project | None, path: Path) -> Artifact:
     """Hash a path afresh: verification never uses the state cache."""
+    root, name = _split(project, path)
+    return collect_artifact(root, name, progress=project.progress if project else None)
+
+
+def _split(project: Project | None, path: Path) -> tuple[Path, str]:
+    """Return the repository's root and the name below it, or for a path outside of it its directory and last name."""
     absolute = Path(os.path.normpath(Path.cwd() / path))
-    if project is not None:
-        try:
-            name = absolute.relative_to(project.root).as_posix()
-        except ValueError:
-            pass
-        else:
-            return collect_artifact(project.root, name, progress=project.progress)
-    return collect_artifact(absolute.parent, absolute.name)
+    if project is not None and absolute.is_relative_to(project.root):
+        return project.root, absolute.relative_to(project.root).as_posix()
+    return absolute.parent, absolute.name
 
 
 def _of_artifact(artifact: Artifact, *, named: bool = True) -> Target:

@@ -138,7 +138,7 @@ def test_a_change_that_a_library_hides_is_still_an_error(tmp_path: Path) -> None
     os.close(handle)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "safetensors", "gguf", "onnx", "size", "types"])
+@pytest.mark.parametrize("kind", ["pickle", "safetensors", "gguf", "onnx", "types"])
 def test_every_kind_is_there(kind: str) -> None:
     """A kind that a layout may name can be made."""
     assert look(b"\xff", kind, "m.pkl")  # type: ignore[arg-type]

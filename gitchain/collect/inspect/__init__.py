@@ -1,6 +1,6 @@
 """Inspections: what can be said of a model's bytes without running or loading anything of them.
 
-Built in, by name; a layout names which to make, and brings no code: pickle, safetensors, gguf, onnx, size, types.
+Built in, by name; a layout names which to make, and brings no code.
 docs/inspections.md says what each looks for, and what it cannot see.
 
 Does NOT find files and does NOT decide which are inspected (see `gitchain.pipeline.inspections`).
@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from gitchain.collect.inspect.gguf import check_gguf
 from gitchain.collect.inspect.onnx import Model, check_onnx
@@ -22,19 +22,17 @@ from gitchain.collect.inspect.source import Source
 from gitchain.collect.inspect.types import check_type
 from gitchain.errors import LimitError, MalformedError
 
-__all__ = ["KINDS", "Check", "Kind", "Problem", "Source", "inspect_file", "inspect_sizes"]
+__all__ = ["Check", "Kind", "Problem", "Source", "inspect_file", "inspect_sizes"]
 
-Kind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "size", "types"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "types"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One inspection as it is made: its kind, what it allows, and the sizes of all files of the target by path."""
+    """One inspection of single files: its kind, what it allows, and the sizes of all files of the target by name."""
 
     kind: Kind
     allow: tuple[str, ...] = ()
-    max_bytes: int = 0
     files: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -73,15 +71,10 @@ def _onnx(source: Source, check: Check) -> tuple[Problem, ...]:
     return ()
 
 
-def _size(source: Source, check: Check) -> tuple[Problem, ...]:
-    return inspect_sizes([(source.name, source.size)], check.max_bytes)
-
-
 _INSPECTIONS: Mapping[Kind, Callable[[Source, Check], tuple[Problem, ...]]] = {
     "pickle": lambda source, check: check_pickles(source, check.allow),
     "safetensors": _safetensors,
     "gguf": _gguf,
     "onnx": _onnx,
-    "size": _size,
     "types": lambda source, check: check_type(source, check.allow),
 }

@@ -1,0 +1,184 @@
+"""How a verdict reads: the sentence first, then the steps or what is wrong, and on request every check that was made.
+
+Everything is taken from the documents that `verify --json` prints: the two can not say different things.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gitchain.cli.output import Options, escape
+from gitchain.errors import GitchainError
+
+Document = Mapping[str, Any]
+
+SHOWN_ARTIFACTS = 3
+"""Most names that one check shows; the document has all."""
+
+NARROWEST = 40
+"""Text is not wrapped to less than this, however small the terminal."""
+
+
+def print_verdict(options: Options, document: Document, *, explain: bool = False) -> None:
+    """Print one verdict: what, by whose layout, and the steps or the findings; with `explain` all checks."""
+    passed = document["verificationResult"] == "PASSED"
+    layout = document["layout"]
+    options.data(f"{_result(options, document)}  {_name(document)}  {_digest(document['resource'])}")
+    options.data(
+        f"  layout    {escape(layout['name'])} v{layout['version']}, signed by {_who(layout['signer'])}"
+    )
+    if explain and not passed:
+        for line in _way(options, document):
+            options.data(line)
+    for step in document["steps"]:
+        who = ", ".join(escape(str(person)) for person in step["functionaries"])
+        options.data(f"  step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")
+    for finding in document["findings"]:
+        _print_finding(options, finding)
+    if explain:
+        _print_checks(options, document)
+
+
+def print_line(options: Options, document: Document) -> None:
+    """Print one verdict in one line, with the first error if there is one."""
+    errors = [finding for finding in document["findings"] if finding["severity"] == "error"]
+    line = f"{_result(options, document)}  {_name(document)}  {_digest(document['resource'])}"
+    if errors:
+        where = " ".join(escape(errors[0][key]) for key in ("step", "artifact") if errors[0].get(key))
+        line += f"  {errors[0]['code']} {where}{': ' if where else ''}{escape(errors[0]['message'])}"
+    options.data(line)
+
+
+def print_error(options: Options, target: str, error: GitchainError) -> None:
+    """Print in one line why there is no verdict about a target."""
+    options.data(f"{options.style('ERROR', fg='red', bold=True)}   {escape(target)}  {escape(str(error))}")
+
+
+def _result(options: Options, document: Document) -> str:
+    result = document["verificationResult"]
+    return options.style(result, fg="green" if result == "PASSED" else "red", bold=True)
+
+
+def _name(document: Document) -> str:
+    resource = document["resource"]
+    return escape(str(resource.get("name") or resource.get("uri") or ""))
+
+
+def _print_finding(options: Options, finding: Document) -> None:
+    colour = "red" if finding["severity"] == "error" else "yellow"
+    options.data(
+        f"{options.style(finding['severity'], fg=colour)}[{finding['code']}]: {escape(finding['message'])}"
+    )
+    for label, key in (
+        ("step", "step"),
+        ("file", "artifact"),
+        ("expected", "expected"),
+        ("got", "got"),
+        ("help", "help"),
+    ):
+        if finding.get(key):
+            options.data(f"  {label:<9} {escape(str(finding[key]))}")
+
+
+def _way(options: Options, document: Document) -> Iterator[str]:
+    """Yield the shortest way from the target to what is broken, as a small tree."""
+    elbow = "└─ " if _can_draw() else "`- "
+    signed = {
+        check["step"]: check["attestations"] for check in document["checks"] if check["check"] == "evidence"
+    }
+    broken = next(finding for finding in document["findings"] if finding["severity"] == "error")
+    path = document["path"]
+    if path:
+        broken = next((one for one in document["findings"] if one["step"] == path[-1]), broken)
+    yield ""
+    yield f"  {_name(document) or _digest(document['resource'])}"
+    for depth, name in enumerate(path):
+        who = ", ".join(dict.fromkeys(escape(one["signer"]["subject"]) for one in signed.get(name, ())))
+        yield f"  {'   ' * depth}{elbow}{escape(name)}{f', signed by {who}' if who else ''}"
+    indent = "  " + "   " * len(path) + elbow
+    cross = options.style("FAIL", fg="red", bold=True)
+    yield from _wrapped(
+        f"{indent}FAIL ", f"{broken['code']} {escape(broken['message'])}", f"{indent}{cross} "
+    )
+    for key in ("artifact", "expected", "got"):
+        if broken.get(key):
+            yield f"{' ' * len(indent)}     {key:<9} {escape(str(broken[key]))}"
+    yield ""
+
+
+def _print_checks(options: Options, document: Document) -> None:
+    options.data("")
+    lead = (
+        "Every check, in order. Proven: by signatures, the log and bytes. Claimed: by what the signers say."
+    )
+    for line in _wrapped("", lead):
+        options.data(line)
+    heading: str | None = ""
+    told: set[str] = set()
+    for check in document["checks"]:
+        if check["step"] != heading:
+            heading = check["step"]
+            options.data(
+                options.style(
+                    f"  step {escape(heading)}" if heading else "  the layout and the target", bold=True
+                )
+            )
+        _print_check(options, check, told)
+    options.data(options.style("  unknown", bold=True))
+    for text in document["unknown"]:
+        for line in _wrapped("    -    unknown  ", text):
+            options.data(line)
+
+
+def _print_check(options: Options, check: Document, told: set[str]) -> None:
+    word, colour = ("ok", "green") if check["passed"] else ("FAIL", "red")
+    rest = f" {check['basis']:<8} "
+    shown = f"    {options.style(f'{word:<4}', fg=colour, bold=not check['passed'])}{rest}"
+    for line in _wrapped(f"    {word:<4}{rest}", escape(check["message"]), shown):
+        options.data(line)
+    for line in _details(check, told):
+        options.data(f"{' ' * 18}{line}")
+
+
+def _details(check: Document, told: set[str]) -> Iterator[str]:
+    """Yield the sides of a comparison that failed, the names it was about, and who signed, when and where: each once."""
+    if not check["passed"] or check["check"] == "signature":
+        for key in ("expected", "got"):
+            if check[key]:
+                yield f"{key} {escape(check[key])}"
+    names = check["artifacts"]
+    if names:
+        more = f" and {len(names) - SHOWN_ARTIFACTS} more" if len(names) > SHOWN_ARTIFACTS else ""
+        yield ", ".join(escape(name) for name in names[:SHOWN_ARTIFACTS]) + more
+    for one in check["attestations"]:
+        if one["id"] not in told:
+            told.add(one["id"])
+            yield f"{one['id'][:12]} by {_who(one['signer'])}"
+            yield f"{'':<12} at {one['time']}, logged in {escape(one['log']['origin'])} as entry {one['log']['index']}"
+
+
+def _wrapped(start: str, text: str, shown: str | None = None) -> Iterable[str]:
+    """Return the text behind its start, wrapped to the terminal if there is one; `shown` is the start with colours."""
+    width = shutil.get_terminal_size().columns - len(start) if sys.stdout.isatty() else 0
+    lines = textwrap.wrap(text, max(width, NARROWEST), break_on_hyphens=False) if width else [text]
+    return [(start if shown is None else shown) + lines[0], *(" " * len(start) + line for line in lines[1:])]
+
+
+def _can_draw() -> bool:
+    try:
+        "└─".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _digest(resource: Document) -> str:
+    return " ".join(f"{name}:{value}" for name, value in resource.get("digest", {}).items())
+
+
+def _who(signer: Mapping[str, str]) -> str:
+    return escape(f"{signer['subject']} ({signer['issuer']})")
