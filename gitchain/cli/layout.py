@@ -1,4 +1,4 @@
-"""`gitchain layout`: draft, sign and show the policy."""
+"""`gitchain layout`: draft, lint, sign and show the policy."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
 LAYOUT_SCHEMA = "https://gitchain.dev/layout-status/v1"
+LINT_SCHEMA = "https://gitchain.dev/layout-lint/v1"
 
 
 @click.group(name="layout")
@@ -79,6 +80,38 @@ def sign(options: Options, identity: str | None, token: str | None) -> ExitCode:
         f"signed  {escape(layout.name)} v{layout.version}  by {escape(str(signed.signer))}  {signed.path}"
     )
     return ExitCode.OK
+
+
+@command.command(name="lint")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@global_options
+@click.pass_obj
+def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:
+    """Say what a layout says that its writer may not have meant; exit 5 if that is an error."""
+    from gitchain.layout.lint import lint as lint_layout
+    from gitchain.pipeline.policy import read_layout
+    from gitchain.pipeline.project import LAYOUT, open_project
+
+    path = file or open_project(options.directory).root / LAYOUT
+    layout = read_layout(path)
+    found = lint_layout(layout, datetime.now(UTC))
+    options.document(
+        {
+            "schema": LINT_SCHEMA,
+            "layout": {"name": layout.name, "version": layout.version},
+            "findings": [one.to_json() for one in found],
+        }
+    )
+    for one in found:
+        colour = "red" if one.severity == "error" else "yellow"
+        options.data(f"{one.code} {options.style(one.severity, fg=colour)} {escape(one.where)}")
+        options.data(f"  {escape(one.message)}")
+        if one.help:
+            options.data(f"  help: {escape(one.help)}")
+    errors = sum(one.severity == "error" for one in found)
+    options.talk(f"{escape(layout.name)} v{layout.version}: {errors} errors, {len(found) - errors} warnings")
+    return ExitCode.LAYOUT if errors or (strict and found) else ExitCode.OK
 
 
 @command.command(name="show")

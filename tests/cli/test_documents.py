@@ -42,6 +42,7 @@ CALLS = {
     "doctor": ["doctor"],
     "hooks": ["hooks", "status"],
     "init": ["init", "--local", "--force"],
+    "layout lint": ["layout", "lint"],
     "layout sign": ["layout", "sign"],
     "layout show": ["layout", "show"],
     "local status": ["local", "status"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.draft import DraftStage, draft
+from gitchain.layout.lint import lint
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Identity, Layout
 from gitchain.layout.rule import Keyword, Side
@@ -147,6 +149,32 @@ def test_workload_identities_get_a_plain_label() -> None:
         "builder"
     ]
     assert [one.name for one in made().functionaries] == ["alice"]
+
+
+def test_every_draft_of_these_tests_lints_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft may leave choices to its reader, but no rule of it undoes another: whatever the pipeline's shape."""
+    checked: list[str] = []
+    plain = draft
+
+    def checking(*args: Any, **more: Any) -> str:
+        text = plain(*args, **more)
+        found = lint(parse_layout(text.encode()), datetime(2027, 1, 1, tzinfo=UTC))
+        assert [one for one in found if one.severity == "error"] == [], text
+        checked.append(text)
+        return text
+
+    monkeypatch.setitem(globals(), "draft", checking)
+    for test in (
+        test_a_step_per_stage_and_a_match_per_edge,
+        test_only_what_no_stage_reports_is_served,
+        test_a_swapped_file_inside_a_mixed_directory_is_refused,
+        test_only_one_chain_is_drafted,
+        test_a_directory_that_holds_reports_hides_no_model,
+        test_a_pipeline_of_reports_alone_serves_them,
+        test_workload_identities_get_a_plain_label,
+    ):
+        test()
+    assert len(checked) >= 7
 
 
 def test_nothing_to_serve_is_said() -> None:

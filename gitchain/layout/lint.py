@@ -1,0 +1,85 @@
+"""Lint: what a layout says that its writer may not have meant. docs/lint.md lists every code.
+
+A layout that loads is well formed; whether it is wise is asked here: rules that never apply, lists that are open,
+identities that others can have, steps that nothing ties together, constraints that look at nothing.
+
+Pure: no I/O, no clock. Does NOT look at evidence: `gitchain layout test` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from gitchain.layout.constraint import Scope, compile_constraint
+from gitchain.layout.lintcode import Lint, LintCode
+from gitchain.layout.lintpeople import lint_people
+from gitchain.layout.lintrules import lint_rules
+from gitchain.layout.model import Layout
+from gitchain.layout.parts import Constraint
+
+__all__ = ["Lint", "LintCode", "lint"]
+
+MAX_LIFETIME = timedelta(
+    days=398
+)  # as for certificates of web servers: a year and a month to get the next one out
+MIN_LIFETIME = timedelta(days=14)
+
+
+def lint(layout: Layout, now: datetime) -> tuple[Lint, ...]:
+    """Return everything there is to say about the layout: errors first, else in the order of the codes."""
+    found = (
+        *_expiry(layout, now),
+        *_strength(layout),
+        *_conditions(layout),
+        *lint_people(layout),
+        *lint_rules(layout),
+    )
+    return tuple(sorted(found, key=lambda one: (one.severity, one.code)))
+
+
+def _expiry(layout: Layout, now: datetime) -> Iterator[Lint]:
+    left = layout.expires - now
+    if left <= timedelta(0):
+        yield Lint(
+            LintCode.EXPIRY,
+            "error",
+            "expires",
+            f"expired on {layout.expires:%F}",
+            "raise expires and version",
+        )
+    elif left < MIN_LIFETIME:
+        yield Lint(
+            LintCode.EXPIRY, "warning", "expires", f"expires in {left.days} days", "raise expires and version"
+        )
+    elif left > MAX_LIFETIME:
+        message = f"expires in {left.days} days: until then, an older layout can be put in its place"
+        yield Lint(LintCode.EXPIRY, "warning", "expires", message, f"at most {MAX_LIFETIME.days} days")
+
+
+def _strength(layout: Layout) -> Iterator[Lint]:
+    served = {one.step for one in layout.serve}
+    for index, step in enumerate(layout.steps):
+        if step.name in served and step.transformational and step.evidence != "observed":
+            message = f"step {step.name} makes what is served, and somebody's word is enough for it"
+            yield Lint(
+                LintCode.NOT_OBSERVED, "warning", f"steps[{index}].evidence", message, "evidence: observed"
+            )
+
+
+def _conditions(layout: Layout) -> Iterator[Lint]:
+    """Name the constraints that look at nothing. One that does not compile is no lint: the loader refuses it."""
+    for where, constraint, scope in _constraints(layout):
+        if not compile_constraint(constraint, scope).reads:
+            message = f"constraint {constraint.name} looks at nothing: it is the same for every evidence"
+            yield Lint(LintCode.CONSTANT, "warning", where, message)
+
+
+def _constraints(layout: Layout) -> Iterator[tuple[str, Constraint, Scope]]:
+    for index, step in enumerate(layout.steps):
+        for at, one in enumerate(step.constraints):
+            yield f"steps[{index}].constraints[{at}]", one, "step"
+    for at, one in enumerate(layout.datasets.constraints if layout.datasets else ()):
+        yield f"datasets.constraints[{at}]", one, "dataset"
+    for at, one in enumerate(layout.constraints):
+        yield f"constraints[{at}]", one, "chain"

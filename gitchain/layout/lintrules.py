@@ -1,0 +1,191 @@
+"""Lint of artifact rules: lists that are open, rules that never apply, steps that nothing ties to the rest.
+
+All of it is about patterns alone, on the safe side: what is reported is so for every evidence there can be.
+Does NOT know functionaries (`gitchain.layout.lintpeople`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gitchain.layout.lintcode import Lint, LintCode
+from gitchain.layout.model import Layout
+from gitchain.layout.patterns import above, includes, meets
+from gitchain.layout.rule import Keyword, Rule, Side
+from gitchain.layout.step import Step
+
+ANY = "*"
+
+
+def lint_rules(layout: Layout) -> Iterator[Lint]:
+    """Yield what is wrong with the artifact rules, what is served, and what is inspected."""
+    steps = {step.name: step for step in layout.steps}
+    for index, step in enumerate(layout.steps):
+        for side in _sides(step):
+            where = f"steps[{index}].expected{side.value.capitalize()}"
+            rules = _rules(step, side)
+            yield from _open(rules, where)
+            for at, rule in enumerate(rules):
+                place = f"{where}[{at}]"
+                yield from _reach(step, side, at, place)
+                yield from _unbound(step, side, at, place)
+                if rule.match and not _could(steps[rule.match.step], rule.match.side, _looked_for(rule)):
+                    message = f"step {rule.match.step} can have no such {rule.match.side}: {rule}"
+                    yield Lint(LintCode.DEAD_MATCH, "error", place, message)
+    yield from _untied(layout)
+    yield from _served(layout, steps)
+
+
+def _sides(step: Step) -> Iterator[Side]:
+    if step.has_materials:
+        yield Side.MATERIALS
+    if step.has_products:
+        yield Side.PRODUCTS
+
+
+def _rules(step: Step, side: Side) -> Sequence[Rule]:
+    return step.expected_materials if side is Side.MATERIALS else step.expected_products
+
+
+def _takes_all(rule: Rule, step: Step, side: Side) -> bool:
+    """Tell whether the rule consumes whatever matches its pattern."""
+    return (
+        rule.keyword is Keyword.ALLOW
+        or (rule.keyword is Keyword.CREATE and side is Side.PRODUCTS and not step.has_materials)
+        or (rule.keyword is Keyword.DELETE and side is Side.MATERIALS and not step.has_products)
+    )
+
+
+def _takes_some(rule: Rule, step: Step, side: Side) -> bool:
+    """Tell whether the rule can consume anything in this list."""
+    both = step.has_materials and step.has_products
+    return {
+        Keyword.ALLOW: True,
+        Keyword.MATCH: True,
+        Keyword.CREATE: side is Side.PRODUCTS,
+        Keyword.DELETE: side is Side.MATERIALS,
+        Keyword.MODIFY: both,
+    }.get(rule.keyword, False)
+
+
+def _open(rules: Sequence[Rule], where: str) -> Iterator[Lint]:
+    closed = any(rule.keyword is Keyword.DISALLOW and rule.pattern == ANY for rule in rules)
+    if any(rule.keyword is Keyword.ALLOW and rule.pattern == ANY for rule in rules):
+        message = "the list allows everything: nothing that the step takes or makes is refused"
+        yield Lint(LintCode.OPEN, "warning", where, message, "name what is allowed, then [DISALLOW, '*']")
+    elif not closed:
+        message = "the list does not end with DISALLOW *: what no rule names is allowed"
+        yield Lint(LintCode.OPEN, "error", where, message, "add [DISALLOW, '*']")
+
+
+def _reach(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
+    """Say why a rule can do nothing where it stands."""
+    rules = _rules(step, side)
+    rule, earlier = rules[at], rules[:at]
+    if rule.keyword is Keyword.REQUIRE:
+        yield from _required(step, side, at, place)
+        return
+    if rule.keyword is not Keyword.DISALLOW and not _takes_some(rule, step, side):
+        message = f"{rule.keyword} can take nothing from the {side} of this step: {rule}"
+        yield Lint(LintCode.UNREACHABLE, "warning", place, message)
+        return
+    for one in earlier:
+        taken = _takes_all(one, step, side)
+        if (taken or one.keyword is Keyword.DISALLOW) and includes(one.full_pattern, rule.full_pattern):
+            if taken and rule.keyword is Keyword.DISALLOW and rule.pattern == ANY and rule is rules[-1]:
+                return  # the list is open, which is said of the list
+            strict = taken and rule.keyword in {Keyword.MATCH, Keyword.DISALLOW}
+            message = f"never applies: {one} before it leaves nothing to {rule}"
+            yield Lint(LintCode.UNREACHABLE, "error" if strict else "warning", place, message)
+            return
+
+
+def _required(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
+    """Say why what REQUIRE asks for can never be there, or never stay."""
+    rules = _rules(step, side)
+    name = rules[at].pattern
+    for one in rules[:at]:
+        if one.keyword is not Keyword.REQUIRE and includes(one.full_pattern, name):
+            message = f"nothing satisfies {rules[at]} after {one}, which takes or refuses it"
+            yield Lint(LintCode.UNSATISFIABLE, "error", place, message, "put REQUIRE first")
+            return
+    for one in rules[at + 1 :]:
+        if _takes_some(one, step, side) and includes(one.full_pattern, name):
+            return
+        if one.keyword is Keyword.DISALLOW and includes(one.pattern, name):
+            message = f"nothing satisfies {rules[at]}: {one} refuses it, and no rule between takes it"
+            yield Lint(LintCode.UNSATISFIABLE, "error", place, message, f"add [ALLOW, '{name}'] between")
+            return
+
+
+def _unbound(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
+    """Say which later rule takes what a MATCH rule did not find: then the MATCH ties nothing."""
+    rules = _rules(step, side)
+    rule = rules[at]
+    for one in rules[at + 1 :] if rule.match else ():
+        if one.keyword is Keyword.DISALLOW and includes(one.pattern, rule.full_pattern):
+            return
+        if _takes_all(one, step, side) and meets(one.pattern, rule.full_pattern):
+            whole = includes(one.pattern, rule.full_pattern)
+            message = f"{one} takes what {rule} does not find: other content passes"
+            fix = f"add [DISALLOW, '{rule.full_pattern}'] between, or name less in {one.keyword}"
+            yield Lint(LintCode.UNBOUND, "error" if whole else "warning", place, message, fix)
+            return
+
+
+def _looked_for(rule: Rule) -> str:
+    """Return the pattern of the names under which a MATCH rule looks in the other step."""
+    prefix = rule.match.prefix if rule.match else ""
+    return f"{prefix}/{rule.pattern}" if prefix else rule.pattern
+
+
+def _could(step: Step, side: Side, pattern: str) -> bool:
+    """Tell whether evidence that the step's rules let pass can hold such a name, or a directory around or under it."""
+    if side not in _sides(step):
+        return False
+    return any(_left(step, side, one) for one in (pattern, *above(pattern), f"{pattern}/*"))
+
+
+def _left(step: Step, side: Side, pattern: str) -> bool:
+    for rule in _rules(step, side):
+        if rule.keyword is Keyword.DISALLOW and includes(rule.pattern, pattern):
+            return False
+        if _takes_some(rule, step, side) and meets(rule.full_pattern, pattern):
+            return True
+    return True
+
+
+def _untied(layout: Layout) -> Iterator[Lint]:
+    """Name the steps that no chain of MATCH rules connects with what is served first."""
+    edges = {(step.name, other) for step in layout.steps for other in step.sources}
+    reached, size = {layout.serve[0].step}, 0
+    while size < len(reached):
+        size = len(reached)
+        reached |= {a for pair in edges if reached & set(pair) for a in pair}
+    for index, step in enumerate(layout.steps):
+        if step.name not in reached:
+            message = (
+                f"no MATCH rule ties step {step.name} to step {layout.serve[0].step}: no evidence passes"
+            )
+            fix = f"add a MATCH rule from or to step {step.name}"
+            yield Lint(LintCode.UNTIED, "error", f"steps[{index}]", message, fix)
+
+
+def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:
+    data = layout.datasets.artifacts if layout.datasets else ()
+    for field, entries in (("serve", layout.serve), ("datasets.artifacts", data)):
+        for index, one in enumerate(entries):
+            for at, pattern in enumerate(one.products):
+                place = f"{field}[{index}].products[{at}]"
+                if not _could(steps[one.step], Side.PRODUCTS, pattern):
+                    message = f"the rules of step {one.step} let pass no product like {pattern}"
+                    yield Lint(LintCode.NEVER_SERVED, "error", place, message)
+                elif field == "serve" and set(pattern) <= {"*", "?"}:
+                    message = f"whatever step {one.step} makes may be served"
+                    yield Lint(LintCode.SERVES_ALL, "warning", place, message, "name the model's files")
+    wanted = [pattern for one in layout.serve for pattern in one.products]
+    for index, inspection in enumerate(layout.inspections):
+        around = [near for one in wanted for near in (one, f"{one}/*")]
+        if not any(meets(pattern, one) for pattern in inspection.artifacts for one in around):
+            message = f"nothing that is served has such a name: {', '.join(inspection.artifacts)}"
+            yield Lint(LintCode.DEAD_INSPECTION, "warning", f"inspections[{index}]", message)

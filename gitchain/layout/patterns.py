@@ -1,0 +1,70 @@
+"""What two patterns of artifact names have to do with each other: can one name match both, or one all of the other's.
+
+In a pattern `*` stands for any characters and `?` for one, `/` among them, as in in-toto's rules. Both questions
+are answered from the patterns alone, in time that grows with the product of their lengths.
+
+Does NOT match names (`gitchain.layout.rules` does), and knows nothing of the narrower `*` in an identity.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_WILD = re.compile(r"[*?]{2,}")
+
+
+def meets(one: str, other: str) -> bool:
+    """Tell whether some name matches both patterns."""
+    todo, seen = [(0, 0)], {(0, 0)}
+    while todo:
+        i, j = todo.pop()
+        if (i, j) == (len(one), len(other)):
+            return True
+        for state in _steps(one, i, other, j):
+            if state not in seen:
+                seen.add(state)
+                todo.append(state)
+    return False
+
+
+def _steps(one: str, i: int, other: str, j: int) -> Iterator[tuple[int, int]]:
+    left, right = one[i : i + 1], other[j : j + 1]
+    if left == "*":
+        yield i + 1, j
+    if right == "*":
+        yield i, j + 1
+    if left and right and (left == right or left in "*?" or right in "*?"):
+        yield (i if left == "*" else i + 1), (j if right == "*" else j + 1)
+
+
+def includes(wide: str, narrow: str) -> bool:
+    """Tell whether every name that matches `narrow` matches `wide`; in doubt, it does not."""
+    wide, narrow = _ordered(wide), _ordered(narrow)
+    at = _after_stars(wide, {0})
+    for symbol in narrow:
+        kept = {i for i in at if wide[i : i + 1] == "*"}
+        moved = {i + 1 for i in at if symbol != "*" and wide[i : i + 1] in {symbol, "?"}}
+        at = _after_stars(wide, kept | moved)
+    return len(wide) in at
+
+
+def above(pattern: str) -> Iterator[str]:
+    """Yield patterns for the directories that a name that matches can lie in."""
+    for at, char in enumerate(pattern):
+        if char in "/?*" and (at or char == "*"):
+            yield pattern[: at + (char == "*")]
+
+
+def _ordered(pattern: str) -> str:
+    """Return the pattern with each run of wildcards as its question marks, then one star if it had any."""
+    return _WILD.sub(lambda run: "?" * run[0].count("?") + "*" * ("*" in run[0]), pattern)
+
+
+def _after_stars(pattern: str, at: set[int]) -> set[int]:
+    found = set(at)
+    for i in sorted(at):
+        while pattern[i : i + 1] == "*":
+            i += 1  # noqa: PLW2901 - a star may stand for nothing
+            found.add(i)
+    return found
