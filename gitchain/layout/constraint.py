@@ -32,6 +32,7 @@ MAX_VALUES = (
 )
 MAX_COMPILED = 1024
 MAX_PROBLEM = 300
+MAX_SEEN = 4
 
 Scope: TypeAlias = Literal["step", "chain", "dataset"]
 Input: TypeAlias = (
@@ -88,11 +89,23 @@ class Compiled:
         try:
             data, bounds = self._given(variables)
             check_work(self._tree, bounds)
-            return _verdict(self._program.eval(data=data))
+            found = _verdict(self._program.eval(data=data))
+            return found if found != FAILS else Verdict(False, f"{FAILS.problem}{self._seen(data)}")
         except GitchainError as error:
             return Verdict(False, str(error), evaluated=False)
         except (RuntimeError, TypeError, ValueError) as error:  # what the engine raises
             return Verdict(False, _short(error), evaluated=False)
+
+    def _seen(self, data: Mapping[str, Input]) -> str:
+        """Return the plain values that the expression looked at, for messages."""
+        found: list[str] = []
+        for read in sorted(self.reads):
+            value: Input = data
+            for key in read:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if isinstance(value, bool | int | float | str | datetime):
+                found.append(f"{'.'.join(read)} is {str(value)[:80]}")
+        return f": {', '.join(found[:MAX_SEEN])}" if found else ""
 
     def _given(self, variables: Mapping[str, Input]) -> tuple[dict[str, Input], dict[str, Bound]]:
         """Return what is read of the variables as the engine takes it, and how large it is."""

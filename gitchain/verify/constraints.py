@@ -3,36 +3,31 @@
 - A step's constraints hold for every attestation of the step's evidence, each by itself.
 - A layout's constraints hold for a chain: for every choice of one attestation for each step whose predicate they read,
   so that a good attestation cannot hide a bad one for the same artifacts.
-- Every data set in the chain needs facts from who may state them, and all such facts satisfy the data set constraints.
 
-Pure. docs/constraints.md lists the variables. Does NOT say which statements count: `gitchain.verify.claims` does.
+Pure. docs/constraints.md lists the variables.
+Does NOT say which statements count (`gitchain.verify.judge`), nor look at data sets (`gitchain.verify.datasets`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.claim import Claim
 from gitchain.evidence.statement import ResourceDescriptor
-from gitchain.evidence.vocabulary import DATASET
-from gitchain.layout.artifact import MAX_OPENED_FILES, Artifact, Artifacts, Link, Manifests
+from gitchain.layout.artifact import Artifacts, Link
 from gitchain.layout.cel_cost import Path
 from gitchain.layout.constraint import Compiled, Input, Scope, Verdict, compile_constraint
-from gitchain.layout.model import Constraint, Datasets, Layout, Step
+from gitchain.layout.model import Constraint, Layout, Step
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 
 MAX_ROWS = 1000  # choices of attestations that one constraint over a chain is evaluated for
-
-Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
-"""Says for whom a statement was signed: the functionary and the principal, or None for a stranger."""
 
 
 class Row(Protocol):
@@ -83,10 +78,10 @@ def check_step(step: Step, row: Row) -> Finding | None:
     """Return the first constraint of the step that does not hold for this attestation, or None."""
     variables = _attestation(row)
     for constraint in step.constraints:
-        verdict = _holds(constraint, "step", variables)
+        verdict = holds(constraint, "step", variables)
         if not verdict.ok:
             what = f"constraint {constraint.name} of step {step.name}"
-            return _finding(Code.CONSTRAINT, what, constraint, verdict, step=step.name)
+            return finding(Code.CONSTRAINT, what, constraint, verdict, step=step.name)
     return None
 
 
@@ -95,42 +90,6 @@ def check_chain(layout: Layout, chain: Mapping[str, Rows], target: Target) -> tu
     found = [_chain_finding(one, layout, chain, target) for one in layout.constraints]
     runs = [_run_finding(names, chain) for names in layout.same_run]
     return tuple(one for one in (*found, *runs) if one is not None)
-
-
-def check_datasets(
-    layout: Layout,
-    chain: Mapping[str, Rows],
-    statements: Sequence[VerifiedStatement],
-    owner: Owner,
-    manifests: Manifests,
-) -> tuple[Finding, ...]:
-    """Return what is wrong with the data sets of this chain: unknown ones, and facts that are refused.
-
-    `statements` are all that are not revoked; `owner` says whose each is.
-    """
-    if layout.datasets is None:
-        return ()
-    facts = [
-        (one, who)
-        for one in statements
-        if one.statement.predicate_type == DATASET
-        and (who := owner(one)) is not None
-        and who[0] in layout.datasets.functionaries
-    ]
-    found: list[Finding] = []
-    for served in layout.datasets.artifacts:
-        products = chain[served.step].link.products
-        chosen = {
-            name: item
-            for name, item in products.items()
-            if any(fnmatchcase(name, pattern) for pattern in served.products)
-        }
-        if not chosen:
-            found.append(_no_dataset(served.step, served.products))
-        for name, artifact in chosen.items():
-            about = [one for one in facts if _is_about(one[0], artifact, manifests)]
-            found += _dataset_findings(layout.datasets, served.step, name, artifact, about)
-    return tuple(found)
 
 
 # Within a step --------------------------------------------------------------------------------------------------
@@ -146,7 +105,7 @@ def _attestation(row: Row) -> dict[str, Input]:
         "materials": lambda: _artifacts(row.link.materials),
         "products": lambda: _artifacts(row.link.products),
         "time": row.statement.time,
-        "signer": lambda: _signer(row.statement, row.functionary, row.principal),
+        "signer": lambda: signer_of(row.statement, row.functionary, row.principal),
         "run": row.claim.run,
         "evidence": row.claim.evidence,
     }
@@ -160,7 +119,8 @@ def _artifacts(artifacts: Artifacts) -> Input:
     return {name: {**item.digest, "directory": item.directory} for name, item in artifacts.items()}
 
 
-def _signer(statement: VerifiedStatement, functionary: str, principal: str) -> Input:
+def signer_of(statement: VerifiedStatement, functionary: str, principal: str) -> Input:
+    """Return who signed, as constraints see it."""
     return {
         "issuer": statement.identity.issuer,
         "subject": statement.identity.subject,
@@ -181,12 +141,12 @@ def _chain_finding(
         compiled = compile_constraint(constraint, "chain")
     except LayoutError as error:
         verdict = Verdict(False, str(error), evaluated=False)
-        return _finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
+        return finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
     choices = [_choices(compiled, name, rows) for name, rows in chain.items()]
     for count, chosen in enumerate(itertools.product(*choices)):
         if count >= MAX_ROWS:
             many = f"more than {MAX_ROWS} combinations of attestations"
-            return _finding(Code.CHAIN_CONSTRAINT, what, constraint, Verdict(False, many, evaluated=False))
+            return finding(Code.CHAIN_CONSTRAINT, what, constraint, Verdict(False, many, evaluated=False))
         steps = {name: _step(rows, row) for (name, rows), row in zip(chain.items(), chosen, strict=True)}
         verdict = compiled.holds(
             {
@@ -196,7 +156,7 @@ def _chain_finding(
             }
         )
         if not verdict.ok:
-            return _finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
+            return finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
     return None
 
 
@@ -280,76 +240,21 @@ def _runs(rows: Rows) -> set[str]:
     return {run for run, people in signers.items() if len(people) >= rows.step.threshold}
 
 
-# Data sets ------------------------------------------------------------------------------------------------------
-
-
-def _is_about(statement: VerifiedStatement, artifact: Artifact, manifests: Manifests) -> bool:
-    """Tell whether the facts are about the artifact itself, or about a directory that holds it."""
-    for descriptor in statement.statement.subject:
-        subject = Artifact(descriptor.digest, descriptor.is_directory)
-        if subject == artifact:
-            return True
-        inside = manifests.tree(subject, MAX_OPENED_FILES) if subject.directory else None
-        if inside is not None and any(one == artifact for one in inside):
-            return True
-    return False
-
-
-def _dataset_findings(
-    datasets: Datasets,
-    step: str,
-    name: str,
-    artifact: Artifact,
-    about: Sequence[tuple[VerifiedStatement, tuple[str, str]]],
-) -> Iterator[Finding]:
-    if not about:
-        yield Finding(
-            Code.NO_FACTS,
-            f"nobody who may says what data set {name} is",
-            step=step,
-            artifact=name,
-            expected=f"a {DATASET} statement by {' or '.join(datasets.functionaries)}",
-            got=f"none about {artifact}",
-            help="gitchain attest dataset states source, licence and consent",
-        )
-    for statement, who in about:
-        variables: dict[str, Input] = {
-            "dataset": statement.statement.predicate,
-            "artifact": {"name": name, "sha256": artifact.digest.get("sha256", "")},
-            "signer": _signer(statement, *who),
-            "time": statement.time,
-        }
-        for constraint in datasets.constraints:
-            verdict = _holds(constraint, "dataset", variables)
-            if not verdict.ok:
-                what = f"data set constraint {constraint.name} for {name}"
-                yield _finding(Code.FACTS_REFUSED, what, constraint, verdict, step=step, artifact=name)
-
-
-def _no_dataset(step: str, patterns: Sequence[str]) -> Finding:
-    return Finding(
-        Code.NO_FACTS,
-        f"step {step} made no artifact that the layout calls a data set",
-        step=step,
-        expected=f"a product named {' or '.join(patterns)}",
-        got="none",
-        help="the patterns are matched with the names of the step's products, directories among them",
-    )
-
-
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def _holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) -> Verdict:
+def holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) -> Verdict:
+    """Return the verdict; one that does not compile is a problem like any other. Raises nothing."""
     try:
         return compile_constraint(constraint, scope).holds(variables)
     except LayoutError as error:
         return Verdict(False, str(error), evaluated=False)
 
 
-def _finding(
+def finding(
     code: Code, what: str, constraint: Constraint, verdict: Verdict, *, step: str = "", artifact: str = ""
 ) -> Finding:
+    """Return that the constraint does not hold, or that nobody can tell."""
     code, problem = (code, verdict.problem) if verdict.evaluated else (Code.CONSTRAINT_ERROR, verdict.problem)
     verb = "does not hold" if verdict.evaluated else "cannot be evaluated"
     return Finding(code, f"{what} {verb}", step, artifact, constraint.expression, problem)

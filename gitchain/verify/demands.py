@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Manifests
 from gitchain.verify.claims import Chain
-from gitchain.verify.constraints import check_chain, check_datasets
+from gitchain.verify.constraints import check_chain
+from gitchain.verify.datasets import check_datasets
 from gitchain.verify.findings import Finding
 from gitchain.verify.judge import Judge
 from gitchain.verify.target import Target

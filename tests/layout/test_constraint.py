@@ -80,7 +80,15 @@ def test_what_is_true_holds(expression: str) -> None:
 
 
 FAILING = [
-    ("predicate.accuracy >= 0.95", True, "is not true"),
+    ("predicate.accuracy >= 0.95", True, "is not true: predicate.accuracy is 0.93"),
+    (
+        "predicate.name == 'b' && predicate.list.size() == predicate.epochs",
+        True,
+        "epochs is 10, predicate.name is a",
+    ),
+    ("has(predicate.deep.x) || predicate.name.x", False, "Applying SELECT to non-message type"),
+    ("predicate.deep == {} || has(predicate.deep.x) || predicate.nothing == 1", True, "is not true"),
+    ("time < timestamp('2026-01-01T00:00:00Z')", True, "is not true: time is 2026-11-22 12:00:00+00:00"),
     ("false", True, "is not true"),
     ("predicate.loss < 1", False, 'Key not found in map : "loss"'),
     ("predicate.accuracy / 0 > 1", False, "No matching overloads"),
