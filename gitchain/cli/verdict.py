@@ -86,6 +86,8 @@ def _print_finding(options: Options, finding: Document) -> None:
 
 def _way(options: Options, document: Document) -> Iterator[str]:
     """Yield the shortest way from the target to what is broken, as a small tree."""
+    from gitchain.verify.findings import MEANINGS, Code
+
     elbow = "└─ " if _can_draw() else "`- "
     signed = {
         check["step"]: check["attestations"] for check in document["checks"] if check["check"] == "evidence"
@@ -101,12 +103,10 @@ def _way(options: Options, document: Document) -> Iterator[str]:
         yield f"  {'   ' * depth}{elbow}{escape(name)}{f', signed by {who}' if who else ''}"
     indent = "  " + "   " * len(path) + elbow
     cross = options.style("FAIL", fg="red", bold=True)
-    yield from _wrapped(
-        f"{indent}FAIL ", f"{broken['code']} {escape(broken['message'])}", f"{indent}{cross} "
-    )
-    for key in ("artifact", "expected", "got"):
-        if broken.get(key):
-            yield f"{' ' * len(indent)}     {key:<9} {escape(str(broken[key]))}"
+    what = f"{broken['code']} {MEANINGS[Code(broken['code'])]}"
+    yield from _wrapped(f"{indent}FAIL ", what, f"{indent}{cross} ")
+    if broken["artifact"]:
+        yield f"{' ' * len(indent)}     {escape(broken['artifact'])}"
     yield ""
 
 
@@ -117,21 +117,24 @@ def _print_checks(options: Options, document: Document) -> None:
     )
     for line in _wrapped("", lead):
         options.data(line)
-    heading: str | None = ""
     told: set[str] = set()
+    before = ""
     for check in document["checks"]:
-        if check["step"] != heading:
-            heading = check["step"]
-            options.data(
-                options.style(
-                    f"  step {escape(heading)}" if heading else "  the layout and the target", bold=True
-                )
-            )
+        heading = _heading(check)
+        if heading != before:
+            options.data(options.style(f"  {heading}", bold=True))
+        before = heading
         _print_check(options, check, told)
     options.data(options.style("  unknown", bold=True))
     for text in document["unknown"]:
         for line in _wrapped("    -    unknown  ", text):
             options.data(line)
+
+
+def _heading(check: Document) -> str:
+    if check["check"] in {"serve", "chain", "inspection"}:
+        return "the target"
+    return f"step {escape(check['step'])}" if check["step"] else "the layout"
 
 
 def _print_check(options: Options, check: Document, told: set[str]) -> None:
@@ -140,31 +143,37 @@ def _print_check(options: Options, check: Document, told: set[str]) -> None:
     shown = f"    {options.style(f'{word:<4}', fg=colour, bold=not check['passed'])}{rest}"
     for line in _wrapped(f"    {word:<4}{rest}", escape(check["message"]), shown):
         options.data(line)
-    for line in _details(check, told):
-        options.data(f"{' ' * 18}{line}")
+    for start, text in _details(check, told):
+        for line in _wrapped(f"{' ' * 18}{start}", text):
+            options.data(line)
 
 
-def _details(check: Document, told: set[str]) -> Iterator[str]:
-    """Yield the sides of a comparison that failed, the names it was about, and who signed, when and where: each once."""
+def _details(check: Document, told: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield the sides of a comparison that failed, the names it was about, and once who signed, when and where."""
     if not check["passed"] or check["check"] == "signature":
         for key in ("expected", "got"):
             if check[key]:
-                yield f"{key} {escape(check[key])}"
+                yield f"{key:<9}", escape(check[key])
     names = check["artifacts"]
     if names:
         more = f" and {len(names) - SHOWN_ARTIFACTS} more" if len(names) > SHOWN_ARTIFACTS else ""
-        yield ", ".join(escape(name) for name in names[:SHOWN_ARTIFACTS]) + more
+        yield "", ", ".join(escape(name) for name in names[:SHOWN_ARTIFACTS]) + more
     for one in check["attestations"]:
         if one["id"] not in told:
             told.add(one["id"])
-            yield f"{one['id'][:12]} by {_who(one['signer'])}"
-            yield f"{'':<12} at {one['time']}, logged in {escape(one['log']['origin'])} as entry {one['log']['index']}"
+            log = one["log"]
+            yield f"{one['id'][:12]} ", f"by {_who(one['signer'])}"
+            yield " " * 13, f"at {one['time']}, logged in {escape(log['origin'])} as entry {log['index']}"
 
 
 def _wrapped(start: str, text: str, shown: str | None = None) -> Iterable[str]:
     """Return the text behind its start, wrapped to the terminal if there is one; `shown` is the start with colours."""
     width = shutil.get_terminal_size().columns - len(start) if sys.stdout.isatty() else 0
-    lines = textwrap.wrap(text, max(width, NARROWEST), break_on_hyphens=False) if width else [text]
+    lines = (
+        textwrap.wrap(text, max(width, NARROWEST), break_on_hyphens=False, break_long_words=False)
+        if width
+        else [text]
+    )
     return [(start if shown is None else shown) + lines[0], *(" " * len(start) + line for line in lines[1:])]
 
 
