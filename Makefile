@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
 FUZZED = $(wildcard $(addprefix tests/,attacks collect evidence layout matrix verify))
 
-.PHONY: demo test check fuzz bench lock clean
+.PHONY: demo test check fuzz mutants bench lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,9 @@ check: $(STAMP)  ## lint, format and types
 fuzz: $(STAMP)  ## the generated tests at full size, with other cases every time
 	GITCHAIN_FUZZ=1 $(BIN)/python -m pytest -n 2 $(FUZZED)
 
+mutants: $(STAMP)  ## do the tests notice a change anywhere in the rooms that decide? ALL=1 for every mutant
+	$(BIN)/python tests/mutation/driver.py $(if $(ALL),--all)
+
 bench: $(STAMP)  ## ratios against a peer or a limit, both sides in one run
 	$(BIN)/python bench/run.py
 
@@ -35,7 +38,7 @@ lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$name.in -o $$name.txt; done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* .mutants
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gitchain needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 2; }

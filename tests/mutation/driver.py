@@ -1,0 +1,314 @@
+"""Mutation testing of the rooms that decide: `make mutants`, or `make mutants ALL=1` for every mutant.
+
+One run of the tests says which test executes which line. Then each mutant gets a fork of this process, in which
+third-party packages are loaded and gitchain is not; there the mutated module takes the place of the real one, and
+the tests that execute the mutated lines run, the fast ones first, until one fails. A mutant that no test notices
+survives. `equivalent.toml` lists those that no test can notice, each with its reason.
+
+Exit code 1: score below 90 %, or `equivalent.toml` lists what is no mutant any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import importlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import time
+import tomllib
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+
+import coverage
+import pytest
+from operators import mutants
+
+ROOT = Path(__file__).parents[2]
+WORK = ROOT / ".mutants"
+ROOMS = ("evidence", "layout", "verify")
+TESTS = ("evidence", "layout", "verify", "attacks", "matrix", "test_docs.py")
+OPTIONS = [
+    "-q",
+    "-x",
+    "--no-header",
+    "--tb=no",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "--hypothesis-profile=mutants",
+]
+GATE = 0.90
+MOST_SECONDS = 20.0  # of tests for one mutant: beyond, the slowest tests that execute it are left out
+MEMORY = 6 << 30  # a loop that never ends must not take the machine with it
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One mutant, with the words that name it: the place, the statement before, the statement after."""
+
+    module: str
+    number: int
+    line: int
+    lines: range
+    function: str
+    was: str
+    now: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.module, self.function, self.was, self.now
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} in {self.function or 'the module'}\n    - {self.was}\n    + {self.now}"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the unchanged tests did: seconds of each, the tests of each line, the packages they loaded."""
+
+    seconds: dict[str, float]
+    tests: dict[str, dict[str, list[str]]]
+    excluded: dict[str, list[int]]
+    packages: list[str]
+
+    def chosen(self, candidate: Candidate) -> list[str]:
+        """Return the tests for a mutant, fast ones first; for what runs at import, those of the module."""
+        by_line = self.tests.get(candidate.module, {})
+        found = {test for line in candidate.lines for test in by_line.get(str(line), ())}
+        found = found or {test for tests in by_line.values() for test in tests}
+        chosen, total = [], 0.0
+        for test in sorted(found, key=lambda test: (self.seconds[test], test)):
+            total += self.seconds[test]
+            if total > MOST_SECONDS:
+                break
+            chosen.append(test)
+        return chosen
+
+
+class Recorder:
+    """A pytest plugin: coverage per test, and how long each took."""
+
+    def __init__(self) -> None:
+        self.coverage = coverage.Coverage(data_file=None, source=[str(ROOT / "gitchain")], branch=False)
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.coverage.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def baseline(self) -> dict[str, object]:
+        data, tests, excluded = self.coverage.get_data(), {}, {}
+        for path in sources():
+            name = str(path.relative_to(ROOT))
+            lines = data.contexts_by_lineno(str(path))
+            tests[name] = {str(line): [test for test in found if test] for line, found in lines.items()}
+            excluded[name] = self.coverage.analysis2(str(path))[2]
+        roots = {name.partition(".")[0] for name in sys.modules} - {"gitchain", "conftest", "__main__"}
+        packages = [
+            name for name, module in sys.modules.items()
+            if name.partition(".")[0] in roots and "site-packages" in (getattr(module, "__file__", None) or "")
+        ]  # fmt: skip
+        return {"seconds": self.seconds, "tests": tests, "excluded": excluded, "packages": packages}
+
+
+class Chosen:
+    """A pytest plugin: only these tests, in this order."""
+
+    def __init__(self, tests: Iterable[str]) -> None:
+        self.order = {test: index for index, test in enumerate(tests)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        kept = [item for item in items if item.nodeid in self.order]
+        items[:] = sorted(kept, key=lambda item: self.order[item.nodeid])
+
+
+class Loader(SourceFileLoader):
+    """Loads the mutated module in place of its file, and nothing else."""
+
+    def __init__(self, path: Path, tree: ast.Module) -> None:
+        self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        super().__init__(self.name, str(path))
+        self.tree = tree
+
+    def get_code(self, fullname: str) -> object:  # type: ignore[override]
+        return compile(self.tree, self.path, "exec")
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        return spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+
+
+def sources() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (ROOT / "gitchain" / room).glob("*.py"))
+
+
+def arguments(worker: int) -> list[str]:
+    return [*OPTIONS, f"--rootdir={ROOT}", f"--basetemp={WORK / f'tmp-{worker}'}"]
+
+
+def record() -> Baseline:
+    """Run the tests once, unchanged; a run over the same files is remembered."""
+    digest = hashlib.sha256()
+    for path in sorted([*(ROOT / "gitchain").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    file = WORK / f"baseline-{digest.hexdigest()[:16]}.json"
+    if not file.exists():
+        if not (pid := os.fork()):
+            os._exit(_record(file))
+        if os.waitpid(pid, 0)[1]:
+            sys.exit("the unchanged tests fail: mutants would prove nothing")
+    return Baseline(**json.loads(file.read_bytes()))
+
+
+def _record(file: Path) -> int:
+    recorder = Recorder()
+    recorder.coverage.start()
+    present = [str(ROOT / "tests" / name) for name in TESTS if (ROOT / "tests" / name).exists()]
+    code = pytest.main([*arguments(0), "--tb=short", *present], plugins=[recorder])
+    recorder.coverage.stop()
+    if code == 0:
+        file.write_text(json.dumps(recorder.baseline()), encoding="utf-8")
+    return int(code)
+
+
+def candidates(path: Path, excluded: Iterable[int]) -> list[Candidate]:
+    module, skipped = str(path.relative_to(ROOT)), set(excluded)
+    found: dict[tuple[str, ...], Candidate] = {}
+    for number, mutant in enumerate(mutants(ast.parse(path.read_bytes()))):
+        if not skipped.intersection(mutant.lines):
+            was, now = mutant.texts()
+            one = Candidate(module, number, mutant.first_line, mutant.lines, mutant.function, was, now)
+            found.setdefault((*one.key, str(one.line)), one)
+    return list(found.values())
+
+
+def sample(every: list[Candidate], count: int, seed: int) -> list[Candidate]:
+    """Return `count` of them, from each module its share and at least five."""
+    by_module: dict[str, list[Candidate]] = defaultdict(list)
+    for one in every:
+        by_module[one.module].append(one)
+    chosen = []
+    for module, ones in sorted(by_module.items()):
+        share = max(5, round(count * len(ones) / len(every)))
+        chosen += random.Random(f"{seed} {module}").sample(ones, min(share, len(ones)))
+    return chosen
+
+
+def child(candidate: Candidate, tests: list[str], worker: int, seconds: float) -> int:
+    """Run the tests against the mutant, in this process; return pytest's exit code."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    limit = int(20 + 5 * seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    path = ROOT / candidate.module
+    tree = ast.parse(path.read_bytes())
+    next(one for number, one in enumerate(mutants(tree)) if number == candidate.number).apply()
+    sys.meta_path.insert(0, Loader(path, tree))  # type: ignore[arg-type]
+    own = f"tests/{path.parent.name}/"
+    near, far = ([test for test in tests if test.startswith(own) == here] for here in (True, False))
+    for some in filter(None, (near, far)):  # most mutants end at the tests of their own room
+        files = sorted({str(ROOT / test.partition("::")[0]) for test in some})
+        if code := pytest.main([*arguments(worker), *files], plugins=[Chosen(some)]):
+            return int(code)
+    return 0
+
+
+def run(chosen: list[Candidate], baseline: Baseline, jobs: int) -> Iterator[tuple[Candidate, str]]:
+    """Yield each mutant with what became of it: killed, time-out or survived."""
+    waiting, running = list(reversed(chosen)), dict[int, tuple[Candidate, int, float]]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            one, worker = waiting.pop(), min(set(range(jobs)) - {worker for _, worker, _ in running.values()})
+            tests = baseline.chosen(one)
+            if not tests:
+                yield one, "survived"
+                continue
+            seconds = sum(baseline.seconds[test] for test in tests)
+            if not (pid := os.fork()):
+                os._exit(child(one, tests, worker, seconds))
+            running[pid] = (one, worker, time.monotonic() + 10 * (20 + 5 * seconds))
+        yield from _ended(running)
+
+
+def _ended(running: dict[int, tuple[Candidate, int, float]]) -> Iterator[tuple[Candidate, str]]:
+    time.sleep(0.02)
+    for pid, (one, _, end) in list(running.items()):
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if not done and time.monotonic() > end:
+            os.killpg(pid, signal.SIGKILL)
+            done, status = os.waitpid(pid, 0)
+        if done:
+            del running[pid]
+            code = os.waitstatus_to_exitcode(status)
+            yield one, "survived" if code == 0 else "time-out" if code < 0 else "killed"
+
+
+def report(results: Iterable[tuple[Candidate, str]], equivalent: int) -> float:
+    """Print the survivors and the score of each module; return the score of all."""
+    table: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for one, what in results:
+        table[one.module][("killed", "time-out", "survived").index(what)] += 1
+        if what == "survived":
+            print(f"survived {one}", flush=True)
+    print(f"\n{'module':40} {'killed':>7} {'time-out':>9} {'survived':>9} {'score':>7}")
+    table = dict(sorted(table.items()))
+    total = [sum(row[column] for row in table.values()) for column in range(3)]
+    for module, (killed, late, survived) in [*table.items(), ("all", total)]:
+        score = (killed + late) / max(1, killed + late + survived)
+        print(f"{module:40} {killed:7} {late:9} {survived:9} {score:7.1%}")
+    print(f"{equivalent} more are listed as equivalent, with reasons, in tests/mutation/equivalent.toml")
+    return score
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--all", action="store_true", help="every mutant instead of a sample")
+    parser.add_argument("--count", type=int, default=350, help="size of the sample")
+    parser.add_argument("--seed", type=int, default=0, help="another sample")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("modules", nargs="*", help="only modules whose path holds one of these")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    WORK.mkdir(exist_ok=True)
+    baseline = record()
+    with warnings.catch_warnings(action="ignore"):
+        for name in baseline.packages:
+            importlib.import_module(name)
+    every = [
+        one for path in sources() for one in candidates(path, baseline.excluded[str(path.relative_to(ROOT))])
+    ]
+    listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text("utf-8")).get("mutant", [])
+    keys = {(one["module"], one["function"], one["was"], one["now"]) for one in listed}
+    stale = keys - {one.key for one in every}
+    every = [
+        one for one in every if not options.modules or any(part in one.module for part in options.modules)
+    ]
+    tried = [one for one in every if one.key not in keys]
+    chosen = tried if options.all else sample(tried, options.count, options.seed)
+    print(f"{len(every)} mutants, {len(chosen)} tried", flush=True)
+    score = report(run(chosen, baseline, options.jobs), len(every) - len(tried))
+    for key in sorted(stale):
+        print("listed as equivalent, but no mutant any more:", *key, sep="\n    ")
+    shutil.rmtree(WORK / "tmp-0", ignore_errors=True)
+    return int(score < GATE or bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
