@@ -64,7 +64,7 @@ def test_every_check_says_on_whose_word(gitchain: Gitchain, chain: Path) -> None
     checked(gitchain, chain, "model")
     done = gitchain("verify", "--explain", "model.txt", cwd=chain)
     assert done.code == ExitCode.OK
-    checks = re.findall(r"^    (ok|FAIL) +(proven|claimed)  (.+)$", done.out, re.MULTILINE)
+    checks = re.findall(r"^    (ok|FAIL) +(proven|claimed) +(.+)$", done.out, re.MULTILINE)
     document = gitchain("verify", "--json", "--explain", "model.txt", cwd=chain).json
     validator("verify").validate(document)
     assert [(word, basis, message) for word, basis, message in checks] == [
