@@ -85,7 +85,7 @@ def _proof(entry: LogEntry) -> InclusionProof:
 
 def _checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof) -> SignedCheckpoint:
     text = hashlib.sha256(proof.checkpoint.encode("utf-8", "surrogatepass")).digest()
-    key = (log.log_id, log.host, log.public_key, is_v2(entry), text)
+    key = (log.log_id, is_v2(entry), text)
     return trust.memory.once("checkpoint", key, lambda: _signed_checkpoint(entry, log, trust, proof))
 
 
@@ -177,5 +177,4 @@ def _verify(log: LogKey, trust: Trust, signature: bytes, data: bytes, problem: s
 
 
 def _key(log: LogKey, trust: Trust) -> Key:
-    place = (log.public_key, log.details)
-    return trust.memory.once("log", place, lambda: load_log_key(log.public_key, log.details))
+    return trust.memory.once("log", log.log_id, lambda: load_log_key(log.public_key, log.details))

@@ -33,6 +33,11 @@ def verifier_of(text: str) -> Verifier:
     return Verifier(trusted_root=ClientTrustConfig.from_json(json.dumps(config)).trusted_root)
 
 
+def oracle_of(trust: Trust) -> Verifier:
+    """Return sigstore-python's verifier for a trust that trust_of() made."""
+    return verifier_of(_texts[trust.digest])
+
+
 class Anyone:
     """A policy that accepts every identity."""
 
@@ -42,5 +47,5 @@ class Anyone:
 
 def sigstore_accepts(bundle: bytes, trust: Trust) -> bool:
     """Tell that sigstore-python is satisfied with this bundle; it raises if not."""
-    verifier_of(_texts[trust.digest]).verify_dsse(Bundle.from_json(bundle), Anyone())
+    oracle_of(trust).verify_dsse(Bundle.from_json(bundle), Anyone())
     return True
