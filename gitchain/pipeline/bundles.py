@@ -21,6 +21,7 @@ from gitchain.pipeline.profiles import load_profile
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Identity
+    from gitchain.verify.keys import Key
     from gitchain.verify.trust import Trust
     from gitchain.verify.verified import VerifiedArtifact
 
@@ -32,9 +33,9 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Who must have signed: an identity, or the holder of a key (DER SubjectPublicKeyInfo)."""
+    """Who must have signed: an identity, which a key (DER SubjectPublicKeyInfo) has too."""
 
-    identity: Identity | None
+    identity: Identity
     keys: tuple[bytes, ...] = ()
 
 
@@ -47,7 +48,7 @@ def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust) -> Veri
 
     raw = _read(bundle, "bundle", MAX_BUNDLE_BYTES)
     verified = verify_artifact(raw, trust, digests_of(target), wanted.keys)
-    if wanted.identity is not None and verified.identity != wanted.identity:
+    if verified.identity != wanted.identity:  # a key says nothing about a bundle with a certificate
         raise SignatureError(
             "somebody else signed this", expected=str(wanted.identity), got=str(verified.identity)
         )
@@ -57,7 +58,7 @@ def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust) -> Veri
 def wanted_signer(subject: str | None, issuer: str | None, key: Path | None) -> Wanted:
     """Return who must have signed; UsageError unless it is an identity with its issuer, or a key that can be read."""
     from gitchain.errors import LayoutError
-    from gitchain.layout.model import Identity
+    from gitchain.layout.model import KEY_ISSUER, Identity
 
     if (subject is None) != (issuer is None) or (subject is None) == (key is None):
         raise UsageError(
@@ -66,7 +67,8 @@ def wanted_signer(subject: str | None, issuer: str | None, key: Path | None) -> 
             help="--certificate-identity IDENTITY --certificate-oidc-issuer URL, or --key FILE",
         )
     if key is not None:
-        return Wanted(None, (_public_key(key),))
+        public = _public_key(key)
+        return Wanted(Identity(KEY_ISSUER, f"sha256:{public.digest}"), (public.spki,))
     try:
         return Wanted(Identity(str(issuer), str(subject)))
     except LayoutError as error:
@@ -103,13 +105,13 @@ def digests_of(target: str) -> Mapping[str, bytes]:
     return {algorithm: hasher.digest() for algorithm, hasher in zip(DIGESTS, hashers, strict=True)}
 
 
-def _public_key(path: Path) -> bytes:
-    """Return the PEM public key in this file as DER SubjectPublicKeyInfo."""
+def _public_key(path: Path) -> Key:
+    """Return the public key that this PEM file holds."""
     from gitchain.verify.keys import Key
 
     data = _read(path, "key", MAX_KEY_BYTES)
     try:
-        return Key.from_pem(data).spki
+        return Key.from_pem(data)
     except SignatureError as error:
         raise UsageError(
             "not a public key", where=str(path), expected="-----BEGIN PUBLIC KEY-----", got=error.got

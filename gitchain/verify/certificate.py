@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.certificate_transparency import LogEntryType, SignedCertificateTimestamp
+from cryptography.x509.certificate_transparency import SignedCertificateTimestamp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
@@ -38,6 +38,8 @@ from gitchain.verify.trust import Authority, LogKey, Trust
 
 MAX_SCTS = 16
 """Most certificate timestamps that are tried: public authorities embed one, browsers' two or three."""
+
+_PRECERTIFICATE = 1  # the type of entry of every SCT that is embedded in a certificate
 
 _CA = ExtensionPolicy.webpki_defaults_ca().may_be_present(
     x509.ExtendedKeyUsage, Criticality.NON_CRITICAL, None
@@ -215,8 +217,6 @@ def _check_stamp(
     stamp: SignedCertificateTimestamp, log: LogKey, certificate: x509.Certificate, issuer_id: bytes
 ) -> None:
     key = load_log_key(log.public_key, log.details)
-    if stamp.entry_type is not LogEntryType.PRE_CERTIFICATE:
-        raise SignatureError("certificate timestamp is not about a precertificate", where=log.host)
     if not isinstance(stamp.signature_hash_algorithm, hashes.SHA256) or key.algorithm != "sha256":
         raise SignatureError("certificate timestamp is signed with another digest", expected="SHA-256")
     key.verify(stamp.signature, _signed_by_ct_log(stamp, certificate.tbs_precertificate_bytes, issuer_id))
@@ -226,6 +226,6 @@ def _signed_by_ct_log(stamp: SignedCertificateTimestamp, tbs: bytes, issuer_id: 
     """Return the bytes that the CT log signed (RFC 6962 section 3.2), the extensions of Static CT included."""
     since = stamp.timestamp.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     milliseconds = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
-    head = struct.pack("!BBQH32s", stamp.version.value, 0, milliseconds, stamp.entry_type.value, issuer_id)
+    head = struct.pack("!BBQH32s", stamp.version.value, 0, milliseconds, _PRECERTIFICATE, issuer_id)
     extensions = stamp.extension_bytes
     return head + len(tbs).to_bytes(3) + tbs + len(extensions).to_bytes(2) + extensions

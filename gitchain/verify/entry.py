@@ -171,11 +171,11 @@ def _at(value: Json, *path: str) -> Json:
 
 def _difference(expected: Json, found: Json, where: str) -> str:
     """Return the path of the first field that differs."""
-    if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in sorted(expected.keys() | found.keys()):
-            if expected.get(key) != found.get(key):
-                return _difference(expected.get(key), found.get(key), f"{where}.{ascii(key)[1:-1]}"[:200])
-    return where
+    if not isinstance(expected, Mapping) or not isinstance(found, Mapping):
+        return where
+    one_sided = expected.keys() ^ found.keys()
+    key = min(one_sided or [key for key in expected if expected[key] != found[key]])
+    return _difference(expected.get(key), found.get(key), f"{where}.{ascii(key)[1:-1]}"[:200])
 
 
 def _pem(signed: Signed) -> str:

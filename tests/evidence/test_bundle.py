@@ -22,9 +22,10 @@ from sigstore.models import Bundle as SigstoreBundle
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence import bundle as module
 from gitchain.evidence import entry
-from gitchain.evidence.bundle import Bundle, CertificateSigner
+from gitchain.evidence.bundle import Bundle, CertificateSigner, KeySigner
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.dsse import MessageSignature
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 
 STATEMENT = Statement.build([ResourceDescriptor("m", DigestSet({"sha256": "ab" * 32}))], "https://x.y/z", {})
@@ -219,6 +220,94 @@ def test_changed_documents_are_refused(change: tuple[Any, ...]) -> None:
     value = document()
     put(*change)(value)
     with pytest.raises(MalformedError):
+        Bundle.parse(encode(value))
+
+
+OLD = "application/vnd.dev.sigstore.bundle+json;version=0.2"
+CHAIN = {"certificates": [{"rawBytes": b64(b"leaf")}, {"rawBytes": b64(b"issuer")}]}
+
+
+def signed_by(media_type: str, **signer: Any) -> bytes:
+    value = document()
+    value["mediaType"] = media_type
+    del value[VM]["certificate"]
+    value[VM].update(signer)
+    return encode(value)
+
+
+def test_each_version_has_its_own_field_for_the_signer() -> None:
+    """A chain before v0.3, one certificate since; the hint at a key in all; exactly one of them."""
+    new = "application/vnd.dev.sigstore.bundle+json;version=0.3"
+    leaf = {"rawBytes": b64(b"leaf")}
+    assert Bundle.parse(signed_by(OLD, x509CertificateChain=CHAIN)).signer == CertificateSigner(
+        b"leaf", (b"issuer",)
+    )
+    assert Bundle.parse(signed_by(new, certificate=leaf)).signer == CertificateSigner(b"leaf")
+    for media_type in (OLD, new, module.BUNDLE_MEDIA_TYPE):
+        assert Bundle.parse(signed_by(media_type, publicKey={"hint": "k"})).signer == KeySigner("k")
+        assert Bundle.parse(signed_by(media_type, publicKey={})).signer == KeySigner("")
+    for bad in (
+        signed_by(new, x509CertificateChain=CHAIN),
+        signed_by(OLD, certificate=leaf),
+        signed_by(OLD, x509CertificateChain={"certificates": []}),
+        signed_by(new),
+        signed_by(new, certificate=leaf, publicKey={}),
+        signed_by(new, publicKey={"hint": "k" * 1025}),
+        signed_by(new, publicKey={"hint": 5}),
+    ):
+        with pytest.raises(MalformedError):
+            Bundle.parse(bad)
+    with pytest.raises(LimitError):
+        Bundle.parse(signed_by(OLD, x509CertificateChain={"certificates": [leaf] * 11}))
+
+
+def test_the_first_version_needs_a_promise() -> None:
+    """A v0.1 bundle has its time from the log's promise, or none at all."""
+    first = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+    with pytest.raises(MalformedError, match="promise"):
+        Bundle.parse(signed_by(first, x509CertificateChain=CHAIN))
+    value = json.loads(signed_by(first, x509CertificateChain=CHAIN))
+    value[VM][TL][0]["inclusionPromise"] = {"signedEntryTimestamp": b64(b"set")}
+    assert Bundle.parse(encode(value)).entry.promise == b"set"
+
+
+def file_signed(**fields: Any) -> bytes:
+    value = document()
+    del value["dsseEnvelope"]
+    value["messageSignature"] = {"signature": b64(b"sig")} | fields
+    return encode(value)
+
+
+def test_a_file_may_be_signed_instead() -> None:
+    """A message signature, with or without the file's digest; it is no statement."""
+    found = Bundle.parse_any(file_signed(messageDigest={"algorithm": "SHA2_384", "digest": b64(b"d")}))
+    assert found.content == MessageSignature(b"sig", "sha384", b"d")
+    assert Bundle.parse_any(file_signed(messageDigest=None)).content == MessageSignature(b"sig")
+    for read in (Bundle.parse, lambda data: Bundle.parse_any(data).statement()):
+        with pytest.raises(MalformedError, match="messageSignature"):
+            read(file_signed())
+    for fields in (
+        {"signature": ""},
+        {"signature": b64(b"s" * 1025)},
+        {"signature": None},
+        {"messageDigest": {"algorithm": "MD5", "digest": "AAAA"}},
+        {"messageDigest": {"algorithm": "SHA2_256"}},
+        {"messageDigest": 5},
+    ):
+        with pytest.raises(MalformedError):
+            Bundle.parse_any(file_signed(**fields))
+    value = json.loads(file_signed())
+    del value["messageSignature"]
+    with pytest.raises(MalformedError, match="one of several"):
+        Bundle.parse_any(encode(value))
+
+
+def test_another_payload_type_is_read_but_is_no_attestation() -> None:
+    """parse_any() reads any envelope, parse() in-toto's alone."""
+    value = document()
+    value["dsseEnvelope"]["payloadType"] = "text/plain"
+    assert Bundle.parse_any(encode(value)).envelope.payload_type == "text/plain"
+    with pytest.raises(MalformedError, match="in-toto"):
         Bundle.parse(encode(value))
 
 

@@ -245,7 +245,7 @@ def _change(body: dict[str, Any], path: tuple[Any, ...], *, how: str) -> None:
     elif how == "type":
         place[last] = 5
     elif how == "add":
-        place["extra" if isinstance(place, dict) else 0] = "x"
+        place["extra" if isinstance(place, dict) else 0] = None
     else:
         text = place[last]
         place[last] = ("A" if text[10:11] != "A" else "B").join((text[:10], text[11:]))
@@ -308,6 +308,15 @@ def test_intoto_entries_may_hold_the_payload_and_other_line_ends(forge: Forge, b
     assert verify_bundle(raw(craft(forge, kind="intoto 0.0.2", edit=one_line)), both)
     with pytest.raises(InclusionError, match="something else"):
         verify_bundle(raw(holding(b"other")), both)
+    for odd in ("%%%", 5, b64(b"other")):
+
+        def spoilt(body: dict[str, Any], odd: Any = odd) -> None:
+            body["spec"]["content"]["envelope"]["signatures"][0]["publicKey"] = odd
+
+        with pytest.raises(
+            InclusionError, match=r"something else, in body\.spec\.content\.envelope\.signatures"
+        ):
+            verify_bundle(raw(craft(forge, kind="intoto 0.0.2", edit=spoilt)), both)
 
 
 @pytest.mark.parametrize("kind", ["dsse 0.0.2", "rfc3161 0.0.1", "hashedrekord 0.0.1"])

@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from requests.exceptions import RequestException
+from sigstore.errors import TUFError
+from sigstore.models import ClientTrustConfig
 
-from gitchain.errors import ExitCode, TrustError
+from gitchain.errors import ExitCode, TransportError, TrustError
 from gitchain.instance import Instance
-from gitchain.verify.trust import Trust, Window, public_trust_config
+from gitchain.verify.trust import Trust, Window, public_trust_config, trust_digest
 
 
 def test_config_and_root_alone_are_the_same_trust(instance: Instance, trust: Trust) -> None:
@@ -62,6 +65,12 @@ BROKEN: dict[str, Callable[[str], str]] = {
     "time without zone": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"]["validFor"].update(start="2026-01-01T00:00:00")),
     "no such time": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"]["validFor"].update(start="yesterday")),
     "broken certificate": config(lambda v: v["trustedRoot"]["certificateAuthorities"][0]["certChain"].update(certificates=[{"rawBytes": "AAAA"}])),
+    "another hash": config(lambda v: v["trustedRoot"]["tlogs"][0].update(hashAlgorithm="SHA2_512")),
+    "log without key details": config(lambda v: v["trustedRoot"]["ctlogs"][0]["publicKey"].pop("keyDetails")),
+    "authority without certificate": config(lambda v: v["trustedRoot"]["timestampAuthorities"][0]["certChain"].update(certificates=[])),
+    "unknown field of a key": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"].update(revoked=True)),
+    "unknown field of a window": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"]["validFor"].update(until="2027-01-01T00:00:00Z")),
+    "a bare root of another version": lambda text: json.dumps(json.loads(text)["trustedRoot"] | {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.9"}),
     "http service": config(lambda v: v["signingConfig"]["caUrls"][0].update(url="http://fulcio.example.com")),
     "ftp service": config(lambda v: v["signingConfig"]["tsaUrls"][0].update(url="ftp://127.0.0.1")),
     "broken url": config(lambda v: v["signingConfig"]["tsaUrls"][0].update(url="https://[")),
@@ -75,6 +84,56 @@ def test_broken_trust_is_a_trust_error(instance: Instance, change: Callable[[str
         Trust.parse(change(instance.trust_config()))
     assert caught.value.exit_code is ExitCode.TRUST
     assert caught.value.help
+
+
+def test_the_digest_needs_no_usable_keys(instance: Instance, trust: Trust) -> None:
+    """Which trust it is can be said without verifying with it; not of what is none."""
+    text = instance.trust_config()
+    assert trust_digest(text) == trust.digest
+    root = json.loads(text)["trustedRoot"]
+    root["tlogs"] = []
+    assert trust_digest(json.dumps(root)) != trust.digest
+    with pytest.raises(TrustError):
+        trust_digest("[]")
+
+
+def test_a_hash_that_is_not_named_is_the_usual_one(instance: Instance, trust: Trust) -> None:
+    """The field may be absent, as in proto3 JSON."""
+    root = json.loads(instance.trust_config())["trustedRoot"]
+    del root["tlogs"][0]["hashAlgorithm"]
+    assert Trust.parse(json.dumps(root)).logs == trust.logs
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError("no disk"), TransportError),
+        (RequestException("no network"), TransportError),
+        (TUFError("wrong"), TrustError),
+    ],
+    ids=["disk", "network", "signature"],
+)
+@pytest.mark.parametrize("staging", [True, False])
+def test_public_trust_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[Exception], *, staging: bool
+) -> None:
+    """What the network or the disk refused may be tried again; what does not verify is no trust."""
+
+    def fail(*, offline: bool) -> None:
+        assert offline
+        if isinstance(error, RequestException):
+            raise TUFError("refresh") from error
+        raise error
+
+    monkeypatch.setattr(ClientTrustConfig, "staging" if staging else "production", fail)
+    with pytest.raises(expected):
+        public_trust_config(offline=True, staging=staging)
+
+
+def test_the_staging_instance_is_another(trust: Trust) -> None:
+    """Its trusted root comes with sigstore-python as the public one does."""
+    public, staging = (Trust.parse(public_trust_config(offline=True, staging=one)) for one in (False, True))
+    assert len({public.digest, staging.digest, trust.digest}) == 3
 
 
 def test_windows_include_both_ends() -> None:
