@@ -12,10 +12,11 @@ docs/formats/predicates.md; schemas in schemas/. Does NOT read predicates: `gitc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gitchain import __version__
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import Claim, StepFacts, claim_of
@@ -281,7 +282,6 @@ def deployment(  # noqa: PLR0913 - one keyword a field of the predicate
 def vsa(
     *,
     verifier: str,
-    versions: Mapping[str, str],
     when: str,
     resource: str,
     policy: ResourceDescriptor,
@@ -296,7 +296,7 @@ def vsa(
     if result not in {"PASSED", "FAILED"}:
         raise MalformedError("verification result is unknown", expected="PASSED or FAILED", got=ascii(result))
     value: dict[str, Json] = {
-        "verifier": {"id": check_uri(verifier, "verifier"), "version": dict(versions)},
+        "verifier": {"id": check_uri(verifier, "verifier"), "version": {"gitchain": __version__}},
         "timeVerified": check_time(when, "timeVerified"),
         "resourceUri": check_uri(resource, "resourceUri"),
         "policy": policy.to_json(),

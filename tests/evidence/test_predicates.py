@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitchain import __version__
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import (
@@ -367,7 +368,6 @@ def test_any_statement_raises_only_our_errors(document: Any) -> None:
 
 SUMMARY: dict[str, Any] = {
     "verifier": "https://vendor.example.com/verifier",
-    "versions": {"gitchain": "0.1.0"},
     "when": "2026-11-22T12:00:00Z",
     "resource": "pkg:generic/model.pkl",
     "policy": ResourceDescriptor(None, OUT.digest, uri="gitchain:layout/credit@3"),
@@ -380,7 +380,7 @@ def test_a_verification_summary_says_what_was_verified_and_no_slsa_level() -> No
     """vsa() is a SLSA VSA v1; its level is the layout's on success and FAILED otherwise, never one of SLSA's tracks."""
     found = vsa(**SUMMARY)
     assert found == {
-        "verifier": {"id": "https://vendor.example.com/verifier", "version": {"gitchain": "0.1.0"}},
+        "verifier": {"id": "https://vendor.example.com/verifier", "version": {"gitchain": __version__}},
         "timeVerified": "2026-11-22T12:00:00Z",
         "resourceUri": "pkg:generic/model.pkl",
         "policy": {"uri": "gitchain:layout/credit@3", "digest": dict(OUT.digest)},

@@ -1,0 +1,67 @@
+"""A decision as a SLSA Verification Summary (VSA v1): what one verifier found, for others to rely on.
+
+The subject is the target; the policy is the layout; the inputs are the attestations that the decision rests on.
+It says that a layout was met and claims no SLSA level: a layout names builders, it does not grade them.
+
+Format: https://slsa.dev/spec/v1.1/verification_summary, docs/formats/predicates.md.
+Does NOT sign (`gitchain.pipeline.summary`), and accepts none (`gitchain.verify.judge`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from urllib.parse import quote
+
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.predicates import vsa
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import VSA
+from gitchain.verify.report import Decision, StepReport
+from gitchain.verify.target import Target
+
+
+def summary(decision: Decision, verifier: str) -> Statement:
+    """Return the statement that `verifier`, a URI, came to this decision. Raises MalformedError for no URI."""
+    return Statement.build((_subject(decision.target),), VSA, vsa_predicate(decision, verifier))
+
+
+def vsa_predicate(decision: Decision, verifier: str) -> dict[str, Json]:
+    """Return the predicate alone."""
+    layout = decision.signed.layout
+    policy = ResourceDescriptor(
+        None,
+        DigestSet({"sha256": decision.signed.digest}),
+        uri=f"gitchain:layout/{quote(layout.name, safe='')}@{layout.version}",
+    )
+    ids = dict.fromkeys((decision.signed.attestation_id, *_attestations(decision.steps)))
+    return vsa(
+        verifier=verifier,
+        when=decision.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        resource=_resource(decision.target),
+        policy=policy,
+        attestations=[ResourceDescriptor(None, DigestSet({"sha256": one})) for one in ids],
+        result=decision.result,
+    )
+
+
+def _subject(target: Target) -> ResourceDescriptor:
+    """Return the target as a subject; one that is known by its digest alone is named by it."""
+    media_type = MANIFEST_MEDIA_TYPE if target.directory else None
+    name = target.name or f"sha256:{target.sha256}"
+    return ResourceDescriptor(name, DigestSet({"sha256": target.sha256}), media_type=media_type)
+
+
+def _resource(target: Target) -> str:
+    name = quote(target.name.rsplit("/", 1)[-1], safe="") if target.name else "artifact"
+    return f"pkg:generic/{name}?checksum=sha256:{target.sha256}"
+
+
+def _attestations(steps: Sequence[StepReport]) -> Iterator[str]:
+    """Yield the ids of the attestations of these steps, and of the chains behind them."""
+    for step in steps:
+        yield from (one.id for one in step.attestations)
+        if step.sublayout:
+            yield from _attestations(step.sublayout.steps)
