@@ -21,6 +21,11 @@ MAX_SIZE = 2**53 - 1
 InspectionKind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "size", "types"]
 INSPECTION_KINDS: tuple[InspectionKind, ...] = get_args(InspectionKind)
 _EXTENSION = re.compile(r"\.[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
+_IMPORTS = re.compile(r"[A-Za-z_*?][A-Za-z0-9_.*?]{0,255}")
+_ALLOWED = {
+    "types": (_EXTENSION, "an extension such as .json"),
+    "pickle": (_IMPORTS, "names such as sklearn.*"),
+}
 _EXPRESSION_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -86,7 +91,10 @@ class Datasets:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A built-in look into the target's files. `max_bytes` belongs to `size`, `allow` (extensions) to `types`."""
+    """A built-in look into the target's files.
+
+    `max_bytes` belongs to `size`; `allow` to `types`, which lists extensions, and to `pickle`, which lists imports.
+    """
 
     name: str
     kind: InspectionKind
@@ -104,13 +112,19 @@ class Inspection:
             raise LayoutError("maxBytes belongs to size, which needs it", where="maxBytes", got=self.kind)
         if self.max_bytes is not None and not 0 < self.max_bytes <= MAX_SIZE:
             raise LayoutError("not a size in bytes", where="maxBytes", got=str(self.max_bytes))
-        if (self.kind == "types") != bool(self.allow):
-            raise LayoutError("allow belongs to types, which needs it", where="allow", got=self.kind)
-        check_distinct("extension", "allow", self.allow)
-        for extension in self.allow:
-            if _EXTENSION.fullmatch(extension) is None:
+        self._check_allow()
+
+    def _check_allow(self) -> None:
+        if (self.kind == "types" and not self.allow) or (self.allow and self.kind not in _ALLOWED):
+            raise LayoutError(
+                "allow belongs to types, which needs it, and to pickle", where="allow", got=self.kind
+            )
+        check_distinct("entry", "allow", self.allow)
+        for entry in self.allow:
+            form, example = _ALLOWED[self.kind]
+            if form.fullmatch(entry) is None:
                 raise LayoutError(
-                    "not a file name extension", where="allow", expected=".json", got=ascii(extension[:40])
+                    "not what may be allowed", where="allow", expected=example, got=ascii(entry[:40])
                 )
 
     def to_json(self) -> dict[str, Json]:

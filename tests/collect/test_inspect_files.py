@@ -14,9 +14,9 @@ from gitchain.collect.inspect import Check, Source, inspect_file, inspect_sizes
 from gitchain.collect.inspect.source import BLOCK
 from gitchain.errors import ProjectError, VerificationError
 
-ALLOW = (".json", ".safetensors", ".gguf", ".onnx", ".bin", ".npy", "LICENSE")
+ALLOW = (".json", ".safetensors", ".gguf", ".onnx", ".bin", ".npy")
 RIGHT = {
-    "model.safetensors": safetensors(), "MODEL.GGUF": gguf(), "m.onnx": onnx(), "config.json": b"{}", "LICENSE": b"text",
+    "model.safetensors": safetensors(), "MODEL.GGUF": gguf(), "m.onnx": onnx(), "config.json": b"{}",
     "empty.json": b"", "a/b/weights.bin": bytes(8), "pytorch_model.bin": pickle.dumps(1), "a.npy": b"\x93NUMPY\x01\0",
 }  # fmt: skip
 WRONG = {
@@ -39,7 +39,7 @@ def test_files_that_hide_behind_a_name_are_a_problem(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["run.sh", "LICENSE.txt", "model.safetensors.pkl", "license", "json", "x/LICENSE/y"]
+    "name", ["run.sh", "LICENSE", "LICENSE.txt", "model.safetensors.pkl", "json", "x.json/y"]
 )
 def test_names_that_are_not_allowed_are_a_problem(name: str) -> None:
     """The list is of what is allowed; nothing else passes."""

@@ -78,7 +78,7 @@ constraints:
   - {name: same-model, expression: "steps.evaluate.materials['model.pkl'].sha256 == target.sha256"}
 sameRun: [[train, evaluate]]
 inspections:
-  - {name: no-code, kind: pickle, artifacts: ["*.pkl"]}
+  - {name: no-code, kind: pickle, artifacts: ["*.pkl"], allow: ["sklearn.*", "numpy.*"]}
   - {name: small, kind: size, artifacts: ["*"], maxBytes: 1000}
   - {name: kinds, kind: types, artifacts: ["*"], allow: [.pkl, .json]}
 serve: [{step: train, products: [model.pkl]}]
@@ -132,7 +132,7 @@ def test_every_part_is_read() -> None:
     assert [one.name for one in layout.constraints] == ["same-model"]
     assert layout.same_run == (("train", "evaluate"),)
     assert layout.inspections == (
-        Inspection("no-code", "pickle", ("*.pkl",)),
+        Inspection("no-code", "pickle", ("*.pkl",), allow=("sklearn.*", "numpy.*")),
         Inspection("small", "size", ("*",), max_bytes=1000),
         Inspection("kinds", "types", ("*",), allow=(".pkl", ".json")),
     )
@@ -299,6 +299,11 @@ FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "size without bytes": (lambda v: v["inspections"][1].pop("maxBytes"), "inspections[1].maxBytes"),
     "size of nothing": (lambda v: v["inspections"][1].update(maxBytes=0), "inspections[1].maxBytes"),
     "bytes of a pickle": (lambda v: v["inspections"][0].update(maxBytes=1), "inspections[0].maxBytes"),
+    "imports of a pickle": (
+        lambda v: v["inspections"][0].update(allow=["os system"]),
+        "inspections[0].allow",
+    ),
+    "extensions of sizes": (lambda v: v["inspections"][1].update(allow=[".json"]), "inspections[1].allow"),
     "types of nothing": (lambda v: v["inspections"][2].update(allow=[]), "inspections[2].allow"),
     "types without a dot": (lambda v: v["inspections"][2].update(allow=["json"]), "inspections[2].allow"),
     "type twice": (lambda v: v["inspections"][2].update(allow=[".a", ".a"]), "inspections[2].allow"),

@@ -1,6 +1,6 @@
 """File types: whether each file has a name that is allowed, and is what its name says.
 
-`allow` lists endings (`.json`, `.safetensors`) or whole last names (`LICENSE`). A file of a kind that is known by its first
+`allow` lists extensions (`.json`, `.safetensors`). A file of a kind that is known by its first
 bytes must begin as that kind does; a kind that is known must not hide behind another name: a pickle called
 `model.safetensors`, a program called `weights.bin`.
 
@@ -70,7 +70,7 @@ def check_type(source: Source, allow: Sequence[str]) -> tuple[Problem, ...]:
     """Return what is wrong with the file's name, and with its beginning under that name."""
     last = source.name.rpartition("/")[2]
     ending = last.lower()
-    if not any(ending.endswith(one.lower()) if one.startswith(".") else last == one for one in allow):
+    if not ending.endswith(tuple(one.lower() for one in allow)):
         return (Problem("file type is not allowed", source.name, ", ".join(allow), shown(last)),)
     head = source.read_at(0, HEAD)
     found = [
