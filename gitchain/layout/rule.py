@@ -135,7 +135,7 @@ def _take(rest: list[int], words: Sequence[str], tokens: Sequence[str], keyword:
         raise _match_error(tokens)
     value = tokens[rest[1]]
     del rest[:2]
-    if not value:
+    if not value or (keyword, value) == ("IN", "/"):  # a prefix that is nothing would match everything
         raise _match_error(tokens)
     return value
 

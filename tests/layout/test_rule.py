@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gitchain.errors import LayoutError
-from gitchain.layout.rule import Keyword, MatchTarget, Rule, Side, literal_prefix, parse_rule
+from gitchain.layout.rule import Keyword, MatchTarget, Rule, Side, check_pattern, literal_prefix, parse_rule
 
 GOOD = {
     "ALLOW *": "ALLOW *",
@@ -80,6 +80,55 @@ def test_only_match_names_a_step() -> None:
         Rule(Keyword.MATCH, "*")
 
 
+@pytest.mark.parametrize(
+    ("tokens", "what"),
+    [
+        (["MATCH", "*", "IN", "", "WITH", "PRODUCTS", "FROM", "s"], "MATCH is not well formed"),
+        (["MATCH", "*", "IN", "/", "WITH", "PRODUCTS", "FROM", "s"], "MATCH is not well formed"),
+        (["MATCH", "*", "WITH", "PRODUCTS", "IN", "/", "FROM", "s"], "MATCH is not well formed"),
+        (["MATCH", "*", "WITH", "", "FROM", "s"], "MATCH is not well formed"),
+        (["MATCH", "*", "WITH", "PRODUCTS", "FROM", ""], "MATCH is not well formed"),
+        (["MATCH", "*", "WITH", "PRODUCTS", "BY", "s"], "MATCH is not well formed"),
+        (["MATCH", "*", "AS", "PRODUCTS", "FROM", "s"], "MATCH is not well formed"),
+        (["MATCH", "*", "WITH", "PRODUCTS", "FROM", " s"], "begins or ends with a space"),
+        (["MATCH", "*", "WITH", "PRODUCTS", "FROM", "s" * 201], "step name has the wrong length"),
+        (["MATCH", "", "WITH", "PRODUCTS", "FROM", "s"], "pattern must have 1 to 1024 bytes"),
+        (["MATCH", "*", "IN", "x" * 1025, "WITH", "PRODUCTS", "FROM", "s"], "artifact name is too long"),
+        (["REQUIRE", "x:" + "y" * 1023], "name must have 1 to 1024 bytes"),
+        (["REQUIRE", "x:e\u0301"], "name is not in Unicode form NFC"),
+        (["REQUIRE", "x:\x85"], "name holds a control character"),
+        (["REQUIRE", ""], "name must have"),
+        (["REQUIRE", "a?"], "REQUIRE takes one literal name"),
+        (["ALLOW", "a\n"], "pattern holds a control character"),
+        (["ALLOW", "a\udfff"], "pattern holds a control character"),
+        (["ALLOW", "\ud800"], "pattern holds a control character"),
+        ([], "unknown artifact rule"),
+    ],
+    ids=ascii,
+)
+def test_a_refusal_says_what_is_wrong(tokens: list[str], what: str) -> None:
+    """Each part of a rule is checked, and the message names that part and its form."""
+    with pytest.raises(LayoutError) as caught:
+        parse_rule(tokens)
+    assert what in caught.value.what
+    if what == "MATCH is not well formed":
+        form = "MATCH <pattern> [IN <prefix>] WITH MATERIALS|PRODUCTS [IN <prefix>] FROM <step>"
+        assert caught.value.expected == form
+    if not tokens:
+        assert caught.value.got == "[]"
+
+
+def test_limits_are_inclusive_and_ordinary_letters_are_no_wildcards() -> None:
+    """1,024 bytes are a pattern; an X in a name or prefix is a letter; prefixes are left out, not empty."""
+    assert check_pattern("x" * 1024) == "x" * 1024
+    assert check_pattern("git+https://example.com/*") == "git+https://example.com/*"
+    assert parse_rule(["REQUIRE", "X"]).pattern == "X"
+    rule = parse_rule(["MATCH", "*", "IN", "X", "WITH", "PRODUCTS", "FROM", "s"])
+    assert rule.match == MatchTarget("s", Side.PRODUCTS, "X", "")
+    assert rule.full_pattern == "X/*"
+    assert MatchTarget("s", Side.PRODUCTS) == MatchTarget("s", Side.PRODUCTS, "", "")
+
+
 def test_literal_prefix_ends_at_the_first_wildcard() -> None:
     """`*` and `?` are the wildcards."""
-    assert [literal_prefix(text) for text in ("a/b*c", "a?", "a/b", "*")] == ["a/b", "a", "a/b", ""]
+    assert [literal_prefix(text) for text in ("a/b*c*", "a?", "a/b", "*")] == ["a/b", "a", "a/b", ""]

@@ -203,6 +203,17 @@ def test_patterns_that_no_name_can_match_are_refused(pattern: str) -> None:
         parse_rule(["DISALLOW", pattern])
 
 
+def test_a_prefix_that_is_only_a_slash_is_refused() -> None:
+    """in-toto takes `IN /` and finds nothing with it; read as no prefix at all it would find everything."""
+    links = {
+        "s": SimpleNamespace(materials={"a": {"sha256": "0" * 64}}, products={"a": {"sha256": "0" * 64}})
+    }
+    tokens = ["MATCH", "a", "IN", "/", "WITH", "MATERIALS", "FROM", "s"]
+    assert not in_toto_passes([tokens, ["DISALLOW", "*"]], Side.PRODUCTS, links)
+    with pytest.raises(LayoutError, match="not well formed"):
+        parse_rule(tokens)
+
+
 # One meaning for every pattern that is accepted ---------------------------------------------------------------
 
 
