@@ -217,4 +217,7 @@ def _code(result: object) -> int:
     """Only a verb's own word is a code: a verb that says nothing ended well, an unknown value is a bug."""
     if result is None:
         return ExitCode.OK
-    return int(result) if isinstance(result, int) else ExitCode.BUG
+    known = (
+        isinstance(result, int) and not isinstance(result, bool) and 0 <= result < 256
+    )  # 256 would end as 0
+    return int(result) if isinstance(result, int) and known else ExitCode.BUG

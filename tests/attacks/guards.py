@@ -11,7 +11,7 @@ import __future__
 import importlib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType, FunctionType
@@ -30,22 +30,21 @@ class Guard:
     check: str
     without: str
 
-    def take_away(self, patch: pytest.MonkeyPatch) -> None:
-        """Replace the function's code by the same code without the check, for everyone who has the function."""
-        function = find(self.where)
-        source = textwrap.dedent(inspect.getsource(function))
-        assert self.check in source, (
-            f"{self.where} has no {self.check!r} any more: name where the check is now"
-        )
-        changed = source.replace(self.check, self.without)
-        changed = changed[min(at for at in (changed.find("def "), changed.find("async def ")) if at >= 0) :]
-        code = compile(
-            changed, f"<{self.where} without a check>", "exec", __future__.annotations.compiler_flag
-        )
-        (inner,) = (
-            one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == function.__name__
-        )
-        patch.setattr(function, "__code__", inner)
+
+def take_away(guards: Sequence[Guard], patch: pytest.MonkeyPatch) -> None:
+    """Give the function that these guards name the same code without them, for everyone who has the function."""
+    where = guards[0].where
+    function = find(where)
+    source = textwrap.dedent(inspect.getsource(function))
+    for guard in guards:
+        assert guard.check in source, f"{where} has no {guard.check!r} any more: name where the check is now"
+        source = source.replace(guard.check, guard.without)
+    source = source[source.index("def ") :]
+    code = compile(source, f"<{where} without a check>", "exec", __future__.annotations.compiler_flag)
+    (inner,) = (
+        one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == function.__name__
+    )
+    patch.setattr(function, "__code__", inner)
 
 
 GUARDS: dict[str, tuple[Guard, ...]] = {}
@@ -71,8 +70,9 @@ def names(namespace: dict[str, Any]) -> list[str]:
 def goes_red(test: Test, request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> None:
     """Run the test without its checks: it has to fail, by an assertion of its own."""
     arguments = {name: request.getfixturevalue(name) for name in inspect.signature(test).parameters}
-    for guard in GUARDS[test.__name__]:
-        guard.take_away(patch)
+    guards = GUARDS[test.__name__]
+    for where in dict.fromkeys(guard.where for guard in guards):
+        take_away([guard for guard in guards if guard.where == where], patch)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         test(**arguments)
 
