@@ -322,7 +322,7 @@ def test_a22_no_subject_is_no_statement() -> None:
             Statement.parse(payload)
 
 
-@guarded(("gitchain.layout.load:_Fields.done", "if self._left", "if False"))
+@guarded(("gitchain.layout.fields:Fields.done", "if self._left", "if False"))
 def test_a25_inspection_off_by_default() -> None:
     """A layout cannot bring code: no field of it is a command, and what it does not know it refuses."""
     for text in (
