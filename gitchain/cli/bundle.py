@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
-from gitchain.errors import ExitCode
+from gitchain.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.bundles import Wanted
+    from gitchain.verify.trust import Trust
 
 BUNDLE_SCHEMA = "https://gitchain.dev/bundle/v1"
+MODEL_SCHEMA = "https://gitchain.dev/model/v1"
 
 
 @click.group(name="bundle")
@@ -36,6 +45,17 @@ def command() -> None:
     help="Trusted root [default: the public instance's].",
 )
 @click.option("--staging", is_flag=True, help="Trust the staging instance.")
+@click.option(
+    "--certificate-chain",
+    "chains",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Authority (PEM) under whose certificates a model may be signed, without a log.",
+)
+@click.option(
+    "--ignore-path", "ignored", multiple=True, metavar="PATH", help="Path in a model directory to leave out."
+)
 @global_options
 @click.pass_obj
 def verify(
@@ -46,15 +66,28 @@ def verify(
     issuer: str | None,
     key: Path | None,
     trusted_root: Path | None,
+    chains: tuple[Path, ...],
+    ignored: tuple[str, ...],
     *,
     staging: bool,
 ) -> ExitCode:
     """Verify that FILE_OR_DIGEST was signed, or is a subject of a signed statement.
 
-    FILE_OR_DIGEST is a path or sha256:… Exit code 0 means verified, and nothing else does. No network is used.
+    FILE_OR_DIGEST is a path or sha256:…, or a model directory with an OpenSSF model signature.
+    Exit code 0 means verified, and nothing else does. No network is used.
     """
     from gitchain.pipeline.bundles import bundle_trust, verify_file, wanted_signer
+    from gitchain.pipeline.oms import is_model
 
+    if is_model(bundle, target):
+        named = subject or issuer or key
+        wanted = None if chains and not named else wanted_signer(subject, issuer, key)
+        model = _Model(bundle, Path(target), chains, ignored)
+        return _verify_model(
+            options, model, wanted, lambda: bundle_trust(trusted_root, options.trust, staging=staging)
+        )
+    if chains or ignored:
+        raise UsageError("not a model", where=target, expected="a directory with a model signature")
     wanted = wanted_signer(subject, issuer, key)
     trust = bundle_trust(trusted_root, options.trust, staging=staging)
     verified = verify_file(bundle, target, wanted, trust)
@@ -73,4 +106,51 @@ def verify(
     options.data(f"  signer    {escape(str(verified.identity))}")
     options.data(f"  time      {verified.time.isoformat()}")
     options.data(f"  log       {escape(verified.log.origin)} entry {verified.log.index}")
+    return ExitCode.OK
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the command line says about a model."""
+
+    bundle: Path
+    target: Path
+    chains: tuple[Path, ...]
+    ignored: tuple[str, ...]
+
+
+def _verify_model(
+    options: Options, model: _Model, wanted: Wanted | None, trust: Callable[[], Trust]
+) -> ExitCode:
+    from gitchain.pipeline.oms import Signer, authorities_of, verify_model
+
+    if wanted is not None and model.chains:
+        raise UsageError(
+            "say in one way who must have signed", expected="an identity, a key or a certificate chain"
+        )
+    signer = Signer(wanted, authorities_of(model.chains))
+    found = verify_model(
+        model.bundle,
+        model.target,
+        signer,
+        trust,
+        datetime.now(UTC),
+        model.ignored,
+    )
+    log = None if found.log is None else {"origin": found.log.origin, "index": found.log.index}
+    time = None if found.time is None else found.time.isoformat()
+    who = found.signer if isinstance(found.signer, str) else found.signer.to_json()
+    files = len(found.signature.files)
+    options.document(
+        {"schema": MODEL_SCHEMA, "verified": True, "signer": who, "files": files, "time": time, "log": log}
+    )
+    options.data(f"{options.style('VERIFIED', fg='green', bold=True)}  {escape(str(model.target))}")
+    options.data(f"  signer    {escape(str(found.signer))}")
+    options.data(f"  files     {files}, all as they were signed")
+    options.data(f"  time      {time or 'not proven: it may have been signed at any time'}")
+    options.data(
+        f"  log       {escape(found.log.origin)} entry {found.log.index}"
+        if found.log
+        else "  log       not logged: nobody but the signer need ever have seen this signature"
+    )
     return ExitCode.OK

@@ -47,6 +47,7 @@ __all__ = [
     "InclusionProof",
     "KeySigner",
     "LogEntry",
+    "Unlogged",
 ]
 
 BUNDLE_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -142,6 +143,38 @@ class Bundle:
     def attestation_id(self) -> str:
         """Return the id of the attestation: SHA-256 over what was signed, in hex."""
         return attestation_id(self.envelope.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlogged:
+    """A bundle as model signatures have it, which may lack a log entry. Make it with parse().
+
+    Nothing of it is evidence under a layout: `Bundle` is.
+    """
+
+    envelope: Envelope
+    signer: CertificateSigner | KeySigner
+    has_entry: bool
+
+    @classmethod
+    def parse(cls, data: bytes) -> Unlogged:
+        """Return the bundle v0.3 with an in-toto envelope that these bytes hold.
+
+        Raises MalformedError for anything else, LimitError beyond the limits above.
+        """
+        source = as_object(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES), "bundle")
+        media_type = get_string(source, "mediaType", "bundle")
+        if media_type != BUNDLE_MEDIA_TYPE:
+            raise MalformedError(
+                "bundle has another media type", expected=BUNDLE_MEDIA_TYPE, got=ascii(media_type[:100])
+            )
+        envelope = Envelope.parse(source.get("dsseEnvelope"))
+        if envelope.payload_type != IN_TOTO_PAYLOAD_TYPE:
+            raise MalformedError("payload is not an in-toto statement", expected=IN_TOTO_PAYLOAD_TYPE)
+        material = get_object(source, "verificationMaterial", "bundle")
+        chain = material.get("x509CertificateChain") is not None
+        entries = find_array(material, "tlogEntries", "verificationMaterial", limit=MAX_ENTRIES)
+        return cls(envelope, _signer(material, chain=chain), bool(entries))
 
 
 def _one_of(source: Object, where: str, *keys: str) -> str:

@@ -46,7 +46,7 @@ def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust) -> Veri
     """
     from gitchain.verify.bundle import verify_artifact
 
-    raw = _read(bundle, "bundle", MAX_BUNDLE_BYTES)
+    raw = read_file(bundle, "bundle", MAX_BUNDLE_BYTES)
     verified = verify_artifact(raw, trust, digests_of(target), wanted.keys)
     if verified.identity != wanted.identity:  # a key says nothing about a bundle with a certificate
         raise SignatureError(
@@ -109,7 +109,7 @@ def _public_key(path: Path) -> Key:
     """Return the public key that this PEM file holds."""
     from gitchain.verify.keys import Key
 
-    data = _read(path, "key", MAX_KEY_BYTES)
+    data = read_file(path, "key", MAX_KEY_BYTES)
     try:
         return Key.from_pem(data)
     except SignatureError as error:
@@ -118,8 +118,8 @@ def _public_key(path: Path) -> Key:
         ) from error
 
 
-def _read(path: Path, what: str, limit: int) -> bytes:
-    """Return the file's bytes, one more than the limit at most: then its parser refuses it."""
+def read_file(path: Path, what: str, limit: int) -> bytes:
+    """Return the file's bytes, one more than the limit at most: then its parser refuses it. Raises UsageError."""
     try:
         with path.open("rb") as file:
             return file.read(limit + 1)

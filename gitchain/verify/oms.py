@@ -1,0 +1,193 @@
+"""Who signed an OpenSSF model signature: a Sigstore identity, a key, or a certificate under given authorities.
+
+| signer | what else is proven |
+|---|---|
+| identity | time and log entry, by `gitchain.verify.bundle` |
+| key, certificate, with a log entry | likewise (key), or refused (certificate) |
+| key, certificate, without a log entry | nothing: neither when it was signed nor that anybody could have seen it |
+
+Only model signatures may lack a log entry; nothing of a layout is ever verified here. Without a proven time a
+certificate counts while it is valid now:
+
+ M1 a key that the caller named, or the certificate's, made the signature over the PAE of the envelope
+ M2 a chain leads from the certificate to one of the authorities, each link issued by the next and valid now
+ M3 it may sign code; whoever issues may issue; nothing in the chain is critical and unknown
+
+Spec: https://github.com/ossf/model-signing-spec
+Does NOT look at the model's files (`gitchain.pipeline.oms`), or at revocation lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gitchain.errors import SignatureError
+from gitchain.evidence.bundle import CertificateSigner, KeySigner, Unlogged
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.dsse import Envelope, pae
+from gitchain.evidence.oms import ModelSignature, read_model_signature
+from gitchain.evidence.statement import Statement
+from gitchain.layout.model import KEY_ISSUER, Identity
+from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.keys import Key
+from gitchain.verify.trust import Trust
+from gitchain.verify.verified import LogRef
+
+MAX_CHAIN = 8
+"""Most certificates from the signer's to an authority's."""
+
+_READ = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModel:
+    """A model signature that verified: who signed what. `time` and `log` are None where none is proven."""
+
+    signature: ModelSignature
+    signer: Identity | str
+    time: datetime | None
+    log: LogRef | None
+
+
+def verify_model_by_identity(raw: bytes, trust: Trust, identity: Identity) -> VerifiedModel:
+    """Return what this identity signed; raises as `verify_bundle`, SignatureError if somebody else did."""
+    found = verify_bundle(raw, trust)
+    if found.identity != identity:
+        raise SignatureError("somebody else signed this", expected=str(identity), got=str(found.identity))
+    return VerifiedModel(read_model_signature(found.statement), found.identity, found.time, found.log)
+
+
+def verify_model_by_key(raw: bytes, trust: Callable[[], Trust], key: bytes) -> VerifiedModel:
+    """Return what this key (DER SubjectPublicKeyInfo) signed. `trust` is asked for where there is a log entry.
+
+    Raises MalformedError if it is no model signature, SignatureError if another key signed or a certificate did,
+    and as `verify_bundle` where there is a log entry.
+    """
+    bundle = Unlogged.parse(raw)
+    if not isinstance(bundle.signer, KeySigner):
+        raise SignatureError("signed with a certificate", expected="a key", help="--certificate-chain FILE")
+    if bundle.has_entry:
+        found = verify_bundle(raw, trust(), (key,))
+        return VerifiedModel(read_model_signature(found.statement), found.identity, found.time, found.log)
+    loaded = Key.load(key)
+    statement = _signed(bundle.envelope, loaded)  # M1
+    signer = Identity(KEY_ISSUER, f"sha256:{loaded.digest}")
+    return VerifiedModel(read_model_signature(statement), signer, None, None)
+
+
+def verify_model_by_certificate(
+    raw: bytes, authorities: Sequence[x509.Certificate], now: datetime
+) -> VerifiedModel:
+    """Return what the holder of a certificate under one of these authorities signed.
+
+    Raises MalformedError if it is no model signature, SignatureError unless M1 to M3 pass.
+    """
+    bundle = Unlogged.parse(raw)
+    if not isinstance(bundle.signer, CertificateSigner):
+        raise SignatureError("signed with a key", expected="a certificate", help="--key FILE")
+    if bundle.has_entry:
+        raise SignatureError(
+            "signed by an identity, and logged",
+            help="--certificate-identity IDENTITY --certificate-oidc-issuer URL",
+        )
+    leaf, *others = (_load(one) for one in (bundle.signer.leaf, *bundle.signer.others))
+    _check_chain(leaf, others, authorities, now)  # M2
+    _check_leaf(leaf)  # M3
+    statement = _signed(bundle.envelope, Key.of(leaf.public_key()))  # M1
+    signer = f"{leaf.subject.rfc4514_string()} (certificate sha256:{sha256_hex(bundle.signer.leaf)})"
+    return VerifiedModel(read_model_signature(statement), signer, None, None)
+
+
+def _signed(envelope: Envelope, key: Key) -> Statement:
+    """M1: the statement that the key signed, read from exactly the signed bytes."""
+    key.verify(envelope.signature, pae(envelope.payload_type, envelope.payload))
+    return Statement.parse(envelope.payload)
+
+
+def _load(raw: bytes) -> x509.Certificate:
+    try:
+        certificate = x509.load_der_x509_certificate(raw)
+        certificate.public_key()
+        certificate.extensions  # noqa: B018 - reads them
+    except Exception as error:  # of many types: any of them means that it cannot be read
+        raise SignatureError("certificate cannot be read", got=str(error)[:200]) from error
+    return certificate
+
+
+def _check_chain(
+    leaf: x509.Certificate,
+    others: Sequence[x509.Certificate],
+    authorities: Sequence[x509.Certificate],
+    now: datetime,
+) -> None:
+    """M2: walk up from the signer's certificate, by signatures, until an authority issued what is at hand."""
+    at, left = leaf, list(others)
+    for depth in range(MAX_CHAIN):
+        _check_one(at, now)
+        if any(_issued(at, one, depth, now) for one in authorities):
+            return
+        above = next((one for one in left if one != at and _issued(at, one, depth, now)), None)
+        if above is None:
+            break
+        left.remove(above)
+        at = above
+    raise SignatureError(
+        "no chain leads from the certificate to an authority that is accepted",
+        expected=" or ".join(one.subject.rfc4514_string()[:200] for one in authorities) or "an authority",
+        got=at.issuer.rfc4514_string()[:200],
+    )
+
+
+def _check_one(certificate: x509.Certificate, now: datetime) -> None:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not start <= now <= end:
+        raise SignatureError(
+            "certificate is not valid now, and nothing proves when it signed",
+            where=certificate.subject.rfc4514_string()[:200],
+            expected=f"{start.isoformat()} to {end.isoformat()}",
+            got=now.isoformat(),
+        )
+    unknown = [one for one in certificate.extensions if one.critical and not isinstance(one.value, _READ)]
+    if unknown:  # M3
+        raise SignatureError(
+            "certificate has a critical extension that is not understood",
+            got=unknown[0].oid.dotted_string,
+        )
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate, below: int, now: datetime) -> bool:
+    """Tell whether the issuer may issue and did: signature, name, use, path length, and its validity now."""
+    extensions = issuer.extensions
+    try:
+        basic = extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        certificate.verify_directly_issued_by(issuer)
+    except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    short = basic.path_length is None or below <= basic.path_length
+    strong = isinstance(certificate.signature_hash_algorithm, _HASHES)
+    _check_one(issuer, now)
+    return basic.ca and usage.key_cert_sign and short and strong
+
+
+def _check_leaf(leaf: x509.Certificate) -> None:
+    """M3: the signer's certificate is for signing, and for signing code where it says what for."""
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+        extended = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound as error:
+        raise SignatureError("certificate does not say what it is for", got=str(error)) from error
+    if not usage.digital_signature or usage.key_cert_sign:
+        raise SignatureError("certificate is not for signing", expected="key usage digital signature alone")
+    if ExtendedKeyUsageOID.CODE_SIGNING not in extended:
+        raise SignatureError(
+            "certificate is not for signing code", expected="extended key usage code signing"
+        )
