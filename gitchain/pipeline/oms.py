@@ -100,10 +100,9 @@ def _verified(raw: bytes, signer: Signer, trust: Callable[[], Trust], now: datet
 
     if signer.wanted is None:
         return oms.verify_model_by_certificate(raw, signer.authorities, now)
-    if signer.wanted.identity is not None:
-        return oms.verify_model_by_identity(raw, trust(), signer.wanted.identity)
-    (key,) = signer.wanted.keys
-    return oms.verify_model_by_key(raw, trust, key)
+    if signer.wanted.keys:
+        return oms.verify_model_by_key(raw, trust, signer.wanted.keys[0])
+    return oms.verify_model_by_identity(raw, trust(), signer.wanted.identity)
 
 
 def _named(ignored: Iterable[str]) -> list[str]:
