@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias
 
 from in_toto.verifylib import (
     verify_allow_rule,
@@ -24,7 +24,7 @@ from in_toto.verifylib import (
 )
 
 from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup
-from gitchain.layout.rule import Keyword, Rule, Side, literal_prefix
+from gitchain.layout.rule import Keyword, MatchTarget, Rule, Side, literal_prefix
 
 Reason: TypeAlias = Literal["disallowed", "required", "closed", "conflict"]
 """closed: a rule reaches into a directory whose manifest is missing; conflict: manifest and list disagree."""
@@ -110,7 +110,7 @@ def apply_rules(
             near = tuple(_near(rules, name, sources, manifests)) if explain and reason == "disallowed" else ()
             refusals.append(Refusal(side, rule, name, artifacts.get(name), reason, near))
         if rule.match:
-            consumed = _matched(rule, queue, artifacts, sources, manifests)
+            consumed = _matched(rule, rule.match, queue, artifacts, sources, manifests)
             matches += [Match(side, name, rule.match.step) for name in sorted(consumed)]
         else:
             consumed = _consumed(rule, queue, link)
@@ -137,31 +137,29 @@ def _side(link: Link, side: Side) -> Artifacts:
 
 def _consumed(rule: Rule, queue: set[str], link: Link) -> set[str]:
     """Return what in-toto's engine says that a rule about this step alone takes from the queue."""
+    mine, made = set(link.materials), set(link.products)
     found: set[str] = set()
-    match rule.keyword:
-        case Keyword.CREATE:
-            found = verify_create_rule(rule.pattern, queue, set(link.materials), set(link.products))
-        case Keyword.DELETE:
-            found = verify_delete_rule(rule.pattern, queue, set(link.materials), set(link.products))
-        case Keyword.MODIFY:
-            found = verify_modify_rule(rule.pattern, queue, link.materials, link.products)
-        case Keyword.ALLOW:
-            found = verify_allow_rule(rule.pattern, queue)
-        case Keyword.MATCH | Keyword.DISALLOW | Keyword.REQUIRE:
-            pass
-        case _:
-            assert_never(rule.keyword)
+    if rule.keyword is Keyword.CREATE:
+        found = verify_create_rule(rule.pattern, queue, mine, made)
+    elif rule.keyword is Keyword.DELETE:
+        found = verify_delete_rule(rule.pattern, queue, mine, made)
+    elif rule.keyword is Keyword.MODIFY:
+        found = verify_modify_rule(rule.pattern, queue, link.materials, link.products)
+    elif rule.keyword is Keyword.ALLOW:
+        found = verify_allow_rule(rule.pattern, queue)
     return found
 
 
 def _matched(
-    rule: Rule, queue: set[str], artifacts: Artifacts, sources: Sources, manifests: Manifests
+    rule: Rule,
+    target: MatchTarget,
+    queue: set[str],
+    artifacts: Artifacts,
+    sources: Sources,
+    manifests: Manifests,
 ) -> set[str]:
     """Return what in-toto's engine says that a MATCH rule takes from the queue."""
-    target = rule.match
     found: set[str] = set()
-    if target is None:
-        return found
     data = {
         "pattern": rule.pattern,
         "source_prefix": target.source_prefix,

@@ -81,7 +81,9 @@ def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
 
 def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:
     group = _chosen(name, claims, chain)
-    rejected = [one for one in claims.rejected if one.attested and one.attested.step.name == name]
+    rejected = [
+        (one, one.attested) for one in claims.rejected if one.attested and one.attested.step.name == name
+    ]
     members = group.members if group else ()
     yield Check(
         "evidence",
@@ -98,11 +100,10 @@ def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) 
         yield _threshold(group)
         yield from _faults(group)
     if group is None or not group.counts:
-        newest = sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]
-        for one in newest:
-            if one.attested is not None:
-                yield from _conditions(one.attested, claims)
-                yield from _constraints(one.attested) if one.says else ()
+        newest = sorted(rejected, key=lambda pair: pair[0].statement.time, reverse=True)[:MAX_PER_STEP]
+        for one, attested in newest:
+            yield from _conditions(attested, claims)
+            yield from _constraints(attested) if one.says else ()
     if group is not None and group.inner is not None:
         yield from _behind(group.step.name, group.inner, chains)
     if group is not None and chain is not None:

@@ -581,3 +581,38 @@ def test_no_evidence_never_passes() -> None:
         Decision("PASSED", decision.target, decision.signed, NOW, (), ())
     with pytest.raises(ValueError, match="contradicts"):
         Decision("FAILED", decision.target, decision.signed, NOW, (), ())
+
+
+# Corners ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_digest_that_nobody_knows_is_nothing_to_verify() -> None:
+    """Without a name every product of every step is looked at, and none is it."""
+    assert World.honest().verdict(Target("0" * 64)).exit_code is ExitCode.NOTHING
+
+
+def test_a_step_may_match_itself() -> None:
+    """A step that keeps what it took: its own products are its source, and no edge to itself counts as a tie."""
+    keeps = '[MATCH, "src/*", WITH, PRODUCTS, FROM, train], [ALLOW, "src/*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models'
+    world = World.honest().change(
+        lambda text: text.replace(
+            '[ALLOW, "src/*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models', keeps
+        )
+    )
+    assert world.verdict().passed
+    del world.evidence["prepare"]
+    assert not world.verdict().passed
+
+
+def test_a_file_that_contradicts_its_directory_is_a_finding() -> None:
+    """A step that names a directory and one of its files with other content is told so."""
+    world = World.honest().change(
+        lambda text: text.replace(
+            "[REQUIRE, data/prepared], [CREATE, data/prepared]", '[CREATE, "data/prepared/*"]'
+        )
+    )
+    world.evidence["prepare"] = statement(
+        "prepare", {"data/raw.csv": "raw"}, {"data/prepared": PREPARED, "data/prepared/train.csv": "poison"}
+    )
+    found = codes(world.verdict())
+    assert ("CONTRADICTION", "prepare", "data/prepared/train.csv") in found

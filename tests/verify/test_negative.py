@@ -215,3 +215,15 @@ def test_explain_shows_what_was_denied_and_revoked() -> None:
     assert {"fault", "chain"} <= failed
     low = world(evaluated(0.5)).verdict(explain=True)
     assert "constraint" in {one.kind for one in low.checks if not one.passed}
+
+
+def test_a_directory_that_repeats_itself_is_looked_through_once() -> None:
+    """Equal files and equal directories below one directory are one node each."""
+    files = {"train.csv": "train", "test.csv": "test", "a/x": "same", "b/x": "same", "c": "same"}
+    twice = build_manifest(
+        FileEntry(name, False, len(text), sha256_hex(text.encode())) for name, text in files.items()
+    )
+    found = with_revocation(revoked({"x": "nothing of it"}))
+    found.nodes |= twice.nodes
+    found.evidence["prepare"] = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": twice})
+    assert found.verdict().passed
