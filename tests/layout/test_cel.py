@@ -156,6 +156,15 @@ def test_a_loop_costs_its_turns() -> None:
     assert capped == 1000 * (1 + 1) + MAX_TURNS * (1 + 2 + 1)
 
 
+def test_the_limits_are_what_the_page_says() -> None:
+    """docs/constraints.md has them; the engine's own bound on turns is MAX_TURNS."""
+    assert (MAX_WORK, MAX_TURNS) == (4_000_000, 10_000)
+    program = ENVIRONMENT.compile("p.all(x, x)")
+    assert program.eval(data={"p": [True] * (MAX_TURNS - 1)}).value() is True
+    with pytest.raises(RuntimeError, match="budget"):
+        program.eval(data={"p": [True] * (MAX_TURNS + 1)})
+
+
 def test_collecting_copies_the_list_each_turn() -> None:
     """`map` and `filter` grow with the square of their list, as the engine copies it; so does what they collect."""
     bound, work = measure(tree("p.map(x, x)"), {"p": Bound(100, 10)})

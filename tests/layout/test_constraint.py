@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gitchain.errors import LayoutError
 from gitchain.layout import constraint as module
@@ -70,6 +73,8 @@ HOLDING = [
     "predicate.epochs != '10'",
     "dyn(predicate.list) == [3, 1, 2] && uint(3) == 3u && -predicate.epochs == -10 && 7 % 4 == 3",
     ".predicate.epochs == 10",
+    "[1].all(a, " * 4 + "true" + ")" * 4,
+    f"predicate.name.matches('^{'a' * 255}') || predicate.name == 'a'",
 ]
 
 
@@ -141,6 +146,7 @@ REFUSED = [
     ("time.getHours('Europe/Berlin') == 1", "times are in UTC"),
     ("google.protobuf.Any{} == predicate", "messages are not available"),
     ("timestamp(google.protobuf.Timestamp{seconds: 1}) == time", "messages are not available"),
+    ("[1].all(a, " * 5 + "true" + ")" * 5, "loops are nested too deeply"),
     ("predicate.list" + ".all(a, [1]" * 5 + ".all(b, true)" + ")" * 5, "loops are nested too deeply"),
 ]
 
@@ -259,6 +265,23 @@ def test_the_engine_is_loaded_by_the_first_constraint() -> None:
         "assert 'cel_expr_python.cel' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+RECIPES = Path(__file__).parents[2] / "docs" / "constraints.md"
+
+
+def test_every_recipe_of_the_page_compiles() -> None:
+    """docs/constraints.md: each example is YAML of the language, and each of its expressions compiles in its scope."""
+    scopes: list[Scope] = []
+    for block in re.findall(r"```yaml\n(.*?)```", RECIPES.read_text(encoding="utf-8"), re.DOTALL):
+        found: Any = yaml.safe_load(block)
+        given: list[tuple[Scope, Any]] = [("step", step) for step in found.get("steps", ())]
+        given += [("chain", found), ("dataset", found.get("datasets", {}))]
+        for scope, part in given:
+            for one in part.get("constraints", ()):
+                assert compile_constraint(Constraint(one["name"], one["expression"]), scope).reads
+                scopes.append(scope)
+    assert (scopes.count("step"), scopes.count("chain"), scopes.count("dataset")) == (3, 5, 4)
 
 
 LAYOUT = """
