@@ -109,9 +109,9 @@ class Options:
         """The bar for hashing large files, where there is a terminal to show it on."""
         return None if self.quiet or self.json or not sys.stderr.isatty() else HashingBar()
 
-    def error(self, error: GitchainError) -> None:
-        """Report one error: what, where, expected, got and what to type."""
-        if self.json:
+    def error(self, error: GitchainError, *, document: bool = True) -> None:
+        """Report one error: what, where, expected, got and what to type; as the document too unless there is another."""
+        if self.json and document:
             self.document(error_document(error))
         lines = [click.style("error: ", fg="red", bold=True) + escape(error.what)]
         lines += [

@@ -12,7 +12,9 @@ import click
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, error_document, escape
+from gitchain.cli.signing import not_empty, signing_options
 from gitchain.cli.verdict import print_error, print_line, print_verdict
+from gitchain.cli.vsa import Wanted, summarised, wanted
 from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +52,14 @@ MAX_LINE = 8192
     metavar="FILE|-",
     help="Verify more targets, one a line: one result line each.",
 )
+@click.option(
+    "--vsa",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OUT",
+    help="Sign the verdict as a SLSA summary: store it and write it to OUT.",
+)
+@click.option("--verifier", metavar="URI", callback=not_empty, help="Who verified, for --vsa.")
+@signing_options
 @global_options
 @click.pass_obj
 def command(
@@ -62,6 +72,10 @@ def command(
     checkpoint: str | None,
     explain: bool,
     batch: Any,
+    vsa: Path | None,
+    verifier: str | None,
+    identity: str | None,
+    token: str | None,
 ) -> ExitCode:
     """Verify each TARGET: a path, tag, commit, sha256:…, or bundle file [default: HEAD].
 
@@ -88,10 +102,13 @@ def command(
         if layout is None:
             raise
         project = None
-    wanted = (*targets, *(_lines(batch) if batch is not None else ()))
-    if batch is not None or len(wanted) > 1:
-        return _several(options, project, wanted, policy, explain=explain)
-    return _one(options, project, wanted[0] if wanted else "HEAD", policy, explain=explain)
+    asked = wanted(vsa, verifier, identity, token)
+    named = (*targets, *(_lines(batch) if batch is not None else ()))
+    if batch is None and len(named) < 2:
+        return _one(options, project, named[0] if named else "HEAD", policy, asked, explain=explain)
+    if asked is not None:
+        raise UsageError("a summary is about one artifact", help="gitchain verify PATH --vsa OUT")
+    return _several(options, project, named, policy, explain=explain)
 
 
 def _lines(batch: Any) -> list[str]:
@@ -112,18 +129,35 @@ def _lines(batch: Any) -> list[str]:
 
 
 def _one(
-    options: Options, project: Project | None, target: str, policy: Policy, *, explain: bool
+    options: Options,
+    project: Project | None,
+    target: str,
+    policy: Policy,
+    asked: Wanted | None,
+    *,
+    explain: bool,
 ) -> ExitCode:
     from gitchain.pipeline.consume import verify
 
-    result = verify(project, target, policy, datetime.now(UTC), explain=explain)
+    try:
+        result = verify(project, target, policy, datetime.now(UTC), explain=explain)
+    except GitchainError:
+        if asked is not None:
+            options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
+        raise
     documents = list(_documents(result))
-    whole = documents[0] if len(documents) == 1 else _several_document(documents)
-    options.document(whole | {"refused": _refused(result)})
     for document in documents:
         print_verdict(options, document, explain=explain)
+    code = _exit_code(decision.exit_code for decision in result.decisions)
+    whole = documents[0] if len(documents) == 1 else _several_document(documents)
+    whole |= {"refused": _refused(result)}
+    if asked is not None:
+        written, unwritten = summarised(options, project, result.decisions, asked)
+        whole |= {"summary": written}
+        code = code or unwritten
+    options.document(whole)
     _talk(options, result)
-    return _exit_code(decision.exit_code for decision in result.decisions)
+    return code
 
 
 def _several(

@@ -1,0 +1,85 @@
+"""`gitchain verify --vsa`: sign what a verification found as a SLSA VSA, store it, and write its bundle to a file.
+
+The verdict stands whatever becomes of the summary: it is printed, and its exit code is the verb's. Only a PASSED whose
+summary could not be written ends with another one than 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitchain.cli.output import Options, escape
+from gitchain.errors import ExitCode, GitchainError, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.project import Project
+    from gitchain.verify.decide import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where the summary goes, whose it is said to be, and who signs it."""
+
+    path: Path
+    verifier: str
+    identity: str | None
+    token: str | None
+
+
+def wanted(path: Path | None, verifier: str | None, identity: str | None, token: str | None) -> Wanted | None:
+    """Return what was asked for, None for no summary; raises UsageError for half of it."""
+    if path is None:
+        if verifier or identity:
+            raise UsageError("--verifier and --as belong to --vsa", help="--vsa OUT --verifier URI")
+        return None
+    if not verifier:
+        raise UsageError("a summary says whose it is", help="--vsa OUT --verifier URI")
+    return Wanted(path, verifier, identity, token)
+
+
+def summarised(
+    options: Options, project: Project | None, decisions: Sequence[Decision], asked: Wanted
+) -> tuple[dict[str, Any] | None, ExitCode]:
+    """Sign, store and write the summary of the one decision; return what the document says of it, and a code.
+
+    The code is not 0 where nothing was written.
+    """
+    try:
+        return _write(options, project, decisions, asked)
+    except GitchainError as error:
+        options.error(error, document=False)
+        options.talk(f"no summary was written to {escape(str(asked.path))}; the verdict stands")
+        return None, error.exit_code
+
+
+def _write(
+    options: Options, project: Project | None, decisions: Sequence[Decision], asked: Wanted
+) -> tuple[dict[str, Any] | None, ExitCode]:
+    from gitchain.pipeline.record import Identity, project_profile
+    from gitchain.pipeline.summary import summarise, write_summary
+
+    if project is None:
+        raise UsageError("a summary is signed and stored in a repository", help="run it inside of one")
+    if len(decisions) != 1:
+        raise UsageError(
+            "a summary is about one artifact",
+            got=f"{len(decisions)}",
+            help="name one product: gitchain verify PATH",
+        )
+    profile = project_profile(project, options.trust, offline=options.offline)
+    who = Identity(asked.identity, asked.token)
+    recorded = summarise(project, profile, decisions[0], asked.verifier, who)
+    if not recorded.stored:
+        options.talk(f"the summary waits in the outbox: {escape(str(recorded.reason))}")
+        options.talk(f"no summary was written to {escape(str(asked.path))}; the verdict stands")
+        options.talk("  help  gitchain sync, then verify again")
+        return None, ExitCode.QUEUED
+    statement = recorded.stored[0]
+    write_summary(project, statement, asked.path)
+    options.talk(
+        f"summary   {statement.attestation_id[:12]} says {decisions[0].result}: {escape(str(asked.path))}"
+    )
+    return {"id": statement.attestation_id, "path": str(asked.path)}, ExitCode.OK
