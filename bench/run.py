@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = ("version", "git_commit", "store_append", "attest", "decide")
+BENCHES = ("version", "git_commit", "store_append", "attest", "verify_bundle", "decide")
 
 
 def main(names: list[str]) -> int:
