@@ -152,13 +152,35 @@ def _chain(leaf: Leaf, trust: Trust, time: datetime) -> Sequence[x509.Certificat
 def _chain_to(
     authority: Authority, number: int, leaf: Leaf, trust: Trust, time: datetime
 ) -> Sequence[x509.Certificate]:
+    certificates = _loaded(authority, number, trust)
     chain = trust.memory.once(
-        "chain", (number, leaf.digest), lambda: _build(_loaded(authority, number, trust), leaf, time)
+        "chain", (number, leaf.digest), lambda: _first(certificates, number, leaf, trust, time)
     )
     if not all(one.not_valid_before_utc <= time <= one.not_valid_after_utc for one in chain):
         # Either it was not valid then, or another chain leads to the authority for that time.
-        return _build(_loaded(authority, number, trust), leaf, time)
+        return _build(certificates, leaf, time)
     return chain
+
+
+def _first(
+    certificates: Sequence[x509.Certificate], number: int, leaf: Leaf, trust: Trust, time: datetime
+) -> Sequence[x509.Certificate]:
+    """Return a chain for a new leaf: by the issuer of another one if it has the same, else from the root down."""
+    above = trust.memory.once("issuer", number, lambda: _above(_build(certificates, leaf, time)))
+    if above:
+        try:
+            return (*_build(above[:1], leaf, time), *above[1:])
+        except SignatureError:
+            pass
+    return _build(certificates, leaf, time)
+
+
+def _above(chain: Sequence[x509.Certificate]) -> Sequence[x509.Certificate]:
+    """Return what stands above the leaf, nothing if it constrains names: then each leaf needs a chain of its own."""
+    names = x509.NameConstraints.oid
+    if any(extension.oid == names for one in chain[1:] for extension in one.extensions):
+        return ()
+    return chain[1:]
 
 
 def _loaded(authority: Authority, number: int, trust: Trust) -> Sequence[x509.Certificate]:

@@ -77,6 +77,7 @@ def certified(
     start: datetime | None = None,
     end: datetime | None = None,
     stamping: bool = False,
+    constraints: x509.NameConstraints | None = None,
 ) -> x509.Certificate:
     """Return a certificate that ROOT_KEY signed: an authority's, or a timestamp authority's; a root's without `above`."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -94,6 +95,8 @@ def certified(
         .add_extension(x509.BasicConstraints(ca=not stamping, path_length=None), critical=True)
         .add_extension(key_usage(certificates=not stamping), critical=True)
     )
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
     if stamping:
         usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING])
         builder = builder.add_extension(usage, critical=True)

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from craft import V1_HOST, V1_KEY, both_logs, craft
+from cryptography import x509
 from forge import Forge, entry_of, raw, resign, some_statement
 from oracle import trust_of
-from pki import entry_of_root, intermediate, our_root
+from pki import ROOT_KEY, certified, entry_of_root, intermediate, named, our_root
 
 from gitchain.errors import GitchainError, InclusionError, SignatureError
 from gitchain.instance import Instance
+from gitchain.verify import certificate
 from gitchain.verify import memory as module
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.memory import Memory
@@ -44,8 +46,6 @@ class OneCertificate(Forge):
 
 def test_what_is_remembered_is_not_made_again(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second bundle of one certificate builds no chain and checks no certificate timestamp again."""
-    from gitchain.verify import certificate
-
     calls: list[str] = []
     for name in ("_build", "_check_stamp", "_read"):
         real = getattr(certificate, name)
@@ -55,7 +55,7 @@ def test_what_is_remembered_is_not_made_again(instance: Instance, monkeypatch: p
     forge, trust = OneCertificate(instance), warm(instance)
     for number in range(3):
         verify_bundle(raw(forge.bundle(some_statement(f"m{number}").payload)), trust)
-    assert sorted(calls) == ["_build", "_check_stamp", "_read"]
+    assert sorted(calls) == ["_build", "_build", "_check_stamp", "_read"]
 
 
 def test_the_same_certificate_at_another_time(instance: Instance) -> None:
@@ -67,6 +67,62 @@ def test_the_same_certificate_at_another_time(instance: Instance) -> None:
     with pytest.raises(SignatureError, match="not valid at"):
         verify_bundle(raw(late), trust)
     assert verify_bundle(good, trust)
+
+
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return what becomes the lengths of the authorities that chains are built to."""
+    lengths: list[int] = []
+    real = certificate._build
+    monkeypatch.setattr(
+        certificate, "_build", lambda above, *more: (lengths.append(len(above)), real(above, *more))[1]
+    )
+    return lengths
+
+
+def test_a_known_issuer_spares_a_leaf_the_way_to_the_root(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second certificate of one issuer is checked against that issuer, whose way to the root is known."""
+    trust, lengths = warm(instance), builds(monkeypatch)
+    for _ in range(3):
+        verify_bundle(raw(Forge(instance).bundle()), trust)
+    assert lengths == [2, 1, 1, 1]
+
+
+def authority_trust(instance: Instance, *chain: Any) -> Trust:
+    document = json.loads(instance.trust_config())["trustedRoot"]
+    document["certificateAuthorities"] = [entry_of_root(now() - MINUTE, *chain)]
+    return trust_of(json.dumps(document))
+
+
+def test_the_issuer_of_one_is_not_the_issuer_of_all(instance: Instance, stranger: Instance) -> None:
+    """A leaf of a stranger is refused after an honest one, and a second issuer of the authority is found."""
+    root, start = our_root(), now()
+    span = {"start": start - 9 * MINUTE, "end": start + 20 * MINUTE}
+    ours, theirs = (intermediate(one, root, **span) for one in (instance, stranger))
+    foreign = Forge(instance)
+    foreign.certificate = Forge(stranger, key=foreign.key).certificate  # type: ignore[method-assign]
+    trust = authority_trust(instance, ours, root)
+    assert verify_bundle(raw(Forge(instance).bundle()), trust)
+    with pytest.raises(SignatureError, match="no certificate authority"):
+        verify_bundle(raw(craft(foreign)), trust)
+    both = authority_trust(instance, ours, theirs, root)
+    assert verify_bundle(raw(Forge(instance).bundle()), both)
+    with pytest.raises(
+        SignatureError, match="certificate timestamp"
+    ):  # the chain is found, the CT log unknown
+        verify_bundle(raw(craft(foreign)), both)
+
+
+def test_constraints_on_names_hold_for_each_leaf(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under an authority that may certify some names only, every certificate gets a chain from the root down."""
+    allowed = x509.NameConstraints([x509.DNSName("example.com")], None)
+    root = certified(named("a constrained root"), ROOT_KEY.public_key(), constraints=allowed)
+    issuing = intermediate(instance, root, start=now() - 9 * MINUTE, end=now() + 20 * MINUTE)
+    trust, lengths = authority_trust(instance, issuing, root), builds(monkeypatch)
+    for _ in range(3):
+        assert verify_bundle(raw(Forge(instance).bundle()), trust)
+    assert lengths == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("key", ["certificateAuthorities", "ctlogs", "tlogs"])
