@@ -5,7 +5,7 @@ Does NOT say which is which: `gitchain.verify.judge` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -65,6 +65,14 @@ class Reader:
                 found = str(error)
             self._claims[id(statement)] = statement, found
         return self._claims[id(statement)][1]
+
+
+def distinct(statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatement]:
+    """Return the statements, each once: the same word of the same signer at the same time, found twice, is one."""
+    unique = {
+        (one.attestation_id, one.identity, one.time, *sorted(one.claims.items())): one for one in statements
+    }
+    return tuple(unique.values())
 
 
 def artifacts_of(descriptors: Sequence[ResourceDescriptor]) -> Artifacts:

@@ -28,6 +28,7 @@ class Demands:
     statements: Sequence[VerifiedStatement]
     manifests: Manifests
     _facts: tuple[VerifiedStatement, ...] = field(init=False)
+    _known: dict[tuple[int, ...], Sequence[Finding]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         facts = (one for one in self.statements if one.statement.predicate_type == DATASET)
@@ -35,11 +36,18 @@ class Demands:
 
     def of(self, chain: Chain) -> Sequence[Finding]:
         """Return what the chain, with evidence for every step, does not satisfy."""
+        return (*check_chain(self.judge.layout, chain, self.target), *self._datasets(chain))
+
+    def _datasets(self, chain: Chain) -> Sequence[Finding]:
+        """Return what is wrong with the chain's data sets; chains that have the same ones are asked once."""
         layout = self.judge.layout
-        return (
-            *check_chain(layout, chain, self.target),
-            *check_datasets(layout, chain, self._facts, self._owner, self.manifests),
-        )
+        if layout.datasets is None:
+            return ()
+        key = tuple(id(chain[one.step]) for one in layout.datasets.artifacts)
+        if key not in self._known:
+            found = check_datasets(layout, chain, self._facts, self._owner, self.manifests)
+            self._known[key] = found
+        return self._known[key]
 
     def each(self, chain: Chain) -> Iterator[tuple[str, Sequence[Finding]]]:
         """Yield each demand in words, with what the chain does not satisfy of it: for those who ask why."""
@@ -55,8 +63,7 @@ class Demands:
             yield f"steps {', '.join(names)} are of one run", found
         if layout.datasets is not None:
             names = tuple(dict.fromkeys(one.step for one in layout.datasets.artifacts))
-            found = check_datasets(layout, chain, self._facts, self._owner, self.manifests)
-            yield f"facts about the data sets of step {', '.join(names)}", found
+            yield f"facts about the data sets of step {', '.join(names)}", self._datasets(chain)
 
     def _owner(self, statement: VerifiedStatement) -> tuple[str, str] | None:
         """Return who stated facts about a data set, if it is somebody who may."""

@@ -17,7 +17,7 @@ from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Step
 from gitchain.layout.rule import Side
-from gitchain.verify.attested import Attested, Reader, Rejected, artifacts_of
+from gitchain.verify.attested import Attested, Reader, Rejected, artifacts_of, distinct
 from gitchain.verify.claims import Claims, Content, Group, content_of
 from gitchain.verify.faults import Faults
 from gitchain.verify.findings import Code
@@ -55,8 +55,7 @@ def _read(
     """Yield the claims on steps of the layout, each statement of a signer once."""
     steps = {step.name: step for step in judge.layout.steps}
     verifiers = [step for step in judge.layout.steps if step.verifier is not None]
-    unique = {(one.attestation_id, one.identity, one.time): one for one in statements}
-    for statement in unique.values():
+    for statement in distinct(statements):
         kind = statement.statement.predicate_type
         if kind == LAYOUT:
             continue

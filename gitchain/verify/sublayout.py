@@ -22,7 +22,7 @@ from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout.artifact import Artifacts, Link, Manifests
 from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.layout.rule import Side
-from gitchain.verify.attested import Attested, Reader
+from gitchain.verify.attested import Attested, Reader, distinct
 from gitchain.verify.binding import bound_layout
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Chain, Claims, Group, Inner, Reasons, content_of
@@ -31,7 +31,7 @@ from gitchain.verify.explain import explain
 from gitchain.verify.faults import Faults
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.judge import Judge
-from gitchain.verify.reasons import without_evidence
+from gitchain.verify.reasons import MAX_PER_STEP, without_evidence
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.search import Budget, Search
 from gitchain.verify.sort import people_of, sort_claims
@@ -105,9 +105,9 @@ class _Behind:
         if chosen is None:
             return
         layout = chosen.layout
-        above = Above((*self.above.digests, layout.digest), self.above.revocations)
-        if not self._may_nest(layout):
+        if not self._may_stand(layout):
             return
+        above = Above((*self.above.digests, layout.digest), self.above.revocations)
         claims = claims_under(layout, above, self.sources)
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)
@@ -135,7 +135,7 @@ class _Behind:
     def _signed(self) -> Iterator[_Signed]:
         """Yield the layouts of the wanted name that enough people signed who may."""
         found: dict[str, _Signed] = {}
-        for statement in _distinct(self.sources.statements):
+        for statement in distinct(self.sources.statements):
             layout = self._read(statement)
             if layout is not None and self._accepts(layout, statement):
                 found.setdefault(layout.digest, _Signed(layout)).by.append(statement)
@@ -164,19 +164,13 @@ class _Behind:
         return found
 
     def _accepts(self, layout: Layout, statement: VerifiedStatement) -> bool:
-        """Tell whether this signature makes the layout one that may stand behind the step; note why not."""
+        """Tell whether this signature speaks for the layout; note why not."""
         for one in self.judge.signed(self.step, statement):
+            if not one.passed and len(self.problems) >= MAX_PER_STEP:
+                return False
             if not one.passed:
                 self._refuse(layout, f"does not count: {MEANINGS[one.code]}", one.expected, one.got)
                 return False
-        lowest, now = self.wanted.minimum_version, self.sources.now
-        if layout.version < lowest:
-            self._refuse(layout, "is too old", f"version {lowest} or newer", f"version {layout.version}")
-            return False
-        if layout.expires <= now:
-            expected = f"a time after {now.isoformat()}"
-            self._refuse(layout, "has expired", expected, layout.expires.isoformat())
-            return False
         return True
 
     def _newest(self, signed: Iterable[_Signed]) -> _Signed | None:
@@ -188,9 +182,16 @@ class _Behind:
             return None
         return ordered[0] if ordered else None
 
-    def _may_nest(self, layout: Layout) -> bool:
+    def _may_stand(self, layout: Layout) -> bool:
+        """Tell whether the newest layout may stand behind the step; an older one never does in its place."""
         digests = self.above.digests
-        if layout.digest in digests:
+        if layout.version < self.wanted.minimum_version:
+            expected = f"version {self.wanted.minimum_version} or newer"
+            self._refuse(layout, "is too old", expected, f"version {layout.version}")
+        elif layout.expires <= self.sources.now:
+            expected = f"a time after {self.sources.now.isoformat()}"
+            self._refuse(layout, "has expired", expected, layout.expires.isoformat())
+        elif layout.digest in digests:
             self._problem(f"layout {layout.name} stands inside of itself", Code.SUBLAYOUT_NESTING)
         elif len(digests) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} layouts inside of each other"
@@ -286,7 +287,3 @@ def _inside(step: Step, layout: Layout, findings: Iterable[Finding]) -> Iterator
             one.got,
             one.help,
         )
-
-
-def _distinct(statements: Iterable[VerifiedStatement]) -> Iterable[VerifiedStatement]:
-    return {(one.attestation_id, one.identity, one.time): one for one in statements}.values()

@@ -138,3 +138,10 @@ def test_a_key_signs_as_itself() -> None:
     ]
     world.evidence["approve"] = by(world.evidence["approve"], member.identity)
     assert world.verdict(model()).passed
+
+
+def test_what_a_certificate_claims_is_part_of_what_was_found() -> None:
+    """One statement signed twice in a second with different claims: the one that does not count hides nothing."""
+    first, second = ci("heads/main", "push"), ci("heads/main", "pull_request")
+    for signers in ((first, second), (second, first)):
+        assert trained(*signers, functionaries="ci-main", threshold=1).verdict().passed

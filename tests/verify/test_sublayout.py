@@ -129,6 +129,25 @@ def test_the_newest_version_replaces_the_older_ones() -> None:
     assert world.verdict().passed
 
 
+def test_a_newer_version_that_has_expired_brings_no_older_one_back() -> None:
+    """Who lets a newer layout run out has not gone back to the older one."""
+    newer = SUPPLIER.replace("version: 2", "version: 3").replace('"2027-01-01', '"2026-11-01')
+    world = supplier()
+    world.evidence["newer"] = signed_layout(parse_layout(newer.encode()))
+    decision = world.verdict()
+    assert found(decision) == {("SUBLAYOUT", "data")}
+    assert "has expired" in decision.findings[0].message
+
+
+def test_refused_layouts_do_not_flood_the_report() -> None:
+    """However many strangers sign it: a handful of reasons."""
+    world = supplier()
+    inner = parse_layout(SUPPLIER.encode())
+    del world.evidence["layout"]
+    world.evidence |= {f"m{n}": signed_layout(inner, who=f"mallory{n}") for n in range(50)}
+    assert len(world.verdict().findings) == 5
+
+
 def test_one_version_in_two_forms_is_none() -> None:
     """Two different layouts of one version, both signed: somebody is being told something else."""
     world = supplier()
