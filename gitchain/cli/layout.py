@@ -1,4 +1,4 @@
-"""`gitchain layout`: draft, lint, sign and show the policy."""
+"""`gitchain layout`: draft, lint, test, sign and show the policy."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
 LAYOUT_SCHEMA = "https://gitchain.dev/layout-status/v1"
+TEST_SCHEMA = "https://gitchain.dev/layout-test/v1"
 LINT_SCHEMA = "https://gitchain.dev/layout-lint/v1"
 
 
@@ -112,6 +113,41 @@ def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:
     errors = sum(one.severity == "error" for one in found)
     options.talk(f"{escape(layout.name)} v{layout.version}: {errors} errors, {len(found) - errors} warnings")
     return ExitCode.LAYOUT if errors or (strict and found) else ExitCode.OK
+
+
+@command.command(name="test")
+@click.argument("folder", default=".", type=click.Path(path_type=Path), metavar="DIR")
+@global_options
+@click.pass_obj
+def test(options: Options, folder: Path) -> ExitCode:
+    """Decide about every case in DIR/cases, and compare with what it expects; exit 1 if one differs."""
+    from gitchain.pipeline.cases import run_cases
+
+    layout, results = run_cases(folder)
+    options.document(
+        {
+            "schema": TEST_SCHEMA,
+            "layout": {"name": layout.name, "version": layout.version},
+            "cases": [one.to_json() for one in results],
+        }
+    )
+    width = max(len(one.case.name) for one in results)
+    for one in results:
+        verdict = ", ".join(f"{found.code} {found.step or ''}".strip() for found in one.found) or "PASSED"
+        word, colour = ("ok", "green") if one.as_expected else ("DIFFERS", "red")
+        options.data(
+            f"{options.style(f'{word:<7}', fg=colour)} {escape(one.case.name):<{width}}  {escape(verdict)}"
+        )
+        if not one.as_expected:
+            wanted = one.case.expected or ()
+            named = ", ".join(f"{item.code} {item.step or ''}".strip() for item in wanted) or "PASSED"
+            options.data(f"        expected {escape(named)}")
+            for finding in one.decision.findings:
+                options.data(f"        {finding.code} {escape(finding.step)} {escape(finding.message)}")
+    wrong = sum(not one.as_expected for one in results)
+    options.talk(f"{escape(layout.name)} v{layout.version}: {len(results)} cases, {wrong} not as expected")
+    options.talk("signed on a throw-away instance, where one identity stands in for each functionary")
+    return ExitCode.FAILED if wrong else ExitCode.OK
 
 
 @command.command(name="show")

@@ -138,8 +138,8 @@ def _step(fields: Fields) -> Step:
             functionaries=fields.texts("functionaries"),
             threshold=fields.integer("threshold", 1),
             predicate_type=fields.text("predicateType", LAYOUT if sublayout else SLSA_PROVENANCE),
-            evidence=_evidence(fields),
-            max_age=_duration(fields),
+            evidence=read_evidence(fields),
+            max_age=read_duration(fields, "maxAge"),
             expected_materials=_rules(fields, "expectedMaterials"),
             expected_products=_rules(fields, "expectedProducts"),
             constraints=_constraints(fields),
@@ -226,7 +226,8 @@ def _rules(fields: Fields, name: str) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def _evidence(fields: Fields) -> Evidence | None:
+def read_evidence(fields: Fields) -> Evidence | None:
+    """Take the field `evidence`; None if it is not there, LayoutError for another word."""
     value = fields.text("evidence", "")
     if value in {"observed", "declared"}:
         return "observed" if value == "observed" else "declared"
@@ -245,11 +246,12 @@ def _time(fields: Fields) -> datetime:
     raise LayoutError("not a time in UTC", where="expires", expected="2027-11-22T00:00:00Z", got=text)
 
 
-def _duration(fields: Fields) -> timedelta | None:
-    text = fields.text("maxAge", "")
+def read_duration(fields: Fields, name: str) -> timedelta | None:
+    """Take a duration in days and hours; None if the field is not there, LayoutError for anything else."""
+    text = fields.text(name, "")
     if not text:
         return None
     match = _DURATION.fullmatch(text)
     if match is None or not any(match.groups()):
-        raise LayoutError("not a duration", where="maxAge", expected="P90D, PT12H or P1DT12H", got=text)
+        raise LayoutError("not a duration", where=name, expected="P90D, PT12H or P1DT12H", got=text)
     return timedelta(days=int(match[1] or 0), hours=int(match[2] or 0))

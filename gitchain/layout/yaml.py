@@ -19,15 +19,19 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json
 
 MAX_DEPTH = 32
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})\.[0-9]{1,15}")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _CONSTANTS: dict[str, Json] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
-def read_yaml(text: str) -> Json:
-    """Return the one document in the text; raise LayoutError for everything outside the subset."""
+def read_yaml(text: str, *, decimals: bool = False) -> Json:
+    """Return the one document in the text; raise LayoutError for everything outside the subset.
+
+    A layout has no decimals, so `1.0` is a string in it; with `decimals` it is a number.
+    """
     events = _checked(text)
     try:
-        value = _value(next(events), events, 0)
+        value = _value(next(events), events, 0, decimals)
         next(events, None)  # the end of the document, or a second one, which `_checked` refuses
     except StopIteration:
         raise LayoutError("the file is empty", expected="a layout") from None
@@ -52,32 +56,32 @@ def _checked(text: str) -> Iterator[yaml.Event]:
             yield event
 
 
-def _value(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Json:
+def _value(event: yaml.Event, events: Iterator[yaml.Event], depth: int, decimals: bool) -> Json:
     if depth > MAX_DEPTH:
         raise _refused(f"nested more than {MAX_DEPTH} deep", event)
     if isinstance(event, yaml.ScalarEvent):
-        return _scalar(event)
+        return _scalar(event, decimals)
     if isinstance(event, yaml.SequenceStartEvent):
         found: list[Json] = []
         while not isinstance(item := next(events), yaml.SequenceEndEvent):
-            found.append(_value(item, events, depth + 1))
+            found.append(_value(item, events, depth + 1, decimals))
         return found
-    return _mapping(events, depth)
+    return _mapping(events, depth, decimals)
 
 
-def _mapping(events: Iterator[yaml.Event], depth: int) -> Json:
+def _mapping(events: Iterator[yaml.Event], depth: int, decimals: bool) -> Json:
     found: dict[str, Json] = {}
     while not isinstance(event := next(events), yaml.MappingEndEvent):
-        key = _value(event, events, depth + 1)
+        key = _value(event, events, depth + 1, decimals)
         if not isinstance(key, str) or key == "<<":
             raise _refused("a key must be a string", event)
         if key in found:
             raise _refused(f"key {key!r} appears twice", event)
-        found[key] = _value(next(events), events, depth + 1)
+        found[key] = _value(next(events), events, depth + 1, decimals)
     return found
 
 
-def _scalar(event: yaml.ScalarEvent) -> Json:
+def _scalar(event: yaml.ScalarEvent, decimals: bool) -> Json:
     text = str(event.value)
     if event.style is not None and event.style != "":
         return text
@@ -87,7 +91,7 @@ def _scalar(event: yaml.ScalarEvent) -> Json:
         if abs(int(text)) > MAX_SAFE_INTEGER:
             raise _refused("integer is too large", event)
         return int(text)
-    return text
+    return float(text) if decimals and _DECIMAL.fullmatch(text) else text
 
 
 def _refused(what: str, event: yaml.Event) -> LayoutError:

@@ -43,6 +43,7 @@ CALLS = {
     "hooks": ["hooks", "status"],
     "init": ["init", "--local", "--force"],
     "layout lint": ["layout", "lint"],
+    "layout test": ["layout", "test", str(SCHEMAS.parent / "examples" / "layouts" / "credit-model")],
     "layout sign": ["layout", "sign"],
     "layout show": ["layout", "show"],
     "local status": ["local", "status"],

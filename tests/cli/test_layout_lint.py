@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,28 @@ def test_a_layout_that_does_not_load_is_refused(gitchain: Gitchain, tiny: Path) 
     assert "version" in done.err
     path.unlink()
     assert gitchain("layout", "lint", cwd=tiny).code == ExitCode.LAYOUT
+
+
+def test_a_layout_is_tried_on_cases(gitchain: Gitchain, tmp_path: Path) -> None:
+    """The example's cases are as expected, in text and in JSON; one that is not is exit code 1, with what was found."""
+    example = Path(__file__).parents[2] / "examples" / "layouts" / "credit-model"
+    folder = tmp_path / "x"
+    shutil.copytree(example, folder)
+    for case in (folder / "cases").iterdir():
+        if case.name not in {"good", "old-approval"}:
+            shutil.rmtree(case)
+    done = gitchain("layout", "test", str(folder))
+    assert done.code == ExitCode.OK, done.text
+    assert "ok      old-approval  GC-E0305 approve" in done.out
+    assert "throw-away instance" in done.err
+    path = folder / "cases" / "good" / "case.yaml"
+    path.write_text(path.read_text().replace("accuracy: 0.93", "accuracy: 0.83"))
+    done = gitchain("layout", "test", cwd=folder)
+    assert done.code == ExitCode.FAILED
+    assert "DIFFERS good" in done.out
+    assert "expected PASSED" in done.out
+    document = gitchain("layout", "test", "--json", cwd=folder).json
+    assert [(one["case"], one["asExpected"]) for one in document["cases"]] == [
+        ("good", False),
+        ("old-approval", False),
+    ]
