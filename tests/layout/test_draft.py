@@ -212,3 +212,12 @@ def test_a_pipeline_of_reports_alone_serves_them() -> None:
     """Where every stage only reports, the reports are what there is."""
     layout = made((DraftStage("s", outs=("m.json",), reports=("m.json",)),))
     assert layout.serve[0].products == ("m.json",)
+
+
+def test_no_product_is_required_that_is_a_pattern_or_is_opened() -> None:
+    """A name with a wildcard, and a directory beside a file of its own, cannot be required; the rest is."""
+    stages = (DraftStage("make", outs=("out", "out/a", "b*", "c?", "d")),)
+    required = [
+        rule.pattern for rule in made(stages).steps[0].expected_products if rule.keyword is Keyword.REQUIRE
+    ]
+    assert required == ["out/a", "d"]

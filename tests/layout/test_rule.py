@@ -13,6 +13,7 @@ GOOD = {
     "Disallow *": "DISALLOW *",
     "REQUIRE models/a.pkl": "REQUIRE models/a.pkl",
     "ALLOW git+https://example.com/repo//x": "ALLOW git+https://example.com/repo//x",
+    "REQUIRE git+https://example.com/repo//x": "REQUIRE git+https://example.com/repo//x",
     "ALLOW *//x": "ALLOW *//x",
     "match * with products from Prepare": "MATCH * WITH PRODUCTS FROM Prepare",
     "MATCH * IN in WITH MATERIALS FROM from": "MATCH * IN in WITH MATERIALS FROM from",

@@ -13,7 +13,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
 from gitchain.layout.rule import Rule, Side, parse_rule
-from gitchain.layout.rules import Outcome, apply_rules
+from gitchain.layout.rules import Outcome, apply_rules, match_name
 
 NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "d.x/a", ".h", "A", "d/]", "dd/a")
 PATTERNS = ("*", "a", "d/*", "d/?", "?", "*a", "d*", "d/e/*", "*.x/*", "A", ".*", "nothing", "*]", "d")
@@ -313,3 +313,111 @@ def test_lookup_stops_at_a_file() -> None:
     assert lookup({"data": data}, "data/x/y", Manifests(nodes.get)) is None
     assert lookup({"data": data}, "data/z", Manifests(nodes.get)) is None
     assert lookup({"data": data}, "data/x", Manifests(nodes.get)) == file("1")
+
+
+# What is reported beside the verdict --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "dest"),
+    [
+        ("MATCH * WITH PRODUCTS FROM t", "a/b", "a/b"),
+        ("MATCH b IN a WITH PRODUCTS FROM t", "a/b", "b"),
+        ("MATCH b IN a WITH PRODUCTS IN c/d FROM t", "a/b", "c/d/b"),
+        ("MATCH * IN a WITH PRODUCTS IN c FROM t", "ab/b", None),
+        ("MATCH b IN a WITH PRODUCTS FROM t", "b", None),
+        ("MATCH c IN a WITH PRODUCTS FROM t", "a/b", None),
+        ("ALLOW *", "a", None),
+    ],
+)
+def test_match_name_is_where_a_rule_looks(line: str, name: str, dest: str | None) -> None:
+    """The prefixes are exchanged, the pattern applies to what is between them; no other rule looks anywhere."""
+    assert match_name(parse_rule(line.split()), name) == dest
+
+
+def test_a_refusal_names_every_match_rule_over_it_and_the_first_that_is_there() -> None:
+    """Rules that do not cover the artifact are left out; of several links, the first that holds the name speaks."""
+    mine = link({"in/a": file("x"), "b": file("x")})
+    sources = {
+        "t": (link(products={}), link(products={"out/a": file("y")}), link(products={"out/a": file("z")}))
+    }
+    lines = rules(
+        "ALLOW nothing",
+        "MATCH * IN in WITH PRODUCTS IN out FROM t",
+        "MATCH z WITH PRODUCTS FROM t",
+        "MATCH in/* WITH MATERIALS FROM gone",
+        "DISALLOW *",
+    )
+    outcome = apply_rules(lines, Side.MATERIALS, mine, sources, Manifests({}.get))
+    assert refused(outcome) == [("b", "disallowed"), ("in/a", "disallowed")]
+    assert outcome.refusals[0].near == ()
+    assert [(one.step, one.side, one.name, one.expected) for one in outcome.refusals[1].near] == [
+        ("t", Side.PRODUCTS, "out/a", file("y")),
+        ("gone", Side.MATERIALS, "in/a", None),
+    ]
+    quiet = apply_rules(lines, Side.MATERIALS, mine, sources, Manifests({}.get), explain=False)
+    assert refused(quiet) == refused(outcome)
+    assert [refusal.near for refusal in quiet.refusals] == [(), ()]
+    assert quiet.applied == ()
+
+
+def test_what_each_rule_did_is_told() -> None:
+    """Each rule in order with what it consumed and refused; matches are sorted by name."""
+    mine = link({"a": file("1"), "b": file("2"), "c": file("3")})
+    sources = {"t": (link(products={"b": file("2"), "a": file("1")}),)}
+    lines = rules("MATCH * WITH PRODUCTS FROM t", "REQUIRE a", "ALLOW c", "REQUIRE d", "DISALLOW *")
+    outcome = apply_rules(lines, Side.MATERIALS, mine, sources, Manifests({}.get))
+    assert [(one.consumed, one.refused) for one in outcome.applied] == [
+        (("a", "b"), ()),
+        ((), ("a",)),
+        (("c",), ()),
+        ((), ("d",)),
+        ((), ()),
+    ]
+    assert [(one.artifact, one.step, one.side) for one in outcome.matches] == [
+        ("a", "t", Side.MATERIALS),
+        ("b", "t", Side.MATERIALS),
+    ]
+    assert [(one.artifact, one.got, one.reason, one.near) for one in outcome.refusals] == [
+        ("a", file("1"), "required", ()),
+        ("d", None, "required", ()),
+    ]
+
+
+def test_the_rule_that_reaches_inside_is_named() -> None:
+    """A directory that stays closed is refused once, by the first rule that reaches into it."""
+    data, _ = directory(x="1")
+    mine = link(products={"data": data, "other": data})
+    lines = rules("ALLOW data", "ALLOW elsewhere/x", "REQUIRE data/x", "ALLOW data/*")
+    outcome = apply_rules(lines, Side.PRODUCTS, mine, {}, Manifests({}.get))
+    assert [(one.artifact, one.reason, str(one.rule)) for one in outcome.refusals] == [
+        ("data", "closed", "REQUIRE data/x"),
+        ("data/x", "required", "REQUIRE data/x"),
+    ]
+    assert outcome.refusals[0].got == data
+    assert [one.refused for one in outcome.applied] == [(), (), ("data", "data/x"), ()]
+
+
+def test_a_pattern_with_a_prefix_reaches_inside_as_a_whole() -> None:
+    """`MATCH * IN data/sub` reaches into data; `MATCH * IN data` does so too, `MATCH data` does not."""
+    data, nodes = directory(sub__y="2", x="1")
+    mine = link({"data": data})
+    for line, names in (
+        ("MATCH * IN data/sub WITH PRODUCTS FROM t", ["data/sub/y", "data/x"]),
+        ("MATCH x IN data WITH PRODUCTS FROM t", ["data/sub/y", "data/x"]),
+        ("MATCH data WITH PRODUCTS FROM t", ["data"]),
+    ):
+        outcome = judge(rules(line, "DISALLOW *"), {"s": mine}, Side.MATERIALS, nodes)
+        assert refused(outcome) == [(name, "disallowed") for name in names]
+
+
+def test_one_list_is_opened_without_the_other() -> None:
+    """Only CREATE, DELETE and MODIFY look at the other list, so only with them must it open."""
+    data, nodes = directory(x="1")
+    old, _ = directory(old="1")
+    links = {"s": link(materials={"data": old}, products={"data": data})}
+    assert not judge(rules("REQUIRE data/x"), links, nodes=nodes).refusals
+    assert not judge(rules("ALLOW data/*", "DISALLOW *"), links, nodes=nodes).refusals
+    for word in ("CREATE", "DELETE", "MODIFY"):
+        found = judge(rules(f"{word} data/*"), links, nodes=nodes).refusals
+        assert [(one.artifact, one.reason, one.side) for one in found] == [("data", "closed", Side.MATERIALS)]
