@@ -156,7 +156,7 @@ def test(options: Options, folder: Path) -> ExitCode:
 @click.pass_obj
 def show(options: Options, file: Path | None) -> ExitCode:
     """Show the signed layout after checking it against the pin."""
-    from gitchain.pipeline.consume import Policy, load_policy
+    from gitchain.pipeline.acceptance import Policy, load_policy
     from gitchain.pipeline.project import open_project
 
     project = None if file else open_project(options.directory)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.history import History
 
 SHOWN = 3  # names on one line; --json has them all
 GIT_WORDS = ("tag ", "commit ")
@@ -20,6 +25,7 @@ LOG_SCHEMA = "https://gitchain.dev/log/v1"
 def command(options: Options, target: str | None) -> ExitCode:
     """Show the verified attestations on TARGET's chain, oldest first [default: all of this repository].
 
+    What is revoked is marked, with every model that verified statements claim was made of a revoked artifact.
     The history says what was signed, not that it satisfies a layout: `gitchain verify` says that.
     """
     from gitchain.pipeline.history import history
@@ -39,6 +45,7 @@ def command(options: Options, target: str | None) -> ExitCode:
             "trust": found.profile.name,
             "events": events,
             "refused": refused,
+            "revoked": [one.to_json() for one in found.tainted],
         }
     )
     rows = [
@@ -47,17 +54,36 @@ def command(options: Options, target: str | None) -> ExitCode:
             event["step"] or event["predicateType"].rsplit("/", 2)[-2],
             event["evidence"] or "-",
             event["signer"],
-            _what(event),
+            _what(event) + ("  REVOKED" if "revoked" in event else ""),
             event["id"][:12],
         )
         for event in events
     ]
     options.data(table(rows, ("time (UTC)", "step", "evidence", "signer", "what", "id")))
+    _print_revoked(options, found)
+    for warning in found.warnings:
+        options.talk(f"warning   {escape(warning)}")
     for one in refused:
         options.talk(
             f"not counted: {escape(one['step'] or one['id'][:12] or 'a stored object')}: {escape(one['reason'])}"
         )
     return ExitCode.OK
+
+
+def _print_revoked(options: Options, found: History) -> None:
+    """Say who took back what, and which models verified statements claim were made of it."""
+    for event in found.events:
+        for what, one in event.revoked:
+            if what != "artifact":
+                options.data(f"revoked   {what} of {event.verified.attestation_id[:12]}: {escape(str(one))}")
+    for tainted in found.tainted:
+        options.data(f"revoked   artifact sha256:{tainted.sha256}: {escape(str(tainted.revoked))}")
+        served = [one for one in tainted.made if one.served]
+        for made in served or tainted.made:
+            options.data(
+                f"  claimed   {escape(str(made.name))} sha256:{made.sha256} was made of it, "
+                f"by step {escape(str(made.step))} ({made.id[:12]})"
+            )
 
 
 def _what(event: dict[str, object]) -> str:

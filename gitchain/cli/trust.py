@@ -11,6 +11,7 @@ from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
 
 TRUST_SCHEMA = "https://gitchain.dev/trust/v1"
+FORGOTTEN_SCHEMA = "https://gitchain.dev/forgotten/v1"
 
 
 @click.group(name="trust")
@@ -125,4 +126,41 @@ def update(options: Options) -> ExitCode:
     profile = load_profile("public", offline=options.offline)
     options.document({"schema": TRUST_SCHEMA, "pins": [], "digest": profile.trust.digest})
     options.data(f"public trusted root  sha256:{profile.trust.digest}")
+    return ExitCode.OK
+
+
+@command.command(name="forget-history")
+@click.option("--yes", is_flag=True, help="Do it: what is missing then is missing for good.")
+@global_options
+@click.pass_obj
+def forget_history(options: Options, yes: bool) -> ExitCode:
+    """Forget what you have seen of this repository's attestations.
+
+    After it, `gitchain verify` accepts a store that holds less than it did: a revocation may be among what is gone.
+    Checkpoints in the store still demand what they cover.
+    """
+    from gitchain.errors import UsageError
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.seen import forget, recalled
+
+    project = open_project(options.directory, configured=False)
+    seen = recalled(project)
+    if seen and not yes:
+        raise UsageError(
+            "this lets a loss of attestations pass unnoticed",
+            got=", ".join(f"{one.size} attestations seen at {one.time}" for one in seen),
+            help="gitchain sync brings back what a remote has; if the loss is meant: gitchain trust forget-history --yes",
+        )
+    gone = forget(project)
+    options.document({"schema": FORGOTTEN_SCHEMA, "forgotten": [one.to_json() for one in gone]})
+    for one in gone:
+        options.data(
+            f"forgotten  {escape(one.key)}: {one.size} attestations, seen at {one.time}, commit {one.commit}"
+        )
+    if gone:
+        options.talk(
+            "warning   attestations that are missing now will not be missed: revocations among them, too"
+        )
+    else:
+        options.data("nothing was remembered of this repository's attestations")
     return ExitCode.OK

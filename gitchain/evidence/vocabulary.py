@@ -41,6 +41,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 STEP_FIELD = "gitchain_step"
 """Extension field (in-toto parsing rules) that carries the step facts of an informational predicate."""
 
+CARRIED = "gitchain_checkpoints"
+"""Extension field of a release: the attestation ids of the newest checkpoints when the tag was attested."""
+
 LIFECYCLE_PREFIX = f"{NAMESPACE}/lifecycle/"
 BUILDER_PREFIX = f"{NAMESPACE}/builder/"
 

@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,17 +95,18 @@ def flush(common_dir: Path, remote: str) -> int:
     Raises TransportError and others: whether that stops a push is the caller's to say.
     """
     from gitchain.hooks.events import catch_up_with_problems
-    from gitchain.pipeline.record import drain_outbox, project_profile
-    from gitchain.store.remote import sync
+    from gitchain.pipeline.exchange import exchange
+    from gitchain.pipeline.record import Identity, drain_outbox, project_profile
 
     project = _project(common_dir.resolve())
     if project.config is None:
         return 0
     catch_up_with_problems(project)
-    drained = drain_outbox(project, project_profile(project))
+    profile = project_profile(project)
+    drained = drain_outbox(project, profile)
     known = project.store.git().run("remote").stdout.decode("utf-8", "replace").splitlines()
     if remote in known and project.store.tip() is not None:
-        sync(project.store, remote)
+        exchange(project, remote, profile, Identity(), datetime.now(UTC))
     return len(drained.queued)
 
 

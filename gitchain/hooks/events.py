@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gitchain.errors import GitchainError, StoreError
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
+from gitchain.pipeline.checkpointing import newest_checkpoints
 from gitchain.pipeline.profiles import Profile
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
@@ -96,8 +98,10 @@ def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> It
         for draft in _draft(partial(version_draft, project, commit), commit, report):
             pinning.add(commit)
             yield draft
-    for tag in _tags(project, git, events, pinning):
-        yield from _draft(partial(release_draft, project, tag), tag, report)
+    released = list(_tags(project, git, events, pinning))
+    checkpoints = newest_checkpoints(project, datetime.now(UTC)) if released else ()
+    for tag in released:
+        yield from _draft(partial(release_draft, project, tag, checkpoints), tag, report)
 
 
 def _draft(make: Callable[[], Draft | None], what: str, report: Report) -> Iterator[Draft]:

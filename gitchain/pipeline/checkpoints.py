@@ -1,4 +1,4 @@
-"""Signed checkpoints of the attestation set: those in the store, checked; and a new one, signed.
+"""The checkpoints of the attestation set that some evidence holds, checked against what it holds.
 
 Whose checkpoints count is the layout's to say: functionaries and revokers, not revoked. docs/formats/history.md
 """
@@ -13,15 +13,12 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackE
 from gitchain.evidence.fields import as_string, get_array
 from gitchain.evidence.inventory import MAX_PREVIOUS, Inventory, read_checkpoint
 from gitchain.evidence.statement import Statement
-from gitchain.evidence.vocabulary import CHECKPOINT, RELEASE
-from gitchain.layout.model import Layout
+from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, RELEASE
+from gitchain.layout.model import Identity, Layout
 from gitchain.pipeline.sources import Evidence, Unverified
 from gitchain.verify.checkpoints import Lack, behind, lacking, trusted
 from gitchain.verify.revocations import Revocations, is_signed_by
 from gitchain.verify.verified import VerifiedStatement
-
-CARRIED = "gitchain_checkpoints"
-"""Extension field of a release: the attestation ids of the newest checkpoints when the tag was attested."""
 
 NAMED = 5  # of what is missing, in a message
 
@@ -53,6 +50,10 @@ class Checkpoints:
     def is_trusted(self, name: str) -> bool:
         """Tell whether somebody whose checkpoints count signed this one."""
         return any(self._counts(one) for one in self.evidence.verified(self._signed.get(name, ())))
+
+    def signers(self, name: str) -> tuple[Identity, ...]:
+        """Return who signed a checkpoint, verified."""
+        return tuple(one.identity for one in self.evidence.verified(self._signed.get(name, ())))
 
     @cached_property
     def _signed(self) -> Mapping[str, list[Unverified]]:

@@ -93,7 +93,7 @@ def _layout(project: Project, trust: str | None, now: datetime) -> Check:
         return Check(
             "layout", "warning", "nobody is pinned as its signer", "gitchain trust pin --signer IDENTITY"
         )
-    from gitchain.pipeline.consume import Policy, load_policy
+    from gitchain.pipeline.acceptance import Policy, load_policy
 
     found = load_policy(project, Policy(trust=trust, offline=True), now).signed.layout
     left = (found.expires - now).days

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
-from gitchain.errors import GitchainError, NoEvidenceError, UsageError
-from gitchain.evidence.predicates import DEPLOYMENT, claim_of
+from gitchain.errors import GitchainError, NoEvidenceError, TrustError, UsageError
+from gitchain.evidence.predicates import DEPLOYMENT, REVOCATION
 from gitchain.evidence.statement import Statement
+from gitchain.layout.model import Layout
+from gitchain.pipeline.acceptance import Policy, load_policy
 from gitchain.pipeline.home import pin_for_repository
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import Project
-from gitchain.pipeline.sources import Evidence, Unverified, gather
+from gitchain.pipeline.seen import check_seen
+from gitchain.pipeline.sources import Evidence, Unverified, claim_in, gather
 from gitchain.pipeline.targets import target_digests
+from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.verified import VerifiedStatement
 
 MIN_ID = 6  # shorter prefixes name too many attestations
@@ -23,10 +30,12 @@ class Event:
     """One verified attestation as a line of history."""
 
     verified: VerifiedStatement
+    revoked: tuple[tuple[str, Revoked], ...] = ()
+    """What of it is revoked: the attestation, the signer or an artifact."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the event for --json."""
-        statement, claim = self.verified.statement, claim_of(self.verified.statement)
+        statement, claim = self.verified.statement, claim_in(self.verified.statement)
         event: dict[str, Any] = {
             "time": self.verified.time.isoformat(),
             "step": claim.step,
@@ -46,7 +55,49 @@ class Event:
                 for key in ("environment", "cluster", "namespace", "workload", "deployedBy", "deployedOn")
                 if key in statement.predicate
             }
+        if self.revoked:
+            event["revoked"] = [revoked_json(what, one) for what, one in self.revoked]
         return event
+
+
+def revoked_json(what: str, one: Revoked) -> dict[str, Any]:
+    """Return who took back what, for --json."""
+    return {
+        "what": what,
+        "by": one.who.to_json(),
+        "time": one.when.isoformat(),
+        "reason": one.reason,
+        "message": one.message,
+        "id": one.id,
+    }
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a verified statement claims to have made, directly or not, of a revoked artifact."""
+
+    name: str | None
+    sha256: str
+    step: str | None
+    id: str
+    served: bool
+
+
+@dataclass(frozen=True)
+class Tainted:
+    """A revoked artifact, and everything that verified statements claim was made of it."""
+
+    sha256: str
+    revoked: Revoked
+    made: tuple[Made, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for --json."""
+        return {
+            "sha256": self.sha256,
+            "revoked": revoked_json("artifact", self.revoked),
+            "made": [asdict(one) for one in self.made],
+        }
 
 
 @dataclass(frozen=True)
@@ -56,6 +107,8 @@ class History:
     events: tuple[Event, ...]
     evidence: Evidence
     profile: Profile
+    tainted: tuple[Tainted, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def reading_profile(project: Project, trust: str | None, *, offline: bool) -> Profile:
@@ -72,7 +125,9 @@ def history(project: Project, target: str | None, trust: str | None, *, offline:
     Raises NoEvidenceError when nothing is known.
     """
     profile = reading_profile(project, trust, offline=offline)
-    evidence = gather(project, profile.trust)
+    layout, warnings = _layout(project, trust, offline=offline)
+    evidence = gather(project, profile.trust, keys=layout.keys if layout else ())
+    warnings += _lost(project, evidence)
     if target is None:
         found = evidence.verified(evidence.candidates)
     else:
@@ -85,7 +140,71 @@ def history(project: Project, target: str | None, trust: str | None, *, offline:
             help="gitchain attest   or gitchain run -- dvc repro",
         )
     ordered = sorted(found, key=lambda one: (one.time, one.log.index))
-    return History(tuple(Event(one) for one in ordered), evidence, profile)
+    revocations = Revocations.of(layout, evidence.of_type(REVOCATION)) if layout else Revocations()
+    warnings += tuple(finding.message for finding in revocations.problems)
+    events = tuple(Event(one, tuple(_revoked(one, revocations))) for one in ordered)
+    return History(
+        events, evidence, profile, tuple(_tainted(events, evidence, revocations, layout)), warnings
+    )
+
+
+def _layout(project: Project, trust: str | None, *, offline: bool) -> tuple[Layout | None, tuple[str, ...]]:
+    """Return the pinned layout, which says whose revocations count, or why there is none."""
+    try:
+        found = load_policy(project, Policy(trust=trust, offline=offline), datetime.now(UTC))
+    except GitchainError as error:
+        return None, (f"revocations are not shown: {error}",)
+    return found.signed.layout, ()
+
+
+def _lost(project: Project, evidence: Evidence) -> tuple[str, ...]:
+    try:
+        check_seen(project, evidence.tip, evidence.unreadable)
+    except TrustError as error:
+        return (str(error),)
+    return ()
+
+
+def _revoked(one: VerifiedStatement, revocations: Revocations) -> Iterator[tuple[str, Revoked]]:
+    found = (
+        ("attestation", revocations.attestation(one.attestation_id)),
+        ("signer", revocations.signer(one.identity, one.time)),
+    )
+    yield from ((what, revoked) for what, revoked in found if revoked)
+    if one.statement.predicate_type != REVOCATION:
+        digests = dict.fromkeys(item.digest.get("sha256", "") for item in one.statement.subject)
+        yield from (("artifact", revoked) for digest in digests if (revoked := revocations.artifact(digest)))
+
+
+def _tainted(
+    events: Sequence[Event], evidence: Evidence, revocations: Revocations, layout: Layout | None
+) -> Iterator[Tainted]:
+    """Yield the revoked artifacts that the events speak of, with what was made of them."""
+    spoken = {
+        item.digest.get("sha256")
+        for event in events
+        for item in (*event.verified.statement.subject, *claim_in(event.verified.statement).materials)
+    }
+    served = {(one.step, pattern) for one in layout.serve for pattern in one.products} if layout else set()
+    for sha256, revoked in revocations.artifacts.items():
+        if sha256 in spoken:
+            made = (
+                Made(
+                    item.rule_name,
+                    item.digest["sha256"],
+                    claim.step,
+                    one.attestation_id,
+                    any(
+                        claim.step == step and fnmatchcase(item.rule_name or "", pattern)
+                        for step, pattern in served
+                    ),
+                )
+                for one in evidence.made_of(sha256)
+                for claim in [claim_in(one.statement)]
+                for item in claim.products
+                if "sha256" in item.digest
+            )
+            yield Tainted(sha256, revoked, tuple(made))
 
 
 def find_attestation(

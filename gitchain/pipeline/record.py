@@ -7,13 +7,16 @@ and only then leaves the outbox. A crash or a network failure at any point leave
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, MalformedError, TrustError, VerificationError
+from gitchain.errors import GitchainError, MalformedError, StoreError, TrustError, VerificationError
 from gitchain.evidence.statement import Statement
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import Project
+from gitchain.pipeline.seen import remember
 
 if TYPE_CHECKING:
     from gitchain.sign.keyless import Signer
@@ -175,6 +178,10 @@ def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiti
         return Recorded(stored=(), queued=statements, reason=error)
     for item, _ in waiting:
         project.outbox.remove(item)
+    with suppress(
+        StoreError, TrustError
+    ):  # the attestations are stored; what was seen before stays remembered
+        remember(project, project.store.tip(), datetime.now(UTC))
     return Recorded(stored=statements)
 
 

@@ -109,6 +109,21 @@ class Evidence:
         """Return the candidates of these predicate types."""
         return tuple(one for kind in types for one in self._by_type.get(kind, ()))
 
+    def made_of(self, sha256: str) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements that claim to have made something of an artifact, directly or not."""
+        found: dict[int, VerifiedStatement] = {}
+        waiting, seen = [sha256], set()
+        while waiting:
+            digest = waiting.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            for one in self._by_material.get(digest, ()):
+                if id(one) not in found and one.claim.products and (verified := self._verify(one)):
+                    found[id(one)] = verified
+                    waiting.extend(self._with_files(one.claim.products))
+        return tuple(found.values())
+
     def about(self, sha256: str) -> tuple[Unverified, ...]:
         """Return the candidates that have this digest as subject."""
         return tuple(self._by_subject.get(sha256, ()))
@@ -228,7 +243,7 @@ def gather(
     for name, raw in raws.items():
         try:
             statement = Bundle.parse(raw).statement()
-            candidates.append(Unverified(raw, statement, _claim(statement), name))
+            candidates.append(Unverified(raw, statement, claim_in(statement), name))
         except GitchainError as error:
             refused.append(Refused(None, "", str(error)))
     manifest = project.store.manifest if project else (lambda _digest: None)
@@ -237,7 +252,7 @@ def gather(
     )
 
 
-def _claim(statement: Statement) -> Claim:
+def claim_in(statement: Statement) -> Claim:
     """Return what a statement claims; one that takes away counts whatever it says of a step."""
     try:
         return claim_of(statement)

@@ -1,8 +1,8 @@
 """Version and release attestations: which models and data a commit pins, and which a tag releases.
 
 A version's subjects are the pinned artifacts whose bytes are at hand, and the commit itself (`git:commit:<id>`, sha256 of
-the raw commit object). A release adds the tag object (`git:tag:<name>`). Both statements are functions of what they
-are about: made twice, they are one attestation.
+the raw commit object). A release adds the tag object (`git:tag:<name>`), and carries the newest checkpoints of the
+attestation set. But for these, both statements are functions of what they are about: made twice, they are one.
 
 A commit that pins nothing gets no attestation, and neither does a tag of one.
 """
@@ -22,7 +22,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import RELEASE, VERSION
+from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
 from gitchain.pipeline.pinned import Pinned, Wanted, pinned
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
@@ -82,9 +82,10 @@ def version_draft(project: Project, commit: str) -> Draft | None:
     return _draft([found.descriptor()], artifacts, VERSION, predicate)
 
 
-def release_draft(project: Project, tag: str) -> Draft | None:
+def release_draft(project: Project, tag: str, checkpoints: Sequence[str] = ()) -> Draft | None:
     """Return the release statement of a tag, or None if it is no commit's or its commit pins no artifact.
 
+    It carries the `checkpoints` of the attestation set, by their attestation ids.
     Raises ProjectError if there is no such tag, and what a broken DVC file raises.
     """
     kind, oid = resolve(project.root, f"refs/tags/{tag}")
@@ -102,7 +103,9 @@ def release_draft(project: Project, tag: str) -> Draft | None:
         git.insert(0, ResourceDescriptor(name, digest, annotations={"gitTag": oid}))
     layout = project.config.layout if project.config else None
     step = StepFacts(RELEASE_STEP, f"tag-{oid}", "declared", layout)
-    return _draft(git, artifacts, RELEASE, predicates.release(purl=package_url(project, tag), step=step))
+    predicate = predicates.release(purl=package_url(project, tag), step=step)
+    carried: dict[str, Json] = {CARRIED: tuple(checkpoints)} if checkpoints else {}
+    return _draft(git, artifacts, RELEASE, predicate | carried)
 
 
 def pinned_artifacts(project: Project, revision: str, wanted: Wanted | None = None) -> tuple[Artifact, ...]:

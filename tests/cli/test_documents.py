@@ -27,7 +27,8 @@ def load(name: str) -> dict[str, Any]:
 
 def validator(name: str) -> Draft202012Validator:
     registry: Registry[Any] = Registry().with_resources(
-        (schema["$id"], Resource.from_contents(schema)) for schema in map(load, ("verify", "error", "cli"))
+        (schema["$id"], Resource.from_contents(schema))
+        for schema in map(load, ("verify", "error", "cli", "seen"))
     )
     return Draft202012Validator(load(name), registry=registry)
 
@@ -50,7 +51,9 @@ CALLS = {
     "local token": ["local", "token", "ada@example.com"],
     "log": ["log"],
     "run": ["run", "train", "-m", "in.txt", "-p", "model.txt", "--", "true"],
+    "revoke": ["revoke", "artifact", "in.txt", "--reason", "withdrawn"],
     "sync": ["sync"],
+    "trust forget-history": ["trust", "forget-history", "--yes"],
     "trust status": ["trust", "status"],
     "trust pin": ["trust", "pin", "--signer", "ada@example.com"],
     "verify": ["verify", "model.txt"],
@@ -118,6 +121,9 @@ def test_evidence_that_does_not_verify_is_named(
     )
     git(tiny, "update-ref", "-d", "refs/gitchain/attestations")
     AttestationStore.open(tiny).add([canonical_json(changed)])
+    assert (
+        gitchain("trust", "forget-history", "--yes", cwd=tiny).code == 0
+    )  # what else was there is not missed
     done = gitchain("verify", "--json", "model.txt", cwd=tiny)
     assert done.code == ExitCode.NOTHING
     (refused,) = done.json["refused"]

@@ -63,6 +63,8 @@ def test_a_bundle_brings_its_own_evidence(
 ) -> None:
     """A bundle that the repository does not hold is a source like any other: it counts by its signature."""
     git(attested, "update-ref", "-d", "refs/gitchain/attestations")
+    assert gitchain("verify", str(bundle), cwd=attested).code == ExitCode.TRUST  # what was there is missed
+    assert gitchain("trust", "forget-history", "--yes", cwd=attested).code == ExitCode.OK
     assert gitchain("verify", "model.txt", cwd=attested).code == ExitCode.NOTHING
     assert gitchain("verify", str(bundle), cwd=attested).code == ExitCode.OK
 
@@ -72,6 +74,8 @@ def test_an_altered_bundle_does_not_count(
 ) -> None:
     """A source is only a place to look."""
     git(attested, "update-ref", "-d", "refs/gitchain/attestations")
+    assert gitchain("verify", str(bundle), cwd=attested).code == ExitCode.TRUST  # what was there is missed
+    assert gitchain("trust", "forget-history", "--yes", cwd=attested).code == ExitCode.OK
     text = bundle.read_text(encoding="utf-8")
     at = text.index('"sig":"') + 20
     bundle.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :], encoding="utf-8")

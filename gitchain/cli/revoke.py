@@ -1,0 +1,152 @@
+"""`gitchain revoke`: a signed and logged word that an attestation, a signer or an artifact no longer counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import not_empty, report, signing_options
+from gitchain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.project import Project
+    from gitchain.pipeline.record import Draft
+    from gitchain.pipeline.revoke import Why
+
+REASONS = ("compromised", "mistaken", "superseded", "withdrawn")
+
+
+@click.group(name="revoke")
+@global_options
+def command() -> None:
+    """Take something back: it counts if the layout names the signer among its revokers.
+
+    A revocation is for ever; `gitchain revoke attestation` with its own id takes back a mistaken one.
+    """
+
+
+def _why_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --reason and --message."""
+    function = click.option("--message", metavar="TEXT", callback=not_empty, help="Say more.")(function)
+    return click.option("--reason", type=click.Choice(REASONS), required=True, help="Why it is revoked.")(
+        function
+    )
+
+
+@command.command(name="attestation")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@_why_options
+@signing_options
+@global_options
+@click.pass_obj
+def attestation(
+    options: Options,
+    ids: tuple[str, ...],
+    reason: Any,
+    message: str | None,
+    identity: str | None,
+    token: str | None,
+) -> ExitCode:
+    """Revoke attestations by their ids, or the first six digits or more of them."""
+    from gitchain.pipeline.revoke import revoke_attestations
+
+    return _revoke(
+        options,
+        reason,
+        message,
+        (identity, token),
+        lambda project, why: revoke_attestations(project, ids, why),
+    )
+
+
+@command.command(name="signer")
+@click.argument("subject", callback=not_empty)
+@click.option("--issuer", required=True, metavar="URL", callback=not_empty, help="Who issued the identity.")
+@click.option(
+    "--from",
+    "since",
+    metavar="TIME",
+    callback=not_empty,
+    help="From when on: 2026-01-31T12:00:00Z, or now [default: everything it ever signed].",
+)
+@_why_options
+@signing_options
+@global_options
+@click.pass_obj
+def signer(
+    options: Options,
+    subject: str,
+    issuer: str,
+    since: str | None,
+    reason: Any,
+    message: str | None,
+    identity: str | None,
+    token: str | None,
+) -> ExitCode:
+    """Revoke a signer: SUBJECT as certificates name it, such as an e-mail address."""
+    from gitchain.pipeline.revoke import revoke_signer
+
+    return _revoke(
+        options,
+        reason,
+        message,
+        (identity, token),
+        lambda _project, why: revoke_signer(issuer, subject, since, why),
+    )
+
+
+@command.command(name="artifact")
+@click.argument("artifacts", nargs=-1, required=True, metavar="PATH|sha256:HEX...")
+@_why_options
+@signing_options
+@global_options
+@click.pass_obj
+def artifact(
+    options: Options,
+    artifacts: tuple[str, ...],
+    reason: Any,
+    message: str | None,
+    identity: str | None,
+    token: str | None,
+) -> ExitCode:
+    """Revoke artifacts by their content, such as a data set: every model that was made from it fails."""
+    from gitchain.pipeline.revoke import revoke_artifacts
+
+    return _revoke(
+        options,
+        reason,
+        message,
+        (identity, token),
+        lambda project, why: revoke_artifacts(project, artifacts, why),
+    )
+
+
+def _revoke(
+    options: Options,
+    reason: Any,
+    message: str | None,
+    who: tuple[str | None, str | None],
+    make: Callable[[Project, Why], Draft],
+) -> ExitCode:
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.record import Identity, project_profile, record
+    from gitchain.pipeline.revoke import Why, unheard
+
+    project = open_project(options.directory, options.hashing)
+    project.configured()
+    now = datetime.now(UTC)
+    draft = make(project, Why(reason, message, now))
+    profile = project_profile(project, options.trust, offline=options.offline)
+    recorded = record(project, profile, [draft], Identity(*who))
+    code = report(options, profile, recorded)
+    for statement in recorded.stored:
+        if problem := unheard(project, statement, now):
+            options.talk(f"warning   this revocation does not count here: {escape(problem)}")
+    if recorded.stored:
+        options.talk("others learn of it by gitchain sync")
+    return code

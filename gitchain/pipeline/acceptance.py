@@ -1,0 +1,119 @@
+"""Which layout may decide: signed by whom the user said, in force, and not older than one accepted before.
+
+Trust and the layout's signer come from flags or pins, never from the repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
+from gitchain.evidence.bundle import Bundle
+from gitchain.layout.model import Identity
+from gitchain.pipeline.home import Pin, pin_for_repository, read_pins
+from gitchain.pipeline.policy import read_signed_layout
+from gitchain.pipeline.profiles import Profile, load_profile
+from gitchain.pipeline.project import SIGNED_LAYOUT, Project
+from gitchain.verify.layout import verify_layout
+from gitchain.verify.verified import SignedLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the caller says about the layout; what is left out comes from the user's own pins."""
+
+    layout: Path | None = None
+    signers: tuple[Identity, ...] = ()
+    trust: str | None = None
+    offline: bool = False
+    minimum_version: int = 0
+    checkpoint: str | None = None
+    """A checkpoint of the attestation set that the store must hold: its attestation id, or a bundle file."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A layout that may decide: signed by the one who may sign it, in force, not rolled back."""
+
+    signed: SignedLayout
+    profile: Profile
+    path: Path
+
+
+def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accepted:
+    """Find, verify and accept the layout.
+
+    Raises LayoutError (no layout, wrong signer, expired, older than seen) or TrustError (nothing pinned, other trust).
+    """
+    if policy.layout is None and project is None:
+        raise UsageError(
+            "outside a repository the layout has to be named", help="gitchain verify … --layout FILE"
+        )
+    candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
+    path, raw = read_signed_layout(candidates)
+    name = _claimed_name(raw, path)
+    pin = _pin_of(project if policy.layout is None else None, name)
+    signers, trust = _who_and_trust(policy, pin, name)
+    profile = load_profile(trust, offline=policy.offline)
+    if pin and not policy.trust and pin.trust_digest not in {"", profile.trust.digest}:
+        raise TrustError(
+            "the trust configuration is not the one that was pinned",
+            where=trust,
+            expected=f"sha256:{pin.trust_digest}",
+            got=f"sha256:{profile.trust.digest}",
+            help="if you replaced it yourself: gitchain trust pin …",
+        )
+    minimum = max(policy.minimum_version, pin.version if pin else 0)
+    signed = verify_layout(raw, profile.trust, signers, now, minimum)
+    if signed.layout.name != name:
+        raise LayoutError(
+            "the layout's name is not the one it was looked up by", expected=name, got=signed.layout.name
+        )
+    if pin and signed.layout.version == pin.version and pin.digest not in {"", signed.digest}:
+        raise LayoutError(
+            "another layout with the same version was accepted before",
+            where=str(path),
+            expected=f"sha256:{pin.digest}",
+            got=f"sha256:{signed.digest}",
+            help="its owner must raise the version",
+        )
+    return Accepted(signed, profile, path)
+
+
+def _claimed_name(raw: bytes, path: Path) -> str:
+    try:
+        name = Bundle.parse(raw).statement().predicate.get("name")
+    except GitchainError as error:
+        raise LayoutError(
+            "the signed layout is not a bundle", where=str(path), got=str(error), help="gitchain layout sign"
+        ) from error
+    if not isinstance(name, str):
+        raise LayoutError("the signed layout has no name", where=str(path))
+    return name
+
+
+def _pin_of(project: Project | None, name: str) -> Pin | None:
+    """Return the pin for the layout; a repository pinned to one layout cannot swap in another."""
+    bound = pin_for_repository(project.git.common_dir) if project else None
+    if bound and bound.layout != name:
+        raise LayoutError(
+            "this repository brings another layout than the one it is pinned to",
+            expected=bound.layout,
+            got=name,
+            help="gitchain trust pin   if you mean it",
+        )
+    return bound or read_pins().get(name)
+
+
+def _who_and_trust(policy: Policy, pin: Pin | None, name: str) -> tuple[tuple[Identity, ...], str]:
+    signers = policy.signers or (tuple(Identity(*signer) for signer in pin.signers) if pin else ())
+    trust = policy.trust or (pin.trust if pin else None)
+    if not signers or trust is None:
+        raise TrustError(
+            "nobody has said who may sign this layout",
+            where=f"layout {name}",
+            help=f"gitchain trust pin --layout {name} --signer IDENTITY   (or --signer, --issuer and --trust on verify)",
+        )
+    return signers, trust

@@ -1,0 +1,150 @@
+"""Revocations: what the user names to the statement that takes it back, and who is heard.
+
+Docs: docs/formats/predicates.md (Revocation). Signing and logging go the way of every statement (`record`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gitchain.errors import GitchainError, MalformedError, NoEvidenceError, UsageError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.revocation import (
+    ALWAYS,
+    Reason,
+    RevokedSigner,
+    attestation_descriptor,
+    read_revocation,
+    revocation,
+)
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.pipeline.acceptance import Policy, load_policy
+from gitchain.pipeline.project import Project
+from gitchain.pipeline.record import Draft
+from gitchain.pipeline.steps import callers_fault, collect_all
+from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.revocations import is_signed_by
+
+MIN_ID = 6  # shorter prefixes name too many attestations
+_ID = re.compile(r"[0-9a-f]{6,64}", re.ASCII)
+_SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why something is revoked, and when it was said."""
+
+    reason: Reason
+    message: str | None
+    now: datetime
+
+
+def revoke_attestations(project: Project, ids: Sequence[str], why: Why) -> Draft:
+    """Return the revocation of attestations, each named by its id or the start of it.
+
+    Raises UsageError for what is no id or stands for several, NoEvidenceError for a start that the store lacks.
+    """
+    found = tuple(dict.fromkeys(_resolved(project, ids)))
+    return _draft([attestation_descriptor(one) for one in found], why, attestations=found)
+
+
+def revoke_signer(issuer: str, subject: str, since: str | None, why: Why) -> Draft:
+    """Return the revocation of a signer, from a time on (`now` is one), or of all that it ever signed.
+
+    Raises UsageError for an identity or a time that is none.
+    """
+    start = ALWAYS if since is None else _utc(why.now) if since == "now" else since
+    with callers_fault("--from"):
+        signer = RevokedSigner(issuer, subject, start)
+    return _draft([signer.descriptor], why, signers=[signer])
+
+
+def revoke_artifacts(project: Project, names: Iterable[str], why: Why) -> Draft:
+    """Return the revocation of artifacts: paths, which are hashed now, or `sha256:…`.
+
+    Raises UsageError or ProjectError for a path that cannot be read.
+    """
+    given = tuple(dict.fromkeys(names))
+    digests = [found[1] for name in given if (found := _SHA256.fullmatch(name))]
+    artifacts = collect_all(project, [name for name in given if not _SHA256.fullmatch(name)])
+    named = [ResourceDescriptor(f"sha256:{one}", DigestSet({"sha256": one})) for one in digests]
+    return _draft([*(one.descriptor for one in artifacts), *named], why)
+
+
+def _draft(
+    subject: Sequence[ResourceDescriptor],
+    why: Why,
+    attestations: Sequence[str] = (),
+    signers: Sequence[RevokedSigner] = (),
+) -> Draft:
+    with callers_fault("the revocation"):
+        predicate = revocation(
+            reason=why.reason,
+            when=_utc(why.now),
+            attestations=attestations,
+            signers=signers,
+            message=why.message,
+        )
+        statement = Statement.build(subject, REVOCATION, predicate)
+        read_revocation(statement)
+    return Draft(statement)
+
+
+def _resolved(project: Project, ids: Sequence[str]) -> Iterable[str]:
+    known: set[str] | None = None
+    for given in ids:
+        name = given.lower()
+        if _ID.fullmatch(name) is None:
+            raise UsageError(
+                "not an attestation id", got=given, expected=f"{MIN_ID} to 64 hex digits", help="gitchain log"
+            )
+        if len(name) == 64:
+            yield name
+            continue
+        known = _all_ids(project) if known is None else known
+        matches = [one for one in known if one.startswith(name)]
+        if not matches:
+            raise NoEvidenceError("no attestation has this id", where=given, help="gitchain log")
+        if len(matches) > 1:
+            raise UsageError(
+                "several attestations have an id that starts so", got=given, help="give more digits"
+            )
+        yield matches[0]
+
+
+def _all_ids(project: Project) -> set[str]:
+    found = set()
+    for raw in project.store.all():
+        try:
+            found.add(Bundle.parse(raw).attestation_id)
+        except GitchainError:
+            continue  # what cannot be read has no id
+    return found
+
+
+def unheard(project: Project, statement: Statement, now: datetime) -> str | None:
+    """Return why a stored revocation does not count under the pinned layout, None if it does."""
+    try:
+        accepted = load_policy(project, Policy(), now)
+    except GitchainError as error:
+        return f"whose revocations count is for a layout to say: {error}"
+    layout = accepted.signed.layout
+    revokers = [layout.functionary(name) for name in layout.revokers]
+    for raw in project.store.by_subject("sha256", statement.subject[0].digest["sha256"]):
+        try:
+            found = verify_bundle(raw, accepted.profile.trust, layout.keys)
+        except (GitchainError, MalformedError):
+            continue
+        if found.attestation_id == statement.attestation_id and is_signed_by(revokers, found):
+            return None
+    names = ", ".join(layout.revokers) or "nobody"
+    return f"the signer is no revoker of layout {layout.name} (revokers: {names})"
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
