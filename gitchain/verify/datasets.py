@@ -1,7 +1,8 @@
 """The data sets of a chain: each needs facts from who may state them, and all such facts satisfy the constraints.
 
 The layout says which products are data sets, and who may say what they are. Facts are about content: whatever name
-they give it, whatever chain they are on. Facts about a directory hold for what its manifest says is in it.
+they give it, whatever chain they are on. Facts about a directory hold for what its manifest says is in it; facts about a
+part of a data set do not speak for all of it, but have to satisfy the constraints too.
 
 Pure. docs/constraints.md is the reference. Does NOT know what was revoked: the caller leaves that out.
 """
@@ -9,10 +10,11 @@ Pure. docs/constraints.md is the reference. Does NOT know what was revoked: the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from gitchain.evidence.vocabulary import DATASET
-from gitchain.layout.artifact import MAX_OPENED_FILES, Artifact, Manifests
+from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.layout.constraint import Input
 from gitchain.layout.model import Datasets, Layout
 from gitchain.verify.constraints import Rows, finding, holds, signer_of
@@ -21,6 +23,9 @@ from gitchain.verify.verified import VerifiedStatement
 
 Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
 """Says for whom a statement was signed: the functionary and the principal, or None for a stranger."""
+
+
+_Facts = tuple[VerifiedStatement, tuple[str, str]]
 
 
 def check_datasets(
@@ -36,13 +41,16 @@ def check_datasets(
     """
     if layout.datasets is None:
         return ()
-    facts = [
-        (one, who)
-        for one in statements
-        if one.statement.predicate_type == DATASET
-        and (who := owner(one)) is not None
-        and who[0] in layout.datasets.functionaries
-    ]
+    stated = _Stated(
+        manifests,
+        [
+            (one, who)
+            for one in statements
+            if one.statement.predicate_type == DATASET
+            and (who := owner(one)) is not None
+            and who[0] in layout.datasets.functionaries
+        ],
+    )
     found: list[Finding] = []
     for served in layout.datasets.artifacts:
         products = chain[served.step].link.products
@@ -54,21 +62,50 @@ def check_datasets(
         if not chosen:
             found.append(_no_dataset(served.step, served.products))
         for name, artifact in chosen.items():
-            about = [one for one in facts if _is_about(one[0], artifact, manifests)]
-            found += _dataset_findings(layout.datasets, served.step, name, artifact, about)
+            found += _dataset_findings(layout.datasets, served.step, name, artifact, stated)
     return tuple(found)
 
 
-def _is_about(statement: VerifiedStatement, artifact: Artifact, manifests: Manifests) -> bool:
-    """Tell whether the facts are about the artifact itself, or about a directory that holds it."""
-    for descriptor in statement.statement.subject:
-        subject = Artifact(descriptor.digest, descriptor.is_directory)
-        if subject == artifact:
+@dataclass(slots=True)
+class _Stated:
+    """The facts that count, and what lies in the directories that they and the data sets are."""
+
+    manifests: Manifests
+    facts: Sequence[_Facts]
+    _below: dict[str, frozenset[tuple[bool, str]]] = field(default_factory=dict)
+
+    def about(self, artifact: Artifact) -> Sequence[_Facts]:
+        """Return the facts about the artifact itself, or about a directory that holds it."""
+        return [one for one in self.facts if any(self._holds(it, artifact) for it in _subjects(one))]
+
+    def within(self, artifact: Artifact) -> Sequence[_Facts]:
+        """Return the facts about a part of the artifact: they cannot speak for all of it, but against it."""
+        return [one for one in self.facts if any(self._holds(artifact, it) for it in _subjects(one))]
+
+    def _holds(self, outer: Artifact, inner: Artifact) -> bool:
+        if outer == inner:
             return True
-        inside = manifests.tree(subject, MAX_OPENED_FILES) if subject.directory else None
-        if inside is not None and any(one == artifact for one in inside):
-            return True
-    return False
+        digest = inner.digest.get("sha256", "")
+        return outer.directory and (inner.directory, digest) in self._inside(outer)
+
+    def _inside(self, directory: Artifact) -> frozenset[tuple[bool, str]]:
+        """Return kind and digest of all that lies below, as far as manifests are at hand: each node is read once."""
+        top = directory.digest.get("sha256", "")
+        if top not in self._below:
+            seen, waiting = set[tuple[bool, str]](), [directory]
+            while waiting:
+                for entry in self.manifests.entries(waiting.pop()).values():
+                    found = entry.directory, entry.digest["sha256"]
+                    if found not in seen:
+                        seen.add(found)
+                        waiting += [entry] if entry.directory else []
+            self._below[top] = frozenset(seen)
+        return self._below[top]
+
+
+def _subjects(facts: _Facts) -> Iterator[Artifact]:
+    for descriptor in facts[0].statement.subject:
+        yield Artifact(descriptor.digest, descriptor.is_directory)
 
 
 def _dataset_findings(
@@ -76,8 +113,9 @@ def _dataset_findings(
     step: str,
     name: str,
     artifact: Artifact,
-    about: Sequence[tuple[VerifiedStatement, tuple[str, str]]],
+    stated: _Stated,
 ) -> Iterator[Finding]:
+    about = stated.about(artifact)
     if not about:
         yield Finding(
             Code.NO_FACTS,
@@ -88,7 +126,7 @@ def _dataset_findings(
             got=f"none about {artifact}",
             help="gitchain attest dataset states source, licence and consent",
         )
-    for statement, who in about:
+    for statement, who in dict.fromkeys((*about, *stated.within(artifact))):
         variables: dict[str, Input] = {
             "dataset": statement.statement.predicate,
             "artifact": {"name": name, "sha256": artifact.digest.get("sha256", "")},

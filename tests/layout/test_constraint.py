@@ -71,6 +71,7 @@ HOLDING = [
     "type(predicate.epochs) == int && string(predicate.epochs) == '10' && bool('true') && b'a' == bytes('a')",
     "predicate.epochs > 5 ? predicate.accuracy > 0.5 : false",
     "predicate.epochs != '10'",
+    "duration('60s') == duration('1m') && bytes('a').size() == 1 && uint('3') == 3u && bool('true')",
     "dyn(predicate.list) == [3, 1, 2] && uint(3) == 3u && -predicate.epochs == -10 && 7 % 4 == 3",
     ".predicate.epochs == 10",
     "[1].all(a, " * 4 + "true" + ")" * 4,
@@ -82,6 +83,28 @@ HOLDING = [
 def test_what_is_true_holds(expression: str) -> None:
     """Numbers compare by value, macros and string functions work, times are times, and names need no identifier."""
     assert verdict(expression) == Verdict(True)
+
+
+PARTS = [
+    ("FullYear", 2026),
+    ("Month", 10),
+    ("Date", 22),
+    ("DayOfMonth", 21),
+    ("DayOfWeek", 0),
+    ("DayOfYear", 325),
+    ("Hours", 12),
+    ("Minutes", 0),
+    ("Seconds", 0),
+    ("Milliseconds", 0),
+]
+
+
+@pytest.mark.parametrize(("part", "value"), PARTS)
+def test_the_parts_of_a_time_are_in_utc(part: str, value: int) -> None:
+    """Each part of a time can be read, in UTC, and never in a zone that the host knows."""
+    assert verdict(f"time.get{part}() == {value}").ok
+    with pytest.raises(LayoutError, match="times are in UTC"):
+        compiled(f"time.get{part}('Europe/Berlin') == {value}")
 
 
 FAILING = [

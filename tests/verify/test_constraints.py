@@ -13,7 +13,7 @@ from world import ISSUER, NOW, Content, descriptor, directory, model, verified
 
 from gitchain.evidence.claim import Claim, StepFacts, claim_of
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import Manifest
+from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.predicates import dataset, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import DATASET, PROVENANCE
@@ -549,6 +549,34 @@ def test_facts_about_a_directory_speak_for_what_is_in_it() -> None:
     made = chain(data=group("data", built("data", link({}, {"data/dir": whole}), who="carol")))
     assert datasets(FACTS, made, manifest=whole) == [(Code.NO_FACTS, "data/dir")]
     assert datasets((about,), made) == []
+
+
+def test_facts_about_a_part_speak_against_the_whole_and_not_for_it() -> None:
+    """A23 for data: a file without consent spoils the directory it lies in, however deep; a good file does not vouch."""
+    whole = directory(a__csv="a", deep__b__csv="b")
+    made = chain(data=group("data", built("data", link({}, {"data/dir": whole}), who="carol")))
+    good = facts(descriptor("data/dir", whole))
+    bad = facts(descriptor("somewhere/b.csv", "b"), consent="unknown")
+    assert datasets((good, FACTS[0]), made, manifest=whole) == []
+    assert datasets((good, bad), made, manifest=whole) == [(Code.FACTS_REFUSED, "data/dir")]
+    assert datasets(FACTS, made, manifest=whole) == [(Code.NO_FACTS, "data/dir")]
+
+
+def test_directories_in_directories_are_opened() -> None:
+    """Facts about the top speak for a directory below it, and for the files in that, each node read once."""
+    files = [
+        FileEntry(f"{folder}/a.csv", False, 1, sha256_hex(b"a")) for folder in ("one", "two", "one/deep")
+    ]
+    top = build_manifest(files)
+    manifests = Manifests(top.nodes.get)
+    below = manifests.entries(Artifact(DigestSet({"sha256": top.digest}), True))
+    inner = Manifest(below["two"].digest["sha256"], 1, 1, top.nodes)
+    made = chain(
+        data=group("data", built("data", link({}, {"data/two": inner, "data/a.csv": "a"}), who="carol"))
+    )
+    assert datasets((facts(descriptor("top", top)),), made, manifest=top) == []
+    other = facts(descriptor("two", inner))
+    assert datasets((other,), made, manifest=top) == []
 
 
 def test_a_file_is_no_directory() -> None:
