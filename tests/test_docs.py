@@ -178,3 +178,15 @@ def test_the_pins_example_satisfies_its_schema() -> None:
     """docs/formats/outbox.md: the example is what the schema asks for."""
     (example,) = block(sections(DOCS / "formats" / "outbox.md")["Pins"])
     Draft202012Validator(json.loads(text(SCHEMAS / "pins.schema.json"))).validate(json.loads(example))
+
+
+def test_every_attack_has_a_test_that_is_there() -> None:
+    """docs/threats.md: the catalogue in order, and each test that a row names exists."""
+    page = text(DOCS / "threats.md")
+    attacks = [cells for cells in rows(page) if re.fullmatch(r"A\d+", cells[0])]
+    assert [cells[0] for cells in attacks] == [f"A{number}" for number in range(1, 29)]
+    sources = "".join(text(path) for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
+    named = [re.findall(r"`(test_\w+)`", cells[3]) for cells in attacks]
+    assert all(named)
+    assert [name for names in named for name in names if name not in there] == []
