@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import Bundle, KeySigner
@@ -108,7 +109,7 @@ def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mappin
         leaf = leaf_of(bundle.signer, trust)  # C3, C4, B4
         return _Signer(_signed(bundle.content, leaf.key, leaf.raw, digests), leaf.identity, leaf)
     for spki in keys[:MAX_KEYS]:
-        key = Key.load(spki)
+        key = trust.memory.once("key", spki, partial(Key.load, spki))
         try:
             signed = _signed(bundle.content, key, None, digests)
         except SignatureError:

@@ -239,9 +239,14 @@ def _check_stamp(
     stamp: SignedCertificateTimestamp, log: LogKey, certificate: x509.Certificate, issuer_id: bytes
 ) -> None:
     key = load_log_key(log.public_key, log.details)
-    if not isinstance(stamp.signature_hash_algorithm, hashes.SHA256) or key.algorithm != "sha256":
+    try:
+        algorithm = stamp.signature_hash_algorithm
+        signed = _signed_by_ct_log(stamp, certificate.tbs_precertificate_bytes, issuer_id)
+    except ValueError as error:  # read when they are asked for: a time after the year 9999, an unknown hash
+        raise SignatureError("certificate timestamp cannot be read", got=str(error)) from error
+    if not isinstance(algorithm, hashes.SHA256) or key.algorithm != "sha256":
         raise SignatureError("certificate timestamp is signed with another digest", expected="SHA-256")
-    key.verify(stamp.signature, _signed_by_ct_log(stamp, certificate.tbs_precertificate_bytes, issuer_id))
+    key.verify(stamp.signature, signed)
 
 
 def _signed_by_ct_log(stamp: SignedCertificateTimestamp, tbs: bytes, issuer_id: bytes) -> bytes:

@@ -31,19 +31,20 @@ def sct(
     log_id: bytes | None = None,
     digest: int = 4,
     spoil: bool = False,
+    moment: int | None = None,
 ) -> Sct:
     """Return what signs a precertificate as a CT log does; `digest` is RFC 5246's number of the hash."""
 
     def make(precertificate: bytes) -> bytes:
-        moment = int(datetime.now(UTC).timestamp() * 1000)
-        head = struct.pack(">BBQH", 0, 0, moment, 1) + hashlib.sha256(public_der(issuer)).digest()
+        time = int(datetime.now(UTC).timestamp() * 1000) if moment is None else moment
+        head = struct.pack(">BBQH", 0, 0, time, 1) + hashlib.sha256(public_der(issuer)).digest()
         tail = struct.pack(">H", len(extensions)) + extensions
         data = head + len(precertificate).to_bytes(3, "big") + precertificate + tail
-        algorithm = {4: hashes.SHA256(), 5: hashes.SHA384()}[digest]
+        algorithm = {5: hashes.SHA384()}.get(digest, hashes.SHA256())
         signature = key.sign(data + b"x" * spoil, ec.ECDSA(algorithm))
         known = ct.log_id(key.public_key()) if log_id is None else log_id
         signed = bytes([digest, 3]) + struct.pack(">H", len(signature)) + signature
-        return struct.pack(">B32sQ", 0, known, moment) + tail + signed
+        return struct.pack(">B32sQ", 0, known, time) + tail + signed
 
     return make
 

@@ -145,6 +145,8 @@ def test_c2_an_sct_of_a_known_log_is_needed(instance: Instance, stranger: Instan
         "timestamp verifies": [sct(stranger.keys.ct, issuer, log_id=known)],
         "no certificate timestamp verifies": [sct(instance.keys.ct, stranger.keys.ca.public_key())],
         "another digest": [scts(instance, digest=5)],
+        "cannot be read, got year": [scts(instance, moment=2**62)],
+        "cannot be read, got Invalid": [scts(instance, digest=9)],
     }
     for reason, made in cases.items():
         refused(SctForge(instance, scts=made).bundle(), trust, reason)
