@@ -117,7 +117,7 @@ def _check_call(node: Call) -> None:
         raise LayoutError("times are in UTC", where=node.function, got="a time zone", help="leave it out")
     if node.function == "matches":
         pattern = node.arguments[-1]
-        if not isinstance(pattern, Constant) or pattern.text is None or pattern.size > MAX_PATTERN:
+        if not isinstance(pattern, Constant) or pattern.size > MAX_PATTERN:
             raise LayoutError(
                 "pattern is not a plain string", where="matches", expected=f"at most {MAX_PATTERN} characters"
             )
@@ -134,7 +134,7 @@ def paths(tree: Node) -> frozenset[Path]:
 def _path(node: Node) -> Path | None:
     match node:
         case Name():
-            return (node.name.removeprefix("."),)
+            return (node.name.removeprefix("."),)  # ".x" is the variable x where a loop has an x of its own
         case Select():
             above = _path(node.operand)
             return None if above is None else (*above, node.field)
@@ -153,7 +153,8 @@ def check_work(tree: Node, variables: Mapping[str, Bound]) -> None:
 def measure(tree: Node, variables: Mapping[str, Bound]) -> tuple[Bound, int]:
     """Return the bound of the expression's value and the work that it can be; LimitError beyond MAX_WORK."""
     meter = _Meter()
-    return meter.bound(tree, variables, 1), meter.work
+    scope = {**variables, **{f".{name}": bound for name, bound in variables.items()}}
+    return meter.bound(tree, scope, 1), meter.work
 
 
 class _Meter:
@@ -175,7 +176,7 @@ class _Meter:
             case Constant():
                 return text_bound(node.size)
             case Name():
-                return scope.get(node.name.removeprefix("."), ONE)
+                return scope.get(node.name, ONE)
             case Select():
                 found = self.bound(node.operand, scope, turns)
                 self._spend(0, turns)

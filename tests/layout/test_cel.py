@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 
 from gitchain.errors import LimitError
 from gitchain.layout.cel_cost import (
-    MAX_TURNS,
-    MAX_WORK,
-    ONE,
     Bound,
     check_work,
     measure,
@@ -108,6 +105,7 @@ def test_any_bytes_are_a_tree_or_a_value_error(data: bytes) -> None:
 # Work -----------------------------------------------------------------------------------------------------------
 
 S = Bound(100, 10)
+ONE = Bound(1, 1)
 MEASURED: list[tuple[str, Bound, int]] = [
     ("p", S, 0),
     ("p.a.b", S, 2),
@@ -153,16 +151,17 @@ def test_a_loop_costs_its_turns() -> None:
     nested = measure(tree("p.all(x, q.all(y, y == 1))"), variables)[1]
     assert nested == 10 * (1 + 1) + 10 * 1000 * (1 + 2 + 1)
     capped = measure(tree("q.all(x, q.all(y, y == 1))"), variables)[1]
-    assert capped == 1000 * (1 + 1) + MAX_TURNS * (1 + 2 + 1)
+    assert capped == 1000 * (1 + 1) + 10_000 * (1 + 2 + 1)
 
 
-def test_the_limits_are_what_the_page_says() -> None:
-    """docs/constraints.md has them; the engine's own bound on turns is MAX_TURNS."""
-    assert (MAX_WORK, MAX_TURNS) == (4_000_000, 10_000)
+def test_the_engine_bounds_the_turns_as_we_do() -> None:
+    """The engine's own bound on the turns of all loops is the one that the work is estimated with."""
     program = ENVIRONMENT.compile("p.all(x, x)")
-    assert program.eval(data={"p": [True] * (MAX_TURNS - 1)}).value() is True
+    assert program.eval(data={"p": [True] * 9_999}).value() is True
     with pytest.raises(RuntimeError, match="budget"):
-        program.eval(data={"p": [True] * (MAX_TURNS + 1)})
+        program.eval(data={"p": [True] * 10_001})
+    turns = 10_000 * (1 + 1 + 1)
+    assert measure(tree("p.all(x, x)"), {"p": Bound(50_000, 50_000)})[1] <= turns
 
 
 def test_collecting_copies_the_list_each_turn() -> None:
@@ -174,11 +173,21 @@ def test_collecting_copies_the_list_each_turn() -> None:
     assert filtered == bound
 
 
+def test_a_loops_variable_hides_and_a_dot_finds_the_variable_of_the_same_name() -> None:
+    """Inside of a loop over small things, `.p` is as large as ever."""
+    variables = {"p": Bound(1000, 1000)}
+    assert measure(tree("[1].all(p, p == p)"), variables)[1] < 50
+    assert measure(tree("[1].all(p, .p == .p)"), variables)[1] > 1000
+    assert paths(tree("[1].all(p, .p.a == p)")) >= {("p", "a")}
+
+
 def test_work_beyond_the_limit_is_refused() -> None:
     """One unit more than MAX_WORK is too much."""
-    check_work(tree("p == q"), {"p": Bound(MAX_WORK - 1), "q": Bound(MAX_WORK)})
-    with pytest.raises(LimitError, match="more work than a constraint may be"):
-        check_work(tree("p == q"), {"p": Bound(MAX_WORK), "q": Bound(MAX_WORK)})
+    check_work(tree("p == q"), {"p": Bound(3_999_999), "q": Bound(4_000_000)})
+    with pytest.raises(
+        LimitError, match="more work than a constraint may be, expected at most 4000000 units"
+    ):
+        check_work(tree("p == q"), {"p": Bound(4_000_000), "q": Bound(4_000_000)})
 
 
 def test_paths_end_where_keys_are_computed() -> None:

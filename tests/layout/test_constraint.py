@@ -74,6 +74,7 @@ HOLDING = [
     "duration('60s') == duration('1m') && bytes('a').size() == 1 && uint('3') == 3u && bool('true')",
     "dyn(predicate.list) == [3, 1, 2] && uint(3) == 3u && -predicate.epochs == -10 && 7 % 4 == 3",
     ".predicate.epochs == 10",
+    "[1].all(predicate, predicate == 1 && .predicate.epochs == 10)",
     "[1].all(a, " * 4 + "true" + ")" * 4,
     f"predicate.name.matches('^{'a' * 255}') || predicate.name == 'a'",
 ]
