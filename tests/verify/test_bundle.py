@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from oracle import sigstore_accepts, trust_of
 
 from gitchain.errors import GitchainError, InclusionError, LimitError, MalformedError, SignatureError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.merkle import leaf_hash, node_hash
 from gitchain.instance import Instance
 from gitchain.sign.keyless import Signer
 from gitchain.verify.bundle import verify_bundle
@@ -347,6 +349,53 @@ def test_l7_the_body_is_canonical(forge: Forge, trust: Trust) -> None:
     """The same entry written with spaces has another leaf hash: one attestation would count as two."""
     bundle = forge.bundle(body=lambda body: json.dumps(json.loads(body), indent=1).encode())
     refused_by_us_alone(bundle, trust)
+
+
+def root_of(body: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """Fold a path as RFC 9162 section 2.1.3.2 says, whatever the hashes are."""
+    fn, sn, current = index, size - 1, leaf_hash(body)
+    for sibling in path:
+        if fn & 1 or fn == sn:
+            current = node_hash(sibling, current)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            current = node_hash(current, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    return current
+
+
+def proven(forge: Forge) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A bundle whose entry has a path of at least one hash, and that proof."""
+    forge.bundle()
+    bundle = forge.bundle()
+    proof = entry_of(bundle)["inclusionProof"]
+    assert proof["hashes"]
+    return bundle, proof
+
+
+def test_l9_the_path_leads_to_the_root(forge: Forge, trust: Trust) -> None:
+    """A path with another hash, one too few or one too many leads nowhere."""
+    for change in (
+        lambda hashes: [*hashes[:-1], b64(bytes(32))],
+        lambda hashes: hashes[:-1],
+        lambda hashes: [*hashes, b64(bytes(32))],
+    ):
+        bundle, proof = proven(forge)
+        proof["hashes"] = change(proof["hashes"])
+        with pytest.raises(InclusionError, match="inclusion proof"):
+            verify_bundle(raw(bundle), trust)
+
+
+def test_l10_the_root_is_the_one_that_the_log_signed(forge: Forge, trust: Trust) -> None:
+    """A tree of one's own, in which the entry is, is not the log's."""
+    bundle, proof = proven(forge)
+    path = [bytes([number]) * 32 for number in range(len(proof["hashes"]))]
+    body = b64decode(entry_of(bundle)["canonicalizedBody"])
+    proof["hashes"] = [b64(one) for one in path]
+    proof["rootHash"] = b64(root_of(body, int(proof["logIndex"]), int(proof["treeSize"]), path))
+    with pytest.raises(InclusionError, match="another root than the log signed"):
+        verify_bundle(raw(bundle), trust)
 
 
 def test_a_proof_is_needed(forge: Forge, trust: Trust) -> None:
