@@ -102,9 +102,10 @@ def passed(world: World, target: Target) -> None:
 
 
 def timed(act: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    """Return the processor's time: deciding waits for nothing, so on a free machine it is the clock's too."""
+    started = time.process_time()
     act()
-    return (time.perf_counter() - started) * 1000
+    return (time.process_time() - started) * 1000
 
 
 if __name__ == "__main__":

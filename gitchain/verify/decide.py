@@ -19,6 +19,7 @@ from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Chain, Claims, Group
+from gitchain.verify.context import Above, Sources
 from gitchain.verify.demands import Demands
 from gitchain.verify.explain import Explanation
 from gitchain.verify.explain import explain as explain_failure
@@ -26,7 +27,7 @@ from gitchain.verify.findings import Finding
 from gitchain.verify.reasons import warnings
 from gitchain.verify.report import Attestation, Check, Decision, StepReport, SublayoutReport
 from gitchain.verify.search import Search
-from gitchain.verify.sublayout import Above, Sources, claims_under
+from gitchain.verify.sublayout import claims_under
 from gitchain.verify.target import Target, makes
 from gitchain.verify.trace import path_to, trace
 from gitchain.verify.verified import SignedLayout, VerifiedStatement

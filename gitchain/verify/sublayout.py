@@ -1,66 +1,42 @@
 """Steps that stand for a chain under another layout: a data supplier's, say, with people of its own.
 
-The layout says who may sign the other layout, its name and its lowest version. Of the signed layouts in the evidence
-the newest version counts that enough of these people signed; its own chain is searched in the same evidence, of which
-only what names that very layout counts for it. What each whole chain serves is the product of the step, which has no
-materials: rules of other steps MATCH it like anything else.
+The newest layout that enough of the step's people signed (`gitchain.verify.offered`) is looked under: its own chain is
+searched in the same evidence, of which only what names that very layout counts for it. What each whole chain serves is
+the product of the step, which has no materials: rules of other steps MATCH it like anything else.
 
-Bounded: layouts nest MAX_DEPTH deep, and none stands inside of itself. A newer version of a layout replaces the older
-ones, whatever they allowed. Does NOT run a layout's inspections: they need bytes, so a layout that has any may not
-stand behind a step.
+Bounded: layouts nest four deep, none stands inside of itself, and all searches of a decision share one budget. Of many
+deliveries those are looked into that the steps around could have used, and a few of the newest.
+
+Does NOT run a layout's inspections: they need bytes, so a layout that has any may not stand behind a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import TypeAlias
 
-from gitchain.errors import LayoutError
 from gitchain.evidence.claim import Claim
-from gitchain.evidence.vocabulary import LAYOUT
-from gitchain.layout.artifact import Artifacts, Link, Manifests
+from gitchain.layout.artifact import Artifacts, Link, contents
 from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.layout.rule import Side
-from gitchain.verify.attested import Attested, Reader, distinct
-from gitchain.verify.binding import bound_layout
+from gitchain.verify.attested import Attested
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Chain, Claims, Group, Inner, Reasons, content_of
+from gitchain.verify.context import Above, Sources
 from gitchain.verify.demands import Demands
-from gitchain.verify.explain import explain
+from gitchain.verify.explain import MAX_SEEDS, explain
 from gitchain.verify.faults import Faults
-from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.findings import Code, Finding
 from gitchain.verify.judge import Judge
-from gitchain.verify.reasons import MAX_PER_STEP, without_evidence
+from gitchain.verify.offered import Offered, Signed
+from gitchain.verify.reasons import without_evidence
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.search import Budget, Search
+from gitchain.verify.search import Search
 from gitchain.verify.sort import people_of, sort_claims
 from gitchain.verify.target import Target, is_served
-from gitchain.verify.verified import VerifiedStatement
 
-MAX_DEPTH = (
-    4  # a supplier's supplier's supplier; deeper is nobody's supply chain, and every level is a search
-)
-
-
-@dataclass(slots=True)
-class Sources:
-    """What a decision looks at, and what it keeps between the layouts that it looks under."""
-
-    statements: Sequence[VerifiedStatement]
-    now: datetime
-    manifests: Manifests
-    budget: Budget = field(default_factory=Budget)
-    reader: Reader = field(default_factory=Reader)
-    layouts: dict[bytes, Layout | LayoutError] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Above:
-    """The layouts that a layout stands in: their digests, its own last, and their revocations."""
-
-    digests: tuple[str, ...]
-    revocations: tuple[Revocations, ...] = ()
+Digests: TypeAlias = frozenset[tuple[str, str]]
 
 
 def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
@@ -72,20 +48,32 @@ def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
     judge = Judge(layout, sources.now, revocations, inside=len(above.digests) > 1)
     claims = sort_claims(judge, sources.statements, sources.manifests, sources.reader)
     groups, missing = dict(claims.groups), dict(claims.missing)
+    inherited = Above(above.digests, revocations)
     for step in layout.steps:
         if step.sublayout is not None:
-            behind = _Behind(step, step.sublayout, judge, Above(above.digests, revocations), sources)
+            behind = _Behind(step, step.sublayout, judge, inherited, sources, _near(step, claims, sources))
             groups[step.name] = tuple(behind.groups())
             missing[step.name] = behind.missing
     return Claims(judge, groups, claims.rejected, missing)
 
 
-@dataclass(slots=True)
-class _Signed:
-    """One layout, and those who signed it and may."""
+def _near(step: Step, claims: Claims, sources: Sources) -> Digests | None:
+    """Return every digest that the steps around this one have, or None where only the search can tell.
 
-    layout: Layout
-    by: list[VerifiedStatement] = field(default_factory=list)
+    A delivery that has none of them cannot be tied to any of their evidence, and so need not be looked into.
+    """
+    layout = claims.judge.layout
+    if any(served.step == step.name for served in layout.serve):
+        return None
+    found: set[tuple[str, str]] = set()
+    for one in layout.steps:
+        if step.name not in one.sources and one.name not in step.sources:
+            continue
+        inside = [contents(group.link, sources.manifests) for group in claims.groups[one.name]]
+        if one.sublayout is not None or any(digests is None for digests in inside):
+            return None
+        found.update(*(digests for digests in inside if digests is not None))
+    return frozenset(found)
 
 
 @dataclass(slots=True)
@@ -97,30 +85,41 @@ class _Behind:
     judge: Judge
     above: Above
     sources: Sources
+    near: Digests | None
     problems: list[Finding] = field(default_factory=list)
 
     def groups(self) -> Iterator[Group]:
         """Yield a group for each product set that a chain under the newest layout serves, or would but for a fault."""
-        chosen = self._newest(self._signed())
+        offered = Offered(self.step, self.wanted, self.judge, self.above, self.sources, self.problems)
+        chosen = offered.newest()
         if chosen is None:
             return
         layout = chosen.layout
-        if not self._may_stand(layout):
-            return
         above = Above((*self.above.digests, layout.digest), self.above.revocations)
         claims = claims_under(layout, above, self.sources)
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)
             return
         chains = Chains(layout, self.sources.manifests)
-        seeds = [
-            seed for name in dict.fromkeys(one.step for one in layout.serve) for seed in claims.counted(name)
-        ]
-        for seed in seeds:
+        for seed in self._deliveries(claims):
             yield from self._from_seed(chosen, claims, chains, seed)
-        if not seeds:
-            self.problems.append(self._no_chain(layout))
-            self.problems += _inside(self.step, layout, without_evidence(claims))
+        self.problems.append(self._no_chain(layout))
+        self.problems += _inside(self.step, layout, without_evidence(claims))
+
+    def _deliveries(self, claims: Claims) -> Sequence[Group]:
+        """Return the evidence for what the layout serves: all that could be tied to the steps around, and the newest."""
+        names = dict.fromkeys(one.step for one in claims.judge.layout.serve)
+        found = [group for name in names for group in claims.counted(name)]
+        found.sort(key=lambda group: group.time, reverse=True)
+        near = self.near
+        if near is None:
+            return found
+        inside = [contents(Link({}, group.link.products), self.sources.manifests) for group in found]
+        return [
+            group
+            for index, group in enumerate(found)
+            if index < MAX_SEEDS or (held := inside[index]) is None or not held.isdisjoint(near)
+        ]
 
     def missing(self) -> Sequence[Finding]:
         """Return why nothing stands behind the step."""
@@ -132,77 +131,7 @@ class _Behind:
         help_ = "ask its owner for the signed layout and its evidence; then gitchain sync"
         return (Finding(Code.SUBLAYOUT, message, self.step.name, expected=expected, help=help_),)
 
-    def _signed(self) -> Iterator[_Signed]:
-        """Yield the layouts of the wanted name that enough people signed who may."""
-        found: dict[str, _Signed] = {}
-        for statement in distinct(self.sources.statements):
-            layout = self._read(statement)
-            if layout is not None and self._accepts(layout, statement):
-                found.setdefault(layout.digest, _Signed(layout)).by.append(statement)
-        for one in found.values():
-            people = {self.judge.signers.person(statement.identity) for statement in one.by}
-            if len(people) >= self.step.threshold:
-                yield one
-            else:
-                expected = f"{self.step.threshold} of {', '.join(self.step.functionaries)}"
-                self._refuse(one.layout, "is signed by too few", expected, ", ".join(sorted(people)))
-
-    def _read(self, statement: VerifiedStatement) -> Layout | None:
-        """Return the layout in the statement if it is one of the wanted name."""
-        said = statement.statement
-        if said.predicate_type != LAYOUT or said.predicate.get("name") != self.wanted.name:
-            return None
-        if said.payload not in self.sources.layouts:
-            try:
-                self.sources.layouts[said.payload] = bound_layout(said)
-            except LayoutError as error:
-                self.sources.layouts[said.payload] = error
-        found = self.sources.layouts[said.payload]
-        if isinstance(found, LayoutError):
-            self._problem(f"layout {self.wanted.name} is not well formed", got=str(found))
-            return None
-        return found
-
-    def _accepts(self, layout: Layout, statement: VerifiedStatement) -> bool:
-        """Tell whether this signature speaks for the layout; note why not."""
-        for one in self.judge.signed(self.step, statement):
-            if not one.passed and len(self.problems) >= MAX_PER_STEP:
-                return False
-            if not one.passed:
-                self._refuse(layout, f"does not count: {MEANINGS[one.code]}", one.expected, one.got)
-                return False
-        return True
-
-    def _newest(self, signed: Iterable[_Signed]) -> _Signed | None:
-        """Return the layout of the highest version; two different ones of the same version are none."""
-        ordered = sorted(signed, key=lambda one: one.layout.version, reverse=True)
-        if len(ordered) > 1 and ordered[0].layout.version == ordered[1].layout.version:
-            both = " and ".join(sorted(one.layout.digest[:12] for one in ordered[:2]))
-            self._refuse(ordered[0].layout, "is signed in two forms", "one layout for a version", both)
-            return None
-        return ordered[0] if ordered else None
-
-    def _may_stand(self, layout: Layout) -> bool:
-        """Tell whether the newest layout may stand behind the step; an older one never does in its place."""
-        digests = self.above.digests
-        if layout.version < self.wanted.minimum_version:
-            expected = f"version {self.wanted.minimum_version} or newer"
-            self._refuse(layout, "is too old", expected, f"version {layout.version}")
-        elif layout.expires <= self.sources.now:
-            expected = f"a time after {self.sources.now.isoformat()}"
-            self._refuse(layout, "has expired", expected, layout.expires.isoformat())
-        elif layout.digest in digests:
-            self._problem(f"layout {layout.name} stands inside of itself", Code.SUBLAYOUT_NESTING)
-        elif len(digests) > MAX_DEPTH:
-            expected = f"at most {MAX_DEPTH} layouts inside of each other"
-            self._problem("layouts are nested too deep", Code.SUBLAYOUT_NESTING, expected)
-        elif layout.inspections:
-            self._refuse(layout, "has inspections, which need the bytes", "a layout without inspections", "")
-        else:
-            return True
-        return False
-
-    def _from_seed(self, signed: _Signed, claims: Claims, chains: Chains, seed: Group) -> Iterator[Group]:
+    def _from_seed(self, signed: Signed, claims: Claims, chains: Chains, seed: Group) -> Iterator[Group]:
         """Yield a group for what chains from this evidence serve, and one with a fault for what has no chain."""
         layout, step = chains.layout, seed.step.name
         served = {
@@ -246,9 +175,7 @@ class _Behind:
 
         return search.find([seed]), why
 
-    def _group(
-        self, signed: _Signed, served: Artifacts, faults: Reasons | None, inner: Inner | None
-    ) -> Group:
+    def _group(self, signed: Signed, served: Artifacts, faults: Reasons | None, inner: Inner | None) -> Group:
         link = Link({}, served)
         members = tuple(
             self.judge.named(Attested(self.step, one, _claim(self.step, signed.layout), link))
@@ -261,12 +188,6 @@ class _Behind:
     def _no_chain(self, layout: Layout) -> Finding:
         message = f"no whole chain under layout {layout.name} version {layout.version} stands behind the step"
         return Finding(Code.SUBLAYOUT_CHAIN, message, self.step.name, expected="a whole chain")
-
-    def _refuse(self, layout: Layout, why: str, expected: str, got: str) -> None:
-        self._problem(f"layout {layout.name} version {layout.version} {why}", Code.SUBLAYOUT, expected, got)
-
-    def _problem(self, message: str, code: Code = Code.SUBLAYOUT, expected: str = "", got: str = "") -> None:
-        self.problems.append(Finding(code, message, self.step.name, expected=expected, got=got))
 
 
 def _claim(step: Step, layout: Layout) -> Claim:

@@ -9,13 +9,14 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator
 from test_trace import SCHEMA
-from world import NOW, World, codes, run, statement
+from world import NOW, World, codes, model, run, statement
 from worlds import SUPPLIER, facts, revoked, saying, signed_layout, supplied, supplier, with_supplier
 
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import LAYOUT
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout import parse_layout
+from gitchain.verify import search as search_module
 from gitchain.verify.decide import Decision
 
 
@@ -191,6 +192,60 @@ def test_a_broken_delivery_is_told_where_it_matters() -> None:
     decision = world.verdict()
     assert ("SUBLAYOUT_CHAIN", "data") in found(decision)
     assert any("under layout acme-data/clean" in one.message for one in decision.findings)
+
+
+def test_a_supplier_may_deliver_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many deliveries those are looked into that the steps around could have used, and a few of the newest."""
+    monkeypatch.setattr(search_module, "MAX_CHECKS", 60)
+    world = supplier()
+    for number in range(60):
+        late = {f"{name}{number}": one for name, one in supplied(f"late {number}", at=NOW).items()}
+        world.evidence |= late
+    assert world.verdict().passed
+    del world.evidence["acme-clean"]
+    decision = world.verdict()
+    assert ("MISMATCH", "prepare") in found(decision)
+
+
+def test_a_delivery_may_be_what_is_served() -> None:
+    """The supplier's product is the target itself, and a directory of it another supplier's source."""
+    world = supplier().change(
+        lambda text: with_supplier(text).replace(
+            'serve: [{step: train, products: ["models/*"]}]',
+            'serve: [{step: train, products: ["models/*"]}, {step: data, products: ["data/*"]}]',
+        )
+    )
+    assert world.verdict(model("raw", "data/raw.csv")).passed
+    assert world.verdict().passed
+    assert not world.verdict(model("other", "data/raw.csv")).passed
+
+
+def test_two_suppliers_may_build_on_each_other() -> None:
+    """One supplier's delivery has to be what the other's holds: both stand behind steps next to each other."""
+    second = parse_layout(SUPPLIER.replace("name: acme-data", "name: acme-more").encode())
+    step = """  - name: more
+    functionaries: [acme]
+    sublayout: {name: acme-more}
+    expectedProducts: [[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [DISALLOW, "*"]]
+  - name: prepare
+"""
+    world = supplier().change(lambda text: with_supplier(text).replace("  - name: prepare\n", step))
+    assert ("SUBLAYOUT", "more") in found(world.verdict())
+    world.evidence["second"] = signed_layout(second)
+    world.evidence |= {f"more-{name}": one for name, one in supplied(layout="acme-more").items()}
+    assert world.verdict().passed, world.verdict().findings
+    world.evidence |= {f"more-{name}": one for name, one in supplied("x", layout="acme-more").items()}
+    assert not world.verdict().passed
+
+
+def test_a_layout_that_serves_nothing_of_the_evidence_has_no_chain() -> None:
+    """Whole, but nothing that its people made is what it serves."""
+    world = layout(
+        lambda text: text.replace(
+            'serve: [{step: clean, products: ["data/*"]}]', 'serve: [{step: clean, products: ["other/*"]}]'
+        )
+    )
+    assert found(world.verdict()) == {("SUBLAYOUT_CHAIN", "data")}
 
 
 def test_the_steps_rules_see_what_is_served() -> None:

@@ -1,0 +1,38 @@
+"""What one decision looks at under every layout: the evidence, the time, the manifests; and what it keeps on the way.
+
+Does NOT decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gitchain.errors import LayoutError
+from gitchain.layout.artifact import Manifests
+from gitchain.layout.model import Layout
+from gitchain.verify.attested import Reader
+from gitchain.verify.revocations import Revocations
+from gitchain.verify.search import Budget
+from gitchain.verify.verified import VerifiedStatement
+
+
+@dataclass(slots=True)
+class Sources:
+    """What a decision looks at, and what it keeps between the layouts that it looks under."""
+
+    statements: Sequence[VerifiedStatement]
+    now: datetime
+    manifests: Manifests
+    budget: Budget = field(default_factory=Budget)
+    reader: Reader = field(default_factory=Reader)
+    layouts: dict[bytes, Layout | LayoutError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """The layouts that a layout stands in: their digests, its own last, and their revocations."""
+
+    digests: tuple[str, ...]
+    revocations: tuple[Revocations, ...] = ()
