@@ -1,12 +1,14 @@
 """The decision: layout, verified statements, target and time to PASSED or FAILED, with all findings.
 
- 1. Sort the statements: which count for which step, grouped by content, thresholds over distinct people.
+ 1. Sort the statements: which count for which step, grouped by content, thresholds over distinct people; and what
+    forbids them (`gitchain.verify.sort`). Steps that stand for another layout: the same under that one
+    (`gitchain.verify.sublayout`).
  2. Find the groups of served steps that made the target: the chain starts there.
- 3. Find a whole chain (`gitchain.verify.chain`).
+ 3. Find a whole chain that satisfies the layout's demands (`gitchain.verify.search`).
  4. If there is none, say what is wrong with the closest one (`gitchain.verify.explain`).
  5. If asked, list every check that was made on that chain (`gitchain.verify.trace`).
 
-Pure: no I/O, no clock. Monotonic: taking evidence away never turns FAILED into PASSED. Never PASSED without
+Pure: no I/O, no clock. Monotonic: taking positive evidence away never turns FAILED into PASSED. Never PASSED without
 evidence for every step. docs/layout.md says what each part of a layout means.
 """
 
