@@ -56,18 +56,19 @@ def draft(
 
 
 @command.command(name="sign")
+@click.option("--no-lint", is_flag=True, help="Sign it although lint finds errors in it.")
 @signing_options
 @global_options
 @click.pass_obj
-def sign(options: Options, identity: str | None, token: str | None) -> ExitCode:
-    """Sign .gitchain/layout.yaml; the signed layout is what verification reads."""
+def sign(options: Options, no_lint: bool, identity: str | None, token: str | None) -> ExitCode:
+    """Sign .gitchain/layout.yaml; the signed layout is what verification reads. One with errors of lint is refused."""
     from gitchain.pipeline.policy import sign_layout
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import Identity, project_profile
 
     project = open_project(options.directory)
     profile = project_profile(project, options.trust, offline=options.offline)
-    signed = sign_layout(project, profile, Identity(identity, token), datetime.now(UTC))
+    signed = sign_layout(project, profile, Identity(identity, token), datetime.now(UTC), linted=not no_lint)
     layout = signed.layout
     options.document(
         {

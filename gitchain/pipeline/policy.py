@@ -15,6 +15,7 @@ from gitchain.evidence.predicates import LAYOUT as LAYOUT_TYPE
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout import parse_layout
 from gitchain.layout.draft import draft
+from gitchain.layout.lint import lint
 from gitchain.layout.load import layout_from_json
 from gitchain.layout.model import Identity as FunctionaryIdentity
 from gitchain.layout.model import Layout
@@ -74,10 +75,13 @@ def layout_statement(layout: Layout) -> Statement:
     return Statement.build((subject,), LAYOUT_TYPE, document)
 
 
-def sign_layout(project: Project, profile: Profile, identity: Identity, now: datetime) -> Signed:
+def sign_layout(
+    project: Project, profile: Profile, identity: Identity, now: datetime, *, linted: bool = True
+) -> Signed:
     """Sign `.gitchain/layout.yaml`, write the signed bundle beside it and into the store.
 
-    Raises LayoutError when it is expired, or changed without a higher version than the one signed before.
+    Raises LayoutError when it is expired, or changed without a higher version than the one signed before, or, with
+    `linted`, when lint finds an error: a layout that does not mean what it says is best not signed.
     """
     from gitchain.verify.bundle import verify_bundle
 
@@ -90,12 +94,25 @@ def sign_layout(project: Project, profile: Profile, identity: Identity, now: dat
             help="raise expires and version",
         )
     _check_version(project.root / SIGNED_LAYOUT, layout)
+    if linted:
+        _check_lint(layout, now)
     who = signing_identity(project, profile, identity)
     (raw,) = profile.signer(who.name, who.token).sign((layout_statement(layout),))
     signer = verify_bundle(raw, profile.trust).identity
     write_atomically(project.root / SIGNED_LAYOUT, raw)
     project.store.add((raw,), {})
     return Signed(layout, project.root / SIGNED_LAYOUT, signer)
+
+
+def _check_lint(layout: Layout, now: datetime) -> None:
+    """Refuse to sign a layout with an error of lint: whoever verifies with it would think that it says more."""
+    for one in lint(layout, now):
+        if one.severity == "error":
+            raise LayoutError(
+                f"{one.code}: {one.message}",
+                where=f"{LAYOUT}: {one.where}",
+                help="gitchain layout lint   shows everything; gitchain layout sign --no-lint   signs it all the same",
+            )
 
 
 def _check_version(path: Path, layout: Layout) -> None:
