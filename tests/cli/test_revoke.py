@@ -212,3 +212,39 @@ def test_forgetting_is_loud(gitchain: Gitchain, revoking: Path, git: Git) -> Non
     gitchain("trust", "forget-history", "--yes", cwd=revoking)
     again = gitchain("trust", "forget-history", cwd=revoking)
     assert (again.code, "nothing was remembered" in again.out) == (0, True)
+
+
+def codes(done: Any) -> set[str]:
+    return {finding["code"] for finding in done.json["findings"] if finding["severity"] == "error"}
+
+
+def test_a_model_of_revoked_data_fails(gitchain: Gitchain, revoking: Path) -> None:
+    """revoked_data_fails_the_model: the data set is taken back, and with it whatever was trained on it."""
+    assert gitchain("verify", "model.txt", cwd=revoking).code == ExitCode.OK
+    revoke(gitchain, revoking, "artifact", "in.txt")
+    done = gitchain("verify", "--json", "model.txt", cwd=revoking)
+    assert done.code == ExitCode.FAILED
+    assert "GC-E0342" in codes(done)
+
+
+def test_a_revoked_attestation_and_signer_do_not_count(gitchain: Gitchain, revoking: Path) -> None:
+    """revoked_after_before (A20): by id, and by signer from a time on; before that time it counts."""
+    issuer = gitchain("local", "status", "--json", cwd=revoking).json["issuer"]
+    later = ("signer", "ada@example.com", "--issuer", issuer, "--from", "2099-01-01T00:00:00Z")
+    revoke(gitchain, revoking, *later)
+    assert gitchain("verify", "model.txt", cwd=revoking).code == ExitCode.OK
+    revoke(gitchain, revoking, "attestation", attestation(gitchain, revoking))
+    done = gitchain("verify", "--json", "model.txt", cwd=revoking)
+    assert (done.code, "GC-E0340" in codes(done)) == (ExitCode.FAILED, True)
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=revoking).code == 0
+    assert gitchain("verify", "model.txt", cwd=revoking).code == ExitCode.OK
+    revoke(gitchain, revoking, "signer", "ada@example.com", "--issuer", issuer)
+    done = gitchain("verify", "--json", "model.txt", cwd=revoking)
+    assert (done.code, "GC-E0341" in codes(done)) == (ExitCode.FAILED, True)
+
+
+def test_a_strangers_revocation_changes_nothing(gitchain: Gitchain, revoking: Path) -> None:
+    """Only listed revokers are heard."""
+    done = gitchain("revoke", "artifact", "in.txt", *WHY, "--as", "eve@example.com", cwd=revoking)
+    assert done.code == ExitCode.OK
+    assert gitchain("verify", "model.txt", cwd=revoking).code == ExitCode.OK
