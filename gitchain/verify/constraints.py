@@ -112,7 +112,7 @@ def _attestation(row: Row) -> dict[str, Input]:
 
 
 def _subject(descriptor: ResourceDescriptor) -> Input:
-    return {"name": descriptor.rule_name or "", "digest": dict(descriptor.digest)}
+    return {"name": descriptor.rule_name, "digest": dict(descriptor.digest)}
 
 
 def _artifacts(artifacts: Artifacts) -> Input:

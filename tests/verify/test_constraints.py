@@ -352,6 +352,14 @@ def test_attestations_that_cannot_be_told_apart_are_one_choice(monkeypatch: pyte
     assert across("steps.report.predicate.night >= 0", three) == []
 
 
+def test_a_thousand_choices_are_tried_and_no_more() -> None:
+    """docs/constraints.md has the limit: one attestation more is a finding."""
+    members = [one(METRICS, {"night": night}, ABOUT_MODEL) for night in range(1001)]
+    expression = "steps.report.predicate.night >= 0"
+    assert across(expression, chain(report=group("report", *members[:1000]))) == []
+    assert across(expression, chain(report=group("report", *members)))
+
+
 def test_a_missing_field_is_told_apart_from_null() -> None:
     """Attestations of which one has null and one has nothing are two choices."""
     members = [
