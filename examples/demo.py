@@ -138,23 +138,17 @@ def build(shell: Shell) -> Shell:
         "personalData": "anonymised",
     }
     shell.write("facts.json", json.dumps(facts))
-    shell.gitchain(
-        "attest",
-        "data-facts",
-        "--type",
-        DATASET,
-        "--predicate",
-        "facts.json",
-        "--material",
-        "data/raw.csv",
-        "--as",
-        "data@example.com",
-    )
+    state_facts(shell)
     shell.gitchain("run", "--as", "train-ci@example.com", "--", "dvc", "repro", "train")
     shell.gitchain("run", "--as", "eval-ci@example.com", "--", "dvc", "repro")
     shell.must("git", "add", "-A")
     shell.must("git", "commit", "-q", "-m", "first model")
     return shell.copy("unapproved")
+
+
+def state_facts(shell: Shell) -> None:
+    facts = ("--type", DATASET, "--predicate", "facts.json", "--material", "data/raw.csv")
+    shell.gitchain("attest", "data-facts", *facts, "--as", "data@example.com")
 
 
 def approve(shell: Shell, identity: str = "risk@example.com") -> None:
@@ -378,6 +372,30 @@ def layout_of_a_stranger(shell: Shell, _: Shell) -> str:
     return MODEL
 
 
+def licence_refused(shell: Shell, _: Shell) -> str:
+    """The data steward states other facts about the data: one statement that a constraint refuses is enough."""
+    facts = json.loads((shell.cwd / "facts.json").read_text(encoding="utf-8")) | {"licence": "proprietary"}
+    shell.write("facts.json", json.dumps(facts))
+    state_facts(shell)
+    return MODEL
+
+
+def data_revoked(shell: Shell, _: Shell) -> str:
+    """The data turn out to be poisoned: every model that was made of them fails, and the log names it."""
+    revoke = ("revoke", "artifact", "data/raw.csv", "--reason", "compromised", "--as", "data@example.com")
+    shell.gitchain(*revoke)
+    told = [line for line in shell.gitchain("log", "data/raw.csv").splitlines() if "was made of it" in line]
+    if not any(MODEL in line for line in told):
+        raise DemoError(f"gitchain log does not name {MODEL} as made of revoked data")
+    return MODEL
+
+
+def history_rewound(shell: Shell, _: Shell) -> str:
+    """The same deletion where the store was seen before: what is missing is noticed, whatever it said."""
+    shell.gitchain("verify", MODEL)
+    return step_deleted(shell, shell)
+
+
 def lock_edited(shell: Shell, _: Shell) -> str:
     """Not a verification: attesting a stage whose dvc.lock was edited by hand is refused."""
     path = shell.cwd / "dvc.lock"
@@ -387,6 +405,9 @@ def lock_edited(shell: Shell, _: Shell) -> str:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return "attest:train"
 
+
+CHECKS = 5
+"""What is checked beside the attacks: the model, its tag, its log, and the two of the layout language."""
 
 Attack = Callable[[Shell, Shell], str]
 ATTACKS: tuple[tuple[str, Attack, int, tuple[str, ...]], ...] = (
@@ -398,6 +419,9 @@ ATTACKS: tuple[tuple[str, Attack, int, tuple[str, ...]], ...] = (
     ("a step's attestation deleted", step_deleted, 1, ("evaluate",)),
     ("stored evidence altered", evidence_altered, 1, ("train", "does not verify")),
     ("evaluation replayed from another run", evaluation_replayed, 1, ("evaluate", MODEL)),
+    ("data under a licence that is not allowed", licence_refused, 1, ("licence", "data/raw.csv")),
+    ("data set revoked", data_revoked, 1, ("revoked", "data/raw.csv")),
+    ("history rewound", history_rewound, 4, ("missing",)),
     ("lock file edited by hand", lock_edited, 1, ("train", MODEL)),
     ("layout signed by a stranger", layout_of_a_stranger, 5, ("mallory@example.net",)),
     ("layout rolled back", layout_rolled_back, 5, ("version",)),
@@ -438,6 +462,19 @@ def finding_about(text: str, words: tuple[str, ...]) -> str:
     return best.split("\n")[0][:110]
 
 
+def layouts(report: Report, shell: Shell) -> None:
+    """Lint the example of the layout language, and try it on its good and bad chains."""
+    example = str(SOURCE.parent / "layouts" / "credit-model")
+    for arguments in (("lint", f"{example}/layout.yaml"), ("test", example)):
+        code, text = shell.run("gitchain", "layout", *arguments)
+        report.add(f"layout {arguments[0]}", "0", str(code), summary(text), ok=code == 0)
+
+
+def summary(text: str) -> str:
+    """Return the line that says how many there were."""
+    return next((line for line in text.splitlines() if line.startswith("credit-model")), text)
+
+
 def main(keep: bool) -> int:
     """Build, verify, attack; return 0 only if everything came out as it must."""
     started = time.monotonic()
@@ -474,6 +511,7 @@ def main(keep: bool) -> int:
         )
         for number in range(len(ATTACKS)):
             attack(report, shell, unapproved, number)
+        layouts(report, shell)
     except DemoError as error:
         say(str(error))
         report.failed = True
@@ -485,9 +523,9 @@ def main(keep: bool) -> int:
     say("\n" + report.text())
     refused = sum(row[0] == "ok" for row in report.rows)
     say(
-        f"\n{refused} of {len(ATTACKS) + 3} as they must be, in {time.monotonic() - started:.0f} s, with no network"
+        f"\n{refused} of {len(ATTACKS) + CHECKS} as they must be, in {time.monotonic() - started:.0f} s, with no network"
     )
-    return 1 if report.failed or refused != len(ATTACKS) + 3 else 0
+    return 1 if report.failed or refused != len(ATTACKS) + CHECKS else 0
 
 
 if __name__ == "__main__":
