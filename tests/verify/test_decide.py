@@ -616,3 +616,20 @@ def test_a_file_that_contradicts_its_directory_is_a_finding() -> None:
     )
     found = codes(world.verdict())
     assert ("CONTRADICTION", "prepare", "data/prepared/train.csv") in found
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(300, True), (301, False)])
+def test_clocks_may_differ_by_minutes(seconds: int, *, passes: bool) -> None:
+    """Evidence up to five minutes ahead of this machine's clock counts; a second more is the future."""
+    world = World.honest()
+    replaced("approve", at=NOW + timedelta(seconds=seconds))(world)
+    assert world.verdict().passed == passes
+
+
+def test_a_search_is_counted_in_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The honest chain of five steps takes five checks of rules and one of demands; with one less, no verdict."""
+    monkeypatch.setattr(search_module, "MAX_CHECKS", 6)
+    assert World.honest().verdict().passed
+    monkeypatch.setattr(search_module, "MAX_CHECKS", 5)
+    with pytest.raises(LimitError):
+        World.honest().verdict()

@@ -109,9 +109,11 @@ some = st.frozensets(st.integers(0, len(POSITIVE) - 1), max_size=8)
 negative = st.frozensets(st.sampled_from(range(len(NEGATIVE))), max_size=2)
 
 
-def judged(named: frozenset[str], evidence: Iterable[VerifiedStatement]) -> Decision:
+def judged(
+    named: frozenset[str], evidence: Iterable[VerifiedStatement], *, explain: bool = False
+) -> Decision:
     world = World(dict(enumerate(evidence)), layout_with(named))  # type: ignore[arg-type]
-    return world.verdict(model())
+    return world.verdict(model(), explain=explain)
 
 
 @given(features, some, some, negative)
@@ -135,6 +137,20 @@ def test_the_order_of_evidence_changes_nothing(
     first, second = judged(named, evidence), judged(named, kept)
     assert first.result == second.result
     assert {one.code for one in first.findings} == {one.code for one in second.findings}
+
+
+@given(features, some, some, negative)
+def test_asking_why_changes_nothing(
+    named: frozenset[str], gone: frozenset[int], also_gone: frozenset[int], against: frozenset[int]
+) -> None:
+    """With every check listed the verdict and its findings are the same; a check has failed exactly where it is FAILED."""
+    evidence = [one for index, one in enumerate(POSITIVE) if index not in gone | also_gone]
+    evidence += [NEGATIVE[index] for index in sorted(against)]
+    plain, explained = judged(named, evidence), judged(named, evidence, explain=True)
+    assert (plain.result, plain.findings) == (explained.result, explained.findings)
+    assert all(one.passed for one in explained.checks) == explained.passed
+    assert explained.passed or explained.exit_code is ExitCode.NOTHING or explained.findings
+    assert set(explained.path) <= {step.name for step in layout_with(named).steps}
 
 
 @given(features, some, negative, st.sampled_from(range(1, len(NEGATIVE))))
