@@ -80,10 +80,6 @@ class Compiled:
     _tree: Node = field(repr=False)
     _program: cel.Expression = field(repr=False)
 
-    def touches(self, *path: str) -> bool:
-        """Tell whether the expression looks at this part of its variables, at something in it or around it."""
-        return any(all(one == other for one, other in zip(read, path, strict=False)) for read in self.reads)
-
     def holds(self, variables: Mapping[str, Input]) -> Verdict:
         """Return the verdict for these variables. Raises nothing: whatever goes wrong is a problem."""
         try:

@@ -21,7 +21,7 @@ from gitchain.evidence.claim import Claim
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifacts, Link
 from gitchain.layout.cel_cost import Path
-from gitchain.layout.constraint import Compiled, Input, Scope, Verdict, compile_constraint
+from gitchain.layout.constraint import HOLDS, Compiled, Input, Scope, Verdict, compile_constraint
 from gitchain.layout.model import Constraint, Layout, Step
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
@@ -136,35 +136,39 @@ def signer_of(statement: VerifiedStatement, functionary: str, principal: str) ->
 def _chain_finding(
     constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target
 ) -> Finding | None:
-    what = f"constraint {constraint.name}"
+    verdict = _over(constraint, layout, chain, target)
+    if verdict.ok:
+        return None
+    return finding(Code.CHAIN_CONSTRAINT, f"constraint {constraint.name}", constraint, verdict)
+
+
+def _over(constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target) -> Verdict:
+    """Return the first verdict that is not true, of all choices of attestations that the constraint can tell apart."""
     try:
         compiled = compile_constraint(constraint, "chain")
     except LayoutError as error:
-        verdict = Verdict(False, str(error), evaluated=False)
-        return finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
-    choices = [_choices(compiled, name, rows) for name, rows in chain.items()]
-    for count, chosen in enumerate(itertools.product(*choices)):
+        return Verdict(False, str(error), evaluated=False)
+    steps = (
+        [(name, _step(rows, row)) for row in _choices(compiled, name, rows)] for name, rows in chain.items()
+    )
+    about: dict[str, Input] = {
+        "target": {"name": target.name, "sha256": target.sha256},
+        "layout": {"name": layout.name, "version": layout.version},
+    }
+    for count, chosen in enumerate(itertools.product(*steps)):
         if count >= MAX_ROWS:
-            many = f"more than {MAX_ROWS} combinations of attestations"
-            return finding(Code.CHAIN_CONSTRAINT, what, constraint, Verdict(False, many, evaluated=False))
-        steps = {name: _step(rows, row) for (name, rows), row in zip(chain.items(), chosen, strict=True)}
-        verdict = compiled.holds(
-            {
-                "steps": steps,
-                "target": {"name": target.name, "sha256": target.sha256},
-                "layout": {"name": layout.name, "version": layout.version},
-            }
-        )
+            return Verdict(False, f"more than {MAX_ROWS} combinations of attestations", evaluated=False)
+        verdict = compiled.holds({**about, "steps": dict(chosen)})
         if not verdict.ok:
-            return finding(Code.CHAIN_CONSTRAINT, what, constraint, verdict)
-    return None
+            return verdict
+    return HOLDS
 
 
 def _choices(compiled: Compiled, name: str, rows: Rows) -> Sequence[Row | None]:
     """Return the attestations whose predicates the constraint can tell apart; one of them if it reads none."""
     place = ("steps", name, "predicate")
-    if not compiled.touches(*place) or not rows.members:
-        return rows.members[:1] or (None,)
+    if not rows.members:
+        return (None,)
     reads = [
         read[len(place) :] for read in sorted(compiled.reads) if read[: len(place)] == place[: len(read)]
     ]
