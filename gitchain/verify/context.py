@@ -32,7 +32,10 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """The layouts that a layout stands in: their digests, its own last, and their revocations."""
+    """The layouts that a layout stands in: their names, its own last, and their revocations.
 
-    digests: tuple[str, ...]
+    Evidence names its layout by name: two of one name inside of each other could not be told apart.
+    """
+
+    names: tuple[str, ...]
     revocations: tuple[Revocations, ...] = ()

@@ -53,7 +53,7 @@ def decide(
     layout = signed.layout
     statements = tuple(evidence)
     sources = Sources(statements, now, Manifests(manifests))
-    claims = claims_under(layout, Above((signed.digest,)), sources)
+    claims = claims_under(layout, Above((layout.name,)), sources)
     chains = Chains(layout, sources.manifests)
     seeds = _seeds(layout, claims, target, sources.manifests)
     counted = {step.name: claims.counted(step.name) for step in layout.steps}

@@ -103,16 +103,16 @@ class Offered:
 
     def _may_stand(self, layout: Layout) -> bool:
         """Tell whether the newest layout may stand behind the step; an older one never does in its place."""
-        digests = self.above.digests
+        names = self.above.names
         if layout.version < self.wanted.minimum_version:
             expected = f"version {self.wanted.minimum_version} or newer"
             self._refuse(layout, "is too old", expected, f"version {layout.version}")
         elif layout.expires <= self.sources.now:
             expected = f"a time after {self.sources.now.isoformat()}"
             self._refuse(layout, "has expired", expected, layout.expires.isoformat())
-        elif layout.digest in digests:
+        elif layout.name in names:
             self._problem(f"layout {layout.name} stands inside of itself", Code.SUBLAYOUT_NESTING)
-        elif len(digests) > MAX_DEPTH:
+        elif len(names) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} layouts inside of each other"
             self._problem("layouts are nested too deep", Code.SUBLAYOUT_NESTING, expected)
         elif layout.inspections:

@@ -45,10 +45,10 @@ def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
     Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
     """
     revocations = (*above.revocations, Revocations.of(layout, sources.statements))
-    judge = Judge(layout, sources.now, revocations, inside=len(above.digests) > 1)
+    judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1)
     claims = sort_claims(judge, sources.statements, sources.manifests, sources.reader)
     groups, missing = dict(claims.groups), dict(claims.missing)
-    inherited = Above(above.digests, revocations)
+    inherited = Above(above.names, revocations)
     for step in layout.steps:
         if step.sublayout is not None:
             behind = _Behind(step, step.sublayout, judge, inherited, sources, _near(step, claims, sources))
@@ -95,7 +95,7 @@ class _Behind:
         if chosen is None:
             return
         layout = chosen.layout
-        above = Above((*self.above.digests, layout.digest), self.above.revocations)
+        above = Above((*self.above.names, layout.name), self.above.revocations)
         claims = claims_under(layout, above, self.sources)
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)

@@ -379,6 +379,14 @@ def test_a_layout_does_not_stand_inside_of_itself() -> None:
     assert not decision.passed
 
 
+def test_a_layout_of_the_same_name_does_not_stand_inside() -> None:
+    """Evidence says for which layout it is by name: with another layout of that name inside nobody could tell."""
+    twin = SUPPLIER.replace("name: acme-data", "name: credit-model")
+    world = supplier(twin).change(lambda text: with_supplier(text, "sublayout: {name: credit-model}"))
+    world.evidence |= {f"acme-{name}": one for name, one in supplied(layout="credit-model").items()}
+    assert found(world.verdict()) == {("SUBLAYOUT_NESTING", "data")}
+
+
 def test_data_sets_of_the_other_layout_need_its_facts() -> None:
     """The supplier's own demand for facts about its data holds behind the step too."""
     more = """datasets: {functionaries: [anna], artifacts: [{step: collect, products: ["raw/*"]}]}\nserve:"""
