@@ -238,6 +238,12 @@ def test_only_what_is_read_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "more evidence than a constraint may read" in found.problem
 
 
+def test_two_hundred_thousand_values_can_be_read() -> None:
+    """docs/constraints.md has the limit: the map, its key, the list and what is in it count."""
+    for count, ok in ((199_997, True), (199_998, False)):
+        assert verdict("predicate.l.size() > 0", {**VARIABLES, "predicate": {"l": [0] * count}}).ok == ok
+
+
 def test_what_an_expression_reads_is_known() -> None:
     """Paths go as far as their keys are fixed; whatever is computed reads the whole."""
     assert compiled("predicate.a['b'].c[0].d == 1").reads == {("predicate", "a", "b", "c")}
@@ -276,7 +282,7 @@ def test_a_long_message_is_cut() -> None:
 def test_constraints_are_compiled_once() -> None:
     """The same constraint in the same scope is the same program; the cache is bounded."""
     assert compiled("predicate.a == 1") is compiled("predicate.a == 1")
-    assert compile_constraint.cache_info().maxsize == module.MAX_COMPILED
+    assert compile_constraint.cache_info().maxsize == 1024
 
 
 def test_the_engine_is_loaded_by_the_first_constraint() -> None:
