@@ -85,17 +85,18 @@ def overlap(one: Member, other: Member) -> bool:
     """Tell whether one signer can match both entries."""
     if isinstance(one, SigstoreMember) and isinstance(other, SigstoreMember):
         said = dict(one.claims)
-        return (
-            one.issuer == other.issuer
-            and all(said.get(name, value) == value for name, value in other.claims)
-            and _subjects_meet(one, other)
+        return all(said.get(name, value) == value for name, value in other.claims) and _one_subject(
+            one, other
         )
     if isinstance(one, SigstoreMember) or isinstance(other, SigstoreMember):
         return False
     return _spki(one) == _spki(other)
 
 
-def _subjects_meet(one: SigstoreMember, other: SigstoreMember) -> bool:
+def _one_subject(one: SigstoreMember, other: SigstoreMember) -> bool:
+    """Tell whether one signer can match both but for its claims: in a threshold it is one person, whatever it claims."""
+    if one.issuer != other.issuer:
+        return False
     if other.exact:
         return covers(one.subject_pattern, other.subject_pattern)
     if one.exact:
@@ -136,7 +137,7 @@ def _people(layout: Layout, names: Sequence[str]) -> int:
 
 
 def _same_person(layout: Layout, one: str, other: str) -> bool:
-    """Tell whether two functionaries are one principal, could be one signer, or share a mail address."""
+    """Tell whether two functionaries are one principal, could be one signer, or share a subject or a mail address."""
     if layout.principal_of(one) == layout.principal_of(other):
         return True
     pairs = (
@@ -144,14 +145,14 @@ def _same_person(layout: Layout, one: str, other: str) -> bool:
         for left in layout.functionary(one).identities
         for right in layout.functionary(other).identities
     )
-    return any(overlap(*pair) or _same_mail(*pair) for pair in pairs)
+    return any(overlap(*pair) or _same_signer(*pair) for pair in pairs)
 
 
-def _same_mail(one: Member, other: Member) -> bool:
+def _same_signer(one: Member, other: Member) -> bool:
     if not (isinstance(one, SigstoreMember) and isinstance(other, SigstoreMember)):
         return False
     left, right = one.subject_pattern.casefold(), other.subject_pattern.casefold()
-    return left == right and "@" in left and "/" not in left
+    return _one_subject(one, other) or (left == right and "@" in left and "/" not in left)
 
 
 def _nobody_else(layout: Layout) -> Iterator[Lint]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -343,8 +344,19 @@ def test_a_principal_may_bear_its_own_functionary_s_name() -> None:
     assert layout.principal_of("hsm") == "alice"
 
 
+def test_constants_of_yaml_are_no_strings() -> None:
+    """A field that is null, or true where a number stands, is refused, not taken for its text."""
+    for old, new in (("version: 3", "version: true"), ("name: credit-model", "name: ~")):
+        with pytest.raises(LayoutError):
+            parse_layout(YAML.replace(old, new).encode())
+
+
 def test_constructors_check_without_the_loader() -> None:
     """Values made in Python are as valid as those that were loaded."""
+    with pytest.raises(LayoutError, match="whole seconds"):
+        replace(whole(), expires=whole().expires.replace(microsecond=1))
+    with pytest.raises(LayoutError, match="whole seconds"):
+        replace(whole(), expires=whole().expires.replace(tzinfo=None))
     with pytest.raises(LayoutError, match="unknown inspection"):
         Inspection("x", "shell", ("*",))  # type: ignore[arg-type]
     with pytest.raises(LayoutError, match="do not fit"):

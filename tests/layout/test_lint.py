@@ -178,6 +178,13 @@ FIRES: dict[str, tuple[Change, set[tuple[str, str, str]]]] = {
         person("bob", issuer="https://other.example", subject="Alice@Example.com"),
         {("FEW_PEOPLE", "error", "steps[2].threshold")},
     ),
+    "one workflow, two claims": (
+        both(
+            person("alice", issuer=ISSUER, subject="alice@example.com", claims={"buildTrigger": "push"}),
+            person("bob", issuer=ISSUER, subject="alice@example.com", claims={"buildTrigger": "schedule"}),
+        ),
+        {("FEW_PEOPLE", "error", "steps[2].threshold")},
+    ),
     "one key": (
         both(
             lambda v: v["functionaries"]["alice"]["identities"].append({"key": PEM}),

@@ -124,6 +124,7 @@ def test_issuer_and_subject_are_one() -> None:
     """The same subject of another issuer is somebody else, and case matters."""
     alice = SigstoreMember(ISSUER, "alice@example.com")
     assert alice.matches(Identity(ISSUER, "alice@example.com"), {"buildTrigger": "push"})
+    assert alice.to_json() == Identity(ISSUER, "alice@example.com").to_json()
     assert not alice.matches(Identity("https://other.example", "alice@example.com"), {})
     assert not alice.matches(Identity(ISSUER, "Alice@example.com"), {})
 
