@@ -56,7 +56,18 @@ def _project(project: Project, trust: str | None, now: datetime) -> Iterator[Che
     )
     yield _guarded("layout", lambda: _layout(project, trust, now))
     yield _guarded("store", lambda: _store(project))
+    yield _guarded("history", lambda: _history(project))
     yield _guarded("outbox", lambda: _outbox(project))
+
+
+def _history(project: Project) -> Check:
+    """Compare the store with what was seen of it; a loss is a problem, and its help says what to type."""
+    from gitchain.pipeline.seen import check_seen, recalled
+
+    check_seen(project, project.store.tip())
+    seen = recalled(project)
+    told = [f"holds all of {one.size} attestations seen at {one.time}" for one in seen]
+    return Check("history", "ok", ", ".join(told) or "nothing seen before")
 
 
 def _store(project: Project) -> Check:

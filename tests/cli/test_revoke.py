@@ -197,6 +197,12 @@ def test_a_revocation_that_is_deleted_is_noticed(gitchain: Gitchain, revoking: P
     done = gitchain("verify", "model.txt", cwd=revoking)
     refused(done, ExitCode.TRUST, "lost what it held", "1 missing", "(revocation)")
     assert "lost what it held" in gitchain("log", cwd=revoking).err
+    doctor = {check["name"]: check for check in gitchain("doctor", "--json", cwd=revoking).json["checks"]}
+    assert doctor["history"]["state"] == "problem"
+    assert "1 missing" in doctor["history"]["detail"]
+    git(revoking, "update-ref", REF, "refs/gitchain-seen/attestations")
+    doctor = {check["name"]: check for check in gitchain("doctor", "--json", cwd=revoking).json["checks"]}
+    assert (doctor["history"]["state"], "holds all of 4" in doctor["history"]["detail"]) == ("ok", True)
 
 
 def test_forgetting_is_loud(gitchain: Gitchain, revoking: Path, git: Git) -> None:
