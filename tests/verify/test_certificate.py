@@ -342,6 +342,15 @@ def test_t4_an_authoritys_chain_holds_together(forge: Forge, instance: Instance)
             refused(bundle(), trust, "proves no time")
 
 
+def test_t4_an_authority_is_more_than_one_certificate(forge: Forge, instance: Instance) -> None:
+    """A timestamping certificate that vouches for itself alone is no authority."""
+    alone = certified(named("alone"), ROOT_KEY.public_key(), stamping=True)
+    authority = entry_of_root(now() - MINUTE, alone)
+    trust = root_with(instance, lambda one: one.update(timestampAuthorities=[authority]))
+    bundle = forge.bundle(stamps=lambda signature: [stamp(ROOT_KEY, alone, signature, now())])
+    refused(bundle, trust, "proves no time")
+
+
 def test_t4_an_authority_that_does_not_stamp_is_none(forge: Forge, instance: Instance) -> None:
     """A certificate without the purpose of timestamping makes no timestamps."""
     key = ec.derive_private_key(31, ec.SECP256R1())
