@@ -34,13 +34,22 @@ def print_verdict(options: Options, document: Document, *, explain: bool = False
     if explain and not passed:
         for line in _way(options, document):
             options.data(line)
-    for step in document["steps"]:
-        who = ", ".join(escape(str(person)) for person in step["functionaries"])
-        options.data(f"  step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")
+    _print_steps(options, document["steps"], "  ")
     for finding in document["findings"]:
         _print_finding(options, finding)
     if explain:
         _print_checks(options, document)
+
+
+def _print_steps(options: Options, steps: Iterable[Document], indent: str) -> None:
+    """Print the steps, and below one that stands for another layout the steps of its chain."""
+    for step in steps:
+        who = ", ".join(escape(str(person)) for person in step["functionaries"])
+        options.data(f"{indent}step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")
+        behind = step.get("sublayout")
+        if behind is not None:
+            options.data(f"{indent}  layout  {escape(behind['name'])} v{behind['version']} stands behind it")
+            _print_steps(options, behind["steps"], f"{indent}  ")
 
 
 def print_line(options: Options, document: Document) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from test_documents import validator
 
+from gitchain.cli.output import Options
+from gitchain.cli.verdict import print_verdict
 from gitchain.errors import ExitCode
 
 Gitchain = Callable[..., Any]
@@ -80,6 +82,38 @@ def test_a_target_without_a_way_still_has_a_reason(gitchain: Gitchain, chain: Pa
     """Nothing is known of the target: the reason hangs on the target itself."""
     done = gitchain("verify", "--explain", "report.txt", cwd=chain)
     assert "FAIL GC-E02" in done.out
+
+
+def test_the_chain_behind_a_step_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A step that stands for another layout is followed by that layout's steps, and text from it cannot steer a terminal."""
+    inner = {"name": "collect\x1b[2J", "functionaries": ["sam"], "evidence": "observed", "attestations": []}
+    behind = {"name": "datahouse", "version": 2, "digest": {"sha256": "0" * 64}, "steps": [inner]}
+    outer = {
+        "name": "data",
+        "functionaries": ["acme"],
+        "evidence": None,
+        "attestations": [],
+        "sublayout": behind,
+    }
+    document = {
+        "verificationResult": "PASSED",
+        "resource": {"name": "m", "digest": {"sha256": "0" * 64}},
+        "layout": {
+            "name": "credit",
+            "version": 1,
+            "signer": {"issuer": "https://issuer.example", "subject": "owner"},
+        },
+        "steps": [outer],
+        "findings": [],
+    }
+    print_verdict(Options(color=False), document)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert [line.split()[:2] for line in out.splitlines()[2:]] == [
+        ["step", "data"],
+        ["layout", "datahouse"],
+        ["step", "collect\\x1b[2J"],
+    ]
 
 
 @pytest.mark.parametrize("columns", [80, 120])
