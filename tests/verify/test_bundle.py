@@ -122,6 +122,8 @@ IDENTITIES: dict[str, Edit] = {
     "two issuers": with_issuers(v1=b"https://one.example", v2=b"\x0c\x13https://two.example"),
     "issuer is no text": with_issuers(v2=b"\x04\x03abc"),
     "issuer is no URL": with_issuers(v1=b"issuer"),
+    "the issuer of keys": with_issuers(v1=b"gitchain:key"),
+    "the issuer of ssh keys": with_issuers(v2=b"\x0c\x0cgitchain:ssh"),
 }
 
 
