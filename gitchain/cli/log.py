@@ -31,7 +31,7 @@ def command(options: Options, target: str | None) -> ExitCode:
     from gitchain.pipeline.history import history
     from gitchain.pipeline.project import open_project
 
-    project = open_project(options.directory, options.hashing)
+    project = open_project(options.directory, options.hashing, changes=False)
     found = history(project, target, options.trust, offline=options.offline)
     events = [event.to_json() for event in found.events]
     refused = [

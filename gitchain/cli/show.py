@@ -22,7 +22,7 @@ def command(options: Options, attestation: str) -> ExitCode:
     from gitchain.pipeline.history import Event, find_attestation
     from gitchain.pipeline.project import open_project
 
-    project = open_project(options.directory)
+    project = open_project(options.directory, changes=False)
     statement, verified, reason = find_attestation(
         project, attestation, options.trust, offline=options.offline
     )

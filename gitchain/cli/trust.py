@@ -75,7 +75,7 @@ def export(options: Options) -> None:
     if options.trust:
         click.echo(load_profile(options.trust, offline=options.offline).text)
         return
-    project = open_project(options.directory)
+    project = open_project(options.directory, changes=False)
     click.echo(load_profile(project.configured().trust, base=project.root, offline=options.offline).text)
 
 
@@ -95,7 +95,7 @@ def pin(options: Options, name: str | None, subjects: tuple[str, ...], issuer: s
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.setup import pin_layout
 
-    project = None if name and options.trust else open_project(options.directory)
+    project = None if name and options.trust else open_project(options.directory, changes=False)
     config = project.config if project else None
     name = name or (config.layout if config else None)
     trust = options.trust or (config.trust if config else None)
@@ -143,7 +143,7 @@ def forget_history(options: Options, yes: bool) -> ExitCode:
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.seen import forget, recalled
 
-    project = open_project(options.directory, configured=False)
+    project = open_project(options.directory, configured=False, changes=False)
     seen = recalled(project)
     if seen and not yes:
         raise UsageError(

@@ -97,7 +97,7 @@ def command(
     )
     project: Project | None
     try:
-        project = open_project(options.directory, options.hashing)
+        project = open_project(options.directory, options.hashing, changes=False)
     except ProjectError:
         if layout is None:
             raise

@@ -50,9 +50,14 @@ class GitState:
     object_format: str
 
 
-def git_state(path: Path) -> GitState:
+_STATUS = ("--porcelain=v2", "--branch", "-z", "--untracked-files=no", "--ignore-submodules=dirty")
+
+
+def git_state(path: Path, *, changes: bool = True) -> GitState:
     """Return the state of the repository around `path`.
 
+    Without `changes` nobody looks for changes: `branch` is None then and `dirty` False. Looking runs the filters that
+    the repository's own settings name, so what judges a repository must not look.
     Raises ProjectError if there is no work tree there, git is missing, or git refuses the repository.
     """
     bare, shallow, object_format, common, root = _facts(path)
@@ -65,18 +70,11 @@ def git_state(path: Path) -> GitState:
         )
     jobs = [
         start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
-        start(
-            root,
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "-z",
-            "--untracked-files=no",
-            "--ignore-submodules=dirty",
-        ),
         start(root, "config", "-z", "--get-regexp", r"^(remote|branch)\..*\.(url|remote)$"),
+        *([start(root, "status", *_STATUS)] if changes else []),
     ]
-    head, status, config = [finish(job, root, ok=(0, 1)) for job in jobs]
+    head, config, *looked = [finish(job, root, ok=(0, 1)) for job in jobs]
+    status = b"".join(looked)
     raw = _batch(head, object_format, "HEAD")
     commit, content = (raw[0], raw[2]) if raw is not None else (None, b"")
     branch, dirty = _status(status)

@@ -44,6 +44,9 @@ def first_line(message: str) -> str:
 def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in _LOCAL}
     fixed = {
+        "GIT_ALLOW_PROTOCOL": os.environ.get(
+            "GIT_ALLOW_PROTOCOL", "git:http:https:ssh"
+        ),  # not ext: it runs commands
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",

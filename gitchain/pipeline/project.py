@@ -94,12 +94,15 @@ class Project:
         return self.config
 
 
-def open_project(path: Path, progress: Progress | None = None, *, configured: bool = True) -> Project:
+def open_project(
+    path: Path, progress: Progress | None = None, *, configured: bool = True, changes: bool = True
+) -> Project:
     """Open the repository around `path`; ProjectError when there is none or its configuration is broken.
 
-    `progress` hears how far the hashing of its files is. The configuration is not read unless `configured`.
+    `progress` hears how far the hashing of its files is. The configuration is not read unless `configured`,
+    and nothing that the repository's own settings name is run unless `changes` are asked for: to record them.
     """
-    git = git_state(path)
+    git = git_state(path, changes=changes)
     config = _read_config(git.root / CONFIG) if configured else None
     return Project(git=git, config=config, progress=progress)
 
