@@ -49,23 +49,24 @@ def _rules(step: Step, side: Side) -> Sequence[Rule]:
 
 def _takes_all(rule: Rule, step: Step, side: Side) -> bool:
     """Tell whether the rule consumes whatever matches its pattern."""
-    return (
-        rule.keyword is Keyword.ALLOW
-        or (rule.keyword is Keyword.CREATE and side is Side.PRODUCTS and not step.has_materials)
-        or (rule.keyword is Keyword.DELETE and side is Side.MATERIALS and not step.has_products)
-    )
+    keyword = rule.keyword
+    if keyword is Keyword.CREATE:
+        return side is Side.PRODUCTS and not step.has_materials
+    if keyword is Keyword.DELETE:
+        return side is Side.MATERIALS and not step.has_products
+    return keyword is Keyword.ALLOW
 
 
 def _takes_some(rule: Rule, step: Step, side: Side) -> bool:
     """Tell whether the rule can consume anything in this list."""
-    both = step.has_materials and step.has_products
-    return {
-        Keyword.ALLOW: True,
-        Keyword.MATCH: True,
-        Keyword.CREATE: side is Side.PRODUCTS,
-        Keyword.DELETE: side is Side.MATERIALS,
-        Keyword.MODIFY: both,
-    }.get(rule.keyword, False)
+    keyword = rule.keyword
+    if keyword is Keyword.MODIFY:
+        return step.has_materials and step.has_products
+    if keyword is Keyword.CREATE:
+        return side is Side.PRODUCTS
+    if keyword is Keyword.DELETE:
+        return side is Side.MATERIALS
+    return keyword is Keyword.ALLOW or keyword is Keyword.MATCH
 
 
 def _open(rules: Sequence[Rule], where: str) -> Iterator[Lint]:

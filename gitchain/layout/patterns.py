@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+
+from gitchain.layout.rule import literal_prefix
 
 _WILD = re.compile(r"[*?]{2,}")
 
 
 def meets(one: str, other: str) -> bool:
     """Tell whether some name matches both patterns."""
+    left, right = _fixed(one), _fixed(other)
+    if not (left.startswith(right) or right.startswith(left)):
+        return False
     todo, seen = [(0, 0)], {(0, 0)}
     while todo:
         i, j = todo.pop()
@@ -40,6 +46,8 @@ def _steps(one: str, i: int, other: str, j: int) -> Iterator[tuple[int, int]]:
 
 def includes(wide: str, narrow: str) -> bool:
     """Tell whether every name that matches `narrow` matches `wide`; in doubt, it does not."""
+    if not _fixed(narrow).startswith(_fixed(wide)):
+        return False
     wide, narrow = _ordered(wide), _ordered(narrow)
     at = _after_stars(wide, {0})
     for symbol in narrow:
@@ -54,6 +62,12 @@ def above(pattern: str) -> Iterator[str]:
     for at, char in enumerate(pattern):
         if char in "/?*" and (at or char == "*"):
             yield pattern[: at + (char == "*")]
+
+
+@lru_cache(maxsize=65536)
+def _fixed(pattern: str) -> str:
+    """Return what every name that matches begins with: most patterns differ there already."""
+    return literal_prefix(pattern)
 
 
 def _ordered(pattern: str) -> str:
