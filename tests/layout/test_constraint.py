@@ -146,6 +146,34 @@ def test_what_is_not_exactly_true_fails_with_words(expression: str, evaluated: b
     assert problem in found.problem
 
 
+def test_a_plain_no_is_said_in_these_words() -> None:
+    """What is false without anything to show is not true, and no more is said."""
+    assert verdict("false") == Verdict(False, "is not true")
+    assert Verdict(True) == verdict("true") == Verdict(True, "", evaluated=True)
+
+
+def test_too_much_work_is_a_problem_before_it_is_done() -> None:
+    """The work is estimated for each evaluation, from the sizes of what is read."""
+    expression = "predicate.l.map(x, x).size() == predicate.l.size()"
+    assert verdict(expression, {**VARIABLES, "predicate": {"l": [0] * 150}}).ok
+    found = verdict(expression, {**VARIABLES, "predicate": {"l": [0] * 5000}})
+    assert (found.ok, found.evaluated) == (False, False)
+    assert "more work than a constraint may be" in found.problem
+
+
+def test_the_engines_message_is_one_line_without_its_drawing() -> None:
+    """What does not compile is told with the place, and without status words, container and arrows."""
+    with pytest.raises(LayoutError) as caught:
+        compiled("nonsense")
+    assert (caught.value.where, caught.value.got) == ("floor", "undeclared reference to 'nonsense'")
+    with pytest.raises(LayoutError) as caught:
+        compiled("time > 5")
+    assert (
+        caught.value.got
+        == "found no matching overload for '_>_' applied to '(google.protobuf.Timestamp, int)'"
+    )
+
+
 def test_an_error_is_forgiven_by_or_and_by_nothing_else() -> None:
     """CEL's logic is commutative: `true || error` is true, `error && true` is no pass."""
     assert verdict("predicate.loss < 1 || predicate.epochs == 10").ok
@@ -341,6 +369,7 @@ constraints: [{name: three, expression: "steps.train.materials.a.sha256 == targe
         ("target.sha256", "time", "constraints.three"),
         ("steps.train.m", "steps.tarin.m", "constraints.three"),
         ("steps.train.m", "steps['tra in'].m", "constraints.three"),
+        ("steps.train.m", "has(steps.tarin) || steps.train.m", "constraints.three"),
     ],
 )
 def test_a_layout_whose_constraints_do_not_compile_is_refused(old: str, new: str, where: str) -> None:
