@@ -27,13 +27,14 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import coverage
 import pytest
-from operators import mutants
+from operators import labels, mutants
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".mutants"
@@ -161,6 +162,11 @@ def sources() -> list[Path]:
     return sorted(path for room in ROOMS for path in (ROOT / "gitchain" / room).glob("*.py"))
 
 
+@cache
+def labelled() -> frozenset[tuple[str, int]]:
+    return frozenset(one for path in sources() for one in labels(ast.parse(path.read_bytes())))
+
+
 def arguments(worker: int) -> list[str]:
     return [*OPTIONS, f"--rootdir={ROOT}", f"--basetemp={WORK / f'tmp-{worker}'}"]
 
@@ -196,7 +202,7 @@ def _record(file: Path) -> int:
 def candidates(path: Path, excluded: Iterable[int]) -> list[Candidate]:
     module, skipped = str(path.relative_to(ROOT)), set(excluded)
     found: dict[tuple[str, ...], Candidate] = {}
-    for number, mutant in enumerate(mutants(ast.parse(path.read_bytes()))):
+    for number, mutant in enumerate(mutants(ast.parse(path.read_bytes()), labelled())):
         if not skipped.intersection(mutant.lines):
             was, now = mutant.texts()
             one = Candidate(module, number, mutant.first_line, mutant.lines, mutant.function, was, now)
@@ -205,13 +211,13 @@ def candidates(path: Path, excluded: Iterable[int]) -> list[Candidate]:
 
 
 def sample(every: list[Candidate], count: int, seed: int) -> list[Candidate]:
-    """Return `count` of them, from each module its share and at least five."""
+    """Return `count` of them, from each module its share and at least three."""
     by_module: dict[str, list[Candidate]] = defaultdict(list)
     for one in every:
         by_module[one.module].append(one)
     chosen = []
     for module, ones in sorted(by_module.items()):
-        share = max(5, round(count * len(ones) / len(every)))
+        share = max(3, round(count * len(ones) / len(every)))
         chosen += random.Random(f"{seed} {module}").sample(ones, min(share, len(ones)))
     return chosen
 
@@ -227,7 +233,7 @@ def child(candidate: Candidate, tests: list[str], worker: int, seconds: float) -
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     path = ROOT / candidate.module
     tree = ast.parse(path.read_bytes())
-    next(one for number, one in enumerate(mutants(tree)) if number == candidate.number).apply()
+    next(one for number, one in enumerate(mutants(tree, labelled())) if number == candidate.number).apply()
     sys.meta_path.insert(0, Loader(path, tree))  # type: ignore[arg-type]
     own = f"tests/{path.parent.name}/"
     near, far = ([test for test in tests if test.startswith(own) == here] for here in (True, False))

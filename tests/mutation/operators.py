@@ -1,14 +1,14 @@
 """What one mutation is: every small change of a module that its tests have to notice.
 
 A mutant replaces one node of the syntax tree. Left alone, because no behaviour hangs on them or the tests
-that would notice pin words instead of facts: annotations, decorators, docstrings, imports, f-strings, and the
-words and numbers inside an error's constructor. docs/decisions/0008-mutation-testing.md says why this is ours.
+that would notice pin words instead of facts: annotations, decorators, docstrings, imports, f-strings, the
+words and numbers inside an error's constructor, and the labels that functions put into their errors. docs/decisions/0008-mutation-testing.md says why this is ours.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from copy import copy
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ BINARY = {
 NAMES = {"any": "all", "all": "any", "min": "max", "max": "min", "sorted": "list"}
 METHODS = {"startswith": "endswith", "endswith": "startswith"}
 NAMING = ("Error", "cast", "NewType", "TypeVar")  # what these are called with is for people and type checkers
-WORDS = {"expected", "got", "help", "where"}  # keywords of errors
+WORDS = {"expected", "got", "help", "where", "what", "repr"}  # keywords that only word a message
 LEAVING = (ast.Raise, ast.Return, ast.Continue, ast.Break)
 SILENT = ("annotation", "returns", "decorator_list", "type_comment")  # fields without behaviour to test
 
@@ -90,9 +90,27 @@ def _header(statement: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(bare)).removesuffix("pass").strip()
 
 
-def mutants(tree: ast.Module) -> Iterator[Mutant]:
-    """Return every mutant of the module, in the order of its lines."""
-    yield from _below(tree, tree, "")
+def labels(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield the functions of a module that take the words for their errors as an argument, and which one it is."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names = [arg.arg for arg in node.args.args if arg.arg not in {"self", "cls"}]
+            yield from ((node.name, index) for index, name in enumerate(names) if name in WORDS)
+
+
+def mutants(tree: ast.Module, labelled: Collection[tuple[str, int]] = ()) -> Iterator[Mutant]:
+    """Yield every mutant of the module, in the order of its lines; `labelled` is what `labels` found anywhere."""
+    for one in _below(tree, tree, ""):
+        if not _is_label(one, labelled):
+            yield one
+
+
+def _is_label(one: Mutant, labelled: Collection[tuple[str, int]]) -> bool:
+    if not isinstance(one.old, ast.Constant):
+        return False
+    if isinstance(one.parent, ast.Assign):
+        return ast.unparse(one.parent.targets[0]) in WORDS
+    return one.field == "args" and (_called(one.parent), one.index) in labelled
 
 
 def _below(node: ast.AST, statement: ast.AST, function: str) -> Iterator[Mutant]:

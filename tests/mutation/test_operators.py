@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from operators import mutants  # noqa: E402
+from operators import labels, mutants  # noqa: E402
 
 CHANGES = {
     "a < b": {"a <= b"},
@@ -58,6 +58,16 @@ STATEMENTS = {
 def test_a_statement_has_these_mutants(text: str) -> None:
     """Checks can go, loops can end early, errors can escape; what has no behaviour is left alone."""
     assert {mutant.texts()[1] for mutant in mutants(ast.parse(text))} == STATEMENTS[text]
+
+
+def test_words_for_errors_are_left_alone() -> None:
+    """A label says where an error is; the name of a field beside it is behaviour."""
+    helper = ast.parse("def get_text(source, name, where): ...")
+    tree = ast.parse("x = get_text(s, 'name', 'bundle')\nwhere = 'bundle'")
+    assert set(labels(helper)) == {("get_text", 2)}
+    assert [one.texts()[1] for one in mutants(tree, set(labels(helper)))] == [
+        "x = get_text(s, 'XXname', 'bundle')"
+    ]
 
 
 def test_applying_a_mutant_changes_what_the_code_does() -> None:
