@@ -46,7 +46,7 @@ class Signer:
 
 def is_model(bundle: Path, target: str) -> bool:
     """Tell whether the target is a directory, or the bundle claims to be a model signature: nothing is believed."""
-    if Path(target).is_dir():
+    if "\0" not in target and Path(target).is_dir():
         return True
     try:
         statement = Statement.parse(
