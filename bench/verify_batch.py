@@ -8,7 +8,8 @@ certificate. Nothing has been verified before: both sides begin with an empty me
 
 Ours is `verify_batch` over all models, the median of three. One by one is `verify`, the same call with nothing shared,
 for a sample of the models, of which the mean counts: once in the same repository, and once in a repository that holds
-nothing but one model's own four statements, so that there is nothing to read or to skip in it. What a process of its own costs is printed beside it.
+nothing but one model's own four statements, so that there is nothing to read or to skip in it. What a process of its
+own costs is printed beside it.
 """
 
 from __future__ import annotations
