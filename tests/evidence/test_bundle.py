@@ -392,3 +392,37 @@ def test_any_bytes_are_refused_cleanly(data: bytes) -> None:
     """Arbitrary bytes raise errors of the project and nothing else."""
     with pytest.raises((MalformedError, LimitError)):
         Bundle.parse(data)
+
+
+def test_every_limit_holds_what_it_says() -> None:
+    """The limit itself is in, one more is out: entries, timestamps, chain, hint, bytes."""
+    assert module.MAX_BUNDLE_BYTES == 24 * 1024 * 1024
+
+    def read(*change: Any) -> Bundle:
+        value = document()
+        put(*change)(value)
+        return Bundle.parse(encode(value))
+
+    with pytest.raises(MalformedError, match="one log entry"):
+        read(VM, TL, [{}] * 32)
+    with pytest.raises(LimitError):
+        read(VM, TL, [{}] * 33)
+    times = [{"signedTimestamp": "AAAA"}] * 33
+    assert len(read(VM, "timestampVerificationData", "rfc3161Timestamps", times[:32]).timestamps) == 32
+    with pytest.raises(LimitError):
+        read(VM, "timestampVerificationData", "rfc3161Timestamps", times)
+    links = CHAIN["certificates"][:1] * 11
+    found = Bundle.parse(signed_by(OLD, x509CertificateChain={"certificates": links[:10]})).signer
+    assert found == CertificateSigner(b"leaf", (b"leaf",) * 9)
+    with pytest.raises(LimitError):
+        Bundle.parse(signed_by(OLD, x509CertificateChain={"certificates": links}))
+    hint = signed_by(module.BUNDLE_MEDIA_TYPE, publicKey={"hint": "k" * 1024})
+    assert Bundle.parse(hint).signer == KeySigner("k" * 1024)
+
+
+def test_a_field_of_another_version_is_refused_whatever_it_holds() -> None:
+    """A certificate that also looks like a chain, or a chain like a certificate, is not read as either."""
+    both = {"rawBytes": b64(b"leaf"), **CHAIN}
+    for media_type, field in ((OLD, "certificate"), (module.BUNDLE_MEDIA_TYPE, "x509CertificateChain")):
+        with pytest.raises(MalformedError, match="another field"):
+            Bundle.parse(signed_by(media_type, **{field: both}))
