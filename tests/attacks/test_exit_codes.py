@@ -103,9 +103,9 @@ def test_a07_exit_zero_only_on_verified(verb: str, tmp_path: Path, monkeypatch: 
 DEEP = {
     "target": "gitchain.pipeline.consume:resolve_targets",
     "evidence": "gitchain.pipeline.consume:gather",
-    "layout": "gitchain.pipeline.consume:verify_layout",
+    "layout": "gitchain.pipeline.acceptance:verify_layout",
     "decision": "gitchain.pipeline.consume:decide",
-    "bundle": "gitchain.pipeline.sources:verify_bundle",
+    "bundle": "gitchain.verify.bundle:_prove",
     "report": "gitchain.cli.output:Options.document",
 }
 
