@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = (HERE / "README.md").read_text(encoding="utf-8")
 ROWS = [line.split("|")[1:-1] for line in PAGE.splitlines() if re.match(r"\| (A\d|CVE|GHSA|PYSEC)", line)]
-SOURCES = {path.name: path.read_text(encoding="utf-8") for path in HERE.parent.rglob("test_*.py")}
+SOURCES = {path: path.read_text(encoding="utf-8") for path in HERE.parent.rglob("test_*.py")}
 DEFINED = {name for text in SOURCES.values() for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
 
 
@@ -33,7 +33,7 @@ def test_every_attack_test_is_in_the_table() -> None:
     attacks = {
         name
         for path in HERE.glob("test_*.py")
-        for name in re.findall(r"^def (test_(?:a\d\d|cve|ghsa)_\w+)", SOURCES[path.name], re.MULTILINE)
+        for name in re.findall(r"^def (test_(?:a\d\d|cve|ghsa)_\w+)", SOURCES[path], re.MULTILINE)
     }
     prefixes = {name[:8] for name in re.findall(r"`(test_\w+)`", PAGE)}
     assert {name for name in attacks if name[:8] not in prefixes} == set()
