@@ -127,7 +127,7 @@ def _below(node: ast.AST, statement: ast.AST, function: str) -> Iterator[Mutant]
             yield from _below(child, inner, f"{function}.{child.name}".lstrip(".") if named else function)
 
 
-def _left_alone(node: ast.AST) -> bool:
+def _left_alone(node: ast.AST) -> bool:  # noqa: PLR0911 - one line for each kind
     if isinstance(node, ast.Expr):  # docstrings and the `...` of protocols
         return isinstance(node.value, ast.Constant) or _called(node.value) == "assert_never"
     if isinstance(node, ast.If):
@@ -136,6 +136,8 @@ def _left_alone(node: ast.AST) -> bool:
         return ast.unparse(node.annotation) == "TypeAlias"
     if isinstance(node, ast.Assign):
         return ast.unparse(node.targets[0]) in {"__slots__", "__all__", "__hash__"}
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.value, ast.Name) and node.value.id == "Literal"
     if isinstance(node, ast.keyword):
         return node.arg in WORDS
     return isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom)

@@ -46,6 +46,7 @@ STATEMENTS = {
     "a += 1": {"pass", "a -= 1", "a += 2"},
     "f(a)": {"pass"},
     "a: Literal['x'] = b": set(),
+    "A = Literal['x', 'y']": set(),
     "A: TypeAlias = Mapping[1, 2]": set(),
     "import a": set(),
     "if TYPE_CHECKING:\n    a = 1": set(),
