@@ -103,6 +103,8 @@ def test_names_and_texts() -> None:
             check(text)
     with pytest.raises(LimitError):
         check_uri("x:" + "é" * 2047 + "y")
+    with pytest.raises(MalformedError, match="is empty"):
+        check_name("")
     for bad in ("x" * 10_001, ""):
         with pytest.raises((MalformedError, LimitError)):
             check_text(bad, "here")

@@ -45,6 +45,8 @@ def test_one_file_is_a_model() -> None:
     assert read(statement({".": b"weights"})).single
     with pytest.raises(MalformedError):
         read(statement({".": b"weights", "a": b""}))
+    with pytest.raises(MalformedError):
+        read(statement({"..": b"weights"}))
 
 
 def test_both_orders_of_names_are_sorted() -> None:
