@@ -151,12 +151,15 @@ def test_wrong_usage(gitchain: Gitchain, signed: Signed, name: str) -> None:
     assert reason in done.err
 
 
-@pytest.mark.parametrize(
-    "target", ["nosuch", ".", "sha256:" + "0" * 62, "a\0b"], ids=["absent", "folder", "short", "nul"]
-)
+@pytest.mark.parametrize("target", ["nosuch", "sha256:" + "0" * 62, "a\0b"], ids=["absent", "short", "nul"])
 def test_a_file_that_cannot_be_read(gitchain: Gitchain, signed: Signed, target: str) -> None:
-    """A file that is not there, a folder, a digest of the wrong length: wrong usage."""
+    """A file that is not there, a digest of the wrong length, no path at all: wrong usage."""
     assert gitchain(*signed.args(), target).code == ExitCode.USAGE
+
+
+def test_a_folder_is_no_file(gitchain: Gitchain, signed: Signed) -> None:
+    """A folder is taken for a model, and a bundle about a file says nothing of one."""
+    assert gitchain(*signed.args(), ".").code == ExitCode.FAILED
 
 
 def test_the_trust_is_named(gitchain: Gitchain, signed: Signed) -> None:

@@ -114,7 +114,6 @@ def test_predicates_of_the_wrong_form(
         "verify model.bin --signer a@example.com",
         "verify model.bin --issuer https://e.x",
         "verify model.bin --minimum-version -1",
-        "verify model.bin extra",
         "verify nowhere",
         "verify sha256:zz",
         "verify sha256:ABCDEF",
