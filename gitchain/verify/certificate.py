@@ -77,7 +77,7 @@ def check_certificate(leaf: Leaf, trust: Trust, times: Sequence[datetime]) -> No
 
 
 def _read(raw: bytes, digest: bytes) -> Leaf:
-    certificate = _load(raw)
+    certificate = load_certificate(raw)
     _check_usage(certificate)  # C3
     return Leaf(
         raw,
@@ -89,8 +89,8 @@ def _read(raw: bytes, digest: bytes) -> Leaf:
     )
 
 
-def _load(raw: bytes) -> x509.Certificate:
-    """Return the certificate with its extensions and key read: a broken one raises from any of them."""
+def load_certificate(raw: bytes) -> x509.Certificate:
+    """Return the certificate with its extensions and key read; SignatureError if any of them cannot be."""
     try:
         certificate = x509.load_der_x509_certificate(raw)
         certificate.public_key()
@@ -118,7 +118,7 @@ def _check_usage(certificate: x509.Certificate) -> None:
 
 def _check_no_root(raw: bytes) -> None:
     """C4: no certificate of the chain vouches for itself."""
-    certificate = _load(raw)
+    certificate = load_certificate(raw)
     if certificate.subject == certificate.issuer:
         raise SignatureError(
             "bundle carries a root certificate",

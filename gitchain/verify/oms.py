@@ -36,6 +36,7 @@ from gitchain.evidence.oms import ModelSignature, read_model_signature
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.certificate import load_certificate
 from gitchain.verify.keys import Key
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import LogRef
@@ -98,7 +99,7 @@ def verify_model_by_certificate(
             "signed by an identity, and logged",
             help="--certificate-identity IDENTITY --certificate-oidc-issuer URL",
         )
-    leaf, *others = (_load(one) for one in (bundle.signer.leaf, *bundle.signer.others))
+    leaf, *others = (load_certificate(one) for one in (bundle.signer.leaf, *bundle.signer.others))
     _check_chain(leaf, others, authorities, now)  # M2
     _check_leaf(leaf)  # M3
     statement = _signed(bundle.envelope, Key.of(leaf.public_key()))  # M1
@@ -110,16 +111,6 @@ def _signed(envelope: Envelope, key: Key) -> Statement:
     """M1: the statement that the key signed, read from exactly the signed bytes."""
     key.verify(envelope.signature, pae(envelope.payload_type, envelope.payload))
     return Statement.parse(envelope.payload)
-
-
-def _load(raw: bytes) -> x509.Certificate:
-    try:
-        certificate = x509.load_der_x509_certificate(raw)
-        certificate.public_key()
-        certificate.extensions  # noqa: B018 - reads them
-    except Exception as error:  # of many types: any of them means that it cannot be read
-        raise SignatureError("certificate cannot be read", got=str(error)[:200]) from error
-    return certificate
 
 
 def _check_chain(
