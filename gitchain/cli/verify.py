@@ -97,7 +97,8 @@ def command(
     )
     project: Project | None
     try:
-        project = open_project(options.directory, options.hashing, changes=False)
+        # The repository's settings are for producing: only a summary is signed by them.
+        project = open_project(options.directory, options.hashing, configured=vsa is not None, changes=False)
     except ProjectError:
         if layout is None:
             raise

@@ -33,9 +33,11 @@ CONFIGS = {
 
 @pytest.mark.parametrize("how", CONFIGS)
 def test_the_configuration_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
-    """config.toml that is none: usage, named; and `init --force` mends it."""
+    """config.toml that is none: usage, named, for whoever produces; verify reads none; `init --force` mends it."""
     world.write(".gitchain/config.toml", CONFIGS[how])
-    for command in (("attest",), ("sync",), ("log",), ("verify", "model.bin"), ("layout", "sign")):
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+    summary = ("verify", "model.bin", "--vsa", "out.json", "--verifier", "https://v.example")
+    for command in (("attest",), ("sync",), ("log",), summary, ("layout", "sign")):
         refused(gitchain(*command, cwd=world.repo), ExitCode.USAGE, "config.toml")
     refused(
         gitchain("run", "x", "-p", "made", "--", "touch", "made", cwd=world.repo), ExitCode.RUN, "config.toml"
