@@ -145,8 +145,8 @@ def _revoke(
     recorded = record(project, profile, [draft], Identity(*who))
     code = report(options, profile, recorded)
     for statement in recorded.stored:
-        if problem := unheard(project, statement, now):
-            options.talk(f"warning   this revocation does not count here: {escape(problem)}")
+        for problem in unheard(project, statement, now):
+            options.talk(f"warning   {escape(problem)}")
     if recorded.stored:
         options.talk("others learn of it by gitchain sync")
     return code

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gitchain.errors import GitchainError, MalformedError, NoEvidenceError, UsageError
+from gitchain.errors import GitchainError, LayoutError, NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.revocation import (
@@ -23,12 +23,14 @@ from gitchain.evidence.revocation import (
 )
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION
-from gitchain.pipeline.acceptance import Policy, load_policy
+from gitchain.layout.model import Identity
+from gitchain.pipeline.acceptance import Accepted, Policy, load_policy
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
 from gitchain.pipeline.steps import callers_fault, collect_all
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.revocations import is_signed_by
+from gitchain.verify.signers import Signers
 
 MIN_ID = 6  # shorter prefixes name too many attestations
 _ID = re.compile(r"[0-9a-f]{6,64}", re.ASCII)
@@ -59,6 +61,16 @@ def revoke_signer(issuer: str, subject: str, since: str | None, why: Why) -> Dra
     Raises UsageError for an identity or a time that is none.
     """
     start = ALWAYS if since is None else _utc(why.now) if since == "now" else since
+    try:
+        Identity(issuer, subject)
+    except LayoutError as error:
+        raise UsageError(
+            error.what,
+            where=error.where,
+            expected=error.expected,
+            got=error.got,
+            help="gitchain log --json   shows signers as they are named",
+        ) from error
     with callers_fault("--from"):
         signer = RevokedSigner(issuer, subject, start)
     return _draft([signer.descriptor], why, signers=[signer])
@@ -127,23 +139,40 @@ def _all_ids(project: Project) -> set[str]:
     return found
 
 
-def unheard(project: Project, statement: Statement, now: datetime) -> str | None:
-    """Return why a stored revocation does not count under the pinned layout, None if it does."""
+def unheard(project: Project, statement: Statement, now: datetime) -> tuple[str, ...]:
+    """Return why a stored revocation changes nothing under the pinned layout, as far as that can be told."""
     try:
         accepted = load_policy(project, Policy(), now)
     except GitchainError as error:
-        return f"whose revocations count is for a layout to say: {error}"
+        return (f"it does not count here: whose revocations count is for a layout to say: {error}",)
+    layout, found = accepted.signed.layout, list[str]()
+    if not _is_heard(project, accepted, statement):
+        names = ", ".join(layout.revokers) or "nobody"
+        found.append(
+            f"it does not count here: the signer is no revoker of layout {layout.name} (revokers: {names})"
+        )
+    signers = Signers(layout)
+    for one in read_revocation(statement).signers:
+        try:
+            signers.person(Identity(one.issuer, one.subject))
+        except KeyError:
+            found.append(
+                f"no functionary of layout {layout.name} is {one.subject} ({one.issuer}): is it spelt right?"
+            )
+    return tuple(found)
+
+
+def _is_heard(project: Project, accepted: Accepted, statement: Statement) -> bool:
     layout = accepted.signed.layout
     revokers = [layout.functionary(name) for name in layout.revokers]
     for raw in project.store.by_subject("sha256", statement.subject[0].digest["sha256"]):
         try:
             found = verify_bundle(raw, accepted.profile.trust, layout.keys)
-        except (GitchainError, MalformedError):
+        except GitchainError:
             continue
         if found.attestation_id == statement.attestation_id and is_signed_by(revokers, found):
-            return None
-    names = ", ".join(layout.revokers) or "nobody"
-    return f"the signer is no revoker of layout {layout.name} (revokers: {names})"
+            return True
+    return False
 
 
 def _utc(moment: datetime) -> str:

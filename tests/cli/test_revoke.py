@@ -97,6 +97,7 @@ def test_an_artifact_is_revoked_by_path_or_digest(gitchain: Gitchain, revoking: 
         (("artifact", "nosuch.txt"), ExitCode.USAGE),
         (("artifact", "sha256:123"), ExitCode.USAGE),
         (("signer", "bob"), ExitCode.USAGE),
+        (("signer", "bob", "--issuer", "i.example.com"), ExitCode.USAGE),
         (("signer", "", "--issuer", "https://i.example.com"), ExitCode.USAGE),
         (("signer", "bob\n", "--issuer", "https://i.example.com"), ExitCode.USAGE),
         (("signer", "bob", "--issuer", "https://i.example.com", "--from", "yesterday"), ExitCode.USAGE),
@@ -137,6 +138,17 @@ def test_who_is_no_revoker_is_told(gitchain: Gitchain, revoking: Path) -> None:
         gitchain("log", "--json", cwd=revoking).json["revoked"][0]["revoked"]["by"]["subject"]
         == "ada@example.com"
     )
+
+
+def test_a_signer_that_nobody_is_is_told(gitchain: Gitchain, revoking: Path) -> None:
+    """A misspelt signer revokes nobody: said at once, for somebody whom the layout knows it is not."""
+    issuer = gitchain("verify", "model.txt", "--json", cwd=revoking).json["layout"]["signer"]["issuer"]
+    for subject, known in (("ada@example.com", True), ("adda@example.com", False)):
+        done = gitchain(
+            "revoke", "signer", subject, "--issuer", issuer, *WHY, "--as", "ada@example.com", cwd=revoking
+        )
+        assert done.code == ExitCode.OK
+        assert (f"is {subject} ({issuer}): is it spelt right" in done.err) != known
 
 
 def test_the_log_names_what_was_made_of_revoked_data(gitchain: Gitchain, revoking: Path) -> None:
