@@ -5,6 +5,8 @@ SIGTERM and SIGHUP end the process the orderly way, so that what was begun is cl
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 TOLD_AGAIN = 5
@@ -13,12 +15,14 @@ TOLD_AGAIN = 5
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _fill_streams()
     if sys.argv[1:] == ["--version"]:
         from gitchain import __version__
 
-        sys.stdout.write(f"gitchain {__version__}\n")
-        sys.stdout.flush()
-        raise SystemExit(0)
+        with contextlib.suppress(OSError):  # what cannot be written is for the command line to say
+            sys.stdout.write(f"gitchain {__version__}\n")
+            sys.stdout.flush()
+            raise SystemExit(0)
     try:
         _end_orderly()
         from gitchain.cli.main import run
@@ -31,6 +35,13 @@ def main() -> None:
 
 _interrupts: list[int] = []
 """Ctrl-C that was heard: a library may turn the exception into one of its own, and the end into another code."""
+
+
+def _fill_streams() -> None:
+    """Put /dev/null where a standard stream is closed: else the next file that is opened takes its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115, PTH123 - open until the end
 
 
 def _end_orderly() -> None:

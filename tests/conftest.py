@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -34,10 +35,12 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     home.mkdir()
     for key in list(os.environ):
-        if key.startswith(("GIT_", "GITCHAIN_", "DVC_", "SIGSTORE_", "ACTIONS_")):
+        if key.startswith(("GIT_", "GITCHAIN_", "DVC_", "SIGSTORE_", "ACTIONS_", "PYTHONUNBUFFERED")):
             monkeypatch.delenv(key)
     for key, value in GIT_ENV.items():
         monkeypatch.setenv(key, value)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so starts what a shell puts into the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GITCHAIN_HOME", str(home / "gitchain"))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(home / "dvc-site"))

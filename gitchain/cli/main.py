@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -146,8 +146,36 @@ def gitchain() -> None:
     """Signed, logged, verifiable provenance for machine-learning models, kept in Git."""
 
 
-def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way to end
+def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; every exception in existence maps to a non-zero one."""
+    try:
+        code = _run(argv)
+    except SystemExit as end:
+        code = _ended(end)
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
+    return code
+
+
+def _ended(end: SystemExit) -> int:
+    """Return the code of an end in the middle: a signal's, click's, and never a library's word for success."""
+    if os.environ.get("_GITCHAIN_COMPLETE") or (isinstance(end.code, int) and end.code > 128):
+        raise end  # the shell completes, or a signal was heard
+    # click ends with 1 where the reader of the output went away; here 1 is a verdict
+    return ExitCode.INTERRUPTED if end.code == 1 else ExitCode.BUG
+
+
+def _settle(stream: TextIO) -> None:
+    """Give up what cannot be written: Python would try again at the very end, and change the exit code."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way to end
     options = Options()
     if "--json" in argv[: argv.index("--") if "--" in argv else None]:
         options.json = True  # errors of parsing are answered in JSON as well
@@ -160,7 +188,6 @@ def run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way 
             click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

@@ -61,7 +61,7 @@ def foreign() -> list[BaseException]:
         RuntimeError("x"), NotImplementedError(), ImportError("x"), ModuleNotFoundError("x"), SyntaxError("x"), TimeoutError(),
         ConnectionResetError(), FileNotFoundError(2, "x"), PermissionError(13, "x"), InterruptedError(), ChildProcessError(),
         subprocess.CalledProcessError(0, "x"), subprocess.TimeoutExpired("x", 1), BaseExceptionGroup("x", [ValueError()]),
-        Exception(), Exception(0), Exception(None), Strange(), Zero(), SystemExit(1), SystemExit("text"),
+        Exception(), Exception(0), Exception(None), Strange(), Zero(), SystemExit(0), SystemExit(None), SystemExit(False), SystemExit(1), SystemExit("text"),
     ]  # fmt: skip
     libraries = [
         click.ClickException("x"), click.UsageError("x"), click.Abort(), click.FileError("x"), click.exceptions.Exit(1),

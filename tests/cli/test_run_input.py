@@ -109,12 +109,46 @@ def test_parameters_that_json_cannot_hold(gitchain: Gitchain, world: World, valu
     intact(world)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_went_away(monkeypatch: pytest.MonkeyPatch, world: World, unbuffered: str) -> None:
+    """`gitchain … | head` is an interruption, no verdict and no traceback."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    for command in ("verify model.bin", "log", "--help", "--version"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        line = [sys.executable, "-m", "gitchain", *command.split()]
+        done = subprocess.run(
+            line, cwd=world.repo, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writing)
+        assert (done.returncode, "Traceback" in done.stderr) == (ExitCode.INTERRUPTED, False), (
+            command,
+            done.stderr,
+        )
+
+
+def test_streams_that_are_closed(world: World) -> None:
+    """Whoever closes the output wants the code alone, and no file takes the output's place."""
+    for command, code in (("verify model.bin", 0), ("verify nowhere", 2), ("--version", 0), ("--help", 0)):
+        for closed in (">&-", "<&- >&- 2>&-"):
+            line = f"exec {sys.executable} -m gitchain {command} {closed}"
+            done = subprocess.run(
+                ["sh", "-c", line], cwd=world.repo, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, "Traceback" in done.stderr) == (code, False), (line, done.stderr)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("command", [("verify", "model.bin"), ("--version",), ("--help",)], ids=" ".join)
 @pytest.mark.parametrize("stream", ["stdout", "both"])
-def test_an_output_that_is_full_or_closed(process: Gitchain, world: World, stream: str) -> None:
-    """An answer that could not be written is not an answer: never 0, no traceback."""
+def test_an_output_that_is_full(
+    monkeypatch: pytest.MonkeyPatch, world: World, stream: str, command: tuple[str, ...], unbuffered: str
+) -> None:
+    """An answer that could not be written is not an answer: one error and its code, however Python writes."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "gitchain", "verify", "model.bin"],
+            [sys.executable, "-m", "gitchain", *command],
             cwd=world.repo,
             stdout=full,
             stderr=full if stream == "both" else subprocess.PIPE,
