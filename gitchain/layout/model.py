@@ -29,7 +29,6 @@ from gitchain.layout.member import (
     SshMember,
 )
 from gitchain.layout.parts import Constraint, Datasets, Inspection, Served
-from gitchain.layout.rule import Keyword
 from gitchain.layout.step import (
     MAX_VERSION,
     SLSA_PROVENANCE,
@@ -200,7 +199,7 @@ def _check_steps(layout: Layout) -> None:
                 got=str(step.threshold),
             )
         for rule in (*step.expected_materials, *step.expected_products):
-            if rule.keyword is Keyword.MATCH and rule.match and rule.match.step not in steps:
+            if rule.match and rule.match.step not in steps:
                 raise LayoutError(
                     "MATCH names a step that the layout does not have",
                     where=f"steps[{index}]",

@@ -78,7 +78,7 @@ def check_certificate(leaf: Leaf, trust: Trust, times: Sequence[datetime]) -> No
 
 def _read(raw: bytes, digest: bytes) -> Leaf:
     certificate = load_certificate(raw)
-    _check_usage(certificate)  # C3
+    check_usage(certificate)  # C3
     return Leaf(
         raw,
         certificate,
@@ -100,7 +100,7 @@ def load_certificate(raw: bytes) -> x509.Certificate:
     return certificate
 
 
-def _check_usage(certificate: x509.Certificate) -> None:
+def check_usage(certificate: x509.Certificate) -> None:
     """C3: the authority issued it for signing code, and not for issuing certificates."""
     extensions = certificate.extensions
     try:

@@ -26,7 +26,6 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import CertificateSigner, KeySigner, Unlogged
@@ -36,7 +35,7 @@ from gitchain.evidence.oms import ModelSignature, read_model_signature
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.certificate import load_certificate
+from gitchain.verify.certificate import check_usage, load_certificate
 from gitchain.verify.keys import Key
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import LogRef
@@ -101,7 +100,7 @@ def verify_model_by_certificate(
         )
     leaf, *others = (load_certificate(one) for one in (bundle.signer.leaf, *bundle.signer.others))
     _check_chain(leaf, others, authorities, now)  # M2
-    _check_leaf(leaf)  # M3
+    check_usage(leaf)  # M3
     statement = _signed(bundle.envelope, Key.of(leaf.public_key()))  # M1
     signer = f"{leaf.subject.rfc4514_string()} (certificate sha256:{sha256_hex(bundle.signer.leaf)})"
     return VerifiedModel(read_model_signature(statement), signer, None, None)
@@ -167,18 +166,3 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, below: int,
     strong = isinstance(certificate.signature_hash_algorithm, _HASHES)
     _check_one(issuer, now)
     return basic.ca and usage.key_cert_sign and short and strong
-
-
-def _check_leaf(leaf: x509.Certificate) -> None:
-    """M3: the signer's certificate is for signing, and for signing code where it says what for."""
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
-        extended = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound as error:
-        raise SignatureError("certificate does not say what it is for", got=str(error)) from error
-    if not usage.digital_signature or usage.key_cert_sign:
-        raise SignatureError("certificate is not for signing", expected="key usage digital signature alone")
-    if ExtendedKeyUsageOID.CODE_SIGNING not in extended:
-        raise SignatureError(
-            "certificate is not for signing code", expected="extended key usage code signing"
-        )

@@ -55,7 +55,7 @@ def _subject(target: Target) -> ResourceDescriptor:
 
 
 def _resource(target: Target) -> str:
-    name = quote(target.name.rsplit("/", 1)[-1], safe="") if target.name else "artifact"
+    name = quote(target.name.rpartition("/")[2], safe="") if target.name else "artifact"
     return f"pkg:generic/{name}?checksum=sha256:{target.sha256}"
 
 

@@ -7,13 +7,16 @@ import base64
 import pytest
 
 from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence import manifest
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.dsse import Envelope
 from gitchain.evidence.entry import bounded
 from gitchain.evidence.fields import get_array
+from gitchain.evidence.inventory import Inventory
 from gitchain.evidence.merkle import EMPTY_ROOT
 from gitchain.evidence.names import check_name, check_step_name, check_uri
+from gitchain.evidence.predicates import VersionArtifact
 from gitchain.evidence.tile import TileId
 from gitchain.evidence.vocabulary import check_text
 
@@ -170,3 +173,30 @@ def test_tiles() -> None:
     for level, index, width in ((-1, 0, 1), (8, 0, 1), (0, -1, 1), (0, ((2**63 - 1) >> 8) + 1, 1), (0, 0, 0), (0, 0, 257)):  # fmt: skip
         with pytest.raises(MalformedError):
             TileId(level, index, width)
+
+
+def test_a_directory_may_be_as_large_as_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit itself is allowed, one byte more is not."""
+    entry = manifest.FileEntry("a", False, 1, "0" * 64)
+    (node,) = manifest.build_manifest([entry]).nodes.values()
+    monkeypatch.setattr(manifest, "MAX_NODE_BYTES", len(node))
+    assert manifest.build_manifest([entry]).files == 1
+    monkeypatch.setattr(manifest, "MAX_NODE_BYTES", len(node) - 1)
+    with pytest.raises(LimitError):
+        manifest.build_manifest([entry])
+
+
+def test_a_checkpoint_says_which_of_its_names_are_wrong() -> None:
+    """Names that are not sorted: of those before, or of those that it adds."""
+    one, two = "1" * 64, "2" * 64
+    for where, lists in (("previous", ((two, one), (one,))), ("added", ((), (two, one)))):
+        with pytest.raises(MalformedError) as caught:
+            Inventory(3, "0" * 64, *lists)
+        assert caught.value.where == where
+
+
+def test_the_file_that_defines_an_artifact_has_a_name() -> None:
+    """No path out of the repository, absolute, or with dots."""
+    for name in ("../dvc.lock", "/dvc.lock", "a/../dvc.lock"):
+        with pytest.raises(MalformedError):
+            VersionArtifact("model.bin", name)

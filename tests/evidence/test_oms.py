@@ -126,3 +126,10 @@ def test_other_bundles_are_refused(path: tuple[str, ...], wrong: object) -> None
     place[path[-1]] = wrong
     with pytest.raises(MalformedError):
         Unlogged.parse(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("name", ["..", "../weights", "/weights", "a//b", ""])
+def test_a_lone_file_has_a_name_like_any_other(name: str) -> None:
+    """Only the dot stands for a model that is one file."""
+    with pytest.raises(MalformedError):
+        read(statement({name: b"weights"}))

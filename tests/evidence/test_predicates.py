@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gitchain import __version__
 from gitchain.errors import GitchainError, LimitError, MalformedError
+from gitchain.evidence import vocabulary
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import (
     DATASET,
@@ -409,3 +410,27 @@ def test_the_subjects_of_a_summary_are_products() -> None:
     assert (found.materials, found.products, found.kind) == ((), (OUT,), "summary")
     assert not found.transformational
     assert claim(SVR, {}).kind == "informational"
+
+
+def test_the_words_of_evidence() -> None:
+    """The types that statements are written with are others' and ours for ever, letter by letter."""
+    assert {
+        name: value for name, value in vars(vocabulary).items() if isinstance(value, str) and "://" in value
+    } == {
+        "NAMESPACE": "https://gitchain.dev",
+        "PROVENANCE": "https://slsa.dev/provenance/v1",
+        "PROVENANCE_V02": "https://slsa.dev/provenance/v0.2",
+        "LINK": "https://in-toto.io/attestation/link/v0.3",
+        "TEST_RESULT": "https://in-toto.io/attestation/test-result/v0.1",
+        "RELEASE": "https://in-toto.io/attestation/release/v0.2",
+        "SVR": "https://in-toto.io/attestation/svr/v0.2",
+        "VSA": "https://slsa.dev/verification_summary/v1",
+        "DATASET": "https://gitchain.dev/predicate/dataset/v0.1",
+        "VERSION": "https://gitchain.dev/predicate/version/v0.1",
+        "DEPLOYMENT": "https://gitchain.dev/predicate/deployment/v0.1",
+        "REVOCATION": "https://gitchain.dev/predicate/revocation/v0.1",
+        "CHECKPOINT": "https://gitchain.dev/predicate/checkpoint/v0.1",
+        "LAYOUT": "https://gitchain.dev/predicate/layout/v1",
+        "LIFECYCLE_PREFIX": "https://gitchain.dev/lifecycle/",
+        "BUILDER_PREFIX": "https://gitchain.dev/builder/",
+    }

@@ -132,3 +132,9 @@ def test_files_that_are_no_case_are_refused(data: bytes) -> None:
     """Only a map within the limits is a case."""
     with pytest.raises(LayoutError):
         parse_case(data, "x")
+
+
+def test_a_case_that_is_too_large() -> None:
+    """Refused before it is read, whatever is in it."""
+    with pytest.raises(LayoutError, match="too large"):
+        parse_case(b"# " + b"x" * MAX_CASE_BYTES, "huge")

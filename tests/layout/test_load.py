@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitchain.errors import ExitCode, LayoutError
+from gitchain.layout.fields import Fields
 from gitchain.layout.load import MAX_LAYOUT_BYTES, parse_layout
+from gitchain.layout.yaml import read_yaml
 
 YAML = """\
 schema: https://gitchain.dev/layout/v1
@@ -222,3 +224,24 @@ def test_a_changed_byte_gives_another_layout_or_an_error(data: st.DataObject) ->
     except LayoutError:
         return
     assert other.digest != layout.digest or other == layout
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "-9007199254740993"])
+def test_integers_that_json_readers_round(number: str) -> None:
+    """Refused when read: another reader would see another number."""
+    with pytest.raises(LayoutError, match="too large"):
+        read_yaml(f"a: {number}")
+    assert read_yaml("a: 9007199254740991") == {"a": 9007199254740991}
+
+
+def test_a_layout_has_no_fractions() -> None:
+    """`1.5` is text, as it stands; only where a reader asks for them is it a number."""
+    assert read_yaml("a: 1.5") == {"a": "1.5"}
+    assert read_yaml("a: 1.5", decimals=True) == {"a": 1.5}
+
+
+def test_a_list_may_be_as_long_as_its_limit() -> None:
+    """The limit itself is allowed, one more is not."""
+    assert len(Fields({"x": [{}, {}]}, "").items("x", 2)) == 2
+    with pytest.raises(LayoutError, match="too many"):
+        Fields({"x": [{}, {}, {}]}, "").items("x", 2)

@@ -57,6 +57,27 @@ def test_claims_have_the_names_that_certificates_are_read_with() -> None:
     assert set(CLAIMS.values()) == CLAIM_NAMES
 
 
+def test_claims_are_fulcios() -> None:
+    """Each by the number that Fulcio's table of extensions gives it, letter by letter."""
+    assert {name: oid.dotted_string.removeprefix("1.3.6.1.4.1.57264.1.") for oid, name in CLAIMS.items()} == {
+        "issuer": "8",
+        "buildSignerURI": "9",
+        "buildSignerDigest": "10",
+        "runnerEnvironment": "11",
+        "sourceRepositoryURI": "12",
+        "sourceRepositoryDigest": "13",
+        "sourceRepositoryRef": "14",
+        "sourceRepositoryIdentifier": "15",
+        "sourceRepositoryOwnerURI": "16",
+        "sourceRepositoryOwnerIdentifier": "17",
+        "buildConfigURI": "18",
+        "buildConfigDigest": "19",
+        "buildTrigger": "20",
+        "runInvocationURI": "21",
+        "sourceRepositoryVisibilityAtSigning": "22",
+    }
+
+
 PATTERNS = {
     "exact": ("tags/v1", "tags/v1", True),
     "another": ("tags/v1", "tags/v2", False),

@@ -53,6 +53,9 @@ OPTIONS = [
 LOOKING = (
     "tests/verify/test_limits.py",
     "tests/test_docs.py",
+    "tests/layout/test_member.py::test_claims",
+    "tests/layout/test_lint.py::test_the_page_is_the_code_s",
+    "tests/evidence/test_predicates.py::test_the_words_of_evidence",
 )  # these look at constants and run nothing of theirs
 GATE = 0.90
 MOST_SECONDS = 20.0  # of tests for one mutant: beyond, the slowest tests that execute it are left out
@@ -96,7 +99,7 @@ class Baseline:
         if not candidate.function:
             found |= {test for test in self.seconds if test.startswith(LOOKING)}
         chosen, total = [], 0.0
-        for test in sorted(found, key=lambda test: (self.seconds[test], test)):
+        for test in sorted(found, key=lambda test: (not test.startswith(LOOKING), self.seconds[test], test)):
             total += self.seconds[test]
             if total > MOST_SECONDS:
                 break

@@ -616,3 +616,27 @@ def test_facts_see_the_artifact_signer_and_time() -> None:
 def test_a_layout_without_data_sets_asks_for_none() -> None:
     """`datasets` is optional."""
     assert datasets((), layout=replace(LAYOUT, datasets=None)) == []
+
+
+def test_facts_about_a_part_and_something_else_speak_against_the_whole_too() -> None:
+    """One subject inside the directory is enough, whatever else the statement is about."""
+    whole = directory(a__csv="a", b__csv="b")
+    made = chain(data=group("data", built("data", link({}, {"data/dir": whole}), who="carol")))
+    good = facts(descriptor("data/dir", whole))
+    bad = facts(descriptor("elsewhere.csv", "other"), descriptor("b.csv", "b"), consent="unknown")
+    assert datasets((good, bad), made, manifest=whole) == [(Code.FACTS_REFUSED, "data/dir")]
+
+
+def test_two_directories_are_opened_apart() -> None:
+    """Facts about one directory hold for nothing that lies in another one."""
+    one, two = directory(a__csv="a"), directory(b__csv="b")
+    nodes = Manifest(one.digest, 1, 1, {**one.nodes, **two.nodes})
+    about = facts(descriptor("data", one)), facts(descriptor("more", two))
+    assert datasets(about[:1], manifest=nodes) == [(Code.NO_FACTS, "data/b.csv")]
+    assert datasets(about, manifest=nodes) == []
+
+
+def test_what_a_constraint_cannot_tell_apart_ends_where_a_field_is_missing() -> None:
+    """A field of the same name further up is another field."""
+    assert module._at({"b": 1}, ("a", "b")) == (0, {"b": 1})
+    assert module._at({"a": {"b": None}}, ("a", "b")) == (2, None)

@@ -166,3 +166,15 @@ def test_another_models_data_sets_are_not_asked_about() -> None:
         "bad": facts({"x": "other"}, consent="unknown"),
     }
     assert world.verdict(model()).passed
+
+
+def test_facts_by_a_revoked_signer_are_none() -> None:
+    """Revoking one identity of a person takes its facts with it, and nothing that the other one signed."""
+    world = known(facts({"x": "raw"}, who="alice2")).change(
+        lambda text: text.replace("serve:", f"{DATASETS}serve:").replace(
+            "steps:\n", "revokers: [alice]\nsteps:\n", 1
+        )
+    )
+    assert world.verdict().passed
+    world.evidence["gone"] = revoked("alice2")
+    assert codes(world.verdict()) == [("NO_FACTS", "data", "data/raw.csv")]

@@ -170,6 +170,7 @@ REFUSED = {
     ),
     "name constraints": above(extra=x509.NameConstraints([x509.DNSName("example.com")], None)),
     "issuer is no authority": above(ca=False),
+    "issuer says it is no authority": above(ca=False, usage=key_usage(certificates=True)),
     "issuer may not issue": above(usage=key_usage(certificates=False)),
     "issuer has no basic constraints": above(without=x509.BasicConstraints),
     "issuer is no longer valid": above(start=NOW - DAY, end=NOW - timedelta(seconds=1)),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from world import ISSUER, World, codes, model, statement
+from world import ISSUER, NOW, World, codes, model, statement
 from worlds import by
 
+from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
+from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Identity
+from gitchain.verify.judge import Judge
 from gitchain.verify.signers import Signers
+from gitchain.verify.sublayout import Above, Sources, claims_under
 
 CI = "https://ci.example"
 WORKFLOW = "https://example.com/m/.github/workflows/train.yml@refs"
@@ -145,3 +149,27 @@ def test_what_a_certificate_claims_is_part_of_what_was_found() -> None:
     first, second = ci("heads/main", "push"), ci("heads/main", "pull_request")
     for signers in ((first, second), (second, first)):
         assert trained(*signers, functionaries="ci-main", threshold=1).verdict().passed
+
+
+def test_a_group_is_as_new_as_its_newest_member() -> None:
+    """Two people, two times: what the newest signed is what the user works on."""
+    world = World.honest()
+    world.evidence["bob"] = statement(
+        "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who="bob", at=NOW
+    )
+    claims = claims_under(
+        world.layout,
+        Above((world.layout.name,)),
+        Sources(tuple(world.evidence.values()), NOW, Manifests(world.nodes.get)),
+    )
+    (group,) = claims.counted("train")
+    assert len(group.members) == 2
+    assert group.time == NOW
+
+
+def test_inside_a_layout_only_a_summary_may_be_silent() -> None:
+    """Evidence that names no step and no layout is the outer layout's, unless it is somebody's summary."""
+    judge = Judge(World.honest().layout, NOW, inside=True)
+    assert judge._may_be_silent(VSA, None)
+    assert not judge._may_be_silent(VSA, "train")
+    assert not judge._may_be_silent(PROVENANCE, None)

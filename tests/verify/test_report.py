@@ -11,6 +11,7 @@ from world import World
 from gitchain.errors import ExitCode
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.report import PROVEN, UNKNOWN, Check, Kind
+from gitchain.verify.verified import VerifiedArtifact
 
 FOUND = Finding(Code.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
 WARNING = Finding(Code.SAME_MD5, "two contents share one MD5 digest")
@@ -59,3 +60,26 @@ def test_every_kind_of_check_has_a_basis() -> None:
         "proven", "proven", "claimed",
     ]  # fmt: skip
     assert FAILED.to_json()["basis"] == "proven"
+
+
+def test_a_check_as_json() -> None:
+    """Every field under its name; what is not said is null."""
+    check = Check("expiry", passed=True, message="m", step="s", expected="e", got="g")
+    said = check.to_json()
+    assert (said["check"], said["step"], said["message"], said["expected"], said["got"]) == (
+        "expiry",
+        "s",
+        "m",
+        "e",
+        "g",
+    )
+    empty = Check("expiry", passed=True, message="m").to_json()
+    assert (empty["step"], empty["expected"], empty["got"]) == (None, None, None)
+
+
+def test_what_was_verified_can_be_kept_in_sets() -> None:
+    """Claims are no part of the hash: a map has none."""
+    one = World.honest().evidence["train"]
+    assert len({one, replace(one, claims={"a": "b"})}) == 2
+    artifact = VerifiedArtifact(one.identity, one.time, one.log, {"a": "b"})
+    assert len({artifact, replace(artifact, claims={})}) == 2
