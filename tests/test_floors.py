@@ -25,6 +25,7 @@ FLOORS = {
     "admit": 6,
     "report": 6,
     "hooks": 6,
+    "monitor": 6,
     "cli": 7,
     "__main__": 8,
 }
