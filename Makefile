@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
 FUZZED = $(wildcard $(addprefix tests/,attacks collect evidence layout matrix verify))
 
-.PHONY: demo test check fuzz mutants bench lock clean
+.PHONY: demo test check fuzz mutants bench conformance stack-build lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
@@ -33,6 +33,9 @@ bench: $(STAMP)  ## ratios against a peer or a limit, both sides in one run
 
 conformance: $(STAMP)  ## public suites of test vectors (GITCHAIN_VECTORS, or ../shared/vectors), and where we deviate
 	$(BIN)/python tests/conformance/conform.py
+
+stack-build:  ## build every real server and peer of the tests (needs Go; GITCHAIN_STACK_MINUTES, 25)
+	$(PYTHON) tests/stack/build.py --all >/dev/null
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	cd requirements && for name in base dev; do \
