@@ -1,0 +1,166 @@
+"""The answer to a review: the operator's rule for the namespace, the models that the object names, their verdicts.
+
+An object is admitted for one of these reasons, and no other:
+
+    verified      it names models, all of them by their content, and the verdict about each is PASSED
+    no model      it provably names none, and the rule does not demand one (`strict: false`)
+    nothing new   nothing can start by it: a deletion, an update that changes nothing that runs, a scale that does not grow
+    warn, audit   the rule's mode says that what is wrong is told and not enforced
+
+What cannot be read is denied whatever the mode: there is no object to say anything about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gitchain.admit.config import Rule, Settings
+from gitchain.admit.engine import Engine
+from gitchain.admit.gate import Verdict
+from gitchain.admit.kinds import KNOWN, WHOLE, starts_nothing
+from gitchain.admit.models import Found, models_of
+from gitchain.admit.problems import Code, Problem, summary
+from gitchain.admit.review import Answer, Review, read_envelope, read_request
+from gitchain.errors import GitchainError
+
+INLINE_BYTES = 128 << 10
+"""Larger requests are read and searched in a thread: 128 KiB take a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An answer, for which reason it was given, and what it rests on."""
+
+    uid: str
+    answer: Answer
+    reason: str
+    review: Review | None = None
+    rule: Rule | None = None
+    verdicts: tuple[Verdict, ...] = field(default=(), repr=False)
+
+
+class Admission:
+    """The settings, and an engine for each layout."""
+
+    def __init__(self, settings: Settings, engines: Mapping[str, Engine]) -> None:
+        self.settings = settings
+        self.engines = engines
+
+    async def judge(self, body: bytes) -> Judgement:
+        """Answer one AdmissionReview. Raises MalformedError or LimitError only where there is no id to answer to."""
+        large = len(body) > INLINE_BYTES
+        uid, request = await asyncio.to_thread(read_envelope, body) if large else read_envelope(body)
+        try:
+            review = read_request(uid, request)
+        except GitchainError as error:
+            problem = Problem(Code.MALFORMED, str(error), "", "gitchain reads admission.k8s.io/v1")
+            return Judgement(uid, Answer(allowed=False, problems=(problem,)), "malformed")
+        return await self.review(review, large=large)
+
+    async def review(self, review: Review, *, large: bool = False) -> Judgement:
+        """Answer a review that was read; a large one is searched beside the event loop."""
+        if (why := starts_nothing(review)) is not None:
+            return Judgement(review.uid, Answer(allowed=True, audit={"outcome": why}), "nothing new", review)
+        rule = self.settings.rule_for(review.namespace)
+        if rule is None:
+            return _denied(review, _no_rule(review))
+        problem = _unreadable(review)
+        if problem is not None:
+            return _faulty(review, rule, (problem,), ())
+        found = (
+            await asyncio.to_thread(models_of, review, rule.looking)
+            if large
+            else models_of(review, rule.looking)
+        )
+        engine = self.engines[rule.layout]
+        asked = () if found.problems else tuple(found.models)
+        verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in asked))
+        problems = (*found.problems, *(one for verdict in verdicts for one in verdict.problems))
+        if problems:
+            return _faulty(review, rule, problems, tuple(verdicts))
+        return _admitted(review, rule, found, tuple(verdicts), engine)
+
+
+def _unreadable(review: Review) -> Problem | None:
+    """Return why the object cannot be looked at; None if it can."""
+    if review.operation == "CONNECT" or review.subresource not in WHOLE:
+        what = review.subresource or review.operation.lower()
+        return Problem(
+            Code.UNKNOWN_OPERATION,
+            f"{what} of {review.resource} carries no object to look at",
+            "request",
+            "do it on the object itself, or leave this subresource out of the webhook's rules",
+        )
+    if review.kind not in KNOWN:
+        return Problem(
+            Code.UNKNOWN_KIND,
+            f"{review.kind} is not known",
+            "request.kind",
+            "leave it out of the webhook's rules, or use a newer gitchain",
+        )
+    return None
+
+
+def _no_rule(review: Review) -> Problem:
+    return Problem(
+        Code.NO_RULE,
+        f"no rule is for namespace {review.namespace or '(none)'}",
+        "",
+        "add one to the settings of gitchain serve, or exclude the namespace in the webhook",
+    )
+
+
+def _denied(review: Review, problem: Problem) -> Judgement:
+    answer = Answer(allowed=False, problems=(problem,), audit={"outcome": "denied", "problems": problem.code})
+    return Judgement(review.uid, answer, "denied", review)
+
+
+def _faulty(
+    review: Review, rule: Rule, problems: tuple[Problem, ...], verdicts: tuple[Verdict, ...]
+) -> Judgement:
+    """Return what the rule's mode makes of problems."""
+    audit = {
+        "outcome": {"enforce": "denied", "warn": "warned", "audit": "audited"}[rule.mode],
+        "layout": rule.layout,
+        "problems": summary(problems, 1500),
+    }
+    if rule.mode == "enforce":
+        answer = Answer(allowed=False, problems=problems, audit=audit)
+    elif rule.mode == "warn":
+        answer = Answer(allowed=True, warnings=tuple(f"gitchain: {one}" for one in problems), audit=audit)
+    else:
+        answer = Answer(allowed=True, audit=audit)
+    return Judgement(review.uid, answer, audit["outcome"], review, rule, verdicts)
+
+
+def _admitted(
+    review: Review, rule: Rule, found: Found, verdicts: tuple[Verdict, ...], engine: Engine
+) -> Judgement:
+    """Return an allow, after looking once more that it has a reason."""
+    if {one.sha256 for one in verdicts if one.passed} != set(found.models):
+        raise ValueError("an admission without a verdict about each model")
+    if not verdicts:
+        if rule.looking.strict:
+            raise ValueError("an admission without a model where one is demanded")
+        return Judgement(
+            review.uid, Answer(allowed=True, audit={"outcome": "no model"}), "no model", review, rule
+        )
+    layout = engine.gate.layout
+    audit = {
+        "outcome": "verified",
+        "layout": f"{layout.name}@{layout.version}" if layout else rule.layout,
+        "models": " ".join(f"sha256:{one.sha256}" for one in verdicts[:16]),
+    }
+    warnings = tuple(dict.fromkeys(text for one in verdicts for text in one.warnings))
+    if stale := engine.stale:
+        warnings = (stale, *warnings)
+    return Judgement(
+        review.uid,
+        Answer(allowed=True, warnings=warnings, audit=audit),
+        "verified",
+        review,
+        rule,
+        verdicts,
+    )

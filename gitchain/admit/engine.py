@@ -1,0 +1,136 @@
+"""Verdicts, remembered: a bounded memory in front of a gate, and each question asked once at a time.
+
+A verdict is remembered under the digest and the version of everything that it rests on, so that a new layout, trust,
+attestation or revocation finds nothing remembered. Before a remembered verdict ends it is made again behind the
+answer that it still gives. Nothing survives the process, and nothing has to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from datetime import datetime, timedelta
+
+from gitchain.admit.config import Times
+from gitchain.admit.evidence import Opened
+from gitchain.admit.gate import Gate, Verdict
+from gitchain.admit.problems import Code, Problem
+
+MAX_FLYING = 1000
+"""Most decisions that wait or run at a time; more are refused at once."""
+
+MAX_WARM = 256
+"""Digests that are decided about on new evidence before it takes the old one's place."""
+
+RENEW = 0.6
+"""The part of a verdict's life after which it is made again in the background."""
+
+Key = tuple[str, str]
+
+
+class Engine:
+    """One gate, asked by one event loop. `decider` and `reader` are executors of one thread each."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        times: Times,
+        *,
+        limit: int,
+        clock: Callable[[], datetime],
+        decider: Executor,
+        reader: Executor,
+    ) -> None:
+        self.gate = gate
+        self._times = times
+        self._limit = limit
+        self._clock = clock
+        self._decider, self._reader = decider, reader
+        self._remembered: OrderedDict[Key, Verdict] = OrderedDict()
+        self._flying: dict[Key, asyncio.Task[Verdict]] = {}
+        self.hits = self.misses = self.readings = 0
+
+    def __len__(self) -> int:
+        """Return how many verdicts are remembered."""
+        return len(self._remembered)
+
+    @property
+    def stale(self) -> str:
+        """The warning that goes with what is decided now on evidence that is not fresh; empty if it is."""
+        return self.gate.stale(self._clock())
+
+    async def refresh(self) -> None:
+        """Read the evidence again, and decide anew about what was asked for last."""
+        loop, now = asyncio.get_running_loop(), self._clock()
+        asked = list(dict.fromkeys(digest for digest, _ in reversed(self._remembered)))[:MAX_WARM]
+        warm = await loop.run_in_executor(self._reader, self.gate.refresh, now, asked)
+        self.readings += 1
+        if self.gate.opened is not None:
+            for verdict in warm:
+                self._remember((verdict.sha256, self.gate.opened.version), verdict)
+
+    async def keep(self) -> None:
+        """Read the evidence again and again, until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._times.refresh)
+
+    async def verdict(self, sha256: str) -> Verdict:
+        """Return what is decided about a digest, in bounded time; without evidence or time that is a refusal."""
+        now, opened = self._clock(), self.gate.opened
+        unfit = self.gate.unfit(now)
+        if unfit is not None or opened is None:
+            return _refusal(sha256, unfit or _busy(), now)
+        key = (sha256, opened.version)
+        found = self._remembered.get(key)
+        if found is not None and found.counts(now):
+            self.hits += 1
+            self._remembered.move_to_end(key)
+            if found.passed and now - found.made > RENEW * (found.until - found.made):
+                self._start(key, opened)
+            return found
+        self.misses += 1
+        task = self._start(key, opened)
+        if task is None:
+            return _refusal(sha256, _busy(), now)
+        try:
+            async with asyncio.timeout(self._times.answer):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            return _refusal(sha256, _slow(self._times.answer), now)
+
+    def _start(self, key: Key, opened: Opened) -> asyncio.Task[Verdict] | None:
+        """Return the one decision that runs about this; None if too many others do."""
+        if key not in self._flying:
+            if len(self._flying) >= MAX_FLYING:
+                return None
+            task = asyncio.get_running_loop().create_task(self._decide(key, opened))
+            self._flying[key] = task
+            task.add_done_callback(lambda _done: self._flying.pop(key, None))
+        return self._flying[key]
+
+    async def _decide(self, key: Key, opened: Opened) -> Verdict:
+        loop = asyncio.get_running_loop()
+        decided = await loop.run_in_executor(self._decider, self.gate.decide, opened, key[0], self._clock())
+        self._remember(key, decided)
+        return decided
+
+    def _remember(self, key: Key, verdict: Verdict) -> None:
+        self._remembered[key] = verdict
+        self._remembered.move_to_end(key)
+        while len(self._remembered) > self._limit:
+            self._remembered.popitem(last=False)
+
+
+def _refusal(sha256: str, problem: Problem, now: datetime) -> Verdict:
+    return Verdict(sha256, (problem,), now, now + timedelta(0))
+
+
+def _busy() -> Problem:
+    return Problem(Code.TIMEOUT, "too many decisions wait", "", "try again, or run more replicas")
+
+
+def _slow(seconds: int) -> Problem:
+    return Problem(Code.TIMEOUT, f"no decision within {seconds} s", "", "try again: it is being made")

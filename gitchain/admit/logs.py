@@ -1,0 +1,84 @@
+"""Log lines: one JSON object each, on stderr, in plain ASCII. No object, header, token or key is ever logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from gitchain.admit.admission import Judgement
+from gitchain.admit.problems import printable, summary
+
+LOGGER = "gitchain.serve"
+_QUIET = frozenset({"nothing new", "no model"})
+
+
+class Lines(logging.Formatter):
+    """One JSON object for each record; what a record carries as `facts` stands beside the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": printable(record.getMessage(), 2000),
+        }
+        facts = getattr(record, "facts", None)
+        if isinstance(facts, dict):
+            line |= facts
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+            line["trace"] = printable(self.formatException(record.exc_info), 4000)
+        return json.dumps(line, ensure_ascii=True)
+
+
+def set_up(stream: TextIO | None = None, *, verbose: bool = False) -> None:
+    """Send the server's and its HTTP stack's records to a stream as JSON lines."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(Lines())
+    for name, level in ((LOGGER, logging.DEBUG if verbose else logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def log(level: int, message: str, **facts: object) -> None:
+    """Write one line with facts beside the message; texts are made printable."""
+    shown = {key: printable(value, 3000) if isinstance(value, str) else value for key, value in facts.items()}
+    logging.getLogger(LOGGER).log(level, message, extra={"facts": shown})
+
+
+def log_judgement(judgement: Judgement, endpoint: str, seconds: float) -> None:
+    """Write who asked for what, what was answered, and why; what changes nothing only when asked to be verbose."""
+    review, answer = judgement.review, judgement.answer
+    facts: dict[str, object] = {
+        "endpoint": endpoint,
+        "uid": judgement.uid,
+        "outcome": judgement.reason,
+        "allowed": answer.allowed,
+        "milliseconds": round(seconds * 1000, 1),
+    }
+    if review is not None:
+        facts |= {
+            "operation": review.operation,
+            "kind": str(review.kind),
+            "subresource": review.subresource,
+            "namespace": review.namespace,
+            "name": review.name,
+            "user": review.user,
+            "dryRun": review.dry_run,
+        }
+    if judgement.rule is not None:
+        facts["layout"] = judgement.rule.layout
+        facts["mode"] = judgement.rule.mode
+    if judgement.verdicts:
+        facts["models"] = [f"sha256:{one.sha256}" for one in judgement.verdicts[:16]]
+    problems = answer.audit.get("problems") or summary(answer.problems)
+    if problems:
+        facts["problems"] = problems
+    quiet = judgement.reason in _QUIET
+    level = logging.DEBUG if quiet else logging.WARNING if problems else logging.INFO
+    log(level, "review", **facts)

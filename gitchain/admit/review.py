@@ -1,0 +1,178 @@
+"""AdmissionReview v1 in and out: what the API server asks, and what it is told.
+
+    {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "…", "kind": {…}, …}}
+
+Format: https://github.com/kubernetes/api/blob/master/admission/v1/types.go . Reading is strict and bounded. It has
+two stages, so that everything that has an id can be answered with a denial under that id: an HTTP error would be an
+allow under `failurePolicy: Ignore`. Does NOT decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gitchain.admit.problems import Problem, printable, summary
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import Json, strict_json
+from gitchain.evidence.fields import Object, as_object, get_object, get_string
+
+API_VERSION = "admission.k8s.io/v1"
+KIND = "AdmissionReview"
+MAX_BODY_BYTES = 8 << 20
+"""Largest request: the API server takes objects of 3 MiB, and sends the old object beside the new one."""
+
+MAX_REVIEW_VALUES = 500_000
+MAX_UID = 128
+"""Longest id: the API server sends a UUID."""
+
+OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
+MAX_WARNINGS = 16  # the API server shows 4096 characters in all
+MAX_WARNING_CHARACTERS = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A group, version and kind."""
+
+    group: str
+    version: str
+    kind: str
+
+    def __str__(self) -> str:
+        """Return the kind as `kubectl` shows it."""
+        return f"{self.group or 'core'}/{self.version} {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One question of the API server. The objects are whatever the cluster's users wrote."""
+
+    uid: str
+    kind: Kind
+    resource: str
+    subresource: str
+    operation: str
+    namespace: str
+    name: str
+    user: str
+    dry_run: bool
+    object: Object | None = field(repr=False)
+    old: Object | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API server is told. A denial has a reason."""
+
+    allowed: bool
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    audit: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.allowed and not self.problems:
+            raise ValueError("a denial without a reason")
+
+    def to_json(self, uid: str) -> dict[str, Json]:
+        """Return the AdmissionReview that answers the request with this id."""
+        response: dict[str, Json] = {"uid": uid, "allowed": self.allowed}
+        if not self.allowed:
+            message = f"gitchain: {summary(self.problems)}"
+            response["status"] = {"code": 403, "reason": "Forbidden", "message": message}
+        if self.warnings:
+            told = [printable(text, MAX_WARNING_CHARACTERS) for text in self.warnings[:MAX_WARNINGS]]
+            response["warnings"] = told
+        if self.audit:
+            response["auditAnnotations"] = {key: printable(value, 2000) for key, value in self.audit.items()}
+        return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+
+
+def read_envelope(body: bytes) -> tuple[str, Object]:
+    """Return the id and the request of an AdmissionReview v1; MalformedError or LimitError for anything else."""
+    value = strict_json(body, "review", max_bytes=MAX_BODY_BYTES, max_values=MAX_REVIEW_VALUES)
+    review = as_object(value, "review")
+    for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if review.get(key) != expected:
+            raise MalformedError(
+                "not an AdmissionReview", where=key, expected=expected, got=ascii(review.get(key))[:100]
+            )
+    request = get_object(review, "request", "review")
+    uid = get_string(request, "uid", "request")
+    if not 1 <= len(uid) <= MAX_UID or not uid.isascii() or not uid.isprintable():
+        raise MalformedError("the request has no usable id", where="request.uid", got=ascii(uid[:100]))
+    return uid, request
+
+
+def read_request(uid: str, request: Object) -> Review:
+    """Return the request; MalformedError where it contradicts itself or lacks what every request has."""
+    kind = _kind(get_object(request, "kind", "request"), "request.kind")
+    operation = get_string(request, "operation", "request")
+    if operation not in OPERATIONS:
+        raise MalformedError("unknown operation", where="request.operation", got=ascii(operation[:100]))
+    dry_run = request.get("dryRun", False)
+    if not isinstance(dry_run, bool | None):
+        raise MalformedError("field has the wrong type", where="request.dryRun", expected="true or false")
+    resource = get_object(request, "resource", "request")
+    user = request.get("userInfo")
+    review = Review(
+        uid,
+        kind,
+        get_string(resource, "resource", "request.resource"),
+        _text(request, "subResource"),
+        operation,
+        _text(request, "namespace"),
+        _text(request, "name"),
+        _text(as_object(user, "request.userInfo"), "username") if user is not None else "",
+        bool(dry_run),
+        _object(request, "object", kind),
+        _object(request, "oldObject", kind),
+    )
+    _check(review)
+    return review
+
+
+def _kind(source: Object, where: str) -> Kind:
+    return Kind(
+        *(get_string(source, key, where) if key in source else "" for key in ("group", "version", "kind"))
+    )
+
+
+def _text(source: Object, key: str) -> str:
+    value = source.get(key)
+    return "" if value is None else get_string(source, key, "request")
+
+
+def _object(request: Object, key: str, kind: Kind) -> Object | None:
+    """Return an object of the request; MalformedError if it is of another kind than the request says."""
+    if request.get(key) is None:
+        return None
+    found = get_object(request, key, "request")
+    expected = (f"{kind.group}/{kind.version}" if kind.group else kind.version, kind.kind)
+    for name, value in zip(("apiVersion", "kind"), expected, strict=True):
+        if found.get(name) != value:
+            raise MalformedError(
+                "the object is of another kind than the request says",
+                where=f"request.{key}.{name}",
+                expected=value,
+                got=ascii(found.get(name))[:100],
+            )
+    return found
+
+
+def _check(review: Review) -> None:
+    if review.operation in {"CREATE", "UPDATE"} and review.object is None:
+        raise MalformedError("there is nothing to look at", where="request.object", expected="an object")
+    if review.object is None:
+        return
+    metadata = review.object.get("metadata")
+    if metadata is None:
+        return
+    inside = as_object(metadata, "request.object.metadata").get("namespace")
+    if inside not in {None, "", review.namespace}:
+        raise MalformedError(
+            "the object is in another namespace than the request says",
+            where="request.object.metadata.namespace",
+            expected=review.namespace or "none",
+            got=ascii(inside)[:100],
+        )

@@ -1,0 +1,35 @@
+"""One process from its settings to its end: bind, serve, close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gitchain.admit.config import Settings
+from gitchain.admit.server import Service, bind
+from gitchain.admit.tls import Certificate, Files
+
+
+def serve(
+    settings: Settings,
+    files: Files,
+    address: tuple[str, int],
+    probes: tuple[str, int] | None,
+    *,
+    told: Callable[[str], None],
+) -> None:
+    """Serve until a signal; TransportError if an address cannot be had, TrustError if the certificate is unusable.
+
+    `told` hears where the server listens, once it does.
+    """
+    certificate = Certificate(files)
+    socket = bind(*address)
+    others = [bind(*probes)] if probes else []
+    for name, one in (("serving", socket), *(("probes ", one) for one in others)):
+        host, port = one.getsockname()[:2]
+        told(f"{name}   {host}:{port}")
+
+    async def run() -> None:
+        await Service(settings, certificate).run([socket], others)
+
+    asyncio.run(run())

@@ -1,0 +1,112 @@
+"""The server's certificate: read, checked, and put to use for new connections while the old ones go on.
+
+TLS 1.3 and nothing older: the API server and Gatekeeper speak it. A pair of files that do not fit together, as in the
+middle of a rotation, or that cannot be read, changes nothing: the certificate in use stays, and the next look tries again.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gitchain.errors import TrustError
+
+MAX_PEM_BYTES = 1 << 20
+ALPN = ["http/1.1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the certificate with its chain, its key, and the CA of the clients are."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class Certificate:
+    """A live TLS context, and the end of the certificate in it."""
+
+    def __init__(self, files: Files) -> None:
+        """Load the files; TrustError for what no server can use."""
+        self._files = files
+        self._seen: tuple[bytes, bytes] | None = None
+        self.context = _context()
+        self.end: datetime | None = None
+        if files.client_ca is not None:
+            _require_clients(self.context, files.client_ca)
+        self.reload()
+
+    def reload(self) -> bool:
+        """Take what is in the files into use if it changed; TrustError, and no change, if it cannot be used.
+
+        Both files are read once, tried on a context of their own, and only then loaded into the live one: a
+        certificate without its key would break every handshake.
+        """
+        pair = _read(self._files.certificate), _read(self._files.key)
+        if pair == self._seen:
+            return False
+        end = _end(pair[0], self._files.certificate)
+        with tempfile.TemporaryDirectory(prefix="gitchain-tls-") as directory:
+            places = [Path(directory) / name for name in ("certificate", "key")]
+            for place, data in zip(places, pair, strict=True):
+                handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+            for context in (_context(), self.context):
+                _load(context, places[0], places[1], self._files)
+        self._seen, self.end = pair, end
+        return True
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(ALPN)
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path, files: Files) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")  # never ask a terminal
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise TrustError(
+            "the server's certificate and key do not belong together, or cannot be used",
+            where=f"{files.certificate}, {files.key}",
+            got=str(error),
+            help="write a PEM certificate with its chain, and its key without a passphrase",
+        ) from error
+
+
+def _require_clients(context: ssl.SSLContext, authority: Path) -> None:
+    try:
+        context.load_verify_locations(cadata=_read(authority).decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
+        raise TrustError(
+            "the CA of the clients cannot be used", where=str(authority), got=str(error)
+        ) from error
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
+def _end(data: bytes, where: Path) -> datetime:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificates(data)[0].not_valid_after_utc
+    except ValueError as error:
+        raise TrustError("not a certificate", where=str(where), got=str(error), help="write PEM") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PEM_BYTES + 1)
+    except OSError as error:
+        raise TrustError("cannot read a file of TLS", where=str(path), got=str(error.strerror)) from error
+    if not data or len(data) > MAX_PEM_BYTES:
+        raise TrustError("a file of TLS is empty or too large", where=str(path), got=f"{len(data)} bytes")
+    return data

@@ -1,0 +1,77 @@
+"""`gitchain serve`: the admission webhook, and the same verdicts for Gatekeeper and others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options
+from gitchain.errors import ExitCode, UsageError
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(name="serve")
+@click.option("--settings", type=_FILE, required=True, help="Layouts, rules and limits (docs/admission.md).")
+@click.option(
+    "--certificate",
+    type=_FILE,
+    required=True,
+    help="PEM certificate with its chain; read again when it changes.",
+)
+@click.option("--key", type=_FILE, required=True, help="PEM key of the certificate, without a passphrase.")
+@click.option("--client-ca", type=_FILE, help="Answer only clients with a certificate of this CA.")
+@click.option(
+    "--listen",
+    default="127.0.0.1:8443",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to answer, by TLS.",
+)
+@click.option("--probes", metavar="HOST:PORT", help="Health, readiness and metrics without TLS as well.")
+@global_options
+@click.pass_obj
+def command(
+    options: Options,
+    settings: Path,
+    certificate: Path,
+    key: Path,
+    client_ca: Path | None,
+    listen: str,
+    probes: str | None,
+) -> ExitCode:
+    """Answer a Kubernetes API server whether what it is about to run serves verified models only.
+
+    Ends with 0 after SIGTERM, when what was under way is answered.
+    """
+    try:
+        import prometheus_client
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise UsageError(
+            "a package of this verb is not installed",
+            got=str(error.name),
+            help='pip install "gitchain[serve]"',
+        ) from error
+    del prometheus_client, starlette, uvicorn
+    from gitchain.admit.config import read_settings
+    from gitchain.admit.logs import set_up
+    from gitchain.admit.run import serve
+    from gitchain.admit.tls import Files
+
+    set_up(verbose=options.verbose)
+    files = Files(certificate, key, client_ca)
+    where, plain = address(listen, "--listen"), address(probes, "--probes") if probes else None
+    serve(read_settings(settings), files, where, plain, told=options.talk)
+    return ExitCode.OK
+
+
+def address(text: str, option: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT` or `[HOST]:PORT`; UsageError for anything else."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        raise UsageError("not an address to listen on", where=option, expected="HOST:PORT", got=text)
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,403 @@
+"""Models with real six-step chains in a real store, a server over them, and the reviews that a cluster sends."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gitchain.admit.admission import Admission, Judgement
+from gitchain.admit.config import Rule, Settings, Times, read_settings
+from gitchain.admit.engine import Engine
+from gitchain.admit.evidence import FileReader, Reader
+from gitchain.admit.gate import Gate
+from gitchain.evidence import predicates
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.predicates import PROVENANCE, REVOCATION, StepFacts
+from gitchain.evidence.revocation import revocation
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+
+WHO = "ada@example.com"
+STEPS = ("data", "prepare", "train", "evaluate", "approve", "release")
+REGISTRY = "registry.example.com/models"
+LAYOUT = """\
+schema: https://gitchain.dev/layout/v1
+name: credit
+version: 3
+expires: "2099-01-01T00:00:00Z"
+functionaries:
+  ada: {{identities: [{{issuer: "{issuer}", subject: ada@example.com}}]}}
+revokers: [ada]
+steps:
+  - name: data
+    functionaries: [ada]
+    expectedProducts: [[CREATE, data/raw.csv], [DISALLOW, "*"]]
+  - name: prepare
+    functionaries: [ada]
+    expectedMaterials: [[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [DISALLOW, "*"]]
+    expectedProducts: [[CREATE, data/clean.csv], [DISALLOW, "*"]]
+  - name: train
+    functionaries: [ada]
+    expectedMaterials: [[MATCH, data/clean.csv, WITH, PRODUCTS, FROM, prepare], [DISALLOW, "*"]]
+    expectedProducts: [[CREATE, "models/*"], [DISALLOW, "*"]]
+  - name: evaluate
+    functionaries: [ada]
+    expectedMaterials: [[MATCH, "models/*", WITH, PRODUCTS, FROM, train], [DISALLOW, "*"]]
+    expectedProducts: [[CREATE, "metrics/*"], [DISALLOW, "*"]]
+  - name: approve
+    functionaries: [ada]
+    maxAge: PT12H
+    expectedMaterials:
+      - [MATCH, "models/*", WITH, PRODUCTS, FROM, train]
+      - [MATCH, "metrics/*", WITH, PRODUCTS, FROM, evaluate]
+      - [DISALLOW, "*"]
+    expectedProducts: [[CREATE, "approvals/*"], [DISALLOW, "*"]]
+  - name: release
+    functionaries: [ada]
+    expectedMaterials:
+      - [MATCH, "models/*", WITH, PRODUCTS, FROM, train]
+      - [MATCH, "approvals/*", WITH, PRODUCTS, FROM, approve]
+      - [DISALLOW, "*"]
+    expectedProducts: [[CREATE, "releases/*"], [DISALLOW, "*"]]
+serve: [{{step: train, products: ["models/*"]}}]
+"""
+SETTINGS = """\
+schema: https://gitchain.dev/serve/v1
+layouts:
+  credit:
+    layout: {layout}
+    signers: [{{issuer: "{issuer}", subject: ada@example.com}}]
+    trust: trust.json
+    repository: {repository}
+rules:
+  - {{namespaces: [prod, "prod-*"], layout: credit}}
+  - {{namespaces: [lenient], layout: credit, strict: false, ignore: ["s3://logs/*"]}}
+  - {{namespaces: [claims], layout: credit, claims: true}}
+  - {{namespaces: [warn], layout: credit, mode: warn}}
+  - {{namespaces: [audit], layout: credit, mode: audit}}
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """A directory with a repository of evidence, the layout's file, the trust, and settings."""
+
+    top: Path
+
+    @property
+    def repository(self) -> Path:
+        return self.top / "repo"
+
+    @property
+    def settings(self) -> Settings:
+        return read_settings(self.top / "serve.yaml")
+
+
+def digest(model: str) -> str:
+    return sha256_hex(f"model {model}".encode())
+
+
+def oci(model: str) -> str:
+    return f"oci://{REGISTRY}/{model}@sha256:{digest(model)}"
+
+
+def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked")) -> World:
+    """Sign a whole chain for each model, one without its approval, and revoke one of them."""
+    from gitchain.cli.main import run
+    from gitchain.pipeline.profiles import load_profile
+    from gitchain.pipeline.project import open_project
+
+    repo = top / "repo"
+    subprocess.run(["git", "init", "-q", str(repo)], check=True)
+    with chdir(repo):
+        assert run(["-q", "init", "--local", "--name", "credit", "--no-hooks"]) == 0
+        instance = load_profile("local").instance
+        assert instance is not None
+        (repo / ".gitchain/layout.yaml").write_text(LAYOUT.format(issuer=instance.issuer))
+        assert run(["-q", "layout", "sign", "--no-lint", "--as", WHO]) == 0
+    statements = [*upstream()]
+    for model in models:
+        statements += chain(model)
+    statements += [one for one in chain("unapproved") if '"approve"' not in one.payload.decode()]
+    with load_profile("local").signer(WHO, None) as signer:
+        bundles = signer.sign(statements)
+        bundles += signer.sign([taken_back("revoked")] if "revoked" in models else [])
+    open_project(repo).store.add(bundles)
+    profile = load_profile("local")
+    (top / "trust.json").write_text(profile.text)
+    text = SETTINGS.format(
+        issuer=instance.issuer, layout="repo/.gitchain/layout.sigstore.json", repository="repo"
+    )
+    (top / "serve.yaml").write_text(text)
+    return World(top)
+
+
+def upstream() -> list[Statement]:
+    return [
+        statement("data", {}, {"data/raw.csv": "raw"}),
+        statement("prepare", {"data/raw.csv": "raw"}, {"data/clean.csv": "clean"}),
+    ]
+
+
+def chain(model: str) -> list[Statement]:
+    made = {f"models/{model}": f"model {model}"}
+    metrics = {f"metrics/{model}": f"metrics {model}"}
+    approval = {f"approvals/{model}": f"approval {model}"}
+    return [
+        statement("train", {"data/clean.csv": "clean"}, made),
+        statement("evaluate", made, metrics),
+        statement("approve", made | metrics, approval),
+        statement("release", made | approval, {f"releases/{model}": f"release {model}"}),
+    ]
+
+
+def statement(step: str, materials: Mapping[str, str], products: Mapping[str, str]) -> Statement:
+    made, used = ([descriptor(*item) for item in side.items()] for side in (products, materials))
+    facts = StepFacts(step, sha256_hex(json.dumps([step, products]).encode())[:32], "observed", "credit")
+    return Statement.build(made, PROVENANCE, predicates.provenance(step=facts, materials=used))
+
+
+def taken_back(model: str) -> Statement:
+    predicate = revocation(reason="compromised", when="2026-01-01T00:00:00Z")
+    return Statement.build([descriptor(f"models/{model}", f"model {model}")], REVOCATION, predicate)
+
+
+def descriptor(name: str, content: str) -> ResourceDescriptor:
+    return ResourceDescriptor(name, DigestSet({"sha256": sha256_hex(content.encode())}))
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@contextmanager
+def admission(
+    settings: Settings,
+    clock: Callable[[], datetime] | None = None,
+    readers: Mapping[str, Reader] | None = None,
+) -> Iterator[Admission]:
+    """Yield the admission over these settings, without a server; evidence is read when `refresh` is called."""
+    clock = clock or (lambda: datetime.now(UTC))
+    with ThreadPoolExecutor(1) as decider, ThreadPoolExecutor(1) as reader:
+        engines = {
+            name: Engine(
+                Gate(name, (readers or {}).get(name) or FileReader(source), settings.times),
+                settings.times,
+                limit=settings.decisions,
+                clock=clock,
+                decider=decider,
+                reader=reader,
+            )
+            for name, source in settings.sources.items()
+        }
+        yield Admission(settings, engines)
+
+
+def settled(one: Admission) -> Admission:
+    """Read the evidence of every layout."""
+
+    async def refresh() -> None:
+        for engine in one.engines.values():
+            await engine.refresh()
+
+    asyncio.run(refresh())
+    return one
+
+
+def judged(one: Admission, review: Mapping[str, Any] | bytes) -> Judgement:
+    body = review if isinstance(review, bytes) else json.dumps(review).encode()
+    return asyncio.run(one.judge(body))
+
+
+def codes(judgement: Judgement) -> set[str]:
+    return {str(one.code) for one in judgement.answer.problems}
+
+
+def pod_spec(*arguments: str, **more: Any) -> dict[str, Any]:
+    container = {"name": "server", "image": "registry.example.com/server:1", "args": list(arguments)}
+    return {"containers": [container], **more}
+
+
+def pod(*arguments: str, annotations: Mapping[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    metadata = {"name": "serving", "annotations": dict(annotations or {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(*arguments, **more)}
+
+
+def templated(api: str, kind: str, template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a workload around a pod's template."""
+    inner = {"metadata": {"annotations": template["metadata"]["annotations"]}, "spec": template["spec"]}
+    spec: dict[str, Any] = {"replicas": 1, "template": inner}
+    if kind == "CronJob":
+        spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"template": inner}}}
+    if kind == "PodTemplate":
+        return {"apiVersion": api, "kind": kind, "metadata": {"name": "w"}, "spec": inner["spec"]}
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": "w"}, "spec": spec}
+
+
+def kserve(kind: str, spec: Mapping[str, Any], version: str = "v1beta1") -> dict[str, Any]:
+    api = f"serving.kserve.io/{version}"
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": "m"}, "spec": dict(spec)}
+
+
+def review(
+    source: Mapping[str, Any] | None,
+    *,
+    operation: str = "CREATE",
+    namespace: str = "prod",
+    old: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the AdmissionReview that an API server sends for an object."""
+    shown = source or old or {"apiVersion": "v1", "kind": "Pod"}
+    group, _, version = str(shown["apiVersion"]).rpartition("/")
+    kind = {"group": group, "version": version, "kind": shown["kind"]}
+    resource = {"group": group, "version": version, "resource": f"{str(shown['kind']).lower()}s"}
+    source, old = copy.deepcopy(source), copy.deepcopy(old)
+    for one in (source, old):
+        if isinstance(one, dict) and isinstance(one.get("metadata"), dict) and namespace:
+            one["metadata"]["namespace"] = namespace
+    request = {
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind": kind,
+        "resource": resource,
+        "requestKind": kind,
+        "requestResource": resource,
+        "name": "serving",
+        "namespace": namespace,
+        "operation": operation,
+        "userInfo": {"username": "dev@example.com", "groups": ["system:authenticated"]},
+        "object": source,
+        "oldObject": old,
+        "dryRun": False,
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"},
+        **more,
+    }
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+def certificate(directory: Path, name: str = "localhost", *, days: float = 30) -> tuple[Path, Path]:
+    """Write a self-signed certificate and its key, each in one step, and return where they are."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=60))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = built.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    places = directory / "tls.crt", directory / "tls.key"
+    for place, data in zip(places, (pem, private), strict=True):
+        fresh = place.with_suffix(".new")
+        fresh.write_bytes(data)
+        fresh.replace(place)
+    return places
+
+
+@dataclass
+class Client:
+    """A keep-alive connection that trusts whatever certificate it meets: what is served is the point."""
+
+    port: int
+
+    def __post_init__(self) -> None:
+        self.context = ssl.create_default_context()
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+        self.connection = HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=20)
+
+    def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        told = {"Content-Type": "application/json"} | {
+            key.replace("_", "-"): value for key, value in headers.items()
+        }
+        self.connection.request(method, path, body, told)
+        answer = self.connection.getresponse()
+        data = answer.read()
+        kind = answer.getheader("content-type", "")
+        return answer.status, json.loads(data) if kind == "application/json" else data.decode()
+
+    def post(self, path: str, value: object, **headers: str) -> tuple[int, Any]:
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        return self.call("POST", path, body, **headers)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+@contextmanager
+def serving(settings: Settings, directory: Path, **more: Any) -> Iterator[tuple[Any, Client]]:
+    """Run the whole server on loopback in a thread of its own; yield it and a client."""
+    from gitchain.admit.server import Service, bind
+    from gitchain.admit.tls import Certificate, Files
+
+    places = certificate(directory)
+    socket = bind("127.0.0.1", 0)
+    port = socket.getsockname()[1]
+    loop = asyncio.new_event_loop()
+    made: list[Any] = []
+    started = threading.Event()
+
+    async def main() -> None:
+        service = Service(settings, Certificate(Files(*places)), **more)
+        made.append(service)
+        loop.call_soon(started.set)
+        await service.run([socket])
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
+    thread.start()
+    assert started.wait(30)
+    client = Client(port)
+    try:
+        for _ in range(600):  # each call waits for the server: no sleeping
+            if client.call("GET", "/readyz")[0] == 200 or more.get("readers"):
+                break
+        yield made[0], client
+    finally:
+        client.close()
+        loop.call_soon_threadsafe(lambda: made[0].stop(quick=True))
+        thread.join(30)
+        loop.close()
+        assert not thread.is_alive()
+
+
+def rule(**more: Any) -> Rule:
+    return Rule(("*",), "credit", **more)
+
+
+def times(**more: Any) -> Times:
+    return Times(**more)
