@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
 FUZZED = $(wildcard $(addprefix tests/,attacks collect evidence layout matrix verify))
 
-.PHONY: demo test check fuzz mutants bench conformance stack-build lock clean
+.PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,12 @@ conformance: $(STAMP)  ## public suites of test vectors (GITCHAIN_VECTORS, or ..
 
 stack-build:  ## build every real server and peer of the tests (needs Go; GITCHAIN_STACK_MINUTES, 25)
 	$(PYTHON) tests/stack/build.py --all >/dev/null
+
+stack-up: $(STAMP)  ## real Sigstore services on loopback, left running (needs Go); says where they are
+	$(BIN)/python tests/stack/stack.py up
+
+stack-down: $(STAMP)  ## end what stack-up started
+	$(BIN)/python tests/stack/stack.py down
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	cd requirements && for name in base dev; do \

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import build
 import pytest
 
 HERE = Path(__file__).parent
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="SKIPPED: there is no Go here")
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stack_build", HERE / "build.py")
-    assert spec
-    assert spec.loader
-    module = sys.modules["stack_build"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-build = _load()
 TOOL = build.Tool("hello", "example.test/hello")
 
 
@@ -51,7 +39,7 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path / "tools"
 
 
-def _build(modules: Path, environ: dict[str, str], seconds: float = 300) -> build.Outcome:  # type: ignore[name-defined]
+def _build(modules: Path, environ: dict[str, str], seconds: float = 300) -> build.Outcome:
     return build.Builder(seconds, modules=modules, environ=environ).build(TOOL)
 
 
