@@ -59,6 +59,12 @@ MAX_LINE = 8192
     help="Sign the verdict as a SLSA summary: store it and write it to OUT.",
 )
 @click.option("--verifier", metavar="URI", callback=not_empty, help="Who verified, for --vsa.")
+@click.option(
+    "--summary",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append verdict and chain as Markdown: $GITHUB_STEP_SUMMARY.",
+)
 @signing_options
 @global_options
 @click.pass_obj
@@ -74,6 +80,7 @@ def command(
     batch: Any,
     vsa: Path | None,
     verifier: str | None,
+    summary: Path | None,
     identity: str | None,
     token: str | None,
 ) -> ExitCode:
@@ -106,10 +113,10 @@ def command(
     asked = wanted(vsa, verifier, identity, token)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
     if batch is None and len(named) < 2:
-        return _one(options, project, named[0] if named else "HEAD", policy, asked, explain=explain)
+        return _one(options, project, named[0] if named else "HEAD", policy, asked, summary, explain=explain)
     if asked is not None:
         raise UsageError("a summary is about one artifact", help="gitchain verify PATH --vsa OUT")
-    return _several(options, project, named, policy, explain=explain)
+    return _several(options, project, named, policy, summary, explain=explain)
 
 
 def _lines(batch: Any) -> list[str]:
@@ -135,18 +142,24 @@ def _one(
     target: str,
     policy: Policy,
     asked: Wanted | None,
+    summary: Path | None,
     *,
     explain: bool,
 ) -> ExitCode:
+    from gitchain.cli import jobsummary
     from gitchain.pipeline.consume import verify
 
     try:
         result = verify(project, target, policy, datetime.now(UTC), explain=explain)
-    except GitchainError:
+    except GitchainError as error:
         if asked is not None:
             options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
+        if summary is not None:
+            jobsummary.append(summary, jobsummary.failures([(target, error)]))
         raise
     documents = list(_documents(result))
+    if summary is not None:
+        jobsummary.append(summary, jobsummary.verdicts(documents, result.accepted.signed.layout))
     for document in documents:
         print_verdict(options, document, explain=explain)
     code = _exit_code(decision.exit_code for decision in result.decisions)
@@ -162,15 +175,23 @@ def _one(
 
 
 def _several(
-    options: Options, project: Project | None, targets: tuple[str, ...], policy: Policy, *, explain: bool
+    options: Options,
+    project: Project | None,
+    targets: tuple[str, ...],
+    policy: Policy,
+    summary: Path | None,
+    *,
+    explain: bool,
 ) -> ExitCode:
     """Verify target by target: one that cannot be verified is a result like the others, and fails the whole."""
+    from gitchain.cli import jobsummary
     from gitchain.pipeline.consume import verify_batch
 
     if not targets:
         raise NoEvidenceError("the batch names no target", expected="one a line")
     documents: list[dict[str, Any]] = []
     codes: list[int] = []
+    failed: list[tuple[str, GitchainError]] = []
     last: Verification | None = None
     with options.progress("verifying", len(targets)) as advance:
         for target, result in verify_batch(project, targets, policy, datetime.now(UTC), explain=explain):
@@ -179,6 +200,7 @@ def _several(
                 documents.append({"target": target, **error_document(result)})
                 print_error(options, target, result)
                 codes.append(int(result.exit_code))
+                failed.append((target, result))
             else:
                 last = result
                 for document in _documents(result):
@@ -187,6 +209,10 @@ def _several(
                 codes.append(_exit_code(one.exit_code for one in result.decisions))
             advance(1)
     options.document(_several_document(documents) | {"refused": _refused(last) if last else []})
+    if summary is not None:
+        decided = [one for one in documents if "verificationResult" in one]
+        pages = [jobsummary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
+        jobsummary.append(summary, "\n".join([*pages, jobsummary.failures(failed)]))
     if last is not None:
         _talk(options, last)
     options.talk(_summary(codes))

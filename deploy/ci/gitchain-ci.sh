@@ -1,0 +1,78 @@
+#!/bin/sh
+# What the CI components do, for every CI system alike. Settings are environment variables; lists have one entry a line.
+#
+#   gitchain-ci.sh install    an environment of its own, every package pinned by digest; PATH for the next steps
+#   gitchain-ci.sh attest     attest GITCHAIN_STEPS (or all that lack one), exchange attestations with the remote
+#   gitchain-ci.sh verify     fetch the attestations, verify GITCHAIN_TARGETS; the exit code is the verdict
+#
+# GITCHAIN_LAYOUT, GITCHAIN_SIGNER, GITCHAIN_ISSUER, GITCHAIN_TRUST   whose layout decides, and under which trust
+# GITCHAIN_IDENTITY   who signs, on the embedded instance alone
+# GITCHAIN_SUMMARY    the file to append the page to
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+source=${GITCHAIN_SOURCE:-$here/../..}
+venv=${GITCHAIN_VENV:-${RUNNER_TEMP:-${TMPDIR:-/tmp}}/gitchain-venv}
+PATH=$venv/bin:$PATH
+remote=${GITCHAIN_REMOTE:-origin}
+ref=refs/gitchain/attestations
+
+say() { printf 'gitchain-ci: %s\n' "$*" >&2; }
+
+install() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        say "Python 3.11 or newer is needed, found $(python3 --version 2>&1)"
+        exit 2
+    }
+    python3 -m venv "$venv"
+    # What has no wheel is built with the pinned setuptools, and with nothing that was fetched for the purpose.
+    set -- --quiet --disable-pip-version-check --no-deps --no-build-isolation
+    python -m pip install "$@" --require-hashes -r "$source/requirements/build.txt"
+    python -m pip install "$@" --require-hashes -r "$source/requirements/base.txt"
+    python -m pip install "$@" --no-index "$source"
+    gitchain --version
+    if [ -n "${GITHUB_PATH:-}" ]; then printf '%s\n' "$venv/bin" >>"$GITHUB_PATH"; fi
+}
+
+attest() {
+    set -- ${GITCHAIN_TRUST:+--trust "$GITCHAIN_TRUST"} ${GITCHAIN_IDENTITY:+--as "$GITCHAIN_IDENTITY"}
+    fetch
+    by_line
+    # shellcheck disable=SC2086 # one argument a line
+    gitchain attest "$@" -- ${GITCHAIN_STEPS:-}
+    gitchain sync "$@" "$remote"
+}
+
+verify() {
+    set -- ${GITCHAIN_LAYOUT:+--layout "$GITCHAIN_LAYOUT"} ${GITCHAIN_TRUST:+--trust "$GITCHAIN_TRUST"} \
+        ${GITCHAIN_SIGNER:+--signer "$GITCHAIN_SIGNER"} ${GITCHAIN_ISSUER:+--issuer "$GITCHAIN_ISSUER"} \
+        ${GITCHAIN_SUMMARY:+--summary "$GITCHAIN_SUMMARY"}
+    fetch
+    by_line
+    # shellcheck disable=SC2086 # one argument a line
+    gitchain verify "$@" -- ${GITCHAIN_TARGETS:-HEAD}
+}
+
+# From here on what is not quoted splits at line ends and nowhere else, and no pattern is expanded.
+by_line() {
+    set -f
+    IFS='
+'
+}
+
+# A checkout holds branches and tags alone. Never forced: what is there already stays, sync unites both.
+fetch() {
+    if git ls-remote --exit-code "$remote" "$ref" >/dev/null 2>&1; then
+        git fetch --quiet --no-tags "$remote" "$ref:$ref" || say "the attestations were not fast-forwarded: sync unites them"
+    else
+        say "$remote has no attestations yet"
+    fi
+}
+
+case ${1:-} in
+install | attest | verify) "$1" ;;
+*)
+    say "usage: gitchain-ci.sh install|attest|verify"
+    exit 2
+    ;;
+esac
