@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gitchain.admit.admission import Admission, Judgement
-from gitchain.admit.config import Rule, Settings, Times, read_settings
+from gitchain.admit.config import Settings, read_settings
 from gitchain.admit.engine import Engine
 from gitchain.admit.evidence import FileReader, Reader
 from gitchain.admit.gate import Gate
@@ -393,11 +393,3 @@ def serving(settings: Settings, directory: Path, **more: Any) -> Iterator[tuple[
         thread.join(30)
         loop.close()
         assert not thread.is_alive()
-
-
-def rule(**more: Any) -> Rule:
-    return Rule(("*",), "credit", **more)
-
-
-def times(**more: Any) -> Times:
-    return Times(**more)

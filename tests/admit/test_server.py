@@ -1,0 +1,458 @@
+"""The whole server on loopback over TLS: its endpoints, its limits, its certificate, its beginning and its end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from admit_world import Client, World, certificate, digest, oci, pod, review, serving
+from fuzzing import sized
+from jsonschema import Draft202012Validator
+
+from gitchain.admit import app, server
+from gitchain.admit.admission import INLINE_BYTES
+from gitchain.admit.asked import MAX_ASKED_BYTES
+from gitchain.admit.review import MAX_BODY_BYTES
+from gitchain.admit.tls import Certificate, Files
+from gitchain.errors import TransportError, TrustError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def live(models: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Client]]:
+    """One server for the tests that leave it as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITCHAIN_HOME", str(tmp_path_factory.mktemp("home") / "gitchain"))
+        with serving(models.settings, tmp_path_factory.mktemp("tls")) as made:
+            yield made
+
+
+@pytest.fixture
+def client(live: tuple[Any, Client]) -> Iterator[Client]:
+    """A connection of the test's own."""
+    found = Client(live[1].port)
+    yield found
+    found.close()
+
+
+def test_reviews_are_answered(client: Client) -> None:
+    """Allowed and denied, under the id of the question, on one connection."""
+    for model, allowed in (("good", True), ("nosuch", False), ("second", True), ("revoked", False)):
+        status, answer = client.post("/validate", review(pod(oci(model)), uid=model))
+        assert (status, answer["kind"], answer["apiVersion"]) == (
+            200,
+            "AdmissionReview",
+            "admission.k8s.io/v1",
+        )
+        assert (answer["response"]["uid"], answer["response"]["allowed"]) == (model, allowed)
+    assert client.post("/validate?timeout=10s", review(pod(oci("good"))))[1]["response"]["allowed"] is True
+
+
+def test_a_large_review_is_answered(client: Client) -> None:
+    """Read and searched beside the event loop, with the same outcome."""
+    padding = {"name": "x", "image": "y" * (INLINE_BYTES + 1)}
+    for model, allowed in (("good", True), ("nosuch", False)):
+        body = review(pod(oci(model), initContainers=[padding]))
+        assert client.post("/validate", body)[1]["response"]["allowed"] is allowed
+
+
+def test_plain_json(client: Client) -> None:
+    """`verified` is true only if everything that was asked about passed; the answer satisfies its schema."""
+    schema = Draft202012Validator(json.loads((ROOT / "schemas/decide.schema.json").read_text()))
+    good = [oci("good"), f"sha256:{digest('second')}", f"registry.example.com/m:v1@sha256:{digest('good')}"]
+    bad = [oci("nosuch"), "registry.example.com/m:v1", f"s3://x@sha256:{digest('good')}", "", "sha256:abc"]
+    for references, verified in (
+        (good, True),
+        *(([*good, one], False) for one in bad),
+        ([], False),
+    ):
+        status, answer = client.post("/v1/decide", {"layout": "credit", "references": references})
+        schema.validate(answer)
+        assert (status, answer["verified"]) == (200, verified)
+        assert len(answer["results"]) == len(references)
+    assert client.post("/v1/decide", {"layout": "other", "references": good})[1]["verified"] is False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {}, [], None, {"layout": "credit"}, {"layout": 1, "references": []}, {"layout": "credit", "references": [1]},
+        {"layout": "credit", "references": "x"}, {"layout": "credit", "references": ["x"] * 65},
+        {"layout": "credit", "references": [], "mode": "audit"}, b"", b"{", b'{"layout":"a","layout":"b"}',
+    ],
+)  # fmt: skip
+def test_a_question_that_is_none_is_an_error(live: tuple[Any, Client], value: object) -> None:
+    """Never `verified`, and never a 200."""
+    for path in ("/v1/decide", "/gatekeeper", "/validate"):
+        client = Client(live[1].port)
+        status, answer = client.post(path, value)
+        client.close()
+        assert status in {400, 413}
+        assert set(answer) == {"error"}
+
+
+def test_gatekeeper(client: Client) -> None:
+    """The exact form that Gatekeeper reads: each key with a value or an error, in the order of the question."""
+    keys = [
+        f"credit|{oci('good')}",
+        f"credit|{oci('nosuch')}",
+        "credit|x:v1",
+        f"other|{oci('good')}",
+        oci("good"),
+    ]
+    question = {
+        "apiVersion": "externaldata.gatekeeper.sh/v1beta1",
+        "kind": "ProviderRequest",
+        "request": {"keys": keys},
+    }
+    status, answer = client.post("/gatekeeper", question)
+    assert (status, answer["apiVersion"], answer["kind"]) == (200, question["apiVersion"], "ProviderResponse")
+    response = answer["response"]
+    assert (response["idempotent"], response["systemError"]) == (True, "")
+    assert [item["key"] for item in response["items"]] == keys
+    assert response["items"][0] == {"key": keys[0], "value": f"sha256:{digest('good')}", "error": ""}
+    for item in response["items"][1:]:
+        assert item["value"] == ""
+        assert item["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Type": "text/plain"}, b"{}", 415),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"{}", 415),
+        ({"Content-Type": "application/json; charset=utf-8"}, b"{}", 400),
+        ({"Content-Type": "application/json", "Content-Length": str(MAX_BODY_BYTES + 1)}, b"", 413),
+        ({"Content-Type": "application/json", "Content-Length": "9" * 30}, b"", 400),
+    ],
+)
+def test_headers_are_checked_before_the_body_is_read(
+    live: tuple[Any, Client], headers: dict[str, str], body: bytes, status: int
+) -> None:
+    """Media type, compression and length."""
+    client = Client(live[1].port)
+    client.connection.putrequest("POST", "/validate")
+    for key, value in ({"Content-Length": str(len(body))} | headers).items():
+        client.connection.putheader(key, value)
+    client.connection.endheaders(body)
+    assert client.connection.getresponse().status == status
+    client.close()
+
+
+def test_a_body_without_an_end_is_cut_off(client: Client) -> None:
+    """A chunked body has no length in front: it is counted as it comes."""
+    part = b" " * (1 << 16)
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(MAX_ASKED_BYTES // len(part) + 2):
+            yield part
+
+    try:
+        client.connection.request(
+            "POST", "/v1/decide", endless(), {"Content-Type": "application/json"}, encode_chunked=True
+        )
+        assert client.connection.getresponse().status == 413
+    except (ConnectionError, ssl.SSLError):
+        pass  # cut off before the client had sent everything
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/validate", 405), ("POST", "/", 404), ("POST", "/validate/", 307), ("GET", "/healthz", 200), ("GET", "/readyz", 200),
+        ("POST", "/metrics", 405), ("DELETE", "/v1/decide", 405),
+    ],
+)  # fmt: skip
+def test_other_paths_and_methods(client: Client, method: str, path: str, status: int) -> None:
+    """Nothing else is there, and nothing of that is a 200 to a review."""
+    client.connection.request(method, path)
+    answer = client.connection.getresponse()
+    answer.read()
+    assert answer.status == status
+
+
+def test_metrics_have_bounded_labels(client: Client) -> None:
+    """Counts by reason, ages by layout; nothing that a caller wrote is a label."""
+    client.post("/validate", review(pod(oci("good")), namespace="evil-label", name="evil-name"))
+    status, text = client.call("GET", "/metrics")
+    assert status == 200
+    for name in (
+        "gitchain_reviews_total",
+        "gitchain_evidence_age_seconds",
+        "gitchain_certificate_expiry_seconds",
+    ):
+        assert name in text
+    assert "evil" not in text
+
+
+def raw(port: int) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20))
+
+
+def test_slow_headers_end_the_connection(
+    models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever does not get to the end of a request is cut off, also if a byte comes now and then."""
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    with serving(models.settings, tmp_path) as (_, client):
+        slow = raw(client.port)
+        slow.sendall(b"POST /validate HTTP/1.1\r\nHost: x\r\n")
+        assert slow.recv(100) == b""
+        silent = raw(client.port)
+        assert silent.recv(100) == b""
+        assert client.call("GET", "/healthz")[0] == 200
+
+
+def test_a_slow_body_ends_the_request(models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that does not come is answered with 408, and others are served meanwhile."""
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.2)
+    with serving(models.settings, tmp_path) as (_, client):
+        slow = raw(client.port)
+        slow.sendall(
+            b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+        )
+        assert client.post("/validate", review(pod(oci("good"))))[1]["response"]["allowed"] is True
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_connections_are_bounded(models: World, tmp_path: Path) -> None:
+    """More than the settings allow are told to come again, and are no allow."""
+    with serving(replace(models.settings, connections=8), tmp_path) as (_, client):
+        held = [raw(client.port) for _ in range(10)]
+        late = Client(client.port)
+        late.connection.request("POST", "/validate", b"{}", {"Content-Type": "application/json"})
+        assert late.connection.getresponse().status == 503
+        for one in held:
+            one.close()
+
+
+def test_only_tls_1_3_is_spoken(live: tuple[Any, Client]) -> None:
+    """An older version is no handshake, and neither is plain text."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError):
+        context.wrap_socket(socket.create_connection(("127.0.0.1", live[1].port), timeout=20))
+    with socket.create_connection(("127.0.0.1", live[1].port), timeout=20) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP/1.1 200" not in plain.recv(1000)
+
+
+def test_a_client_certificate_can_be_demanded(tmp_path: Path) -> None:
+    """Without one of the CA's no question is even read."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        folder.mkdir()
+    files = Files(*certificate(mine), client_ca=certificate(theirs)[0])
+    context = Certificate(files).context
+    assert context.verify_mode == ssl.CERT_REQUIRED
+
+    def handshake(own: tuple[Path, Path] | None) -> bool:
+        client = ssl.create_default_context()
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        if own:
+            client.load_cert_chain(*own)
+        ends = socket.socketpair()
+        outcome: list[bool] = []
+
+        def accept() -> None:
+            try:
+                with context.wrap_socket(ends[0], server_side=True) as found:
+                    found.sendall(b"x")
+                outcome.append(True)
+            except ssl.SSLError:
+                outcome.append(False)
+                ends[0].close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            with client.wrap_socket(ends[1]) as mine_end:
+                mine_end.recv(1)
+        except (ssl.SSLError, OSError):
+            pass
+        thread.join(20)
+        return outcome[0]
+
+    assert handshake(None) is False
+    assert handshake((mine / "tls.crt", mine / "tls.key")) is False
+    assert handshake((theirs / "tls.crt", theirs / "tls.key")) is True
+
+
+def test_files_that_do_not_belong_together_change_nothing(tmp_path: Path) -> None:
+    """In the middle of a rotation the old certificate serves on; then the new one does."""
+    new = tmp_path / "new"
+    new.mkdir()
+    used = Certificate(Files(*certificate(tmp_path, days=1)))
+    end = used.end
+    fresh = certificate(new, days=90)
+    for name, broken in (
+        ("tls.crt", fresh[0].read_bytes()),
+        ("tls.crt", b"x"),
+        ("tls.crt", b""),
+        ("tls.key", b"x"),
+    ):
+        before = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(broken)
+        with pytest.raises(TrustError):
+            used.reload()
+        assert used.end == end
+        (tmp_path / name).write_bytes(before)
+    assert used.reload() is False
+    for path in fresh:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert used.reload() is True
+    assert used.end is not None
+    assert end is not None
+    assert used.end > end
+
+
+def test_an_expired_certificate_is_not_ready(models: World, tmp_path: Path) -> None:
+    """Ready means that the API server can ask."""
+    with serving(models.settings, tmp_path) as (service, client):
+        certificate(tmp_path, days=-1)
+        service._certificate.reload()
+        status, answer = client.call("GET", "/readyz")
+        assert status == 503
+        assert "certificate" in answer["missing"][0]
+        assert client.call("GET", "/healthz")[0] == 200
+
+
+def test_rotations_under_load_fail_nobody(models: World, tmp_path: Path) -> None:
+    """Three new certificates while reviews are asked over old and new connections: each is answered, and rightly."""
+    total = sized(600, 10_000)
+    with serving(models.settings, tmp_path) as (service, first):
+        wrong: list[object] = []
+        served: set[bytes] = set()
+        counted = threading.Semaphore(0)
+
+        def ask(offset: int) -> None:
+            client = Client(first.port)
+            for number in range(offset, total, 4):
+                model, allowed = (("good", True), ("revoked", False), ("second", True), ("nosuch", False))[
+                    number // 4 % 4
+                ]
+                if number // 4 % 10 == 9:  # a new connection now and then, as API servers come and go
+                    client.close()
+                    client = Client(first.port)
+                try:
+                    status, answer = client.post("/validate", review(pod(oci(model)), uid=str(number)))
+                except OSError as error:
+                    wrong.append(error)
+                    continue
+                if (status, answer["response"]["uid"], answer["response"]["allowed"]) != (
+                    200,
+                    str(number),
+                    allowed,
+                ):
+                    wrong.append(answer)
+                peer = client.connection.sock
+                assert isinstance(peer, ssl.SSLSocket)
+                served.add(peer.getpeercert(binary_form=True) or b"")
+                counted.release()
+            client.close()
+
+        threads = [threading.Thread(target=ask, args=(offset,)) for offset in range(4)]
+        for one in threads:
+            one.start()
+        for _ in range(3):
+            for _ in range(total // 5):
+                counted.acquire(timeout=30)
+            certificate(tmp_path)
+            assert service._certificate.reload() is True
+        for one in threads:
+            one.join(600)
+        assert wrong == []
+        assert len(served) == 4
+
+
+def test_the_address_is_taken_or_none(tmp_path: Path) -> None:
+    """One clear error instead of a traceback."""
+    with server.bind("127.0.0.1", 0) as taken:
+        for where in (("127.0.0.1", taken.getsockname()[1]), ("256.0.0.1", 0)):
+            with pytest.raises(TransportError):
+                server.bind(*where)
+
+
+def command(models: World, tmp_path: Path, *more: str) -> list[str]:
+    places = certificate(tmp_path)
+    return [
+        sys.executable, "-m", "gitchain", "serve", "--settings", str(models.top / "serve.yaml"), "--certificate", str(places[0]),
+        "--key", str(places[1]), "--listen", "127.0.0.1:0", *more,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, number: int) -> None:
+    """After a signal it is unready, answers what is under way, and exits with 0; the log is JSON without secrets."""
+    with subprocess.Popen(
+        command(models, tmp_path, "--probes", "127.0.0.1:0"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    ) as process:
+        assert process.stderr is not None
+        ports = [int(process.stderr.readline().rsplit(":", 1)[1]) for _ in range(2)]
+        client = Client(ports[0])
+        probe = http.client.HTTPConnection("127.0.0.1", ports[1], timeout=20)
+        for _ in range(600):
+            probe.request("GET", "/readyz")
+            answer = probe.getresponse()
+            answer.read()
+            if answer.status == 200:
+                break
+        status, found = client.post(
+            "/validate", review(pod(oci("good"))), Authorization="Bearer secret-token"
+        )
+        assert (status, found["response"]["allowed"]) == (200, True)
+        probe.request("POST", "/validate", b"{}")
+        assert probe.getresponse().status == 404  # no reviews without TLS
+        process.send_signal(number)
+        if number == signal.SIGTERM:  # it drains for a while
+            for _ in range(600):
+                if (status := client.call("GET", "/readyz")[0]) == 503:
+                    break
+            assert status == 503
+            assert client.post("/validate", review(pod(oci("good"))))[1]["response"]["allowed"] is True
+            process.send_signal(signal.SIGTERM)  # the second one does not wait
+        lines = [json.loads(line) for line in process.stderr.read().splitlines()]
+        assert process.wait(30) == 0
+    assert {"review", "stopping"} <= {line["message"] for line in lines}
+    reviewed = next(line for line in lines if line["message"] == "review")
+    assert reviewed["models"] == [f"sha256:{digest('good')}"]
+    assert reviewed["user"] == "dev@example.com"
+    assert "secret" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (("--listen", "nowhere"), 2), (("--listen", "127.0.0.1:99999"), 2), (("--settings", "none.yaml"), 2),
+        (("--certificate", "none.pem"), 4), (("--key", __file__), 4), (("--client-ca", __file__), 4), (("--listen", "192.0.2.1:1"), 7),
+    ],
+)  # fmt: skip
+def test_what_cannot_start_says_why(
+    models: World, tmp_path: Path, change: tuple[str, str], code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One clear error and the right exit code for each."""
+    from gitchain.cli.main import run
+
+    assert run([*command(models, tmp_path)[3:], *change]) == code
+    err = capfd.readouterr().err
+    assert err.count("error: ") == 1
+    assert "Traceback" not in err
