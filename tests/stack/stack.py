@@ -21,13 +21,12 @@ from pathlib import Path
 
 import keys
 import servers
+from build import CATALOGUE, Builder, State, cache_directory, complain, seconds_allowed
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from oidc import AUDIENCE, Issuer
 from processes import Failed, Pid, end, free_ports, is_alive, run_all
 from servers import Log, Server
 from trust import LogKey, Services
-
-from build import CATALOGUE, Builder, State, cache_directory, complain, seconds_allowed
 
 PORTS = (
     *("fulcio", "fulcio-grpc", "fulcio-metrics", "ct", "issuer", "other-issuer", "tsa", "tsa-own"),

@@ -7,9 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 import build
+import pytest
 
 HERE = Path(__file__).parent
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="SKIPPED: there is no Go here")
