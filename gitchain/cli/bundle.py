@@ -1,4 +1,4 @@
-"""`gitchain bundle`: single Sigstore bundles, without a layout. `verify` is a sigstore-conformance client."""
+"""`gitchain bundle`: Sigstore bundles without a layout. `verify` is a sigstore-conformance client."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from gitchain.verify.trust import Trust
 
 BUNDLE_SCHEMA = "https://gitchain.dev/bundle/v1"
+PUSHED_SCHEMA = "https://gitchain.dev/pushed/v1"
 MODEL_SCHEMA = "https://gitchain.dev/model/v1"
 
 
 @click.group(name="bundle")
 @global_options
 def command() -> None:
-    """Sigstore bundles of single files, whoever made them."""
+    """Sigstore bundles: of single files, whoever made them, or all of this repository's."""
 
 
 @command.command(name="verify")
@@ -106,6 +107,36 @@ def verify(
     options.data(f"  signer    {escape(str(verified.identity))}")
     options.data(f"  time      {verified.time.isoformat()}")
     options.data(f"  log       {escape(verified.log.origin)} entry {verified.log.index}")
+    return ExitCode.OK
+
+
+@command.command(name="push")
+@click.argument("place", metavar="DIRECTORY|oci://…")
+@global_options
+@click.pass_obj
+def push(options: Options, place: str) -> ExitCode:
+    """Put every attestation of this repository into a directory, or beside an artifact in an OCI registry.
+
+    There `gitchain verify --evidence` finds them without the repository. What is there already stays.
+    """
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.publish import publish
+
+    done = publish(
+        open_project(options.directory, configured=False, changes=False), place, offline=options.offline
+    )
+    options.document(
+        {
+            "schema": PUSHED_SCHEMA,
+            "to": done.to,
+            "bundles": done.bundles,
+            "nodes": done.nodes,
+            "written": done.written,
+        }
+    )
+    options.data(
+        f"pushed    {done.bundles} bundle(s), {done.nodes} manifest node(s) to {escape(done.to)}: {done.written} new"
+    )
     return ExitCode.OK
 
 

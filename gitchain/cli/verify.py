@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitchain.cli.evidence import look_up
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, error_document, escape
@@ -20,6 +21,7 @@ from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError
 if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verification
     from gitchain.pipeline.project import Project
+    from gitchain.pipeline.snapshots import Source
 
 MAX_TARGETS = 1_000_000
 MAX_LINE = 8192
@@ -44,6 +46,13 @@ MAX_LINE = 8192
 @click.option("--minimum-version", type=click.IntRange(0), default=0, help="Refuse an older layout.")
 @click.option(
     "--checkpoint", metavar="ID|FILE", help="Refuse a store that lacks what this checkpoint of it covers."
+)
+@click.option(
+    "--evidence",
+    "places",
+    multiple=True,
+    metavar="SOURCE",
+    help="Look here too: a directory, git+https://… or oci://… (may be repeated).",
 )
 @click.option("--explain", is_flag=True, help="Show every check, who signed, when, and where it is logged.")
 @click.option(
@@ -76,6 +85,7 @@ def command(
     issuer: str | None,
     minimum_version: int,
     checkpoint: str | None,
+    places: tuple[str, ...],
     explain: bool,
     batch: Any,
     vsa: Path | None,
@@ -84,7 +94,7 @@ def command(
     identity: str | None,
     token: str | None,
 ) -> ExitCode:
-    """Verify each TARGET: a path, tag, commit, sha256:…, or bundle file [default: HEAD].
+    """Verify each TARGET: a path, tag, commit, sha256:…, oci://… or bundle file [default: HEAD].
 
     Exit code 0 means that all are verified, and nothing else does.
     """
@@ -112,11 +122,13 @@ def command(
         project = None
     asked = wanted(vsa, verifier, identity, token)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
+    named, sources = look_up(options, named, places)
     if batch is None and len(named) < 2:
-        return _one(options, project, named[0] if named else "HEAD", policy, asked, summary, explain=explain)
+        target = named[0] if named else "HEAD"
+        return _one(options, project, target, policy, asked, summary, explain=explain, sources=sources)
     if asked is not None:
         raise UsageError("a summary is about one artifact", help="gitchain verify PATH --vsa OUT")
-    return _several(options, project, named, policy, summary, explain=explain)
+    return _several(options, project, named, policy, summary, explain=explain, sources=sources)
 
 
 def _lines(batch: Any) -> list[str]:
@@ -145,12 +157,13 @@ def _one(
     summary: Path | None,
     *,
     explain: bool,
+    sources: Sequence[Source],
 ) -> ExitCode:
     from gitchain.cli import jobsummary
     from gitchain.pipeline.consume import verify
 
     try:
-        result = verify(project, target, policy, datetime.now(UTC), explain=explain)
+        result = verify(project, target, policy, datetime.now(UTC), explain=explain, sources=sources)
     except GitchainError as error:
         if asked is not None:
             options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
@@ -182,6 +195,7 @@ def _several(
     summary: Path | None,
     *,
     explain: bool,
+    sources: Sequence[Source],
 ) -> ExitCode:
     """Verify target by target: one that cannot be verified is a result like the others, and fails the whole."""
     from gitchain.cli import jobsummary
@@ -194,7 +208,8 @@ def _several(
     failed: list[tuple[str, GitchainError]] = []
     last: Verification | None = None
     with options.progress("verifying", len(targets)) as advance:
-        for target, result in verify_batch(project, targets, policy, datetime.now(UTC), explain=explain):
+        results = verify_batch(project, targets, policy, datetime.now(UTC), explain=explain, sources=sources)
+        for target, result in results:
             options.clear_progress()
             if isinstance(result, GitchainError):
                 documents.append({"target": target, **error_document(result)})

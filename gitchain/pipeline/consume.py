@@ -16,6 +16,7 @@ from gitchain.pipeline.home import remember_version
 from gitchain.pipeline.inspections import inspected
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import check_seen, remember
+from gitchain.pipeline.snapshots import Snapshot, Source
 from gitchain.pipeline.sources import Evidence, Refused, gather
 from gitchain.pipeline.targets import bundle_file, resolve_targets
 from gitchain.store.shape import is_sha256
@@ -38,24 +39,36 @@ class Verification:
 
 
 def verify(
-    project: Project | None, target: str, policy: Policy, now: datetime, *, explain: bool = False
+    project: Project | None,
+    target: str,
+    policy: Policy,
+    now: datetime,
+    *,
+    explain: bool = False,
+    sources: Sequence[Source] = (),
 ) -> Verification:
     """Verify one target, and remember the layout version that decided and what the store held.
 
     Raises what `Verifier.open` raises, and NoEvidenceError when the target names nothing that could be verified.
     """
-    return Verifier.open(project, policy, now, [target]).verify(target, explain=explain)
+    return Verifier.open(project, policy, now, [target], sources).verify(target, explain=explain)
 
 
 def verify_batch(
-    project: Project | None, targets: Iterable[str], policy: Policy, now: datetime, *, explain: bool = False
+    project: Project | None,
+    targets: Iterable[str],
+    policy: Policy,
+    now: datetime,
+    *,
+    explain: bool = False,
+    sources: Sequence[Source] = (),
 ) -> Iterator[tuple[str, Verification | GitchainError]]:
     """Verify many targets with one layout, one trust and one look at the evidence; yield each with its verification.
 
     A target that cannot be verified yields the error. Raises what `Verifier.open` raises, before the first.
     """
     named = tuple(targets)
-    verifier = Verifier.open(project, policy, now, named)
+    verifier = Verifier.open(project, policy, now, named, sources)
     for target in named:
         try:
             yield target, verifier.verify(target, explain=explain)
@@ -77,25 +90,35 @@ class Verifier:
 
     @classmethod
     def open(
-        cls, project: Project | None, policy: Policy, now: datetime, targets: Iterable[str] = ()
+        cls,
+        project: Project | None,
+        policy: Policy,
+        now: datetime,
+        targets: Iterable[str] = (),
+        sources: Sequence[Source] = (),
     ) -> Verifier:
         """Accept the layout, read the evidence, check that none of it was taken away, and remember both.
 
-        `targets` that are bundle files bring their own evidence. Raises what `load_policy` raises, and RollbackError
-        where the store lacks what was seen of it before, or what a checkpoint covers.
+        `sources` are read besides the repository's own store. `targets` that are bundle files bring their own evidence.
+        Raises what `load_policy` and `Source.read` raise, and RollbackError where the store or a source lacks what was
+        seen of it before, or what a checkpoint covers.
         """
         accepted = load_policy(project, policy, now)
+        read = [(source, source.read()) for source in sources]
         checkpoint = _checkpoint(policy.checkpoint)
         bundles = [bundle for target in targets if (bundle := bundle_file(target)) is not None]
         layout = accepted.signed.layout
+        extra = (*bundles, *filter(None, checkpoint.values()))
         evidence = gather(
-            project, accepted.profile.trust, (*bundles, *filter(None, checkpoint.values())), layout.keys
+            project, accepted.profile.trust, extra, layout.keys, [snapshot for _, snapshot in read]
         )
         negative = evidence.of_type(REVOCATION)
         if project is not None:
             check_seen(project, evidence.tip, evidence.unreadable)
+        for source, snapshot in read:
+            source.check(snapshot)
         Checkpoints(layout, evidence, Revocations.of(layout, negative)).check(checkpoint)
-        forgotten = _remember(project, accepted, evidence, now)
+        forgotten = _remember(project, accepted, evidence, now, read)
         return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
 
     def verify(self, target: str, *, explain: bool = False) -> Verification:
@@ -163,7 +186,11 @@ def _checkpoint(named: str | None) -> dict[str, bytes]:
 
 
 def _remember(
-    project: Project | None, accepted: Accepted, evidence: Evidence, now: datetime
+    project: Project | None,
+    accepted: Accepted,
+    evidence: Evidence,
+    now: datetime,
+    read: Sequence[tuple[Source, Snapshot]],
 ) -> StoreError | None:
     """Remember the layout's version and what the store held; a user directory that is read-only still verifies."""
     layout = accepted.signed.layout
@@ -171,6 +198,8 @@ def _remember(
         remember_version(layout.name, layout.version, accepted.signed.digest)
         if project is not None:
             remember(project, evidence.tip, now, evidence.unreadable)
+        for source, snapshot in read:
+            source.remember(snapshot, now)
     except StoreError as error:
         return error
     return None

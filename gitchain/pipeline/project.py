@@ -62,6 +62,11 @@ class Project:
         """Gitchain's own files inside the Git directory, shared by all worktrees."""
         return self.git.common_dir / "gitchain"
 
+    @property
+    def seen_key(self) -> str:
+        """What this clone is remembered by; see `gitchain.pipeline.seen`."""
+        return f"repository {self.git.common_dir}"
+
     @cached_property
     def store(self) -> AttestationStore:
         """The attestations of this repository."""

@@ -3,7 +3,7 @@
 After each verification, attestation and exchange with a remote the user's own directory remembers the store's commit,
 the number of its bundles and the digest of their tree, in `seen/` (docs/formats/history.md, schemas/seen.schema.json):
 
-- by the repository's common directory: what this clone held;
+- by the repository's common directory, or the mirrored remote's URL: what this clone held;
 - by the first commits of the store's history, after an exchange: what a remote held. A new clone begins with it.
 
 `refs/gitchain-seen/attestations` keeps the commit at hand, so that what is lost can be named.
@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError, StoreError, TrustError
 from gitchain.evidence.bundle import Bundle
@@ -22,14 +23,28 @@ from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.predicates import claim_of
 from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
-from gitchain.pipeline.project import Project
 from gitchain.store.history import attestations, bundle_at, held, keep, lost, roots
+
+if TYPE_CHECKING:
+    from gitchain.store.git_ref import AttestationStore
 
 SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
 MAX_SEEN_BYTES = 1 << 20
 MAX_UNREADABLE = 1000  # broken leaves to remember; a store with more of them is not remembered
 NAMED = 5  # lost attestations that a message names
 FORGET = "gitchain sync   brings back what a remote has; if the loss is meant: gitchain trust forget-history"
+
+
+class Watched(Protocol):
+    """A repository whose store must not shrink: the user's own (`Project`) or a mirrored one."""
+
+    @property
+    def store(self) -> AttestationStore:
+        """Its attestations."""
+
+    @property
+    def seen_key(self) -> str:
+        """What it is remembered by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class Seen:
         }
 
 
-def check_seen(project: Project, tip: str | None, unreadable: Collection[str] = ()) -> None:
+def check_seen(project: Watched, tip: str | None, unreadable: Collection[str] = ()) -> None:
     """Check that the store at `tip` holds every bundle that was seen in it before.
 
     Raises RollbackError that says what is missing, TrustError where the memory is damaged.
@@ -68,7 +83,7 @@ def check_seen(project: Project, tip: str | None, unreadable: Collection[str] = 
 
 
 def remember(
-    project: Project, tip: str | None, now: datetime, unreadable: Collection[str] | None = None
+    project: Watched, tip: str | None, now: datetime, unreadable: Collection[str] | None = None
 ) -> None:
     """Remember the store as it was at `tip`, unless it lacks what was seen before: then that is kept.
 
@@ -80,7 +95,7 @@ def remember(
         _advance(project, _clone_key(project), tip, now, broken)
 
 
-def remember_exchange(project: Project, theirs: str, now: datetime) -> None:
+def remember_exchange(project: Watched, theirs: str, now: datetime) -> None:
     """Remember what a remote holds, after an exchange with it: the commit `theirs`.
 
     Raises RollbackError where another clone has seen more of this store at a remote: this clone is shown another
@@ -99,7 +114,7 @@ def remember_exchange(project: Project, theirs: str, now: datetime) -> None:
     remember(project, project.store.tip(), now)
 
 
-def forget(project: Project) -> tuple[Seen, ...]:
+def forget(project: Watched) -> tuple[Seen, ...]:
     """Forget everything that was seen of this repository's store, and return it."""
     tip = project.store.tip()
     keys = [_clone_key(project)]
@@ -113,12 +128,12 @@ def forget(project: Project) -> tuple[Seen, ...]:
     return tuple(found.values())
 
 
-def recalled(project: Project) -> tuple[Seen, ...]:
+def recalled(project: Watched) -> tuple[Seen, ...]:
     """Return what verification would compare this repository's store with."""
     return tuple(_recalled(project, project.store.tip()))
 
 
-def _recalled(project: Project, tip: str | None) -> Iterator[Seen]:
+def _recalled(project: Watched, tip: str | None) -> Iterator[Seen]:
     own = _read(_clone_key(project))
     if own is not None:
         yield own
@@ -126,7 +141,7 @@ def _recalled(project: Project, tip: str | None) -> Iterator[Seen]:
         yield from filter(None, (_read(_root_key(root)) for root in _roots(project, tip)))
 
 
-def _check(project: Project, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
+def _check(project: Watched, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
     here = attestations(project.store, tip)
     same = seen.tree == (here.oid if here else None)
     try:
@@ -150,7 +165,7 @@ def _check(project: Project, seen: Seen, tip: str | None, unreadable: Collection
         )
 
 
-def _gone(project: Project, seen: Seen, unreadable: Collection[str]) -> list[str]:
+def _gone(project: Watched, seen: Seen, unreadable: Collection[str]) -> list[str]:
     """Return the bundles that are listed, cannot be read now, and were seen whole before."""
     suspects = sorted(set(unreadable).difference(seen.unreadable))
     try:
@@ -159,7 +174,7 @@ def _gone(project: Project, seen: Seen, unreadable: Collection[str]) -> list[str
         return suspects
 
 
-def _named(project: Project, commit: str, missing: Sequence[str], broken: Sequence[str]) -> str:
+def _named(project: Watched, commit: str, missing: Sequence[str], broken: Sequence[str]) -> str:
     told = [_name(bundle_at(project.store, commit, name), name) for name in missing[:NAMED]]
     told += [f"{path} cannot be read" for path in broken[: NAMED - len(told)]]
     more = len(missing) + len(broken) - len(told)
@@ -176,7 +191,7 @@ def _name(raw: bytes | None, name: str) -> str:
     return f"{statement.attestation_id[:12]} ({what[:80]})"
 
 
-def _advance(project: Project, key: str, tip: str, now: datetime, unreadable: tuple[str, ...] | None) -> None:
+def _advance(project: Watched, key: str, tip: str, now: datetime, unreadable: tuple[str, ...] | None) -> None:
     with home_lock():
         old = _read(key)
         broken = (old.unreadable if old else ()) if unreadable is None else unreadable
@@ -191,7 +206,7 @@ def _advance(project: Project, key: str, tip: str, now: datetime, unreadable: tu
     keep(project.store, tip)
 
 
-def _grown(project: Project, old: Seen | None, tip: str, tree: str | None) -> int | None:
+def _grown(project: Watched, old: Seen | None, tip: str, tree: str | None) -> int | None:
     """Return how many bundles the store holds at `tip`; None if it lacks one of those that were seen."""
     if old is not None and old.tree == tree:
         return old.size
@@ -204,15 +219,15 @@ def _grown(project: Project, old: Seen | None, tip: str, tree: str | None) -> in
         return None  # the old commit is not at hand: check_seen says so
 
 
-def _roots(project: Project, commit: str) -> tuple[str, ...]:
+def _roots(project: Watched, commit: str) -> tuple[str, ...]:
     try:
         return roots(project.store, commit)
     except GitchainError:
         return ()  # whoever reads the store says what is wrong with it
 
 
-def _clone_key(project: Project) -> str:
-    return f"repository {project.git.common_dir}"
+def _clone_key(project: Watched) -> str:
+    return project.seen_key
 
 
 def _root_key(root: str) -> str:

@@ -19,6 +19,7 @@ from gitchain.evidence.predicates import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
 from gitchain.pipeline.project import Project
+from gitchain.pipeline.snapshots import Snapshot, together
 from gitchain.store.shape import ATTESTATIONS
 from gitchain.store.trees import Problem
 from gitchain.verify.bundle import verify_bundle
@@ -222,9 +223,13 @@ def _walk(
 
 
 def gather(
-    project: Project | None, trust: Trust, extra: Iterable[bytes] = (), keys: Sequence[bytes] = ()
+    project: Project | None,
+    trust: Trust,
+    extra: Iterable[bytes] = (),
+    keys: Sequence[bytes] = (),
+    snapshots: Sequence[Snapshot] = (),
 ) -> Evidence:
-    """Read every bundle of the repository's store, and `extra` ones; what does not parse is refused.
+    """Read every bundle of the repository's store, the snapshots' and `extra` ones; what does not parse is refused.
 
     `keys` are those that the policy names: a key never comes from a bundle.
     """
@@ -238,6 +243,9 @@ def gather(
 
     tip = project.store.tip() if project else None
     raws = dict(project.store.items(tip, report)) if project else {}
+    for snapshot in snapshots:
+        raws |= snapshot.bundles
+        refused += [Refused(None, "", problem) for problem in snapshot.problems]
     raws |= {sha256_hex(raw): raw for raw in extra}
     candidates = []
     for name, raw in raws.items():
@@ -246,7 +254,9 @@ def gather(
             candidates.append(Unverified(raw, statement, claim_in(statement), name))
         except GitchainError as error:
             refused.append(Refused(None, "", str(error)))
-    manifest = project.store.manifest if project else (lambda _digest: None)
+    lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
+    lookups += [snapshot.manifest for snapshot in snapshots]
+    manifest = lookups[0] if len(lookups) == 1 else together(lookups)
     return Evidence(
         tuple(candidates), trust, manifest, refused, keys, tip, frozenset(raws), frozenset(unreadable)
     )

@@ -36,6 +36,8 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     """
     if found := SHA256.fullmatch(target):
         return (Target(found[1], directory=None),)
+    if digest := image_digest(target):
+        return (Target(digest, directory=False),)
     path = Path(target)
     if (bundle := bundle_file(target)) is not None:
         return _of_bundle(bundle)
@@ -66,7 +68,7 @@ class Place:
 
 def place_of(project: Project | None, given: str, target: Target) -> Place | None:
     """Return where the bytes are of a target that `given` stood for; None where it only named a digest or a bundle."""
-    if SHA256.fullmatch(given) or bundle_file(given) is not None:
+    if SHA256.fullmatch(given) or image_digest(given) or bundle_file(given) is not None:
         return None
     path = Path(given)
     if path.exists() or path.is_symlink():
@@ -84,12 +86,30 @@ def target_digests(project: Project, target: str) -> tuple[str, ...]:
     """Return the sha256 digests that `target` stands for, whatever a layout serves."""
     if found := SHA256.fullmatch(target):
         return (found[1],)
+    if digest := image_digest(target):
+        return (digest,)
     path = Path(target)
     if (bundle := bundle_file(target)) is not None:
         return tuple(one.sha256 for one in _of_bundle(bundle))
     if path.exists() or path.is_symlink():
         return (_of_artifact(_collect(project, path)).sha256,)
     return tuple(_of_artifact(one).sha256 for one in _pinned(project, target))
+
+
+def image_digest(target: str) -> str | None:
+    """Return the digest of the manifest that `oci://…@sha256:…` names, None for another kind of target.
+
+    That manifest is the artifact: it is what a cluster pins, and it names every layer by its digest. A tag is not an
+    artifact: UsageError unless it was resolved (`gitchain.pipeline.referrers.pin`).
+    """
+    if not target.startswith("oci://"):
+        return None
+    from gitchain.store.oci import Reference
+
+    reference = Reference.parse(target)
+    if reference.digest is None:
+        raise UsageError("a tag names no artifact", got=target, expected="oci://HOST/NAME@sha256:…")
+    return reference.digest
 
 
 def bundle_file(target: str) -> bytes | None:

@@ -178,9 +178,11 @@ class AttestationStore:
         """Yield every bundle in order of their names; broken leaves go to `report`."""
         return (data for _, data in self.items(self.tip(), report))
 
-    def items(self, at: str | None, report: Report = _ignore) -> Iterator[tuple[str, bytes]]:
-        """Yield name and bytes of every bundle that a commit of the store holds; broken leaves go to `report`."""
-        leaves = self._leaves((shape.ATTESTATIONS,), report, None if at is None else Oid(at))
+    def items(
+        self, at: str | None, report: Report = _ignore, room: str = "att"
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield name and bytes of all bundles (or nodes) that a commit holds; broken leaves go to `report`."""
+        leaves = self._leaves((room,), report, None if at is None else Oid(at))
         return ((shape.leaf_name(path), data) for path, data in leaves)
 
     def names(self, report: Report = _ignore) -> Iterator[str]:

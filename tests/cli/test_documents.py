@@ -40,6 +40,7 @@ def schema_of(document: dict[str, Any]) -> str:
 
 CALLS = {
     "attest": ["attest", "train", "-m", "in.txt", "-p", "model.txt"],
+    "bundle push": ["bundle", "push", "evidence"],
     "doctor": ["doctor"],
     "hooks": ["hooks", "status"],
     "init": ["init", "--local", "--force"],
@@ -64,7 +65,7 @@ CALLS = {
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
 def test_documents_validate(gitchain: Gitchain, tiny: Path, arguments: list[str]) -> None:
     """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
-    if arguments[0] in {"log", "verify"}:
+    if arguments[0] in {"bundle", "log", "verify"}:
         gitchain(*CALLS["attest"], cwd=tiny)
     done = gitchain(arguments[0], "--json", *arguments[1:], cwd=tiny)
     validator(schema_of(done.json)).validate(done.json)

@@ -1,0 +1,297 @@
+"""An OCI registry, asked for what evidence lies beside an artifact, and given it.
+
+Spec: https://github.com/opencontainers/distribution-spec 1.1, with the tags that stand in for its referrers where a
+registry does not know them. Every body is compared with the digest and the size it was asked by.
+
+Whoever runs the registry is not believed, nor obeyed: a password goes only to the host that it is filed under (in
+`auths` of Docker's config.json; helpers are not run), a token only to the registry that it was asked for. Manifests are
+never redirected; a blob may be, to https, without credentials, and not to an address of the registry's choosing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from gitchain.errors import (
+    AuthenticationError,
+    GitchainError,
+    LimitError,
+    NoEvidenceError,
+    TransportError,
+    UsageError,
+    VerificationError,
+)
+from gitchain.evidence.canonical import strict_json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.store import oci
+from gitchain.store.http import Answer, Deadline, ask, checked_url, is_loopback
+from gitchain.store.oci import Descriptor, Reference
+
+MAX_PAGES = 100  # of referrers
+MAX_REDIRECTS = 3
+MAX_TOKEN_BYTES = 64 << 10
+MAX_CONFIG_BYTES = 1 << 20
+SECONDS = 120.0
+"""For everything that one reading or writing asks of a registry."""
+
+_LINK = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_MANIFESTS = f"{oci.MANIFEST}, {oci.INDEX}, {oci.DOCKER_MANIFEST}, {oci.DOCKER_INDEX}"
+
+
+@dataclass
+class Registry:
+    """One repository of a registry, within one deadline."""
+
+    host: str
+    name: str
+    deadline: Deadline
+    _token: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, reference: Reference, seconds: float = SECONDS) -> Registry:
+        """Return the repository that a reference names."""
+        return cls(reference.host, reference.name, Deadline(seconds))
+
+    @property
+    def base(self) -> str:
+        """The URL of the registry: https, except on this machine."""
+        name = self.host.rsplit(":", 1)[0] if not self.host.endswith("]") else self.host
+        return f"{'http' if is_loopback(name.strip('[]')) else 'https'}://{self.host}"
+
+    def manifest(self, reference: str, *, size: int | None = None) -> tuple[str, bytes]:
+        """Return media type and bytes of a manifest by tag or `sha256:…`.
+
+        NoEvidenceError if there is none; VerificationError for other bytes than the digest's; TransportError.
+        """
+        where = f"{self.host}/{self.name} {reference}"
+        answer = self._get(f"/manifests/{reference}", _MANIFESTS, oci.MAX_MANIFEST_BYTES)
+        if answer.status == 404:
+            raise NoEvidenceError("the registry has no such manifest", where=where)
+        self._check(answer, where)
+        if reference.startswith("sha256:"):
+            compare(answer.body, reference.removeprefix("sha256:"), size, where)
+        return answer.headers.get("content-type", "").split(";")[0].strip(), answer.body
+
+    def resolve(self, reference: Reference) -> Reference:
+        """Return the reference by the digest of what its tag names now; NoEvidenceError if that names nothing."""
+        if reference.digest:
+            return reference
+        _, body = self.manifest(str(reference.tag))
+        return reference.at(sha256_hex(body))
+
+    def blob(self, descriptor: Descriptor, limit: int) -> bytes:
+        """Return the bytes of a descriptor; LimitError before they are asked for if they are too many."""
+        where = f"{self.host}/{self.name} sha256:{descriptor.digest}"
+        if descriptor.size > limit:
+            raise LimitError(
+                "a blob is too large", where=where, expected=f"≤ {limit}", got=str(descriptor.size)
+            )
+        answer = self._followed(f"/blobs/sha256:{descriptor.digest}", max(descriptor.size, 1))
+        self._check(answer, where)
+        compare(answer.body, descriptor.digest, descriptor.size, where)
+        return answer.body
+
+    def referrers(self, digest: str) -> Iterator[Descriptor]:
+        """Yield what refers to a digest, by the registry's word or by the tag that stands in for it."""
+        path = f"/referrers/sha256:{digest}"
+        for _ in range(MAX_PAGES):
+            answer = self._get(path, oci.INDEX, oci.MAX_MANIFEST_BYTES)
+            if answer.status == 404:
+                yield from self.tagged(digest)
+                return
+            where = f"{self.host}/{self.name} referrers of sha256:{digest}"
+            self._check(answer, where)
+            yield from oci.parse_index(answer.body, where)
+            following = _LINK.match(answer.headers.get("link", ""))
+            if following is None:
+                return
+            path = self._same(following[1])
+        raise LimitError("too many pages of referrers", where=self.host, expected=f"at most {MAX_PAGES}")
+
+    def tagged(self, digest: str) -> tuple[Descriptor, ...]:
+        """Return what the tag for the referrers of a digest lists: nothing where there is none."""
+        try:
+            _, body = self.manifest(f"sha256-{digest}")
+        except NoEvidenceError:
+            return ()
+        return oci.parse_index(body, f"{self.host}/{self.name}:sha256-{digest}")
+
+    def put_blob(self, data: bytes) -> None:
+        """Give the registry a blob, unless it has it; TransportError."""
+        digest = sha256_hex(data)
+        if self._request("HEAD", self._url(f"/blobs/sha256:{digest}"), {}).status == 200:
+            return
+        started = self._request("POST", self._url("/blobs/uploads/"), {"Content-Length": "0"}, body=b"")
+        place = started.headers.get("location", "")
+        if started.status != 202 or not place:
+            self._refused(started, "takes no blob")
+        url = urljoin(self._url("/"), place)
+        if urlsplit(url)[:2] != urlsplit(self.base)[:2]:
+            raise TransportError(
+                "the registry wants an upload elsewhere", where=self.host, got=ascii(url[:200])
+            )
+        url += ("&" if "?" in url else "?") + urlencode({"digest": f"sha256:{digest}"})
+        done = self._request("PUT", url, {"Content-Type": "application/octet-stream"}, body=data)
+        if done.status != 201:
+            self._refused(done, "did not keep a blob")
+
+    def put_manifest(self, data: bytes, reference: str, media_type: str = oci.MANIFEST) -> Answer:
+        """Give the registry a manifest under a tag or digest; TransportError."""
+        done = self._request(
+            "PUT", self._url(f"/manifests/{reference}"), {"Content-Type": media_type}, body=data
+        )
+        if done.status != 201:
+            self._refused(done, "did not keep a manifest")
+        return done
+
+    def _url(self, path: str) -> str:
+        return f"{self.base}/v2/{self.name}{path}"
+
+    def _same(self, link: str) -> str:
+        """Return the path of the next page: it must be in this repository."""
+        url, start = urljoin(self._url("/referrers/"), link), f"{self.base}/v2/{self.name}/"
+        if not url.startswith(start + "referrers/"):
+            raise TransportError("the next page is elsewhere", where=self.host, got=ascii(link[:200]))
+        return "/" + url.removeprefix(start)
+
+    def _get(self, path: str, accept: str, limit: int) -> Answer:
+        return self._request("GET", self._url(path), {"Accept": accept}, limit=limit)
+
+    def _followed(self, path: str, limit: int) -> Answer:
+        """Return the answer, after redirects: those leave the credentials behind."""
+        url = self._url(path)
+        answer = self._request("GET", url, {}, limit=limit)
+        for _ in range(MAX_REDIRECTS):
+            if answer.status not in {301, 302, 303, 307, 308}:
+                break
+            url = self._elsewhere(urljoin(url, answer.headers.get("location", "")))
+            answer = ask("GET", url, {}, self.deadline, limit=limit)
+        return answer
+
+    def _elsewhere(self, url: str) -> str:
+        """Return a URL that a registry redirects to, if it may be followed."""
+        try:
+            host = str(checked_url(url).hostname)
+        except UsageError as error:
+            raise TransportError(
+                "the registry redirects to where nobody follows", where=self.host, got=error.got
+            ) from error
+        if urlsplit(url)[:2] == urlsplit(self.base)[:2]:
+            return url
+        local = self.base.startswith("http:")
+        try:
+            ipaddress.ip_address(host)
+            named = False
+        except ValueError:
+            named = not is_loopback(host)
+        if not named and not local:
+            raise TransportError(
+                "the registry redirects to where nobody follows",
+                where=self.host,
+                expected="a host's name",
+                got=ascii(host[:200]),
+            )
+        return url
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        limit: int = MAX_TOKEN_BYTES,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Ask the registry; once more with a token if it asks for one."""
+        answer = ask(method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body)
+        if answer.status == 401:
+            self._token = self._authorised(answer.headers.get("www-authenticate", ""), method)
+            answer = ask(method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body)
+        return answer
+
+    def _authorised(self, challenge: str, method: str) -> dict[str, str]:
+        kind = challenge.split(" ", 1)[0].lower()
+        if kind == "basic" and (password := _filed(self.host)):
+            return {"Authorization": f"Basic {password}"}
+        asked = dict(_CHALLENGE.findall(challenge))
+        if kind != "bearer" or "realm" not in asked:
+            raise AuthenticationError(
+                "the registry wants to know who asks",
+                where=self.host,
+                got=ascii(challenge[:200]),
+                help=f"docker login {self.host}",
+            )
+        return {"Authorization": f"Bearer {self._bearer(asked, method)}"}
+
+    def _bearer(self, asked: Mapping[str, str], method: str) -> str:
+        actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
+        realm = asked["realm"]
+        query = {"scope": f"repository:{self.name}:{actions}"}
+        if "service" in asked:
+            query["service"] = asked["service"]
+        url = realm + ("&" if "?" in realm else "?") + urlencode(query)
+        host = urlsplit(self._elsewhere(url)).netloc
+        password = _filed(host)
+        headers = {"Authorization": f"Basic {password}"} if password else {}
+        answer = ask("GET", url, headers, self.deadline, limit=MAX_TOKEN_BYTES)
+        if answer.status != 200:
+            raise AuthenticationError(
+                "the registry gives no token",
+                where=host,
+                got=f"HTTP {answer.status}",
+                help=f"docker login {host}",
+            )
+        value = strict_json(answer.body, "token", max_bytes=MAX_TOKEN_BYTES)
+        token = (value.get("token") or value.get("access_token")) if isinstance(value, dict) else None
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            raise AuthenticationError("the registry gives no token that can be used", where=host)
+        return token
+
+    def _check(self, answer: Answer, where: str) -> None:
+        if answer.status == 404:
+            raise NoEvidenceError("the registry does not have this", where=where)
+        if answer.status != 200:
+            self._refused(answer, "does not answer", where)
+
+    def _refused(self, answer: Answer, what: str, where: str = "") -> None:
+        kind: type[GitchainError] = AuthenticationError if answer.status in {401, 403} else TransportError
+        raise kind(
+            f"the registry {what}",
+            where=where or f"{self.host}/{self.name}",
+            got=f"HTTP {answer.status}",
+            help=f"docker login {self.host}" if kind is AuthenticationError else "try again",
+        )
+
+
+def compare(data: bytes, digest: str, size: int | None, where: str) -> None:
+    """Raise VerificationError unless the bytes have the digest and the size that they were asked by."""
+    if sha256_hex(data) != digest or (size is not None and len(data) != size):
+        raise VerificationError(
+            "the registry gave other bytes than it was asked for",
+            where=where,
+            expected=f"sha256:{digest}" + ("" if size is None else f", {size} bytes"),
+            got=f"sha256:{sha256_hex(data)}, {len(data)} bytes",
+        )
+
+
+def _filed(host: str) -> str | None:
+    """Return the user and password, base64, that Docker's configuration files under exactly this host."""
+    place = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    try:
+        with place.open("rb") as file:
+            value = json.loads(file.read(MAX_CONFIG_BYTES))
+        auth = value["auths"][host]["auth"]
+        base64.b64decode(auth, validate=True)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, RuntimeError, binascii.Error):
+        return None
+    return str(auth) or None
