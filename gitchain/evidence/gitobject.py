@@ -19,6 +19,7 @@ from typing import Literal
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.fields import decode_base64
 
 Kind = Literal["commit", "tag"]
 Form = Literal["ssh", "x509", "openpgp"]
@@ -28,6 +29,9 @@ MAX_OBJECT_BYTES = 1024 * 1024
 
 MAX_SIGNATURE_BYTES = 64 * 1024
 """Largest signature: with certificate, log entry and timestamp one has 6 kB."""
+
+MAX_LINE = 76
+"""Longest line of base64 in a block (RFC 7468 section 2): Git's own programs write 64 or 70 characters."""
 
 _FORMS: dict[bytes, Form] = {
     b"SSH SIGNATURE": "ssh",
@@ -220,3 +224,14 @@ def _text(value: bytes, where: str) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedError("header is not UTF-8", where=where, got=ascii(value[:60])) from error
+
+
+def unarmored(signature: GitSignature) -> bytes:
+    """Return the bytes in the block, whose lines are base64 and nothing else; raise MalformedError for other lines.
+
+    OpenPGP has its own armor, with headers and a checksum: its blocks are for `gpg` to read.
+    """
+    lines = signature.armored.split(b"\n")[1:-2]
+    if any(not 0 < len(line) <= MAX_LINE for line in lines):
+        raise MalformedError("signature has an empty or a long line", expected=f"1 to {MAX_LINE} characters")
+    return decode_base64(b"".join(lines).decode("latin-1"), "signature")

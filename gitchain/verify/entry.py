@@ -77,6 +77,11 @@ def check_body(entry: LogEntry, signed: Signed) -> None:
         raise InclusionError("log entry is about something else", where=where)
 
 
+def body_of(signed: Signed, *, v2: bool) -> bytes:
+    """Return the body of the `hashedrekord` entry about this signature over a file, as a log keeps it."""
+    return _ascii_json((_v2 if v2 else _v1_file)(signed, None))
+
+
 def _ascii_json(value: Json) -> bytes:
     """Return the canonical JSON of what holds ASCII text alone, where RFC 8785 asks for nothing more."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

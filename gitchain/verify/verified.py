@@ -1,7 +1,8 @@
 """What has been verified, as types of their own: nothing unverified can be passed for them by mistake.
 
 `gitchain.verify.bundle` is the only maker of a VerifiedStatement and a VerifiedArtifact, `gitchain.verify.layout`
-of a SignedLayout; tests/verify/test_makers.py enforces it. Nothing here verifies anything.
+of a SignedLayout, `gitchain.verify.gitsigned` of a VerifiedObject; tests/verify/test_makers.py enforces it.
+Nothing here verifies anything.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Identity, Layout
 
@@ -59,3 +61,14 @@ class SignedLayout:
     version: int
     attestation_id: str
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedObject:
+    """A commit or tag whose own signature verified: by whom; and when and where it is logged, if it says so."""
+
+    object: GitObject
+    identity: Identity
+    time: datetime | None
+    log: LogRef | None
+    claims: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[2] / "gitchain"
 
 @pytest.mark.parametrize(
     ("made", "maker"),
-    [("VerifiedStatement", "bundle.py"), ("VerifiedArtifact", "bundle.py"), ("SignedLayout", "layout.py")],
+    [
+        ("VerifiedStatement", "bundle.py"),
+        ("VerifiedArtifact", "bundle.py"),
+        ("SignedLayout", "layout.py"),
+        ("VerifiedObject", "gitsigned.py"),
+    ],
 )
 def test_verified_things_have_one_maker(made: str, maker: str) -> None:
     """No module but the one that verifies calls the constructor of a verified type, anywhere in the package."""
