@@ -44,7 +44,7 @@ stack-down: $(STAMP)  ## end what stack-up started
 	$(BIN)/python tests/stack/stack.py down
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
-	cd requirements && for name in build base dev; do \
+	cd requirements && for name in build base serve dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$name.in -o $$name.txt; done
 
 clean:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -117,10 +119,20 @@ def _wait(folder: Path, server: Server, process: subprocess.Popen[bytes]) -> Non
 
 
 def _answers(server: Server) -> bool:
-    with connection(server.to) as link, contextlib.suppress(OSError):
-        link.request("GET", server.ready)
-        return link.getresponse().status == 200
+    link = _over_tls(server.to) if server.secure else connection(server.to)
+    with link as opened, contextlib.suppress(OSError):
+        opened.request("GET", server.ready)
+        return opened.getresponse().status == 200
     return False
+
+
+def _over_tls(port: str) -> contextlib.closing[http.client.HTTPSConnection]:
+    """Return a connection that asks for no certificate: whether a server is ready is all that it is for."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return contextlib.closing(
+        http.client.HTTPSConnection("127.0.0.1", int(port), context=context, timeout=READY_SECONDS)
+    )
 
 
 def _send(pid: int, born: str, what: signal.Signals) -> None:

@@ -24,13 +24,14 @@ CT_ORIGIN = "ct.test"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One process; it is ready when the path answers 200 at `to`, a port or a Unix socket's path."""
+    """One process; it is ready when the path answers 200 at `to`, a port or a Unix socket's path, by TLS if `secure`."""
 
     name: str
     command: tuple[str, ...]
     to: str
     ready: str
     environ: dict[str, str] = field(default_factory=dict)
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

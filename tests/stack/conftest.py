@@ -1,0 +1,31 @@
+"""A cluster for all tests that want one, if its programs were built before: tests build nothing for minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import kube
+import pytest
+
+WHY = "SKIPPED: {} is not built here: make k8s builds it (needs Go)"
+
+
+def _built(*names: str) -> dict[str, Path]:
+    try:
+        return kube.binaries(0.0, names)
+    except kube.Missing as error:
+        pytest.skip(WHY.format(str(error).partition(":")[0]))
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """Return the real helm."""
+    return _built("helm")["helm"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[kube.Cluster]:
+    """Return a running API server."""
+    with kube.Cluster.start(_built(*kube.TOOLS)) as found:
+        yield found

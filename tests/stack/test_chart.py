@@ -1,0 +1,151 @@
+"""The chart is what helm and a real API server take, and what it installs is as careful as it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import chart
+import jsonschema
+import pytest
+import yaml
+from kube import Cluster
+
+from gitchain.admit.config import read_settings
+
+SYSTEM = {"kube-system", "kube-public", "kube-node-lease"}
+
+
+@pytest.fixture
+def manifests(helm: Path) -> list[dict[str, Any]]:
+    return chart.rendered(helm, chart.values())
+
+
+def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
+    done = chart.helm(helm, "lint", chart.values(), "--strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_real_api_server_takes_everything(helm: Path, cluster: Cluster) -> None:
+    cluster.kubectl("create", "namespace", chart.NAMESPACE)
+    text = chart.helm(helm, "template", chart.values({**chart.SETTINGS, "times": {"audit": 600}})).stdout
+    done = cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == len([one for one in yaml.safe_load_all(text) if one])
+
+
+def test_the_pods_are_what_a_restricted_namespace_takes(manifests: list[Any], cluster: Cluster) -> None:
+    client = cluster.client()
+    label = {"pod-security.kubernetes.io/enforce": "restricted"}
+    client.call(
+        "POST",
+        "/api/v1/namespaces",
+        {"metadata": {"name": "restricted", "labels": label}, "kind": "Namespace"},
+    )
+    template = chart.of_kind(manifests, "Deployment")["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **template}
+    pod["metadata"] = {**template["metadata"], "name": "gitchain"}
+    path = "/api/v1/namespaces/restricted/pods?dryRun=All"
+    assert client.call("POST", path, pod).status == 201
+    del pod["spec"]["containers"][0]["securityContext"]["capabilities"]
+    assert "violates PodSecurity" in client.call("POST", path, pod).message
+
+
+def test_nothing_of_a_container_is_writable_but_two_volumes_in_memory_or_bounded(
+    manifests: list[Any],
+) -> None:
+    spec = chart.of_kind(manifests, "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    writable = {one["name"] for one in container["volumeMounts"] if not one.get("readOnly")}
+    assert writable == {one["name"] for one in spec["volumes"] if one.get("emptyDir", {}).get("sizeLimit")}
+
+
+def test_a_failing_webhook_admits_nothing_and_blocks_neither_the_system_nor_itself(
+    manifests: list[Any],
+) -> None:
+    (webhook,) = chart.of_kind(manifests, "ValidatingWebhookConfiguration")["webhooks"]
+    assert webhook["failurePolicy"] == "Fail"
+    (only,) = webhook["namespaceSelector"]["matchExpressions"]
+    assert only["key"] == "kubernetes.io/metadata.name"
+    assert (only["operator"], set(only["values"])) == ("NotIn", SYSTEM | {chart.NAMESPACE})
+    assert "objectSelector" not in webhook
+
+
+def test_the_api_server_waits_longer_than_an_answer_takes(manifests: list[Any], tmp_path: Path) -> None:
+    (webhook,) = chart.of_kind(manifests, "ValidatingWebhookConfiguration")["webhooks"]
+    settings = tmp_path / "serve.yaml"
+    settings.write_text(chart.of_kind(manifests, "ConfigMap")["data"]["serve.yaml"])
+    assert webhook["timeoutSeconds"] > read_settings(settings).times.answer
+
+
+def test_the_settings_arrive_as_they_were_given(helm: Path) -> None:
+    given = {**chart.SETTINGS, "times": {"verdict": 20}, "connections": 64}
+    text = chart.of_kind(chart.rendered(helm, chart.values(given)), "ConfigMap")["data"]["serve.yaml"]
+    found = yaml.safe_load(text)
+    schema = json.loads((Path(__file__).parents[2] / "schemas/serve.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(found)
+    assert found == {"schema": "https://gitchain.dev/serve/v1", **given}
+
+
+def test_other_settings_are_another_rollout(helm: Path) -> None:
+    found = [
+        chart.of_kind(
+            chart.rendered(helm, chart.values({**chart.SETTINGS, "connections": number})), "Deployment"
+        )
+        for number in (64, 65)
+    ]
+    first, second = (one["spec"]["template"]["metadata"]["annotations"] for one in found)
+    assert first != second
+
+
+def test_admission_has_no_rights_and_the_audit_may_only_list(helm: Path) -> None:
+    quiet = chart.rendered(helm, chart.values())
+    assert not [one for one in quiet if "Role" in one["kind"]]
+    assert not chart.of_kind(quiet, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    auditing = chart.rendered(helm, chart.values({**chart.SETTINGS, "times": {"audit": 600}}))
+    role = chart.of_kind(auditing, "ClusterRole")
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
+
+
+def test_the_grace_of_a_pod_is_longer_than_its_drain(helm: Path) -> None:
+    found = chart.rendered(helm, chart.values({**chart.SETTINGS, "times": {"drain": 40}}))
+    assert (
+        chart.of_kind(found, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 50
+    )
+
+
+def test_with_cert_manager_no_ca_has_to_be_given(helm: Path) -> None:
+    given = chart.values()
+    given["webhook"] = {}
+    given["tls"] = {
+        "certManager": {"enabled": True, "issuerRef": {"kind": "ClusterIssuer", "name": "internal"}}
+    }
+    found = chart.rendered(helm, given)
+    configuration = chart.of_kind(found, "ValidatingWebhookConfiguration")
+    assert "caBundle" not in configuration["webhooks"][0]["clientConfig"]
+    assert configuration["metadata"]["annotations"] == {
+        "cert-manager.io/inject-ca-from": f"{chart.NAMESPACE}/{chart.NAME}"
+    }
+    service = configuration["webhooks"][0]["clientConfig"]["service"]
+    expected = f"{service['name']}.{service['namespace']}.svc"
+    assert chart.of_kind(found, "Certificate")["spec"]["dnsNames"] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"webhook": {}}, "webhook.caBundle"),
+        ({"settings": {}}, "settings.layouts"),
+        ({"webhook": {"caBundle": "Zm9v", "failurePolicies": "Fail"}}, "failurePolicies"),
+        ({"webhook": {"caBundle": "Zm9v", "timeoutSeconds": 60}}, "timeoutSeconds"),
+        ({"image": {"digest": "sha256:1"}}, "digest"),
+        ({"replica": 3}, "replica"),
+    ],
+)
+def test_values_that_are_wrong_or_missing_are_named(helm: Path, change: dict[str, Any], told: str) -> None:
+    done = chart.helm(helm, "template", chart.values() | change)
+    assert done.returncode != 0
+    assert told in done.stderr
