@@ -13,7 +13,7 @@ from gitchain.cli.signing import report, signing_options
 from gitchain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.record import Draft
+    from gitchain.pipeline.record import Draft, Identity
 
 
 @click.command(name="attest")
@@ -46,8 +46,7 @@ def command(
     predicate_type: str | None,
     kind: str,
     dry_run: bool,
-    identity: str | None,
-    token: str | None,
+    who: Identity,
 ) -> ExitCode:
     """Attest what was declared.
 
@@ -56,7 +55,7 @@ def command(
     --predicate: a statement of that type about the --material files.
     """
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import Identity, project_profile, record
+    from gitchain.pipeline.record import project_profile, record
     from gitchain.pipeline.stages import declared_drafts
     from gitchain.pipeline.steps import provenance_draft
     from gitchain.pipeline.typed import read_predicate, typed_draft
@@ -85,4 +84,4 @@ def command(
             click.echo(draft.statement.payload)
         return ExitCode.OK
     profile = project_profile(project, options.trust, offline=options.offline)
-    return report(options, profile, record(project, profile, drafts, Identity(identity, token)))
+    return report(options, profile, record(project, profile, drafts, who))

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.bundles import Wanted
+    from gitchain.pipeline.profiles import Profile
+    from gitchain.pipeline.record import Identity
+    from gitchain.verify.oms import VerifiedModel
     from gitchain.verify.trust import Trust
 
 BUNDLE_SCHEMA = "https://gitchain.dev/bundle/v1"
@@ -140,6 +144,70 @@ def push(options: Options, place: str) -> ExitCode:
     return ExitCode.OK
 
 
+@command.command(name="sign")
+@click.argument("model", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="Where the bundle goes.",
+)
+@click.option(
+    "--ignore-path", "ignored", multiple=True, metavar="PATH", help="Path in a model directory to leave out."
+)
+@signing_options
+@global_options
+@click.pass_obj
+def sign(options: Options, model: Path, output: Path, ignored: tuple[str, ...], who: Identity) -> ExitCode:
+    """Sign MODEL, a directory or a file, as an OpenSSF model signature (OMS v1.0).
+
+    `model_signing verify` and `gitchain bundle verify` read it. Git's own files are left out.
+    """
+    from gitchain.pipeline.oms import sign_model
+
+    profile, who = _signing_profile(options, who)
+    found = sign_model(model, output, profile, who, ignored)
+    options.document(_model_document(found) | {"path": str(output)})
+    options.data(f"signed    {escape(str(model))}  {len(found.signature.files)} files  {escape(str(output))}")
+    options.data(f"  signer    {escape(str(found.signer))}")
+    return ExitCode.OK
+
+
+def _signing_profile(options: Options, who: Identity) -> tuple[Profile, Identity]:
+    """Return the trust to sign under and who signs: --trust needs no repository, where it says who."""
+    from gitchain.errors import ProjectError
+    from gitchain.pipeline.profiles import load_profile
+    from gitchain.pipeline.project import open_project
+    from gitchain.pipeline.record import project_profile, signing_identity
+
+    try:
+        project = open_project(options.directory)
+    except ProjectError:
+        if options.trust is None:
+            raise
+        return load_profile(options.trust, offline=options.offline), who
+    profile = project_profile(project, options.trust, offline=options.offline) if project.config else None
+    if profile is None:
+        profile = load_profile(options.trust or project.configured().trust, offline=options.offline)
+    who = signing_identity(project, profile, who)
+    profile.check(who.name, who.key)
+    return profile, who
+
+
+def _model_document(found: VerifiedModel) -> dict[str, Any]:
+    log = None if found.log is None else {"origin": found.log.origin, "index": found.log.index}
+    return {
+        "schema": MODEL_SCHEMA,
+        "verified": True,
+        "signer": found.signer if isinstance(found.signer, str) else found.signer.to_json(),
+        "files": len(found.signature.files),
+        "time": None if found.time is None else found.time.isoformat(),
+        "log": log,
+    }
+
+
 @dataclass(frozen=True)
 class _Model:
     """What the command line says about a model."""
@@ -168,13 +236,8 @@ def _verify_model(
         datetime.now(UTC),
         model.ignored,
     )
-    log = None if found.log is None else {"origin": found.log.origin, "index": found.log.index}
-    time = None if found.time is None else found.time.isoformat()
-    who = found.signer if isinstance(found.signer, str) else found.signer.to_json()
-    files = len(found.signature.files)
-    options.document(
-        {"schema": MODEL_SCHEMA, "verified": True, "signer": who, "files": files, "time": time, "log": log}
-    )
+    files, time = len(found.signature.files), None if found.time is None else found.time.isoformat()
+    options.document(_model_document(found))
     options.data(f"{options.style('VERIFIED', fg='green', bold=True)}  {escape(str(model.target))}")
     options.data(f"  signer    {escape(str(found.signer))}")
     options.data(f"  files     {files}, all as they were signed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.record import Identity
 
 LAYOUT_SCHEMA = "https://gitchain.dev/layout-status/v1"
 TEST_SCHEMA = "https://gitchain.dev/layout-test/v1"
@@ -60,15 +64,15 @@ def draft(
 @signing_options
 @global_options
 @click.pass_obj
-def sign(options: Options, no_lint: bool, identity: str | None, token: str | None) -> ExitCode:
+def sign(options: Options, no_lint: bool, who: Identity) -> ExitCode:
     """Sign .gitchain/layout.yaml; the signed layout is what verification reads. One with errors of lint is refused."""
     from gitchain.pipeline.policy import sign_layout
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import Identity, project_profile
+    from gitchain.pipeline.record import project_profile
 
     project = open_project(options.directory)
     profile = project_profile(project, options.trust, offline=options.offline)
-    signed = sign_layout(project, profile, Identity(identity, token), datetime.now(UTC), linted=not no_lint)
+    signed = sign_layout(project, profile, who, datetime.now(UTC), linted=not no_lint)
     layout = signed.layout
     options.document(
         {

@@ -15,7 +15,7 @@ from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
     from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Draft
+    from gitchain.pipeline.record import Draft, Identity
     from gitchain.pipeline.revoke import Why
 
 REASONS = ("compromised", "mistaken", "superseded", "withdrawn")
@@ -49,8 +49,7 @@ def attestation(
     ids: tuple[str, ...],
     reason: Any,
     message: str | None,
-    identity: str | None,
-    token: str | None,
+    who: Identity,
 ) -> ExitCode:
     """Revoke attestations by their ids, or the first six digits or more of them."""
     from gitchain.pipeline.revoke import revoke_attestations
@@ -59,7 +58,7 @@ def attestation(
         options,
         reason,
         message,
-        (identity, token),
+        who,
         lambda project, why: revoke_attestations(project, ids, why),
     )
 
@@ -85,8 +84,7 @@ def signer(
     since: str | None,
     reason: Any,
     message: str | None,
-    identity: str | None,
-    token: str | None,
+    who: Identity,
 ) -> ExitCode:
     """Revoke a signer: SUBJECT as certificates name it, such as an e-mail address."""
     from gitchain.pipeline.revoke import revoke_signer
@@ -95,7 +93,7 @@ def signer(
         options,
         reason,
         message,
-        (identity, token),
+        who,
         lambda _project, why: revoke_signer(issuer, subject, since, why),
     )
 
@@ -111,8 +109,7 @@ def artifact(
     artifacts: tuple[str, ...],
     reason: Any,
     message: str | None,
-    identity: str | None,
-    token: str | None,
+    who: Identity,
 ) -> ExitCode:
     """Revoke artifacts by their content, such as a data set: every model that was made from it fails."""
     from gitchain.pipeline.revoke import revoke_artifacts
@@ -121,7 +118,7 @@ def artifact(
         options,
         reason,
         message,
-        (identity, token),
+        who,
         lambda project, why: revoke_artifacts(project, artifacts, why),
     )
 
@@ -130,11 +127,11 @@ def _revoke(
     options: Options,
     reason: Any,
     message: str | None,
-    who: tuple[str | None, str | None],
+    who: Identity,
     make: Callable[[Project, Why], Draft],
 ) -> ExitCode:
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import Identity, project_profile, record
+    from gitchain.pipeline.record import project_profile, record
     from gitchain.pipeline.revoke import Why, unheard
 
     project = open_project(options.directory, options.hashing)
@@ -142,7 +139,7 @@ def _revoke(
     now = datetime.now(UTC)
     draft = make(project, Why(reason, message, now))
     profile = project_profile(project, options.trust, offline=options.offline)
-    recorded = record(project, profile, [draft], Identity(*who))
+    recorded = record(project, profile, [draft], who)
     code = report(options, profile, recorded)
     for statement in recorded.stored:
         for problem in unheard(project, statement, now):

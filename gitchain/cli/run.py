@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from gitchain.cli.main import global_options, system_error
 from gitchain.cli.output import Options
 from gitchain.cli.signing import report, signing_options
 from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.record import Identity
 
 
 class AfterDashes(click.Command):
@@ -68,11 +71,10 @@ def _run(
     products: tuple[str, ...],
     kind: str,
     require_log: bool,
-    identity: str | None,
-    token: str | None,
+    who: Identity,
 ) -> int:
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import Identity, project_profile, record
+    from gitchain.pipeline.record import project_profile, record, signing_identity
     from gitchain.pipeline.stages import is_dvc, observe_repro
     from gitchain.pipeline.steps import observe_step
 
@@ -80,6 +82,7 @@ def _run(
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
     project = open_project(options.directory, options.hashing)
     profile = project_profile(project, options.trust, offline=options.offline)
+    profile.check(None, signing_identity(project, profile, who).key)  # before the command has run for an hour
     if is_dvc(words):
         if step or materials or products:
             raise UsageError(
@@ -107,7 +110,7 @@ def _run(
             else f"the command failed with {code}: nothing was attested"
         )
         return code
-    result = report(options, profile, record(project, profile, drafts, Identity(identity, token)))
+    result = report(options, profile, record(project, profile, drafts, who))
     for problem in problems:
         options.error(problem)
     if problems and code == 0:

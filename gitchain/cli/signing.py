@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,18 +20,20 @@ ATTESTED_SCHEMA = "https://gitchain.dev/attested/v1"
 
 
 def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --as and --identity-token."""
-    function = click.option(
-        "--identity-token",
-        "token",
-        envvar="GITCHAIN_IDENTITY_TOKEN",
-        metavar="JWT",
-        callback=not_empty,
-        help="OIDC token to sign with.",
-    )(function)
-    return click.option(
-        "--as", "identity", metavar="IDENTITY", callback=not_empty, help="Who signs (embedded instance only)."
-    )(function)
+    """Add the options that say who signs; the function gets them as one `who`."""
+
+    @functools.wraps(function)
+    def called(
+        *args: Any, identity: str | None, token: str | None, key: str | None, interactive: bool, **rest: Any
+    ) -> Any:
+        from gitchain.pipeline.record import Identity, rooted
+
+        where = None if key is None else rooted(key, Path.cwd())
+        return function(*args, who=Identity(identity, token, where, interactive), **rest)
+
+    for option in reversed(_SIGNING):
+        called = option(called)
+    return called
 
 
 def not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -37,6 +41,33 @@ def not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is not None and not value.strip():
         raise click.BadParameter("it is empty", ctx, param)
     return value
+
+
+_SIGNING = (
+    click.option(
+        "--as",
+        "identity",
+        metavar="IDENTITY",
+        callback=not_empty,
+        help="Who signs (embedded instance only).",
+    ),
+    click.option(
+        "--identity-token",
+        "token",
+        envvar="GITCHAIN_IDENTITY_TOKEN",
+        metavar="JWT",
+        callback=not_empty,
+        help="OIDC token to sign with.",
+    ),
+    click.option(
+        "--key",
+        envvar="GITCHAIN_KEY",
+        metavar="URI",
+        callback=not_empty,
+        help="Key to sign with instead: a PEM file, hsm:…, pkcs11:…, or a cloud's (docs/signing.md).",
+    ),
+    click.option("--interactive", is_flag=True, help="Log in for a token where there is none."),
+)
 
 
 def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:

@@ -26,9 +26,7 @@ SYNC_SCHEMA = "https://gitchain.dev/sync/v1"
 @signing_options
 @global_options
 @click.pass_obj
-def command(
-    options: Options, remote: str | None, no_remote: bool, identity: str | None, token: str | None
-) -> ExitCode:
+def command(options: Options, remote: str | None, no_remote: bool, who: Identity) -> ExitCode:
     """Attest what the hooks queued and what they missed, drain the outbox, fetch and push the attestations.
 
     Before it pushes, it signs a checkpoint of all attestations, if the pinned layout knows the signer.
@@ -36,10 +34,9 @@ def command(
     """
     from gitchain.hooks.events import catch_up_with_problems
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import Identity, drain_outbox, project_profile
+    from gitchain.pipeline.record import drain_outbox, project_profile
 
     project = open_project(options.directory)
-    who = Identity(identity, token)
     caught = catch_up_with_problems(project, who, trust=options.trust, offline=options.offline)
     for what, problem in caught.problems:
         options.talk(f"not attested: {escape(what)}: {escape(str(problem))}")

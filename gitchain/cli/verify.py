@@ -21,6 +21,7 @@ from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError
 if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verification
     from gitchain.pipeline.project import Project
+    from gitchain.pipeline.record import Identity as SigningIdentity
     from gitchain.pipeline.snapshots import Source
 
 MAX_TARGETS = 1_000_000
@@ -91,8 +92,7 @@ def command(
     vsa: Path | None,
     verifier: str | None,
     summary: Path | None,
-    identity: str | None,
-    token: str | None,
+    who: SigningIdentity,
 ) -> ExitCode:
     """Verify each TARGET: a path, tag, commit, sha256:…, oci://… or bundle file [default: HEAD].
 
@@ -120,7 +120,7 @@ def command(
         if layout is None:
             raise
         project = None
-    asked = wanted(vsa, verifier, identity, token)
+    asked = wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
     named, sources = look_up(options, named, places)
     if batch is None and len(named) < 2:

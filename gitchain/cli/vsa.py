@@ -16,6 +16,7 @@ from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.project import Project
+    from gitchain.pipeline.record import Identity
     from gitchain.verify.decide import Decision
 
 
@@ -25,19 +26,18 @@ class Wanted:
 
     path: Path
     verifier: str
-    identity: str | None
-    token: str | None
+    who: Identity
 
 
-def wanted(path: Path | None, verifier: str | None, identity: str | None, token: str | None) -> Wanted | None:
+def wanted(path: Path | None, verifier: str | None, who: Identity) -> Wanted | None:
     """Return what was asked for, None for no summary; raises UsageError for half of it."""
     if path is None:
-        if verifier or identity:
+        if verifier or who.name:
             raise UsageError("--verifier and --as belong to --vsa", help="--vsa OUT --verifier URI")
         return None
     if not verifier:
         raise UsageError("a summary says whose it is", help="--vsa OUT --verifier URI")
-    return Wanted(path, verifier, identity, token)
+    return Wanted(path, verifier, who)
 
 
 def summarised(
@@ -58,7 +58,7 @@ def summarised(
 def _write(
     options: Options, project: Project | None, decisions: Sequence[Decision], asked: Wanted
 ) -> tuple[dict[str, Any] | None, ExitCode]:
-    from gitchain.pipeline.record import Identity, project_profile
+    from gitchain.pipeline.record import project_profile
     from gitchain.pipeline.summary import summarise, write_summary
 
     if project is None:
@@ -70,8 +70,7 @@ def _write(
             help="name one product: gitchain verify PATH",
         )
     profile = project_profile(project, options.trust, offline=options.offline)
-    who = Identity(asked.identity, asked.token)
-    recorded = summarise(project, profile, decisions[0], asked.verifier, who)
+    recorded = summarise(project, profile, decisions[0], asked.verifier, asked.who)
     if not recorded.stored:
         options.talk(f"the summary waits in the outbox: {escape(str(recorded.reason))}")
         options.talk(f"no summary was written to {escape(str(asked.path))}; the verdict stands")

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gitchain.errors import MalformedError
-from gitchain.evidence.digest import check_hex, sha256_hex
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import DigestSet, check_hex, sha256_hex
 from gitchain.evidence.fields import (
     Object,
     as_object,
@@ -28,7 +29,7 @@ from gitchain.evidence.fields import (
     get_string,
 )
 from gitchain.evidence.names import check_name, check_names
-from gitchain.evidence.statement import Statement
+from gitchain.evidence.statement import ResourceDescriptor, Statement
 
 OMS = "https://model_signing/signature/v1.0"
 SINGLE = "."
@@ -75,6 +76,27 @@ def read_model_signature(statement: Statement) -> ModelSignature:
     items = find_array(serialization, "ignore_paths", "serialization", limit=MAX_IGNORED)
     ignored = tuple(_ignored(as_string(item, "serialization.ignore_paths")) for item in items)
     return ModelSignature(statement.subject[0].name or "", files, ignored)
+
+
+def model_statement(name: str, files: Mapping[str, str], ignored: Iterable[str] = ()) -> Statement:
+    """Return the statement that says that the model consists of exactly these files (SHA-256 in hex by path).
+
+    Raises MalformedError for what `read_model_signature` refuses, LimitError beyond the limits above.
+    """
+    ordered = sorted(files.items(), key=lambda item: item[0].split("/"))  # as signers in Python do it
+    resources: Json = [{"name": path, "algorithm": "sha256", "digest": digest} for path, digest in ordered]
+    paths: Json = list(ignored)
+    serialization: Json = {
+        "method": "files",
+        "hash_type": "sha256",
+        "allow_symlinks": False,
+        "ignore_paths": paths,
+    }
+    root = sha256_hex(b"".join(bytes.fromhex(check_hex(digest, (64,), path)) for path, digest in ordered))
+    subject = ResourceDescriptor(name, DigestSet({"sha256": root}))
+    statement = Statement.build((subject,), OMS, {"serialization": serialization, "resources": resources})
+    read_model_signature(statement)
+    return statement
 
 
 def _check_serialization(serialization: Object) -> None:

@@ -19,7 +19,11 @@ from sigstore.models import ClientTrustConfig, TransparencyLogEntry
 from sigstore.sign import SigningContext
 from sigstore_models.rekor.v1 import TransparencyLogEntry as EntryModel
 
-from gitchain.instance.entry import request_of
+from gitchain.errors import UsageError
+from gitchain.evidence.canonical import Json
+from gitchain.instance.entry import request_of, request_of_key
+from gitchain.verify.entry import Signed
+from gitchain.verify.keys import Key
 
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
@@ -44,7 +48,7 @@ class Services(Protocol):
     def stamp(self, imprint: bytes) -> bytes:
         """Return an RFC 3161 response."""
 
-    def log_entry(self, request: object) -> Mapping[str, object]:
+    def log_entry(self, request: object, *, keys: bool = False) -> Mapping[str, object]:
         """Log a CreateEntryRequest and return its TransparencyLogEntry."""
 
 
@@ -116,3 +120,29 @@ class LocalRekor:
         self, hashed_input: Hashed, signature: bytes, certificate: x509.Certificate
     ) -> object:
         return request_of(hashed_input.digest, signature, certificate.public_bytes(Encoding.DER))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRecorder:
+    """Timestamps and logs what a bare key signed."""
+
+    instance: Services
+
+    def check_key(self, key: Key) -> None:
+        """Raise UsageError for a key whose signatures the log takes none of: it keeps digests."""
+        if not key.algorithm:
+            raise UsageError(
+                "this key's signatures cannot be logged: the log keeps digests, and Ed25519 signs none",
+                expected="an ECDSA (P-256, P-384, P-521) or RSA key",
+                got=key.details,
+                help="openssl ecparam -genkey -name prime256v1 -noout -out key.pem",
+            )
+
+    def stamps(self, signature: bytes) -> tuple[bytes, ...]:
+        """Return a timestamp over the signature, DER."""
+        return (self.instance.stamp(sha256(signature).digest()),)
+
+    def log(self, one: Signed) -> Mapping[str, Json]:
+        """Log the signature and return its TransparencyLogEntry as JSON."""
+        request = request_of_key(one.digest, one.signature, one.key)
+        return cast("Mapping[str, Json]", self.instance.log_entry(request, keys=True))

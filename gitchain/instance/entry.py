@@ -2,11 +2,13 @@
 
     request   {"hashedRekordRequestV002":{"digest":…,"signature":<S>}}
     body      {"apiVersion":…,"kind":"hashedrekord","spec":{"hashedRekordV002":{"data":…,"signature":<S>}}}
-    <S>       {"content":…,"verifier":{"keyDetails":…,"x509Certificate":{"rawBytes":…}}}
+    <S>       {"content":…,"verifier":{"keyDetails":…,"x509Certificate":{"rawBytes":…}}}   or a publicKey there
 
 Format: https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md; a body is canonical JSON (RFC 8785).
 An entry is taken only if this instance issued its certificate, which is valid now, and its signature verifies
-over the digest. It does NOT see payloads: a DSSE envelope is logged as the SHA-256 of its PAE.
+over the digest. One of a bare key is taken in this process alone, where whoever calls can read the instance's own
+keys: over HTTP it would let every user of this machine write into the log.
+ It does NOT see payloads: a DSSE envelope is logged as the SHA-256 of its PAE.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from gitchain.errors import MalformedError, SignatureError
 from gitchain.evidence.canonical import Json, canonical_json
+from gitchain.verify.keys import Key
 
 KIND = "hashedrekord"
 VERSION = "0.0.2"
@@ -32,8 +35,8 @@ MAX_FIELD_CHARS = 32768
 CLOCK_STEP = timedelta(seconds=5)  # a client's second may begin before ours
 
 
-def entry_body(request: object, issuer: x509.Certificate, now: datetime) -> bytes:
-    """Return the canonical body to log for a CreateEntryRequest.
+def entry_body(request: object, issuer: x509.Certificate, now: datetime, *, keys: bool = False) -> bytes:
+    """Return the canonical body to log for a CreateEntryRequest; `keys` is whether a bare key may have signed.
 
     MalformedError if the request has not exactly that form; SignatureError if the certificate is not
     `issuer`'s or not valid now, or the signature does not verify over the digest.
@@ -41,15 +44,17 @@ def entry_body(request: object, issuer: x509.Certificate, now: datetime) -> byte
     inner = _object(request, "request", "hashedRekordRequestV002")["hashedRekordRequestV002"]
     fields = _object(inner, "hashedRekordRequestV002", "digest", "signature")
     signature = _object(fields["signature"], "signature", "content", "verifier")
+    digest = _bytes(fields["digest"], "digest")
+    content = _bytes(signature["content"], "content")
+    if keys and isinstance(signature["verifier"], dict) and "publicKey" in signature["verifier"]:
+        return _body_of_key(digest, content, signature["verifier"])
     verifier = _object(signature["verifier"], "verifier", "keyDetails", "x509Certificate")
     certificate = _object(verifier["x509Certificate"], "x509Certificate", "rawBytes")
     if verifier["keyDetails"] != KEY_DETAILS:
         raise MalformedError("the key type is not accepted", where="keyDetails", expected=KEY_DETAILS)
-    digest = _bytes(fields["digest"], "digest")
-    content = _bytes(signature["content"], "content")
     raw = _bytes(certificate["rawBytes"], "rawBytes")
     _check_signature(digest, content, _check_certificate(raw, issuer, now))
-    return _render(digest, content, raw)
+    return _render("SHA2_256", digest, _signature(content, raw))
 
 
 def request_of(digest: bytes, signature: bytes, certificate: bytes) -> Mapping[str, Json]:
@@ -59,16 +64,36 @@ def request_of(digest: bytes, signature: bytes, certificate: bytes) -> Mapping[s
     }
 
 
-def _render(digest: bytes, signature: bytes, certificate: bytes) -> bytes:
-    spec: Json = {
-        "data": {"algorithm": "SHA2_256", "digest": _b64(digest)},
-        "signature": _signature(signature, certificate),
-    }
+def request_of_key(digest: bytes, signature: bytes, key: Key) -> Mapping[str, Json]:
+    """Return the CreateEntryRequest for a signature over the digest that goes with a bare key."""
+    return {"hashedRekordRequestV002": {"digest": _b64(digest), "signature": _key_signature(signature, key)}}
+
+
+def _body_of_key(digest: bytes, signature: bytes, verifier: Mapping[str, object]) -> bytes:
+    public = _object(
+        _object(verifier, "verifier", "keyDetails", "publicKey")["publicKey"], "publicKey", "rawBytes"
+    )
+    key = Key.load(_bytes(public["rawBytes"], "rawBytes"))
+    if not key.algorithm or verifier["keyDetails"] != key.details:
+        raise MalformedError("the key type is not accepted", where="keyDetails", got=key.details)
+    key.verify_digest(signature, digest)
+    algorithm = key.algorithm.replace("sha", "SHA2_")
+    return _render(algorithm, digest, _key_signature(signature, key))
+
+
+def _render(algorithm: str, digest: bytes, signature: Json) -> bytes:
+    data: Json = {"algorithm": algorithm, "digest": _b64(digest)}
+    spec: Json = {"data": data, "signature": signature}
     return canonical_json({"apiVersion": VERSION, "kind": KIND, "spec": {"hashedRekordV002": spec}})
 
 
 def _signature(signature: bytes, certificate: bytes) -> Json:
     verifier: Json = {"keyDetails": KEY_DETAILS, "x509Certificate": {"rawBytes": _b64(certificate)}}
+    return {"content": _b64(signature), "verifier": verifier}
+
+
+def _key_signature(signature: bytes, key: Key) -> Json:
+    verifier: Json = {"keyDetails": key.details, "publicKey": {"rawBytes": _b64(key.spki)}}
     return {"content": _b64(signature), "verifier": verifier}
 
 

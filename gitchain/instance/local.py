@@ -38,6 +38,8 @@ from gitchain.instance.oidc import Issuer
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
 
+    from gitchain.instance.client import LocalRecorder
+
 GENESIS_KIND = "gitchain-local-genesis"
 GENESIS_NOTICE = "log of a local gitchain instance: it proves only that the holder of its directory signed"
 
@@ -139,6 +141,12 @@ class Instance:
 
         return signing_context(self)
 
+    def recorder(self) -> LocalRecorder:
+        """Return what timestamps and logs a key's signatures with no HTTP."""
+        from gitchain.instance.client import LocalRecorder
+
+        return LocalRecorder(self)
+
     @property
     def oidc(self) -> Issuer:
         """The identity-token issuer."""
@@ -168,12 +176,14 @@ class Instance:
         """Return an RFC 3161 response to a parsed request."""
         return tsa.TimestampAuthority(self.keys.tsa, self.keys.tsa_certificate).stamp(request, self._now())
 
-    def log_entry(self, request: object) -> Mapping[str, object]:
+    def log_entry(self, request: object, *, keys: bool = False) -> Mapping[str, object]:
         """Log a CreateEntryRequest; return its TransparencyLogEntry once a durable checkpoint covers it.
+
+        `keys` is whether a bare key may have signed: never over HTTP.
 
         MalformedError or SignatureError if the entry is refused; otherwise as `TransparencyLog.append`.
         """
-        body = entry.entry_body(request, self.keys.ca_certificate, self._now())
+        body = entry.entry_body(request, self.keys.ca_certificate, self._now(), keys=keys)
         return _entry_json(self.log.append([body])[0], self.log.key_id)
 
     def _now(self) -> datetime:

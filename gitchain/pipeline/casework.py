@@ -135,7 +135,7 @@ class Bench:
     def _sign(self, statement: Statement, who: str) -> bytes:
         if who not in self._signers:
             context = self.instance.signing_context()
-            self._signers[who] = Signer(context, lambda: self.instance.token(who), remote=False)
+            self._signers[who] = Signer(context, lambda: self.instance.token(who))
         return self._signers[who].sign((statement,))[0]
 
     def _statement(self, one: CaseStatement, layout: Layout) -> Statement:

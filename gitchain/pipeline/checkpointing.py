@@ -13,11 +13,12 @@ from datetime import datetime
 
 from gitchain.errors import GitchainError, VerificationError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.inventory import FILED, MAX_PREVIOUS, checkpoint_statements
 from gitchain.evidence.revocation import RevokedSigner
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
-from gitchain.layout.model import Identity, Layout
+from gitchain.layout.model import KEY_ISSUER, Identity, Layout
 from gitchain.pipeline.acceptance import Accepted, Policy, load_policy
 from gitchain.pipeline.checkpoints import Checkpoints
 from gitchain.pipeline.profiles import Profile
@@ -131,10 +132,12 @@ def _sign(
     who = signing_identity(project, profile, identity)
     if profile.instance is not None and who.name and not who.token:
         _check_signer(layout, Identity(profile.instance.issuer, who.name), {})
-    with profile.signer(who.name, who.token) as signer:
+    with profile.signer(who.name, who.token, who.key, interactive=who.interactive) as signer:
+        if signer.keys:
+            _check_signer(layout, Identity(KEY_ISSUER, f"sha256:{sha256_hex(signer.keys[0])}"), {})
         bundles = signer.sign(statements)
     for raw in bundles:
-        found = verify_bundle(raw, profile.trust)
+        found = verify_bundle(raw, profile.trust, signer.keys)
         _check_signer(layout, found.identity, found.claims)
     return bundles
 

@@ -1,4 +1,4 @@
-"""Verify an OpenSSF model signature: who signed, and that the model's files are exactly those that were signed.
+"""Sign and verify OpenSSF model signatures: who signed, and that the model's files are exactly those that were signed.
 
 The files are compared by name and digest, all of them: a changed, missing or extra file fails. A signer may say
 which paths it left out, but not hide files behind that: only Git's own files, and what the caller names, are ever
@@ -20,13 +20,16 @@ from gitchain.collect.model_files import model_files, single_file
 from gitchain.errors import GitchainError, UsageError, VerificationError
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Unlogged
 from gitchain.evidence.names import check_name
-from gitchain.evidence.oms import OMS, SINGLE, ModelSignature
+from gitchain.evidence.oms import OMS, SINGLE, ModelSignature, model_statement
 from gitchain.evidence.statement import Statement
 from gitchain.pipeline.bundles import MAX_KEY_BYTES, Wanted, read_file
+from gitchain.pipeline.home import write_atomically
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from gitchain.pipeline.profiles import Profile
+    from gitchain.pipeline.record import Identity as SigningIdentity
     from gitchain.verify.oms import VerifiedModel
     from gitchain.verify.trust import Trust
 
@@ -95,6 +98,46 @@ def verify_model(
     return verified
 
 
+def sign_model(
+    target: Path,
+    output: Path,
+    profile: Profile,
+    who: SigningIdentity,
+    ignored: Iterable[str] = (),
+) -> VerifiedModel:
+    """Sign the files of a model as they are now, and write the bundle; return what it proves.
+
+    Left out are Git's own files, the paths in `ignored`, and the bundle itself. Nothing is written unless the bundle
+    verifies. Raises UsageError for a target or output that cannot be, and what signing raises.
+    """
+    from gitchain.verify import oms
+    from gitchain.verify.bundle import verify_bundle
+
+    single = target.is_file()
+    left_out = () if single else (*_named(ignored), *GIT_PATHS, *_own(output, target))
+    files = {SINGLE: single_file(target)} if single else model_files(target, left_out)
+    statement = model_statement(target.resolve().name or "model", files, left_out)
+    with profile.signer(who.name, who.token, who.key, interactive=who.interactive) as signer:
+        (raw,) = signer.sign((statement,))
+        if signer.keys:
+            verified = oms.verify_model_by_key(raw, lambda: profile.trust, signer.keys[0])
+        else:
+            found = verify_bundle(raw, profile.trust)
+            verified = oms.verify_model_by_identity(raw, profile.trust, found.identity)
+    if verified.signature.files != files:
+        raise VerificationError("the signer returned a bundle for another model", where=str(target))
+    write_atomically(output, raw)
+    return verified
+
+
+def _own(bundle: Path, target: Path) -> tuple[str, ...]:
+    """Return the bundle's path below the model, if it lies there."""
+    try:
+        return (bundle.resolve().relative_to(target.resolve()).as_posix(),)
+    except ValueError:
+        return ()
+
+
 def _verified(raw: bytes, signer: Signer, trust: Callable[[], Trust], now: datetime) -> VerifiedModel:
     from gitchain.verify import oms
 
@@ -117,11 +160,7 @@ def _files(
 ) -> Mapping[str, str]:
     if signature.single:
         return {SINGLE: single_file(target)}
-    try:
-        own = bundle.resolve().relative_to(target.resolve()).as_posix()
-    except ValueError:  # it lies elsewhere
-        return model_files(target, ignored)
-    return model_files(target, (*ignored, own))
+    return model_files(target, (*ignored, *_own(bundle, target)))
 
 
 def _compare(signature: ModelSignature, found: Mapping[str, str], target: Path) -> None:

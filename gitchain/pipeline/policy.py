@@ -97,8 +97,9 @@ def sign_layout(
     if linted:
         _check_lint(layout, now)
     who = signing_identity(project, profile, identity)
-    (raw,) = profile.signer(who.name, who.token).sign((layout_statement(layout),))
-    signer = verify_bundle(raw, profile.trust).identity
+    with profile.signer(who.name, who.token, who.key, interactive=who.interactive) as signing:
+        (raw,) = signing.sign((layout_statement(layout),))
+    signer = verify_bundle(raw, profile.trust, signing.keys).identity
     write_atomically(project.root / SIGNED_LAYOUT, raw)
     project.store.add((raw,), {})
     return Signed(layout, project.root / SIGNED_LAYOUT, signer)

@@ -6,17 +6,20 @@ signing configuration to sign with.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import AuthenticationError, TrustError, UsageError
+from gitchain.errors import AuthenticationError, TransportError, TrustError, UsageError
 from gitchain.pipeline.home import local_directory
 
 if TYPE_CHECKING:
     from gitchain.instance import Instance
-    from gitchain.sign.keyless import Signer
+    from gitchain.sign import Signer
+    from gitchain.sign.keys import KeyHolder
+    from gitchain.sign.services import Services
     from gitchain.verify.trust import Trust
 
 MAX_TRUST_BYTES = 16 << 20  # the public trusted root has about 10 kB
@@ -37,10 +40,22 @@ class Profile:
 
         return Trust.parse(self.text)
 
-    def check(self, identity: str | None) -> None:
-        """Raise what no waiting can mend: TrustError for a trust that is none, else as `check_identity`."""
+    @cached_property
+    def services(self) -> Services:
+        """The services to sign with, for as long as this profile lives: connections, and what failed a moment ago."""
+        from gitchain.sign.context import signing_services
+
+        return signing_services(self.text)
+
+    def check(self, identity: str | None, key: str | None = None) -> None:
+        """Raise what no waiting can mend: TrustError for a trust that is none, UsageError for a key that is none."""
         self.check_identity(identity)
         _ = self.trust
+        if key is not None:
+            with suppress(
+                AuthenticationError, TransportError
+            ):  # a token may be put in later, a PIN remembered
+                self._key_signer(key)
 
     def check_identity(self, identity: str | None) -> None:
         """Raise UsageError for an identity that this profile can never sign as; None is for the environment to say."""
@@ -63,13 +78,18 @@ class Profile:
 
         return trust_digest(self.text)
 
-    def signer(self, identity: str | None, token: str | None) -> Signer:
-        """Return a signer: `identity` on the embedded instance, else `token` or the ambient OIDC identity.
+    def signer(
+        self, identity: str | None, token: str | None, key: str | None = None, *, interactive: bool = False
+    ) -> Signer:
+        """Return a signer: with `key`, as `identity` on the embedded instance, else by `token` or what there is.
 
-        Raises AuthenticationError without an identity and UsageError for --as elsewhere than on the embedded instance.
+        Raises AuthenticationError without an identity, UsageError for --as elsewhere than on the embedded instance and
+        for a key that cannot sign here, and TransportError for one that is not there.
         """
         from gitchain.sign.keyless import Signer
 
+        if key is not None:
+            return self._key_signer(key)
         if self.instance is not None:
             instance, name = self.instance, identity or ""
             if token is None and identity is None:
@@ -79,10 +99,28 @@ class Profile:
                 )
             return Signer(instance.signing_context(), token or (lambda: instance.token(name)))
         self.check_identity(identity)
-        from gitchain.sign.context import signing_context
         from gitchain.sign.token import find_token
 
-        return Signer(signing_context(self.text), token or find_token())
+        del interactive
+        return Signer(self.services.context(), token or find_token())
+
+    def _key_signer(self, uri: str) -> Signer:
+        from gitchain.sign.keyed import KeySigner
+
+        recorder = self.services if self.instance is None else self.instance.recorder()
+        return KeySigner(self._holder(uri), recorder)
+
+    def _holder(self, uri: str) -> KeyHolder:
+        """Return the key, opened once: a passphrase is asked for once."""
+        from gitchain.sign.keys import open_key
+
+        if uri not in self._holders:
+            self._holders[uri] = open_key(uri)
+        return self._holders[uri]
+
+    @cached_property
+    def _holders(self) -> dict[str, KeyHolder]:
+        return {}
 
 
 def load_profile(name: str, *, base: Path | None = None, offline: bool = False) -> Profile:

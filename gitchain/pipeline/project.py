@@ -8,6 +8,7 @@ layout = "credit-model"        # name that goes into every statement
 [sign]
 trust = "local"                # local | public | a trust configuration file, relative to the repository
 identity = "ada@example.com"   # embedded instance only: who signs when --as is not given
+key = "hsm:2?label=release"    # what signs instead, where there is no OIDC (docs/signing.md)
 ```
 """
 
@@ -42,6 +43,7 @@ class Config:
     layout: str | None
     trust: str
     identity: str | None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,17 +153,21 @@ def _parse_config(document: dict[str, object], where: str) -> Config:
             expected=f'schema = "{CONFIG_SCHEMA}"',
             got=str(document.get("schema")),
         )
-    unknown = sorted((document.keys() - {"schema", "layout", "sign"}) | (sign.keys() - {"trust", "identity"}))
+    unknown = sorted(
+        (document.keys() - {"schema", "layout", "sign"}) | (sign.keys() - {"trust", "identity", "key"})
+    )
     if unknown:
         raise ProjectError("unknown setting", where=where, got=", ".join(unknown))
-    values = (document.get("layout"), sign.get("trust"), sign.get("identity"))
+    values = (document.get("layout"), sign.get("trust"), sign.get("identity"), sign.get("key"))
     if not isinstance(values[1], str) or any(
         value is not None and not isinstance(value, str) for value in values
     ):
         raise ProjectError(
-            "a setting is not a string", where=where, expected="layout, sign.trust, sign.identity as strings"
+            "a setting is not a string",
+            where=where,
+            expected="layout, sign.trust, sign.identity, sign.key as strings",
         )
-    return Config(layout=values[0], trust=values[1], identity=values[2])  # type: ignore[arg-type]
+    return Config(layout=values[0], trust=values[1], identity=values[2], key=values[3])  # type: ignore[arg-type]
 
 
 def render_config(config: Config) -> str:
@@ -172,6 +178,8 @@ def render_config(config: Config) -> str:
     lines += ["", "[sign]", f"trust = {_toml_string(config.trust)}"]
     if config.identity:
         lines.append(f"identity = {_toml_string(config.identity)}")
+    if config.key:
+        lines.append(f"key = {_toml_string(config.key)}")
     return "\n".join(lines) + "\n"
 
 

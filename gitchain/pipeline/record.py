@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, MalformedError, StoreError, TrustError, VerificationError
+from gitchain.errors import (
+    GitchainError,
+    MalformedError,
+    StoreError,
+    TrustError,
+    UsageError,
+    VerificationError,
+)
 from gitchain.evidence.statement import Statement
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import remember
 
 if TYPE_CHECKING:
-    from gitchain.sign.keyless import Signer
+    from gitchain.sign import Signer
     from gitchain.store.trees import Problem
 
 MAX_BATCH = 256  # statements under one certificate, well inside its ten minutes
@@ -44,10 +52,21 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who signs: an identity of the embedded instance, an OIDC token, or whatever the environment offers."""
+    """Who signs: an identity of the embedded instance, an OIDC token, a key, or whatever the environment offers.
+
+    `interactive` says that a person may be asked to log in.
+    """
 
     name: str | None = None
     token: str | None = None
+    key: str | None = None
+    interactive: bool = False
+
+    def __post_init__(self) -> None:
+        if self.key is not None and (self.name is not None or self.token is not None):
+            raise UsageError(
+                "say in one way who signs", expected="--key, or --as, or --identity-token", got="several"
+            )
 
 
 def project_profile(project: Project, trust: str | None = None, *, offline: bool = False) -> Profile:
@@ -57,13 +76,26 @@ def project_profile(project: Project, trust: str | None = None, *, offline: bool
 
 
 def signing_identity(project: Project, profile: Profile, identity: Identity) -> Identity:
-    """Fill in who signs on the embedded instance when nobody said: the configuration's identity, else Git's e-mail."""
-    if profile.instance is None or identity.name or identity.token:
+    """Fill in who signs when nobody said: the configuration's key or identity; on the embedded instance, Git's e-mail.
+
+    A key file that the configuration names is relative to the repository.
+    """
+    if identity.name or identity.token or identity.key:
+        return identity
+    config = project.config
+    if config and config.key:
+        return replace(identity, key=rooted(config.key, project.root))
+    if profile.instance is None:
         return identity
     from gitchain.collect.identity import user_email
 
-    config = project.config
-    return Identity(name=(config.identity if config else None) or user_email(project.root))
+    return replace(identity, name=(config.identity if config else None) or user_email(project.root))
+
+
+def rooted(key: str, root: Path) -> str:
+    """Return what names a key, a path made absolute: the outbox may be drained from elsewhere."""
+    path = key.removeprefix("file:")
+    return key if ":" in path else str((root / Path(path).expanduser()).absolute())
 
 
 def record(
@@ -77,13 +109,14 @@ def record(
     if not drafts:
         return Recorded(stored=())
     who = signing_identity(project, profile, identity)
-    profile.check(who.name)
+    profile.check(who.name, who.key)
     with project.outbox.holding():  # no drainer signs these a second time
         return _record(project, profile, drafts, who)
 
 
 def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity) -> Recorded:
-    meta = {"trust": profile.name} | ({"identity": who.name} if who.name else {})
+    said = {"identity": who.name, "key": who.key}
+    meta = {"trust": profile.name} | {name: value for name, value in said.items() if value}
     waiting = [
         (project.outbox.put(draft.statement.payload, draft.manifests, meta), draft) for draft in drafts
     ]
@@ -96,7 +129,7 @@ def drain_outbox(
     identity: Identity = Identity(),
     advance: Callable[[int], None] | None = None,
 ) -> Recorded:
-    """Sign and store everything that waits in the outbox, each as the identity that it was stated under.
+    """Sign and store everything that waits in the outbox, each as the identity or with the key that it was stated under.
 
     One drainer works at a time; a second one finds nothing to do. What fails keeps waiting and stops nothing else, and
     so does what was stated under another trust profile and what cannot be read: both are reported.
@@ -106,10 +139,10 @@ def drain_outbox(
             return Recorded(stored=())
         stored: tuple[Statement, ...] = ()
         groups, queued, reason = _by_identity(project, profile, identity)
-        for name, group in groups:
+        for who, group in groups:
             for start in range(0, len(group), MAX_BATCH):
                 batch = group[start : start + MAX_BATCH]
-                result = _sign_and_deliver(project, profile, Identity(name, identity.token), batch)
+                result = _sign_and_deliver(project, profile, who, batch)
                 stored, queued, reason = (
                     stored + result.stored,
                     queued + result.queued,
@@ -125,13 +158,13 @@ _Waiting = Sequence[tuple[str, Draft]]
 
 def _by_identity(
     project: Project, profile: Profile, identity: Identity
-) -> tuple[list[tuple[str | None, list[tuple[str, Draft]]]], tuple[Statement, ...], GitchainError | None]:
+) -> tuple[list[tuple[Identity, list[tuple[str, Draft]]]], tuple[Statement, ...], GitchainError | None]:
     """Group what waits by who is to sign it; return also what this profile cannot sign, and why.
 
     What somebody else is signing at the moment is left out.
     """
-    default = signing_identity(project, profile, identity).name
-    groups: dict[str | None, list[tuple[str, Draft]]] = {}
+    default = signing_identity(project, profile, identity)
+    groups: dict[Identity, list[tuple[str, Draft]]] = {}
     foreign: list[Statement] = []
     broken: list[Problem] = []
     reason: GitchainError | None = None
@@ -146,8 +179,8 @@ def _by_identity(
                 help=f"gitchain --trust {trust} sync",
             )
         elif project.outbox.is_free(item):
-            name = item.meta.get("identity", default) if profile.instance else None
-            groups.setdefault(name, []).append((item.id, Draft(statement, item.manifests)))
+            who = _stated_by(item.meta, profile, default)
+            groups.setdefault(who, []).append((item.id, Draft(statement, item.manifests)))
     for problem in broken:
         reason = MalformedError(
             "a file in the outbox cannot be read",
@@ -158,9 +191,18 @@ def _by_identity(
     return list(groups.items()), tuple(foreign), reason
 
 
+def _stated_by(meta: Mapping[str, str], profile: Profile, default: Identity) -> Identity:
+    """Return who is to sign what was stated with `meta`: a token in hand signs what no key is to."""
+    if "key" in meta:
+        return Identity(key=meta["key"])
+    if profile.instance and "identity" in meta:
+        return Identity(meta["identity"], default.token)
+    return default
+
+
 def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting: _Waiting) -> Recorded:
     try:
-        signer = profile.signer(who.name, who.token)
+        signer = profile.signer(who.name, who.token, who.key, interactive=who.interactive)
     except GitchainError as error:
         return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
     with signer:
@@ -168,33 +210,43 @@ def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting
 
 
 def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiting) -> Recorded:
-    statements = tuple(draft.statement for _, draft in waiting)
+    """Sign one after the other, and store what was signed: a failure in the middle makes nothing be logged twice."""
+    bundles, reason = _signed(profile, signer, [draft.statement for _, draft in waiting])
+    done, left = waiting[: len(bundles)], waiting[len(bundles) :]
     try:
-        bundles = signer.sign(statements)
-        _check_recorded(profile, statements, bundles)
-        manifests = {digest: node for _, draft in waiting for digest, node in draft.manifests.items()}
-        project.store.add(bundles, manifests)
+        manifests = {digest: node for _, draft in done for digest, node in draft.manifests.items()}
+        if bundles:
+            project.store.add(tuple(bundles), manifests)
     except GitchainError as error:  # whatever it is, the statements are in the outbox
-        return Recorded(stored=(), queued=statements, reason=error)
-    for item, _ in waiting:
+        return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
+    for item, _ in done:
         project.outbox.remove(item)
     with suppress(
         StoreError, TrustError
     ):  # the attestations are stored; what was seen before stays remembered
         remember(project, project.store.tip(), datetime.now(UTC))
-    return Recorded(stored=statements)
+    return Recorded(
+        tuple(draft.statement for _, draft in done), tuple(draft.statement for _, draft in left), reason
+    )
 
 
-def _check_recorded(profile: Profile, statements: Sequence[Statement], bundles: Sequence[bytes]) -> None:
-    """Check that each returned bundle verifies and is about the very bytes that were given."""
+def _signed(
+    profile: Profile, signer: Signer, statements: Sequence[Statement]
+) -> tuple[list[bytes], GitchainError | None]:
+    """Return the bundles up to the first failure, each of which verifies, and the failure."""
+    bundles: list[bytes] = []
+    try:
+        for statement, raw in zip(statements, signer.each(statements), strict=True):
+            _check_recorded(profile, statement, raw, signer.keys)
+            bundles.append(raw)
+    except GitchainError as error:
+        return bundles, error
+    return bundles, None
+
+
+def _check_recorded(profile: Profile, statement: Statement, raw: bytes, keys: Sequence[bytes]) -> None:
+    """Check that a returned bundle verifies and is about the very bytes that were given."""
     from gitchain.verify.bundle import verify_bundle
 
-    if len(bundles) != len(statements):
-        raise VerificationError(
-            "the signer returned another number of bundles",
-            expected=str(len(statements)),
-            got=str(len(bundles)),
-        )
-    for statement, raw in zip(statements, bundles, strict=True):
-        if verify_bundle(raw, profile.trust).attestation_id != statement.attestation_id:
-            raise VerificationError("the signer returned a bundle for another statement")
+    if verify_bundle(raw, profile.trust, keys).attestation_id != statement.attestation_id:
+        raise VerificationError("the signer returned a bundle for another statement")

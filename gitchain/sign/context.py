@@ -1,4 +1,4 @@
-"""A sigstore-python `SigningContext` from the text of a trust config.
+"""The services to sign with, from the text of a trust config.
 
 It does NOT fetch anything: the text comes from a file, from the embedded instance, or from a TUF cache.
 """
@@ -6,6 +6,7 @@ It does NOT fetch anything: the text comes from a file, from the embedded instan
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64decode
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -15,6 +16,9 @@ from sigstore.sign import SigningContext
 
 from gitchain.errors import MalformedError, TrustError
 from gitchain.evidence.canonical import Json, strict_json
+from gitchain.sign import http
+from gitchain.sign.http import Http, Limits
+from gitchain.sign.services import Services
 
 MAX_CONFIG_BYTES = 16 << 20
 SERVICE_FIELDS = ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls")
@@ -22,7 +26,12 @@ HELP = "use a Sigstore ClientTrustConfig with a signing config, for example from
 
 
 def signing_context(text: str) -> SigningContext:
-    """Return a context for the services that a ClientTrustConfig names.
+    """Return what sigstore-python signs with; errors as `signing_services`."""
+    return signing_services(text).context()
+
+
+def signing_services(text: str, limits: Limits | None = None) -> Services:
+    """Return the services that a ClientTrustConfig names.
 
     TrustError if the text is not a ClientTrustConfig with usable services, or names one by http off loopback:
     tokens and entries would travel in the clear.
@@ -33,11 +42,29 @@ def signing_context(text: str) -> SigningContext:
         raise TrustError("the trust config is not JSON", got=_first_line(error), help=HELP) from error
     check_services(config)
     try:
-        return SigningContext.from_trust_config(ClientTrustConfig.from_json(text))
+        found = ClientTrustConfig.from_json(text)
+        services = Services(
+            Http(limits or http.USUAL), found.signing_config, found.trusted_root, _log_ids(config)
+        )
+        services.signing.get_fulcio()
+        _ = services.log_client
     except (SigstoreError, ValidationError, ValueError, IndexError) as error:
         raise TrustError(
             "the trust config cannot be signed with", got=_first_line(error), help=HELP
         ) from error
+    return services
+
+
+def _log_ids(config: Json) -> tuple[bytes, ...]:
+    """Return the ids of the logs that the trusted root knows."""
+    root = config.get("trustedRoot") if isinstance(config, dict) else None
+    logs = root.get("tlogs") if isinstance(root, dict) else None
+    found = []
+    for one in logs if isinstance(logs, list) else []:
+        log_id = one.get("logId") if isinstance(one, dict) else None
+        text = log_id.get("keyId") if isinstance(log_id, dict) else None
+        found.append(b64decode(text) if isinstance(text, str) else b"")
+    return tuple(one for one in found if one)
 
 
 def check_services(config: Json) -> None:

@@ -1,7 +1,6 @@
 """A time limit, imposed from outside, on calls that have none.
 
-One daemon thread does the calls, so that sessions (which sigstore-python keeps per thread) are reused between
-them.
+One daemon thread does the calls, so that connections are reused between them.
 It does NOT stop a call that hangs: the thread is abandoned with it, and the next call gets a new one.
 """
 
@@ -22,6 +21,8 @@ class Deadline:
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] | None = None
+        self.timed_out = False
+        """Whether the last call did not end in time."""
 
     def run(self, call: Callable[[], T], seconds: float, what: str) -> T:
         """Return what `call` returns or raise what it raises; TransportError after `seconds`."""
@@ -37,8 +38,10 @@ class Deadline:
             finally:
                 done.set()
 
+        self.timed_out = False
         self._queue().put(work)
         if not done.wait(seconds):
+            self.timed_out = True
             self._calls = None
             raise TransportError(
                 f"{what} did not answer", expected=f"an answer within {seconds:g} s", help="try again"
@@ -58,18 +61,6 @@ class Deadline:
             self._calls = queue.SimpleQueue()
             threading.Thread(target=_serve, args=(self._calls,), name="gitchain-sign", daemon=True).start()
         return self._calls
-
-
-class NoDeadline:
-    """Runs calls at once: for those that reach nothing outside of this process."""
-
-    def run(self, call: Callable[[], T], seconds: float, what: str) -> T:
-        """Return what `call` returns or raise what it raises."""
-        del seconds, what
-        return call()
-
-    def close(self) -> None:
-        """Do nothing: there is no thread."""
 
 
 def _serve(calls: queue.SimpleQueue[Callable[[], None] | None]) -> None:

@@ -7,7 +7,7 @@ It does NOT verify what comes back: `gitchain.verify` does, with the trusted roo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -17,42 +17,39 @@ from sigstore.sign import Signer as SigstoreSigner
 from sigstore.sign import SigningContext
 
 from gitchain.evidence.statement import Statement
-from gitchain.sign.deadline import Deadline, NoDeadline
 from gitchain.sign.failures import translated
 from gitchain.sign.token import parse_token
 
-CERTIFICATE_SECONDS = 30.0
-ENTRY_SECONDS = 60.0  # the public log answers in 2 to 10 s, once a checkpoint covers the entry
 MARGIN = timedelta(seconds=30)  # a certificate must outlive the signature it is fetched for
 
 
 class Signer:
-    """Signs batches for one identity; `token` may be a function where a batch can outlive a token.
+    """Signs batches for one identity; `token` may be a function where a batch can outlive a token."""
 
-    `remote` is False where the context calls an instance in this process, whose waits are limited already.
-    """
+    keys: tuple[bytes, ...] = ()
+    """The bare keys (DER) that a verifier of the bundles has to know: none."""
 
-    def __init__(
-        self, context: SigningContext, token: str | Callable[[], str], *, remote: bool = True
-    ) -> None:
+    def __init__(self, context: SigningContext, token: str | Callable[[], str]) -> None:
         self._context = context
         self._token = token
-        self._deadline = Deadline() if remote else NoDeadline()
         self._signer: SigstoreSigner | None = None
         self._expires: datetime | None = None
 
     def sign(self, statements: Sequence[Statement]) -> tuple[bytes, ...]:
-        """Return one bundle (JSON bytes) per statement, each signed, timestamped and logged.
+        """Return one bundle (JSON bytes) per statement, each signed, timestamped and logged; errors as `each`."""
+        return tuple(self.each(statements))
+
+    def each(self, statements: Sequence[Statement]) -> Iterator[bytes]:
+        """Yield one bundle after the other, so that those before an error are not lost: they are in the log.
 
         AuthenticationError if the identity token is refused or expired; TransportError if a service fails,
-        refuses or does not answer in time. Entries that were logged before an error stay in the log.
+        refuses or does not answer in time.
         """
-        return tuple(self._sign(statement) for statement in statements)
+        return (self._sign(statement) for statement in statements)
 
     def close(self) -> None:
-        """Forget the key and end the worker; signing again fetches a new certificate."""
+        """Forget the key; signing again fetches a new certificate."""
         self._signer = None
-        self._deadline.close()
 
     def __enter__(self) -> Self:
         return self
@@ -65,11 +62,7 @@ class Signer:
     def _sign(self, statement: Statement) -> bytes:
         signer = self._ready()
         with translated("signing"):
-            bundle = self._deadline.run(
-                lambda: signer.sign_dsse(SigstoreStatement(statement.payload)),
-                ENTRY_SECONDS,
-                "the transparency log or timestamp authority",
-            )
+            bundle = signer.sign_dsse(SigstoreStatement(statement.payload))
             self._expires = bundle.signing_certificate.not_valid_after_utc
             return bundle.to_json().encode()
 
@@ -81,10 +74,6 @@ class Signer:
             token = parse_token(self._token if isinstance(self._token, str) else self._token())
             with translated("the certificate authority"):
                 # cache=True always: without it sigstore-python 4.5.1 makes a new key at each use of the key.
-                self._signer = self._deadline.run(
-                    lambda: SigstoreSigner(token, self._context, cache=True),
-                    CERTIFICATE_SECONDS,
-                    "the certificate authority",
-                )
+                self._signer = SigstoreSigner(token, self._context, cache=True)
             self._expires = None
         return self._signer

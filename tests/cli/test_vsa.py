@@ -63,7 +63,7 @@ def test_what_cannot_be_signed_now_is_queued(
 ) -> None:
     """PASSED without a written summary is not 0; FAILED stays FAILED."""
 
-    def unreachable(*_: object) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise TransportError("the authority does not answer")
 
     monkeypatch.setattr(Profile, "signer", unreachable)

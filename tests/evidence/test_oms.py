@@ -12,7 +12,7 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence import oms
 from gitchain.evidence.bundle import KeySigner, Unlogged
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.oms import ModelSignature, read_model_signature
+from gitchain.evidence.oms import ModelSignature, model_statement, read_model_signature
 from gitchain.evidence.statement import Statement
 
 KEY = new_key()
@@ -133,3 +133,26 @@ def test_a_lone_file_has_a_name_like_any_other(name: str) -> None:
     """Only the dot stands for a model that is one file."""
     with pytest.raises(MalformedError):
         read(statement({name: b"weights"}))
+
+
+def test_a_statement_of_files_reads_back() -> None:
+    """What is said of a model's files is what is read of them, in the order of their paths' parts."""
+    files = {name: f"{number:064x}" for number, name in enumerate(("a/b", "a-b", "z", "a/c/d"))}
+    statement = model_statement("bert", files, (".git", "bert.sig"))
+    found = read_model_signature(Statement.parse(statement.payload))
+    assert (found.name, found.files, found.ignored) == ("bert", files, (".git", "bert.sig"))
+    assert list(found.files) == ["a/b", "a/c/d", "a-b", "z"]
+    assert statement.predicate["serialization"] == {
+        "method": "files",
+        "hash_type": "sha256",
+        "allow_symlinks": False,
+        "ignore_paths": [".git", "bert.sig"],
+    }
+    assert model_statement("one", {".": "0" * 64}).predicate["serialization"]["ignore_paths"] == []  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize("files", [{}, {"../x": "0" * 64}, {"x": "0" * 63}, {"x": "Z" * 64}])
+def test_a_statement_of_no_model_is_refused(files: dict[str, str]) -> None:
+    """Nothing is signed that a reader would refuse."""
+    with pytest.raises(MalformedError):
+        model_statement("bert", files)

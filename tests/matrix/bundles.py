@@ -121,7 +121,7 @@ def make_bundles(instance: Instance) -> Iterator[Json]:
     number = 0
     for batch in (1, 3, 4, 8):
         for who in PEOPLE:
-            with Signer(instance.signing_context(), instance.token(who), remote=False) as signer:
+            with Signer(instance.signing_context(), instance.token(who)) as signer:
                 batched = [statement(number + one) for one in range(batch)]
                 yield from (json.loads(one) for one in signer.sign(batched))
             number += batch

@@ -38,7 +38,7 @@ def test_a_subdirectory_finds_the_root(git_repo: Path) -> None:
         (b"\xff", "not TOML"),
         (b"", "unknown configuration"),
         (HEAD.encode() + b'typo = "x"\n[sign]\ntrust = "local"\n', "unknown setting"),
-        (HEAD.encode() + b'[sign]\ntrust = "local"\nkey = "x"\n', "unknown setting"),
+        (HEAD.encode() + b'[sign]\ntrust = "local"\nkeys = "x"\n', "unknown setting"),
         (HEAD.encode() + b"[sign]\ntrust = 1\n", "not a string"),
         (HEAD.encode() + b"sign = 1\n", "unknown configuration"),
         (HEAD.encode(), "not a string"),
