@@ -13,7 +13,16 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = ("version", "git_commit", "store_append", "attest", "verify_bundle", "verify_batch", "decide")
+BENCHES = (
+    "version",
+    "git_commit",
+    "store_append",
+    "attest",
+    "verify_bundle",
+    "verify_batch",
+    "decide",
+    "admission",
+)
 
 
 def main(names: list[str]) -> int:

@@ -76,7 +76,10 @@ class Admission:
         )
         engine = self.engines[rule.layout]
         asked = () if found.problems else tuple(found.models)
-        verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in asked))
+        if len(asked) == 1:
+            verdicts = [await engine.verdict(asked[0])]
+        else:
+            verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in asked))
         problems = (*found.problems, *(one for verdict in verdicts for one in verdict.problems))
         if problems:
             return _faulty(review, rule, problems, tuple(verdicts))

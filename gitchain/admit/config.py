@@ -48,7 +48,7 @@ class Source:
     signers: tuple[Identity, ...]
     trust: str
     repository: Path | None = None
-    bundles: Path | None = None
+    evidence: tuple[str, ...] = ()
     minimum_version: int = 0
 
 
@@ -161,11 +161,11 @@ def _source(name: str, fields: Fields, base: Path) -> Source:
         signers,
         trust if trust in {"local", "public"} else str(base / trust),
         _optional_path(fields, "repository", base),
-        _optional_path(fields, "bundles", base),
+        tuple(_place(text, base) for text in fields.texts("evidence", ())),
         fields.integer("minimumVersion", 0),
     )
-    if source.repository is None and source.bundles is None:
-        raise LayoutError("there is no evidence", where=fields.where, expected="repository or bundles")
+    if source.repository is None and not source.evidence:
+        raise LayoutError("there is no evidence", where=fields.where, expected="repository or evidence")
     fields.done()
     return source
 
@@ -243,6 +243,11 @@ def _bounded(fields: Fields, name: str, default: int, least: int, most: int) -> 
 
 def _optional(fields: Fields, name: str, read: Callable[[Fields], T], default: T) -> T:
     return read(fields.map(name)) if name in fields else default
+
+
+def _place(text: str, base: Path) -> str:
+    """Return a source of evidence as `gitchain verify --evidence` takes it; a directory is relative to the file."""
+    return text if "://" in text else str(base / text)
 
 
 def _optional_path(fields: Fields, name: str, base: Path) -> Path | None:

@@ -1,26 +1,25 @@
 """Where a layout's evidence is read from, and which state of it was read.
 
 A version names everything that a verdict rests on besides time: the layout's file, the trust's, the store's commit,
-the bundles that lie beside it. While it stays the same nothing has to be read again.
+what each source says of itself (docs/evidence-sources.md). While it stays the same nothing has to be read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gitchain.admit.config import Source
-from gitchain.errors import LimitError, StoreError, TrustError
+from gitchain.errors import TrustError
 from gitchain.evidence.digest import sha256_hex
 
 if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verifier
     from gitchain.pipeline.project import Project
+    from gitchain.pipeline.snapshots import Source as Place
 
-MAX_BUNDLES = 100_000
 MAX_POLICY_BYTES = 16 << 20
 PUBLIC_AGE = 3600
 """Seconds until the public trusted root is asked for again: it rotates, and sigstore-python keeps it up to date."""
@@ -47,13 +46,13 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FileReader:
-    """Reads a repository's attestation store, a directory of bundles, or both."""
+class SourceReader:
+    """Reads a repository's attestation store, the sources that the settings name, or both."""
 
     source: Source
 
     def version(self, now: datetime) -> str:
-        """Return the digest of the layout's and the trust's bytes, the store's commit and the list of bundles."""
+        """Return the digest of the layout's and the trust's bytes, the store's commit and what the sources say."""
         source = self.source
         parts = [_content(source.layout)]
         if source.trust == "public":
@@ -62,14 +61,14 @@ class FileReader:
             parts.append(_content(Path(source.trust)))
         if (project := self._project()) is not None:
             parts.append(f"tip {project.store.tip()}")
-        parts += self._listed()
+        parts += [f"{one.name} {one.version()}" for one in self._sources()]
         return sha256_hex("\n".join(parts).encode("utf-8", "surrogateescape"))
 
     def open(self, now: datetime) -> Verifier:
         """Accept the layout and read the evidence; errors as `Verifier.open`."""
         from gitchain.pipeline.consume import Verifier
 
-        return Verifier.open(self._project(), self._policy(), now, [str(path) for path in self._bundles()])
+        return Verifier.open(self._project(), self._policy(), now, sources=self._sources())
 
     def _project(self) -> Project | None:
         from gitchain.pipeline.project import open_project
@@ -84,27 +83,10 @@ class FileReader:
         source = self.source
         return Policy(source.layout, source.signers, source.trust, minimum_version=source.minimum_version)
 
-    def _listed(self) -> Iterator[str]:
-        for path in self._bundles():
-            try:
-                found = path.stat()
-            except OSError as error:
-                raise _unreadable(path, error) from error
-            yield f"{path.name} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+    def _sources(self) -> list[Place]:
+        from gitchain.pipeline.places import open_source
 
-    def _bundles(self) -> list[Path]:
-        from gitchain.pipeline.targets import BUNDLE_SUFFIXES
-
-        place = self.source.bundles
-        if place is None:
-            return []
-        try:
-            found = sorted(path for path in place.iterdir() if path.name.endswith(BUNDLE_SUFFIXES))
-        except OSError as error:
-            raise _unreadable(place, error) from error
-        if len(found) > MAX_BUNDLES:
-            raise LimitError("too many bundles", where=str(place), expected=f"at most {MAX_BUNDLES}")
-        return found
+        return [open_source(text) for text in self.source.evidence]
 
 
 def _content(path: Path) -> str:
@@ -114,7 +96,3 @@ def _content(path: Path) -> str:
     except OSError as error:
         raise TrustError("cannot read what decides", where=str(path), got=str(error.strerror)) from error
     return sha256_hex(data)
-
-
-def _unreadable(path: Path, error: OSError) -> StoreError:
-    return StoreError("cannot read the evidence", where=str(path), got=str(error.strerror))

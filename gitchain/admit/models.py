@@ -28,6 +28,7 @@ MAX_MODELS = 64
 """Most different models of one object: each one is a decision."""
 
 _FIELDS = frozenset({"storageUri", "storageURI", "modelUri", "sourceModelUri"})
+_TEXTS = _FIELDS | {"uri", "image"}
 _VARIABLES = frozenset({"STORAGE_URI", "SRC_URI"})
 _MODEL_CONTAINERS = frozenset({"modelcar", "modelcar-init"})
 _PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
@@ -63,10 +64,13 @@ class _Told:
 def models_of(review: Review, looking: Looking) -> Found:
     """Return which models the reviewed object names; a problem for each that cannot be decided about."""
     source = review.object or {}
-    found, told, problems = _collected(source, review.kind.group == KSERVE, looking)
-    if len(found) + len(told) + len(problems) > MAX_REFERENCES:
+    looker = _Looker(looking, kserve=review.kind.group == KSERVE)
+    for key in ("spec", "metadata"):
+        looker.look({key: source.get(key)}, "", "")
+    found, told = looker.found, looker.told
+    if looker.overflows:
         return Found({}, (_too_many(f"more than {MAX_REFERENCES} references"),))
-    problems += _contradictions(found, told)
+    problems = [*looker.problems, *_contradictions(found, told)]
     models: dict[str, list[str]] = {}
     for one in _completed(found, told):
         problem = _problem(one, looking)
@@ -83,75 +87,89 @@ def models_of(review: Review, looking: Looking) -> Found:
     return Found({digest: tuple(places) for digest, places in models.items()}, tuple(problems))
 
 
-def _collected(
-    source: Mapping[str, Json], kserve: bool, looking: Looking
-) -> tuple[list[Reference], list[_Told], list[Problem]]:
-    """Return the references and what annotations say; at most one reference more than are looked at."""
-    found: list[Reference] = []
-    told: list[_Told] = []
-    problems: list[Problem] = []
-    for one in _walk({key: source.get(key) for key in ("spec", "metadata")}, "", "", kserve, looking):
-        if isinstance(one, Reference):
-            found.append(one)
-        elif isinstance(one, _Told):
-            told.append(one)
-        else:
-            problems.append(one)
-        if len(found) + len(told) + len(problems) > MAX_REFERENCES:
-            break
-    return found, told, problems
+class _Looker:
+    """Walks one object, and keeps what it sees: at most one thing more than are looked at."""
+
+    def __init__(self, looking: Looking, *, kserve: bool) -> None:
+        self._looking = looking
+        self._kserve = kserve
+        self.found: list[Reference] = []
+        self.told: list[_Told] = []
+        self.problems: list[Problem] = []
+
+    @property
+    def overflows(self) -> bool:
+        """Tell whether there is more than is looked at."""
+        return len(self.found) + len(self.told) + len(self.problems) > MAX_REFERENCES
+
+    def look(self, value: Json, where: str, owner: str) -> None:
+        """Look at everything in a value; its depth is bounded where the request is parsed."""
+        if isinstance(value, str):
+            if "://" in value or not value.isascii():
+                self._text(value, where, owner)
+        elif isinstance(value, dict):
+            self._map(value, where, owner)
+        elif isinstance(value, list) and not self.overflows:
+            for index, item in enumerate(value):
+                self.look(item, f"{where}[{index}]", _name(item) or owner)
+
+    def _map(self, value: dict[str, Json], where: str, owner: str) -> None:
+        """Metadata has annotations to read; some fields hold a reference by what they are."""
+        if _name(value) in _VARIABLES:
+            self.found += _variable(value, where, owner)
+        for key, item in value.items():
+            if _is_plain(key, item):
+                continue
+            place = f"{where}.{key}" if where else key
+            if key == "metadata":
+                self._metadata(item, place)
+            elif key == "annotations":
+                self._metadata(value, where)
+            elif (found := self._field(key, item, value)) is not None:
+                self.found.append(replace(found, where=place, owner=owner))
+            else:
+                self.look(item, place, key if self._kserve and where == "spec" else owner)
+
+    def _text(self, text: str, where: str, owner: str) -> None:
+        """Keep the references in a text, but for those that the operator passes over; a disguise is always kept."""
+        for one in references.find(text, where, owner):
+            if one.disguised or not any(fnmatchcase(one.text, pattern) for pattern in self._looking.ignore):
+                self.found.append(one)
+                if self.overflows:
+                    return
+
+    def _field(self, key: str, item: Json, around: dict[str, Json]) -> Reference | None:
+        """Return the reference in a field that holds one by what the field is."""
+        if isinstance(item, str):
+            if key in _FIELDS or (self._kserve and key == "uri"):
+                return references.uri(item, "", "")
+            if key == "image" and _holds_model(item, around, self._looking):
+                return references.image(item, "", "")
+        elif isinstance(item, dict):
+            if key == "image" and isinstance(name := item.get("reference"), str):
+                return references.image(name, "", "")
+            if self._kserve and key == "storage":
+                return Reference("storage", "")
+        return None
+
+    def _metadata(self, metadata: Json, where: str) -> None:
+        for one in _annotations(metadata, where):
+            if isinstance(one, Problem):
+                self.problems.append(one)
+            else:
+                self.told.append(one)
+            if self.overflows:
+                return
 
 
-def _walk(
-    value: Json, where: str, owner: str, kserve: bool, looking: Looking
-) -> Iterator[Reference | _Told | Problem]:
-    """Yield what stands in a value; the depth is bounded where the request is parsed."""
-    if isinstance(value, str):
-        if "://" in value or not value.isascii():
-            yield from _wanted(references.find(value, where, owner), looking)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _walk(item, f"{where}[{index}]", _name(item) or owner, kserve, looking)
-    elif isinstance(value, dict):
-        yield from _map(value, where, owner, kserve, looking)
-
-
-def _map(
-    value: Mapping[str, Json], where: str, owner: str, kserve: bool, looking: Looking
-) -> Iterator[Reference | _Told | Problem]:
-    """Yield what stands in a map: metadata has annotations to read, some fields hold a reference by what they are."""
-    if _name(value) in _VARIABLES:
-        yield from _variable(value, where, owner)
-    for key, item in value.items():
-        place = f"{where}.{key}" if where else key
-        if key == "metadata":
-            yield from _annotations(item, place)
-        elif key == "annotations":
-            yield from _annotations({key: item}, where)
-        elif (found := _field(key, item, value, kserve, looking)) is not None:
-            yield replace(found, where=place, owner=owner)
-        else:
-            yield from _walk(item, place, key if kserve and where == "spec" else owner, kserve, looking)
-
-
-def _field(
-    key: str, item: Json, around: Mapping[str, Json], kserve: bool, looking: Looking
-) -> Reference | None:
-    """Return the reference in a field that holds one by what the field is."""
+def _is_plain(key: str, item: Json) -> bool:
+    """Tell whether there can be nothing in a value: most are short words, and are passed over without any ado."""
     if isinstance(item, str):
-        if key in _FIELDS or (kserve and key == "uri"):
-            return references.uri(item, "", "")
-        if key == "image" and _holds_model(item, around, looking):
-            return references.image(item, "", "")
-    elif isinstance(item, dict):
-        if key == "image" and isinstance(name := item.get("reference"), str):
-            return references.image(name, "", "")
-        if kserve and key == "storage":
-            return Reference("storage", "")
-    return None
+        return key not in _TEXTS and "://" not in item and item.isascii()
+    return not isinstance(item, dict | list)
 
 
-def _holds_model(image: str, around: Mapping[str, Json], looking: Looking) -> bool:
+def _holds_model(image: str, around: dict[str, Json], looking: Looking) -> bool:
     """Tell whether a container's image is a model: KServe's own way to mount one, or as the operator says."""
     return _name(around) in _MODEL_CONTAINERS or any(
         fnmatchcase(image, pattern) for pattern in looking.images
@@ -165,15 +183,8 @@ def _variable(entry: Mapping[str, Json], where: str, owner: str) -> Iterator[Ref
         yield references.uri(value, f"{where}.value", owner)
 
 
-def _wanted(found: Iterator[Reference], looking: Looking) -> Iterator[Reference]:
-    """Pass on what the operator does not pass over; a disguise is never passed over."""
-    for one in found:
-        if one.disguised or not any(fnmatchcase(one.text, pattern) for pattern in looking.ignore):
-            yield one
-
-
 def _name(item: Json) -> str:
-    name = item.get("name") if isinstance(item, Mapping) else None
+    name = item.get("name") if isinstance(item, dict) else None
     return name if isinstance(name, str) else ""
 
 

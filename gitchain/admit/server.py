@@ -24,7 +24,7 @@ from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server, application, probes
 from gitchain.admit.config import Settings
 from gitchain.admit.engine import Engine
-from gitchain.admit.evidence import FileReader, Reader
+from gitchain.admit.evidence import Reader, SourceReader
 from gitchain.admit.gate import Gate
 from gitchain.admit.logs import log
 from gitchain.admit.metrics import Metrics
@@ -108,7 +108,7 @@ class Service:
         self._readers = ThreadPoolExecutor(len(settings.sources), "read")
         self.engines = {
             name: Engine(
-                Gate(name, (readers or {}).get(name) or FileReader(source), settings.times),
+                Gate(name, (readers or {}).get(name) or SourceReader(source), settings.times),
                 settings.times,
                 limit=settings.decisions,
                 clock=clock,

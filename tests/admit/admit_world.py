@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from gitchain.admit.admission import Admission, Judgement
 from gitchain.admit.config import Settings, read_settings
 from gitchain.admit.engine import Engine
-from gitchain.admit.evidence import FileReader, Reader
+from gitchain.admit.evidence import Reader, SourceReader
 from gitchain.admit.gate import Gate
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex
@@ -206,7 +206,7 @@ def admission(
     with ThreadPoolExecutor(1) as decider, ThreadPoolExecutor(1) as reader:
         engines = {
             name: Engine(
-                Gate(name, (readers or {}).get(name) or FileReader(source), settings.times),
+                Gate(name, (readers or {}).get(name) or SourceReader(source), settings.times),
                 settings.times,
                 limit=settings.decisions,
                 clock=clock,

@@ -70,7 +70,7 @@ def test_broken_settings_are_refused(tmp_path: Path, old: str, new: str) -> None
     assert old in SETTINGS
     text = SETTINGS.replace(old, new, 1)
     if old.startswith("repository"):
-        text = text.replace("    bundles: bundles", "    # ")
+        text = text.replace("    evidence: [", "    # [")
     (tmp_path / "serve.yaml").write_text(text)
     with pytest.raises(UsageError) as caught:
         read_settings(tmp_path / "serve.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from fuzzing import sized
 from gitchain.admit.admission import Admission
 from gitchain.admit.config import Settings, Times
 from gitchain.admit.engine import MAX_FLYING, Engine
-from gitchain.admit.evidence import FileReader
+from gitchain.admit.evidence import SourceReader
 from gitchain.admit.gate import Gate, Verdict
 from gitchain.admit.problems import Problem
 from gitchain.errors import GitchainError, RollbackError, StoreError, TransportError
@@ -47,7 +48,7 @@ from gitchain.pipeline.project import open_project
 class Failing:
     """The real reader with an error that can be put in front of it; counts what is read."""
 
-    reader: FileReader
+    reader: SourceReader
     error: GitchainError | None = None
     opened: int = 0
 
@@ -82,7 +83,7 @@ class Stand:
 
 def stand(settings: Settings, **times: int) -> Iterator[Stand]:
     settings = replace(settings, times=replace(Times(), **times))
-    clock, reader = Clock(), Failing(FileReader(settings.sources["credit"]))
+    clock, reader = Clock(), Failing(SourceReader(settings.sources["credit"]))
     with admission(settings, clock, {"credit": reader}) as made:
         yield Stand(made, clock, reader)
 
@@ -402,36 +403,57 @@ def test_a_layout_that_asks_for_inspections_admits_nothing_by_digest(copied: Sta
     assert codes(copied.judge()) == {"GC-E0352"}
 
 
-def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> None:
-    """The same verdicts from files; one that changes is read again, and a directory that is gone denies."""
+def sourced(models: World, text: str) -> Settings:
     source = models.settings.sources["credit"]
+    changed = replace(source, repository=None, evidence=(text,))
+    return replace(models.settings, sources={"credit": changed})
+
+
+def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> None:
+    """The same verdicts from files; a directory that is gone denies at once."""
     folder = tmp_path / "bundles"
     folder.mkdir()
-    assert source.repository is not None
-    for name, raw in _items(source.repository):
+    store = open_project(models.repository).store
+    for name, raw in store.items(store.tip(), lambda _problem: None):
         (folder / f"{name}.sigstore.json").write_bytes(raw)
-    changed = replace(source, repository=None, bundles=folder)
-    settings = replace(models.settings, sources={"credit": changed})
-    for one in stand(settings):
+    for one in stand(sourced(models, str(folder))):
         one.read()
         assert one.judge().reason == "verified"
         assert codes(one.judge("revoked")) == {"GC-E0342"}
         shutil.rmtree(folder)
         one.read()
-        one.clock.move(seconds=61)
         assert codes(one.judge()) == {"GC-A0301"}
 
 
-def _items(repository: Path) -> list[tuple[str, bytes]]:
-    store = open_project(repository).store
-    return list(store.items(store.tip(), lambda _problem: None))
+def test_a_mirrored_repository_is_evidence(copied: Stand, tmp_path: Path) -> None:
+    """Fetched when it changes; one that is away leaves what was fetched while that is fresh; one rewound denies at once."""
+    origin = tmp_path / "copy" / "repo"
+    for one in stand(sourced(World(tmp_path / "copy"), f"git+file://{origin}")):
+        one.read()
+        assert one.judge().reason == "verified"
+        assert codes(one.judge("late")) == {"GC-E0201"}
+        add(copied, *chain("late"))
+        one.read()
+        assert one.judge("late").reason == "verified"
+        (origin / ".git").rename(origin / ".away")
+        one.read()
+        assert one.judge().reason == "verified"
+        one.clock.move(seconds=61)
+        assert codes(one.judge()) == {"GC-A0301"}
+        (origin / ".away").rename(origin / ".git")
+        one.read()
+        assert one.judge().reason == "verified"
+        ref = "refs/gitchain/attestations"
+        subprocess.run(["git", "-C", str(origin), "update-ref", ref, f"{ref}~1"], check=True)
+        one.read()
+        assert codes(one.judge()) == {"GC-A0301"}
 
 
 def test_executors_are_not_shared_between_reading_and_deciding(models: World) -> None:
     """A source that hangs holds up nobody who asks about evidence that is there."""
     hang = threading.Event()
     clock, settings = Clock(), models.settings
-    inner = FileReader(settings.sources["credit"])
+    inner = SourceReader(settings.sources["credit"])
 
     class Hanging(Failing):
         def version(self, now: datetime) -> str:
