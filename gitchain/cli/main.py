@@ -22,8 +22,8 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError, LimitError, StoreError, UsageError
 
 VERBS = (
-    "attest", "bundle", "completion", "doctor", "hooks", "init", "layout", "local", "log", "revoke", "run", "serve", "show",
-    "sync", "trust", "verify",
+    "attest", "bundle", "completion", "doctor", "hooks", "init", "layout", "local",
+    "log", "monitor", "revoke", "run", "serve", "show", "sync", "trust", "verify",
 )  # fmt: skip
 
 

@@ -86,13 +86,20 @@ def _proof(entry: LogEntry) -> InclusionProof:
 def _checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof) -> SignedCheckpoint:
     text = hashlib.sha256(proof.checkpoint.encode("utf-8", "surrogatepass")).digest()
     key = (log.log_id, is_v2(entry), text)
-    return trust.memory.once("checkpoint", key, lambda: _signed_checkpoint(entry, log, trust, proof))
+    v2 = is_v2(entry)
+    return trust.memory.once(
+        "checkpoint", key, lambda: signed_checkpoint(proof.checkpoint, log, trust, v2=v2)
+    )
 
 
-def _signed_checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof) -> SignedCheckpoint:
-    note = SignedCheckpoint.parse(proof.checkpoint)
-    signature = _own_signature(entry, note)  # L3
-    _check_names(entry, log, note, signature)  # L4
+def signed_checkpoint(text: str, log: LogKey, trust: Trust, *, v2: bool) -> SignedCheckpoint:
+    """Return a checkpoint that the log signed; InclusionError unless L3 to L5 pass. Rekor v1 (not `v2`) names it otherwise.
+
+    MalformedError or LimitError if the text is no checkpoint.
+    """
+    note = SignedCheckpoint.parse(text)
+    signature = _own_signature(log, note)  # L3
+    _check_names(log, note, signature, v2=v2)  # L4
     _verify(log, trust, signature.signature, note.body(), "checkpoint is not signed by its log")  # L5
     return note
 
@@ -107,9 +114,9 @@ def _check_size(proof: InclusionProof, note: SignedCheckpoint) -> None:
         )
 
 
-def _own_signature(entry: LogEntry, note: SignedCheckpoint) -> NoteSignature:
+def _own_signature(log: LogKey, note: SignedCheckpoint) -> NoteSignature:
     """L3: one line of the checkpoint carries the log's own key id. Other lines are witnesses'."""
-    own = [one for one in note.signatures if one.key_id == entry.key_id[:KEY_ID_SIZE]]
+    own = [one for one in note.signatures if one.key_id == log.log_id[:KEY_ID_SIZE]]
     if len(own) != 1:
         raise InclusionError(
             "checkpoint must carry one signature of its log", expected="1", got=str(len(own))
@@ -117,10 +124,10 @@ def _own_signature(entry: LogEntry, note: SignedCheckpoint) -> NoteSignature:
     return own[0]
 
 
-def _check_names(entry: LogEntry, log: LogKey, note: SignedCheckpoint, signature: NoteSignature) -> None:
+def _check_names(log: LogKey, note: SignedCheckpoint, signature: NoteSignature, *, v2: bool) -> None:
     """L4: origin and signature name are the log's. A Rekor v1 origin is `host - tree id`, its name the host."""
     origin = note.checkpoint.origin
-    host = origin if is_v2(entry) else origin.partition(" - ")[0]
+    host = origin if v2 else origin.partition(" - ")[0]
     if host != log.host or signature.name != log.host:
         raise InclusionError(
             "checkpoint is of another log", expected=log.host, got=f"{origin}, signed as {signature.name}"

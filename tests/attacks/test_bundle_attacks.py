@@ -107,7 +107,7 @@ def test_a08_entry_of_another_certificate(instance: Instance, trust: Trust) -> N
     refused(one, trust, InclusionError)
 
 
-@guarded(("gitchain.verify.logged:_signed_checkpoint", '_verify(log, trust, signature.signature, note.body(), "checkpoint is not signed by its log")', "pass"))  # fmt: skip
+@guarded(("gitchain.verify.logged:signed_checkpoint", '_verify(log, trust, signature.signature, note.body(), "checkpoint is not signed by its log")', "pass"))  # fmt: skip
 def test_cve_2024_54140_unsigned_checkpoint(stranger: Instance, forge: Forge, trust: Trust) -> None:
     """A checkpoint over the right root that somebody else signed."""
     bundle = forge.bundle()

@@ -1,0 +1,123 @@
+"""What a monitor remembers of one log: the newest checkpoint that it proved consistent, and how far it has read.
+
+One file for each log in the user's own directory, `monitor/<log id>.json` (schemas/monitor.schema.json), replaced
+atomically under a lock. It never moves backwards: of two monitors the one that is further wins.
+Format page: docs/formats/monitor.md
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitchain.errors import LimitError, MalformedError, TrustError
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.checkpoint import SignedCheckpoint
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.fields import decode_base64
+from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
+
+SCHEMA = "https://gitchain.dev/monitor-state/v1"
+MAX_STATE_BYTES = 1 << 20
+HELP = "if you know why, move the file away: the log as it is now is trusted then"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """One log as it was proved last: its newest checkpoint, the next entry to read, and which trust said so.
+
+    `split` are the digests of checkpoints that contradict what was remembered: told once, kept for good.
+    """
+
+    log_id: str
+    host: str
+    checkpoint: str
+    next: int
+    trust: str
+    store: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.next <= self.size:
+            raise MalformedError(
+                "more entries were read than there are", expected=f"≤ {self.size}", got=str(self.next)
+            )
+
+    @property
+    def size(self) -> int:
+        """Return how many entries the log had."""
+        return self.note.checkpoint.size
+
+    @property
+    def root(self) -> bytes:
+        """Return the root of its tree."""
+        return self.note.checkpoint.root
+
+    @property
+    def note(self) -> SignedCheckpoint:
+        """Return the checkpoint, parsed; its signature was checked before it was remembered."""
+        return SignedCheckpoint.parse(self.checkpoint)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the state as its file holds it."""
+        return {
+            "schema": SCHEMA,
+            "logId": self.log_id,
+            "host": self.host,
+            "checkpoint": b64encode(self.checkpoint.encode()).decode(),
+            "next": self.next,
+            "trust": self.trust,
+            "store": self.store,
+        }
+
+
+def recall(log_id: bytes) -> Followed | None:
+    """Return what is remembered of a log, None if nothing is; TrustError where the file is not what was written."""
+    path = place(log_id)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TrustError(
+            "cannot read what was seen of the log", where=str(path), got=str(error.strerror)
+        ) from error
+    try:
+        return _parse(data, log_id.hex())
+    except (MalformedError, LimitError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise TrustError(
+            "the memory of the log is damaged", where=str(path), got=str(error), help=HELP
+        ) from error
+
+
+def advance(followed: Followed) -> Followed:
+    """Remember the log as it is now, unless more is remembered already; return what is remembered then."""
+    log_id = bytes.fromhex(followed.log_id)
+    with home_lock():
+        before = recall(log_id)
+        if before is not None and (before.size, before.next) > (followed.size, followed.next):
+            return before
+        make_directory(place(log_id).parent)
+        write_atomically(place(log_id), canonical_json(followed.to_json()), mode=0o600)
+    return followed
+
+
+def place(log_id: bytes) -> Path:
+    """Return the file of a log."""
+    return user_directory() / "monitor" / f"{sha256_hex(log_id)}.json"
+
+
+def _parse(data: bytes, log_id: str) -> Followed:
+    value = strict_json(data, "monitor", max_bytes=MAX_STATE_BYTES)
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA or value.get("logId") != log_id:
+        raise MalformedError("not what gitchain remembers of this log", expected=SCHEMA)
+    texts = [value[key] for key in ("host", "checkpoint", "trust", "store")]
+    index = value["next"]
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or not isinstance(index, int)
+        or isinstance(index, bool)
+    ):
+        raise MalformedError("a field has the wrong type", where="monitor")
+    host, checkpoint, trust, store = map(str, texts)
+    return Followed(log_id, host, decode_base64(checkpoint, "checkpoint").decode(), index, trust, store)

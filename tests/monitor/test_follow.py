@@ -1,0 +1,288 @@
+"""A log that changes, forks, shrinks or lies is noticed at the next look; one that grows is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from adversary import HOST, NOW, OTHER_KEY, TestLog, bodies, log_key, trust_in
+from fuzzing import sized
+
+from gitchain.errors import TransportError
+from gitchain.evidence.checkpoint import SignedCheckpoint
+from gitchain.evidence.merkle import leaf_hash
+from gitchain.monitor.alerts import Code
+from gitchain.monitor.follow import Follower, Look, Mine, Stored
+from gitchain.monitor.state import Followed
+from gitchain.monitor.views import Tiled
+
+LOG = log_key()
+TRUST = trust_in(LOG)
+CHANCE = random.Random(20261126)
+
+
+NOTHING = Mine()
+
+
+def look(log: TestLog, before: Followed | None = None, mine: Mine = NOTHING, **more: object) -> Look:
+    return Follower(LOG, Tiled(log.fetch), TRUST, **more).look(before, mine, NOW)  # type: ignore[arg-type]
+
+
+def followed(log: TestLog) -> Followed:
+    found = look(log)
+    assert found.alerts == ()
+    assert found.followed is not None
+    return found.followed
+
+
+def errors(found: Look) -> list[Code]:
+    return [one.code for one in found.alerts if one.severity == "error"]
+
+
+def stored(log: TestLog, name: str = "abc") -> Mine:
+    return Mine(stored=(Stored(name, SignedCheckpoint.parse(log.checkpoint()).checkpoint),))
+
+
+def test_the_first_look_reads_what_there_is() -> None:
+    """All of a small log; of one that is too long for a look, nothing but the end, unless told otherwise."""
+    found = look(TestLog(bodies(300)))
+    assert (found.read, found.size) == (300, 300)
+    assert found.followed is not None
+    assert found.followed.next == 300
+    found = look(TestLog(bodies(300)), limit=100)
+    assert (found.read, found.followed and found.followed.next) == (0, 300)
+    found = look(TestLog(bodies(300)), limit=100, start=50)
+    assert (found.read, found.followed and found.followed.next) == (100, 150)
+    assert look(TestLog(bodies(3)), start=10).read == 0
+
+
+def test_a_long_way_is_gone_in_parts() -> None:
+    """What one look does not reach, the next one reads, and each entry is read once."""
+    log = TestLog(bodies(700))
+    before, reads = followed(TestLog(bodies(1))), []
+    while before.next < 700:
+        found = look(log, before, limit=150)
+        assert errors(found) == []
+        assert found.followed is not None
+        reads.append(found.read)
+        before = found.followed
+    assert reads == [150, 150, 150, 150, 99]
+
+
+def test_growth_is_no_alarm() -> None:
+    """A thousand steps of an honest log, of every size and width, raise nothing and cost few requests."""
+    log = TestLog(bodies(1))
+    before = followed(log)
+    for step in range(sized(1000, 5000)):
+        log.bodies += [f"{step} {number}".encode() for number in range(CHANCE.choice((0, 1, 1, 2, 3, 7)))]
+        log.asked.clear()
+        found = look(log, before)
+        assert found.alerts == (), step
+        assert found.followed is not None
+        assert found.followed.size == found.followed.next == len(log.bodies)
+        assert len(log.asked) <= 10
+        before = found.followed
+
+
+def forked(log: TestLog) -> TestLog:
+    """One entry of the past is another."""
+    other = replace(log, bodies=[*log.bodies], tiles={}, asked=[])
+    other.bodies[CHANCE.randrange(len(log.bodies))] = b"another"
+    other.bodies += bodies(CHANCE.choice((1, 5, 300)), "more")
+    return other
+
+
+def equivocating(log: TestLog) -> TestLog:
+    """The same size, another root."""
+    other = replace(log, bodies=[*log.bodies], tiles={}, asked=[])
+    other.bodies[CHANCE.randrange(len(log.bodies))] = b"another"
+    return other
+
+
+def rewound(log: TestLog) -> TestLog:
+    """Some of the end is gone."""
+    return replace(log, bodies=log.bodies[: CHANCE.randrange(1, len(log.bodies))], tiles={}, asked=[])
+
+
+def regrown(log: TestLog) -> TestLog:
+    """Some of the end is gone, and the log is longer than it was."""
+    kept = log.bodies[: CHANCE.randrange(len(log.bodies))]
+    return replace(
+        log, bodies=kept + bodies(len(log.bodies) + CHANCE.randrange(1, 300), "new"), tiles={}, asked=[]
+    )
+
+
+def dropped(log: TestLog) -> TestLog:
+    """One entry of the past is left out, and new ones are there."""
+    at = CHANCE.randrange(len(log.bodies))
+    return replace(log, bodies=log.bodies[:at] + log.bodies[at + 1 :] + bodies(9, "new"), tiles={}, asked=[])
+
+
+def resigned(log: TestLog) -> TestLog:
+    """The right tree, signed with another key."""
+    return replace(log, bodies=log.bodies + bodies(2), key=OTHER_KEY, tiles={}, asked=[])
+
+
+def renamed(log: TestLog) -> TestLog:
+    """The log's key signs another log's checkpoint."""
+    return replace(log, bodies=log.bodies + bodies(2), origin="other.example.test", tiles={}, asked=[])
+
+
+def swapped(log: TestLog) -> TestLog:
+    """The entries handed out are not those of the tree."""
+    other = replace(log, bodies=log.bodies + bodies(2, "new"), tiles={}, asked=[])
+    lying = replace(other, bodies=[*log.bodies, b"something", b"else"], asked=[])
+    width = len(other.bodies) % 256
+    path = f"tile/entries/{len(other.bodies) // 256:03}" + (f".p/{width}" if width else "")
+    if not width:
+        path = f"tile/entries/{len(other.bodies) // 256 - 1:03}"
+    other.tiles[path] = lying.fetch(path, 1 << 30)
+    return other
+
+
+def corrupt(log: TestLog) -> TestLog:
+    """A hash of the tree is another."""
+    other = replace(log, bodies=log.bodies + bodies(2, "new"), tiles={}, asked=[])
+    width = len(other.bodies) % 256
+    path = (
+        f"tile/0/{len(other.bodies) // 256:03}.p/{width}"
+        if width
+        else f"tile/0/{len(other.bodies) // 256 - 1:03}"
+    )
+    data = bytearray(other.fetch(path, 1 << 30))
+    data[-1 - CHANCE.randrange(32)] ^= 1 << CHANCE.randrange(8)
+    other.tiles[path] = bytes(data)
+    return other
+
+
+def wrong_root(log: TestLog) -> TestLog:
+    """A checkpoint over no tree at all."""
+    return replace(log, bodies=log.bodies + bodies(3), root=CHANCE.randbytes(32), tiles={}, asked=[])
+
+
+def too_long(log: TestLog) -> TestLog:
+    """A checkpoint over entries that are not there."""
+    return replace(log, size=len(log.bodies) + 1000, root=CHANCE.randbytes(32), tiles={}, asked=[])
+
+
+ATTACKS: dict[Callable[[TestLog], TestLog], set[Code]] = {
+    forked: {Code.INCONSISTENT},
+    equivocating: {Code.SPLIT},
+    rewound: {Code.REWOUND},
+    regrown: {Code.INCONSISTENT},
+    dropped: {Code.INCONSISTENT},
+    resigned: {Code.BAD_CHECKPOINT},
+    renamed: {Code.BAD_CHECKPOINT},
+    swapped: {Code.NOT_ITS_TREE},
+    corrupt: {Code.NOT_ITS_TREE},
+    wrong_root: {Code.NOT_ITS_TREE},
+    too_long: {Code.NOT_ITS_TREE, Code.UNREACHABLE},
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_every_false_view_is_caught(attack: Callable[[TestLog], TestLog]) -> None:
+    """At the first look, every time, and nothing of it is remembered: 1,100 views in all."""
+    for number in range(sized(100, 1000)):
+        log = TestLog(bodies(CHANCE.choice((2, 3, 7, 64, 255, 256, 257, 300, 600)), str(number)))
+        before = followed(log)
+        found = look(attack(log), before)
+        assert errors(found), number
+        assert set(errors(found)) <= ATTACKS[attack]
+        assert found.followed is None
+        assert found.alerts[0].log == HOST
+
+
+def test_the_same_false_view_is_told_again() -> None:
+    """Nothing is forgotten: until somebody looks into it, each look says so; the honest log is fine afterwards."""
+    log = TestLog(bodies(40))
+    before = followed(log)
+    lying = forked(log)
+    assert errors(look(lying, before)) == errors(look(lying, before)) == [Code.INCONSISTENT]
+    log.bodies += bodies(3)
+    assert errors(look(log, before)) == []
+
+
+def test_another_place_that_shows_another_history_is_a_split() -> None:
+    """Behind, level with or ahead of this one; one that shows the same is none."""
+    log = TestLog(bodies(50))
+    for lying in (TestLog(bodies(20, "x")), TestLog(bodies(50, "x"))):
+        assert errors(look(log, others={"mirror": lying.checkpoint})) == [Code.SPLIT]
+    ahead = TestLog(bodies(60, "x"))
+    assert set(errors(look(log, others={"mirror": ahead.checkpoint}))) <= {
+        Code.SPLIT,
+        Code.NOT_ITS_TREE,
+        Code.UNREACHABLE,
+    }
+    for honest in (TestLog(bodies(20)), TestLog(bodies(50))):
+        assert look(log, others={"mirror": honest.checkpoint}).alerts == ()
+
+
+def test_a_place_that_cannot_be_reached_is_a_warning() -> None:
+    def broken() -> str:
+        raise TransportError("no route")
+
+    found = look(TestLog(bodies(5)), others={"mirror": broken})
+    assert [(one.code, one.severity) for one in found.alerts] == [(Code.UNREACHABLE, "warning")]
+    assert found.followed is not None
+
+
+def test_the_checkpoint_inside_of_an_attestation_is_another_view() -> None:
+    """The log showed the signer one tree and shows us another: a split; or lost what it had: a rewind."""
+    log = TestLog(bodies(50))
+    assert look(log, mine=stored(TestLog(bodies(30)))).alerts == ()
+    assert look(log, mine=stored(TestLog(bodies(50)))).alerts == ()
+    assert errors(look(log, mine=stored(TestLog(bodies(30, "x"))))) == [Code.SPLIT]
+    assert errors(look(log, mine=stored(TestLog(bodies(50, "x"))))) == [Code.SPLIT]
+    assert errors(look(log, mine=stored(TestLog(bodies(51))))) == [Code.REWOUND]
+    found = look(log, mine=Mine(stored=(Stored("abc", None, "no such entry"),), store="tip"))
+    assert errors(found) == [Code.NOT_LOGGED]
+    assert found.alerts[0].expected == "abc"
+    assert found.followed is not None
+    assert found.followed.store == ""  # it is looked at again
+
+
+def test_what_was_fine_is_not_looked_at_again() -> None:
+    found = look(TestLog(bodies(5)), mine=Mine(store="tip"))
+    assert found.followed is not None
+    assert found.followed.store == "tip"
+
+
+def test_a_log_that_is_silent_is_no_misbehaviour() -> None:
+    """It could not be read; of a log that is no longer in use that is a warning."""
+
+    def fetch(path: str, limit: int) -> bytes:
+        raise TransportError("no route", where=path, expected=str(limit))
+
+    found = Follower(LOG, Tiled(fetch), TRUST).look(None, Mine(), NOW)
+    assert [(one.code, one.severity) for one in found.alerts] == [(Code.UNREACHABLE, "error")]
+    old = log_key(NOW - timedelta(days=1))
+    found = Follower(old, Tiled(fetch), trust_in(old)).look(None, Mine(), NOW)
+    assert [(one.code, one.severity) for one in found.alerts] == [(Code.UNREACHABLE, "warning")]
+
+
+def test_full_tiles_take_the_place_of_partial_ones() -> None:
+    """A log may remove a partial tile once the full one is there: the reader takes that one."""
+    log = TestLog(bodies(100))
+    before = followed(log)
+    log.bodies += bodies(300, "new")
+    shown = replace(log, size=200, root=None, asked=[])
+
+    def fetch(path: str, limit: int) -> bytes:
+        if ".p/" in path:
+            raise TransportError("gone", where=path)
+        return shown.fetch(path, limit) if path == "checkpoint" else log.fetch(path, limit)
+
+    found = Follower(LOG, Tiled(fetch), TRUST).look(before, Mine(), NOW)
+    assert found.alerts == ()
+    assert found.read == 100
+
+
+def test_entries_that_are_mine_and_known_are_quiet() -> None:
+    """Bodies that name nobody raise nothing, whatever they hold."""
+    log = TestLog([b"", b"{}", b"\xff", b'{"spec": 3}', b'{"spec": {"signatures": {}}}', *bodies(3)])
+    mine = Mine(leaves=[leaf_hash(body) for body in log.bodies])
+    assert look(log, mine=mine).alerts == ()
