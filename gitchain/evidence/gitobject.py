@@ -235,3 +235,13 @@ def unarmored(signature: GitSignature) -> bytes:
     if any(not 0 < len(line) <= MAX_LINE for line in lines):
         raise MalformedError("signature has an empty or a long line", expected=f"1 to {MAX_LINE} characters")
     return decode_base64(b"".join(lines).decode("latin-1"), "signature")
+
+
+def with_signature(kind: str, payload: bytes, armored: bytes) -> bytes:
+    """Return the commit or tag that this signature of these bytes makes, as Git writes it."""
+    if kind == "tag":
+        return payload + armored
+    head, _, message = payload.partition(b"\n\n")
+    size = len(head.partition(b"\n")[0].partition(b" ")[2])
+    name = next((name for name, length in _SIGNATURES.items() if length == size), b"gpgsig")
+    return head + b"\n" + name + b" " + armored.rstrip(b"\n").replace(b"\n", b"\n ") + b"\n\n" + message

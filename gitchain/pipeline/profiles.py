@@ -16,6 +16,8 @@ from gitchain.errors import AuthenticationError, TransportError, TrustError, Usa
 from gitchain.pipeline.home import local_directory
 
 if TYPE_CHECKING:
+    from sigstore.sign import SigningContext
+
     from gitchain.instance import Instance
     from gitchain.sign import Signer
     from gitchain.sign.keys import KeyHolder
@@ -77,6 +79,10 @@ class Profile:
         from gitchain.verify.trust import trust_digest
 
         return trust_digest(self.text)
+
+    def context(self) -> SigningContext:
+        """Return where to sign: the embedded instance, or the services that the configuration names."""
+        return self.services.context() if self.instance is None else self.instance.signing_context()
 
     def signer(
         self, identity: str | None, token: str | None, key: str | None = None, *, interactive: bool = False

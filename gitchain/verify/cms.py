@@ -104,11 +104,15 @@ class ContentInfo:
 
 @asn1.sequence
 class _Status:
+    """PKIStatusInfo: 0 is granted, and says no more."""
+
     status: int
 
 
 @asn1.sequence
 class _TimestampResponse:
+    """TimeStampResp with a token."""
+
     status: _Status
     token: asn1.TLV
 

@@ -7,7 +7,13 @@ import hashlib
 import pytest
 
 from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.gitobject import MAX_OBJECT_BYTES, MAX_SIGNATURE_BYTES, GitObject
+from gitchain.evidence.gitobject import (
+    MAX_OBJECT_BYTES,
+    MAX_SIGNATURE_BYTES,
+    GitObject,
+    unarmored,
+    with_signature,
+)
 
 TREE = b"tree " + b"a" * 40 + b"\n"
 PARENT = b"parent " + b"b" * 40 + b"\n"
@@ -203,3 +209,29 @@ def test_other_kinds_are_refused() -> None:
     """A tree or blob is never signed."""
     with pytest.raises(MalformedError, match="not a commit or an annotated tag"):
         GitObject.parse("blob", OID, b"x")
+
+
+def test_a_signature_is_put_back_where_git_puts_it() -> None:
+    """Commits in the header of their hash, tags at the end: what is split is whole again."""
+    signed = commit(TREE, AUTHOR, COMMITTER, HEADER)
+    assert GitObject.parse("commit", OID, with_signature("commit", signed.payload, ARMOR + b"\n")) == signed
+    long = b"tree " + b"a" * 64 + b"\n" + AUTHOR + COMMITTER + b"\nm\n"
+    assert b"\ngpgsig-sha256 -----BEGIN" in with_signature("commit", long, ARMOR)
+    assert b"\ngpgsig -----BEGIN" in with_signature("commit", b"odd\n\n", ARMOR)
+    assert with_signature("tag", b"object x\n\nm\n", ARMOR + b"\n") == b"object x\n\nm\n" + ARMOR + b"\n"
+
+
+def test_armor_holds_lines_of_base64() -> None:
+    """None empty, none long, canonical."""
+    begin, end = b"-----BEGIN SSH SIGNATURE-----\n", b"\n-----END SSH SIGNATURE-----"
+
+    def data(body: bytes) -> bytes:
+        signature = tag(begin + body + end).signature
+        assert signature is not None
+        return unarmored(signature)
+
+    assert data(b"QUFB\nQUE=") == b"AAAAA"
+    assert data(b"QUFB" * 19) == b"A" * 57
+    for body in (b"QUFB" * 20, b"QUFB\n\nQUFB", b"QUF", b"QUF=", b"Q:FB", b"\xff\xff\xff\xff"):
+        with pytest.raises(MalformedError):
+            data(body)
