@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
 FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix verify))
 
-.PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down lock clean
+.PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down interop lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
@@ -42,6 +42,9 @@ stack-up: $(STAMP)  ## real Sigstore services on loopback, left running (needs G
 
 stack-down: $(STAMP)  ## end what stack-up started
 	$(BIN)/python tests/stack/stack.py down
+
+interop: $(STAMP)  ## real services and other clients, in both directions, as one table (needs Go; skipped without)
+	$(BIN)/python tests/interop/run.py $(PEERS) || [ $$? -eq 3 ]
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	cd requirements && for name in build base serve dev; do \

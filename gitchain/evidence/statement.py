@@ -10,7 +10,7 @@ Does NOT read predicates (`predicates.claim_of` does) and verifies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import MalformedError
@@ -30,6 +30,8 @@ from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
 from gitchain.evidence.names import check_name, check_names, check_uri
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+OLD_STATEMENT_TYPE = "https://in-toto.io/Statement/v0.1"
+"""The version before: the same fields with the same meaning. cosign writes it; a chain takes none."""
 
 MAX_DESCRIPTORS = 10_000
 """Most subjects or materials of one statement: beyond that, name a directory, which is one subject."""
@@ -156,15 +158,15 @@ class Statement:
         return cls.parse(payload)
 
     @classmethod
-    def parse(cls, payload: bytes) -> Statement:
+    def parse(cls, payload: bytes, kinds: Collection[str] = (STATEMENT_TYPE,)) -> Statement:
         """Return the statement that these bytes hold; the bytes are kept as they are.
 
-        Raises MalformedError for anything but a Statement v1 with at least one subject, each with a digest
-        and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS subjects or MAX_JSON_BYTES.
+        Raises MalformedError for anything but a Statement of one of the `kinds` with at least one subject, each with
+        a digest and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS subjects or MAX_JSON_BYTES.
         """
         source = as_object(strict_json(payload, "statement"), "statement")
         kind = get_string(source, "_type", "statement")
-        if kind != STATEMENT_TYPE:
+        if kind not in kinds:
             raise MalformedError(
                 "not an in-toto statement", where="_type", expected=STATEMENT_TYPE, got=ascii(kind[:100])
             )

@@ -24,7 +24,7 @@ from functools import partial
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import Bundle, KeySigner
 from gitchain.evidence.dsse import Envelope, MessageSignature, pae
-from gitchain.evidence.statement import Statement
+from gitchain.evidence.statement import OLD_STATEMENT_TYPE, STATEMENT_TYPE, Statement
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.certificate import Leaf, check_certificate, leaf_of
 from gitchain.verify.entry import Signed, check_body
@@ -66,17 +66,20 @@ def verify_artifact(
 ) -> VerifiedArtifact:
     """Return what the bundle proves about the file with these digests (by hashlib's names).
 
-    The file is what was signed, or a subject of the in-toto statement that was signed: by SHA-256.
+    The file is what was signed, or a subject of the in-toto statement that was signed: by SHA-256. Statements v0.1
+    do too, which other tools still write.
     Raises as verify_bundle() does, SignatureError too if the bundle is about another file.
     """
     bundle = Bundle.parse_any(raw)
     if isinstance(bundle.content, MessageSignature):
         return _prove(bundle, trust, keys, digests)
-    verified = verify_bundle(raw, trust, keys)
+    envelope = Bundle.parse(raw).envelope  # B1
+    proven = _prove(bundle, trust, keys, {})
+    statement = Statement.parse(envelope.payload, (STATEMENT_TYPE, OLD_STATEMENT_TYPE))  # B3
     wanted = digests.get("sha256", b"").hex()
-    if not any(one.digest.get("sha256") == wanted for one in verified.statement.subject):  # B6
+    if not any(one.digest.get("sha256") == wanted for one in statement.subject):  # B6
         raise SignatureError("statement is about other artifacts", expected=f"sha256:{wanted}")
-    return VerifiedArtifact(verified.identity, verified.time, verified.log, verified.claims)
+    return proven
 
 
 def _prove(

@@ -12,7 +12,13 @@ from sigstore.dsse import Statement as SigstoreStatement
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
-from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
+from gitchain.evidence.statement import (
+    MAX_DESCRIPTORS,
+    OLD_STATEMENT_TYPE,
+    STATEMENT_TYPE,
+    ResourceDescriptor,
+    Statement,
+)
 
 H = "ab" * 32
 TYPE = "https://example.com/predicate/v1"
@@ -138,6 +144,16 @@ def test_parse_refuses(changes: dict[str, Any]) -> None:
     """Anything but a Statement v1 whose subjects each have a digest and a name of their own."""
     with pytest.raises(MalformedError):
         Statement.parse(raw(**changes))
+
+
+def test_parse_takes_the_kinds_it_is_told() -> None:
+    """The older version is read where the caller says so, and every other rule holds for it as well."""
+    kinds = (STATEMENT_TYPE, OLD_STATEMENT_TYPE)
+    old = raw(_type="https://in-toto.io/Statement/v0.1")
+    assert Statement.parse(old, kinds).subject == Statement.parse(raw()).subject
+    for wrong in (raw(_type="https://in-toto.io/Statement/v0.2"), raw(_type=OLD_STATEMENT_TYPE, subject=[])):
+        with pytest.raises(MalformedError):
+            Statement.parse(wrong, kinds)
 
 
 def test_parse_refuses_too_many_subjects() -> None:

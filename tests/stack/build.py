@@ -233,6 +233,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"no tool {', '.join(unknown)}: there are {', '.join(known)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the compilers
     builder = Builder(options.minutes * 60)
     outcomes = []
     for name in known if options.all else options.names:

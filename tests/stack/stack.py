@@ -54,11 +54,11 @@ class Stack:
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls) -> Iterator[Stack]:
-        """Start a stack and end it again. Missing if it cannot be had here, Failed if a server does not start."""
+    def start(cls, builder: Builder | None = None) -> Iterator[Stack]:
+        """Start a stack and end it again, its servers built by `builder`. Missing if it cannot be had here, Failed if a server does not start."""
         folder = Path(tempfile.mkdtemp(prefix="gitchain-stack-"))
         try:
-            stack = start(folder, binaries(), owned=True)
+            stack = start(folder, binaries(builder or Builder(seconds_allowed())), owned=True)
             try:
                 yield stack
             finally:
@@ -76,9 +76,9 @@ class Stack:
         return self.issuer.token(identity, **wrong)  # type: ignore[arg-type]
 
 
-def binaries() -> dict[str, Path]:
+def binaries(builder: Builder) -> dict[str, Path]:
     """Return the servers' binaries; Missing if one cannot be had here, Failed if its pinned sources do not build."""
-    builder, found = Builder(seconds_allowed()), {}
+    found = {}
     for tool in (tool for tool in CATALOGUE if tool.name in servers.TOOLS):
         outcome = builder.build(tool)
         if outcome.path is None:
@@ -185,7 +185,7 @@ def up() -> int:
         return 1
     folder = Path(tempfile.mkdtemp(prefix="gitchain-stack-"))
     try:
-        stack = start(folder, binaries(), owned=False)
+        stack = start(folder, binaries(Builder(seconds_allowed())), owned=False)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -1,0 +1,64 @@
+"""`make interop`: ask every peer in both directions, against real services, and print one table.
+
+Exit codes: 0 every case that was asked agrees; 1 one does not; 3 there are no services here, so nothing was asked.
+`python tests/interop/run.py PEER...` asks those peers alone; the demo's chain is made in any case.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
+
+import rows_chain
+import rows_cosign
+import rows_logs
+import rows_models
+import rows_sigstore
+from build import Builder, seconds_allowed
+from processes import Failed
+from stack import Missing, Stack
+from table import Result, run, text
+from world import World
+
+MODULES = (rows_chain, rows_cosign, rows_sigstore, rows_models, rows_logs)  # the first makes the project
+ROWS = tuple(row for module in MODULES for row in module.ROWS)
+
+
+def main(peers: list[str]) -> int:
+    """Ask, print, and say whether all agree."""
+    if unknown := set(peers) - {row.peer for row in ROWS}:
+        print(
+            f"no peer {', '.join(unknown)}: there are {', '.join(row.peer for row in ROWS)}", file=sys.stderr
+        )
+        return 2
+    try:
+        builder = Builder(seconds_allowed())
+        with Stack.start(builder) as stack, tempfile.TemporaryDirectory(prefix="gitchain-interop-") as folder:
+            world = World(stack, Path(folder), builder)
+            results = ask(world, peers)
+    except Missing as problem:
+        print(f"SKIPPED interop, nothing was asked: {problem}", file=sys.stderr)
+        return 3
+    except Failed as problem:
+        print(f"FAILED {problem}", file=sys.stderr)
+        return 1
+    print(text(results))
+    return int(any(not result.agreed for result in results if not result.missing))
+
+
+def ask(world: World, peers: list[str]) -> list[Result]:
+    """Ask each row that is wanted, one after the other."""
+    results = []
+    for row in ROWS:
+        if peers and row.peer not in peers and row is not ROWS[0]:
+            continue
+        print(f"asking {row.peer}: {row.direction}", file=sys.stderr, flush=True)
+        results.append(run(row, world))
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
