@@ -143,6 +143,6 @@ class LimitError(GitchainError):
 
 
 class RunError(GitchainError):
-    """`gitchain run` itself failed; the wrapped command's own exit code passes through instead."""
+    """`gitchain run` or `guard` itself failed or refused; otherwise the command's own exit code passes through."""
 
     exit_code = ExitCode.RUN

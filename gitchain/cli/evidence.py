@@ -1,16 +1,96 @@
-"""What the verifying verbs share: where evidence is looked for besides the repository, and what that is worth."""
+"""What the verifying verbs share: which layout may decide, where evidence is looked for, and what that is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from gitchain.cli.output import Options, escape
+from gitchain.errors import ProjectError, UsageError
 
 if TYPE_CHECKING:
+    from gitchain.pipeline.consume import Policy
+    from gitchain.pipeline.project import Project
     from gitchain.pipeline.snapshots import Source
 
 OCI = "oci://"
+
+
+def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says which layout may decide, and --evidence; `policy_of` and `look_up` read them."""
+    decorators = [
+        click.option(
+            "--layout",
+            type=click.Path(path_type=Path),
+            help="Signed layout [default: .gitchain/layout.sigstore.json].",
+        ),
+        click.option(
+            "--signer",
+            "subjects",
+            multiple=True,
+            metavar="IDENTITY",
+            help="Who may sign the layout [default: the pin].",
+        ),
+        click.option("--issuer", metavar="URL", help="Issuer of --signer."),
+        click.option("--minimum-version", type=click.IntRange(0), default=0, help="Refuse an older layout."),
+        click.option(
+            "--checkpoint",
+            metavar="ID|FILE",
+            help="Refuse a store that lacks what this checkpoint of it covers.",
+        ),
+        click.option(
+            "--evidence",
+            "places",
+            multiple=True,
+            metavar="SOURCE",
+            help="Look here too: a directory, git+https://… or oci://… (may be repeated).",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def policy_of(
+    options: Options,
+    layout: Path | None,
+    subjects: Sequence[str],
+    issuer: str | None,
+    minimum_version: int,
+    checkpoint: str | None,
+) -> Policy:
+    """Return what the options say about the layout; UsageError for half an identity."""
+    from gitchain.layout.model import Identity
+    from gitchain.pipeline.consume import Policy
+
+    if bool(subjects) != bool(issuer):
+        raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
+    return Policy(
+        layout=layout,
+        signers=tuple(Identity(str(issuer), subject) for subject in subjects),
+        trust=options.trust,
+        offline=options.offline,
+        minimum_version=minimum_version,
+        checkpoint=checkpoint,
+    )
+
+
+def project_of(options: Options, layout: Path | None, *, configured: bool = False) -> Project | None:
+    """Return the repository around the directory; None outside of one if the layout is named, else ProjectError.
+
+    The repository's settings are for producing: nothing of them is read unless something is to be signed by them.
+    """
+    from gitchain.pipeline.project import open_project
+
+    try:
+        return open_project(options.directory, options.hashing, configured=configured, changes=False)
+    except ProjectError:
+        if layout is None:
+            raise
+        return None
 
 
 def look_up(
@@ -21,13 +101,14 @@ def look_up(
     An artifact in a registry brings what refers to it there. Tells what a tag stood for, and which sources can hide what
     they held before. Raises UsageError for what is no source, and what the registries raise.
     """
-    from gitchain.pipeline.places import open_source
-
     pinned = tuple(_pinned(options, target) for target in targets)
     images = [target for target in pinned if target.startswith(OCI)]
-    sources = tuple(
-        open_source(place, offline=options.offline) for place in dict.fromkeys((*places, *images))
-    )
+    named = dict.fromkeys((*places, *images))
+    if not named:
+        return pinned, ()
+    from gitchain.pipeline.places import open_source
+
+    sources = tuple(open_source(place, offline=options.offline) for place in named)
     for source in sources:
         if not source.remembers:
             options.talk(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitchain.cli.evidence import look_up
+from gitchain.cli.evidence import look_up, policy_of, policy_options, project_of
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, error_document, escape
 from gitchain.cli.signing import not_empty, signing_options
 from gitchain.cli.verdict import print_error, print_line, print_verdict
 from gitchain.cli.vsa import Wanted, summarised, wanted
-from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
+from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verification
@@ -31,30 +31,7 @@ MAX_LINE = 8192
 
 @click.command(name="verify")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option(
-    "--layout",
-    type=click.Path(path_type=Path),
-    help="Signed layout [default: .gitchain/layout.sigstore.json].",
-)
-@click.option(
-    "--signer",
-    "subjects",
-    multiple=True,
-    metavar="IDENTITY",
-    help="Who may sign the layout [default: the pin].",
-)
-@click.option("--issuer", metavar="URL", help="Issuer of --signer.")
-@click.option("--minimum-version", type=click.IntRange(0), default=0, help="Refuse an older layout.")
-@click.option(
-    "--checkpoint", metavar="ID|FILE", help="Refuse a store that lacks what this checkpoint of it covers."
-)
-@click.option(
-    "--evidence",
-    "places",
-    multiple=True,
-    metavar="SOURCE",
-    help="Look here too: a directory, git+https://… or oci://… (may be repeated).",
-)
+@policy_options
 @click.option("--explain", is_flag=True, help="Show every check, who signed, when, and where it is logged.")
 @click.option(
     "--batch",
@@ -98,28 +75,8 @@ def command(
 
     Exit code 0 means that all are verified, and nothing else does.
     """
-    from gitchain.layout.model import Identity
-    from gitchain.pipeline.consume import Policy
-    from gitchain.pipeline.project import open_project
-
-    if bool(subjects) != bool(issuer):
-        raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
-    policy = Policy(
-        layout=layout,
-        signers=tuple(Identity(str(issuer), subject) for subject in subjects),
-        trust=options.trust,
-        offline=options.offline,
-        minimum_version=minimum_version,
-        checkpoint=checkpoint,
-    )
-    project: Project | None
-    try:
-        # The repository's settings are for producing: only a summary is signed by them.
-        project = open_project(options.directory, options.hashing, configured=vsa is not None, changes=False)
-    except ProjectError:
-        if layout is None:
-            raise
-        project = None
+    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint)
+    project = project_of(options, layout, configured=vsa is not None)
     asked = wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
     named, sources = look_up(options, named, places)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -42,11 +42,17 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     if (bundle := bundle_file(target)) is not None:
         return _of_bundle(bundle)
     if path.exists() or path.is_symlink():
-        inside = project is not None and project.root in Path(os.path.normpath(Path.cwd() / path)).parents
-        return (_of_artifact(_collect(project, path), named=inside),)
+        return (target_at(project, path, path),)
     if project is None:
         raise UsageError("no such file", got=target, help="outside a repository: a path or sha256:…")
     return _of_revision(project, target, layout)
+
+
+def target_at(project: Project | None, given: Path, actual: Path) -> Target:
+    """Return the artifact whose bytes are at `actual`, hashed now, under the name that `given` has in the project."""
+    inside = project is not None and project.root in Path(os.path.normpath(Path.cwd() / given)).parents
+    target = _of_artifact(_collect(project, actual), named=False)
+    return replace(target, name=_split(project, given)[1]) if inside else target
 
 
 @dataclass(frozen=True, slots=True)

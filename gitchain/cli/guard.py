@@ -1,0 +1,138 @@
+"""`gitchain guard`: verify a model's bytes, then become the command that loads them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from gitchain.cli.evidence import look_up, policy_of, policy_options, project_of
+from gitchain.cli.main import global_options, system_error
+from gitchain.cli.output import Options, escape
+from gitchain.cli.run import AfterDashes
+from gitchain.cli.signing import not_empty
+from gitchain.cli.verdict import print_verdict
+from gitchain.errors import GitchainError, RunError, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from gitchain.pipeline.guard import Guarded
+    from gitchain.pipeline.window import State
+
+HERE = "{}"
+VARIABLE = "GITCHAIN_MODEL"
+
+
+@click.command(name="guard", cls=AfterDashes, options_metavar="[OPTIONS]")
+@click.argument("model", type=click.Path(path_type=Path))
+@policy_options
+@click.option(
+    "--name",
+    metavar="NAME",
+    callback=not_empty,
+    help="What the layout calls MODEL [default: any model it serves, outside of its repository].",
+)
+@click.option(
+    "--copy",
+    "copies",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Verify and use a private, read-only copy: DIR/sha256-<digest>.",
+)
+@click.option(
+    "--require",
+    "wanted",
+    type=click.Choice(["closed", "narrowed", "open"]),
+    default="open",
+    show_default=True,
+    help="Refuse if others could change the model before it is loaded.",
+)
+@global_options
+@click.pass_context
+def command(context: click.Context, /, model: Path, **arguments: Any) -> NoReturn:
+    """Verify MODEL's bytes, then run what stands after `--` in the place of this process.
+
+    In the command {} stands for the verified path, GITCHAIN_MODEL holds it too. A model that does not pass, and anything
+    else that keeps the command from starting, is exit code 125; after that the code is the command's.
+    """
+    words: tuple[str, ...] = context.meta["gitchain.command"]
+    options: Options = context.obj
+    try:
+        found = _verified(options, model, words, **arguments)
+        _become(words, found)
+    except RunError:
+        raise
+    except GitchainError as error:
+        raise RunError(
+            error.what, where=error.where, expected=error.expected, got=error.got, help=error.help
+        ) from error
+    except (OSError, MemoryError, RecursionError) as error:  # their own codes could be the command's
+        known = system_error(error)
+        if known is None:
+            raise
+        raise RunError(known.what, where=known.where, got=known.got, help=known.help) from error
+
+
+def _verified(
+    options: Options,
+    model: Path,
+    words: Sequence[str],
+    *,
+    layout: Path | None,
+    subjects: tuple[str, ...],
+    issuer: str | None,
+    minimum_version: int,
+    checkpoint: str | None,
+    places: tuple[str, ...],
+    name: str | None,
+    copies: Path | None,
+    wanted: State,
+) -> Guarded:
+    """Return what was verified; raises VerificationError if it did not pass, after telling why."""
+    from gitchain.pipeline.consume import Verifier
+    from gitchain.pipeline.guard import Model, guard
+
+    if not words:
+        raise UsageError("no command to run", help="gitchain guard MODEL --layout FILE -- CMD {}")
+    if copies is not None and not any(HERE in word or VARIABLE in word for word in words):
+        raise UsageError(
+            "the command does not name the copy", expected=f"{HERE} or {VARIABLE} in it", got=" ".join(words)
+        )
+    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint)
+    project = project_of(options, layout)
+    _, sources = look_up(options, (), places)
+    verifier = Verifier.open(project, policy, datetime.now(UTC), (), sources)
+    found = guard(verifier, Model(model, name), copies=copies, wanted=wanted)
+    trust = verifier.accepted.profile
+    if not found.decision.passed:
+        document = found.decision.to_json(
+            {"name": trust.name, "digest": trust.trust.digest, "local": trust.trust.is_local}
+        )
+        for one in verifier.evidence.refused:
+            options.talk(f"not counted: evidence of {escape(one.step or 'the store')}: {escape(one.reason)}")
+        print_verdict(options, document)
+        raise VerificationError("the model did not pass: the command was not started", where=str(model))
+    options.talk(f"verified  {escape(str(found.decision.target))} {found.decision.target.content}")
+    options.talk(f"window    {found.window.state}: {escape(found.window.reason)}")
+    return found
+
+
+def _become(words: Sequence[str], found: Guarded) -> NoReturn:
+    """Replace this process: descriptors 0 to 2, environment, directory and signals are the command's own."""
+    path = str(found.path.absolute())
+    command = [word.replace(HERE, path) for word in words]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and ignored they would stay
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, {**os.environ, VARIABLE: path})  # noqa: S606 - no shell is the point
+    except (OSError, ValueError) as error:
+        raise RunError(
+            "cannot start the command", where=command[0], got=getattr(error, "strerror", None) or str(error)
+        ) from error

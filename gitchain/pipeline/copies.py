@@ -1,0 +1,110 @@
+"""A private, read-only copy of a model: what is verified then is what nobody else can reach.
+
+Copies are reflinks where the file system has them: they cost no space, and later writes to the original do not reach
+them. Hard links would be reached. Links to files are followed: what they led to is compared like everything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from gitchain.errors import LimitError, ProjectError, StoreError
+
+FICLONE = 0x40049409  # linux/fs.h: take over another file's extents
+MAX_FILES = 1_000_000
+MAX_DEPTH = 256
+_CHUNK = 16 << 20
+
+
+def copy_private(source: Path, to: Path) -> None:
+    """Copy a file or directory to a path that does not exist yet; nobody may write the copy afterwards.
+
+    ProjectError for what is not a file or directory; StoreError where the disk takes no more; LimitError. What was
+    copied in part stays: the caller takes it away with `remove`.
+    """
+    try:
+        _Copier().copy(source, to, MAX_DEPTH)
+    except OSError as error:
+        kind = (
+            StoreError
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+            else ProjectError
+        )
+        raise kind(
+            "cannot copy the model", where=str(error.filename or source), got=str(error.strerror)
+        ) from error
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory that only this user may enter, unless it is there; StoreError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError("cannot make a directory", where=str(directory), got=str(error.strerror)) from error
+
+
+def remove(path: Path) -> None:
+    """Take a copy away, read-only as it is; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        path.chmod(0o700)
+        for root, folders, _ in os.walk(path):
+            for folder in (Path(root, name) for name in folders):
+                if not folder.is_symlink():
+                    folder.chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class _Copier:
+    def __init__(self) -> None:
+        self._files = 0
+
+    def copy(self, source: Path, to: Path, depth: int) -> None:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            info = os.fstat(descriptor)
+            self._files += 1
+            if self._files > MAX_FILES or depth == 0:
+                raise LimitError(
+                    "the model has too many files",
+                    expected=f"at most {MAX_FILES}, {MAX_DEPTH} directories deep",
+                )
+            if stat.S_ISREG(info.st_mode):
+                _copy_file(descriptor, to, 0o500 if info.st_mode & stat.S_IXUSR else 0o400)
+            elif stat.S_ISDIR(info.st_mode) and not source.is_symlink():
+                self._copy_directory(source, to, depth)
+            else:
+                raise ProjectError("not a regular file", where=str(source), expected="a file or directory")
+        finally:
+            os.close(descriptor)
+
+    def _copy_directory(self, source: Path, to: Path, depth: int) -> None:
+        to.mkdir(mode=0o700)
+        for one in sorted(source.iterdir()):
+            self.copy(one, to / one.name, depth - 1)
+        to.chmod(0o500)
+
+
+def _copy_file(source: int, to: Path, mode: int) -> None:
+    target = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.ioctl(target, FICLONE, source)
+        except OSError:
+            while data := os.read(source, _CHUNK):
+                _write(target, data)
+        os.fchmod(target, mode)
+    finally:
+        os.close(target)
+
+
+def _write(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]
