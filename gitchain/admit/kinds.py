@@ -1,11 +1,12 @@
 """Which kinds of objects gitchain knows how to read, and what a subresource or an operation can start.
 
-Every string below `spec` of these is looked at, so a new field of a known kind is covered; a new kind is refused.
+Every string of these is looked at, so a new field of a known kind is covered; a new kind is refused.
 """
 
 from __future__ import annotations
 
 from gitchain.admit.review import Kind, Review
+from gitchain.evidence.fields import Object
 
 _CORE = {("", "v1", kind) for kind in ("Pod", "PodTemplate", "ReplicationController")}
 _APPS = {("apps", "v1", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")}
@@ -56,12 +57,12 @@ def starts_nothing(review: Review) -> str | None:
     return None
 
 
-def _says(found: object) -> tuple[object, ...]:
-    """Return what of an object decides about what runs."""
-    source = found if isinstance(found, dict) else {}
-    metadata = source.get("metadata")
+def _says(found: Object) -> tuple[object, ...]:
+    """Return what of an object decides about what runs: all but its status and the other metadata."""
+    metadata = found.get("metadata")
     about = metadata if isinstance(metadata, dict) else {}
-    return source.get("spec"), about.get("annotations"), about.get("labels")
+    rest = {key: value for key, value in found.items() if key not in {"metadata", "status"}}
+    return rest, about.get("annotations"), about.get("labels")
 
 
 def _grows(review: Review) -> bool:

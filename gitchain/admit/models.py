@@ -1,7 +1,7 @@
 """Which models an object serves, by a rule that its author cannot use to hide one (docs/admission.md).
 
- 1. Every reference below `spec`: fields that hold one, image volumes, and schemes of models in any text. So it makes
-    no difference in which container, template, argument or variable it stands.
+ 1. Every reference outside of metadata and status: fields that hold one, image volumes, and schemes of models in any
+    text. So it makes no difference in which container, template, argument or variable it stands.
  2. Annotations `gitchain.dev/model` and `gitchain.dev/model.NAME`, wherever annotations stand. They only add: what they
     name is demanded too. They give the digest of a reference that has none, and one that contradicts is a problem.
  3. What is named without a digest, disguised, or set from elsewhere is a problem.
@@ -29,6 +29,9 @@ MAX_MODELS = 64
 
 _FIELDS = frozenset({"storageUri", "storageURI", "modelUri", "sourceModelUri"})
 _TEXTS = _FIELDS | {"uri", "image"}
+_UNSAID = frozenset({"apiVersion", "kind", "status"})
+"""What of an object says nothing about what it runs. The rest is looked at, also where a kind has no `spec`."""
+
 _VARIABLES = frozenset({"STORAGE_URI", "SRC_URI"})
 _MODEL_CONTAINERS = frozenset({"modelcar", "modelcar-init"})
 _PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
@@ -65,8 +68,7 @@ def models_of(review: Review, looking: Looking) -> Found:
     """Return which models the reviewed object names; a problem for each that cannot be decided about."""
     source = review.object or {}
     looker = _Looker(looking, kserve=review.kind.group == KSERVE)
-    for key in ("spec", "metadata"):
-        looker.look({key: source.get(key)}, "", "")
+    looker.look({key: value for key, value in source.items() if key not in _UNSAID}, "", "")
     found, told = looker.found, looker.told
     if looker.overflows:
         return Found({}, (_too_many(f"more than {MAX_REFERENCES} references"),))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from gitchain.admit.problems import Problem, printable, summary
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json
-from gitchain.evidence.fields import Object, as_object, get_object, get_string
+from gitchain.evidence.fields import Object, as_object, find_object, find_string, get_object, get_string
 
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
@@ -165,11 +165,9 @@ def _check(review: Review) -> None:
         raise MalformedError("there is nothing to look at", where="request.object", expected="an object")
     if review.object is None:
         return
-    metadata = review.object.get("metadata")
-    if metadata is None:
-        return
-    inside = as_object(metadata, "request.object.metadata").get("namespace")
-    if inside not in {None, "", review.namespace}:
+    where = "request.object.metadata"
+    inside = find_string(find_object(review.object, "metadata", "request.object") or {}, "namespace", where)
+    if inside and inside != review.namespace:
         raise MalformedError(
             "the object is in another namespace than the request says",
             where="request.object.metadata.namespace",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gitchain.admit.cluster import Cluster
 from gitchain.admit.config import Settings
 from gitchain.admit.server import Service, bind
 from gitchain.admit.tls import Certificate, Files
+from gitchain.errors import UsageError
 
 
 def serve(
@@ -23,6 +25,14 @@ def serve(
     `told` hears where the server listens, once it does.
     """
     certificate = Certificate(files)
+    cluster = Cluster.around()
+    if settings.times.audit and cluster is None:
+        raise UsageError(
+            "an audit needs a cluster around it",
+            where="times.audit",
+            got="no service account",
+            help="run it in a pod whose account may list what runs, or leave times.audit out",
+        )
     socket = bind(*address)
     others = [bind(*probes)] if probes else []
     for name, one in (("serving", socket), *(("probes ", one) for one in others)):
@@ -30,6 +40,6 @@ def serve(
         told(f"{name}   {host}:{port}")
 
     async def run() -> None:
-        await Service(settings, certificate).run([socket], others)
+        await Service(settings, certificate, cluster=cluster).run([socket], others)
 
     asyncio.run(run())

@@ -22,6 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server, application, probes
+from gitchain.admit.audit import audit
+from gitchain.admit.cluster import Cluster
 from gitchain.admit.config import Settings
 from gitchain.admit.engine import Engine
 from gitchain.admit.evidence import Reader, SourceReader
@@ -101,11 +103,14 @@ class Service:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         readers: Mapping[str, Reader] | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self._settings = settings
         self._certificate = certificate
+        self._cluster = cluster
         self._decider = ThreadPoolExecutor(1, "decide")
         self._readers = ThreadPoolExecutor(len(settings.sources), "read")
+        self._lister = ThreadPoolExecutor(1, "list")
         self.engines = {
             name: Engine(
                 Gate(name, (readers or {}).get(name) or SourceReader(source), settings.times),
@@ -138,6 +143,8 @@ class Service:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._listen_to(number, stack)
             chores = [self._watch_certificate(), *(engine.keep() for engine in self.engines.values())]
+            if self._settings.times.audit and self._cluster is not None:
+                chores.append(self._audit(self._cluster))
             for chore in chores:
                 self._start(chore, stack)
             serving = [asyncio.create_task(one.serve(places)) for one, places in listeners]
@@ -145,6 +152,7 @@ class Service:
             await asyncio.gather(*serving)
         self._decider.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._lister.shutdown(wait=False, cancel_futures=True)
         if self._failure is not None:
             raise self._failure
 
@@ -215,6 +223,20 @@ class Service:
                 self.metrics.rotations.inc()
                 log(logging.INFO, "certificate taken into use", end=str(self._certificate.end))
             await asyncio.sleep(CERTIFICATE_SECONDS)
+
+    async def _audit(self, cluster: Cluster) -> None:
+        """Audit again and again, from the moment on at which reviews can be decided."""
+        while True:
+            if not self.server.unready():
+                found = await audit(self.server.admission, cluster, self._lister)
+                self.metrics.audited.clear()
+                for outcome, count in found.outcomes.items():
+                    self.metrics.audited.labels(outcome).set(count)
+                if found.whole:
+                    self.metrics.audit_time.set_to_current_time()
+                await asyncio.sleep(self._settings.times.audit)
+            else:
+                await asyncio.sleep(1)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -255,7 +255,7 @@ def templated(api: str, kind: str, template: Mapping[str, Any]) -> dict[str, Any
     if kind == "CronJob":
         spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"template": inner}}}
     if kind == "PodTemplate":
-        return {"apiVersion": api, "kind": kind, "metadata": {"name": "w"}, "spec": inner["spec"]}
+        return {"apiVersion": api, "kind": kind, "metadata": {"name": "w"}, "template": inner}
     return {"apiVersion": api, "kind": kind, "metadata": {"name": "w"}, "spec": spec}
 
 

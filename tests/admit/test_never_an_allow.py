@@ -29,6 +29,7 @@ BASES: tuple[Callable[[str], dict[str, Any]], ...] = (
     lambda text: review(pod(volumes=[{"name": "m", "image": {"reference": text.removeprefix("oci://")}}])),
     lambda text: review(templated("apps/v1", "Deployment", pod(text))),
     lambda text: review(templated("batch/v1", "CronJob", pod(text))),
+    lambda text: review(templated("v1", "PodTemplate", pod(text))),
     lambda text: review(kserve("InferenceService", {"predictor": {"model": {"storageUri": text}}})),
     lambda text: review(
         kserve("LLMInferenceService", {"model": {"uri": text}, "template": pod_spec()}, "v1alpha1")
@@ -61,11 +62,9 @@ def check(admission: Admission, body: bytes) -> Judgement | None:
 
 
 def justify(request: dict[str, Any], judgement: Judgement) -> None:
-    spec = (
-        json.dumps(request["object"]["spec"], ensure_ascii=False)
-        if request.get("object", {}) and isinstance(request["object"].get("spec"), dict | list | str)
-        else ""
-    )
+    source = request.get("object") or {}
+    said = {key: value for key, value in source.items() if key not in {"metadata", "status"}}
+    spec = json.dumps(said, ensure_ascii=False)
     if judgement.reason == "verified":
         decided = {one.sha256 for one in judgement.verdicts}
         assert decided
@@ -85,7 +84,7 @@ def justify(request: dict[str, Any], judgement: Judgement) -> None:
             request["operation"] == "DELETE"
             or request.get("subResource") == "eviction"
             or (scaled and new["spec"].get("replicas", 0) <= old["spec"].get("replicas", 0))
-            or new.get("spec") == old.get("spec")
+            or (new.get("spec"), new.get("template")) == (old.get("spec"), old.get("template"))
         )
     else:
         assert (judgement.reason, request["namespace"]) in {("warned", "warn"), ("audited", "audit")}

@@ -281,6 +281,13 @@ def test_an_old_object_exempts_nothing_that_changes(ready: Admission) -> None:
     ) == {"GC-E0201"}
 
 
+def test_what_stands_outside_of_spec_is_no_bookkeeping(ready: Admission) -> None:
+    """A PodTemplate has no spec: its template is looked at, and a change of it is a change."""
+    old, new = (templated("v1", "PodTemplate", pod(oci(model))) for model in ("good", "nosuch"))
+    assert codes(judged(ready, review(new, operation="UPDATE", old=old))) == {"GC-E0201"}
+    assert judged(ready, review(old, operation="UPDATE", old=old)).reason == "nothing new"
+
+
 def scale(new: Any, old: Any, **more: Any) -> dict[str, Any]:
     sizes = [
         {

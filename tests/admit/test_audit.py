@@ -1,0 +1,213 @@
+"""The audit of what runs, against an API server of the tests' own on loopback: its lists, pages, and failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from admit_world import World, certificate, kserve, oci, pod, serving
+
+from gitchain.admit import cluster as cluster_module
+from gitchain.admit import server as server_module
+from gitchain.admit.admission import Admission
+from gitchain.admit.audit import Audit, audit
+from gitchain.admit.cluster import Cluster
+from gitchain.admit.run import serve
+from gitchain.admit.tls import Files
+from gitchain.errors import GitchainError, MalformedError, StoreError, TransportError, UsageError
+
+PODS = "/api/v1/pods"
+SERVICES = "/apis/serving.kserve.io/v1beta1/inferenceservices"
+
+
+class Api(ThreadingHTTPServer):
+    """Lists in pages of two, for whoever has the token; whatever `answers` holds for a path is sent in their place."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.lists: dict[str, list[dict[str, Any]]] = {}
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.asked: list[str] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate_file, key = certificate(directory)
+        context.load_cert_chain(certificate_file, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        (directory / "token").write_text("the-token\n")
+        self.cluster = Cluster(
+            f"https://localhost:{self.server_address[1]}", directory / "token", certificate_file
+        )
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        self.server.asked.append(self.path)
+        items = self.server.lists.get(parts.path)
+        status, body = 404, b"{}"
+        if self.headers["Authorization"] != "Bearer the-token":
+            status = 401
+        elif parts.path in self.server.answers:
+            status, body = self.server.answers[parts.path]
+        elif items is not None:
+            start = int(parse_qs(parts.query).get("continue", ["0"])[0])
+            more = str(start + 2) if start + 2 < len(items) else ""
+            status = 200
+            body = json.dumps({"metadata": {"continue": more}, "items": items[start : start + 2]}).encode()
+        self.send_response(status)
+        self.send_header("Location", f"{self.server.cluster.server}/stolen")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    (tmp_path / "api").mkdir()
+    with Api(tmp_path / "api") as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def running(model: str, namespace: str = "prod", phase: str = "Running") -> dict[str, Any]:
+    source = {key: value for key, value in pod(oci(model)).items() if key not in {"apiVersion", "kind"}}
+    return source | {"metadata": {"name": model, "namespace": namespace}, "status": {"phase": phase}}
+
+
+def audited(admission: Admission, api: Api) -> Audit:
+    with ThreadPoolExecutor(1) as executor:
+        return asyncio.run(audit(admission, api.cluster, executor))
+
+
+def test_what_runs_is_judged(ready: Admission, api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Every page and kind; what a mode let in and what no rule is for counts as denied; what has ended counts nowhere."""
+    api.lists[PODS] = [
+        running("good"), running("revoked"), running("nosuch", "audit"), running("good", "unruled"), running("nosuch", phase="Failed"),
+    ]  # fmt: skip
+    service = kserve("InferenceService", {"predictor": {"model": {"storageUri": "s3://bucket/m"}}})
+    service["metadata"]["namespace"] = "warn"
+    api.lists[SERVICES] = [service]
+    with caplog.at_level(logging.INFO, logger="gitchain.serve"):
+        logging.getLogger("gitchain.serve").propagate = True
+        found = audited(ready, api)
+    assert (dict(found.outcomes), found.whole) == ({"verified": 1, "denied": 4}, True)
+    told = [record.__dict__["facts"] for record in caplog.records if "would not" in record.message]
+    assert [(one["namespace"], one["name"]) for one in told] == [
+        ("prod", "revoked"), ("audit", "nosuch"), ("unruled", "good"), ("warn", "m"),
+    ]  # fmt: skip
+    assert "GC-E0342" in told[0]["problems"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b"{}"), (302, b"{}"), (500, b"{}"), (200, b"{"), (200, b"[]"), (200, b'{"items": 1}'), (200, b'{"items": [1]}'),
+        (200, b'{"items": [{"metadata": {"name": 1}}]}'), (200, b'{"metadata": {"continue": 1}, "items": []}'),
+        (200, json.dumps({"items": [{}] * 251}).encode()),
+    ],
+)  # fmt: skip
+def test_a_list_that_cannot_be_read_is_told(ready: Admission, api: Api, status: int, body: bytes) -> None:
+    """The audit goes on with the other lists and is not whole; no redirect is followed, so no token leaves."""
+    api.answers[PODS] = (status, body)
+    api.lists[SERVICES] = [running("good")]
+    found = audited(ready, api)
+    assert not found.whole
+    assert sum(found.outcomes.values()) == 1
+    assert not any("stolen" in path for path in api.asked)
+
+
+def test_a_list_without_an_end_is_none(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that always name another page, and a page that is too large."""
+    api.answers[PODS] = (200, b'{"metadata": {"continue": "x"}, "items": []}')
+    monkeypatch.setattr(cluster_module, "MAX_PAGES", 3)
+    with pytest.raises(TransportError, match="no end"):
+        list(api.cluster.list(PODS))
+    monkeypatch.setattr(cluster_module, "MAX_PAGE_BYTES", 10)
+    with pytest.raises(TransportError, match="too large"):
+        list(api.cluster.list(PODS))
+
+
+def test_who_is_asked_and_with_what(api: Api, tmp_path: Path) -> None:
+    """Another CA is no cluster, another token no right; a token that is none is not sent."""
+    api.lists[PODS] = []
+    (tmp_path / "other").mkdir()
+    other, _ = certificate(tmp_path / "other")
+    place = api.cluster
+    wrong: list[tuple[Cluster, type[GitchainError]]] = [
+        (Cluster(place.server, place.token, other), TransportError),
+        (Cluster(place.server, tmp_path / "none", place.ca), StoreError),
+        (Cluster("https://localhost:1", place.token, place.ca), TransportError),
+    ]
+    for one, error in wrong:
+        with pytest.raises(error):
+            list(one.list(PODS))
+    place.token.write_text("two\nlines")
+    with pytest.raises(MalformedError):
+        list(place.list(PODS))
+    place.token.write_text("another")
+    with pytest.raises(TransportError) as caught:
+        list(place.list(PODS))
+    assert "another" not in str(caught.value)
+
+
+def test_the_cluster_around_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the environment that Kubernetes gives, and only with a token; without one no audit can be asked for."""
+    monkeypatch.setattr(cluster_module, "ACCOUNT", tmp_path)
+    for host, shown in (("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]")):
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+        (tmp_path / "token").unlink(missing_ok=True)
+        assert Cluster.around() is None
+        (tmp_path / "token").write_text("x")
+        found = Cluster.around()
+        assert found is not None
+        assert found.server == f"https://{shown}:443"
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert Cluster.around() is None
+
+
+def test_an_audit_without_a_cluster_does_not_start(models: World, tmp_path: Path) -> None:
+    """The settings ask for something that cannot be: said at the start."""
+    from dataclasses import replace
+
+    settings = replace(models.settings, times=replace(models.settings.times, audit=60))
+    with pytest.raises(UsageError, match="needs a cluster"):
+        serve(settings, Files(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
+
+
+def test_the_server_audits(models: World, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counts of the last audit are metrics."""
+    from dataclasses import replace
+
+    done = threading.Event()
+    real = server_module.audit
+
+    async def watched(*args: Any) -> Audit:
+        found = await real(*args)
+        asyncio.get_running_loop().call_soon(done.set)
+        return found
+
+    monkeypatch.setattr(server_module, "audit", watched)
+    api.lists[PODS] = [running("good"), running("revoked")]
+    settings = replace(models.settings, times=replace(models.settings.times, audit=60))
+    with serving(settings, tmp_path, cluster=api.cluster) as (_, client):
+        assert done.wait(30)
+        text = client.call("GET", "/metrics")[1]
+    assert 'gitchain_audit_objects{outcome="denied"} 1.0' in text
+    assert 'gitchain_audit_objects{outcome="verified"} 1.0' in text
