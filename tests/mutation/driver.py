@@ -92,19 +92,20 @@ class Baseline:
     packages: list[str]
 
     def chosen(self, candidate: Candidate) -> list[str]:
-        """Return the tests for a mutant, fast ones first; for what runs at import, those of the module."""
+        """Return the tests for a mutant, fast ones first; for what runs at import, those of the module, then LOOKING."""
         by_line = self.tests.get(candidate.module, {})
         found = {test for line in candidate.lines for test in by_line.get(str(line), ())}
         found = found or {test for tests in by_line.values() for test in tests}
-        if not candidate.function:
-            found |= {test for test in self.seconds if test.startswith(LOOKING)}
         chosen, total = [], 0.0
-        for test in sorted(found, key=lambda test: (not test.startswith(LOOKING), self.seconds[test], test)):
+        for test in sorted(found, key=lambda test: (self.seconds[test], test)):
             total += self.seconds[test]
             if total > MOST_SECONDS:
                 break
             chosen.append(test)
-        return chosen
+        if candidate.function:
+            return chosen
+        looking = {test for test in self.seconds if test.startswith(LOOKING)}
+        return [*chosen, *sorted(looking - set(chosen))]
 
 
 class Recorder:
