@@ -17,7 +17,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -77,7 +78,8 @@ class Server:
     async def validate(self, request: Request) -> Response:
         """Answer the API server."""
         started = time.perf_counter()
-        judgement = await self.admission.judge(await self._body(request, MAX_BODY_BYTES))
+        async with self._body(request, MAX_BODY_BYTES) as body:
+            judgement = await self.admission.judge(body)
         taken = time.perf_counter() - started
         self.metrics.reviews.labels("validate", judgement.reason).inc()
         self.metrics.seconds.labels("validate").observe(taken)
@@ -94,7 +96,8 @@ class Server:
 
     async def _decide(self, request: Request, endpoint: str, decide: Decider) -> Response:
         started = time.perf_counter()
-        answer = await decide(await self._body(request, MAX_ASKED_BYTES), self.admission.engines)
+        async with self._body(request, MAX_ASKED_BYTES) as body:
+            answer = await decide(body, self.admission.engines)
         self.metrics.reviews.labels(endpoint, "answered").inc()
         self.metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
         return _json(answer)
@@ -113,15 +116,19 @@ class Server:
         """Answer Prometheus."""
         return Response(self.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
-    async def _body(self, request: Request, limit: int) -> bytes:
-        """Return the body; Refused for one that is no JSON by its header, too long, or too slow."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
-            raise Refused(415, "send application/json, not compressed")
-        length = request.headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length[:20]) > limit:
-            raise Refused(413, f"more than {limit} bytes")
+    @asynccontextmanager
+    async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """Yield the body, which counts as held until it is answered; Refused for one that is not to be read."""
+        _check_headers(request, limit)
         found = bytearray()
+        try:
+            await self._receive(request, limit, found)
+            yield bytes(found)
+        finally:
+            self.waiting -= len(found)
+
+    async def _receive(self, request: Request, limit: int, found: bytearray) -> None:
+        """Take the body in; Refused for one that is too long, too slow, or too much at this time."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in request.stream():
@@ -135,9 +142,6 @@ class Server:
             raise Refused(408, f"the body took longer than {BODY_SECONDS} s") from error
         except ClientDisconnect as error:
             raise Refused(400, "the body broke off") from error
-        finally:
-            self.waiting -= len(found)
-        return bytes(found)
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """Answer what was not read; the connection ends, as the rest of the body may still be on its way."""
@@ -177,6 +181,16 @@ def probes(server: Server) -> list[Route]:
         Route("/readyz", server.ready, methods=["GET"]),
         Route("/metrics", server.scrape, methods=["GET"]),
     ]
+
+
+def _check_headers(request: Request, limit: int) -> None:
+    """Refuse what is no JSON by its header, or too long by its own word."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+        raise Refused(415, "send application/json, not compressed")
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+        raise Refused(413, f"more than {limit} bytes")
 
 
 def _json(value: Mapping[str, Json], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

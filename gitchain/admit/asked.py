@@ -65,7 +65,7 @@ async def decide_plain(body: bytes, engines: Mapping[str, Engine]) -> dict[str, 
         raise MalformedError("unknown field", where="question", got=ascii(min(unknown))[:100])
     layout = get_string(asked, "layout", "question")
     texts = _texts(asked.get("references"), "references")
-    results = [await _result(layout, text, engines) for text in texts]
+    results = await asyncio.gather(*(_result(layout, text, engines) for text in texts))
     problems = tuple(one for result in results for one in result.problems)
     verified = bool(results) and all(result.verified for result in results)
     message = "verified" if verified else summary(problems) or "nothing was asked about"

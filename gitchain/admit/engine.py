@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
+from itertools import islice
 
 from gitchain.admit.config import Times
 from gitchain.admit.evidence import Opened
@@ -22,7 +23,7 @@ MAX_FLYING = 1000
 """Most decisions that wait or run at a time; more are refused at once."""
 
 MAX_WARM = 256
-"""Digests that are decided about on new evidence before it takes the old one's place."""
+"""Models that are decided about on new evidence before it takes the old one's place."""
 
 RENEW = 0.6
 """The part of a verdict's life after which it is made again in the background."""
@@ -64,7 +65,8 @@ class Engine:
     async def refresh(self) -> None:
         """Read the evidence again, and decide anew about what was asked for last."""
         loop, now = asyncio.get_running_loop(), self._clock()
-        asked = list(dict.fromkeys(digest for digest, _ in reversed(self._remembered)))[:MAX_WARM]
+        passed = (key[0] for key, verdict in reversed(self._remembered.items()) if verdict.passed)
+        asked = list(dict.fromkeys(islice(passed, MAX_WARM)))
         warm = await loop.run_in_executor(self._reader, self.gate.refresh, now, asked)
         self.readings += 1
         if self.gate.opened is not None:

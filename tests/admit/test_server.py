@@ -230,6 +230,28 @@ def test_a_slow_body_ends_the_request(models: World, tmp_path: Path, monkeypatch
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
+def test_bytes_that_are_held_are_bounded(
+    models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies count from their first byte to their answer; what comes on top is told to come again, and room comes back."""
+    monkeypatch.setattr(app, "MAX_WAITING_BYTES", 20_000)
+    with serving(models.settings, tmp_path) as (service, client):
+        held = raw(client.port)
+        held.sendall(
+            b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 19000\r\n\r\n"
+            + b" " * 18_000
+        )
+        while service.server.waiting < 18_000:
+            assert client.call("GET", "/healthz")[0] == 200
+        other = Client(client.port)
+        assert other.post("/validate", b" " * 3_000)[0] == 503
+        other.close()
+        held.close()
+        while service.server.waiting:
+            assert client.call("GET", "/healthz")[0] == 200
+        assert client.post("/validate", review(pod(oci("good"))))[1]["response"]["allowed"] is True
+
+
 def test_connections_are_bounded(models: World, tmp_path: Path) -> None:
     """More than the settings allow are told to come again, and are no allow."""
     with serving(replace(models.settings, connections=8), tmp_path) as (_, client):
