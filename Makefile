@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
 FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix verify))
 
-.PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down interop lock clean
+.PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down interop k8s lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
@@ -45,6 +45,9 @@ stack-down: $(STAMP)  ## end what stack-up started
 
 interop: $(STAMP)  ## real services and other clients, in both directions, as one table (needs Go; skipped without)
 	$(BIN)/python tests/interop/run.py $(PEERS) || [ $$? -eq 3 ]
+
+k8s: $(STAMP)  ## admission on a real API server and etcd: every way around it, certificates and replicas changed under load
+	PYTHONPATH=tests/admit:tests/cli $(BIN)/python tests/stack/k8s.py
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	cd requirements && for name in build base serve dev; do \

@@ -84,7 +84,7 @@ class Server:
         self.metrics.reviews.labels("validate", judgement.reason).inc()
         self.metrics.seconds.labels("validate").observe(taken)
         log_judgement(judgement, "validate", taken)
-        return _json(judgement.answer.to_json(judgement.uid))
+        return self._told(judgement.answer.to_json(judgement.uid))
 
     async def gatekeeper(self, request: Request) -> Response:
         """Answer Gatekeeper."""
@@ -100,7 +100,11 @@ class Server:
             answer = await decide(body, self.admission.engines)
         self.metrics.reviews.labels(endpoint, "answered").inc()
         self.metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
-        return _json(answer)
+        return self._told(answer)
+
+    def _told(self, answer: Mapping[str, Json]) -> Response:
+        """Return an answer; near the end, one after which nobody comes back on a connection that is about to end."""
+        return _json(answer, headers={"connection": "close"} if self.draining else None)
 
     async def health(self, _request: Request) -> Response:
         """Say that the process answers."""

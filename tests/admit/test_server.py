@@ -451,6 +451,7 @@ def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, nu
                     break
             assert status == 503
             assert client.post("/validate", review(pod(oci("good"))))[1]["response"]["allowed"] is True
+            assert client.connection.sock is None  # the server said that the connection ends
             process.send_signal(signal.SIGTERM)  # the second one does not wait
         lines = [json.loads(line) for line in process.stderr.read().splitlines()]
         assert process.wait(30) == 0

@@ -1,0 +1,119 @@
+"""gitchain installed in the tests' cluster by its own chart: two replicas, the webhook's URL on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import chart
+import ground
+from authority import Authority
+from ground import Ground
+from kube import DEVELOPER, Client, Cluster, Reply
+from replicas import Service, serving
+
+HOOKS = "/apis/admissionregistration.k8s.io/v1"
+ROLES = "/apis/rbac.authorization.k8s.io/v1"
+SETTLE_SECONDS = 30.0
+DENIED = 'admission webhook "models.gitchain.dev" denied the request: gitchain: '
+KSERVE = ("InferenceService", "v1beta1"), ("ServingRuntime", "v1alpha1"), ("TrainedModel", "v1alpha1")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The cluster, the replicas, and connections of the administrator and of a developer."""
+
+    cluster: Cluster
+    ground: Ground
+    service: Service
+    authority: Authority
+    """Who signed the webhook's certificate."""
+    configuration: dict[str, Any]
+    admin: Client
+    developer: Client
+
+
+@contextlib.contextmanager
+def installed(cluster: Cluster, base: Ground, helm: Path, folder: Path) -> Iterator[Installed]:
+    """Install what the chart renders, and wait until the webhook is asked."""
+    authority = Authority.make("gitchain test webhook")
+    given = chart.values(base.settings(), authority.pem, scale=True)
+    manifests = chart.rendered(helm, given)
+    settings = chart.of_kind(manifests, "ConfigMap")["data"]["serve.yaml"]
+    files = {path.name: path.read_bytes() for path in base.policy}
+    admin = cluster.client()
+    prepare(admin)
+    with serving(folder, settings, files, authority) as service:
+        hook = chart.aimed_at(chart.of_kind(manifests, "ValidatingWebhookConfiguration"), service.url)
+        configure(admin, hook)
+        found = Installed(cluster, base, service, authority, hook, admin, cluster.client(DEVELOPER))
+        try:
+            settle(admin)
+            yield found
+        finally:
+            admin.call("DELETE", f"{HOOKS}/validatingwebhookconfigurations/{chart.NAME}")
+
+
+def configure(admin: Client, hook: dict[str, Any]) -> Reply:
+    """Create the configuration, or put another in its place."""
+    path = f"{HOOKS}/validatingwebhookconfigurations"
+    there = admin.call("GET", f"{path}/{chart.NAME}")
+    if there.status == 404:
+        return admin.call("POST", path, hook)
+    fresh = copy.deepcopy(hook)
+    fresh["metadata"]["resourceVersion"] = there.document["metadata"]["resourceVersion"]
+    return admin.call("PUT", f"{path}/{chart.NAME}", fresh)
+
+
+def settle(admin: Client) -> None:
+    """Wait until the API server asks the webhook: it takes configurations up a moment after they are written."""
+    wait = threading.Event()
+    probe = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {}}
+    probe["spec"] = {"containers": [{"name": "probe", "image": "probe"}]}
+    path = f"/api/v1/namespaces/{ground.ENFORCED}/pods?dryRun=All"
+    reply = Reply(0, {})
+    for _ in range(int(SETTLE_SECONDS / 0.2)):
+        reply = admin.call("POST", path, probe)
+        if reply.message.startswith(DENIED):
+            return
+        wait.wait(0.2)
+    raise AssertionError(f"the webhook is not asked: {reply.status} {reply.message}")
+
+
+def prepare(admin: Client) -> None:
+    """Make the namespaces, small definitions of KServe's kinds, and a developer's rights in all namespaces of tests."""
+    for name in ground.NAMESPACES:
+        admin.call("POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": name}})
+    for kind, version in KSERVE:
+        admin.call(
+            "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _definition(kind, version)
+        )
+    everything = {"apiGroups": ["", "apps", "batch", "serving.kserve.io"], "resources": ["*"], "verbs": ["*"]}
+    role = {"kind": "ClusterRole", "metadata": {"name": "developer"}, "rules": [everything]}
+    admin.call("POST", f"{ROLES}/clusterroles", role)
+    subject = {"kind": "Group", "name": "developers", "apiGroup": "rbac.authorization.k8s.io"}
+    binding = {"kind": "ClusterRoleBinding", "metadata": {"name": "developer"}, "subjects": [subject]}
+    binding["roleRef"] = {"kind": "ClusterRole", "name": "developer", "apiGroup": "rbac.authorization.k8s.io"}
+    admin.call("POST", f"{ROLES}/clusterrolebindings", binding)
+
+
+def _definition(kind: str, version: str) -> dict[str, Any]:
+    """Return a definition that takes any fields."""
+    open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    plural = f"{kind.lower()}s"
+    one = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": open_schema}}
+    return {
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.serving.kserve.io"},
+        "spec": {
+            "group": "serving.kserve.io",
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+            "scope": "Namespaced",
+            "versions": [one],
+        },
+    }

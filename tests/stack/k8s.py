@@ -1,0 +1,96 @@
+"""Admission on a real API server: `python tests/stack/k8s.py`, or `make k8s`.
+
+Starts etcd and kube-apiserver, installs gitchain by its own chart with two replicas on loopback, and prints what a
+developer tries, what it has to come to, what it came to and what the client is told.
+
+Exit codes: 0 everything came to what it has to, or there is no cluster to be had here, said in one line; 1 it did not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import ground
+import install
+import kube
+import matrix
+import matrix_names
+import outage
+import rolling
+import tries
+from kube import Cluster
+from processes import Failed
+from tries import Case
+
+IDENTITY = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in
+            (("NAME", "Ada"), ("EMAIL", "ada@example.com"))}  # fmt: skip
+TOLD = 100  # characters of a message
+REVIEWS = 10_000
+CASES = tries.cases_of(matrix, matrix_names)
+
+
+def main() -> int:
+    """Run everything and return the exit code."""
+    try:
+        binary = kube.binaries(names=(*kube.TOOLS, "helm"))
+    except kube.Missing as error:
+        print(f"SKIPPED make k8s: {error}", file=sys.stderr)
+        return 0
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="gitchain-k8s-") as scratch:
+        top = Path(scratch)
+        own = {"HOME": str(top), "GITCHAIN_HOME": str(top / "home"), "GIT_CONFIG_GLOBAL": os.devnull}
+        os.environ.update(IDENTITY | own | {"GIT_CONFIG_NOSYSTEM": "1"})
+        for name in ("ground", "serve"):
+            (top / name).mkdir()
+        base = ground.make(top / "ground")
+        with (
+            Cluster.start(binary) as cluster,
+            install.installed(cluster, base, binary["helm"], top / "serve") as on,
+        ):
+            return run(on)
+
+
+def run(on: install.Installed) -> int:
+    """Try everything; return 1 if anything came to something else than it has to."""
+    tried = [show(one, one.attempt(on)) for one in CASES]
+    cases = outage.cases(on)
+    with on.service.away():
+        tried += [show(one, one.attempt(on)) for one in cases]
+    good = under_load(on)
+    print(f"{sum(tried)} of {len(tried)} came to what they have to")
+    return 0 if all(tried) and good else 1
+
+
+def show(one: Case, reply: kube.Reply) -> bool:
+    """Print one line of the matrix; tell whether it is as it has to be."""
+    got = tries.come_to(reply)
+    good = got == one.expected
+    told = reply.message.partition(install.DENIED)[2] or reply.message
+    line = f"{'ok' if good else 'WRONG':<5} {one.group:<10} {one.name:<80} {one.expected:<16} {got:<16} "
+    print(line + (told[:TOLD] if good else told), flush=True)
+    return good
+
+
+def under_load(on: install.Installed) -> bool:
+    """Change certificates and replicas under load; tell whether no call failed and no answer was wrong."""
+    load = rolling.Load(on, int(os.environ.get("GITCHAIN_K8S_REVIEWS") or REVIEWS))
+    load.start()
+    rolling.operate(on, load, print)
+    load.end()
+    print(
+        f"{load.done} reviews through the API server in {load.seconds:.0f} s, 3 certificates, 2 replicas replaced: "
+        f"{len(load.failed)} calls failed, {len(load.wrong)} answers wrong"
+    )
+    for text in [*load.failed, *load.wrong][:20]:
+        print(f"  {text}")
+    return not load.failed and not load.wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
