@@ -22,7 +22,9 @@ BENCHES = (
     "verify_batch",
     "decide",
     "admission",
+    "real_log",
 )
+SKIPPED = 3  # what a bench needs cannot be had on this machine: it says so in one line
 
 
 def main(names: list[str]) -> int:
@@ -32,6 +34,9 @@ def main(names: list[str]) -> int:
         done = subprocess.run(
             [sys.executable, str(HERE / f"{name}.py")], capture_output=True, text=True, check=False
         )
+        if done.returncode == SKIPPED:
+            print(done.stderr.strip().splitlines()[-1], file=sys.stderr, flush=True)
+            continue
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode not in (0, 1) or not lines:
             print(done.stdout, done.stderr, file=sys.stderr)

@@ -63,8 +63,28 @@ def changed_models(world: World, model: Path) -> dict[str, Path]:
     return copies
 
 
+def verifies_ours(world: World, cases: Cases) -> None:
+    """`gitchain bundle sign`, verified by model_signing."""
+    model = _model(world, "oms/ours")
+    signature = world.folder / "oms/ours.sig"
+    world.must(
+        *("gitchain", "--trust", world.stack.trust_config, "bundle", "sign", "--output", signature),
+        *("--identity-token", world.stack.token(IDENTITY), model),
+    )
+    cases.accepts("as we wrote it", verifies(world, signature, model))
+    cases.refuses("another identity", verifies(world, signature, model, identity=STRANGER))
+    cases.refuses("another issuer", verifies(world, signature, model, issuer=world.stack.foreign.url))
+    for name, copy in changed_models(world, model).items():
+        cases.refuses(name, verifies(world, signature, copy))
+    for name, bundle in tampered(signature.read_bytes()).items():
+        cases.refuses(name, verifies(world, world.write("oms/other.sig", bundle), model))
+
+
 def _version() -> str:
     return version("model-signing")
 
 
-ROWS = (Row("model_signing", _version, "signs a model, we verify", signs),)
+ROWS = (
+    Row("model_signing", _version, "verifies our model signature", verifies_ours),
+    Row("model_signing", _version, "signs a model, we verify", signs),
+)
