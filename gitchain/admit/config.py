@@ -30,6 +30,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.layout.fields import Fields
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
+from gitchain.pipeline.profiles import is_path
 
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20
@@ -159,7 +160,7 @@ def _source(name: str, fields: Fields, base: Path) -> Source:
         name,
         base / fields.text("layout"),
         signers,
-        trust if trust in {"local", "public"} else str(base / trust),
+        str(base / trust) if is_path(trust) else trust,
         _optional_path(fields, "repository", base),
         tuple(_place(text, base) for text in fields.texts("evidence", ())),
         fields.integer("minimumVersion", 0),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from gitchain.admit.config import Source
 from gitchain.errors import TrustError
 from gitchain.evidence.digest import sha256_hex
+from gitchain.pipeline.profiles import is_path
 
 if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verifier
@@ -55,10 +56,10 @@ class SourceReader:
         """Return the digest of the layout's and the trust's bytes, the store's commit and what the sources say."""
         source = self.source
         parts = [_content(source.layout)]
-        if source.trust == "public":
-            parts.append(f"public {int(now.timestamp()) // PUBLIC_AGE}")
-        elif source.trust != "local":
+        if is_path(source.trust):
             parts.append(_content(Path(source.trust)))
+        elif source.trust != "local":
+            parts.append(f"{source.trust} {int(now.timestamp()) // PUBLIC_AGE}")
         if (project := self._project()) is not None:
             parts.append(f"tip {project.store.tip()}")
         parts += [f"{one.name} {one.version()}" for one in self._sources()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_empty
+from gitchain.cli.trust import read_root, tuf_root_option
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
@@ -36,6 +39,7 @@ PUBLIC_NOTICE = (
     help="Also the hook that sees tags at once (slows rebases; sync and push see them anyway).",
 )
 @click.option("--force", is_flag=True, help="Set up again.")
+@tuf_root_option
 @global_options
 @click.pass_obj
 def command(
@@ -48,11 +52,13 @@ def command(
     no_hooks: bool,
     tag_hook: bool,
     force: bool,
+    tuf_root: Path | None,
 ) -> ExitCode:
     """Set this repository up: configuration, a layout drafted from dvc.yaml, hooks, the layout signer's pin.
 
-    Say which trust: --local, --public, or --trust FILE.
+    Say which trust: --local, --public, or --trust FILE, or the URL of a TUF repository.
     """
+    from gitchain.pipeline.profiles import pin_root
     from gitchain.pipeline.setup import initialise
 
     chosen = [
@@ -64,8 +70,9 @@ def command(
             got=", ".join(chosen) or "none",
             help="gitchain init --local   (or --public, or --trust FILE)",
         )
-    if chosen[0] == "public":
+    if chosen[0] in {"public", "public-v2"}:
         options.talk(PUBLIC_NOTICE)
+    pin_root(chosen[0], read_root(tuf_root))
     done = initialise(
         options.directory,
         chosen[0],

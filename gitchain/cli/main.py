@@ -122,10 +122,10 @@ def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--trust",
-            metavar="NAME|FILE",
+            metavar="NAME|FILE|URL",
             expose_value=False,
             callback=_set,
-            help="Trust profile: local, public or a file.",
+            help="Trust profile: local, public, public-v2, a file, or the URL of a TUF repository.",
         ),
     ]
     for decorator in reversed(decorators):

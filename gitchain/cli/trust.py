@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
+from gitchain.evidence.digest import sha256_hex
 
+if TYPE_CHECKING:
+    from gitchain.pipeline.profiles import Profile
+    from gitchain.verify.trust import Window
+
+MAX_ROOT_BYTES = 512_000
+"""Largest TUF root: python-tuf's own limit."""
 TRUST_SCHEMA = "https://gitchain.dev/trust/v1"
 FORGOTTEN_SCHEMA = "https://gitchain.dev/forgotten/v1"
+
+
+tuf_root_option = click.option(
+    "--tuf-root",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Root of the TUF repository at the --trust URL, to believe from now on.",
+)
+
+
+def read_root(path: Path | None) -> bytes | None:
+    """Return the root that --tuf-root names, cut at a size that none has; None without one."""
+    from gitchain.pipeline.bundles import read_file
+
+    return None if path is None else read_file(path, "TUF root", MAX_ROOT_BYTES)
 
 
 @click.group(name="trust")
@@ -26,10 +49,12 @@ def command() -> None:
 def status(options: Options) -> ExitCode:
     """Show the pinned layouts and the state of the trust behind them."""
     from gitchain.errors import GitchainError
+    from gitchain.pipeline.archive import digests
     from gitchain.pipeline.home import read_pins
     from gitchain.pipeline.profiles import load_profile
 
     pins: list[dict[str, Any]] = []
+    sources: dict[str, dict[str, Any]] = {}
     worst = ExitCode.OK
     for pin in read_pins().values():
         try:
@@ -38,6 +63,7 @@ def status(options: Options) -> ExitCode:
             if digest != pin.trust_digest:  # what was pinned is known to be usable
                 digest = profile.trust.digest
             state = "ok" if pin.trust_digest in {"", digest} else "changed since it was pinned"
+            sources.setdefault(profile.name, source_row(profile))
         except GitchainError as error:
             digest, state = "", str(error)
         worst = worst if state == "ok" else ExitCode.TRUST
@@ -51,7 +77,11 @@ def status(options: Options) -> ExitCode:
                 "state": state,
             }
         )
-    options.document({"schema": TRUST_SCHEMA, "pins": pins})
+    if options.trust and options.trust not in sources:
+        profile = load_profile(options.trust, offline=options.offline)
+        sources[profile.name] = source_row(profile)
+    kept = list(digests())
+    options.document({"schema": TRUST_SCHEMA, "pins": pins, "sources": list(sources.values()), "kept": kept})
     rows = [
         (pin["layout"], f"v{pin['highestVersion']}", pin["trust"], ", ".join(pin["signers"]), pin["state"])
         for pin in pins
@@ -61,7 +91,58 @@ def status(options: Options) -> ExitCode:
         if rows
         else "no layout is pinned: gitchain trust pin"
     )
+    for source in sources.values():
+        _show_source(options, source)
+    if kept:
+        options.data(
+            f"\nkept      {len(kept)} trusted root(s) of earlier: --trust sha256:{kept[0][:12]}… names one"
+        )
     return worst
+
+
+def source_row(profile: Profile) -> dict[str, Any]:
+    """Return where a trust came from, how old it is and which keys it holds."""
+    fetched = profile.fetched
+    trust = profile.trust
+    logs = (("log", trust.logs), ("certificate log", trust.ct_logs))
+    keys: list[dict[str, str | None]] = [
+        {"kind": kind, "host": one.host, "id": one.log_id.hex(), **_window(one.window)}
+        for kind, several in logs
+        for one in several
+    ]
+    authorities = (
+        ("certificate authority", trust.authorities),
+        ("timestamp authority", trust.timestamp_authorities),
+    )
+    keys += [
+        {"kind": kind, "host": "", "id": sha256_hex(one.certificates[0]), **_window(one.window)}
+        for kind, several in authorities
+        for one in several
+    ]
+    return {
+        "name": profile.name,
+        "from": fetched.url if fetched else "sigstore-python" if profile.rotates else profile.name,
+        "digest": trust.digest,
+        "fetched": fetched.time.isoformat() if fetched else None,
+        "expires": fetched.expires.isoformat() if fetched else None,
+        "keys": keys,
+    }
+
+
+def _window(window: Window) -> dict[str, str | None]:
+    return {"start": window.start.isoformat(), "end": window.end.isoformat() if window.end else None}
+
+
+def _show_source(options: Options, source: dict[str, Any]) -> None:
+    options.data(f"\n{escape(source['name'])}  sha256:{source['digest']}")
+    options.data(f"  from      {escape(source['from'])}")
+    if source["fetched"]:
+        options.data(f"  fetched   {source['fetched']}, good until {source['expires']}")
+    for key in source["keys"]:
+        until = key["end"] or "now"
+        options.data(
+            f"  {key['kind']:<22} {key['id'][:16]}  {key['start']} to {until}  {escape(key['host'])}"
+        )
 
 
 @command.command(name="export")
@@ -85,13 +166,20 @@ def export(options: Options) -> None:
     "--signer", "subjects", multiple=True, required=True, metavar="IDENTITY", help="Who may sign it."
 )
 @click.option("--issuer", metavar="URL", help="Issuer of the signers [default: the embedded instance's].")
+@tuf_root_option
 @global_options
 @click.pass_obj
-def pin(options: Options, name: str | None, subjects: tuple[str, ...], issuer: str | None) -> ExitCode:
+def pin(
+    options: Options,
+    name: str | None,
+    subjects: tuple[str, ...],
+    issuer: str | None,
+    tuf_root: Path | None,
+) -> ExitCode:
     """Say in your own directory who may sign a layout, under which trust."""
     from gitchain.errors import UsageError
     from gitchain.layout.model import Identity
-    from gitchain.pipeline.profiles import load_profile
+    from gitchain.pipeline.profiles import load_profile, pin_root
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.setup import pin_layout
 
@@ -104,6 +192,7 @@ def pin(options: Options, name: str | None, subjects: tuple[str, ...], issuer: s
             "say which layout and which trust",
             help="gitchain --trust local trust pin --layout NAME --signer IDENTITY",
         )
+    pin_root(trust, read_root(tuf_root))
     profile = load_profile(trust, base=project.root if project else None, offline=options.offline)
     if issuer is None:
         if profile.instance is None:
@@ -117,15 +206,23 @@ def pin(options: Options, name: str | None, subjects: tuple[str, ...], issuer: s
 
 
 @command.command(name="update")
+@tuf_root_option
 @global_options
 @click.pass_obj
-def update(options: Options) -> ExitCode:
-    """Refresh the public trusted root from its TUF repository."""
-    from gitchain.pipeline.profiles import load_profile
+def update(options: Options, tuf_root: Path | None) -> ExitCode:
+    """Refresh the trusted root of --trust from its TUF repository [default: public]."""
+    from gitchain.errors import UsageError
+    from gitchain.pipeline.profiles import pin_root, update_profile
 
-    profile = load_profile("public", offline=options.offline)
-    options.document({"schema": TRUST_SCHEMA, "pins": [], "digest": profile.trust.digest})
-    options.data(f"public trusted root  sha256:{profile.trust.digest}")
+    if options.offline:
+        raise UsageError("an update asks the network", got="--offline", help="gitchain trust update")
+    name = options.trust or "public"
+    pin_root(name, read_root(tuf_root))
+    profile = update_profile(name)
+    row = source_row(profile)
+    options.document({"schema": TRUST_SCHEMA, "pins": [], "digest": profile.trust.digest, "sources": [row]})
+    options.data(f"{escape(profile.name)} trusted root  sha256:{profile.trust.digest}")
+    options.data(f"  good until {row['expires']}")
     return ExitCode.OK
 
 

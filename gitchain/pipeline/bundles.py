@@ -83,7 +83,9 @@ def bundle_trust(trusted_root: Path | None, name: str | None, *, staging: bool) 
         return load_profile(str(trusted_root.absolute())).trust
     if name is not None and not staging:
         return load_profile(name, offline=True).trust
-    return Trust.parse(public_trust_config(offline=True, staging=staging))
+    if staging:
+        return Trust.parse(public_trust_config(offline=True, staging=True))
+    return load_profile("public", offline=True).trust
 
 
 def digests_of(target: str) -> Mapping[str, bytes]:

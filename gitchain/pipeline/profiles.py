@@ -1,19 +1,22 @@
-"""Trust profiles: `local` (the embedded instance), `public` (the public-good Sigstore), or a file.
+"""Trust profiles: `local` (the embedded instance), `public` (the public-good Sigstore), a TUF repository, or a file.
 
-One code path for all three: a Sigstore `ClientTrustConfig`, which holds the trusted root to verify with and the
+One code path for all: a Sigstore `ClientTrustConfig`, which holds the trusted root to verify with and the
 signing configuration to sign with.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.errors import AuthenticationError, TransportError, TrustError, UsageError
+from gitchain.pipeline.archive import NAME, archive, archived
 from gitchain.pipeline.home import local_directory
+from gitchain.pipeline.tuf import PUBLIC, Fetched, Repository
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
@@ -34,6 +37,10 @@ class Profile:
     name: str
     text: str
     instance: Instance | None = None
+    rotates: bool = False
+    """Whether its trusted root changes by itself: then a pin names it and holds no digest."""
+    fetched: Fetched | None = None
+    offline: bool = False
 
     @cached_property
     def trust(self) -> Trust:
@@ -44,9 +51,14 @@ class Profile:
 
     @cached_property
     def services(self) -> Services:
-        """The services to sign with, for as long as this profile lives: connections, and what failed a moment ago."""
+        """The services to sign with, for as long as this profile lives: connections, and what failed a moment ago.
+
+        TransportError under --offline: nothing is sent anywhere.
+        """
         from gitchain.sign.context import signing_services
 
+        if self.offline:
+            raise TransportError("--offline: nothing was sent", where=self.name, help="gitchain sync, later")
         return signing_services(self.text)
 
     def check(self, identity: str | None, key: str | None = None) -> None:
@@ -129,18 +141,94 @@ class Profile:
         return {}
 
 
-def load_profile(name: str, *, base: Path | None = None, offline: bool = False) -> Profile:
-    """Return the profile called `name`, or read it as a file (relative to `base`); TrustError when it cannot be had."""
+def load_profile(
+    name: str, *, base: Path | None = None, offline: bool = False, now: datetime | None = None
+) -> Profile:
+    """Return the profile called `name`, or read it as a file (relative to `base`); TrustError when it cannot be had.
+
+    A TUF repository is asked only where what is here is due, and never `offline`; TransportError if it has to be and
+    cannot.
+    """
+    return replace(_load(name, base or Path(), now or datetime.now(UTC), offline=offline), offline=offline)
+
+
+def _load(name: str, base: Path, now: datetime, *, offline: bool) -> Profile:
     if name == "local":
         from gitchain.instance import Instance
 
         instance = Instance.open(local_directory())
         return Profile(name="local", text=instance.trust_config(), instance=instance)
-    if name == "public":
+    repository, kept = Repository.of(name), archived(name)
+    if repository is not None:
+        return _from_tuf(repository, offline=offline, now=now)
+    if kept is not None:
+        return Profile(name=name, text=kept)
+    return _from_file(base / name)
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a --trust value names a file, rather than an instance, a repository or a kept root."""
+    return name != "local" and Repository.of(name) is None and NAME.fullmatch(name) is None
+
+
+def pin_root(name: str, root: bytes | None) -> None:
+    """Believe this root of the TUF repository that `name` is; UsageError if it is none, TrustError as `Repository.pin`."""
+    if root is None:
+        return
+    repository = Repository.of(name)
+    if repository is None:
+        raise UsageError("--tuf-root belongs to a TUF repository", got=name, expected="--trust https://…")
+    repository.pin(root)
+
+
+def update_profile(name: str) -> Profile:
+    """Ask the TUF repository now; UsageError for a trust that has none, else as `Repository.refresh`."""
+    from gitchain.sign.http import Http
+
+    repository = Repository.of(name)
+    if repository is None:
+        raise UsageError(
+            "this trust is not updated", got=name, expected="public, public-v2 or the URL of a TUF repository"
+        )
+    return _profile(repository, repository.refresh(Http(), datetime.now(UTC)))
+
+
+def _from_tuf(repository: Repository, *, offline: bool, now: datetime) -> Profile:
+    cached = repository.cached()
+    if cached is not None and (offline or not cached.is_due(now)):
+        return _profile(repository, cached)
+    if offline:
+        return _never_fetched(repository)
+    from gitchain.sign.http import Http
+
+    try:
+        return _profile(repository, repository.refresh(Http(), now))
+    except TransportError:
+        if cached is None or now > cached.expires:
+            raise
+        return _profile(repository, cached)  # a day old, and still good
+
+
+def _never_fetched(repository: Repository) -> Profile:
+    if repository.name == PUBLIC:
         from gitchain.verify.trust import public_trust_config
 
-        return Profile(name="public", text=public_trust_config(offline=offline))
-    path = (base or Path()) / name
+        return Profile(name=PUBLIC, text=public_trust_config(offline=True), rotates=True)
+    raise TrustError(
+        "this trust was never fetched, and --offline fetches nothing",
+        where=repository.url,
+        help=f"gitchain --trust {repository.name} trust update",
+    )
+
+
+def _profile(repository: Repository, fetched: Fetched) -> Profile:
+    archive(fetched.text)
+    return Profile(name=repository.name, text=fetched.text, rotates=True, fetched=fetched)
+
+
+def _from_file(path: Path) -> Profile:
+    from gitchain.verify.trust import trust_digest
+
     try:
         with path.open("rb") as file:
             data = file.read(MAX_TRUST_BYTES + 1)
@@ -154,9 +242,8 @@ def load_profile(name: str, *, base: Path | None = None, offline: bool = False) 
             "cannot read the trust configuration",
             where=str(path),
             got=str(error),
-            help="--trust takes local, public, or a file that holds a Sigstore trust configuration or trusted root",
+            help="--trust takes local, public, public-v2, the https:// URL of a TUF repository, sha256:… of a kept root, "
+            "or a file that holds a Sigstore trust configuration or trusted root",
         ) from error
-    from gitchain.verify.trust import trust_digest
-
     trust_digest(text)  # a file that is no trust is refused before anything is stated under it
     return Profile(name=str(path), text=text)

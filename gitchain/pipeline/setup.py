@@ -12,6 +12,7 @@ from gitchain.collect.identity import user_email
 from gitchain.errors import MalformedError, ProjectError, UsageError
 from gitchain.evidence.names import check_step_name
 from gitchain.layout.model import Identity
+from gitchain.pipeline.archive import archive
 from gitchain.pipeline.home import (
     Pin,
     local_directory,
@@ -108,11 +109,12 @@ def pin_layout(
         layout=name,
         signers=tuple((signer.issuer, signer.subject) for signer in signers),
         trust=profile.name,
-        trust_digest="" if profile.name == "public" else profile.trust.digest,
+        trust_digest="" if profile.rotates else profile.trust.digest,
         version=old.version if old else 0,
         digest=old.digest if old else "",
         repositories=tuple(sorted(repositories)),
     )
+    archive(profile.text)
     write_pin(pin)
     return pin
 

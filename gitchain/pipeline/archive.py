@@ -1,0 +1,63 @@
+"""Trusted roots that were used once, kept by digest: a bundle of years ago may need the root of its time.
+
+`trust/archive/<sha256>.json` in the user's directory; `--trust sha256:…` names one.
+It does NOT decide that an old root is still to be trusted: whoever names one does.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gitchain.errors import TrustError
+from gitchain.pipeline.home import make_directory, user_directory, write_atomically
+
+NAME = re.compile(r"sha256:([0-9a-f]{64})")
+MAX_ARCHIVED_BYTES = 16 << 20
+
+
+def archive(text: str) -> str:
+    """Keep a trust configuration and return its digest; one that is kept already is left as it is."""
+    from gitchain.verify.trust import trust_digest
+
+    digest = trust_digest(text)
+    path = _directory() / f"{digest}.json"
+    if not path.exists():
+        write_atomically(path, text.encode(), mode=0o600)
+    return digest
+
+
+def archived(name: str) -> str | None:
+    """Return the text that `sha256:…` names; None for another kind of name, TrustError if it is not kept here."""
+    from gitchain.verify.trust import trust_digest
+
+    found = NAME.fullmatch(name)
+    if found is None:
+        return None
+    path = _directory() / f"{found[1]}.json"
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_ARCHIVED_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrustError(
+            "this trusted root is not kept here",
+            where=str(path),
+            got=str(error),
+            help="gitchain trust status   shows those that are",
+        ) from error
+    if trust_digest(text) != found[1]:
+        raise TrustError("a kept trusted root was changed", where=str(path), expected=found[0])
+    return text
+
+
+def digests() -> tuple[str, ...]:
+    """Return the digests of all that are kept."""
+    return tuple(sorted(path.stem for path in _directory().glob("*.json")))
+
+
+def _directory() -> Path:
+    path = user_directory()
+    for part in ("trust", "archive"):
+        path /= part
+        make_directory(path)
+    return path
