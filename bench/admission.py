@@ -112,10 +112,11 @@ def measure(world: World, models: Sequence[str], reviews: int) -> list[dict[str,
 
 
 async def figures(port: int, pid: int, models: Sequence[str], reviews: int) -> dict[str, float]:
-    lines = [await Line.open(port) for _ in range(CONNECTIONS)]
-    while not (await lines[0].call("GET /readyz", b""))[1].startswith(b'{"ready":true'):
+    first = await Line.open(port)
+    while not (await first.call("GET /readyz", b""))[1].startswith(b'{"ready":true'):
         pass
-    cold = [await lines[0].review(model) for model in models]
+    cold = [await first.review(model) for model in models]
+    lines = [await Line.open(port) for _ in range(CONNECTIONS)]  # now: silent ones are closed
     ours: list[float] = []
     constant: list[float] = []
     alone: list[float] = []
