@@ -109,6 +109,23 @@ class World:
                 return raw.encode()
         raise AssertionError("no bundle of the training in the store")
 
+    def gitsign_environ(self, identity: str) -> dict[str, str]:
+        """Return the environment in which gitsign signs as `identity` on the second log, and verifies with its key."""
+        folder, services = self.stack.folder, self.stack.services
+        return {
+            "GITSIGN_REKOR_VERSION": "2",
+            "GITSIGN_REKOR_MODE": "offline",  # the entry lies in the signature
+            "GITSIGN_FULCIO_URL": services.fulcio,
+            "GITSIGN_REKOR_URL": self.stack.ecdsa_log,
+            "GITSIGN_TIMESTAMP_SERVER_URL": services.tsa,
+            "GITSIGN_TIMESTAMP_CERT_CHAIN": str(folder / "tsa-chain.pem"),
+            "GITSIGN_FULCIO_ROOT": str(folder / "fulcio.pem"),
+            "GITSIGN_OIDC_ISSUER": self.issuer,
+            "SIGSTORE_REKOR_PUBLIC_KEY": str(folder / "rekor-ecdsa.pub"),
+            "SIGSTORE_CT_LOG_PUBLIC_KEY_FILE": str(folder / "ct.pub"),
+            "SIGSTORE_ID_TOKEN": self.stack.token(identity),
+        }
+
     def verify(self, bundle: Path, target: Path | str, **other: str) -> Answer:
         """Ask `gitchain bundle verify`; `identity` and `issuer` are the right ones unless others are given."""
         return self.call(
