@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gitchain.pipeline.history import History
 
 SHOWN = 3  # names on one line; --json has them all
+WHERE = ("environment", "cluster", "namespace", "workload")
 GIT_WORDS = ("tag ", "commit ")
 LOG_SCHEMA = "https://gitchain.dev/log/v1"
 
@@ -87,11 +88,12 @@ def _print_revoked(options: Options, found: History) -> None:
 
 
 def _what(event: dict[str, object]) -> str:
-    place = event.get("deployment")
-    if isinstance(place, dict):
-        return "to " + " / ".join(
-            str(place[key]) for key in ("environment", "cluster", "namespace", "workload") if key in place
-        )
+    for key, word, by in (("deployment", "to", "deployedBy"), ("retirement", "left", "retiredBy")):
+        place = event.get(key)
+        if isinstance(place, dict):
+            parts = [str(place[part]) for part in WHERE if isinstance(place.get(part), str)]
+            who = f", by {place[by]}" if isinstance(place.get(by), str) else ""
+            return f"{word} {' / '.join(parts)}{who}"
     subject = event["subject"]
     assert isinstance(subject, list)  # noqa: S101 - Event.to_json makes it so
     names = sorted(

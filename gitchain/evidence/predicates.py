@@ -20,6 +20,7 @@ from gitchain import __version__
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import Claim, StepFacts, claim_of
+from gitchain.evidence.deployment import Verdict, deployment, retirement
 from gitchain.evidence.digest import check_hex
 from gitchain.evidence.names import check_name, check_uri
 from gitchain.evidence.provenance import git_source, git_uri, provenance, step_facts, with_optional
@@ -34,6 +35,7 @@ from gitchain.evidence.vocabulary import (
     LINK,
     PROVENANCE,
     RELEASE,
+    RETIREMENT,
     REVOCATION,
     SVR,
     TEST_RESULT,
@@ -54,6 +56,7 @@ __all__ = [
     "LINK",
     "PROVENANCE",
     "RELEASE",
+    "RETIREMENT",
     "REVOCATION",
     "SVR",
     "TEST_RESULT",
@@ -76,6 +79,7 @@ __all__ = [
     "git_uri",
     "provenance",
     "release",
+    "retirement",
     "revocation",
     "step_facts",
     "svr",
@@ -231,52 +235,6 @@ def version(
         "artifacts": [artifact.to_json() for artifact in ordered],
     }
     return with_optional(value, branch=branch, ref=ref)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the layout said when the model was deployed."""
-
-    result: Literal["PASSED", "FAILED"]
-    layout: str
-    layout_version: int
-    layout_digest: str
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the verdict as JSON."""
-        layout: dict[str, Json] = {"name": self.layout, "version": self.layout_version}
-        return {"result": self.result, "layout": {**layout, "digest": {"sha256": self.layout_digest}}}
-
-
-def deployment(  # noqa: PLR0913 - one keyword a field of the predicate
-    *,
-    model: str,
-    environment: str,
-    by: str,
-    when: str,
-    cluster: str | None = None,
-    namespace: str | None = None,
-    workload: str | None = None,
-    image: str | None = None,
-    verdict: Verdict | None = None,
-    step: StepFacts | None = None,
-) -> dict[str, Json]:
-    """Return a deployment v0.1 predicate: which model went where, when and by whom; raises MalformedError."""
-    value: dict[str, Json] = {
-        "model": check_text(model, "model", limit=1024),
-        "environment": check_text(environment, "environment", limit=200),
-        "deployedBy": check_text(by, "deployedBy", limit=1024),
-        "deployedOn": check_time(when, "deployedOn"),
-    }
-    return with_optional(
-        value,
-        step,
-        cluster=cluster,
-        namespace=namespace,
-        workload=workload,
-        image=image,
-        verdict=None if verdict is None else verdict.to_json(),
-    )
 
 
 def vsa(

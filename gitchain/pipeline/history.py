@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gitchain.errors import GitchainError, NoEvidenceError, TrustError, UsageError
-from gitchain.evidence.predicates import DEPLOYMENT, REVOCATION
+from gitchain.evidence.predicates import DEPLOYMENT, RETIREMENT, REVOCATION
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Layout
 from gitchain.pipeline.acceptance import Policy, load_policy
@@ -22,6 +22,13 @@ from gitchain.pipeline.targets import target_digests
 from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.verified import VerifiedStatement
 
+PLACES = {DEPLOYMENT: "deployment", RETIREMENT: "retirement"}
+"""Predicate types that say where a model went or left, with the word for them."""
+
+_FIELDS = (
+    *("environment", "cluster", "namespace", "workload", "uid", "image"),
+    *("deployedBy", "deployedOn", "retiredBy", "retiredOn"),
+)
 MIN_ID = 6  # shorter prefixes name too many attestations
 
 
@@ -49,12 +56,10 @@ class Event:
             "log": {"origin": self.verified.log.origin, "index": self.verified.log.index},
             "id": self.verified.attestation_id,
         }
-        if statement.predicate_type == DEPLOYMENT:
-            event["deployment"] = {
-                key: statement.predicate[key]
-                for key in ("environment", "cluster", "namespace", "workload", "deployedBy", "deployedOn")
-                if key in statement.predicate
-            }
+        if statement.predicate_type in PLACES:
+            what = PLACES[statement.predicate_type]
+            fields = statement.predicate
+            event[what] = {key: fields[key] for key in _FIELDS if isinstance(fields.get(key), str)}
         if self.revoked:
             event["revoked"] = [revoked_json(what, one) for what, one in self.revoked]
         return event

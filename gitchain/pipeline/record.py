@@ -114,9 +114,14 @@ def record(
         return _record(project, profile, drafts, who)
 
 
-def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity) -> Recorded:
+def outbox_meta(profile: Profile, who: Identity) -> dict[str, str]:
+    """Return what goes into the outbox beside a statement: under which trust and as whom it is to be signed."""
     said = {"identity": who.name, "key": who.key}
-    meta = {"trust": profile.name} | {name: value for name, value in said.items() if value}
+    return {"trust": profile.name} | {name: value for name, value in said.items() if value}
+
+
+def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity) -> Recorded:
+    meta = outbox_meta(profile, who)
     waiting = [
         (project.outbox.put(draft.statement.payload, draft.manifests, meta), draft) for draft in drafts
     ]

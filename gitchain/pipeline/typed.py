@@ -101,8 +101,22 @@ def _deployment(value: Mapping[str, Any]) -> dict[str, Json]:
         cluster=_maybe(value, "cluster"),
         namespace=_maybe(value, "namespace"),
         workload=_maybe(value, "workload"),
+        uid=_maybe(value, "uid"),
         image=_maybe(value, "image"),
         verdict=_verdict(value["verdict"]) if "verdict" in value else None,
+    )
+
+
+def _retirement(value: Mapping[str, Any]) -> dict[str, Json]:
+    return predicates.retirement(
+        model=_text(value, "model"),
+        environment=_text(value, "environment"),
+        by=_text(value, "retiredBy"),
+        when=_text(value, "retiredOn"),
+        cluster=_maybe(value, "cluster"),
+        namespace=_maybe(value, "namespace"),
+        workload=_maybe(value, "workload"),
+        uid=_maybe(value, "uid"),
     )
 
 
@@ -206,6 +220,7 @@ def _word(value: Mapping[str, Any], name: str, words: Sequence[str]) -> Any:
 _BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Json]]] = {
     predicates.DATASET: _dataset,
     predicates.DEPLOYMENT: _deployment,
+    predicates.RETIREMENT: _retirement,
     predicates.RELEASE: _release,
     predicates.REVOCATION: _revocation,
     predicates.SVR: _svr,

@@ -22,6 +22,7 @@ from gitchain.evidence.predicates import (
     LINK,
     PROVENANCE,
     RELEASE,
+    RETIREMENT,
     REVOCATION,
     SVR,
     TEST_RESULT,
@@ -29,6 +30,7 @@ from gitchain.evidence.predicates import (
     VSA,
     Claim,
     StepFacts,
+    Verdict,
     VersionArtifact,
     claim_of,
     dataset,
@@ -37,6 +39,7 @@ from gitchain.evidence.predicates import (
     git_uri,
     provenance,
     release,
+    retirement,
     revocation,
     step_facts,
     svr,
@@ -96,6 +99,7 @@ INFORMATIONAL: dict[str, Callable[[StepFacts | None], dict[str, Any]]] = {
         source="https://d", licence="MIT", consent="unknown", personal_data="none", step=step
     ),
     DEPLOYMENT: lambda step: deployment(model="m", environment="e", by="b", when=WHEN, step=step),
+    RETIREMENT: lambda step: retirement(model="m", environment="e", by="b", when=WHEN, step=step),
     REVOCATION: lambda step: revocation(reason="mistaken", when=WHEN, step=step),
 }
 
@@ -259,6 +263,14 @@ REFUSED: dict[str, Callable[[], object]] = {
     "source": lambda: dataset(source="/d", licence="MIT", consent="unknown", personal_data="none"),
     "text": lambda: deployment(model="m\x00", environment="e", by="b", when=WHEN),
     "empty text": lambda: deployment(model="", environment="e", by="b", when=WHEN),
+    "long environment": lambda: deployment(model="m", environment="e" * 201, by="b", when=WHEN),
+    "long model": lambda: deployment(model="m" * 1025, environment="e", by="b", when=WHEN),
+    "deployed by": lambda: deployment(model="m", environment="e", by="b\x00", when=WHEN),
+    "deployed on": lambda: deployment(model="m", environment="e", by="b", when="now"),
+    "retired model": lambda: retirement(model="m" * 1025, environment="e", by="b", when=WHEN),
+    "retired environment": lambda: retirement(model="m", environment="e" * 201, by="b", when=WHEN),
+    "retired by": lambda: retirement(model="m", environment="e", by="b\x00", when=WHEN),
+    "retired on": lambda: retirement(model="m", environment="e", by="b", when="now"),
     "commit": lambda: version(commit="main", tree=C, commit_sha256=H, artifacts=[]),
     "two artifacts": lambda: version(
         commit=C, tree=C, commit_sha256=H, artifacts=[VersionArtifact("a", "x")] * 2
@@ -428,9 +440,38 @@ def test_the_words_of_evidence() -> None:
         "DATASET": "https://gitchain.dev/predicate/dataset/v0.1",
         "VERSION": "https://gitchain.dev/predicate/version/v0.1",
         "DEPLOYMENT": "https://gitchain.dev/predicate/deployment/v0.1",
+        "RETIREMENT": "https://gitchain.dev/predicate/retirement/v0.1",
         "REVOCATION": "https://gitchain.dev/predicate/revocation/v0.1",
         "CHECKPOINT": "https://gitchain.dev/predicate/checkpoint/v0.1",
         "LAYOUT": "https://gitchain.dev/predicate/layout/v1",
         "LIFECYCLE_PREFIX": "https://gitchain.dev/lifecycle/",
         "BUILDER_PREFIX": "https://gitchain.dev/builder/",
+    }
+
+
+def test_where_a_model_went_and_left_is_said_in_full() -> None:
+    """Every field stands under its own name, and texts may be as long as the format says."""
+    place = {"cluster": "c", "namespace": "n", "workload": "w", "uid": "u"}
+    verdict = Verdict("PASSED", "credit-model", 3, "0" * 64)
+    long = "m" * 1024
+    assert deployment(
+        model=long, environment="e" * 200, by=long, when=WHEN, image="i", verdict=verdict, **place
+    ) == {
+        "model": long,
+        "environment": "e" * 200,
+        "deployedBy": long,
+        "deployedOn": WHEN,
+        "image": "i",
+        "verdict": {
+            "result": "PASSED",
+            "layout": {"name": "credit-model", "version": 3, "digest": {"sha256": "0" * 64}},
+        },
+        **place,
+    }
+    assert retirement(model=long, environment="e" * 200, by=long, when=WHEN, **place) == {
+        "model": long,
+        "environment": "e" * 200,
+        "retiredBy": long,
+        "retiredOn": WHEN,
+        **place,
     }

@@ -24,6 +24,7 @@ from gitchain.evidence.predicates import (
     deployment,
     git_source,
     provenance,
+    retirement,
     revocation,
     version,
 )
@@ -155,8 +156,20 @@ def example(name: str) -> Any:
             cluster="c",
             namespace="n",
             workload="w",
+            uid="u",
             image="i",
             verdict=Verdict("PASSED", "credit-model", 3, H),
+            step=STEP,
+        ),
+        "retirement": lambda: retirement(
+            model="credit@v1",
+            environment="production",
+            by="alice@example.com",
+            when=WHEN,
+            cluster="c",
+            namespace="n",
+            workload="w",
+            uid="u",
             step=STEP,
         ),
         "revocation": lambda: revocation(
@@ -209,6 +222,12 @@ INVALID: dict[str, list[tuple[Any, ...]]] = {
         ("model", ""),
         ("verdict", "result", "MAYBE"),
         ("deployedBy", DROP),
+    ],
+    "retirement": [
+        ("retiredOn", "now"),
+        ("model", ""),
+        ("image", "i"),
+        ("retiredBy", DROP),
     ],
     "revocation": [
         ("reason", "because"),
@@ -309,6 +328,7 @@ def test_smallest_documents_validate() -> None:
         "dataset": dataset(source="git:local", licence="MIT", consent="not-required", personal_data="none"),
         "version": version(commit=C, tree=C, commit_sha256=H, artifacts=[]),
         "deployment": deployment(model="m", environment="e", by="b", when=WHEN),
+        "retirement": retirement(model="m", environment="e", by="b", when=WHEN),
         "revocation": revocation(reason="withdrawn", when=WHEN),
         "manifest": {"schema": "https://gitchain.dev/manifest/v1", "entries": []},
     }
