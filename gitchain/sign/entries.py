@@ -29,7 +29,7 @@ from gitchain.evidence.dsse import Envelope, pae
 from gitchain.evidence.merkle import inclusion_proof
 from gitchain.evidence.tile import WIDTH, TileId, decode_entries, tile_reader, tile_width
 from gitchain.sign.http import MAX_ANSWER_BYTES, TRY_AGAIN, Answer, Http, Request, reason_of, unusable
-from gitchain.verify.entry import Signed
+from gitchain.verify.entry import Signed, body_of
 from gitchain.verify.keys import Key
 
 LOG = "the transparency log"
@@ -75,8 +75,13 @@ def request_v2(one: Signed) -> dict[str, Json]:
 
 
 def request_v1(one: Signed) -> dict[str, Json]:
-    """Return the proposed entry of Rekor v1: the whole envelope, with the certificate or key as PEM."""
-    assert one.envelope is not None  # noqa: S101 - `signed` makes none without
+    """Return the proposed entry of Rekor v1: the whole envelope, with the certificate or key as PEM.
+
+    Of a file, whose signature is over its digest, it is what will be logged.
+    """
+    if one.envelope is None:
+        found: dict[str, Json] = json.loads(body_of(one, v2=False))
+        return found
     content: Json = {"envelope": json.dumps(envelope_json(one.envelope)), "verifiers": [_b64(_pem(one))]}
     return {"kind": "dsse", "apiVersion": "0.0.1", "spec": {"proposedContent": content}}
 

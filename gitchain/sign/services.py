@@ -34,6 +34,7 @@ from gitchain.verify.keys import Key
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
     from sigstore.dsse import Envelope as SigstoreEnvelope
+    from sigstore.hashes import Hashed
     from sigstore.models import SigningConfig, TransparencyLogEntry, TrustedRoot
     from sigstore.oidc import IdentityToken
     from sigstore.sign import SigningContext
@@ -173,6 +174,13 @@ class Rekor:
         der = certificate.public_bytes(Encoding.DER)
         inner = Envelope.parse(json.loads(envelope.to_json()))
         return signed_by_certificate(inner, der)
+
+    def _build_hashed_rekord_request(
+        self, hashed_input: Hashed, signature: bytes, certificate: x509.Certificate
+    ) -> Signed:
+        """Return what is to be logged of a file that sigstore-python signed."""
+        key = Key.of(certificate.public_key())
+        return Signed(signature, hashed_input.digest, key, certificate.public_bytes(Encoding.DER), None)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,10 @@ from gitchain.pipeline.gitsigning import (
     verify_for_git,
 )
 from gitchain.pipeline.home import Pin, local_directory, user_directory, write_pin
+from gitchain.sign.entries import request_v1
+from gitchain.verify.entry import Signed, body_of
 from gitchain.verify.gitsigned import verify_object
+from gitchain.verify.keys import Key
 
 BIN = Path(sys.executable).parent
 TREE = b"tree " + b"a" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nm\n"
@@ -318,6 +321,15 @@ def test_a_token_for_somebody_else_uses_no_kept_certificate(
     assert made[0].subject.startswith("a@example.com")
     assert made[1].subject.startswith("b@example.com")
     assert made[0].fingerprint == made[2].fingerprint != made[1].fingerprint
+
+
+def test_rekor_v1_is_asked_for_exactly_what_it_logs() -> None:
+    """A `hashedrekord` of the digest of the signed attributes, with the certificate in PEM."""
+    key = Key.of(ec.generate_private_key(ec.SECP256R1()).public_key())
+    signed = Signed(b"signature", b"d" * 32, key, None, None)
+    asked = request_v1(signed)
+    assert (asked["kind"], asked["apiVersion"]) == ("hashedrekord", "0.0.1")
+    assert json.loads(body_of(signed, v2=False)) == asked
 
 
 @pytest.mark.parametrize(
