@@ -3,6 +3,7 @@
     git config gpg.format x509 && git config gpg.x509.program gitchain-git-sign
     gitchain-git-sign --status-fd=2 -bsau KEY < payload > signature        signs
     gitchain-git-sign --status-fd=1 --verify SIGNATURE - < payload         verifies
+    gitchain-git-sign --trailer [REVISION]                                 the line that binds files by SHA-256
 
 Git reads the answer as GnuPG's status lines. A good signature says who signed, not that they may: that, `gitchain
 verify COMMIT` says. Older versions of Git swallow what this program writes on stderr, so a failure is told on the
@@ -51,6 +52,11 @@ def run(argv: Sequence[str]) -> int:
             from gitchain import __version__
 
             sys.stdout.write(f"gitchain-git-sign {__version__}\n")
+            return ExitCode.OK
+        if argv and argv[0] == "--trailer" and len(argv) <= 2:
+            from gitchain.pipeline.gitevidence import trailer_for
+
+            sys.stdout.write(f"{trailer_for(Path.cwd(), argv[1] if argv[1:] else None)}\n")
             return ExitCode.OK
         asked = parse(argv)
         return _verify(asked) if asked.signature else _sign(asked)

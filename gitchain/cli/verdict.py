@@ -31,6 +31,8 @@ def print_verdict(options: Options, document: Document, *, explain: bool = False
     options.data(
         f"  layout    {escape(layout['name'])} v{layout['version']}, signed by {_who(layout['signer'])}"
     )
+    for one in document.get("git", ()):
+        options.data(_signature(one))
     if explain and not passed:
         for line in _way(options, document):
             options.data(line)
@@ -39,6 +41,21 @@ def print_verdict(options: Options, document: Document, *, explain: bool = False
         _print_finding(options, finding)
     if explain:
         _print_checks(options, document)
+
+
+def _signature(one: Document) -> str:
+    """Return one line about the signature of a tag or commit: who, when, and whether the layout lets them."""
+    what = f"  {one['kind']:<9} {escape(one['name'] or one['id'][:12])}"
+    if one["state"] == "unsigned":
+        return f"{what}  not signed"
+    if one["state"] == "unread":
+        return f"{what}  signed with OpenPGP, which is not read"
+    if one["state"] == "invalid":
+        return f"{what}  its signature does not verify: {escape(str(one['message']))}"
+    when = f" at {one['time']}" if one["time"] else ", at a time that it does not prove"
+    may = f"may sign step {', '.join(map(escape, one['steps']))}" if one["allowed"] else "may sign no step"
+    names = ", ".join(map(escape, one["functionaries"])) or "nobody whom the layout names"
+    return f"{what}  signed by {_who(one['signer'])}{when}: {names}, {may}"
 
 
 def _print_steps(options: Options, steps: Iterable[Document], indent: str) -> None:

@@ -199,7 +199,10 @@ def _documents(result: Verification) -> Iterator[dict[str, Any]]:
         "local": trust.is_local,
     }
     for decision in result.decisions:
-        yield decision.to_json(about)
+        document = decision.to_json(about)
+        if result.signatures:
+            document["git"] = [one.to_json() for one in result.signatures]
+        yield document
 
 
 def _refused(result: Verification) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +121,31 @@ def raw_object(root: Path, oid: str) -> tuple[str, bytes]:
     if found is None:
         raise ProjectError("Git object is not here", where=str(root), got=oid, help="git fetch --unshallow")
     return found[1], found[2]
+
+
+def raw_objects(root: Path, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield kind and raw content of these objects in order, by one process, each checked against its id.
+
+    Raises ProjectError for one that is not here or corrupted, LimitError beyond MAX_OBJECT_BYTES all together.
+    """
+    asked = list(oids)
+    if not all(_OID.fullmatch(oid) for oid in asked):
+        raise ProjectError("object id is malformed", where=str(root))
+    lines = "".join(f"{oid}\n" for oid in asked).encode()
+    sizes = run_git(root, "cat-file", "--batch-check=%(objectsize)", stdin=lines).split() if asked else []
+    if sum(int(size) for size in sizes if size.isdigit()) > MAX_OBJECT_BYTES:
+        raise LimitError(
+            "Git objects are too large", where=str(root), expected=f"at most {MAX_OBJECT_BYTES} bytes"
+        )
+    out = run_git(root, "cat-file", "--batch", stdin=lines) if asked else b""
+    for oid in asked:
+        found = _batch(out, _format(oid), oid)
+        if found is None or found[0] != oid:
+            raise ProjectError(
+                "Git object is not here", where=str(root), got=oid, help="git fetch --unshallow"
+            )
+        out = out[out.index(b"\n") + 2 + len(found[2]) :]
+        yield found[1], found[2]
 
 
 def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:

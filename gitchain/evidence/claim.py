@@ -26,6 +26,7 @@ from gitchain.evidence.vocabulary import (
     LINK,
     PROVENANCE,
     PROVENANCE_V02,
+    SOURCE,
     STEP_FIELD,
     VSA,
     Evidence,
@@ -93,6 +94,8 @@ def claim_of(statement: Statement) -> Claim:
     if kind in {PROVENANCE, PROVENANCE_V02, LINK}:
         materials = _materials(predicate, kind)
         return Claim(step, run, layout, evidence, materials, statement.subject, "transformational")
+    if kind == SOURCE:  # a signed commit or tag: its files are what it made, of nothing
+        return Claim(step, run, layout, evidence, (), statement.subject, "transformational")
     if kind == VSA:
         return Claim(step, run, layout, evidence, (), statement.subject, "summary")
     return Claim(step, run, layout, evidence, statement.subject, (), "informational")

@@ -27,6 +27,7 @@ RETIREMENT = f"{NAMESPACE}/predicate/retirement/v0.1"
 REVOCATION = f"{NAMESPACE}/predicate/revocation/v0.1"
 CHECKPOINT = f"{NAMESPACE}/predicate/checkpoint/v0.1"
 LAYOUT = f"{NAMESPACE}/predicate/layout/v1"
+SOURCE = f"{NAMESPACE}/predicate/source/v0.1"
 
 Evidence = Literal["observed", "declared"]
 """observed: gitchain ran the command and hashed before and after. declared: derived later from dvc.lock."""

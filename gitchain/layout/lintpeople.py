@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.keys import spki_of_ssh
 from gitchain.layout.lintcode import Lint, LintCode
 from gitchain.layout.member import REF_MARK, KeyMember, Member, SigstoreMember, SshMember, covers
@@ -111,7 +112,8 @@ def _spki(member: KeyMember | SshMember) -> bytes:
 
 def _threshold(layout: Layout, step: Step, where: str) -> Iterator[Lint]:
     """Say whether fewer people than the threshold could reach it, or none at all."""
-    able = [name for name in step.functionaries if _can_attest(layout, name)]
+    by_git = step.predicate_type == SOURCE
+    able = [name for name in step.functionaries if by_git or _can_attest(layout, name)]
     if len({layout.principal_of(name) for name in able}) < step.threshold:
         message = f"nobody can satisfy step {step.name}: SSH keys sign commits, not attestations"
         yield Lint(LintCode.UNSATISFIABLE, "error", where, message, "add an identity or a key")

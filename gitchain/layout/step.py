@@ -13,15 +13,15 @@ from typing import Literal, TypeAlias
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.names import check_uri
-from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, VSA
+from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, SOURCE, VSA
 from gitchain.layout.checks import check_distinct, check_label
 from gitchain.layout.parts import Constraint
 from gitchain.layout.rule import Rule, Side
 
 SLSA_PROVENANCE = PROVENANCE
 TRANSFORMATIONAL = frozenset(
-    {PROVENANCE, PROVENANCE_V02, LINK}
-)  # ITE-10: these say what went in and came out
+    {PROVENANCE, PROVENANCE_V02, LINK, SOURCE}
+)  # ITE-10: these say what went in and came out; into a commit nothing does
 MAX_VERSION = 2**53 - 1
 
 Evidence: TypeAlias = Literal["observed", "declared"]
@@ -103,8 +103,8 @@ class Step:
 
     @property
     def has_materials(self) -> bool:
-        """Tell whether evidence for the step has materials: a sublayout and a verification summary have none."""
-        return self.predicate_type not in {LAYOUT, VSA}
+        """Tell whether evidence for the step has materials: a sublayout, a summary and a commit have none."""
+        return self.predicate_type not in {LAYOUT, VSA, SOURCE}
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from gitchain.errors import GitchainError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
@@ -12,15 +13,18 @@ from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
 from gitchain.layout.model import Layout
 from gitchain.pipeline.acceptance import Accepted, Policy, load_policy
 from gitchain.pipeline.checkpoints import Checkpoints
+from gitchain.pipeline.gitevidence import GitEvidence, SignatureReport
 from gitchain.pipeline.home import remember_version
 from gitchain.pipeline.inspections import inspected
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import check_seen, remember
 from gitchain.pipeline.snapshots import Snapshot, Source
 from gitchain.pipeline.sources import Evidence, Refused, gather
-from gitchain.pipeline.targets import bundle_file, resolve_targets
+from gitchain.pipeline.targets import bundle_file, is_revision, resolve_targets
 from gitchain.store.shape import is_sha256
 from gitchain.verify.decide import Decision, Target, decide
+from gitchain.verify.findings import Finding
+from gitchain.verify.report import Check
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
 
@@ -36,6 +40,8 @@ class Verification:
     refused: tuple[Refused, ...] = ()
     forgotten: StoreError | None = None
     """Why the layout's version, or what the store held, could not be remembered."""
+    signatures: tuple[SignatureReport, ...] = ()
+    """Who signed the tag and the commit, where the target is a revision."""
 
 
 def verify(
@@ -127,18 +133,41 @@ class Verifier:
         Raises NoEvidenceError or UsageError for a target that names nothing.
         """
         targets = resolve_targets(self.project, target, self.accepted.signed.layout)
-        decided = (self.decide(one, explain=explain) for one in targets)
+        git, signatures = self._git, self._signatures(target)
+        decided = (self.decide(one, explain=explain, signatures=signatures) for one in targets)
         decisions = tuple(inspected(one, self.project, target) for one in decided)
-        return Verification(self.accepted, decisions, tuple(self.evidence.refused), self.forgotten)
+        if git is not None:
+            decisions = tuple(_with_git(one, tuple(git.findings(signatures))) for one in decisions)
+        refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
+        return Verification(self.accepted, decisions, refused, self.forgotten, signatures)
 
-    def decide(self, target: Target, *, explain: bool = False) -> Decision:
+    @cached_property
+    def _git(self) -> GitEvidence | None:
+        """The repository's signed commits and tags."""
+        if self.project is None:
+            return None
+        profile, layout = self.accepted.profile, self.accepted.signed.layout
+
+        def about(sha256: str) -> Sequence[VerifiedStatement]:
+            return self.evidence.verified(self.evidence.about(sha256))
+
+        return GitEvidence(self.project.root, profile.trust, layout, about)
+
+    def _signatures(self, target: str) -> tuple[SignatureReport, ...]:
+        if self._git is None or not is_revision(target):
+            return ()
+        return self._git.report(target)
+
+    def decide(
+        self, target: Target, *, explain: bool = False, signatures: Sequence[SignatureReport] = ()
+    ) -> Decision:
         """Decide on the evidence around the target first; when that does not pass, on all evidence there is.
 
         All that may count against the target is around it, so a pass on less evidence is a pass on more: the second
         look is only needed to fail for the right reason.
         """
         decision = None
-        for statements in self._widening(target):
+        for statements in self._widening(target, signatures):
             decision = decide(
                 self.accepted.signed, statements, target, self.now, self.evidence.manifest, explain=explain
             )
@@ -147,18 +176,36 @@ class Verifier:
         assert decision is not None  # noqa: S101 - _widening yields at least once
         return decision
 
-    def _widening(self, target: Target) -> Iterator[Sequence[VerifiedStatement]]:
+    def _widening(
+        self, target: Target, signatures: Sequence[SignatureReport]
+    ) -> Iterator[Sequence[VerifiedStatement]]:
         layout = self.accepted.signed.layout
         outside = any(step.sublayout or step.verifier for step in layout.steps)
         steps = None if outside else {step.name for step in layout.steps}  # a supplier's steps have any name
-        near = self._with_always(self.evidence.around(target.sha256, steps))
+        near = self._with_git(self._with_always(self.evidence.around(target.sha256, steps)), signatures)
         yield near
-        everything = self._with_always(self.evidence.of_steps(steps))
+        everything = self._with_git(self._with_always(self.evidence.of_steps(steps)), signatures)
         if len(everything) > len(near):
             yield everything
 
+    def _with_git(
+        self, statements: Sequence[VerifiedStatement], signatures: Sequence[SignatureReport]
+    ) -> Sequence[VerifiedStatement]:
+        return statements if self._git is None else (*statements, *self._git.named_in(statements, signatures))
+
     def _with_always(self, statements: Sequence[VerifiedStatement]) -> Sequence[VerifiedStatement]:
         return tuple({id(one): one for one in (*statements, *self.always)}.values())
+
+
+def _with_git(decision: Decision, findings: Sequence[Finding]) -> Decision:
+    """Return the decision with what is wrong with the revision itself, which makes it FAILED."""
+    if not decision.passed or not findings:
+        return decision
+    checks = [
+        Check("signature", passed=False, message=one.message, expected=one.expected, got=one.got)
+        for one in findings
+    ]
+    return decision.with_inspections(findings, checks)
 
 
 def _always(

@@ -48,6 +48,13 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     return _of_revision(project, target, layout)
 
 
+def is_revision(target: str) -> bool:
+    """Tell whether `target` names a commit or tag of a repository: neither digest nor image, bundle or path."""
+    path = Path(target)
+    named = SHA256.fullmatch(target) or image_digest(target) or bundle_file(target) is not None
+    return not (named or path.exists() or path.is_symlink())
+
+
 def target_at(project: Project | None, given: Path, actual: Path) -> Target:
     """Return the artifact whose bytes are at `actual`, hashed now, under the name that `given` has in the project."""
     inside = project is not None and project.root in Path(os.path.normpath(Path.cwd() / given)).parents

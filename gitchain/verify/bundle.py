@@ -7,7 +7,8 @@
  4. The certificate was issued under this trust and valid then (`gitchain.verify.certificate`: C1, C2, T2, T3).
  5. The log holds the entry (`gitchain.verify.logged`: L1 to L10), which is about this signature (L12).
  6. B2 the signature verifies over the PAE of the envelope, or over the file's digest (B5).
- 7. B3 the statement is read from exactly the bytes that were signed.
+ 7. B3 the statement is read from exactly the bytes that were signed, and
+    B7 it is of no type that only a signed commit or tag can speak for (`gitchain.verify.gitsource`).
 
 The earliest proven time is the statement's: a timestamp authority's, or that of a signed entry timestamp. An
 integrated time without one is ignored. Only public interfaces of `cryptography` and `rfc3161-client` are used.
@@ -25,6 +26,7 @@ from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import Bundle, KeySigner
 from gitchain.evidence.dsse import Envelope, MessageSignature, pae
 from gitchain.evidence.statement import OLD_STATEMENT_TYPE, STATEMENT_TYPE, Statement
+from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.certificate import Leaf, check_certificate, leaf_of
 from gitchain.verify.entry import Signed, check_body
@@ -50,6 +52,8 @@ def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> Verif
     bundle = Bundle.parse(raw)  # B1
     proven = _prove(bundle, trust, keys, {})
     statement = Statement.parse(bundle.envelope.payload)  # B3
+    if statement.predicate_type == SOURCE:  # B7
+        raise SignatureError("what a commit or tag says comes from Git's own signature alone", got=SOURCE)
     return VerifiedStatement(
         statement,
         proven.identity,

@@ -58,6 +58,8 @@ class Code(StrEnum):
     INSPECTED_NOTHING = "GC-E0351"
     NO_BYTES = "GC-E0352"
     SWAPPED = "GC-E0353"
+    GIT_SIGNATURE = "GC-E0360"
+    GIT_UNSIGNED = "GC-E0361"
     SAME_MD5 = "GC-W0401"
 
 
@@ -106,6 +108,8 @@ MEANINGS: dict[Code, str] = {
     Code.INSPECTED_NOTHING: "an inspection of the layout looks at no file of the target",
     Code.NO_BYTES: "the layout asks for an inspection, and the target's bytes are not here",
     Code.SWAPPED: "the target's bytes changed after they were hashed",
+    Code.GIT_SIGNATURE: "the signature of the commit or tag does not verify",
+    Code.GIT_UNSIGNED: "the commit or tag is not signed by anybody who may sign sources",
     Code.SAME_MD5: "two contents share one MD5 digest",
 }
 

@@ -1,7 +1,8 @@
 """What has been verified, as types of their own: nothing unverified can be passed for them by mistake.
 
-`gitchain.verify.bundle` is the only maker of a VerifiedStatement and a VerifiedArtifact, `gitchain.verify.layout`
-of a SignedLayout, `gitchain.verify.gitsigned` of a VerifiedObject; tests/verify/test_makers.py enforces it.
+Only these make them: `gitchain.verify.bundle` a VerifiedStatement and a VerifiedArtifact, `gitchain.verify.gitsource` a
+VerifiedStatement, `gitchain.verify.layout` a SignedLayout, `gitchain.verify.gitsigned` a VerifiedObject;
+tests/verify/test_makers.py enforces it.
 Nothing here verifies anything.
 """
 

@@ -1,0 +1,275 @@
+"""Signed commits and tags of the repository as evidence, and what is to be said of the one that the user named.
+
+Commits and tags are looked at that the evidence around a target names, and the one that was named to `gitchain verify`.
+Their objects are read raw and checked against their ids; the files of their tree are read, and bound by
+`gitchain.verify.gitsource`. What does not verify is told and does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitchain.collect.git import git_state, raw_object, raw_objects, resolve
+from gitchain.collect.git_cli import run_git
+from gitchain.errors import GitchainError, LimitError, ProjectError
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.gitobject import GitObject
+from gitchain.evidence.gittree import parse_tree, trailer
+from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.vocabulary import SOURCE
+from gitchain.layout.model import Layout
+from gitchain.pipeline.sources import Refused
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.gitsigned import verify_object
+from gitchain.verify.gitsource import source_evidence
+from gitchain.verify.trust import Trust
+from gitchain.verify.verified import VerifiedObject, VerifiedStatement
+
+MAX_OBJECTS = 64
+"""Most commits and tags that are read for one target: its evidence names a few."""
+
+MAX_FILES = 10_000
+"""Most files of a tree that are read: a statement has no more subjects."""
+
+About = Callable[[str], Iterable[VerifiedStatement]]
+"""Returns the verified statements that have this SHA-256 as subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureReport:
+    """What is known of the signature of a commit or tag, and whether the layout lets its signer make sources."""
+
+    object: GitObject
+    verified: VerifiedObject | None
+    problem: GitchainError | None
+    functionaries: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """Return unsigned, verified, unread (nobody here reads OpenPGP) or invalid."""
+        signature = self.object.signature
+        if signature is None:
+            return "unsigned"
+        if self.verified is not None:
+            return "verified"
+        return "unread" if signature.form == "openpgp" else "invalid"
+
+    @property
+    def allowed(self) -> bool:
+        """Tell whether the signer is a functionary of a step of signed sources."""
+        return bool(self.steps)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the report as `verify --json` holds it."""
+        who, log = self.verified, self.verified.log if self.verified else None
+        return {
+            "kind": self.object.kind,
+            "id": self.object.oid,
+            "name": self.object.name or None,
+            "digest": {"sha256": self.object.sha256},
+            "signature": self.object.signature.form if self.object.signature else None,
+            "state": self.state,
+            "signer": who.identity.to_json() if who else None,
+            "time": f"{who.time:%Y-%m-%dT%H:%M:%SZ}" if who and who.time else None,
+            "log": {"origin": log.origin, "index": log.index} if log else None,
+            "functionaries": self.functionaries,
+            "steps": self.steps,
+            "allowed": self.allowed,
+            "message": str(self.problem) if self.problem and self.state != "unsigned" else None,
+        }
+
+
+@dataclass
+class GitEvidence:
+    """The signed objects of one repository under one trust and layout; each is read once."""
+
+    root: Path
+    trust: Trust
+    layout: Layout
+    about: About
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Why an object does not count, by step and id."""
+    _found: dict[tuple[str, str], VerifiedStatement | None] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps for which signed commits and tags are evidence."""
+        return tuple(step.name for step in self.layout.steps if step.predicate_type == SOURCE)
+
+    def named_in(
+        self, statements: Sequence[VerifiedStatement], reports: Sequence[SignatureReport]
+    ) -> tuple[VerifiedStatement, ...]:
+        """Return what the commits and tags say that these statements and reports name."""
+        if not self.steps:
+            return ()
+        named = [(report.object.oid, report.object.sha256) for report in reports]
+        wanted = dict.fromkeys([*named, *(one for said in statements for one in _named(said))])
+        if len(wanted) > MAX_OBJECTS:
+            raise LimitError(
+                "the evidence names too many commits", expected=f"at most {MAX_OBJECTS}", got=str(len(wanted))
+            )
+        found = (self._evidence(oid, sha256, step) for oid, sha256 in wanted for step in self.steps)
+        return tuple(one for one in found if one is not None)
+
+    def not_counted(self) -> tuple[Refused, ...]:
+        """Return which signed objects do not count, and why."""
+        return tuple(Refused(step, oid, reason) for (step, oid), reason in self.refused.items())
+
+    def report(self, revision: str) -> tuple[SignatureReport, ...]:
+        """Return what is to be said of the tag that a revision names, and of its commit."""
+        kind, oid = resolve(self.root, revision)
+        named = _tag_name(self.root, revision)
+        found: list[SignatureReport] = []
+        while kind == "tag" and len(found) < MAX_OBJECTS:
+            found.append(self._report(self._object(oid), named))
+            oid, kind, named = found[-1].object.points_at, found[-1].object.target, None
+        if kind == "commit":
+            found.append(self._report(self._object(oid), None))
+        return tuple(found)
+
+    def findings(self, reports: Sequence[SignatureReport]) -> Iterator[Finding]:
+        """Yield what is wrong with the revision itself: a signature that does not verify, or none where one has to be."""
+        for one in reports:
+            what = f"{one.object.kind} {one.object.name or one.object.oid[:12]}"
+            if one.state == "invalid" and one.problem is not None:
+                bad = one.problem
+                yield Finding(
+                    Code.GIT_SIGNATURE,
+                    f"{what}: {bad.what}",
+                    expected=bad.expected,
+                    got=bad.got,
+                    help=bad.help,
+                )
+        first = reports[0] if reports else None
+        if first is not None and self.steps and not first.allowed and first.state != "invalid":
+            what = f"{first.object.kind} {first.object.name or first.object.oid[:12]}"
+            who = str(first.verified.identity) if first.verified else f"{first.state}"
+            yield Finding(
+                Code.GIT_UNSIGNED,
+                f"{what} is not signed by anybody who may sign it",
+                step=self.steps[0],
+                expected=", ".join(
+                    sorted({who for step in self.steps for who in self.layout.step(step).functionaries})
+                ),
+                got=who,
+                help="git tag -s" if first.object.kind == "tag" else "git commit --amend -S",
+            )
+
+    def _report(self, found: GitObject, named: str | None) -> SignatureReport:
+        try:
+            if named is not None and found.name != named:
+                raise ProjectError(
+                    "the tag was signed under another name", expected=named, got=ascii(found.name)
+                )
+            verified = verify_object(found, self.trust)
+        except GitchainError as error:
+            return SignatureReport(found, None, error)
+        names = tuple(
+            one.name for one in self.layout.functionaries if one.matches(verified.identity, verified.claims)
+        )
+        steps = tuple(step for step in self.steps if set(names) & set(self.layout.step(step).functionaries))
+        return SignatureReport(found, verified, None, names, steps)
+
+    def _evidence(self, oid: str, sha256: str, step: str) -> VerifiedStatement | None:
+        key = (step, oid)
+        if key not in self._found:
+            try:
+                self._found[key] = self._read(oid, sha256, step)
+            except GitchainError as error:
+                self._found[key] = None
+                self.refused[key] = str(error)
+        return self._found[key]
+
+    def _read(self, oid: str, sha256: str, step: str) -> VerifiedStatement | None:
+        found = self._object(oid)
+        if found.sha256 != sha256:
+            raise ProjectError("Git object is another than was attested", expected=sha256, got=found.sha256)
+        if found.signature is None:
+            return None
+        verified = verify_object(found, self.trust)
+        commit = found if found.kind == "commit" else self._object(found.points_at)
+        files = read_files(self.root, commit.points_at)
+        return source_evidence(verified, commit, files, step, self.layout.name, self.about(found.sha256))
+
+    def _object(self, oid: str) -> GitObject:
+        kind, raw = raw_object(self.root, oid)
+        return GitObject.parse(kind, oid, raw)
+
+
+def read_files(root: Path, tree: str) -> tuple[FileEntry, ...]:
+    """Return every file below a tree with its SHA-256, each object checked against its id.
+
+    Raises ProjectError where one is missing, MalformedError for a tree that Git would not write, LimitError for too many.
+    """
+    level, blobs = {tree: [""]}, []
+    while level:
+        below: dict[str, list[str]] = {}
+        for (oid, folders), (kind, raw) in zip(level.items(), raw_objects(root, level), strict=True):
+            if kind != "tree":
+                raise ProjectError("not a tree", where=oid, got=kind)
+            for entry in parse_tree(raw, len(oid) // 2):
+                for folder in folders:
+                    path = f"{folder}{entry.name}"
+                    if entry.kind == "tree":
+                        below.setdefault(entry.oid, []).append(f"{path}/")
+                    elif entry.kind in {"file", "program"}:
+                        blobs.append((path, entry.kind == "program", entry.oid))
+            if len(blobs) > MAX_FILES or sum(map(len, below.values())) > MAX_FILES:
+                raise LimitError("the commit has too many files", expected=f"at most {MAX_FILES}")
+        level = below
+    contents = {
+        oid: (len(raw), sha256_hex(raw))
+        for oid, (_, raw) in zip(
+            dict.fromkeys(oid for _, _, oid in blobs),
+            raw_objects(root, dict.fromkeys(oid for _, _, oid in blobs)),
+            strict=True,
+        )
+    }
+    return tuple(FileEntry(path, program, *contents[oid]) for path, program, oid in blobs)
+
+
+def trailer_for(directory: Path, revision: str | None) -> str:
+    """Return the line that binds the files of a revision, or of what is staged to be committed.
+
+    Raises ProjectError outside of a repository or for no such revision, and as `read_files` does.
+    """
+    root = git_state(directory, changes=False).root
+    if revision is None:
+        tree = run_git(root, "write-tree").decode("ascii").strip()
+    else:
+        _, tree = resolve(root, f"{revision}^{{tree}}")
+    return trailer(build_manifest(read_files(root, tree)).digest)
+
+
+def _named(said: VerifiedStatement) -> Iterator[tuple[str, str]]:
+    """Yield id and SHA-256 of the commits and tags that a statement names: as subject, or as what a step ran from."""
+    for one in said.statement.subject:
+        notes, sha256 = one.annotations, one.digest.get("sha256")
+        oid = notes.get("gitTag") or notes.get("gitCommit")
+        if (one.name or "").startswith(("git:commit:", "git:tag:")) and isinstance(oid, str) and sha256:
+            yield oid, sha256
+    definition = said.statement.predicate.get("buildDefinition")
+    dependencies = definition.get("resolvedDependencies") if isinstance(definition, dict) else None
+    for item in dependencies if isinstance(dependencies, (list, tuple)) else ():
+        if (
+            isinstance(item, dict)
+            and isinstance(item.get("digest"), dict)
+            and isinstance(item.get("annotations"), dict)
+        ):
+            oid, sha256 = item["digest"].get("gitCommit"), item["annotations"].get("sha256")
+            if isinstance(oid, str) and isinstance(sha256, str):
+                yield oid, sha256
+
+
+def _tag_name(root: Path, revision: str) -> str | None:
+    """Return the name under which a tag was asked for, None where the revision is spelled in another way."""
+    name = revision.removeprefix("refs/tags/")
+    try:
+        same = resolve(root, f"refs/tags/{name}") == resolve(root, revision)
+    except ProjectError:
+        return None
+    return name if same else None

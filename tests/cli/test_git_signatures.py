@@ -1,0 +1,230 @@
+"""A layout asks for signed sources: who signed the commit and the tag, over which files, and whether they may."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from gitchain.errors import ExitCode
+from gitchain.evidence.vocabulary import SOURCE
+
+Gitchain = Callable[..., Any]
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "verify.schema.json").read_text())
+LAYOUT = """\
+schema: https://gitchain.dev/layout/v1
+name: signed
+version: 1
+expires: '2099-01-01T00:00:00Z'
+functionaries:
+  dev: {{identities: [{{ssh: "{ssh}"}}]}}
+  ada: {{identities: [{{issuer: '{issuer}', subject: ada@example.com}}]}}
+steps:
+  - name: source
+    predicateType: {source}
+    functionaries: [dev]
+    expectedProducts: [[ALLOW, '*']]
+  - name: train
+    functionaries: [ada]
+    expectedMaterials: [[MATCH, train.py, WITH, PRODUCTS, FROM, source], [ALLOW, 'git:*'], [DISALLOW, '*']]
+    expectedProducts: [[CREATE, model.txt], [DISALLOW, '*']]
+serve: [{{step: train, products: [model.txt]}}]
+"""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A repository whose layout asks for signed sources, and the keys of its developer and of a stranger."""
+
+    repo: Path
+    dev: Path
+    stranger: Path
+    run: Gitchain
+
+    def git(self, *arguments: str, key: Path | None = None, code: int = 0) -> str:
+        signing = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={key}"] if key else []
+        done = subprocess.run(
+            ["git", *signing, *arguments], cwd=self.repo, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout.strip()
+
+    def trailer(self, *revision: str) -> str:
+        program = [sys.executable, "-m", "gitchain.cli.git_sign", "--trailer", *revision]
+        done = subprocess.run(program, cwd=self.repo, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def commit(self, *, key: Path | None, bound: bool = True) -> None:
+        """Commit everything, with the line that binds its files; then attest the training and what is pinned."""
+        self.git("add", "-A")
+        more = ["--trailer", self.trailer()] if bound else []
+        self.git("commit", "-q", *(["-S"] if key else []), "-m", "work", *more, key=key)
+
+    def attest(self) -> None:
+        assert self.run("attest", "train", "-m", "train.py", "-p", "model.txt", cwd=self.repo).code == 0
+        done = self.run("sync", cwd=self.repo)
+        assert done.code == 0, done.text
+
+    def verify(self, target: str, code: int = 0) -> dict[str, Any]:
+        done = self.run("verify", target, "--json", cwd=self.repo)
+        assert done.code == code, done.text
+        Draft202012Validator(SCHEMA).validate(done.json)
+        found: dict[str, Any] = done.json
+        return found
+
+
+def new_key(path: Path) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return path.with_suffix(".pub")
+
+
+@pytest.fixture(params=["sha1", "sha256"])
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def make(tmp_path: Path, gitchain: Gitchain, form: str) -> Signed:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    keys = [new_key(tmp_path / name) for name in ("dev", "stranger")]
+    found = Signed(repo, *keys, gitchain)
+    found.git("init", "-q", f"--object-format={form}")
+    (repo / ".dvc").mkdir()
+    (repo / ".dvc" / "config").write_text("")
+    (repo / "model.txt").write_text("model")
+    md5 = hashlib.md5(b"model").hexdigest()
+    (repo / "model.txt.dvc").write_text(f"outs:\n- md5: {md5}\n  size: 5\n  hash: md5\n  path: model.txt\n")
+    (repo / ".gitignore").write_text("/model.txt\n")
+    (repo / "train.py").write_text("print('model')\n")
+    assert gitchain("init", "--local", "--name", "signed", "--no-hooks", cwd=repo).code == 0
+    issuer = gitchain("local", "status", "--json", cwd=repo).json["issuer"]
+    ssh = " ".join(keys[0].read_text().split()[:2])
+    (repo / ".gitchain/layout.yaml").write_text(LAYOUT.format(ssh=ssh, issuer=issuer, source=SOURCE))
+    done = gitchain("layout", "sign", cwd=repo)
+    assert done.code == 0, done.text
+    return found
+
+
+def codes(document: dict[str, Any]) -> set[str]:
+    return {finding["code"] for finding in document["findings"] if finding["severity"] == "error"}
+
+
+def test_a_signed_commit_is_evidence_of_its_files(tmp_path: Path, gitchain: Gitchain, form: str) -> None:
+    """By SHA-256 ids, or by the line in the signed message; the verdict says who signed and that they may."""
+    signed = make(tmp_path, gitchain, form)
+    signed.commit(key=signed.dev, bound=form == "sha1")
+    signed.attest()
+    document = signed.verify("model.txt")
+    assert [(step["name"], step["functionaries"]) for step in document["steps"]] == [
+        ("source", ["dev"]),
+        ("train", ["ada"]),
+    ]
+    assert "git" not in document
+    (one,) = signed.verify("HEAD")["git"]
+    assert (one["kind"], one["signature"], one["state"]) == ("commit", "ssh", "verified")
+    assert (one["functionaries"], one["steps"], one["allowed"]) == (["dev"], ["source"], True)
+    assert one["time"] is None
+    told = gitchain("verify", "HEAD", "--explain", cwd=signed.repo).out
+    assert "(gitchain:ssh), at a time that it does not prove: dev, may sign step source" in told
+
+
+def test_a_sha1_alone_binds_nothing(tmp_path: Path, gitchain: Gitchain) -> None:
+    """A signature that names no manifest does not count, and says what to type."""
+    signed = make(tmp_path, gitchain, "sha1")
+    signed.commit(key=signed.dev, bound=False)
+    signed.attest()
+    document = signed.verify("model.txt", ExitCode.FAILED)
+    assert "GC-E0301" in codes(document)
+    assert any("SHA-1 alone" in one["reason"] and one["step"] == "source" for one in document["refused"])
+
+
+def test_the_manifest_is_of_these_files(tmp_path: Path, gitchain: Gitchain) -> None:
+    """A line that names other files than the tree has is refused."""
+    signed = make(tmp_path, gitchain, "sha1")
+    signed.git("add", "-A")
+    line = signed.trailer()
+    (signed.repo / "train.py").write_text("print('evil')\n")
+    signed.git("add", "-A")
+    signed.git("commit", "-q", "-S", "-m", "work", "--trailer", line, key=signed.dev)
+    signed.attest()
+    document = signed.verify("model.txt", ExitCode.FAILED)
+    assert any("manifest of other files" in one["reason"] for one in document["refused"])
+
+
+def test_without_a_log_an_ssh_signature_has_no_time(tmp_path: Path, gitchain: Gitchain) -> None:
+    """Nothing logged is about the commit: it does not count yet."""
+    signed = make(tmp_path, gitchain, "sha256")
+    signed.commit(key=signed.dev)
+    assert gitchain("attest", "train", "-m", "train.py", "-p", "model.txt", cwd=signed.repo).code == 0
+    document = signed.verify("model.txt", ExitCode.FAILED)
+    assert any("its time is not proven" in one["reason"] for one in document["refused"])
+
+
+@pytest.mark.parametrize("who", ["stranger", "nobody"])
+def test_somebody_else_does_not_count(tmp_path: Path, gitchain: Gitchain, who: str) -> None:
+    """A key that the layout does not name, or no signature at all."""
+    signed = make(tmp_path, gitchain, "sha256")
+    signed.commit(key=signed.stranger if who == "stranger" else None)
+    signed.attest()
+    document = signed.verify("HEAD", ExitCode.FAILED)
+    assert codes(document) & {"GC-E0301", "GC-E0303"}
+    (one,) = document["git"]
+    assert one["state"] == ("verified" if who == "stranger" else "unsigned")
+    assert one["allowed"] is False
+    told = gitchain("verify", "HEAD", cwd=signed.repo).out
+    assert ("nobody whom the layout names, may sign no step" if who == "stranger" else "not signed") in told
+
+
+def test_an_unsigned_tag_on_a_signed_commit_does_not_pass(tmp_path: Path, gitchain: Gitchain) -> None:
+    """Annotated and unsigned, or signed by a stranger: refused. Lightweight, or signed by the developer: fine."""
+    signed = make(tmp_path, gitchain, "sha1")
+    signed.commit(key=signed.dev)
+    signed.attest()
+    signed.git("tag", "light")
+    signed.git("tag", "-a", "bare", "-m", "not signed")
+    signed.git("tag", "-s", "other", "-m", "by a stranger", key=signed.stranger)
+    signed.git("tag", "-s", "good", "-m", "by the developer", key=signed.dev)
+    assert [one["kind"] for one in signed.verify("light")["git"]] == ["commit"]
+    tag, commit = signed.verify("good")["git"]
+    assert (tag["kind"], tag["name"], tag["allowed"], commit["allowed"]) == ("tag", "good", True, True)
+    for name, state in (("bare", "unsigned"), ("other", "verified")):
+        document = signed.verify(name, ExitCode.FAILED)
+        assert codes(document) == {"GC-E0361"}
+        tag, commit = document["git"]
+        assert (tag["state"], tag["allowed"], commit["allowed"]) == (state, False, True)
+        assert document["findings"][0]["help"] == "git tag -s"
+
+
+def test_a_tag_under_another_name_is_refused(tmp_path: Path, gitchain: Gitchain) -> None:
+    """Whoever may write refs cannot pass an old release for a new one."""
+    signed = make(tmp_path, gitchain, "sha1")
+    signed.commit(key=signed.dev)
+    signed.attest()
+    signed.git("tag", "-s", "v1", "-m", "one", key=signed.dev)
+    signed.git("update-ref", "refs/tags/v2", "refs/tags/v1")
+    signed.verify("v1")
+    document = signed.verify("v2", ExitCode.FAILED)
+    assert codes(document) == {"GC-E0360"}
+    assert "another name" in document["git"][0]["message"]
+
+
+def test_a_changed_commit_is_refused(tmp_path: Path, gitchain: Gitchain) -> None:
+    """One byte of a signed commit: the signature is still there, and does not verify."""
+    signed = make(tmp_path, gitchain, "sha1")
+    signed.commit(key=signed.dev)
+    signed.attest()
+    raw = signed.git("cat-file", "commit", "HEAD").replace("work", "walk") + "\n"
+    (signed.repo / "raw").write_text(raw)
+    oid = signed.git("hash-object", "-t", "commit", "-w", "raw")
+    (signed.repo / "raw").unlink()
+    document = signed.verify(oid, ExitCode.FAILED)
+    assert "GC-E0360" in codes(document)
+    assert "does not verify" in gitchain("verify", oid, cwd=signed.repo).out
