@@ -32,6 +32,12 @@ MAX_LINE = 8192
 @click.command(name="verify")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @policy_options
+@click.option(
+    "--witnesses",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Refuse evidence whose log these witnesses did not cosign.",
+)
 @click.option("--explain", is_flag=True, help="Show every check, who signed, when, and where it is logged.")
 @click.option(
     "--batch",
@@ -63,6 +69,7 @@ def command(
     issuer: str | None,
     minimum_version: int,
     checkpoint: str | None,
+    witnesses: Path | None,
     places: tuple[str, ...],
     explain: bool,
     batch: Any,

@@ -5,7 +5,7 @@ Trust and the layout's signer come from flags or pins, never from the repository
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.verified import SignedLayout
+from gitchain.verify.witnesses import MAX_POLICY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Policy:
     minimum_version: int = 0
     checkpoint: str | None = None
     """A checkpoint of the attestation set that the store must hold: its attestation id, or a bundle file."""
+
+    witnesses: Path | None = None
+    """A witness policy that the log's checkpoint in every bundle has to satisfy."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
     pin = _pin_of(project if policy.layout is None else None, name)
     signers, trust = _who_and_trust(policy, pin, name)
     profile = load_profile(trust, offline=policy.offline)
+    if policy.witnesses is not None:
+        profile = replace(profile, witnesses=_witnesses(policy.witnesses))
     if pin and not policy.trust and pin.trust_digest not in {"", profile.trust.digest}:
         raise TrustError(
             "the trust configuration is not the one that was pinned",
@@ -80,6 +86,19 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
             help="its owner must raise the version",
         )
     return Accepted(signed, profile, path)
+
+
+def _witnesses(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise TrustError(
+            "cannot read the witness policy",
+            where=str(path),
+            got=str(error.strerror),
+            help="a file in the format of https://c2sp.org/tlog-policy",
+        ) from error
 
 
 def _claimed_name(raw: bytes, path: Path) -> str:

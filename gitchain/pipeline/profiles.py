@@ -41,13 +41,20 @@ class Profile:
     """Whether its trusted root changes by itself: then a pin names it and holds no digest."""
     fetched: Fetched | None = None
     offline: bool = False
+    witnesses: bytes | None = None
+    """A witness policy (https://c2sp.org/tlog-policy) that every checkpoint has to satisfy: the verifier's own."""
 
     @cached_property
     def trust(self) -> Trust:
         """The trusted root, for verifying."""
         from gitchain.verify.trust import Trust
 
-        return Trust.parse(self.text)
+        root = Trust.parse(self.text)
+        if self.witnesses is None:
+            return root
+        from gitchain.verify.witnesses import WitnessPolicy
+
+        return replace(root, witnesses=WitnessPolicy.parse(self.witnesses))
 
     @cached_property
     def services(self) -> Services:

@@ -7,11 +7,12 @@
  L9 the path leads from the entry to the root    L10 that root is the checkpoint's
  L11 the promise (SET) is the log's, over this body, index and time; every entry of Rekor v1 has one
  L12 the entry is about this signature (`gitchain.verify.entry`, with L7)
+ L13 enough witnesses cosigned the checkpoint, where the trust demands it (`gitchain.verify.witnesses`)
 
 What is remembered is that a log signed a checkpoint.
 
 Spec: https://c2sp.org/tlog-checkpoint, https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md
-Does NOT check consistency between checkpoints, or witnesses' signatures.
+Does NOT check consistency between checkpoints: `gitchain.monitor` does.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from gitchain.evidence.fields import (
     get_string,
 )
 from gitchain.verify.memory import Memory
+from gitchain.verify.witnesses import WitnessPolicy
 
 CONFIG_TYPE = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
@@ -78,6 +79,7 @@ class Authority:
 class Trust:
     """A trusted root. Make it with parse().
 
+    `witnesses` are the verifier's own demand, beside the root: who has to have cosigned each checkpoint.
     `memory` holds what was verified under it before; a copy with other values starts with an empty one.
     """
 
@@ -87,6 +89,7 @@ class Trust:
     ct_logs: tuple[LogKey, ...]
     authorities: tuple[Authority, ...]
     timestamp_authorities: tuple[Authority, ...]
+    witnesses: WitnessPolicy | None = None
     memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     @classmethod

@@ -1,0 +1,253 @@
+"""Witness policies: the format of C2SP, line by line; quorums of operators; and the demand on real bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from forge import Forge, entry_of, raw
+
+from gitchain.errors import InclusionError, TrustError
+from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
+from gitchain.evidence.cosignature import VerifierKey, cosignature, cosigned_bytes
+from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.trust import Trust
+from gitchain.verify.witnesses import MAX_NAMES, MAX_POLICY_BYTES, WitnessPolicy
+
+KEYS = {
+    name: Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+    for number, name in enumerate("abcdxyz", 1)
+}
+NOTE = Checkpoint("log.example", 5, bytes(range(32)))
+TIME = 1_700_000_000
+
+
+def vkey(name: str, kind: int = 4, label: str | None = None) -> str:
+    return str(VerifierKey(label or f"{name}.example", kind, KEYS[name].public_key().public_bytes_raw()))
+
+
+def cosign(name: str, checkpoint: Checkpoint = NOTE, time: int = TIME) -> NoteSignature:
+    key = VerifierKey.parse(vkey(name))
+    return cosignature(key, time, KEYS[name].sign(cosigned_bytes(checkpoint, time)))
+
+
+def noted(lines: Sequence[NoteSignature], checkpoint: Checkpoint = NOTE) -> SignedCheckpoint:
+    """Return the checkpoint with a log's line of its own and these."""
+    log = VerifierKey.parse(vkey("x", 1, "log.example"))
+    own = NoteSignature("log.example", log.key_id, KEYS["x"].sign(checkpoint.body()))
+    return SignedCheckpoint.parse(render(checkpoint, (own, *lines)))
+
+
+def policy(*lines: str) -> WitnessPolicy:
+    return WitnessPolicy.parse("\n".join((*lines, "")).encode())
+
+
+WITNESSES = tuple(f"witness {name} {vkey(name)}" for name in "abcd")
+OPERATORS = (*WITNESSES, "group acme any a b", "group both 2 acme c d", "quorum both")
+
+
+def reached(found: WitnessPolicy, names: str) -> bool:
+    try:
+        found.check(noted([cosign(name) for name in names]))
+    except InclusionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("names", "enough"),
+    [
+        ("", False),
+        ("a", False),
+        ("ab", False),
+        ("c", False),
+        ("ac", True),
+        ("bc", True),
+        ("cd", True),
+        ("abcd", True),
+    ],
+)
+def test_operators_count_and_not_witnesses(names: str, enough: bool) -> None:
+    """Two witnesses of one operator are one operator."""
+    assert reached(policy(*OPERATORS), names) is enough
+
+
+@pytest.mark.parametrize(
+    ("threshold", "names", "enough"),
+    [("any", "a", True), ("any", "", False), ("all", "abc", True), ("all", "ab", False), ("1", "b", True),
+     ("2", "a", False), ("2", "bc", True), ("3", "abc", True), ("3", "ab", False)],
+)  # fmt: skip
+def test_thresholds(threshold: str, names: str, enough: bool) -> None:
+    assert reached(policy(*WITNESSES, f"group g {threshold} a b c", "quorum g"), names) is enough
+
+
+def test_a_quorum_may_be_one_witness_or_none() -> None:
+    assert reached(policy(*WITNESSES, "quorum a"), "a")
+    assert not reached(policy(*WITNESSES, "quorum a"), "b")
+    assert reached(policy("quorum none"), "")
+    assert reached(policy(*WITNESSES, "quorum none"), "")
+
+
+def test_the_message_says_who_did() -> None:
+    with pytest.raises(InclusionError) as told:
+        policy(*OPERATORS).check(noted([cosign("b"), cosign("a")]))
+    assert (told.value.expected, told.value.got) == ("the quorum both", "a, b")
+    with pytest.raises(InclusionError) as told:
+        policy(*OPERATORS).check(noted([]))
+    assert told.value.got == "none that the policy knows"
+
+
+def other_time(line: NoteSignature) -> NoteSignature:
+    return replace(line, signature=(TIME + 1).to_bytes(8, "big") + line.signature[8:])
+
+
+def other_byte(line: NoteSignature) -> NoteSignature:
+    return replace(line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        other_time(cosign("a")),
+        other_byte(cosign("a")),
+        replace(cosign("a"), name="b.example"),
+        replace(cosign("a"), key_id=cosign("b").key_id),
+        replace(cosign("a"), signature=cosign("a").signature[8:]),
+        replace(cosign("b"), name="a.example", key_id=cosign("a").key_id),
+        replace(cosign("a"), signature=(2**63).to_bytes(8, "big") + cosign("a").signature[8:]),
+        cosign("a", replace(NOTE, size=6)),
+        cosign("a", replace(NOTE, root=bytes(32))),
+        cosign("a", replace(NOTE, origin="other.example")),
+    ],
+)
+def test_what_is_no_cosignature_counts_for_nobody(line: NoteSignature) -> None:
+    """Another time, byte, name, key, size, root or log: not counted, and no reason to refuse the others."""
+    found = policy(*WITNESSES, "quorum a")
+    with pytest.raises(InclusionError):
+        found.check(noted([line]))
+    found.check(noted([line, cosign("a")]))
+
+
+def test_the_same_cosignature_twice_is_one() -> None:
+    found = policy(*WITNESSES, "group g 2 a b", "quorum g")
+    with pytest.raises(InclusionError):
+        found.check(noted([cosign("a"), cosign("a", time=TIME + 5)]))
+
+
+def test_logs_that_are_named_are_the_only_ones() -> None:
+    """By origin and key; whose signature it really is, the trusted root says."""
+    mine = f"log {vkey('x', 1, 'log.example')} https://log.example/"
+    policy(mine, "quorum none").check(noted([]))
+    policy(f"log {vkey('y', 1, 'other.example')}", mine, "quorum none").check(noted([]))
+    for other in (f"log {vkey('x', 1, 'other.example')}", f"log {vkey('y', 1, 'log.example')}"):
+        with pytest.raises(InclusionError):
+            policy(other, "quorum none").check(noted([]))
+
+
+def test_comments_and_spaces_are_nothing() -> None:
+    found = policy(
+        "# a comment",
+        "",
+        " \t ",
+        f"  witness\ta   {vkey('a')}  https://w.example ",
+        "\t# more",
+        " quorum  a ",
+    )
+    assert reached(found, "a")
+
+
+def test_names_are_octets() -> None:
+    """Whatever a name encodes, it is only compared."""
+    data = (
+        b"witness \xff\xfe "
+        + vkey("a").encode()
+        + b"\ngroup \xe2\x84\xaa all \xff\xfe\nquorum \xe2\x84\xaa\n"
+    )
+    WitnessPolicy.parse(data).check(noted([cosign("a")]))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        WITNESSES,
+        ("quorum a",),
+        (*WITNESSES, "quorum e"),
+        ("quorum a", *WITNESSES),
+        (*WITNESSES, "quorum a", "quorum a"),
+        (*WITNESSES, "quorum"),
+        (*WITNESSES, "quorum a b"),
+        (*WITNESSES, WITNESSES[0], "quorum a"),
+        (f"witness a {vkey('a')}", f"witness b {vkey('a')}", "quorum a"),
+        (f"witness a {vkey('a')}", f"witness b {vkey('a', label='other')}", "quorum a"),
+        (f"witness a {vkey('a', 1)}", "quorum a"),
+        ("witness a nokey", "quorum none"),
+        ("witness a", "quorum none"),
+        (f"witness a {vkey('a')} url more", "quorum a"),
+        (f"witness none {vkey('a')}", "quorum none"),
+        (f"log {vkey('x', 1)}", f"log {vkey('x', 1, 'other')}", "quorum none"),
+        ("log", "quorum none"),
+        (f"log {vkey('x', 1)} url more", "quorum none"),
+        (*WITNESSES, "group g 0 a", "quorum g"),
+        (*WITNESSES, "group g 2 a", "quorum g"),
+        (*WITNESSES, "group g 01 a", "quorum g"),
+        (*WITNESSES, "group g -1 a", "quorum g"),
+        (*WITNESSES, "group g some a", "quorum g"),
+        (*WITNESSES, "group g ² a b", "quorum g"),
+        (*WITNESSES, "group g any", "quorum g"),
+        (*WITNESSES, "group g", "quorum a"),
+        (*WITNESSES, "group g any a a", "quorum g"),
+        (*WITNESSES, "group g any g", "quorum g"),
+        (*WITNESSES, "group g any none", "quorum g"),
+        (*WITNESSES, "group a any b", "quorum a"),
+        (*WITNESSES, "group none any b", "quorum none"),
+        (*WITNESSES, "group g any a", "group h any a", "quorum g"),
+        (*WITNESSES, "group g any e", "quorum g"),
+        (*WITNESSES, "quorum a\r"),
+        (*WITNESSES, "quorum a\x00"),
+        (*WITNESSES, "quorum a\x7f"),
+        (*WITNESSES, "quorum a # no comment here"),
+        (*WITNESSES, "something else", "quorum a"),
+    ],
+)  # fmt: skip
+def test_what_is_no_policy_is_refused(lines: Sequence[str]) -> None:
+    """With the line that is wrong; a policy that does not say what it means is none."""
+    with pytest.raises(TrustError):
+        policy(*lines)
+
+
+def test_the_line_is_named() -> None:
+    with pytest.raises(TrustError) as told:
+        policy("# a comment", "nonsense", "quorum none")
+    assert told.value.where == "witness policy, line 2"
+    assert "nonsense" in told.value.got
+
+
+def test_limits() -> None:
+    """As large as the limit is read, one more is not."""
+    many = [f"group g{number} any {f'g{number - 1}' if number else 'a'}" for number in range(MAX_NAMES - 4)]
+    policy(*WITNESSES, *many[:-1], f"quorum g{MAX_NAMES - 6}")
+    with pytest.raises(TrustError, match="too many"):
+        policy(*WITNESSES, *many, "quorum a", "# beyond", f"group h any g{MAX_NAMES - 5}")
+    text = b"quorum none\n#"
+    WitnessPolicy.parse(text.ljust(MAX_POLICY_BYTES, b"x"))
+    with pytest.raises(TrustError, match="too large"):
+        WitnessPolicy.parse(text.ljust(MAX_POLICY_BYTES + 1, b"x"))
+
+
+def test_a_bundle_without_the_quorum_does_not_verify(forge: Forge, trust: Trust) -> None:
+    """The demand is part of the trust: with the cosignature in its checkpoint the same bundle verifies."""
+    document = forge.bundle()
+    demanding = replace(trust, witnesses=policy(*WITNESSES, "quorum a"))
+    assert verify_bundle(raw(document), trust)
+    with pytest.raises(InclusionError, match="not enough witnesses"):
+        verify_bundle(raw(document), demanding)
+    proof = entry_of(document)["inclusionProof"]
+    note = SignedCheckpoint.parse(proof["checkpoint"]["envelope"])
+    proof["checkpoint"]["envelope"] = render(
+        note.checkpoint, (*note.signatures, cosign("a", note.checkpoint))
+    )
+    assert verify_bundle(raw(document), demanding)
+    assert verify_bundle(raw(document), trust)
