@@ -42,6 +42,12 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Refuse a store that lacks what this checkpoint of it covers.",
         ),
         click.option(
+            "--witnesses",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Refuse evidence whose log the quorum of this policy did not cosign.",
+        ),
+        click.option(
             "--evidence",
             "places",
             multiple=True,
@@ -61,6 +67,7 @@ def policy_of(
     issuer: str | None,
     minimum_version: int,
     checkpoint: str | None,
+    witnesses: Path | None = None,
 ) -> Policy:
     """Return what the options say about the layout; UsageError for half an identity."""
     from gitchain.layout.model import Identity
@@ -75,6 +82,7 @@ def policy_of(
         offline=options.offline,
         minimum_version=minimum_version,
         checkpoint=checkpoint,
+        witnesses=witnesses,
     )
 
 

@@ -88,6 +88,7 @@ def _verified(
     issuer: str | None,
     minimum_version: int,
     checkpoint: str | None,
+    witnesses: Path | None,
     places: tuple[str, ...],
     name: str | None,
     copies: Path | None,
@@ -103,7 +104,7 @@ def _verified(
         raise UsageError(
             "the command does not name the copy", expected=f"{HERE} or {VARIABLE} in it", got=" ".join(words)
         )
-    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint)
+    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint, witnesses)
     project = project_of(options, layout)
     _, sources = look_up(options, (), places)
     verifier = Verifier.open(project, policy, datetime.now(UTC), (), sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from gitchain.pipeline.project import Project
 
 SCHEMA = "https://gitchain.dev/monitor/v1"
+WITNESS_SCHEMA = "https://gitchain.dev/witness/v1"
+MAX_PORT = 65535
 
 
 @click.command(name="monitor")
@@ -53,6 +56,16 @@ SCHEMA = "https://gitchain.dev/monitor/v1"
 @click.option(
     "--webhook", metavar="URL", callback=not_empty, help="POST alerts there, as the --json document."
 )
+@click.option(
+    "--witness", metavar="NAME", callback=not_empty, help="Cosign checkpoints as this witness instead (C2SP)."
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:8100",
+    metavar="HOST:PORT",
+    help="Where the witness listens.",
+    show_default=True,
+)
 @global_options
 @click.pass_obj
 def command(
@@ -65,6 +78,8 @@ def command(
     start: int | None,
     follow: int | None,
     webhook: str | None,
+    witness: str | None,
+    listen: str,
 ) -> ExitCode:
     """Follow the logs of the trusted root: they only grow, and hold under my name what I have.
 
@@ -78,6 +93,8 @@ def command(
     if options.offline:
         raise UsageError("a monitor needs the network", help="leave --offline out")
     identities = frozenset(Identity(str(issuer), subject) for subject in subjects)
+    if witness is not None:
+        return _witness(options, witness, listen)
     watch = _Watch(
         options, identities, hosts, _pairs(urls), _pairs(also), start, check_url(webhook) if webhook else None
     )
@@ -86,6 +103,33 @@ def command(
         if follow is None:
             return code
         time.sleep(follow)
+
+
+def _witness(options: Options, name: str, listen: str) -> ExitCode:
+    """Serve a witness until it is interrupted."""
+    from gitchain.monitor.serving import witness_server
+    from gitchain.monitor.witness import Witness, load_key
+    from gitchain.pipeline.home import user_directory
+
+    _, profile = _opened(options)
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > MAX_PORT:
+        raise UsageError("not HOST:PORT", got=ascii(listen[:200]), help="--listen 127.0.0.1:8100")
+    key = load_key(user_directory() / "witness.pem")
+    witness = Witness(name, key, profile.trust, lambda: int(time.time()))
+    try:
+        server = witness_server(witness, host, int(port))
+    except OSError as error:
+        raise UsageError(
+            "cannot listen", where=listen, got=str(error.strerror), help="--listen HOST:PORT"
+        ) from error
+    with server:
+        url = f"http://{host}:{server.server_port}"
+        options.document({"schema": WITNESS_SCHEMA, "verifierKey": str(witness.verifier_key), "url": url})
+        options.data(f"witness   {name} {witness.verifier_key} {url}")
+        sys.stdout.flush()
+        server.serve_forever()
+    return ExitCode.OK
 
 
 def _pairs(values: tuple[str, ...]) -> dict[str, str]:
@@ -118,7 +162,7 @@ class _Watch:
         from gitchain.monitor.logs import chosen, ending
         from gitchain.monitor.state import advance, recall
 
-        project, profile = self._open()
+        project, profile = _opened(self.options)
         trust, now = profile.trust, datetime.now(UTC)
         logs = chosen(trust, self.hosts)
         told = list(ending(trust, now))
@@ -137,21 +181,6 @@ class _Watch:
             if look.followed is not None:
                 advance(look.followed)
         return _code(found)
-
-    def _open(self) -> tuple[Project | None, Profile]:
-        from gitchain.pipeline.profiles import load_profile
-        from gitchain.pipeline.project import open_project
-
-        project: Project | None
-        try:
-            project = open_project(self.options.directory, configured=not self.options.trust, changes=False)
-        except ProjectError:
-            if not self.options.trust:
-                raise
-            project = None
-        if self.options.trust or project is None:
-            return project, load_profile(str(self.options.trust))
-        return project, load_profile(project.configured().trust, base=project.root)
 
     def _look(
         self,
@@ -241,3 +270,20 @@ def _code(found: list[Any]) -> ExitCode:
     if not errors:
         return ExitCode.OK
     return ExitCode.UNAVAILABLE if errors == {Code.UNREACHABLE} else ExitCode.FAILED
+
+
+def _opened(options: Options) -> tuple[Project | None, Profile]:
+    """Return the repository, if there is one, and the trust whose logs are meant."""
+    from gitchain.pipeline.profiles import load_profile
+    from gitchain.pipeline.project import open_project
+
+    project: Project | None
+    try:
+        project = open_project(options.directory, configured=not options.trust, changes=False)
+    except ProjectError:
+        if not options.trust:
+            raise
+        project = None
+    if options.trust or project is None:
+        return project, load_profile(str(options.trust))
+    return project, load_profile(project.configured().trust, base=project.root)

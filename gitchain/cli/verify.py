@@ -32,12 +32,6 @@ MAX_LINE = 8192
 @click.command(name="verify")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @policy_options
-@click.option(
-    "--witnesses",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Refuse evidence whose log these witnesses did not cosign.",
-)
 @click.option("--explain", is_flag=True, help="Show every check, who signed, when, and where it is logged.")
 @click.option(
     "--batch",
@@ -82,7 +76,7 @@ def command(
 
     Exit code 0 means that all are verified, and nothing else does.
     """
-    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint)
+    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint, witnesses)
     project = project_of(options, layout, configured=vsa is not None)
     asked = wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))

@@ -88,9 +88,14 @@ def _checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProo
     text = hashlib.sha256(proof.checkpoint.encode("utf-8", "surrogatepass")).digest()
     key = (log.log_id, is_v2(entry), text)
     v2 = is_v2(entry)
-    return trust.memory.once(
-        "checkpoint", key, lambda: signed_checkpoint(proof.checkpoint, log, trust, v2=v2)
-    )
+    return trust.memory.once("checkpoint", key, lambda: _witnessed(proof.checkpoint, log, trust, v2=v2))
+
+
+def _witnessed(text: str, log: LogKey, trust: Trust, *, v2: bool) -> SignedCheckpoint:
+    note = signed_checkpoint(text, log, trust, v2=v2)
+    if trust.witnesses is not None:
+        trust.witnesses.check(note)  # L13
+    return note
 
 
 def signed_checkpoint(text: str, log: LogKey, trust: Trust, *, v2: bool) -> SignedCheckpoint:

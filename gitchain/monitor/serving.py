@@ -1,0 +1,54 @@
+"""The witness' HTTP server: one POST, bounded in size and time. Meant to stand behind a front that speaks TLS."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from gitchain.errors import GitchainError
+from gitchain.monitor.witness import MAX_BODY_BYTES, Reply, Witness
+
+SECONDS = 20
+PATH = "/add-checkpoint"
+
+
+def witness_server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
+    """Return a server that answers for the witness, listening; OSError where it cannot."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        server_version, sys_version = "gitchain", ""
+        timeout = SECONDS
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            self._answer(self._reply())
+
+        def do_GET(self) -> None:
+            self._answer(Reply(405 if self.path == PATH else 404))
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
+            """Say nothing: what is asked is no news."""
+
+        def _reply(self) -> Reply:
+            length = self.headers.get("Content-Length", "")
+            if self.path != PATH:
+                self.close_connection = True
+                return Reply(404)
+            if not length.isascii() or not length.isdigit() or int(length[:10]) > MAX_BODY_BYTES:
+                self.close_connection = True
+                return Reply(413 if length.isdigit() else 411)
+            try:
+                return witness.add_checkpoint(self.rfile.read(int(length)))
+            except GitchainError:
+                return Reply(500, b"the witness cannot keep what it cosigns\n")
+
+        def _answer(self, reply: Reply) -> None:
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.kind)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    server.daemon_threads = True
+    return server
