@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gitchain.admit.admission import Admission
+from gitchain.admit.admission import Admission, Judgement
 from gitchain.admit.asked import MAX_ASKED_BYTES, decide_external, decide_plain
 from gitchain.admit.engine import Engine
 from gitchain.admit.logs import log, log_judgement
@@ -62,6 +62,7 @@ class Server:
     metrics: Metrics
     clock: Callable[[], datetime]
     certificate_end: Callable[[], datetime | None] = lambda: None
+    report: Callable[[Judgement], Awaitable[None]] | None = None
     draining: bool = False
     waiting: int = field(default=0, init=False)
 
@@ -80,6 +81,8 @@ class Server:
         started = time.perf_counter()
         async with self._body(request, MAX_BODY_BYTES) as body:
             judgement = await self.admission.judge(body)
+            if self.report is not None:
+                await self.report(judgement)
         taken = time.perf_counter() - started
         self.metrics.reviews.labels("validate", judgement.reason).inc()
         self.metrics.seconds.labels("validate").observe(taken)

@@ -93,6 +93,18 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployments:
+    """Where what is admitted is stated, who signs it, and what this cluster is called."""
+
+    repository: Path
+    environment: str
+    cluster: str
+    trust: str
+    identity: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file."""
 
@@ -103,6 +115,7 @@ class Settings:
     """Most verdicts that are remembered."""
 
     connections: int = 256
+    deployments: Deployments | None = None
 
     def rule_for(self, namespace: str) -> Rule | None:
         """Return the first rule for a namespace, None if there is none."""
@@ -146,6 +159,7 @@ def _settings(fields: Fields, base: Path) -> Settings:
         _optional(fields, "times", _times, Times()),
         _bounded(fields, "decisions", 10_000, 100, 1_000_000),
         _bounded(fields, "connections", 256, 8, 4096),
+        _deployments(fields.map("deployments"), base) if "deployments" in fields else None,
     )
     fields.done()
     return settings
@@ -155,12 +169,11 @@ def _source(name: str, fields: Fields, base: Path) -> Source:
     signers = tuple(_signer(one) for one in fields.items("signers", MAX_RULES))
     if not signers:
         raise LayoutError("nobody may sign the layout", where=fields.path("signers"))
-    trust = fields.text("trust")
     source = Source(
         name,
         base / fields.text("layout"),
         signers,
-        str(base / trust) if is_path(trust) else trust,
+        _trust(fields, base),
         _optional_path(fields, "repository", base),
         tuple(_place(text, base) for text in fields.texts("evidence", ())),
         fields.integer("minimumVersion", 0),
@@ -175,6 +188,24 @@ def _signer(fields: Fields) -> Identity:
     found = Identity(fields.text("issuer"), fields.text("subject"))
     fields.done()
     return found
+
+
+def _deployments(fields: Fields, base: Path) -> Deployments:
+    found = Deployments(
+        base / fields.text("repository"),
+        fields.text("environment"),
+        fields.text("cluster"),
+        _trust(fields, base),
+        fields.text("identity") if "identity" in fields else None,
+        fields.text("key") if "key" in fields else None,
+    )
+    fields.done()
+    return found
+
+
+def _trust(fields: Fields, base: Path) -> str:
+    name = fields.text("trust")
+    return str(base / name) if is_path(name) else name
 
 
 def _rule(fields: Fields, sources: Mapping[str, Source]) -> Rule:

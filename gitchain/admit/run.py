@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from gitchain.admit.cluster import Cluster
-from gitchain.admit.config import Settings
+from gitchain.admit.config import Deployments, Settings
+from gitchain.admit.logs import log
 from gitchain.admit.server import Service, bind
 from gitchain.admit.tls import Certificate, Files
 from gitchain.errors import UsageError
+from gitchain.pipeline.deployments import DeploymentLog
+from gitchain.pipeline.profiles import load_profile
+from gitchain.pipeline.project import open_project
+from gitchain.pipeline.record import Identity
 
 
 def serve(
@@ -40,6 +46,18 @@ def serve(
         told(f"{name}   {host}:{port}")
 
     async def run() -> None:
-        await Service(settings, certificate, cluster=cluster).run([socket], others)
+        deployments = deployment_log(settings.deployments) if settings.deployments else None
+        service = Service(settings, certificate, cluster=cluster, deployments=deployments)
+        await service.run([socket], others)
 
     asyncio.run(run())
+
+
+def deployment_log(settings: Deployments) -> DeploymentLog:
+    """Open the deployment log that the settings name; what an earlier process left there is signed at once."""
+    project = open_project(settings.repository, configured=False, changes=False)
+    profile = load_profile(settings.trust)
+    who = Identity(name=settings.identity, key=settings.key)
+    return DeploymentLog(
+        project, profile, who, told=lambda text: log(logging.WARNING, "deployments", why=text)
+    )

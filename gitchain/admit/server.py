@@ -25,6 +25,7 @@ from gitchain.admit.app import Server, application, probes
 from gitchain.admit.audit import audit
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.config import Settings
+from gitchain.admit.deployed import Place, Reporter
 from gitchain.admit.engine import Engine
 from gitchain.admit.evidence import Reader, SourceReader
 from gitchain.admit.gate import Gate
@@ -32,6 +33,7 @@ from gitchain.admit.logs import log
 from gitchain.admit.metrics import Metrics
 from gitchain.admit.tls import Certificate
 from gitchain.errors import GitchainError, TransportError
+from gitchain.pipeline.deployments import DeploymentLog
 
 CERTIFICATE_SECONDS = 1.0
 """Between two looks at the certificate's files."""
@@ -104,6 +106,7 @@ class Service:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         readers: Mapping[str, Reader] | None = None,
         cluster: Cluster | None = None,
+        deployments: DeploymentLog | None = None,
     ) -> None:
         self._settings = settings
         self._certificate = certificate
@@ -126,6 +129,13 @@ class Service:
         self.server = Server(
             Admission(settings, self.engines), self.metrics, clock, certificate_end=lambda: certificate.end
         )
+        self._deployments = deployments
+        self._reporter = ThreadPoolExecutor(1, "report")
+        if deployments is not None and settings.deployments is not None:
+            place = Place(settings.deployments.environment, settings.deployments.cluster)
+            self.server.report = Reporter(
+                deployments, place, self.server.admission, clock=clock, executor=self._reporter
+            ).report
         self.stopping = asyncio.Event()
         self.quick = False
         self._failure: BaseException | None = None
@@ -153,6 +163,9 @@ class Service:
         self._decider.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._lister.shutdown(wait=False, cancel_futures=True)
+        self._reporter.shutdown()
+        if self._deployments is not None and not await asyncio.to_thread(self._deployments.close):
+            log(logging.ERROR, "deployments are not all durable")
         if self._failure is not None:
             raise self._failure
 
