@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,16 @@ def test_a_changed_bundle_differs_in_one_place(tmp_path: Path) -> None:
     assert set(found) == {"a byte of the payload", "a byte of the statement's signature"}
     assert b'"payload": "AAEA"' in found["a byte of the payload"]
     assert flipped(b"abc") == b"acc"
+
+
+def test_an_entry_is_changed_where_it_says_what_was_signed() -> None:
+    body = b'{"data":{"digest":"AAAA"},"signature":{"content":"' + b"A" * 99 + b'"}}'
+    bundle = {
+        "verificationMaterial": {"tlogEntries": [{"canonicalizedBody": base64.b64encode(body).decode()}]}
+    }
+    (changed,) = tampered(json.dumps(bundle).encode()).values()
+    entry = json.loads(changed)["verificationMaterial"]["tlogEntries"][0]
+    assert json.loads(base64.b64decode(entry["canonicalizedBody"]))["data"] == {"digest": "@AAA"}
 
 
 def test_versions_are_those_of_the_pins() -> None:

@@ -154,13 +154,22 @@ def tampered(bundle: bytes) -> Mapping[str, bytes]:
         try:
             for key in path[:-1]:
                 place = place[key]
-            place[path[-1]] = base64.b64encode(flipped(base64.b64decode(place[path[-1]]))).decode()
+            data = base64.b64decode(place[path[-1]])
+            place[path[-1]] = base64.b64encode(flipped(data, _where_it_counts(path[-1], data))).decode()
         except (KeyError, IndexError):
             continue  # a signature over a file has no payload, one over a statement no message digest
         found[name] = json.dumps(document).encode()
     return found
 
 
+def _where_it_counts(field: str | int, data: bytes) -> int | None:
+    """Return the place of a byte that means something: clients read past some, such as spare bits of base64."""
+    if field == "canonicalizedBody" and (at := data.find(DIGEST)) >= 0:
+        return at + len(DIGEST)
+    return len(data) - 10 if field == "signedTimestamp" else None  # the authority's signature comes last
+
+
+DIGEST = b'"digest":"'  # of what was signed, in a log's entry
 _ENTRY: tuple[str | int, ...] = ("verificationMaterial", "tlogEntries", 0)
 _TIMES = ("verificationMaterial", "timestampVerificationData", "rfc3161Timestamps")
 PLACES: Mapping[str, tuple[str | int, ...]] = {
