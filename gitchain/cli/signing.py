@@ -24,12 +24,20 @@ def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def called(
-        *args: Any, identity: str | None, token: str | None, key: str | None, interactive: bool, **rest: Any
+        *args: Any,
+        identity: str | None,
+        token: str | None,
+        key: str | None,
+        interactive: bool,
+        agreed: bool,
+        **rest: Any,
     ) -> Any:
         from gitchain.pipeline.record import Identity, rooted
 
         where = None if key is None else rooted(key, Path.cwd())
-        return function(*args, who=Identity(identity, token, where, interactive), **rest)
+        who = Identity(identity, token, where, interactive, agreed)
+        who.check_token()  # before anything is kept, run or sent
+        return function(*args, who=who, **rest)
 
     for option in reversed(_SIGNING):
         called = option(called)
@@ -67,6 +75,13 @@ _SIGNING = (
         help="Key to sign with instead: a PEM file, hsm:…, pkcs11:…, or a cloud's (docs/signing.md).",
     ),
     click.option("--interactive", is_flag=True, help="Log in for a token where there is none."),
+    click.option(
+        "--yes",
+        "agreed",
+        is_flag=True,
+        envvar="GITCHAIN_YES",
+        help="Agree that the identity becomes public for ever, in a public log.",
+    ),
 )
 
 

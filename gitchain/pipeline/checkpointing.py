@@ -132,7 +132,7 @@ def _sign(
     who = signing_identity(project, profile, identity)
     if profile.instance is not None and who.name and not who.token:
         _check_signer(layout, Identity(profile.instance.issuer, who.name), {})
-    with profile.signer(who.name, who.token, who.key, interactive=who.interactive) as signer:
+    with profile.signer(who) as signer:
         if signer.keys:
             _check_signer(layout, Identity(KEY_ISSUER, f"sha256:{sha256_hex(signer.keys[0])}"), {})
         bundles = signer.sign(statements)

@@ -117,7 +117,7 @@ def sign_model(
     left_out = () if single else (*_named(ignored), *GIT_PATHS, *_own(output, target))
     files = {SINGLE: single_file(target)} if single else model_files(target, left_out)
     statement = model_statement(target.resolve().name or "model", files, left_out)
-    with profile.signer(who.name, who.token, who.key, interactive=who.interactive) as signer:
+    with profile.signer(who) as signer:
         (raw,) = signer.sign((statement,))
         if signer.keys:
             verified = oms.verify_model_by_key(raw, lambda: profile.trust, signer.keys[0])

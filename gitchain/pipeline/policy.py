@@ -97,7 +97,7 @@ def sign_layout(
     if linted:
         _check_lint(layout, now)
     who = signing_identity(project, profile, identity)
-    with profile.signer(who.name, who.token, who.key, interactive=who.interactive) as signing:
+    with profile.signer(who) as signing:
         (raw,) = signing.sign((layout_statement(layout),))
     signer = verify_bundle(raw, profile.trust, signing.keys).identity
     write_atomically(project.root / SIGNED_LAYOUT, raw)

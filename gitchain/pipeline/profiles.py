@@ -6,6 +6,7 @@ signing configuration to sign with.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +29,33 @@ if TYPE_CHECKING:
     from gitchain.verify.trust import Trust
 
 MAX_TRUST_BYTES = 16 << 20  # the public trusted root has about 10 kB
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signs: an identity of the embedded instance, an OIDC token, a key, or whatever the environment offers.
+
+    `interactive` says that a person may be asked to log in, `agreed` that what becomes public may.
+    """
+
+    name: str | None = None
+    token: str | None = None
+    key: str | None = None
+    interactive: bool = False
+    agreed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.key is not None and (self.name is not None or self.token is not None):
+            raise UsageError(
+                "say in one way who signs", expected="--key, or --as, or --identity-token", got="several"
+            )
+
+    def check_token(self) -> None:
+        """Raise AuthenticationError if a token was given that cannot be used."""
+        if self.token is not None:
+            from gitchain.sign.token import check_token
+
+            check_token(self.token.strip())
 
 
 @dataclass(frozen=True)
@@ -103,31 +131,42 @@ class Profile:
         """Return where to sign: the embedded instance, or the services that the configuration names."""
         return self.services.context() if self.instance is None else self.instance.signing_context()
 
-    def signer(
-        self, identity: str | None, token: str | None, key: str | None = None, *, interactive: bool = False
-    ) -> Signer:
-        """Return a signer: with `key`, as `identity` on the embedded instance, else by `token` or what there is.
+    def signer(self, who: Identity) -> Signer:
+        """Return a signer: with a key, as a name on the embedded instance, else by the token given or what there is.
 
-        Raises AuthenticationError without an identity, UsageError for --as elsewhere than on the embedded instance and
-        for a key that cannot sign here, and TransportError for one that is not there.
+        Before a certificate of a public instance is asked for, the person agrees to what becomes public for ever.
+        Raises AuthenticationError without an identity, UsageError for --as elsewhere than on the embedded instance, for
+        a key that cannot sign here and where nobody agreed, and TransportError for what is not there.
         """
         from gitchain.sign.keyless import Signer
 
-        if key is not None:
-            return self._key_signer(key)
+        if who.key is not None:
+            return self._key_signer(who.key)
         if self.instance is not None:
-            instance, name = self.instance, identity or ""
-            if token is None and identity is None:
+            instance, name = self.instance, who.name or ""
+            if who.token is None and who.name is None:
                 raise AuthenticationError(
                     "no identity to sign as",
                     help="git config user.email you@example.com, or add --as IDENTITY",
                 )
-            return Signer(instance.signing_context(), token or (lambda: instance.token(name)))
-        self.check_identity(identity)
-        from gitchain.sign.token import find_token
+            return Signer(instance.signing_context(), who.token or (lambda: instance.token(name)))
+        self.check_identity(who.name)
+        from gitchain.pipeline.privacy import agree
+        from gitchain.sign.token import find_token, parse_token
 
-        del interactive
-        return Signer(self.services.context(), token or find_token())
+        services = self.services
+        token = find_token(who.token, log_in=self._log_in(interactive=who.interactive))
+        if services.is_public:
+            agree(self.name, parse_token(token).identity, services.keeps_statements, agreed=who.agreed)
+        return Signer(services.context(), token)
+
+    def _log_in(self, *, interactive: bool) -> Callable[[], str] | None:
+        """Return how a person gets a token, where there is a person."""
+        from gitchain.sign.login import is_terminal, log_in
+
+        if not (interactive or is_terminal()):
+            return None
+        return lambda: log_in(self.services.oidc_url, self.services.http)
 
     def _key_signer(self, uri: str) -> Signer:
         from gitchain.sign.keyed import KeySigner

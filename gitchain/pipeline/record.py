@@ -18,11 +18,10 @@ from gitchain.errors import (
     MalformedError,
     StoreError,
     TrustError,
-    UsageError,
     VerificationError,
 )
 from gitchain.evidence.statement import Statement
-from gitchain.pipeline.profiles import Profile, load_profile
+from gitchain.pipeline.profiles import Identity, Profile, load_profile
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import remember
 
@@ -30,6 +29,18 @@ if TYPE_CHECKING:
     from gitchain.sign import Signer
     from gitchain.store.trees import Problem
 
+__all__ = [
+    "Draft",
+    "Identity",
+    "Recorded",
+    "drain_outbox",
+    "project_profile",
+    "record",
+    "rooted",
+    "signing_identity",
+]
+
+ANYONE = Identity()
 MAX_BATCH = 256  # statements under one certificate, well inside its ten minutes
 
 
@@ -48,25 +59,6 @@ class Recorded:
     stored: tuple[Statement, ...]
     queued: tuple[Statement, ...] = ()
     reason: GitchainError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who signs: an identity of the embedded instance, an OIDC token, a key, or whatever the environment offers.
-
-    `interactive` says that a person may be asked to log in.
-    """
-
-    name: str | None = None
-    token: str | None = None
-    key: str | None = None
-    interactive: bool = False
-
-    def __post_init__(self) -> None:
-        if self.key is not None and (self.name is not None or self.token is not None):
-            raise UsageError(
-                "say in one way who signs", expected="--key, or --as, or --identity-token", got="several"
-            )
 
 
 def project_profile(project: Project, trust: str | None = None, *, offline: bool = False) -> Profile:
@@ -99,7 +91,7 @@ def rooted(key: str, root: Path) -> str:
 
 
 def record(
-    project: Project, profile: Profile, drafts: Sequence[Draft], identity: Identity = Identity()
+    project: Project, profile: Profile, drafts: Sequence[Draft], identity: Identity = ANYONE
 ) -> Recorded:
     """Sign, log, check and store `drafts`; what cannot be signed now stays in the outbox.
 
@@ -131,7 +123,7 @@ def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Id
 def drain_outbox(
     project: Project,
     profile: Profile,
-    identity: Identity = Identity(),
+    identity: Identity = ANYONE,
     advance: Callable[[int], None] | None = None,
 ) -> Recorded:
     """Sign and store everything that waits in the outbox, each as the identity or with the key that it was stated under.
@@ -199,15 +191,15 @@ def _by_identity(
 def _stated_by(meta: Mapping[str, str], profile: Profile, default: Identity) -> Identity:
     """Return who is to sign what was stated with `meta`: a token in hand signs what no key is to."""
     if "key" in meta:
-        return Identity(key=meta["key"])
+        return replace(default, name=None, token=None, key=meta["key"])
     if profile.instance and "identity" in meta:
-        return Identity(meta["identity"], default.token)
+        return replace(default, name=meta["identity"], key=None)
     return default
 
 
 def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting: _Waiting) -> Recorded:
     try:
-        signer = profile.signer(who.name, who.token, who.key, interactive=who.interactive)
+        signer = profile.signer(who)
     except GitchainError as error:
         return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
     with signer:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -47,6 +47,7 @@ MAX_TIMESTAMP_BYTES = 64 * 1024
 MAX_CLOCK_DIFFERENCE = timedelta(hours=1)
 """A timestamp further off than this is no mistake of seconds: it would make a bundle that nobody accepts."""
 
+PUBLIC_DOMAINS = ("sigstore.dev", "sigstage.dev")
 CA, LOG, TSA = "the certificate authority", "the transparency log", "the timestamp authority"
 
 
@@ -202,6 +203,17 @@ class Services:
     def authorities(self) -> tuple[TimestampAuthority, ...]:
         """The timestamp authorities to ask: all that the signing config chooses."""
         return tuple(TimestampAuthority(self.http, one.url) for one in self.signing.get_tsas())
+
+    @property
+    def is_public(self) -> bool:
+        """Tell whether the log is one of the public instances, which everybody reads and nobody can delete from."""
+        host = urlsplit(self.log_client.url).hostname or ""
+        return any(host == domain or host.endswith("." + domain) for domain in PUBLIC_DOMAINS)
+
+    @property
+    def keeps_statements(self) -> bool:
+        """Tell whether the log keeps whole statements (Rekor v1) rather than their digests."""
+        return self.log_client.version == 1
 
     @property
     def oidc_url(self) -> str:

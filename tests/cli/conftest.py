@@ -8,13 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_world import GIT_IDENTITY, World, make_world, repoint
+from fault_server import FaultServer
+from site_world import QUICK, Site
 
 
 @dataclass(frozen=True)
@@ -118,3 +120,20 @@ def tiny(gitchain: Gitchain, git_repo: Path) -> Path:
     )
     assert gitchain("layout", "sign", cwd=git_repo).code == 0
     return git_repo
+
+
+@pytest.fixture
+def site(
+    git_repo: Path, tmp_path: Path, gitchain: Gitchain, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """Set a repository up for an instance that is served on a free port, and be quick about failures."""
+    from gitchain.instance import Instance
+    from gitchain.sign import http
+
+    monkeypatch.setattr(http, "USUAL", QUICK)
+    with FaultServer(Instance.create(tmp_path / "private")) as server:
+        trust = tmp_path / "trust.json"
+        trust.write_text(server.instance.trust_config(server.url))
+        done = gitchain("--trust", str(trust), "init", "--no-hooks", "--name", "demo", cwd=git_repo)
+        assert done.code == 0, done.text
+        yield Site(git_repo, server, trust, gitchain)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +26,14 @@ from fault_server import (
     stale,
     status,
 )
+from site_world import QUICK, Site
 
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.instance import Instance
 from gitchain.pipeline.project import open_project
-from gitchain.sign import http
-from gitchain.sign.http import Limits
 from gitchain.store.git_ref import AttestationStore
 
 Gitchain = Callable[..., Any]
-ADA = "ada@example.com"
-QUICK = Limits(connect=1, call=0.5, budget=1.0, attempts=3, first_wait=0.01, longest_wait=0.05, rest=30)
-
-
-@dataclass(frozen=True)
-class Site:
-    """A repository that signs with a private instance over HTTP."""
-
-    repo: Path
-    server: FaultServer
-    trust: Path
-    gitchain: Gitchain
-
-    @property
-    def token(self) -> str:
-        return self.server.instance.token(ADA)
-
-    def attest(self, step: str = "train") -> Any:
-        (self.repo / "model.bin").write_text(step)
-        return self.gitchain(
-            "attest", step, "-p", "model.bin", "--identity-token", self.token, "--json", cwd=self.repo
-        )
-
-    def sync(self) -> Any:
-        return self.gitchain("sync", "--no-remote", "--identity-token", self.token, "--json", cwd=self.repo)
-
-    def waiting(self) -> int:
-        return len(open_project(self.repo).outbox)
-
-    def stored(self) -> int:
-        return len(set(AttestationStore.open(self.repo).names()))
-
-    def logged(self) -> int:
-        return self.server.instance.log.size() - 1  # the first entry is the instance's own
-
-
-@pytest.fixture
-def site(
-    git_repo: Path, tmp_path: Path, gitchain: Gitchain, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Site]:
-    """Set a repository up for an instance that is served on a free port, and be quick about failures."""
-    monkeypatch.setattr(http, "USUAL", QUICK)
-    with FaultServer(Instance.create(tmp_path / "private")) as server:
-        trust = tmp_path / "trust.json"
-        trust.write_text(server.instance.trust_config(server.url))
-        done = gitchain("--trust", str(trust), "init", "--no-hooks", "--name", "demo", cwd=git_repo)
-        assert done.code == 0, done.text
-        yield Site(git_repo, server, trust, gitchain)
 
 
 FAULTS: dict[str, tuple[str, Fault, str]] = {

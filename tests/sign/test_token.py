@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import jwt
 import pytest
 from sigstore.oidc import IdentityToken
 
-from gitchain.errors import AuthenticationError
+from gitchain.errors import AuthenticationError, TransportError
 from gitchain.instance import Instance
 from gitchain.sign.token import VARIABLE, ambient_token, find_token
 
@@ -122,3 +125,69 @@ def test_workflow_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AuthenticationError) as caught:
         find_token()
     assert "id-token: write" in caught.value.help
+
+
+@pytest.mark.parametrize("form", ["none", "None", "stripped"])
+def test_tokens_that_nobody_signed_are_refused(instance: Instance, form: str) -> None:
+    """Algorithm none, or no signature: refused here, as the authority would."""
+    token = instance.token(ADA)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    unsigned = jwt.encode(claims, None, "none")
+    if form == "stripped":
+        unsigned = token.rpartition(".")[0] + "."
+    elif form == "None":
+        head = urlsafe_b64encode(json.dumps({"alg": "None", "typ": "JWT"}).encode()).rstrip(b"=").decode()
+        unsigned = head + "." + token.split(".")[1] + ".c2ln"
+    with pytest.raises(AuthenticationError, match="cannot be used") as caught:
+        find_token(unsigned)
+    assert caught.value.help
+
+
+def test_future_tokens_are_refused(instance: Instance) -> None:
+    """A token that was issued in the future is one of a wrong clock, or a forged one."""
+    with pytest.raises(AuthenticationError, match="cannot be used"):
+        find_token(changed(instance.token(ADA), iat=4_000_000_000))
+
+
+def test_gitlab_by_its_variable(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GitLab job gives its token in the variable that its configuration names."""
+    monkeypatch.setenv("GITLAB_CI", "true")
+    monkeypatch.setenv("SIGSTORE_ID_TOKEN", instance.token(ADA))
+    assert (
+        ambient_token() == find_token() == instance.token(ADA) or IdentityToken(find_token()).identity == ADA
+    )
+
+
+@pytest.mark.parametrize(("system", "program"), [("BUILDKITE", "buildkite-agent"), ("CIRCLECI", "circleci")])
+def test_systems_with_a_program(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, program: str
+) -> None:
+    """Buildkite and CircleCI give a token by a program on PATH; one that fails is an error that says so."""
+    monkeypatch.setenv(system, "true")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    fake = tmp_path / program
+    fake.write_text(f"#!/bin/sh\nprintf %s '{instance.token(ADA)}'\n")
+    fake.chmod(0o755)
+    assert IdentityToken(find_token()).identity == ADA
+    fake.write_text("#!/bin/sh\necho broken; exit 3\n")
+    with pytest.raises(AuthenticationError, match="CI system"):
+        find_token()
+
+
+def test_a_program_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CI system's own program has no limit; here it has one."""
+    released = threading.Event()
+    monkeypatch.setattr("gitchain.sign.token.AMBIENT_SECONDS", 0.1)
+    monkeypatch.setattr("gitchain.sign.token.detect_credential", lambda: released.wait(10))
+    with pytest.raises(TransportError, match="CI system"):
+        find_token()
+    released.set()
+
+
+def test_a_person_is_asked_last(instance: Instance, github: type[GitHub]) -> None:
+    """Nobody has to log in where CI gives a token; where nothing does, a person may."""
+    github.answer = (200, json.dumps({"value": instance.token(BOB)}).encode())
+    assert IdentityToken(find_token(log_in=lambda: instance.token(ADA))).identity == BOB
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GITHUB_ACTIONS")
+        assert IdentityToken(find_token(log_in=lambda: instance.token(ADA))).identity == ADA
