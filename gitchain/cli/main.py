@@ -22,7 +22,7 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError, LimitError, StoreError, UsageError
 
 VERBS = (
-    "attest", "bundle", "completion", "doctor", "guard", "hooks", "init", "layout", "local",
+    "attest", "bundle", "completion", "doctor", "fetch", "guard", "hooks", "init", "layout", "local",
     "log", "monitor", "revoke", "run", "serve", "show", "sync", "trust", "verify",
 )  # fmt: skip
 

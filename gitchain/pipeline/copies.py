@@ -21,14 +21,16 @@ MAX_DEPTH = 256
 _CHUNK = 16 << 20
 
 
-def copy_private(source: Path, to: Path) -> None:
+def copy_private(source: Path, to: Path, *, shared: bool = False) -> None:
     """Copy a file or directory to a path that does not exist yet; nobody may write the copy afterwards.
+
+    Only this user may read it, unless it is `shared`.
 
     ProjectError for what is not a file or directory; StoreError where the disk takes no more; LimitError. What was
     copied in part stays: the caller takes it away with `remove`.
     """
     try:
-        _Copier().copy(source, to, MAX_DEPTH)
+        _Copier(0o555 if shared else 0o500).copy(source, to, MAX_DEPTH)
     except OSError as error:
         kind = (
             StoreError
@@ -62,7 +64,8 @@ def remove(path: Path) -> None:
 
 
 class _Copier:
-    def __init__(self) -> None:
+    def __init__(self, mode: int) -> None:
+        self._mode = mode
         self._files = 0
 
     def copy(self, source: Path, to: Path, depth: int) -> None:
@@ -76,7 +79,8 @@ class _Copier:
                     expected=f"at most {MAX_FILES}, {MAX_DEPTH} directories deep",
                 )
             if stat.S_ISREG(info.st_mode):
-                _copy_file(descriptor, to, 0o500 if info.st_mode & stat.S_IXUSR else 0o400)
+                runs = bool(info.st_mode & stat.S_IXUSR)
+                _copy_file(descriptor, to, self._mode if runs else self._mode & 0o444)
             elif stat.S_ISDIR(info.st_mode) and not source.is_symlink():
                 self._copy_directory(source, to, depth)
             else:
@@ -88,7 +92,7 @@ class _Copier:
         to.mkdir(mode=0o700)
         for one in sorted(source.iterdir()):
             self.copy(one, to / one.name, depth - 1)
-        to.chmod(0o500)
+        to.chmod(self._mode)
 
 
 def _copy_file(source: int, to: Path, mode: int) -> None:

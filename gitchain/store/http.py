@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
@@ -59,6 +59,34 @@ def checked_url(url: str) -> SplitResult:
     return parts
 
 
+def followed(url: str, base: str) -> str:
+    """Return a URL that the server at `base` sends us to, if that may be asked; else TransportError.
+
+    https, by a host's name: no server leads into the network behind us. What runs on this machine may lead to it.
+    """
+    where = urlsplit(base).netloc
+    try:
+        parts = checked_url(url)
+    except UsageError as error:
+        raise TransportError(
+            "the server leads to where nobody follows", where=where, got=error.got
+        ) from error
+    host = str(parts.hostname)
+    try:
+        ipaddress.ip_address(host)
+        named = False
+    except ValueError:
+        named = not is_loopback(host)
+    if (parts.scheme, parts.netloc) != urlsplit(base)[:2] and not named and not base.startswith("http:"):
+        raise TransportError(
+            "the server leads to where nobody follows",
+            where=where,
+            expected="a host's name",
+            got=ascii(host[:200]),
+        )
+    return url
+
+
 class Deadline:
     """A moment after which nothing more is waited for."""
 
@@ -82,8 +110,9 @@ def ask(
     *,
     limit: int,
     body: bytes | None = None,
+    sink: Callable[[bytes], object] | None = None,
 ) -> Answer:
-    """Return the answer to one request.
+    """Return the answer to one request; with a `sink` the body of a 200 goes there, piece by piece.
 
     UsageError for a URL that may not be asked; LimitError for a body beyond `limit` bytes; TransportError where the
     server cannot be reached, speaks no HTTP or needs longer than the deadline.
@@ -98,7 +127,8 @@ def ask(
                 method, path, body, {"User-Agent": "gitchain", "Connection": "close", **headers}
             )
             response = connection.getresponse()
-            data = b"" if method == "HEAD" else _read(response, limit, where)
+            into = sink if response.status == 200 else None
+            data = b"" if method == "HEAD" else _read(response, limit, where, into)
             return Answer(response.status, {key.lower(): text for key, text in response.getheaders()}, data)
     except TimeoutError as error:
         raise TransportError(
@@ -113,15 +143,18 @@ def ask(
         ) from error
 
 
-def _read(response: http.client.HTTPResponse, limit: int, where: str) -> bytes:
-    parts, size = [], 0
+def _read(
+    response: http.client.HTTPResponse, limit: int, where: str, sink: Callable[[bytes], object] | None
+) -> bytes:
+    parts: list[bytes] = []
+    size, take = 0, sink or parts.append
     while chunk := response.read1(_CHUNK):
         size += len(chunk)
         if size > limit:
             raise LimitError(
                 "the server's answer is too large", where=where, expected=f"at most {limit} bytes"
             )
-        parts.append(chunk)
+        take(chunk)
     if response.length:  # an answer that ended before it was whole
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)

@@ -10,13 +10,9 @@ never redirected; a blob may be, to https, without credentials, and not to an ad
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import json
-import os
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -27,19 +23,18 @@ from gitchain.errors import (
     LimitError,
     NoEvidenceError,
     TransportError,
-    UsageError,
     VerificationError,
 )
 from gitchain.evidence.canonical import strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import oci
-from gitchain.store.http import Answer, Deadline, ask, checked_url, is_loopback
+from gitchain.store.http import Answer, Deadline, ask, followed, is_loopback
+from gitchain.store.logins import filed
 from gitchain.store.oci import Descriptor, Reference
 
 MAX_PAGES = 100  # of referrers
 MAX_REDIRECTS = 3
 MAX_TOKEN_BYTES = 64 << 10
-MAX_CONFIG_BYTES = 1 << 20
 SECONDS = 120.0
 """For everything that one reading or writing asks of a registry."""
 
@@ -100,6 +95,33 @@ class Registry:
         self._check(answer, where)
         compare(answer.body, descriptor.digest, descriptor.size, where)
         return answer.body
+
+    def download(self, descriptor: Descriptor, to: Path) -> None:
+        """Write the bytes of a descriptor to a new file, compared as they come; what was written in part stays.
+
+        VerificationError for other bytes; TransportError; StoreError where the disk takes no more.
+        """
+        where = f"{self.host}/{self.name} sha256:{descriptor.digest}"
+        hasher, size = hashlib.sha256(), 0
+        try:
+            with to.open("xb") as file:
+
+                def take(chunk: bytes) -> None:
+                    nonlocal size
+                    hasher.update(chunk)
+                    size += file.write(chunk)
+
+                answer = self._followed(f"/blobs/sha256:{descriptor.digest}", max(descriptor.size, 1), take)
+        except FileExistsError as error:
+            raise VerificationError("two layers have one name", where=str(to.name)) from error
+        self._check(answer, where)
+        if (hasher.hexdigest(), size) != (descriptor.digest, descriptor.size):
+            raise VerificationError(
+                "the registry gave other bytes than it was asked for",
+                where=where,
+                expected=f"sha256:{descriptor.digest}, {descriptor.size} bytes",
+                got=f"sha256:{hasher.hexdigest()}, {size} bytes",
+            )
 
     def referrers(self, digest: str) -> Iterator[Descriptor]:
         """Yield what refers to a digest, by the registry's word or by the tag that stands in for it."""
@@ -167,41 +189,16 @@ class Registry:
     def _get(self, path: str, accept: str, limit: int) -> Answer:
         return self._request("GET", self._url(path), {"Accept": accept}, limit=limit)
 
-    def _followed(self, path: str, limit: int) -> Answer:
+    def _followed(self, path: str, limit: int, sink: Callable[[bytes], object] | None = None) -> Answer:
         """Return the answer, after redirects: those leave the credentials behind."""
         url = self._url(path)
-        answer = self._request("GET", url, {}, limit=limit)
+        answer = self._request("GET", url, {}, limit=limit, sink=sink)
         for _ in range(MAX_REDIRECTS):
             if answer.status not in {301, 302, 303, 307, 308}:
                 break
-            url = self._elsewhere(urljoin(url, answer.headers.get("location", "")))
-            answer = ask("GET", url, {}, self.deadline, limit=limit)
+            url = followed(urljoin(url, answer.headers.get("location", "")), self.base)
+            answer = ask("GET", url, {}, self.deadline, limit=limit, sink=sink)
         return answer
-
-    def _elsewhere(self, url: str) -> str:
-        """Return a URL that a registry redirects to, if it may be followed."""
-        try:
-            host = str(checked_url(url).hostname)
-        except UsageError as error:
-            raise TransportError(
-                "the registry redirects to where nobody follows", where=self.host, got=error.got
-            ) from error
-        if urlsplit(url)[:2] == urlsplit(self.base)[:2]:
-            return url
-        local = self.base.startswith("http:")
-        try:
-            ipaddress.ip_address(host)
-            named = False
-        except ValueError:
-            named = not is_loopback(host)
-        if not named and not local:
-            raise TransportError(
-                "the registry redirects to where nobody follows",
-                where=self.host,
-                expected="a host's name",
-                got=ascii(host[:200]),
-            )
-        return url
 
     def _request(
         self,
@@ -211,17 +208,22 @@ class Registry:
         *,
         limit: int = MAX_TOKEN_BYTES,
         body: bytes | None = None,
+        sink: Callable[[bytes], object] | None = None,
     ) -> Answer:
         """Ask the registry; once more with a token if it asks for one."""
-        answer = ask(method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body)
+        answer = ask(
+            method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body, sink=sink
+        )
         if answer.status == 401:
             self._token = self._authorised(answer.headers.get("www-authenticate", ""), method)
-            answer = ask(method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body)
+            answer = ask(
+                method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body, sink=sink
+            )
         return answer
 
     def _authorised(self, challenge: str, method: str) -> dict[str, str]:
         kind = challenge.split(" ", 1)[0].lower()
-        if kind == "basic" and (password := _filed(self.host)):
+        if kind == "basic" and (password := filed(self.host)):
             return {"Authorization": f"Basic {password}"}
         asked = dict(_CHALLENGE.findall(challenge))
         if kind != "bearer" or "realm" not in asked:
@@ -240,8 +242,8 @@ class Registry:
         if "service" in asked:
             query["service"] = asked["service"]
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
-        host = urlsplit(self._elsewhere(url)).netloc
-        password = _filed(host)
+        host = urlsplit(followed(url, self.base)).netloc
+        password = filed(host)
         headers = {"Authorization": f"Basic {password}"} if password else {}
         answer = ask("GET", url, headers, self.deadline, limit=MAX_TOKEN_BYTES)
         if answer.status != 200:
@@ -282,16 +284,3 @@ def compare(data: bytes, digest: str, size: int | None, where: str) -> None:
             expected=f"sha256:{digest}" + ("" if size is None else f", {size} bytes"),
             got=f"sha256:{sha256_hex(data)}, {len(data)} bytes",
         )
-
-
-def _filed(host: str) -> str | None:
-    """Return the user and password, base64, that Docker's configuration files under exactly this host."""
-    place = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
-    try:
-        with place.open("rb") as file:
-            value = json.loads(file.read(MAX_CONFIG_BYTES))
-        auth = value["auths"][host]["auth"]
-        base64.b64decode(auth, validate=True)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, RuntimeError, binascii.Error):
-        return None
-    return str(auth) or None

@@ -22,7 +22,7 @@ from gitchain.errors import (
 )
 from gitchain.pipeline.referrers import Referrers
 from gitchain.store import oci
-from gitchain.store.http import Deadline, checked_url
+from gitchain.store.http import Deadline, checked_url, followed
 from gitchain.store.oci import Descriptor, Reference
 from gitchain.store.registry import MAX_PAGES, Registry
 
@@ -176,7 +176,7 @@ def test_redirects_end(server: SmallRegistry) -> None:
 def test_a_registry_of_others_cannot_send_us_to_addresses(place: str) -> None:
     """no_url_from_evidence: only to https, by name: not into the network behind us."""
     with pytest.raises(TransportError, match="nobody follows"):
-        Registry("registry.example.com", "a", Deadline(1))._elsewhere(place)
+        followed(place, "https://registry.example.com")
 
 
 def test_a_password_goes_only_where_it_is_filed(

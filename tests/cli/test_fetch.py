@@ -1,0 +1,139 @@
+"""fetch: what appears at the destination was verified, whole, and is read-only; otherwise nothing appears."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oci_registry import SmallRegistry, digest, small_registry
+
+from gitchain.errors import ExitCode
+
+Gitchain = Callable[..., Any]
+
+
+@pytest.fixture
+def server() -> Iterator[SmallRegistry]:
+    with small_registry() as found:
+        yield found
+
+
+@pytest.fixture
+def fetch(gitchain: Gitchain, tiny: Path, tmp_path: Path) -> Gitchain:
+    """Return a function that fetches as a node does: outside of the repository, with a directory of evidence."""
+    issuer = gitchain("local", "status", "--json", cwd=tiny).json["issuer"]
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=tiny).code == 0
+    assert gitchain("bundle", "push", str(tmp_path / "evidence"), cwd=tiny).code == 0
+    policy = ["--layout", str(tiny / ".gitchain/layout.sigstore.json"), "--signer", "ada@example.com"]
+    policy += ["--issuer", issuer, "--trust", "local", "--evidence", str(tmp_path / "evidence")]
+
+    def call(*args: str) -> Any:
+        return gitchain("fetch", *args, *policy, cwd=tmp_path)
+
+    return call
+
+
+def layered(server: SmallRegistry, layers: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "config": {}, "layers": layers}).encode()
+
+
+def layer(data: bytes, title: str | None, **more: Any) -> dict[str, Any]:
+    notes = {} if title is None else {"annotations": {"org.opencontainers.image.title": title}}
+    return (
+        {"mediaType": "application/x", "digest": f"sha256:{digest(data)}", "size": len(data)} | notes | more
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "file://", "gitchain+file://"])
+def test_a_file_appears_read_only(fetch: Gitchain, tiny: Path, tmp_path: Path, prefix: str) -> None:
+    to = tmp_path / "dest"
+    assert fetch(f"{prefix}{tiny / 'model.txt'}", str(to)).code == 0
+    (found,) = to.iterdir()
+    assert (found.name, found.read_text(), found.stat().st_mode & 0o777) == ("model.txt", "model", 0o444)
+
+
+def test_what_does_not_pass_never_appears(fetch: Gitchain, tiny: Path, tmp_path: Path) -> None:
+    """Other bytes, another digest than the one that was asked for: the destination stays empty."""
+    to = tmp_path / "dest"
+    real = hashlib.sha256(b"model").hexdigest()
+    assert fetch(f"{tiny / 'model.txt'}@sha256:{'0' * 64}", str(to)).code == ExitCode.FAILED
+    assert list(to.iterdir()) == []
+    (tiny / "model.txt").write_text("modem")
+    assert fetch(f"file://{tiny / 'model.txt'}", str(to)).code == ExitCode.NOTHING
+    assert fetch(f"{tiny / 'model.txt'}@sha256:{real}", str(to)).code == ExitCode.FAILED
+    assert list(to.iterdir()) == []
+    (tiny / "model.txt").write_text("model")
+    assert fetch(f"{tiny / 'model.txt'}@sha256:{real}", str(to)).code == 0
+
+
+def test_a_destination_that_is_not_empty_is_refused(fetch: Gitchain, tiny: Path, tmp_path: Path) -> None:
+    """Verified and foreign files never lie side by side; what a killed try left is cleared away."""
+    to = tmp_path / "dest"
+    (to / ".gitchain-partial-old" / "sub").mkdir(parents=True)
+    (to / "foreign").write_text("x")
+    assert fetch(str(tiny / "model.txt"), str(to)).code == ExitCode.USAGE
+    (to / "foreign").unlink()
+    assert fetch(str(tiny / "model.txt"), str(to)).code == 0
+    assert os.listdir(to) == ["model.txt"]
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://bucket/model", "gitchain+hf://org/model", "https://example.com/m", "file://rel", ""]
+)
+def test_what_cannot_be_fetched_is_said(fetch: Gitchain, tmp_path: Path, source: str) -> None:
+    assert fetch(source, str(tmp_path / "dest")).code == ExitCode.USAGE
+
+
+def test_an_artifact_of_files(
+    gitchain: Gitchain, fetch: Gitchain, tiny: Path, tmp_path: Path, server: SmallRegistry
+) -> None:
+    """The manifest is verified by the layout, the layers by the manifest; a lie about one keeps all away."""
+    shards = {"config.json": b"{}", "weights/one.bin": b"1" * 70_000, "weights/two.bin": b"2" * 70_000}
+    server.blobs |= {digest(data): data for data in shards.values()}
+    raw = layered(server, [layer(data, title) for title, data in shards.items()])
+    (tiny / "model.txt").write_bytes(raw)
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=tiny).code == 0
+    place = f"oci://{server.host}/team/model@sha256:{server.put(raw, 'v1')}"
+    to = tmp_path / "dest"
+    assert fetch(f"gitchain+{place}", str(to)).code == ExitCode.NOTHING
+    assert gitchain("bundle", "push", place, cwd=tiny).code == 0
+    server.blobs[digest(b"2" * 70_000)] = b"2" * 69_999 + b"3"
+    assert fetch(place, str(to)).code == ExitCode.FAILED
+    assert list(to.iterdir()) == []
+    server.blobs[digest(b"2" * 70_000)] = b"2" * 70_000
+    assert fetch(place, str(to)).code == 0
+    found = {str(path.relative_to(to)): path.read_bytes() for path in to.rglob("*") if path.is_file()}
+    assert found == shards
+    assert fetch(f"oci://{server.host}/team/model:v1", str(tmp_path / "other")).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [],
+        [layer(b"x", None)],
+        [layer(b"x", "../x")],
+        [layer(b"x", "/etc/x")],
+        [layer(b"x", "a"), layer(b"x", "a")],
+        [layer(b"x", "a", mediaType="application/vnd.oci.image.layer.v1.tar+gzip")],
+    ],
+    ids=["none", "no title", "up", "absolute", "twice", "archive"],
+)
+def test_layers_that_are_no_files_are_refused(
+    gitchain: Gitchain, fetch: Gitchain, tiny: Path, tmp_path: Path, server: SmallRegistry, layers: list[Any]
+) -> None:
+    """Even where the layout passes the manifest: no name leads out of the destination, no archive is unpacked."""
+    server.blobs[digest(b"x")] = b"x"
+    raw = layered(server, layers)
+    (tiny / "model.txt").write_bytes(raw)
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=tiny).code == 0
+    place = f"oci://{server.host}/team/model@sha256:{server.put(raw)}"
+    assert gitchain("bundle", "push", place, cwd=tiny).code == 0
+    done = fetch(place, str(tmp_path / "dest"))
+    assert (done.code, done.err.count("error:")) == (ExitCode.FAILED, 1)
+    assert list((tmp_path / "dest").iterdir()) == []
