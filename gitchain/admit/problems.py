@@ -26,6 +26,7 @@ class Code(StrEnum):
     UNSEEN = "GC-A0207"
     UNAVAILABLE = "GC-A0301"
     TIMEOUT = "GC-A0302"
+    NODE = "GC-A0401"
 
 
 MEANINGS: dict[Code, str] = {
@@ -42,6 +43,7 @@ MEANINGS: dict[Code, str] = {
     Code.UNSEEN: "a model's reference is set from somewhere that the request does not show",
     Code.UNAVAILABLE: "there is no evidence that is fresh enough to decide on",
     Code.TIMEOUT: "no decision was reached in time",
+    Code.NODE: "the node cannot verify the pod's models as the pod is",
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def test_a_destination_that_is_not_empty_is_refused(fetch: Gitchain, tiny: Path,
     assert fetch(str(tiny / "model.txt"), str(to)).code == ExitCode.USAGE
     (to / "foreign").unlink()
     assert fetch(str(tiny / "model.txt"), str(to)).code == 0
-    assert os.listdir(to) == ["model.txt"]
+    assert [one.name for one in to.iterdir()] == ["model.txt"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,273 @@
+"""The node's half of admission: a pod is changed so that its containers see models only after their bytes were verified.
+
+For each volume whose content nobody at admission can see (a claim, a host's path, a network share) an init container is
+put first. It copies the volume into `gitchain-verified` if the copy has the digest that the pod names and the layout
+passes it: `gitchain fetch file:///source@sha256:… /verified/VOLUME/sha256-…`. Every other container gets that directory,
+read-only, in place of the volume: what is written to the volume later reaches nobody.
+
+The pod's author chooses the digest, and nothing else: image, arguments and order are the operator's. Containers and
+mounts that only look like ours are refused. A pod that is guarded already is left as it is. Pure: no request goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from gitchain.admit.problems import Code, Problem
+from gitchain.admit.references import digest
+from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import sha256_hex
+
+ANNOTATION = "gitchain.dev/model"
+PREFIX = "gitchain-guard-"
+VERIFIED = "gitchain-verified"
+HARMLESS = frozenset({"configMap", "secret", "downwardAPI", "projected", "emptyDir", "image"})
+"""Volumes that bring no bytes of their own, or whose content admission has by its digest (images)."""
+
+_LISTS = ("initContainers", "containers", "ephemeralContainers")
+_ADDED = frozenset({"resources", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy"})
+"""What the API server and its limits add to a container."""
+
+_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where Kubernetes mounts the account's token
+_HELP = "see docs/guard.md"
+Object = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """What the operator says: the image to verify with, by digest; its policy's flags; what holds no models.
+
+    `ignore` are patterns for volumes as `KIND:NAME`, such as `persistentVolumeClaim:cache-*` or `hostPath:/dev/shm`.
+    """
+
+    image: str
+    arguments: tuple[str, ...]
+    ignore: tuple[str, ...] = ()
+    user: int = 65532
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """The JSON Patch (RFC 6902) that guards a pod, empty if it is guarded; or why it cannot be, and then no patch."""
+
+    patch: tuple[Object, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A volume, the part of it that is mounted, and the digest that it must have."""
+
+    volume: str
+    sub_path: str
+    sha256: str
+
+    @property
+    def place(self) -> str:
+        """Where the verified copy is, below the verified volume."""
+        return f"{self.volume}/sha256-{self.sha256}"
+
+
+def guard_pod(pod: Object, settings: Guarding) -> Guarded:
+    """Return what has to be changed in a pod so that its models are verified before anything else runs."""
+    work = _Pod(pod, settings)
+    models = list(work.models())
+    ours = [_container(one, settings) for one in models]
+    work.check_reserved(models, ours)
+    if work.problems:
+        return Guarded(problems=tuple(work.problems))
+    return Guarded(tuple(work.patch(models, ours)))
+
+
+def unguarded(pod: Object, settings: Guarding) -> tuple[Problem, ...]:
+    """Return why a pod may not run: another webhook undid what was done, or it cannot be guarded. Asked at validation."""
+    found = guard_pod(pod, settings)
+    if found.patch:
+        return (_problem("the pod mounts models that nobody verifies", "spec"),)
+    return found.problems
+
+
+class _Pod:
+    def __init__(self, pod: Object, settings: Guarding) -> None:
+        self.problems: list[Problem] = []
+        self._settings = settings
+        self._spec = _object(pod.get("spec"))
+        self._notes = _object(_object(pod.get("metadata")).get("annotations"))
+        self._volumes = [_object(one) for one in _list(self._spec.get("volumes"))]
+        self._foreign = [str(one.get("name")) for one in self._volumes if self._is_foreign(one)]
+
+    def _is_foreign(self, volume: Object) -> bool:
+        kinds = [key for key in volume if key != "name"]
+        if all(kind in HARMLESS for kind in kinds):
+            return False
+        return not any(
+            fnmatchcase(f"{kind}:{_named(volume[kind])}", pattern)
+            for kind in kinds
+            for pattern in self._settings.ignore
+        )
+
+    def containers(self) -> Iterator[tuple[str, int, Object]]:
+        """Yield every container with the list that it is in and its place there."""
+        for key in _LISTS:
+            for index, one in enumerate(_list(self._spec.get(key))):
+                yield key, index, _object(one)
+
+    def models(self) -> Iterator[_Model]:
+        """Yield the models of the pod in the order of its volumes; problems are kept."""
+        used: dict[str, set[str]] = {}
+        for key, index, container in self.containers():
+            where = f"spec.{key}[{index}]"
+            for mount in map(_object, _list(container.get("volumeMounts"))):
+                if (name := mount.get("name")) in self._foreign:
+                    if "subPathExpr" in mount:
+                        self.problems.append(_problem("a model's path is set from elsewhere", where))
+                    used.setdefault(str(name), set()).add(str(mount.get("subPath") or ""))
+            for device in map(_object, _list(container.get("volumeDevices"))):
+                if device.get("name") in self._foreign:
+                    self.problems.append(_problem("a model on a raw device cannot be verified", where))
+        for volume in self._foreign:
+            paths = used.get(volume, set())
+            if len(paths) > 1:
+                self.problems.append(_problem(f"volume {volume} is mounted in several parts", "spec.volumes"))
+            elif paths and (sha256 := self._digest(volume, len({*used}))):
+                yield _Model(volume, paths.pop(), sha256)
+
+    def _digest(self, volume: str, volumes: int) -> str | None:
+        """Return the digest that an annotation names for a volume: its own, or the only one for the only volume."""
+        own = self._notes.get(f"{ANNOTATION}.{volume}")
+        text = own if own is not None or volumes > 1 else self._notes.get(ANNOTATION)
+        found = digest(text.strip()) if isinstance(text, str) else None
+        if found is None:
+            self.problems.append(
+                Problem(
+                    Code.NO_DIGEST,
+                    f"nothing says which model is on volume {volume}",
+                    "metadata.annotations",
+                    f"annotate {ANNOTATION}.{volume}: sha256:DIGEST",
+                )
+            )
+        return found
+
+    def check_reserved(self, models: Sequence[_Model], ours: Sequence[Object]) -> None:
+        """Keep a problem for each container, volume and mount that has a name of ours and is not ours."""
+        places = {one.place for one in models}
+        for key, index, container in self.containers():
+            where = f"spec.{key}[{index}]"
+            if str(container.get("name", "")).startswith(PREFIX):
+                if key != "initContainers" or not any(_is_ours(container, one) for one in ours):
+                    self.problems.append(_problem("a container has a name that is reserved", where))
+                continue
+            for mount in map(_object, _list(container.get("volumeMounts"))):
+                plain = mount.get("readOnly") is True and mount.get("subPath") in places
+                if mount.get("name") == VERIFIED and not plain:
+                    self.problems.append(_problem("what was verified is mounted in another way", where))
+        for volume in self._volumes:
+            if volume.get("name") == VERIFIED and volume != _VOLUME:
+                self.problems.append(_problem("a volume has a name that is reserved", "spec.volumes"))
+
+    def patch(self, models: Sequence[_Model], ours: Sequence[Object]) -> Iterator[Object]:
+        """Yield one operation for each list of the specification that changes."""
+        by_volume = {one.volume: one for one in models}
+        for key in _LISTS:
+            before = _list(self._spec.get(key))
+            after: list[Json] = [_mounted(_object(one), by_volume) for one in before]
+            if key == "initContainers":
+                rest = [one for one in after if not _is_reserved(one)]
+                after = [*(_present(before, one) for one in ours), *rest]
+            if after != list(before):
+                yield {"op": "add", "path": f"/spec/{key}", "value": after}
+        if ours and _VOLUME not in self._volumes:
+            yield {"op": "add", "path": "/spec/volumes", "value": [*self._volumes, _VOLUME]}
+
+
+_VOLUME: dict[str, Json] = {"name": VERIFIED, "emptyDir": {}}
+
+
+def _container(model: _Model, settings: Guarding) -> dict[str, Json]:
+    """Return the init container that verifies one model."""
+    source: dict[str, Json] = {"name": model.volume, "mountPath": "/source", "readOnly": True}
+    if model.sub_path:
+        source["subPath"] = model.sub_path
+    return {
+        "name": f"{PREFIX}{sha256_hex(model.volume.encode())[:12]}",
+        "image": settings.image,
+        "command": ["gitchain"],
+        "args": [
+            "fetch",
+            f"file:///source@sha256:{model.sha256}",
+            f"/verified/{model.place}",
+            *settings.arguments,
+        ],
+        "env": [{"name": "GITCHAIN_HOME", "value": "/verified/.gitchain"}],
+        "volumeMounts": [source, {"name": VERIFIED, "mountPath": "/verified"}],
+        "securityContext": {
+            "runAsUser": settings.user,
+            "runAsNonRoot": True,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _present(containers: Sequence[Json], ours: Object) -> Object:
+    """Return the container as it is there already, else as it is to be."""
+    found = (_object(one) for one in containers)
+    return next((one for one in found if _is_ours(one, ours)), ours)
+
+
+def _is_ours(container: Object, ours: Object) -> bool:
+    """Tell whether a container is the one that we put there, with what the API server adds to any."""
+    if container.keys() - ours.keys() - _ADDED:
+        return False
+    mounts, own = _list(container.get("volumeMounts")), _list(ours["volumeMounts"])
+    added = [_object(one) for one in mounts[len(own) :]]
+    token = all(one.get("mountPath") == _TOKEN and one.get("readOnly") is True for one in added)
+    rest = all(container.get(key) == value for key, value in ours.items() if key != "volumeMounts")
+    return rest and list(mounts[: len(own)]) == list(own) and token
+
+
+def _mounted(container: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
+    """Return a container that sees the verified copies in place of the volumes; ours sees the volumes."""
+    mounts = _list(container.get("volumeMounts"))
+    if _is_reserved(container) or not mounts:
+        return dict(container)
+    after = [_mount(_object(one), models) for one in mounts]
+    return {**container, "volumeMounts": [*after]}
+
+
+def _mount(mount: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
+    model = models.get(str(mount.get("name")))
+    if model is None:
+        return dict(mount)
+    return {
+        "name": VERIFIED,
+        "mountPath": mount.get("mountPath"),
+        "readOnly": True,
+        "subPath": model.place,
+    }
+
+
+def _is_reserved(container: Json) -> bool:
+    return str(_object(container).get("name", "")).startswith(PREFIX)
+
+
+def _named(source: Json) -> str:
+    """Return what a volume's source is called: the claim, the path, or the driver."""
+    found = _object(source)
+    names = (found.get(key) for key in ("claimName", "path", "driver", "volumeID", "server"))
+    return next((name for name in names if isinstance(name, str)), "")
+
+
+def _object(value: Json) -> Object:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _problem(what: str, where: str) -> Problem:
+    return Problem(Code.NODE, what, where, _HELP)
