@@ -136,3 +136,19 @@ def test_layers_that_are_no_files_are_refused(
     done = fetch(place, str(tmp_path / "dest"))
     assert (done.code, done.err.count("error:")) == (ExitCode.FAILED, 1)
     assert list((tmp_path / "dest").iterdir()) == []
+
+
+def test_the_kserve_manifest_calls_what_is_there() -> None:
+    """Its command is a valid call of fetch once KServe has added the URI and the directory, on an image by digest."""
+    import yaml
+
+    from gitchain.cli.fetch import command
+
+    path = Path(__file__).parents[2] / "deploy/kserve/clusterstoragecontainer.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]
+    words = spec["container"]["command"]
+    assert words[:2] == ["gitchain", "fetch"]
+    made = command.make_context("fetch", [*words[2:], "gitchain+oci://h/n@sha256:" + "0" * 64, "/mnt/models"])
+    assert (made.params["to"], made.params["subjects"]) == (Path("/mnt/models"), ("owner@example.com",))
+    assert "@sha256:" in spec["container"]["image"]
+    assert {one["prefix"] for one in spec["supportedUriFormats"]} == {"gitchain+oci://", "gitchain+file://"}
