@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from interop_world import World, demo, pinned
 from stack import Stack
 from table import Cases, Row
-from world import World, demo, pinned
 
 OWNER = "ada@example.com"  # the demo's Git identity: who signs where nobody else is named
 

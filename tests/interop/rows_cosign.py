@@ -7,8 +7,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+from interop_world import IDENTITY, STRANGER, Answer, World, flipped, pinned, tampered
 from table import Cases, Row
-from world import IDENTITY, STRANGER, Answer, World, flipped, pinned, tampered
 
 SLSA = "slsaprovenance1"
 PREDICATE = "https://example.com/interop/v1"

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import front
+from interop_world import Answer, World, flipped, pinned
 from processes import end, free_ports, run_all
 from servers import Server
 from table import Cases, NotHere, Row
-from world import Answer, World, flipped, pinned
 
 MONITOR = "v0.0.0-20260818080513-564014c8c3a2"
 

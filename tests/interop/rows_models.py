@@ -6,8 +6,8 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+from interop_world import IDENTITY, STRANGER, Answer, World, flipped, tampered
 from table import Cases, Row
-from world import IDENTITY, STRANGER, Answer, World, flipped, tampered
 
 
 def _model(world: World, name: str) -> Path:

@@ -6,9 +6,9 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
+from interop_world import IDENTITY, STRANGER, Answer, World, flipped, tampered
 from rows_cosign import our_verdicts
 from table import Cases, Row
-from world import IDENTITY, STRANGER, Answer, World, flipped, tampered
 
 SLSA = "https://slsa.dev/provenance/v1"
 

@@ -18,10 +18,10 @@ import rows_logs
 import rows_models
 import rows_sigstore
 from build import Builder, seconds_allowed
+from interop_world import World
 from processes import Failed
 from stack import Missing, Stack
 from table import Result, run, text
-from world import World
 
 MODULES = (rows_chain, rows_cosign, rows_sigstore, rows_models, rows_logs)  # the first makes the project
 ROWS = tuple(row for module in MODULES for row in module.ROWS)

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from world import World
+from interop_world import World
 
 
 class NotHere(Exception):  # noqa: N818 - no error: a peer that cannot be had is one loud line

@@ -11,8 +11,8 @@ import pytest
 import rows_chain
 import run
 import table
+from interop_world import flipped, pinned, tampered
 from table import Cases, NotHere, Row
-from world import flipped, pinned, tampered
 
 WORLD: Any = None
 
