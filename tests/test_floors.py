@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -116,3 +117,17 @@ def test_the_table_of_floors_names_every_room() -> None:
     rows = re.findall(r"^\| (\d) \| (.+?) \| \S", DESIGN.read_text(encoding="utf-8"), re.MULTILINE)
     told = {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+?)(?:/|\.py)`", rooms)}
     assert told == {room: FLOORS[room] for room in room_graph()}
+
+
+def test_helpers_of_tests_have_one_name() -> None:
+    """What tests import by a bare name is one file: another one of that name would be taken for it."""
+    tests = REPOSITORY / "tests"
+    here = [path for path in tests.rglob("*.py") if "fixtures" not in path.parts]
+    wanted = {
+        node.module
+        for path in here
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
+    }
+    names = Counter(path.stem for path in here)
+    assert {name for name, count in names.items() if name in wanted and count > 1} == set()
