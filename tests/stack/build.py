@@ -2,7 +2,7 @@
 
 Prints the path of each binary. What cannot be had here is one line on stderr and never a failed test run.
 
-`tools/<module>/` holds a go.mod with `tool` lines and its go.sum, and no Go source. Binaries lie outside the
+`tools/<module>/` holds a go.mod with `tool` lines and its go.sum, and Go source only where a library has no program. Binaries lie outside the
 repository, in $GITCHAIN_STACK_CACHE or $XDG_CACHE_HOME/gitchain/stack, under a name that holds the digest of
 go.mod, go.sum, recipe and Go version: a changed pin is another binary. Checksums of modules are always checked.
 
@@ -64,6 +64,7 @@ CATALOGUE = (
     Tool("helm", "helm.sh/helm/v3/cmd/helm"),
     Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "kubernetes", _STAMPS),
     Tool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "kubernetes", _STAMPS),
+    Tool("gatekeeper", "gitchain.test/gatekeeper"),
 )
 
 
@@ -162,7 +163,9 @@ class Builder:
         return self._modules / (tool.module or tool.name)
 
     def _key(self, tool: Tool) -> str:
-        parts = [(self._folder(tool) / name).read_bytes() for name in ("go.mod", "go.sum")]
+        folder = self._folder(tool)
+        files = [folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))]
+        parts = [file.read_bytes() for file in files]
         parts += [tool.package.encode(), tool.flags.encode(), self._version.encode()]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:20]
 

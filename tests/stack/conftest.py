@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import kube
 import pytest
+from build import cache_directory
 
+ENVIRON = os.environ | {
+    "GITCHAIN_STACK_CACHE": str(cache_directory())
+}  # before any test has a home of its own
 WHY = "SKIPPED: {} is not built here: make k8s builds it (needs Go)"
 
 
 def _built(*names: str) -> dict[str, Path]:
     try:
-        return kube.binaries(0.0, names)
+        return kube.binaries(0.0, names, ENVIRON)
     except kube.Missing as error:
         pytest.skip(WHY.format(str(error).partition(":")[0]))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Path:
+    """Return Gatekeeper's engine."""
+    return _built("gatekeeper")["gatekeeper"]
 
 
 @pytest.fixture(scope="session")

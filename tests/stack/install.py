@@ -87,7 +87,7 @@ def settle(admin: Client) -> None:
 
 def prepare(admin: Client) -> None:
     """Make the namespaces, small definitions of KServe's kinds, and a developer's rights in all namespaces of tests."""
-    for name in ground.NAMESPACES:
+    for name in (*ground.NAMESPACES, chart.NAMESPACE):
         admin.call("POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": name}})
     for kind, version in KSERVE:
         admin.call(

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import gatekeeper
 import ground
 import install
 import kube
@@ -62,6 +63,7 @@ def run(on: install.Installed) -> int:
     cases = outage.cases(on)
     with on.service.away():
         tried += [show(one, one.attempt(on)) for one in cases]
+    tried += by_gatekeeper(on)
     good = under_load(on)
     print(f"{sum(tried)} of {len(tried)} came to what they have to")
     return 0 if all(tried) and good else 1
@@ -75,6 +77,23 @@ def show(one: Case, reply: kube.Reply) -> bool:
     line = f"{'ok' if good else 'WRONG':<5} {one.group:<10} {one.name:<80} {one.expected:<16} {got:<16} "
     print(line + (told[:TOLD] if good else told), flush=True)
     return good
+
+
+def by_gatekeeper(on: install.Installed) -> list[bool]:
+    """Let Gatekeeper's engine ask gitchain about pods; nothing is tried where the engine cannot be had."""
+    try:
+        engine = kube.binaries(names=("gatekeeper",))["gatekeeper"]
+    except kube.Missing:
+        return []
+    tried = []
+    for name, references, code in gatekeeper.CASES:
+        found = gatekeeper.violations(on, engine, references)
+        expected = f"denied {code}" if code else "allowed"
+        got = f"denied {code}" if found and all(code and code in one for one in found) else "denied"
+        tried.append(expected == (got if found else "allowed"))
+        line = f"{'ok' if tried[-1] else 'WRONG':<5} {'gatekeeper':<10} {name:<80} {expected:<16} "
+        print(line + f"{got if found else 'allowed':<16} {' '.join(found)[:TOLD]}")
+    return tried
 
 
 def under_load(on: install.Installed) -> bool:

@@ -120,10 +120,10 @@ class Cluster:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def client(self, user: str = ADMIN) -> Client:
-        """Return a connection of a user."""
+    def client(self, user: str = ADMIN, *, token: str = "") -> Client:
+        """Return a connection of a user, or of whoever has this token."""
         context = ssl.create_default_context(cadata=self.authority.pem.decode())
-        return Client(self.port, context, self.tokens[user])
+        return Client(self.port, context, token or self.tokens[user])
 
     def kubectl(
         self, *arguments: str, user: str = ADMIN, stdin: str | None = None
@@ -152,9 +152,11 @@ class Cluster:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def binaries(seconds: float | None = None, names: tuple[str, ...] = TOOLS) -> dict[str, Path]:
+def binaries(
+    seconds: float | None = None, names: tuple[str, ...] = TOOLS, environ: Mapping[str, str] = os.environ
+) -> dict[str, Path]:
     """Return the tools' binaries, built where they are not; Missing if one cannot be had here or not in time."""
-    builder = Builder(seconds_allowed() if seconds is None else seconds)
+    builder = Builder(seconds_allowed() if seconds is None else seconds, environ=environ)
     known = {tool.name: tool for tool in CATALOGUE}
     found: dict[str, Path] = {}
     for name in names:

@@ -25,7 +25,6 @@ OUTAGE: list[tuple[str, str, Callable[[Installed], Callable[[], Reply]]]] = [
 
 def cases(on: Installed) -> list[Case]:
     """Prepare everything while the replicas answer; the cases themselves are for when they do not."""
-    on.admin.call("POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": chart.NAMESPACE}})
     prepared = [(name, expected, prepare(on)) for name, expected, prepare in OUTAGE]
     return [Case("outage", name, expected, lambda _, act=act: act()) for name, expected, act in prepared]  # type: ignore[misc]
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import chart
+import gatekeeper
 import ground
 import install
 import k8s
@@ -12,9 +18,15 @@ import outage
 import pytest
 import rolling
 import tries
+from admit_world import admission, settled
 from cli_world import GIT_IDENTITY
 from kube import Cluster
+from processes import free_ports
 from tries import Case
+
+from gitchain.admit.audit import audit
+from gitchain.admit.cluster import Cluster as RealCluster
+from gitchain.admit.config import read_settings
 
 REVIEWS = 300
 
@@ -46,6 +58,54 @@ def test_while_nothing_answers_no_model_gets_in_and_the_cluster_can_mend_itself(
         found = {one.name: tries.come_to(one.attempt(on)) for one in cases}
     assert found == {one.name: one.expected for one in cases}
     install.settle(on.admin)
+
+
+def test_the_audit_finds_what_got_in_with_the_charts_rights_and_these_are_no_more(
+    on: install.Installed, helm: Path, tmp_path: Path
+) -> None:
+    given = chart.values({**on.ground.settings(), "times": {"audit": 600}})
+    for one in chart.rendered(helm, given):
+        if one["kind"] in {"ServiceAccount", "ClusterRole", "ClusterRoleBinding"}:
+            done = on.cluster.kubectl("apply", "-n", chart.NAMESPACE, "-f", "-", stdin=json.dumps(one))
+            assert done.returncode == 0, done.stderr
+    token = on.cluster.kubectl("create", "token", chart.NAME, "-n", chart.NAMESPACE).stdout.strip()
+    (tmp_path / "token").write_text(token)
+    slipped = tries.pod(tries.spec(tries.BAD))
+    tries.created(on, slipped, namespace=ground.WARNED)
+
+    account = on.cluster.client(token=token)
+    for path in ("/api/v1/secrets", "/api/v1/configmaps", "/apis/apps/v1/deployments"):
+        assert account.call("GET", path).status == 403
+    assert tries.create(replace(on, developer=account), tries.pod(tries.spec(tries.GOOD))).status == 403
+
+    there = RealCluster(
+        f"https://127.0.0.1:{on.cluster.port}", tmp_path / "token", on.cluster.folder / "ca.crt"
+    )
+    with (
+        admission(read_settings(on.service.folder / "serve.yaml")) as judging,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        found = asyncio.run(audit(settled(judging), there, executor))
+    assert found.whole
+    assert found.outcomes["denied"] >= 1
+
+
+@pytest.mark.parametrize(("_name", "references", "code"), gatekeeper.CASES, ids=lambda one: str(one)[:40])
+def test_gatekeepers_engine_asks_and_denies(
+    on: install.Installed,
+    engine: Path,
+    _name: str,
+    references: tuple[str, ...],
+    code: str,
+) -> None:
+    found = gatekeeper.violations(on, engine, references)
+    assert len(found) == (1 if code else 0)
+    assert all(code in one for one in found)
+
+
+def test_gatekeeper_denies_while_gitchain_does_not_answer(on: install.Installed, engine: Path) -> None:
+    nobody = f"https://127.0.0.1:{free_ports(['nobody'])['nobody']}/gatekeeper"
+    assert len(gatekeeper.violations(on, engine, (tries.GOOD,), url=nobody)) == 1
 
 
 def test_no_call_fails_while_certificates_and_replicas_change(on: install.Installed) -> None:
