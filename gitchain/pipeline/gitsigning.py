@@ -23,7 +23,7 @@ from gitchain.errors import AuthenticationError, MalformedError, SignatureError,
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.gitobject import GitObject, GitSignature, unarmored, with_signature
 from gitchain.pipeline.home import pin_for_repository
-from gitchain.pipeline.profiles import Profile, load_profile
+from gitchain.pipeline.profiles import Identity, Profile, load_profile
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
@@ -143,9 +143,7 @@ def _ready(
 
 def _token(profile: Profile, name: str | None) -> str:
     if profile.instance is None:
-        from gitchain.sign.token import find_token
-
-        return find_token()
+        return profile.token(Identity(agreed=bool(os.environ.get("GITCHAIN_YES"))))
     if name is None:
         raise AuthenticationError(
             "no identity to sign as", help="git config gitchain.identity you@example.com"

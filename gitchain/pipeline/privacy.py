@@ -62,7 +62,7 @@ def _ask(identity: str) -> None:
     raise UsageError(
         "nobody has agreed that this identity becomes public for ever",
         got=identity[:200],
-        help="gitchain sync --yes, or on a terminal: gitchain sync",
+        help="gitchain sync --yes, or on a terminal: gitchain sync; for a commit once: GITCHAIN_YES=1 git commit",
     )
 
 

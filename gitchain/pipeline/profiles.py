@@ -151,6 +151,10 @@ class Profile:
                 )
             return Signer(instance.signing_context(), who.token or (lambda: instance.token(name)))
         self.check_identity(who.name)
+        return Signer(self.context(), self.token(who))
+
+    def token(self, who: Identity) -> str:
+        """Return the token to sign with, once its owner agreed to what becomes public; errors as `signer`."""
         from gitchain.pipeline.privacy import agree
         from gitchain.sign.token import find_token, parse_token
 
@@ -158,7 +162,7 @@ class Profile:
         token = find_token(who.token, log_in=self._log_in(interactive=who.interactive))
         if services.is_public:
             agree(self.name, parse_token(token).identity, services.keeps_statements, agreed=who.agreed)
-        return Signer(services.context(), token)
+        return token
 
     def _log_in(self, *, interactive: bool) -> Callable[[], str] | None:
         """Return how a person gets a token, where there is a person."""
