@@ -104,7 +104,9 @@ def _assemble(attributes: asn1.SetOf[cms.Attribute], source: SigstoreBundle) -> 
         raise TransportError("the services' answers make no signature of a file", help="try again")
     certificate = x509.load_der_x509_certificate(bundle.signer.leaf)
     unsigned = [_attribute(cms.LOG_ENTRY, entry_bytes(bundle.entry))]
-    if bundle.timestamps:
+    if (
+        bundle.timestamps and bundle.entry.promise is None
+    ):  # gitsign 0.17.1 takes no timestamp beside a promise
         unsigned.append(
             cms.Attribute(type=cms.TIMESTAMP, values=asn1.SetOf([*map(_token, bundle.timestamps)]))
         )

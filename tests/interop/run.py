@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
 
 import rows_chain
 import rows_cosign
+import rows_gitsign
 import rows_logs
 import rows_models
 import rows_sigstore
@@ -23,7 +24,14 @@ from processes import Failed
 from stack import Missing, Stack
 from table import Result, run, text
 
-MODULES = (rows_chain, rows_cosign, rows_sigstore, rows_models, rows_logs)  # the first makes the project
+MODULES = (
+    rows_chain,
+    rows_cosign,
+    rows_sigstore,
+    rows_models,
+    rows_gitsign,
+    rows_logs,
+)  # the first makes the project
 ROWS = tuple(row for module in MODULES for row in module.ROWS)
 
 
