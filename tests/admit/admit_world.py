@@ -120,7 +120,7 @@ def oci(model: str) -> str:
 def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked")) -> World:
     """Sign a whole chain for each model, one without its approval, and revoke one of them."""
     from gitchain.cli.main import run
-    from gitchain.pipeline.profiles import load_profile
+    from gitchain.pipeline.profiles import Identity, load_profile
     from gitchain.pipeline.project import open_project
 
     repo = top / "repo"
@@ -135,7 +135,7 @@ def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked"))
     for model in models:
         statements += chain(model)
     statements += [one for one in chain("unapproved") if '"approve"' not in one.payload.decode()]
-    with load_profile("local").signer(WHO, None) as signer:
+    with load_profile("local").signer(Identity(WHO)) as signer:
         bundles = signer.sign(statements)
         bundles += signer.sign([taken_back("revoked")] if "revoked" in models else [])
     open_project(repo).store.add(bundles)

@@ -66,7 +66,7 @@ class Ground:
 
 def make(top: Path) -> Ground:
     """Sign the layout and the chains; one of them so long ago that the layout does not take its approval any more."""
-    from gitchain.pipeline.profiles import load_profile
+    from gitchain.pipeline.profiles import Identity, load_profile
     from gitchain.pipeline.project import open_project
 
     for name in ("jwt", "sigstore.oidc", "sigstore.sign", "gitchain.instance.local", "gitchain.sign.keyless"):
@@ -76,11 +76,11 @@ def make(top: Path) -> Ground:
     with _ago(hours=14):
         issuer = _layout(top, repo)
     profile = load_profile("local")
-    with _ago(hours=13), profile.signer(WHO, None) as signer:
+    with _ago(hours=13), profile.signer(Identity(WHO)) as signer:
         bundles = signer.sign(chain("stale"))
-    with profile.signer(WHO, None) as signer:
+    with profile.signer(Identity(WHO)) as signer:
         bundles += signer.sign([*upstream(), *_by_ada(), taken_back("revoked")])
-    with profile.signer(STRANGER, None) as signer:
+    with profile.signer(Identity(STRANGER)) as signer:
         bundles += signer.sign(_steps("stranger", "train"))
     open_project(repo).store.add(bundles)
     (top / "trust.json").write_text(profile.text, encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,16 @@ def settle(admin: Client) -> None:
             return
         wait.wait(0.2)
     raise AssertionError(f"the webhook is not asked: {reply.status} {reply.message}")
+
+
+def until(ask: Callable[[], str], expected: str) -> str:
+    """Ask until the answer is as expected, or for too long; return the last answer."""
+    wait, found = threading.Event(), ""
+    for _ in range(int(SETTLE_SECONDS / 0.2)):
+        if (found := ask()) == expected:
+            break
+        wait.wait(0.2)
+    return found
 
 
 def prepare(admin: Client) -> None:

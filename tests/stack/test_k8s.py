@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -115,3 +116,29 @@ def test_no_call_fails_while_certificates_and_replicas_change(on: install.Instal
     load.end()
     assert (load.failed, load.wrong) == ([], [])
     assert load.done >= REVIEWS
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [
+        ("pods/ephemeralcontainers", "ephemeral container, into a pod that was admitted"),
+        ("deployments", "update: a Deployment's template, patched"),
+        ("inferenceservices", "KServe: storageUri of a bucket"),
+        ("deployments/scale", "scale up: the request has no template to look at"),
+    ],
+)
+def test_without_the_charts_rule_the_same_try_gets_in(
+    on: install.Installed, resource: str, name: str
+) -> None:
+    """What denies is gitchain by this very rule, and nothing else of the cluster."""
+    (one,) = (one for one in k8s.CASES if one.name == name)
+    hook = copy.deepcopy(
+        on.admin.call("GET", f"{install.HOOKS}/validatingwebhookconfigurations/{chart.NAME}").document
+    )
+    before = copy.deepcopy(hook)
+    for rule in hook["webhooks"][0]["rules"]:
+        rule["resources"] = [kept for kept in rule["resources"] if kept != resource]
+    hook["webhooks"][0]["rules"] = [rule for rule in hook["webhooks"][0]["rules"] if rule["resources"]]
+    for configuration, expected in ((hook, "allowed"), (before, one.expected)):
+        assert install.configure(on.admin, configuration).status == 200
+        assert install.until(lambda: tries.come_to(one.attempt(on)), expected) == expected
