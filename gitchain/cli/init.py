@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -38,6 +39,12 @@ PUBLIC_NOTICE = (
     is_flag=True,
     help="Also the hook that sees tags at once (slows rebases; sync and push see them anyway).",
 )
+@click.option(
+    "--git-signing/--no-git-signing",
+    "git_signing",
+    default=None,
+    help="Sign commits here with your SSH key, if Git signs with none yet [default: ask].",
+)
 @click.option("--force", is_flag=True, help="Set up again.")
 @tuf_root_option
 @global_options
@@ -51,6 +58,7 @@ def command(
     issuer: str | None,
     no_hooks: bool,
     tag_hook: bool,
+    git_signing: bool | None,
     force: bool,
     tuf_root: Path | None,
 ) -> ExitCode:
@@ -90,6 +98,7 @@ def command(
         except GitchainError as problem:  # hooks are hints: without them `gitchain sync` does their work
             options.talk(f"no hooks  {escape(str(problem))}")
             options.talk(f"  help    {escape(problem.help or 'gitchain hooks install')}")
+    signing = _git_signing(options, done.project.root, wanted=git_signing)
     options.document(
         {
             "schema": INIT_SCHEMA,
@@ -97,6 +106,7 @@ def command(
             "trust": done.profile.name,
             "drafted": done.drafted,
             "hooks": list(hooks),
+            "gitSigning": list(signing),
             "pinned": done.pinned.to_json() if done.pinned else None,
         }
     )
@@ -116,5 +126,30 @@ def command(
         )
     if hooks:
         options.talk(f"hooks     {', '.join(hooks)}")
+    if signing:
+        options.talk(f"signing   Git signs commits here: {escape(', '.join(signing))}")
     options.talk("next      gitchain layout sign && gitchain run -- dvc repro && gitchain verify MODEL")
     return ExitCode.OK
+
+
+def _git_signing(options: Options, root: Path, *, wanted: bool | None) -> tuple[str, ...]:
+    """Set Git up to sign with the user's SSH key if they agree; return the settings that were made."""
+    from gitchain.pipeline.gitsetup import find_ssh_signing, set_up_ssh_signing
+
+    if wanted is False:
+        return ()
+    found = find_ssh_signing(root)
+    if not found.possible:
+        if wanted:
+            why = f"set already: {', '.join(found.taken)}" if found.taken else "no SSH key in ~/.ssh"
+            options.talk(f"no signing of commits was set up: {why}")
+        return ()
+    if wanted is None:
+        if options.json or not sys.stdin.isatty():
+            options.talk("commits   gitchain init --git-signing … would sign them with your SSH key")
+            return ()
+        if not click.confirm(f"Sign commits of this repository with {escape(str(found.key))}?", err=True):
+            return ()
+    made = set_up_ssh_signing(root, found)
+    options.talk(f"  a layout names it so: {{ssh: {escape(found.public)}}}")
+    return made
