@@ -162,8 +162,14 @@ def export(options: Options) -> None:
 
 @command.command(name="pin")
 @click.option("--layout", "name", metavar="NAME", help="Layout to pin [default: this repository's].")
+@click.option("--signer", "subjects", multiple=True, metavar="IDENTITY", help="Who may sign it.")
 @click.option(
-    "--signer", "subjects", multiple=True, required=True, metavar="IDENTITY", help="Who may sign it."
+    "--signer-key",
+    "keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Public key (PEM) that may sign it.",
 )
 @click.option("--issuer", metavar="URL", help="Issuer of the signers [default: the embedded instance's].")
 @tuf_root_option
@@ -173,12 +179,15 @@ def pin(
     options: Options,
     name: str | None,
     subjects: tuple[str, ...],
+    keys: tuple[Path, ...],
     issuer: str | None,
     tuf_root: Path | None,
 ) -> ExitCode:
     """Say in your own directory who may sign a layout, under which trust."""
     from gitchain.errors import UsageError
     from gitchain.layout.model import Identity
+    from gitchain.pipeline.archive import keep_key
+    from gitchain.pipeline.bundles import wanted_signer
     from gitchain.pipeline.profiles import load_profile, pin_root
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.setup import pin_layout
@@ -194,12 +203,16 @@ def pin(
         )
     pin_root(trust, read_root(tuf_root))
     profile = load_profile(trust, base=project.root if project else None, offline=options.offline)
-    if issuer is None:
+    if issuer is None and subjects:
         if profile.instance is None:
             raise UsageError("say who issued the signer's identity", help="--issuer URL")
         issuer = profile.instance.issuer
-    pin_layout(name, tuple(Identity(issuer, subject) for subject in subjects), profile, project)
-    who = [f"{subject} ({issuer})" for subject in subjects]
+    signers = tuple(Identity(str(issuer), subject) for subject in subjects)
+    signers += tuple(keep_key(wanted_signer(None, None, key).keys[0]) for key in keys)
+    if not signers:
+        raise UsageError("say who may sign it", help="--signer IDENTITY, or --signer-key FILE")
+    pin_layout(name, signers, profile, project)
+    who = [str(signer) for signer in signers]
     options.document({"schema": TRUST_SCHEMA, "pins": [{"layout": name, "signers": who, "trust": trust}]})
     options.data(f"pinned  {escape(name)}: only {escape(', '.join(who))} may sign it, under {escape(trust)}")
     return ExitCode.OK

@@ -12,6 +12,7 @@ from pathlib import Path
 from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
+from gitchain.pipeline.archive import kept_keys
 from gitchain.pipeline.home import Pin, pin_for_repository, read_pins
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
@@ -72,7 +73,7 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
             help="if you replaced it yourself: gitchain trust pin …",
         )
     minimum = max(policy.minimum_version, pin.version if pin else 0)
-    signed = verify_layout(raw, profile.trust, signers, now, minimum)
+    signed = verify_layout(raw, profile.trust, signers, now, minimum, kept_keys(signers))
     if signed.layout.name != name:
         raise LayoutError(
             "the layout's name is not the one it was looked up by", expected=name, got=signed.layout.name

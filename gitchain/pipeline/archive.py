@@ -1,15 +1,19 @@
-"""Trusted roots that were used once, kept by digest: a bundle of years ago may need the root of its time.
+"""Trusted roots that were used once, kept by digest: a bundle of years ago may need the root of its time. And keys.
 
-`trust/archive/<sha256>.json` in the user's directory; `--trust sha256:…` names one.
+`trust/archive/<sha256>.json` in the user's directory; `--trust sha256:…` names one. `trust/keys/<sha256>.der` is the key
+of a layout's signer that has no certificate: a pin names it by its digest.
 It does NOT decide that an old root is still to be trusted: whoever names one does.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from gitchain.errors import TrustError
+from gitchain.evidence.digest import sha256_hex
+from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.pipeline.home import make_directory, user_directory, write_atomically
 
 NAME = re.compile(r"sha256:([0-9a-f]{64})")
@@ -50,14 +54,36 @@ def archived(name: str) -> str | None:
     return text
 
 
+def keep_key(spki: bytes) -> Identity:
+    """Keep a layout signer's key (DER) and return the identity that a pin names it by."""
+    digest = sha256_hex(spki)
+    write_atomically(_directory("keys") / f"{digest}.der", spki, mode=0o600)
+    return Identity(KEY_ISSUER, f"sha256:{digest}")
+
+
+def kept_keys(signers: Iterable[Identity]) -> tuple[bytes, ...]:
+    """Return the keys of those signers that are keys and kept here; TrustError for one that was changed."""
+    found: list[bytes] = []
+    for signer in signers:
+        named = NAME.fullmatch(signer.subject) if signer.issuer == KEY_ISSUER else None
+        path = _directory("keys") / f"{named[1]}.der" if named else None
+        if path is None or not path.exists():
+            continue
+        data = path.read_bytes()
+        if f"sha256:{sha256_hex(data)}" != signer.subject:
+            raise TrustError("a kept key was changed", where=str(path), expected=signer.subject)
+        found.append(data)
+    return tuple(found)
+
+
 def digests() -> tuple[str, ...]:
     """Return the digests of all that are kept."""
     return tuple(sorted(path.stem for path in _directory().glob("*.json")))
 
 
-def _directory() -> Path:
+def _directory(what: str = "archive") -> Path:
     path = user_directory()
-    for part in ("trust", "archive"):
+    for part in ("trust", what):
         path /= part
         make_directory(path)
     return path

@@ -24,14 +24,19 @@ __all__ = ["SignedLayout", "verify_layout"]
 
 
 def verify_layout(
-    raw: bytes, trust: Trust, signers: Sequence[Identity], now: datetime, minimum_version: int
+    raw: bytes,
+    trust: Trust,
+    signers: Sequence[Identity],
+    now: datetime,
+    minimum_version: int,
+    keys: Sequence[bytes] = (),
 ) -> SignedLayout:
-    """Return the layout in the bundle if it may decide.
+    """Return the layout in the bundle if it may decide; `keys` are the bare keys (DER) among the signers.
 
     Raises LayoutError unless it verifies, one of the signers signed it, it is what its subject says, it has
     not expired (`expires` itself is too late), and its version is at least `minimum_version`.
     """
-    verified = _verified(raw, trust)
+    verified = _verified(raw, trust, keys)
     _check_signer(verified, signers)
     layout = bound_layout(verified.statement)
     _check_time(layout, verified, now)
@@ -48,9 +53,9 @@ def verify_layout(
     )
 
 
-def _verified(raw: bytes, trust: Trust) -> VerifiedStatement:
+def _verified(raw: bytes, trust: Trust, keys: Sequence[bytes]) -> VerifiedStatement:
     try:
-        return verify_bundle(raw, trust)
+        return verify_bundle(raw, trust, keys)
     except GitchainError as error:
         raise LayoutError(
             f"signed layout does not verify: {error.what}",
