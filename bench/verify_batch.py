@@ -32,6 +32,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.pipeline.consume import Policy, verify, verify_batch
+from gitchain.pipeline.profiles import Identity as Signing
 from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import open_project
 
@@ -195,7 +196,7 @@ def descriptor(name: str, content: str) -> ResourceDescriptor:
 def sign(statements: Sequence[Statement]) -> list[bytes]:
     found: list[bytes] = []
     for start in range(0, len(statements), SESSION):
-        with load_profile("local").signer(WHO, None) as signer:
+        with load_profile("local").signer(Signing(WHO)) as signer:
             found += signer.sign(statements[start : start + SESSION])
     return found
 

@@ -21,10 +21,12 @@ from gitchain.admit.engine import Engine
 from gitchain.admit.gate import Verdict
 from gitchain.admit.kinds import KNOWN, WHOLE, starts_nothing
 from gitchain.admit.models import Found, models_of
+from gitchain.admit.mutate import guard_pod, unguarded
 from gitchain.admit.problems import Code, Problem, summary
-from gitchain.admit.review import Answer, Review, read_envelope, read_request
+from gitchain.admit.review import Answer, Kind, Review, read_envelope, read_request
 from gitchain.errors import GitchainError
 
+POD = Kind("", "v1", "Pod")
 INLINE_BYTES = 128 << 10
 """Larger requests are read and searched in a thread: 128 KiB take a few milliseconds."""
 
@@ -51,13 +53,34 @@ class Admission:
     async def judge(self, body: bytes) -> Judgement:
         """Answer one AdmissionReview. Raises MalformedError or LimitError only where there is no id to answer to."""
         large = len(body) > INLINE_BYTES
-        uid, request = await asyncio.to_thread(read_envelope, body) if large else read_envelope(body)
-        try:
-            review = read_request(uid, request)
-        except GitchainError as error:
-            problem = Problem(Code.MALFORMED, str(error), "", "gitchain reads admission.k8s.io/v1")
-            return Judgement(uid, Answer(allowed=False, problems=(problem,)), "malformed")
-        return await self.review(review, large=large)
+        review = await _read(body, large=large)
+        return review if isinstance(review, Judgement) else await self.review(review, large=large)
+
+    async def mutate(self, body: bytes) -> Judgement:
+        """Answer one AdmissionReview of a mutating webhook: what has to be changed in a new pod, or why it cannot be.
+
+        That a pod is let through here admits nothing: it is judged afterwards, as it then is. Raises as `judge` does.
+        """
+        review = await _read(body, large=len(body) > INLINE_BYTES)
+        if isinstance(review, Judgement):
+            return review
+        rule = self.settings.rule_for(review.namespace)
+        if rule is None:
+            return _denied(review, _no_rule(review))
+        new = (review.kind, review.operation, review.subresource) == (POD, "CREATE", "")
+        if not new or rule.guarding is None or review.object is None:
+            return Judgement(
+                review.uid,
+                Answer(allowed=True, audit={"outcome": "not guarded"}),
+                "not guarded",
+                review,
+                rule,
+            )
+        found = guard_pod(review.object, rule.guarding)
+        if found.problems:
+            return _faulty(review, rule, found.problems, ())
+        answer = Answer(allowed=True, audit={"outcome": "guarded"}, patch=found.patch)
+        return Judgement(review.uid, answer, "guarded", review, rule)
 
     async def review(self, review: Review, *, large: bool = False) -> Judgement:
         """Answer a review that was read; a large one is searched beside the event loop."""
@@ -80,10 +103,30 @@ class Admission:
             verdicts = [await engine.verdict(asked[0])]
         else:
             verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in asked))
-        problems = (*found.problems, *(one for verdict in verdicts for one in verdict.problems))
+        problems = (
+            *found.problems,
+            *_unguarded(review, rule),
+            *(one for verdict in verdicts for one in verdict.problems),
+        )
         if problems:
             return _faulty(review, rule, problems, tuple(verdicts))
         return _admitted(review, rule, found, tuple(verdicts), engine)
+
+
+async def _read(body: bytes, *, large: bool) -> Review | Judgement:
+    uid, request = await asyncio.to_thread(read_envelope, body) if large else read_envelope(body)
+    try:
+        return read_request(uid, request)
+    except GitchainError as error:
+        problem = Problem(Code.MALFORMED, str(error), "", "gitchain reads admission.k8s.io/v1")
+        return Judgement(uid, Answer(allowed=False, problems=(problem,)), "malformed")
+
+
+def _unguarded(review: Review, rule: Rule) -> tuple[Problem, ...]:
+    """Return why a pod that runs has volumes that nobody verifies, where the rule wants them verified."""
+    if rule.guarding is None or review.kind != POD or review.object is None:
+        return ()
+    return unguarded(review.object, rule.guarding)
 
 
 def _unreadable(review: Review) -> Problem | None:

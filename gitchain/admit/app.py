@@ -1,6 +1,7 @@
 """The endpoints over HTTP: what is read and how much of it, and what each answer looks like.
 
     POST /validate     AdmissionReview v1                    200 with the answer
+    POST /mutate       AdmissionReview v1                    200 with a patch that guards a pod
     POST /gatekeeper   external data of Gatekeeper           200 with a value or an error for each key
     POST /v1/decide    plain JSON                            200, `verified` true or false
     GET  /healthz      the process answers                   200
@@ -89,6 +90,17 @@ class Server:
         log_judgement(judgement, "validate", taken)
         return self._told(judgement.answer.to_json(judgement.uid))
 
+    async def mutate(self, request: Request) -> Response:
+        """Answer the API server's mutating call."""
+        started = time.perf_counter()
+        async with self._body(request, MAX_BODY_BYTES) as body:
+            judgement = await self.admission.mutate(body)
+        taken = time.perf_counter() - started
+        self.metrics.reviews.labels("mutate", judgement.reason).inc()
+        self.metrics.seconds.labels("mutate").observe(taken)
+        log_judgement(judgement, "mutate", taken)
+        return self._told(judgement.answer.to_json(judgement.uid))
+
     async def gatekeeper(self, request: Request) -> Response:
         """Answer Gatekeeper."""
         return await self._decide(request, "gatekeeper", decide_external)
@@ -169,6 +181,7 @@ def application(server: Server) -> Starlette:
     return Starlette(
         routes=[
             Route("/validate", server.validate, methods=["POST"]),
+            Route("/mutate", server.mutate, methods=["POST"]),
             Route("/gatekeeper", server.gatekeeper, methods=["POST"]),
             Route("/v1/decide", server.plain, methods=["POST"]),
             *probes(server),

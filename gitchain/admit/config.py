@@ -18,6 +18,7 @@ the cluster chooses a rule, and labels and annotations of namespaces do not eith
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from gitchain.admit.models import Looking
+from gitchain.admit.mutate import NOBODY, Guarding
 from gitchain.errors import LayoutError, UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.layout.fields import Fields
@@ -35,6 +37,7 @@ from gitchain.pipeline.profiles import is_path
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_RULES = 1000
+IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}", re.ASCII)
 Mode = Literal["enforce", "warn", "audit"]
 MODES: tuple[Mode, ...] = ("enforce", "warn", "audit")
 T = TypeVar("T")
@@ -61,6 +64,8 @@ class Rule:
     layout: str
     mode: Mode = "enforce"
     looking: Looking = field(default_factory=Looking)
+    guarding: Guarding | None = None
+    """How pods are changed so that volumes are verified on the node; None where they are left as they are."""
 
     def matches(self, namespace: str) -> bool:
         """Tell whether this is the rule for a namespace; cluster-wide objects have the empty one."""
@@ -220,8 +225,28 @@ def _rule(fields: Fields, sources: Mapping[str, Source]) -> Rule:
         fields.texts("images", ()),
         _boolean(fields, "strict", default=True),
     )
+    guarding = _guarding(fields.map("guard")) if "guard" in fields else None
     fields.done()
-    return Rule(namespaces, layout, mode, looking)
+    return Rule(namespaces, layout, mode, looking, guarding)
+
+
+def _guarding(fields: Fields) -> Guarding:
+    image = fields.text("image")
+    if IMAGE.fullmatch(image) is None:
+        raise LayoutError(
+            "the guard's image is not pinned",
+            where=fields.path("image"),
+            expected="NAME@sha256:DIGEST",
+            got=image,
+        )
+    found = Guarding(
+        image,
+        fields.texts("arguments", ()),
+        fields.texts("ignore", ()),
+        _bounded(fields, "user", NOBODY, 1, 2**31 - 1),
+    )
+    fields.done()
+    return found
 
 
 def _one_of(fields: Fields, name: str, allowed: tuple[T, ...], default: T | None) -> T:

@@ -23,6 +23,7 @@ from gitchain.evidence.digest import sha256_hex
 ANNOTATION = "gitchain.dev/model"
 PREFIX = "gitchain-guard-"
 VERIFIED = "gitchain-verified"
+NOBODY = 65532  # the user of images without a shell, by custom
 HARMLESS = frozenset({"configMap", "secret", "downwardAPI", "projected", "emptyDir", "image"})
 """Volumes that bring no bytes of their own, or whose content admission has by its digest (images)."""
 
@@ -45,7 +46,7 @@ class Guarding:
     image: str
     arguments: tuple[str, ...]
     ignore: tuple[str, ...] = ()
-    user: int = 65532
+    user: int = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ allow under `failurePolicy: Ignore`. Does NOT decide.
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -69,10 +71,14 @@ class Answer:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     audit: Mapping[str, str] = field(default_factory=dict)
+    patch: tuple[Mapping[str, Json], ...] = ()
+    """A JSON Patch (RFC 6902), of a mutating webhook's answer alone."""
 
     def __post_init__(self) -> None:
         if not self.allowed and not self.problems:
             raise ValueError("a denial without a reason")
+        if self.patch and not self.allowed:
+            raise ValueError("a denial with a patch")
 
     def to_json(self, uid: str) -> dict[str, Json]:
         """Return the AdmissionReview that answers the request with this id."""
@@ -80,6 +86,9 @@ class Answer:
         if not self.allowed:
             message = f"gitchain: {summary(self.problems)}"
             response["status"] = {"code": 403, "reason": "Forbidden", "message": message}
+        if self.patch:
+            patch = json.dumps(self.patch, ensure_ascii=True, default=dict).encode()
+            response |= {"patchType": "JSONPatch", "patch": b64encode(patch).decode()}
         if self.warnings:
             told = [printable(text, MAX_WARNING_CHARACTERS) for text in self.warnings[:MAX_WARNINGS]]
             response["warnings"] = told

@@ -40,6 +40,7 @@ from gitchain.admit.gate import Gate, Verdict
 from gitchain.admit.problems import Problem
 from gitchain.errors import GitchainError, RollbackError, StoreError, TransportError
 from gitchain.pipeline.consume import Verifier
+from gitchain.pipeline.profiles import Identity as Signing
 from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import open_project
 
@@ -109,7 +110,7 @@ def copied(models: World, tmp_path: Path, isolated: Path) -> Iterator[Stand]:
 def add(one: Stand, *statements: Any) -> None:
     repository = one.admission.settings.sources["credit"].repository
     assert repository is not None
-    with load_profile("local").signer(WHO, None) as signer:
+    with load_profile("local").signer(Signing(WHO)) as signer:
         bundles = signer.sign(statements)
     open_project(repository).store.add(bundles)
 
