@@ -2,7 +2,8 @@
 
 A public log shows everybody who signed, and nobody can take an entry out. An e-mail address is a person's: it is asked
 for on a terminal, and elsewhere `--yes` has to be given. The identity of a workflow is its address: it is told. The
-answer is remembered in the user's directory, `told.json`, by profile and identity; no repository can give it.
+answer is remembered in the user's directory, `told.json` (schemas/told.schema.json), by profile and identity; no
+repository can give it.
 
 It does NOT stop what was agreed to before.
 """

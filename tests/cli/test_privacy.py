@@ -9,6 +9,7 @@ from typing import Any
 import click
 import pytest
 from fault_server import CA
+from jsonschema import Draft202012Validator
 from site_world import Site
 
 from gitchain.pipeline import privacy
@@ -63,6 +64,8 @@ def test_it_is_said_once(public: Site, isolated: Path) -> None:
     assert (again.code, NOTICE in again.err) == (0, False)
     assert sign(public, "bob@example.com").code == 9
     told = json.loads((isolated / "told.json").read_text())
+    schema = Path(__file__).parents[2] / "schemas/told.schema.json"
+    Draft202012Validator(json.loads(schema.read_text())).validate(told)
     assert told["told"] == [[str(public.trust), "ada@example.com"]]
     assert (isolated / "told.json").stat().st_mode & 0o77 == 0
 
