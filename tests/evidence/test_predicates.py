@@ -441,6 +441,7 @@ def test_the_words_of_evidence() -> None:
         "VERSION": "https://gitchain.dev/predicate/version/v0.1",
         "DEPLOYMENT": "https://gitchain.dev/predicate/deployment/v0.1",
         "RETIREMENT": "https://gitchain.dev/predicate/retirement/v0.1",
+        "SOURCE": "https://gitchain.dev/predicate/source/v0.1",
         "REVOCATION": "https://gitchain.dev/predicate/revocation/v0.1",
         "CHECKPOINT": "https://gitchain.dev/predicate/checkpoint/v0.1",
         "LAYOUT": "https://gitchain.dev/predicate/layout/v1",
