@@ -21,8 +21,16 @@ from admit_world import LAYOUT, REGISTRY, WHO, chain, digest, statement, taken_b
 from gitchain.evidence.statement import Statement
 
 STRANGER = "eve@example.com"
-ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED = "prod", "lenient", "claims", "warn", "no-rule"
-NAMESPACES = (ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED)
+ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED, GUARDED = (
+    "prod",
+    "lenient",
+    "claims",
+    "warn",
+    "no-rule",
+    "guarded",
+)
+NAMESPACES = (ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED, GUARDED)
+GUARD = f"registry.example.com/gitchain@sha256:{'0' * 64}"
 FLIPPED = digest("good")[:-1] + ("0" if digest("good")[-1] != "0" else "1")
 
 
@@ -56,6 +64,7 @@ class Ground:
             {"namespaces": [LENIENT], "layout": "credit", "strict": False},
             {"namespaces": [CLAIMING], "layout": "credit", "claims": True},
             {"namespaces": [WARNED], "layout": "credit", "mode": "warn"},
+            {"namespaces": [GUARDED], "layout": "credit", "claims": True, "guard": {"image": GUARD}},
         ]
         return {
             "layouts": {"credit": credit},

@@ -33,7 +33,8 @@ class Installed:
     service: Service
     authority: Authority
     """Who signed the webhook's certificate."""
-    configuration: dict[str, Any]
+    configurations: tuple[dict[str, Any], ...]
+    """The validating one and the mutating one."""
     admin: Client
     developer: Client
 
@@ -49,19 +50,27 @@ def installed(cluster: Cluster, base: Ground, helm: Path, folder: Path) -> Itera
     admin = cluster.client()
     prepare(admin)
     with serving(folder, settings, files, authority) as service:
-        hook = chart.aimed_at(chart.of_kind(manifests, "ValidatingWebhookConfiguration"), service.url)
-        configure(admin, hook)
-        found = Installed(cluster, base, service, authority, hook, admin, cluster.client(DEVELOPER))
+        hook, mutating = (
+            chart.aimed_at(chart.of_kind(manifests, f"{word}WebhookConfiguration"), service.url)
+            for word in ("Validating", "Mutating")
+        )
+        for one in (hook, mutating):
+            reply = configure(admin, one)
+            assert reply.status in {200, 201}, reply.message
+        found = Installed(
+            cluster, base, service, authority, (hook, mutating), admin, cluster.client(DEVELOPER)
+        )
         try:
             settle(admin)
             yield found
         finally:
-            admin.call("DELETE", f"{HOOKS}/validatingwebhookconfigurations/{chart.NAME}")
+            for word in ("validating", "mutating"):
+                admin.call("DELETE", f"{HOOKS}/{word}webhookconfigurations/{chart.NAME}")
 
 
 def configure(admin: Client, hook: dict[str, Any]) -> Reply:
     """Create the configuration, or put another in its place."""
-    path = f"{HOOKS}/validatingwebhookconfigurations"
+    path = f"{HOOKS}/{hook['kind'].lower()}s"
     there = admin.call("GET", f"{path}/{chart.NAME}")
     if there.status == 404:
         return admin.call("POST", path, hook)

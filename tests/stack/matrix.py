@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from admit_world import REGISTRY, digest
-from ground import ENFORCED, FLIPPED, LENIENT, UNRULED, WARNED, image
+from ground import ENFORCED, FLIPPED, GUARD, GUARDED, LENIENT, UNRULED, WARNED, image
 from install import Installed
 from kube import DEVELOPER, MERGE, Reply
 from mutation import mutation
@@ -303,3 +304,42 @@ def _(on: Installed) -> Reply:
 def _(on: Installed) -> Reply:
     with mutation(on, BAD):
         return create(on, pod(spec(GOOD), labels={"mutate": "me"}))
+
+
+# On the node: volumes whose bytes admission cannot see
+
+
+def _claimed(model: str, **more: Any) -> dict[str, Any]:
+    """Return a pod that serves a model from a volume claim, and says which."""
+    mount = {"name": "models", "mountPath": "/mnt/models"}
+    claim = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+    given = {"containers": [container(volumeMounts=[mount])], "volumes": [claim], **more}
+    return pod(given, annotations={"gitchain.dev/model": f"sha256:{digest(model)}"})
+
+
+@case("guard", "a signed model on a volume: the pod's first container verifies it", "allowed")
+def _(on: Installed) -> Reply:
+    source = _claimed("good", initContainers=[container(called="first")])
+    reply = create(on, source, namespace=GUARDED)
+    names = [one["name"] for one in reply.document["spec"]["initContainers"]]
+    assert [names[0].startswith("gitchain-guard-"), names[1:]] == [True, ["first"]], names
+    assert reply.document["spec"]["initContainers"][0]["image"] == GUARD
+    return reply
+
+
+@case("guard", "an unknown model on a volume", "denied GC-E0201")
+def _(on: Installed) -> Reply:
+    return create(on, _claimed("nobody"), namespace=GUARDED)
+
+
+@case("guard", "a container that is only called as the guard is", "denied GC-A0401")
+def _(on: Installed) -> Reply:
+    source = _claimed("good", initContainers=[container(called="gitchain-guard-models")])
+    return create(on, source, namespace=GUARDED)
+
+
+@case("guard", "a volume, and no digest for it", "denied GC-A0201")
+def _(on: Installed) -> Reply:
+    source = _claimed("good")
+    source["metadata"]["annotations"] = {}
+    return create(on, source, namespace=GUARDED)

@@ -93,11 +93,12 @@ def operate(on: Installed, load: Load, told: Callable[[str], None]) -> None:
 
 def trust(on: Installed, pem: bytes) -> None:
     """Give the API server other CAs to trust, and wait until it does."""
-    hook = copy.deepcopy(on.configuration)
-    for one in hook["webhooks"]:
-        one["clientConfig"]["caBundle"] = base64.b64encode(pem).decode()
-    reply = install.configure(on.admin, hook)
-    assert reply.status == 200, reply.message
+    for configuration in on.configurations:
+        hook = copy.deepcopy(configuration)
+        for one in hook["webhooks"]:
+            one["clientConfig"]["caBundle"] = base64.b64encode(pem).decode()
+        reply = install.configure(on.admin, hook)
+        assert reply.status == 200, reply.message
     time.sleep(TAKEN_UP_SECONDS)
 
 

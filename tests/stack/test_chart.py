@@ -74,6 +74,20 @@ def test_a_failing_webhook_admits_nothing_and_blocks_neither_the_system_nor_itse
     assert "objectSelector" not in webhook
 
 
+def test_pods_are_changed_only_where_a_rule_guards_and_as_carefully(helm: Path, manifests: list[Any]) -> None:
+    assert not [one for one in manifests if one["kind"] == "MutatingWebhookConfiguration"]
+    guard = {"image": f"gitchain@sha256:{'0' * 64}"}
+    rules = [{"namespaces": ["*"], "layout": "credit", "guard": guard}]
+    found = chart.rendered(helm, chart.values({**chart.SETTINGS, "rules": rules}))
+    changing, judging = (
+        chart.of_kind(found, f"{word}WebhookConfiguration")["webhooks"][0]
+        for word in ("Mutating", "Validating")
+    )
+    for field in ("failurePolicy", "namespaceSelector", "matchPolicy", "timeoutSeconds"):
+        assert changing[field] == judging[field]
+    assert changing["reinvocationPolicy"] == "IfNeeded"
+
+
 def test_the_api_server_waits_longer_than_an_answer_takes(manifests: list[Any], tmp_path: Path) -> None:
     (webhook,) = chart.of_kind(manifests, "ValidatingWebhookConfiguration")["webhooks"]
     settings = tmp_path / "serve.yaml"

@@ -15,13 +15,16 @@ from types import ModuleType
 from typing import Any
 
 from ground import ENFORCED, image
-from install import DENIED, Installed
+from install import Installed
 from kube import Reply
 
 GOOD, BAD = image("good"), image("nobody")
 SERVER = "registry.example.com/server:1"
 STRATEGIC = "application/strategic-merge-patch+json"
-UNANSWERED = 'failed calling webhook "models.gitchain.dev"'
+UNANSWERED = re.compile(r'failed calling webhook "(?:models|guard)\.gitchain\.dev"')
+SAID = re.compile(
+    r'admission webhook "(?:models|guard)\.gitchain\.dev" denied the request: gitchain: (GC-[AE]\d{4})'
+)
 Attempt = Callable[[Installed], Reply]
 _number = itertools.count()
 
@@ -59,11 +62,9 @@ def come_to(reply: Reply) -> str:
     """Return what a try came to; of a denial the first code of gitchain."""
     if 200 <= reply.status < 300:
         return "allowed"
-    _, mark, said = reply.message.partition(DENIED)
-    found = re.match(r"GC-[AE]\d{4}", said)
-    if mark and found:
-        return f"denied {found[0]}"
-    return "closed" if UNANSWERED in reply.message else "impossible"
+    if found := SAID.search(reply.message):
+        return f"denied {found[1]}"
+    return "closed" if UNANSWERED.search(reply.message) else "impossible"
 
 
 def holds(one: Case, reply: Reply) -> bool:

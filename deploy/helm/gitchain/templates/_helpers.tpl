@@ -26,3 +26,34 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "gitchain.drain" -}}
 {{ dig "times" "drain" 5 .Values.settings | int }}
 {{- end -}}
+
+{{- /* How both webhooks are asked, and about which namespaces: of (root, path). */ -}}
+{{- define "gitchain.webhook" -}}
+{{- $root := index . 0 -}}
+admissionReviewVersions: [v1]
+clientConfig:
+  service: {name: {{ include "gitchain.name" $root }}, namespace: {{ $root.Release.Namespace }}, path: {{ index . 1 }}, port: 443}
+  {{- if not $root.Values.tls.certManager.enabled }}
+  caBundle: {{ required "webhook.caBundle: the CA of the certificate, or use tls.certManager" $root.Values.webhook.caBundle }}
+  {{- end }}
+failurePolicy: {{ $root.Values.webhook.failurePolicy }}
+timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
+matchPolicy: Equivalent
+namespaceSelector:
+  matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values: {{- append $root.Values.webhook.excludedNamespaces $root.Release.Namespace | uniq | toYaml | nindent 8 }}
+    {{- with $root.Values.webhook.onlyNamespaces }}
+    - key: kubernetes.io/metadata.name
+      operator: In
+      values: {{- toYaml . | nindent 8 }}
+    {{- end }}
+{{- end -}}
+
+{{- define "gitchain.injected" -}}
+{{- if .Values.tls.certManager.enabled -}}
+annotations:
+  cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "gitchain.name" . }}
+{{- end -}}
+{{- end -}}
