@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
 import rows_chain
 import rows_cosign
 import rows_gitsign
+import rows_keys
 import rows_logs
 import rows_models
 import rows_sigstore
@@ -30,6 +31,7 @@ MODULES = (
     rows_sigstore,
     rows_models,
     rows_gitsign,
+    rows_keys,
     rows_logs,
 )  # the first makes the project
 ROWS = tuple(row for module in MODULES for row in module.ROWS)
