@@ -79,6 +79,14 @@ class Admission:
         found = guard_pod(review.object, rule.guarding)
         if found.problems:
             return _faulty(review, rule, found.problems, ())
+        if rule.mode != "enforce":  # the guard on the node would stop what this mode lets run
+            return Judgement(
+                review.uid,
+                Answer(allowed=True, audit={"outcome": "not guarded"}),
+                "not guarded",
+                review,
+                rule,
+            )
         answer = Answer(allowed=True, audit={"outcome": "guarded"}, patch=found.patch)
         return Judgement(review.uid, answer, "guarded", review, rule)
 

@@ -113,6 +113,11 @@ def test_a_pod_that_cannot_be_guarded_is_denied_at_once(settings: Settings) -> N
         judgement = mutated(one, review(found))
         assert (judgement.answer.allowed, judgement.answer.patch) == (True, ())
         assert judgement.answer.warnings
+        judgement = mutated(one, review(with_volume()))
+        assert (judgement.answer.allowed, judgement.answer.patch) == (
+            True,
+            (),
+        )  # the guard would stop the pod
 
 
 def test_nothing_else_is_changed(settings: Settings, models: World) -> None:
