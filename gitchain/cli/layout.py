@@ -99,7 +99,7 @@ def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:
     from gitchain.pipeline.policy import read_layout
     from gitchain.pipeline.project import LAYOUT, open_project
 
-    path = file or open_project(options.directory).root / LAYOUT
+    path = file or open_project(options.directory, changes=False).root / LAYOUT
     layout = read_layout(path)
     found = lint_layout(layout, datetime.now(UTC))
     options.document(
@@ -164,7 +164,7 @@ def show(options: Options, file: Path | None) -> ExitCode:
     from gitchain.pipeline.acceptance import Policy, load_policy
     from gitchain.pipeline.project import open_project
 
-    project = None if file else open_project(options.directory)
+    project = None if file else open_project(options.directory, changes=False)
     accepted = load_policy(
         project, Policy(layout=file, trust=options.trust, offline=options.offline), datetime.now(UTC)
     )

@@ -1,4 +1,4 @@
-"""The git binary, run so that the repository it looks at decides nothing: no hooks, no monitor, no prompts.
+"""The git binary, run so that the repository it looks at decides nothing: no hooks, no monitor, no fetches, no prompts.
 
 Arguments that come from outside go through standard input, never onto the command line.
 """
@@ -44,9 +44,8 @@ def first_line(message: str) -> str:
 def _environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in _LOCAL}
     fixed = {
-        "GIT_ALLOW_PROTOCOL": os.environ.get(
-            "GIT_ALLOW_PROTOCOL", "git:http:https:ssh"
-        ),  # not ext: it runs commands
+        "GIT_ALLOW_PROTOCOL": "",  # no lazy fetch: it runs what the repository's settings name for transports
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
@@ -84,7 +83,14 @@ def finish(
     """Return the output once git has ended; raise ProjectError unless its exit code is among `ok`."""
     out, error = job.communicate(stdin)
     if job.returncode not in ok:
-        raise ProjectError("git failed", where=root, got=first_line(error.decode("utf-8", "replace")))
+        said = error.decode("utf-8", "replace")
+        lacking = "promisor" in said or "not allowed" in said
+        raise ProjectError(
+            "this clone lacks objects" if lacking else "git failed",
+            where=root,
+            got=first_line(said),
+            help="git fetch --refetch --no-filter" if lacking else "",
+        )
     return out
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gitchain.collect.git_cli import run_git
 from gitchain.errors import GitchainError
 from gitchain.pipeline.home import pin_for_repository, user_directory
 from gitchain.pipeline.profiles import load_profile
@@ -39,7 +39,7 @@ def examine(directory: Path, trust: str | None, now: datetime) -> tuple[Check, .
     """Return every check for the repository around `directory`."""
     checks = [_program("git"), _program("dvc"), _guard("user directory", lambda: str(user_directory()))]
     try:
-        project = open_project(directory)
+        project = open_project(directory, changes=False)
     except GitchainError as error:
         return (*checks, Check("repository", "problem", str(error), error.help or "git init"))
     return (*checks, Check("repository", "ok", str(project.root)), *_project(project, trust, now))
@@ -129,21 +129,21 @@ def _clock(project: Project, now: datetime) -> Check:
             "set the clock",
         )
     try:
-        done = subprocess.run(
-            ["git", "-C", str(project.root), "log", "-1", "--format=%ct"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        newest = datetime.fromtimestamp(int(done.stdout.strip() or "0"), tz=UTC)
-    except (OSError, ValueError, subprocess.SubprocessError):
+        newest = _newest_commit(project)
+    except (OSError, ValueError, GitchainError):
         return Check("clock", "warning", f"{now.isoformat(timespec='seconds')}, nothing to compare it with")
     if newest > now + CLOCK_SLACK:
         return Check(
             "clock", "problem", f"{now:%F %T} is before the newest commit, {newest:%F %T}", "set the clock"
         )
     return Check("clock", "ok", now.isoformat(timespec="seconds"))
+
+
+def _newest_commit(project: Project) -> datetime:
+    if project.git.commit is None:
+        return datetime.fromtimestamp(0, tz=UTC)
+    told = run_git(project.root, "log", "-1", "--no-show-signature", "--format=%ct")  # no gpg.program is run
+    return datetime.fromtimestamp(int(told), tz=UTC)
 
 
 def _instance_start(project: Project) -> datetime | None:

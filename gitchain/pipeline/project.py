@@ -53,6 +53,8 @@ class Project:
     git: GitState
     config: Config | None
     progress: Progress | None = None
+    fetches: bool = True
+    """Whether objects that a partial clone lacks are fetched: by programs that the repository's settings name."""
 
     @property
     def root(self) -> Path:
@@ -74,7 +76,8 @@ class Project:
         """The attestations of this repository."""
         from gitchain.store.git_ref import AttestationStore
 
-        return AttestationStore.open(self.root)  # where the relative url of a remote counts from
+        # at the root: where the relative url of a remote counts from
+        return AttestationStore.open(self.root, offline=not self.fetches)
 
     @cached_property
     def outbox(self) -> Outbox:
@@ -107,11 +110,12 @@ def open_project(
     """Open the repository around `path`; ProjectError when there is none or its configuration is broken.
 
     `progress` hears how far the hashing of its files is. The configuration is not read unless `configured`,
-    and nothing that the repository's own settings name is run unless `changes` are asked for: to record them.
+    and nothing that the repository's own settings name is run unless `changes` are asked for: to record them. Without,
+    the store of a partial clone is not completed either.
     """
     git = git_state(path, changes=changes)
     config = _read_config(git.root / CONFIG) if configured else None
-    return Project(git=git, config=config, progress=progress)
+    return Project(git=git, config=config, progress=progress, fetches=changes)
 
 
 def _read_config(path: Path) -> Config | None:

@@ -114,6 +114,61 @@ def test_cve_2025_48384_hostile_repo(project: World, tmp_path: Path) -> None:
     unmoved(project, mark)
 
 
+@pytest.mark.parametrize("url", ["ssh://example.invalid/x", "."])
+@pytest.mark.parametrize("lacks", ["the commit", "the store"])
+def test_a26_partial_clone_fetches_nothing(project: World, tmp_path: Path, url: str, lacks: str) -> None:
+    """What is missing in a partial clone is not fetched to judge it: its settings name the program that would."""
+    mark = tmp_path / "mark"
+    evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\n")
+    evil.chmod(0o755)
+    for key, value in {
+        "extensions.partialClone": "origin", "core.repositoryFormatVersion": "1", "remote.origin.promisor": "true",
+        "remote.origin.url": url, "remote.origin.uploadpack": str(evil), "core.sshCommand": str(evil),
+        "core.gitProxy": str(evil), "credential.helper": f"!{evil}", "core.askPass": str(evil),
+        "protocol.allow": "always", "gpg.program": str(evil), "log.showSignature": "true",
+    }.items():  # fmt: skip
+        project.git("config", key, value)
+    missing(project, "HEAD" if lacks == "the commit" else "refs/gitchain/attestations")
+    for command in (
+        ("verify", "model.bin"), ("verify", "HEAD"), ("verify", "dvc.lock@HEAD"), ("log",), ("show", "sha256:00"),
+        ("trust", "status"), ("doctor",), ("layout", "show"),
+    ):  # fmt: skip
+        assert call(*command, cwd=project.repo).code != ExitCode.BUG
+        assert not mark.exists(), (command, mark.read_text())
+
+
+@pytest.mark.parametrize("command", ["log", "show", "trust status", "layout show", "layout lint", "doctor"])
+def test_a26_looking_runs_no_filter(project: World, tmp_path: Path, command: str) -> None:
+    """Whoever only looks at a repository runs no filter of it, no signature checker and no monitor."""
+    mark = tmp_path / "mark"
+    evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\ncat\n")
+    evil.chmod(0o755)
+    for key in ("filter.evil.clean", "core.fsmonitor", "gpg.program", "diff.external", "diff.evil.textconv"):
+        project.git("config", key, str(evil))
+    project.git("config", "log.showSignature", "true")
+    project.write(".gitattributes", "* filter=evil diff=evil\n")
+    project.write("data/raw.csv", "changed")
+    call(*command.split(), *(["sha256:00"] if command == "show" else []), cwd=project.repo)
+    assert not mark.exists(), mark.read_text()
+
+
+def missing(project: World, ref: str) -> None:
+    """Take every object away that the ref's commit, its tree and its files are made of."""
+    listed = project.git("rev-list", "--objects", "--no-walk", ref).split()
+    project.git("repack", "-adq")
+    packs = project.repo / ".git/objects/pack"
+    for pack in packs.glob("*.pack"):
+        moved = project.repo / "moved.pack"
+        pack.rename(moved)
+        pack.with_suffix(".idx").unlink()
+        with moved.open("rb") as file:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=project.repo, stdin=file, check=True)
+    for oid in listed:
+        loose = project.repo / ".git/objects" / oid[:2] / oid[2:]
+        if len(oid) == 40:
+            loose.unlink(missing_ok=True)
+
+
 def test_cve_2026_24137_symlinked_settings(project: World, tmp_path: Path) -> None:
     """A `.gitchain` that is a link elsewhere brings no layout that the user did not pin."""
     mark = tmp_path / "mark"
