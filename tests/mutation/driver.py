@@ -94,15 +94,15 @@ class Baseline:
     def chosen(self, candidate: Candidate) -> list[str]:
         """Return the tests for a mutant, fast ones first; for what runs at import, those of the module, then LOOKING."""
         by_line = self.tests.get(candidate.module, {})
-        found = {test for line in candidate.lines for test in by_line.get(str(line), ())}
-        found = found or {test for tests in by_line.values() for test in tests}
+        direct = {test for line in candidate.lines for test in by_line.get(str(line), ())}
+        found = direct or {test for tests in by_line.values() for test in tests}
         chosen, total = [], 0.0
         for test in sorted(found, key=lambda test: (self.seconds[test], test)):
             total += self.seconds[test]
             if total > MOST_SECONDS:
                 break
             chosen.append(test)
-        if candidate.function:
+        if direct:
             return chosen
         looking = {test for test in self.seconds if test.startswith(LOOKING)}
         return [*chosen, *sorted(looking - set(chosen))]

@@ -26,6 +26,7 @@ from gitchain.sign.keyless import Signer
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.identity import CLAIMS, ISSUER_V1, ISSUER_V2
 from gitchain.verify.trust import Trust
+from gitchain.verify.verified import VerifiedArtifact
 
 
 def changed_root(instance: Instance, change: Callable[[dict[str, Any]], object]) -> Trust:
@@ -478,3 +479,11 @@ def test_our_parser_stands_in_front(trust: Trust, golden: bytes) -> None:
         with pytest.raises(MalformedError):
             verify_bundle(data, trust)
     assert Bundle.parse(golden).attestation_id == verify_bundle(golden, trust).attestation_id
+
+
+def test_what_is_verified_can_be_kept_in_sets(forge: Forge, trust: Trust) -> None:
+    """Its claims are a mapping, which has no hash: they are left out of it."""
+    statement = verify_bundle(raw(forge.bundle()), trust)
+    assert hash(statement) == hash(replace(statement, claims={"buildTrigger": "push"}))
+    file = VerifiedArtifact(statement.identity, statement.time, statement.log, {"a": "b"})
+    assert hash(file) == hash(replace(file, claims={}))
