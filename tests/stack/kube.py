@@ -14,6 +14,7 @@ import shutil
 import ssl
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ ADMIN, DEVELOPER = "admin", "dev@example.com"
 TOOLS = ("etcd", "kubectl", "kube-apiserver")
 MERGE = "application/merge-patch+json"
 CALL_SECONDS = 60.0
+IDLE_SECONDS = 20.0  # the API server closes connections that nobody uses
 
 
 class Missing(Exception):  # noqa: N818 - no error: a machine without Go is no failure
@@ -58,6 +60,7 @@ class Client:
     context: ssl.SSLContext
     token: str
     link: http.client.HTTPSConnection | None = field(default=None, init=False)
+    used: float = field(default=0.0, init=False)
 
     def call(
         self, method: str, path: str, body: Any = None, *, kind: str = "application/json", user: str = ""
@@ -71,6 +74,8 @@ class Client:
         if user:
             headers["Impersonate-User"] = user
         data = json.dumps(body).encode() if body is not None else None
+        if time.monotonic() - self.used > IDLE_SECONDS:
+            self.close()
         if self.link is None:
             self.link = http.client.HTTPSConnection(
                 "127.0.0.1", self.port, context=self.context, timeout=CALL_SECONDS
@@ -79,6 +84,7 @@ class Client:
             self.link.request(method, path, data, headers)
             answer = self.link.getresponse()
             found, warnings = answer.read(), answer.msg.get_all("Warning") or []
+            self.used = time.monotonic()
         except (OSError, http.client.HTTPException):
             self.close()
             raise
