@@ -21,6 +21,7 @@ from admit_world import LAYOUT, REGISTRY, WHO, chain, digest, statement, taken_b
 from gitchain.evidence.statement import Statement
 
 STRANGER = "eve@example.com"
+ADMISSION = "admission@example.com"
 ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED, GUARDED = (
     "prod",
     "lenient",
@@ -66,10 +67,12 @@ class Ground:
             {"namespaces": [WARNED], "layout": "credit", "mode": "warn"},
             {"namespaces": [GUARDED], "layout": "credit", "claims": True, "guard": {"image": GUARD}},
         ]
+        log = {"repository": str(self.top / "repo"), "environment": "production", "cluster": "test"}
         return {
             "layouts": {"credit": credit},
             "rules": rules,
             "times": {"refresh": 1, "verdict": 30, "drain": 3},
+            "deployments": {**log, "trust": "local", "identity": ADMISSION},
         }
 
 

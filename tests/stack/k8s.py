@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import departures
 import gatekeeper
 import ground
 import install
@@ -67,6 +68,11 @@ def run(on: install.Installed, engine: Path | None) -> int:
     cases = outage.cases(on)
     with on.service.away():
         tried += [show(one, one.attempt(on)) for one in cases]
+    missing = departures.stated(on)
+    tried.append(not missing)
+    print(
+        f"{'WRONG' if missing else 'ok':<5} {'log':<10} a deployment and its end are in `gitchain log MODEL` {missing}"
+    )
     tried += by_gatekeeper(on, engine) if engine else []
     good = under_load(on)
     print(f"{sum(tried)} of {len(tried)} came to what they have to")

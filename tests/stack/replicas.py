@@ -48,7 +48,7 @@ class Service:
             *(f"--certificate={self.folder / 'tls.crt'}", f"--key={self.folder / 'tls.key'}"),
             *(f"--listen=127.0.0.1:{ports['tls']}", f"--probes=127.0.0.1:{ports['probes']}"),
         )
-        environ = {"HOME": str(home), "GITCHAIN_HOME": str(home)}
+        environ = {"HOME": str(home)}  # GITCHAIN_HOME has the embedded instance that signs deployments
         server = Server(f"replica-{number}", command, str(ports["probes"]), "/readyz", environ)
         self.running += run_all(self.folder, [server], owned=True)
         self.backends.append(Backend(ports["tls"], ports["probes"]))

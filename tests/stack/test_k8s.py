@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import chart
+import departures
 import gatekeeper
 import ground
 import install
@@ -89,6 +90,10 @@ def test_the_audit_finds_what_got_in_with_the_charts_rights_and_these_are_no_mor
         found = asyncio.run(audit(settled(judging), there, executor))
     assert found.whole
     assert found.outcomes["denied"] >= 1
+
+
+def test_a_deployment_and_its_end_are_in_the_models_log(on: install.Installed) -> None:
+    assert departures.stated(on) == "", departures.log(on)[-2000:]
 
 
 @pytest.mark.parametrize(("_name", "references", "code"), gatekeeper.CASES, ids=lambda one: str(one)[:40])

@@ -27,7 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ dig "times" "drain" 5 .Values.settings | int }}
 {{- end -}}
 
-{{- /* How both webhooks are asked, and about which namespaces: of (root, path). */ -}}
+{{- /* How both webhooks are asked, and about which namespaces: of (root, path, failurePolicy). */ -}}
 {{- define "gitchain.webhook" -}}
 {{- $root := index . 0 -}}
 admissionReviewVersions: [v1]
@@ -36,7 +36,7 @@ clientConfig:
   {{- if not $root.Values.tls.certManager.enabled }}
   caBundle: {{ required "webhook.caBundle: the CA of the certificate, or use tls.certManager" $root.Values.webhook.caBundle }}
   {{- end }}
-failurePolicy: {{ $root.Values.webhook.failurePolicy }}
+failurePolicy: {{ index . 2 }}
 timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
 matchPolicy: Equivalent
 namespaceSelector:
