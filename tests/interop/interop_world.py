@@ -169,6 +169,7 @@ def _where_it_counts(field: str | int, data: bytes) -> int | None:
     return len(data) - 10 if field == "signedTimestamp" else None  # the authority's signature comes last
 
 
+LOG_ENTRY = "a byte of the log's entry"
 DIGEST = b'"digest":"'  # of what was signed, in a log's entry
 _ENTRY: tuple[str | int, ...] = ("verificationMaterial", "tlogEntries", 0)
 _TIMES = ("verificationMaterial", "timestampVerificationData", "rfc3161Timestamps")
@@ -179,7 +180,7 @@ PLACES: Mapping[str, tuple[str | int, ...]] = {
     "a byte of the certificate": ("verificationMaterial", "certificate", "rawBytes"),
     "a byte of the timestamp": (*_TIMES, 0, "signedTimestamp"),
     "a byte of the log's proof": (*_ENTRY, "inclusionProof", "hashes", 0),
-    "a byte of the log's entry": (*_ENTRY, "canonicalizedBody"),
+    LOG_ENTRY: (*_ENTRY, "canonicalizedBody"),
 }
 
 
