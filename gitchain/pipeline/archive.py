@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitchain.errors import TrustError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.pipeline.home import make_directory, user_directory, write_atomically
+
+if TYPE_CHECKING:
+    from gitchain.layout.model import Identity
 
 NAME = re.compile(r"sha256:([0-9a-f]{64})")
 MAX_ARCHIVED_BYTES = 16 << 20
@@ -56,6 +59,8 @@ def archived(name: str) -> str | None:
 
 def keep_key(spki: bytes) -> Identity:
     """Keep a layout signer's key (DER) and return the identity that a pin names it by."""
+    from gitchain.layout.model import KEY_ISSUER, Identity
+
     digest = sha256_hex(spki)
     write_atomically(_directory("keys") / f"{digest}.der", spki, mode=0o600)
     return Identity(KEY_ISSUER, f"sha256:{digest}")
@@ -63,6 +68,8 @@ def keep_key(spki: bytes) -> Identity:
 
 def kept_keys(signers: Iterable[Identity]) -> tuple[bytes, ...]:
     """Return the keys of those signers that are keys and kept here; TrustError for one that was changed."""
+    from gitchain.layout.model import KEY_ISSUER
+
     found: list[bytes] = []
     for signer in signers:
         named = NAME.fullmatch(signer.subject) if signer.issuer == KEY_ISSUER else None

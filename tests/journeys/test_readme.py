@@ -54,6 +54,8 @@ def test_command_of_the_readme_exists(
     for word in arguments:
         if word.endswith(".json") and "/" not in word:
             Path(word).write_text("{}", encoding="utf-8")
+        if word.startswith("models/") and "bundle" in arguments:
+            Path(word).mkdir(parents=True)
     parse(arguments)
 
 

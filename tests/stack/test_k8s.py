@@ -34,8 +34,20 @@ REVIEWS = 300
 
 
 @pytest.fixture(scope="module")
-def on(cluster: Cluster, helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[install.Installed]:
-    top = tmp_path_factory.mktemp("k8s")
+def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("k8s")
+
+
+@pytest.fixture(autouse=True)
+def same_user(isolated: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas that a test starts anew belong to the user who signed, and not to one of the test's own."""
+    del isolated  # it has set them already
+    monkeypatch.setenv("HOME", str(top))
+    monkeypatch.setenv("GITCHAIN_HOME", str(top / "home"))
+
+
+@pytest.fixture(scope="module")
+def on(cluster: Cluster, helm: Path, top: Path) -> Iterator[install.Installed]:
     with pytest.MonkeyPatch.context() as patch:
         for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
             patch.setenv(key, value)

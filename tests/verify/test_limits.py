@@ -15,6 +15,15 @@ from typing import Any
 import gitchain
 
 LIMITS: dict[str, Any] = {
+    "evidence.cosignature.MAX_KEY_CHARS": 1024,
+    "evidence.cosignature.MAX_TIME": 2**63 - 1,
+    "evidence.deployment.MAX_FIELD": 1024,
+    "evidence.gitobject.MAX_OBJECT_BYTES": 1_048_576,
+    "evidence.gitobject.MAX_SIGNATURE_BYTES": 65_536,
+    "evidence.gitobject.MAX_LINE": 76,
+    "verify.cms.MAX_TIMESTAMPS": 32,
+    "verify.witnesses.MAX_POLICY_BYTES": 65_536,
+    "verify.witnesses.MAX_NAMES": 256,
     "evidence.bundle.MAX_BUNDLE_BYTES": 25_165_824,
     "evidence.bundle.MAX_ENTRIES": 32,
     "evidence.bundle.MAX_TIMESTAMPS": 32,
