@@ -156,9 +156,12 @@ class Outbox:
             os.close(descriptor)
 
     def _sweep(self) -> None:
+        """Remove what writers and holders that died left behind; living ones go on meanwhile and may remove theirs."""
         for path in self.directory.glob(TEMPORARY + "*"):
-            if self._clock() - path.lstat().st_mtime > STALE_SECONDS:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                stale = self._clock() - path.lstat().st_mtime > STALE_SECONDS
+                if stale and not self._is_held(path.name.removeprefix(_HOLDER)):
+                    path.unlink()
 
     def _files(self) -> list[Path]:
         if not self.directory.is_dir():

@@ -231,6 +231,35 @@ def test_leftovers_of_dead_writers_are_swept(outbox: Outbox) -> None:
     assert len(list(outbox.items())) == 1
 
 
+def test_sweeping_beside_writers_that_finish_is_no_failure(tmp_path: Path) -> None:
+    """A writer renames its file between the sweeper's listing and its look at it: gone is gone."""
+    directory = tmp_path / "outbox"
+
+    def clock() -> float:  # asked before each look
+        for path in directory.glob(".tmp-*"):
+            path.unlink()
+        return time.time()
+
+    outbox = Outbox(directory, clock)
+    directory.mkdir()
+    (directory / ".tmp-1-written").write_bytes(b"")
+    with outbox.draining() as held:
+        assert held
+    assert sorted(path.name for path in directory.iterdir()) == ["drainer.lock"]
+
+
+def test_what_is_held_for_hours_is_not_swept(tmp_path: Path) -> None:
+    """The lock of a living holder stays, however old: what it holds is not signed a second time."""
+    later = Outbox(tmp_path / "outbox", lambda: time.time() + 86400)
+    with later.holding():
+        later.put(payload("m"))
+        with Outbox(later.directory, lambda: time.time() + 86400).draining():
+            (item,) = later.items()
+            assert not later.is_free(item)
+    (item,) = later.items()
+    assert later.is_free(item)
+
+
 def test_full_disk_leaves_no_half_item(outbox: Outbox) -> None:
     """No room for an item: StoreError, and the outbox is as it was."""
     outbox.put(payload("a"))
