@@ -49,6 +49,24 @@ def test_build_parses_back_to_itself() -> None:
     assert built.subject[0].annotations == {"dvc.md5": "0" * 32}
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "digits"),
+    [("sha256", 64), ("sha384", 96), ("sha512", 128), ("sha3_256", 64), ("sha3_384", 96), ("sha3_512", 128)],
+)
+def test_what_sigstore_signs_over_may_be_a_subject_s_digest(algorithm: str, digits: int) -> None:
+    """A digest of each algorithm that sigstore-python signs over may stand beside sha256; of no other."""
+    digests = DigestSet({"sha256": H, algorithm: "a" * digits})
+    assert Statement.build([ResourceDescriptor("x", digests)], TYPE, {}).subject[0].digest == digests
+    other = DigestSet({"sha256": H, "XX" + algorithm: "a" * digits})
+    with pytest.raises(MalformedError, match="cannot be signed"):
+        Statement.build([ResourceDescriptor("x", other)], TYPE, {})
+
+
+def test_the_shortest_media_type_is_one() -> None:
+    """One character is a media type as far as this parser minds; none is not."""
+    assert file("x", media_type="m").media_type == "m"
+
+
 def test_subject_order_does_not_matter() -> None:
     """The same artifacts make the same bytes, in whatever order they were found."""
     first, second = file("a"), file("b", "cd" * 32)
@@ -133,6 +151,7 @@ def test_build_refuses_unsignable_subjects(subject: list[ResourceDescriptor]) ->
         {"subject": [{"name": "x", "digest": {"sha256": H}, "annotations": []}]},
         {"subject": [{"name": "x", "digest": {"sha256": H}, "mediaType": "a\nb"}]},
         {"subject": [{"name": "x", "digest": {"sha256": H}, "mediaType": "é"}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H}, "mediaType": ""}]},
         {"predicateType": "provenance"},
         {"predicateType": ...},
         {"predicate": []},

@@ -221,3 +221,28 @@ def test_no_product_is_required_that_is_a_pattern_or_is_opened() -> None:
         rule.pattern for rule in made(stages).steps[0].expected_products if rule.keyword is Keyword.REQUIRE
     ]
     assert required == ["out/a", "d"]
+
+
+def test_a_training_s_own_report_is_not_served() -> None:
+    """Metrics that a stage writes beside its model are no model, though nothing takes them either."""
+    training = DraftStage(
+        "train", deps=("data/prepared",), outs=("model.pkl", "metrics.json"), reports=("metrics.json",)
+    )
+    assert [one.products for one in made((*STAGES[:2], training)).serve] == [("model.pkl",)]
+
+
+@pytest.mark.parametrize(
+    ("dep", "out", "keyword"),
+    [
+        ("state", "state", Keyword.ALLOW),
+        ("state/old", "state", Keyword.ALLOW),
+        ("state", "state/new", Keyword.ALLOW),
+        ("states", "state", Keyword.CREATE),
+        ("a/state", "state", Keyword.CREATE),
+    ],
+)
+def test_what_a_stage_goes_on_with_need_not_be_new(dep: str, out: str, keyword: Keyword) -> None:
+    """An out that the stage read before, or a part or the whole of it, is allowed to be what it was."""
+    stages = (DraftStage("train", deps=(dep,), outs=(out,)),)
+    products = made(stages, serve=[out]).steps[0].expected_products
+    assert [rule.keyword for rule in products] == [Keyword.REQUIRE, keyword, Keyword.DISALLOW]
