@@ -105,7 +105,7 @@ def check_step_name(name: str) -> str:
             expected=f"1 to {MAX_STEP_NAME} characters",
             got=str(len(name)),
         )
-    if not name.isprintable() or _has_refused(name):
+    if not name.isprintable():
         raise MalformedError("step name holds an unprintable character", where=_shown(name))
     if name != name.strip():
         raise MalformedError("step name begins or ends with a space", where=_shown(name))

@@ -238,6 +238,7 @@ def test_good_step_names(name: str) -> None:
         "x" * 201,
         "a\x00",
         "a\u202eb",
+        "a\u00a0b",
         "\u00a0a",
         unicodedata.normalize("NFD", "é"),
     ],

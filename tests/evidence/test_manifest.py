@@ -152,6 +152,9 @@ def test_too_many_bytes_in_one_directory() -> None:
     """A total beyond 2^53-1 cannot be written as JSON and is refused."""
     with pytest.raises(LimitError):
         build_manifest([FileEntry(name, False, 2**53 - 1, H) for name in "ab"])
+    assert build_manifest([FileEntry("a", False, 2**53 - 2, H), FileEntry("b", False, 1, H)]).nodes
+    with pytest.raises(LimitError):
+        build_manifest([FileEntry("a", False, 2**53 - 2, H), FileEntry("b", False, 2, H)])
 
 
 def test_deepest_name_expands() -> None:

@@ -192,6 +192,7 @@ def test_consistency_proof_binds_everything(old: int, new: int) -> None:
 def test_equal_trees_need_equal_roots_and_no_proof() -> None:
     """A log of the same size with another root is a fork, and an empty log has one root only."""
     merkle.verify_consistency(old_size=5, new_size=5, old_root=LEAVES[0], new_root=LEAVES[0], proof=())
+    merkle.verify_consistency(old_size=0, new_size=0, old_root=EMPTY_ROOT, new_root=EMPTY_ROOT, proof=())
     for old, new, first, second, proof in (
         (5, 5, LEAVES[0], LEAVES[1], ()),
         (5, 5, LEAVES[0], LEAVES[0], (LEAVES[0],)),

@@ -146,6 +146,7 @@ def test_truncated_bundles_are_refused() -> None:
 def test_encode_limits() -> None:
     """No bundle is empty or over-full, no entry longer than its length field can say."""
     assert decode_entries(encode_entries([b"x" * MAX_ENTRY_BYTES]), 1) == (b"x" * MAX_ENTRY_BYTES,)
+    assert decode_entries(encode_entries([b""] * WIDTH), WIDTH) == (b"",) * WIDTH
     for bad in ([], [b""] * (WIDTH + 1), [b"x" * (MAX_ENTRY_BYTES + 1)]):
         with pytest.raises(LimitError):
             encode_entries(bad)

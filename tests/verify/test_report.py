@@ -11,7 +11,6 @@ from world import World
 from gitchain.errors import ExitCode
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.report import PROVEN, UNKNOWN, Check, Kind
-from gitchain.verify.verified import VerifiedArtifact
 
 FOUND = Finding(Code.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
 WARNING = Finding(Code.SAME_MD5, "two contents share one MD5 digest")
@@ -75,11 +74,3 @@ def test_a_check_as_json() -> None:
     )
     empty = Check("expiry", passed=True, message="m").to_json()
     assert (empty["step"], empty["expected"], empty["got"]) == (None, None, None)
-
-
-def test_what_was_verified_can_be_kept_in_sets() -> None:
-    """Claims are no part of the hash: a map has none."""
-    one = World.honest().evidence["train"]
-    assert len({one, replace(one, claims={"a": "b"})}) == 2
-    artifact = VerifiedArtifact(one.identity, one.time, one.log, {"a": "b"})
-    assert len({artifact, replace(artifact, claims={})}) == 2
