@@ -140,6 +140,19 @@ def test_odd_names_survive(name: str) -> None:
     layout = parse_layout(draft(name, stages, ALICE, EXPIRES).encode())
     assert (layout.name, layout.steps[0].name) == (name, name)
     assert layout.serve[0].products == (f"out/{name}",)
+    assert "колонка" in draft("колонка", stages, ALICE, EXPIRES)
+
+
+def test_a_draft_is_for_reading() -> None:
+    """Parts stand apart, each behind what it is for."""
+    parts = draft("credit-model", STAGES, ALICE, EXPIRES).split("\n\n")
+    assert [part.splitlines()[0] for part in parts] == [
+        "# Who may do which step of this model's life, and how the steps fit together.",
+        "# A functionary is one person or workload; both issuer and subject must be exactly right.",
+        "steps:",
+        *["  - name: prepare", "  - name: train@us", "  - name: evaluate"],
+        "# What may be served: only these products, and only if every step above is in order.",
+    ]
 
 
 def test_workload_identities_get_a_plain_label() -> None:

@@ -331,6 +331,7 @@ def test_what_is_wrong_is_said(name: str) -> None:
 SILENT: dict[str, Change] = {
     "nothing": lambda v: None,
     "deleted from a step with both": materials(1, PREPARED, ["DELETE", "old"], ["MODIFY", "x"], NONE),
+    "changed beside what is new": products(1, ["CREATE", "models/*"], ["MODIFY", "models/*"], NONE),
     "required and taken": materials(1, ["REQUIRE", "a.py"], PREPARED, ["ALLOW", "a*.py"], NONE),
     "required before a restriction on others": materials(
         1, PREPARED, ["DISALLOW", "data/*"], ["REQUIRE", "x"], ["DISALLOW", "y"], ["ALLOW", "x"], NONE
@@ -453,6 +454,8 @@ def test_expiry() -> None:
         timedelta(days=398, seconds=1): {("EXPIRY", "warning", "expires")},
     }
     assert {left: said(linted(now=end - left)) for left in ages} == ages
+    [expired] = linted(now=end)
+    assert expired.help == "raise expires and version"
 
 
 def test_errors_come_first() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gitchain.errors import ExitCode, LayoutError
 from gitchain.layout.fields import Fields
 from gitchain.layout.load import MAX_LAYOUT_BYTES, parse_layout
-from gitchain.layout.yaml import read_yaml
+from gitchain.layout.yaml import MAX_DEPTH, read_yaml
 
 YAML = """\
 schema: https://gitchain.dev/layout/v1
@@ -232,6 +232,21 @@ def test_integers_that_json_readers_round(number: str) -> None:
     with pytest.raises(LayoutError, match="too large"):
         read_yaml(f"a: {number}")
     assert read_yaml("a: 9007199254740991") == {"a": 9007199254740991}
+
+
+@pytest.mark.parametrize(("opens", "closes"), [("{a: ", "}"), ("[", "]")], ids=["maps", "lists"])
+def test_as_deep_as_the_limit(opens: str, closes: str) -> None:
+    """A value at the limit is read, one level more is not."""
+    assert read_yaml(opens * MAX_DEPTH + "x" + closes * MAX_DEPTH)
+    with pytest.raises(LayoutError, match="deep"):
+        read_yaml(opens * (MAX_DEPTH + 1) + "x" + closes * (MAX_DEPTH + 1))
+
+
+@pytest.mark.parametrize("text", ["<<: x", '"<<": x', "1: x", "[a]: x", "null: x"])
+def test_keys_are_strings_and_none_merges(text: str) -> None:
+    """What other readers take for a merge, or for something else than a string, is no key."""
+    with pytest.raises(LayoutError, match="a key must be a string"):
+        read_yaml(text)
 
 
 def test_a_layout_has_no_fractions() -> None:
