@@ -124,7 +124,7 @@ def _check_chain(
         _check_one(at, now)
         if any(_issued(at, one, depth, now) for one in authorities):
             return
-        above = next((one for one in left if one != at and _issued(at, one, depth, now)), None)
+        above = next((one for one in left if _issued(at, one, depth, now)), None)
         if above is None:
             break
         left.remove(above)

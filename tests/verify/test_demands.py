@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from world import NOW, World, codes, model, run, statement
+from world import NOW, World, codes, directory, model, run, statement
 from worlds import facts, revoked, saying
 
 from gitchain.verify.verified import VerifiedStatement
@@ -59,6 +59,27 @@ def test_the_search_goes_on_to_a_chain_that_satisfies_the_constraints() -> None:
     assert codes(failed) == [("CHAIN_CONSTRAINT", "", "")]
     assert failed.findings[0].expected == "steps.evaluate.predicate.accuracy >= 0.9"
     assert [one.kind for one in failed.checks if not one.passed] == ["demand", "chain"]
+
+
+@pytest.mark.parametrize("hours", [(1, 2), (2, 1)])
+def test_what_the_nearest_chain_lacks_is_told(hours: tuple[int, int]) -> None:
+    """Two evaluations, one of which breaks both constraints: that the other one breaks one is what helps."""
+    text = """constraints:
+  - {name: first, expression: "steps.evaluate.predicate.first == 1"}
+  - {name: second, expression: "steps.evaluate.predicate.second == 1"}"""
+    world = demanding(text)
+    materials = {"models/model.pkl": "model 1", "data/prepared/test.csv": "test"}
+    for number, (first, ago) in enumerate(zip((0, 1), hours, strict=True)):
+        made = statement(
+            "evaluate",
+            materials | {f"src/{number}": "x"},
+            {"metrics.json": "metrics 1"},
+            at=NOW - timedelta(hours=ago),
+        )
+        world.evidence[f"e{number}"] = saying(made, first=first, second=0)
+    del world.evidence["evaluate"]
+    [finding] = world.verdict().findings
+    assert "second" in finding.message
 
 
 def test_a_good_attestation_does_not_cover_a_bad_one_of_the_same_artifacts() -> None:
@@ -139,6 +160,18 @@ def test_every_data_set_needs_facts() -> None:
     assert [one.passed for one in decision.checks if one.kind == "demand"] == [True]
     for other in ((), (facts({"x": "raw"}, who="bob"),), (facts({"x": "other"}),)):
         assert codes(known(*other).verdict()) == [("NO_FACTS", "data", "data/raw.csv")]
+
+
+def test_facts_about_a_directory_are_about_its_files() -> None:
+    """And those about a file with the digest of the directory's manifest are about that file."""
+    whole = directory(raw="raw")
+    world = known(facts({"x": whole}))
+    assert codes(world.verdict()) == [("NO_FACTS", "data", "data/raw.csv")]
+    world.nodes |= whole.nodes
+    assert world.verdict().passed
+    alike = known(facts({"x": whole.nodes[whole.digest].decode()}))
+    alike.nodes |= whole.nodes
+    assert codes(alike.verdict()) == [("NO_FACTS", "data", "data/raw.csv")]
 
 
 def test_all_facts_have_to_satisfy_the_constraints() -> None:

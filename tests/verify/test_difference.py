@@ -55,6 +55,31 @@ def test_changed_file_is_named(change: dict[str, str | None], file: str) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        ({"card.txt": "kard"}, "was changed"),
+        ({"more": "x"}, "was added"),
+        ({"card.txt": None}, "was removed"),
+    ],
+)
+def test_it_is_said_how_a_file_differs(change: dict[str, str | None], how: str) -> None:
+    """Since the step made the directory."""
+    now = tree({path: text for path, text in (FILES | change).items() if text is not None})
+    target = Target(now.digest, "models/m", directory=True, nodes=now.nodes)
+    message = world(tree(FILES)).verdict(target).findings[1].message
+    assert message == f"models/m/{next(iter(change))} {how} since step train made models/m"
+
+
+def test_files_are_named_in_order() -> None:
+    """By name, the files of a directory together: two reports of one difference are the same."""
+    changed = {f"{place}{name}": "new" for name in "zkcxbaq" for place in ("", "m/")}
+    before = dict.fromkeys(changed, "old")
+    assert [artifact for _, _, artifact in named(before, changed)[1:]] == [
+        f"models/m/{name}" for name in [*"abck", *(f"m/{one}" for one in "abckqx")]
+    ]
+
+
 def test_without_a_manifest_the_directory_is_named() -> None:
     """Where only the digest of the target is known, the finding is about the whole."""
     assert named(FILES, FILES | {"card.txt": "x"}, nodes=False) == [("OTHER_CONTENT", "train", "models/m")]

@@ -116,11 +116,17 @@ def test_the_issuer_of_one_is_not_the_issuer_of_all(instance: Instance, stranger
         verify_bundle(raw(craft(foreign)), both)
 
 
-def test_constraints_on_names_hold_for_each_leaf(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["root", "issuing"])
+def test_constraints_on_names_hold_for_each_leaf(
+    where: str, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under an authority that may certify some names only, every certificate gets a chain from the root down."""
     allowed = x509.NameConstraints([x509.DNSName("example.com")], None)
-    root = certified(named("a constrained root"), ROOT_KEY.public_key(), constraints=allowed)
-    issuing = intermediate(instance, root, start=now() - 9 * MINUTE, end=now() + 20 * MINUTE)
+    above, below = (allowed if where == one else None for one in ("root", "issuing"))
+    root = certified(named("a constrained root"), ROOT_KEY.public_key(), constraints=above)
+    keys, span = instance.keys, {"start": now() - 9 * MINUTE, "end": now() + 20 * MINUTE}
+    subject = keys.ca_certificate.subject
+    issuing = certified(subject, keys.ca.public_key(), above=root, constraints=below, **span)
     trust, lengths = authority_trust(instance, issuing, root), builds(monkeypatch)
     for _ in range(3):
         assert verify_bundle(raw(Forge(instance).bundle()), trust)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from world import NOW, PREPARED, World, codes, directory, model, run, statement, verified
+from world import NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
 from worlds import revoked, saying
 
-from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import FileEntry, build_manifest
-from gitchain.evidence.predicates import REVOCATION
-from gitchain.evidence.statement import Statement
+from gitchain.evidence.canonical import canonical_json
+from gitchain.evidence.claim import StepFacts
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, MANIFEST_SCHEMA, FileEntry, build_manifest
+from gitchain.evidence.predicates import REVOCATION, provenance
+from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.verify.verified import VerifiedStatement
 
 FLOOR = """    constraints: [{name: floor, expression: "predicate.accuracy >= 0.9"}]
@@ -141,6 +143,55 @@ def test_a_revoked_artifact_fails_every_chain_that_holds_it(artifacts: dict[str,
     assert step in {one.step for one in found}
     assert "compromised" in found[0].message
     assert with_revocation(revoked({"x": "something else"})).verdict().passed
+
+
+def test_a_file_with_a_directory_s_digest_does_not_hide_it() -> None:
+    """Evidence that names a file of these hex digits first, and then the directory: the file in it is revoked."""
+    world = with_revocation(revoked({"x": "test"}))
+    listing = ResourceDescriptor("data/listing", DigestSet({"sha256": PREPARED.digest}))
+    made = Statement.build(
+        [listing, *run()["prepare"].statement.subject],
+        run()["prepare"].statement.predicate_type,
+        run()["prepare"].statement.predicate,
+    )
+    both = "[CREATE, data/listing], [CREATE, data/prepared], [DISALLOW"
+    world.change(lambda text: revocable(text).replace("[CREATE, data/prepared], [DISALLOW", both))
+    world.evidence["prepare"] = verified(made, "alice", NOW)
+    assert "REVOKED_ARTIFACT" in {code for code, _, _ in codes(world.verdict())}
+    del world.evidence["revocation"]
+    assert world.verdict().passed
+
+
+def doubled(levels: int) -> tuple[str, dict[str, bytes]]:
+    """A directory that names its only file 2^levels times, in one small node a level."""
+    leaf = sha256_hex(b"test")
+    file = {"mode": "644", "name": "f", "sha256": leaf, "size": 4, "type": "file"}
+    node = canonical_json({"entries": [file], "schema": MANIFEST_SCHEMA})
+    nodes = {sha256_hex(node): node}
+    for level in range(levels):
+        below = {"files": 2**level, "sha256": sha256_hex(node), "size": 4 * 2**level, "type": "dir"}
+        node = canonical_json(
+            {"entries": [below | {"name": name} for name in "ab"], "schema": MANIFEST_SCHEMA}
+        )
+        nodes[sha256_hex(node)] = node
+    return sha256_hex(node), nodes
+
+
+def test_a_directory_that_repeats_itself_is_walked_once() -> None:
+    """Forty nodes that name a million million files cost forty looks; what they hold is found."""
+    digest, nodes = doubled(40)
+    extra = ResourceDescriptor("src/deep", DigestSet({"sha256": digest}), media_type=MANIFEST_MEDIA_TYPE)
+    for content, passes in (("nothing of it", True), ("test", False)):
+        world = with_revocation(revoked({"x": content}))
+        world.nodes = nodes
+        before = run()["train"].statement
+        materials = [descriptor("data/prepared/train.csv", "train"), extra]
+        said = provenance(step=StepFacts("train", "run-1", "observed", "credit-model"), materials=materials)
+        world.evidence["train"] = verified(
+            Statement.build(before.subject, before.predicate_type, said), "alice", NOW
+        )
+        found = [one for one in codes(world.verdict()) if one[2] == "src/deep"]
+        assert bool(found) != passes
 
 
 def test_a_revoked_file_is_found_however_deep() -> None:

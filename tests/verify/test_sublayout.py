@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator
 from test_trace import SCHEMA
-from world import NOW, World, codes, model, run, statement
+from world import NOW, World, codes, model, run, statement, verified
 from worlds import SUPPLIER, facts, revoked, saying, signed_layout, supplied, supplier, with_supplier
 
 from gitchain.evidence.digest import DigestSet
@@ -246,6 +246,17 @@ def test_a_layout_that_serves_nothing_of_the_evidence_has_no_chain() -> None:
         )
     )
     assert found(world.verdict()) == {("SUBLAYOUT_CHAIN", "data")}
+
+
+def test_what_has_no_sha256_is_not_delivered() -> None:
+    """A supplier names a commit among the products: the rest is delivered, and nothing breaks."""
+    world = supplier(SUPPLIER)
+    clean = world.evidence["acme-clean"]
+    said = json.loads(clean.statement.payload)
+    said["subject"].append({"name": "data/source", "digest": {"gitCommit": "a" * 40}})
+    both = Statement.parse(json.dumps(said).encode())
+    world.evidence["acme-clean"] = verified(both, "otto", clean.time)
+    assert world.verdict().passed, world.verdict().findings
 
 
 def test_the_steps_rules_see_what_is_served() -> None:

@@ -13,7 +13,7 @@ from worlds import SUPPLIER, revoked, signed_layout, supplied, supplier, with_su
 from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import Statement
 from gitchain.layout import parse_layout
-from gitchain.verify.findings import MEANINGS, Code
+from gitchain.verify.findings import MEANINGS, Code, Finding
 
 
 def unreadable() -> Any:
@@ -135,6 +135,47 @@ def test_a_rejection_says_what_its_code_means() -> None:
     world.evidence["train"] = verified(run()["train"].statement, "mallory", NOW)
     [finding] = world.verdict().findings
     assert finding.message.endswith(f": {MEANINGS[Code.UNAUTHORISED]}")
+
+
+def test_what_was_got_is_told() -> None:
+    """Which layout the evidence is for, and how strong it says to be; or that it says neither."""
+    world = World.honest()
+    train = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
+    for more, got in (({"layout": "other"}, "other"), ({"evidence": "declared"}, "declared")):
+        world.evidence["train"] = statement("train", **train, **more)
+        assert [one.got for one in world.verdict().findings] == [got]
+    other = "https://in-toto.io/attestation/link/v0.3"
+    world = World.honest().change(
+        lambda text: text.replace(
+            "functionaries: [alice, bob]\n    evidence: observed\n",
+            f"functionaries: [alice, bob]\n    evidence: observed\n    predicateType: {other}\n",
+        )
+    )
+    assert {one.got for one in world.verdict().findings} == {"https://slsa.dev/provenance/v1"}
+
+
+def test_evidence_behind_a_step_that_names_no_layout_is_told_so() -> None:
+    world = supplier()
+    world.evidence |= {f"acme-{name}": one for name, one in supplied(layout=None).items()}
+    assert "no layout" in {one.got for one in world.verdict().findings}
+
+
+def test_a_finding_as_json() -> None:
+    """Every field under its name; what is not said is null."""
+    finding = Finding(Code.STALE, "m", "s", "a", "e", "g", "h")
+    assert finding.to_json() == {
+        "code": Code.STALE.value,
+        "severity": "error",
+        "step": "s",
+        "artifact": "a",
+        "expected": "e",
+        "got": "g",
+        "message": "m",
+        "help": "h",
+    }
+    assert {name for name, value in Finding(Code.STALE, "m").to_json().items() if value is None} == {
+        *("step", "artifact", "expected", "got", "help"),
+    }
 
 
 def test_two_forms_of_a_layout_are_told_by_their_digests() -> None:

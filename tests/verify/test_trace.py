@@ -127,6 +127,10 @@ def test_a_closed_directory_is_the_rules_fault() -> None:
     refused = [check for check in of(decision, "rule", "prepare") if not check.passed]
     assert refused[0].expected == "CREATE data/prepared/*"
     assert refused[0].artifacts == ("data/prepared",)
+    assert {one.message for one in decision.findings} >= {
+        f"rules of step {step} reach into data/prepared, whose manifest is missing"
+        for step in ("prepare", "train")
+    }
 
 
 @pytest.mark.parametrize("target", ["model 1", "other"])
