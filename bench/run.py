@@ -1,7 +1,7 @@
 """Run every benchmark and print one table: each row a ratio, both sides interleaved in the same run.
 
 A bench is a script that prints JSON lines {"name", "ours", "peer", "unit", "ratio", "goal"}: the ratio must be at most
-the goal.
+the goal. A "note" says what else has to be known to judge a row.
 `python bench/run.py [NAME…]` runs those named. Exits 1 when a goal is missed.
 """
 
@@ -45,6 +45,7 @@ def main(names: list[str]) -> int:
     print(f"{'what':<46} {'ours':>10} {'peer':>10} unit  {'ratio':>6} {'goal':>5}")
     for row in rows:
         verdict = "" if row["ratio"] <= row["goal"] else "  MISSED"
+        verdict += f"  ({row['note']})" if row.get("note") else ""
         left, right = (f"{row[side]:>10.2f}" for side in ("ours", "peer"))
         print(
             f"{row['name']:<46} {left} {right} {row['unit']:<5} {row['ratio']:>6.2f} {row['goal']:>5}{verdict}"
