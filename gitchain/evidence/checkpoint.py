@@ -144,7 +144,7 @@ class SignedCheckpoint:
 
 def _parse_signature(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(_DASH).rpartition(" ")
-    if not line.startswith(_DASH) or not space:
+    if not space:  # a line without the dash is not what `render` writes
         raise MalformedError("checkpoint signature line is malformed", got=ascii(line[:100]))
     data = decode_base64(encoded, "checkpoint signature")
     return NoteSignature(name, data[:KEY_ID_SIZE], data[KEY_ID_SIZE:])
