@@ -77,7 +77,7 @@ def test_a_signed_tag_is_split_at_its_signature() -> None:
         assert found.payload == START + b"\na message\n"
         assert found.signature is not None
         assert found.signature.armored == ARMOR + b"\n"
-        assert (found.name, found.target, found.points_at) == ("v1.0", "commit", "b" * 40)
+        assert (found.kind, found.name, found.target, found.points_at) == ("tag", "v1.0", "commit", "b" * 40)
 
 
 def test_an_unsigned_tag_has_no_signature() -> None:
@@ -232,6 +232,7 @@ def test_armor_holds_lines_of_base64() -> None:
 
     assert data(b"QUFB\nQUE=") == b"AAAAA"
     assert data(b"QUFB" * 19) == b"A" * 57
+    assert data(b"QUF\nB") == b"AAA"
     for body in (b"QUFB" * 20, b"QUFB\n\nQUFB", b"QUF", b"QUF=", b"Q:FB", b"\xff\xff\xff\xff"):
         with pytest.raises(MalformedError):
             data(body)

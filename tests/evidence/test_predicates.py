@@ -424,7 +424,7 @@ def test_the_subjects_of_a_summary_are_products() -> None:
     assert claim(SVR, {}).kind == "informational"
 
 
-def test_the_names_of_extension_fields() -> None:
+def test_the_words_of_evidence_in_other_predicates() -> None:
     """What is in other people's predicates under our name is there for ever."""
     assert (vocabulary.STEP_FIELD, vocabulary.CARRIED) == ("gitchain_step", "gitchain_checkpoints")
 

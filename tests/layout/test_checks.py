@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gitchain.errors import LayoutError
+from gitchain.evidence.canonical import Json
 from gitchain.layout.checks import MAX_TEXT, check_text
 from gitchain.layout.fields import Fields
 from gitchain.layout.member import CLAIM_NAMES, SigstoreMember
+from gitchain.layout.yaml import read_yaml
 
 
 @pytest.mark.parametrize("text", ["x", "a b", "é", "x" * MAX_TEXT])
@@ -28,6 +30,27 @@ def test_a_list_is_not_left_out() -> None:
     with pytest.raises(LayoutError):
         Fields({}, "").items("steps", 1)
     assert Fields({}, "").items("steps", 1, optional=True) == []
+
+
+@pytest.mark.parametrize("value", ["", None, 1, True, [], {}])
+def test_a_text_is_not_empty(value: Json) -> None:
+    with pytest.raises(LayoutError):
+        Fields({"x": value}, "").text("x")
+    assert Fields({"x": "a"}, "").text("x") == "a"
+
+
+@pytest.mark.parametrize("subject", ["", " alice", "a\u200blice"])
+def test_a_subject_is_a_text(subject: str) -> None:
+    with pytest.raises(LayoutError):
+        SigstoreMember("https://issuer.example", subject)
+
+
+def test_constants_of_yaml() -> None:
+    """What a layout says without quotes, and no more words for it than JSON has, but for null."""
+    text = "{a: true, b: false, c: null, d: ~, e: , f: yes, g: 'true', h: No}"
+    assert read_yaml(text) == {
+        "a": True, "b": False, "c": None, "d": None, "e": None, "f": "yes", "g": "true", "h": "No",
+    }  # fmt: skip
 
 
 def test_the_claims_that_there_are_are_listed_in_order() -> None:

@@ -143,6 +143,14 @@ def test_odd_names_survive(name: str) -> None:
     assert "колонка" in draft("колонка", stages, ALICE, EXPIRES)
 
 
+def test_a_draft_says_why_a_rule_is_there() -> None:
+    """Beside the rules that let something in."""
+    lines = draft("credit-model", STAGES, ALICE, EXPIRES).splitlines()
+    [commit, *_] = [line for line in lines if line.endswith("# the commit")]
+    assert commit.strip().startswith("- [ALLOW, ")
+    assert any(line.endswith("# no stage makes this: any content is accepted") for line in lines)
+
+
 def test_a_draft_is_for_reading() -> None:
     """Parts stand apart, each behind what it is for."""
     parts = draft("credit-model", STAGES, ALICE, EXPIRES).split("\n\n")

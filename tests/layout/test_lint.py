@@ -125,6 +125,14 @@ FIRES: dict[str, tuple[Change, set[tuple[str, str, str]]]] = {
     "open after a requirement": (materials(0, ["REQUIRE", "raw/a"]), {("OPEN", "error", M0)}),
     "open on purpose": (materials(0, ALL), {("OPEN", "warning", M0)}),
     "open before its end": (materials(0, ALL, NONE), {("OPEN", "warning", M0)}),
+    "open long before its end": (
+        materials(0, ALL, NONE, ["ALLOW", "raw/a"]),
+        {
+            ("OPEN", "warning", M0),
+            ("UNREACHABLE", "error", f"{M0}[1]"),
+            ("UNREACHABLE", "warning", f"{M0}[2]"),
+        },
+    ),
     "restriction after an allowance": (
         materials(0, ["ALLOW", "raw/*"], ["DISALLOW", "raw/secret/*"], NONE),
         {("UNREACHABLE", "error", f"{M0}[1]")},

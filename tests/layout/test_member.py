@@ -261,6 +261,20 @@ def test_a_weak_ssh_key_is_refused() -> None:
     assert caught.value.where == "ssh"
 
 
+def test_sizes_of_rsa_keys() -> None:
+    """2048 to 8192 bits: less is forged, more costs every verifier seconds."""
+    for bits in (2048, 8192):
+        assert KeyMember(spki_of(2 ** (bits - 1) + 1))
+    for bits in (2047, 8193):
+        with pytest.raises(LayoutError, match="kind or size"):
+            KeyMember(spki_of(2 ** (bits - 1) + 1))
+
+
+def spki_of(modulus: int) -> bytes:
+    public = rsa.RSAPublicNumbers(65537, modulus).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def test_a_large_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that costs every verifier seconds is refused."""
     monkeypatch.setattr(keys, "MAX_RSA_BITS", 2047)

@@ -47,6 +47,14 @@ def test_a_pattern_includes_itself(pattern: str) -> None:
     assert not includes("?*", "*")
 
 
+def test_letters_are_no_wildcards() -> None:
+    """Not one of them."""
+    for letter in map(chr, range(33, 127)):
+        if letter not in "*?":
+            assert not meets(letter, "é")
+            assert list(above(f"a{letter}b")) == (["a"] if letter == "/" else [])
+
+
 @given(PATTERNS, st.text("ab/", min_size=1, max_size=5))
 def test_directories_above_a_name_are_covered(pattern: str, name: str) -> None:
     """Whatever directory a name that matches lies in matches one of the patterns above."""

@@ -82,6 +82,7 @@ def test_a_logged_signature_is_evidence_by_itself(forge: Forge, trust: Trust) ->
         "lib/a.py": "b" * 64,
     }
     assert found.statement.predicate_type == SOURCE
+    assert set(found.statement.predicate) == {"kind", "id", "commit", "tree", "gitchain_step"}
 
 
 def test_an_ssh_signature_counts_from_when_the_commit_was_logged(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from test_decide import two_trainers
 from test_trace import of
 from world import LAYOUT, NOW, World, codes, descriptor, directory, model, run, statement, verified
@@ -127,6 +129,45 @@ def test_what_does_not_count_is_listed_under_its_own_step() -> None:
         assert [one.attestations[0].id for one in of(decision, "functionary", step)] == [
             run()[step].attestation_id
         ]
+
+
+def test_an_unknown_digest_has_no_name() -> None:
+    """And gets none in the finding."""
+    [finding] = World.honest().verdict(model("nobody's", None)).findings
+    assert (finding.code, finding.artifact) == (Code.NO_EVIDENCE, "")
+
+
+def test_a_crowd_of_strangers_does_not_flood_the_report() -> None:
+    """Five reasons for a step, those of the newest."""
+    world = World.honest()
+    del world.evidence["evaluate"]
+    for number in range(9):
+        world.evidence[f"e{number}"] = statement(
+            "evaluate",
+            {"models/model.pkl": "another"},
+            {"metrics.json": "metrics 1"},
+            who=f"mallory{number}",
+            at=NOW - timedelta(minutes=number),
+        )
+    told = [one.got.split()[0] for one in world.verdict().findings]
+    assert told == [f"mallory{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "verb"),
+    [("metrics.json", "PRODUCTS", "made"), ("models/model.pkl", "MATERIALS", "took")],
+)
+def test_a_mismatch_says_what_the_other_step_did(name: str, side: str, verb: str) -> None:
+    """It made the file, or took it, as something else."""
+    before = "[[REQUIRE, metrics.json], [MATCH, metrics.json, WITH, PRODUCTS, FROM, evaluate]"
+    world = World.honest().change(
+        lambda text: text.replace(
+            before, f"[[REQUIRE, {name}], [MATCH, {name}, WITH, {side}, FROM, evaluate]"
+        )
+    )
+    world.evidence["approve"] = statement("approve", {name: "something else"}, who="bob")
+    [finding] = world.verdict().findings
+    assert f"but step evaluate {verb} sha256:" in finding.message
 
 
 def test_a_rejection_says_what_its_code_means() -> None:
