@@ -95,7 +95,7 @@ class Baseline:
         """Return the tests for a mutant, fast ones first; for what runs at import, those of the module, then LOOKING."""
         by_line = self.tests.get(candidate.module, {})
         direct = {test for line in candidate.lines for test in by_line.get(str(line), ())}
-        found = direct or {test for tests in by_line.values() for test in tests}
+        found = direct or {test for tests in by_line.values() for test in tests} or set(self.seconds)
         chosen, total = [], 0.0
         own = f"/test_{Path(candidate.module).stem}"  # what runs at import is run by all: first who is named after it
         for test in sorted(

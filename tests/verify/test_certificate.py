@@ -168,6 +168,20 @@ def test_c2_a_ct_log_of_another_kind_is_not_believed(instance: Instance, forge: 
     refused(forge.bundle(), root_with(instance, change), "log key is of another kind")
 
 
+def test_t2_the_windows_that_the_time_missed_are_told(forge: Forge, instance: Instance) -> None:
+    """Of each authority, so that the reader sees which one is meant."""
+
+    def ended(root: dict[str, Any]) -> None:
+        root["certificateAuthorities"] *= 2
+        for one in root["certificateAuthorities"]:
+            one["validFor"] = {"start": "2020-01-01T00:00:00Z", "end": "2021-01-01T00:00:00Z"}
+
+    trust = root_with(instance, ended)
+    with pytest.raises(SignatureError, match="authority was not in use") as told:
+        verify_bundle(raw(forge.bundle()), trust)
+    assert told.value.expected == "; ".join(str(one.window) for one in trust.authorities)
+
+
 def test_t3_of_two_scts_one_log_has_to_be_in_use(
     instance: Instance, stranger: Instance, forge: Forge
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_decide import two_trainers
 from test_trace import of
-from world import LAYOUT, NOW, World, codes, descriptor, directory, model, run, statement, verified
+from world import ISSUER, LAYOUT, NOW, World, codes, descriptor, directory, model, run, statement, verified
 from worlds import SUPPLIER, revoked, signed_layout, supplied, supplier, with_supplier
 
 from gitchain.evidence.predicates import SVR
@@ -168,6 +168,14 @@ def test_a_mismatch_says_what_the_other_step_did(name: str, side: str, verb: str
     world.evidence["approve"] = statement("approve", {name: "something else"}, who="bob")
     [finding] = world.verdict().findings
     assert f"but step evaluate {verb} sha256:" in finding.message
+
+
+def test_who_may_do_a_step_is_told_as_a_choice() -> None:
+    """Each who may, in order."""
+    world = World.honest()
+    world.evidence["approve"] = verified(run()["approve"].statement, "mallory", NOW)
+    [finding] = world.verdict().findings
+    assert finding.expected == f"bob ({ISSUER}) or carol ({ISSUER})"
 
 
 def test_a_rejection_says_what_its_code_means() -> None:
