@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from gitchain.evidence.vocabulary import SOURCE
-from gitchain.layout.keys import spki_of_ssh
 from gitchain.layout.lintcode import Lint, LintCode
-from gitchain.layout.member import REF_MARK, KeyMember, Member, SigstoreMember, SshMember, covers
+from gitchain.layout.member import REF_MARK, Member, OpenPgpMember, SigstoreMember, SshMember, covers
 from gitchain.layout.model import Layout
 from gitchain.layout.patterns import meets
 from gitchain.layout.step import Step
@@ -91,7 +90,7 @@ def overlap(one: Member, other: Member) -> bool:
         )
     if isinstance(one, SigstoreMember) or isinstance(other, SigstoreMember):
         return False
-    return _spki(one) == _spki(other)
+    return not one.spkis.isdisjoint(other.spkis)
 
 
 def _one_subject(one: SigstoreMember, other: SigstoreMember) -> bool:
@@ -106,16 +105,12 @@ def _one_subject(one: SigstoreMember, other: SigstoreMember) -> bool:
     return len(left) == len(right) and all(map(meets, left, right))
 
 
-def _spki(member: KeyMember | SshMember) -> bytes:
-    return member.public_key if isinstance(member, KeyMember) else spki_of_ssh(member.public_key)
-
-
 def _threshold(layout: Layout, step: Step, where: str) -> Iterator[Lint]:
     """Say whether fewer people than the threshold could reach it, or none at all."""
     by_git = step.predicate_type == SOURCE
     able = [name for name in step.functionaries if by_git or _can_attest(layout, name)]
     if len({layout.principal_of(name) for name in able}) < step.threshold:
-        message = f"nobody can satisfy step {step.name}: SSH keys sign commits, not attestations"
+        message = f"nobody can satisfy step {step.name}: SSH and OpenPGP keys sign commits, not attestations"
         yield Lint(LintCode.UNSATISFIABLE, "error", where, message, "add an identity or a key")
     people = _people(layout, step.functionaries) if step.threshold > 1 else step.threshold
     if people < step.threshold:
@@ -125,7 +120,8 @@ def _threshold(layout: Layout, step: Step, where: str) -> Iterator[Lint]:
 
 
 def _can_attest(layout: Layout, name: str) -> bool:
-    return any(not isinstance(member, SshMember) for member in layout.functionary(name).identities)
+    by_git = (SshMember, OpenPgpMember)
+    return any(not isinstance(member, by_git) for member in layout.functionary(name).identities)
 
 
 def _people(layout: Layout, names: Sequence[str]) -> int:

@@ -25,8 +25,17 @@ from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout.constraint import check_constraints
 from gitchain.layout.fields import Fields, layout_error, placed, texts
 from gitchain.layout.keys import spki_of_pem, ssh_text
-from gitchain.layout.member import CLAIM_NAMES, Functionary, KeyMember, Member, SigstoreMember, SshMember
+from gitchain.layout.member import (
+    CLAIM_NAMES,
+    Functionary,
+    KeyMember,
+    Member,
+    OpenPgpMember,
+    SigstoreMember,
+    SshMember,
+)
 from gitchain.layout.model import MAX_FUNCTIONARIES, MAX_STEPS, SCHEMA, Layout
+from gitchain.layout.openpgp import read_block
 from gitchain.layout.parts import (
     INSPECTION_KINDS,
     Constraint,
@@ -109,6 +118,8 @@ def _member(fields: Fields) -> Member:
             member = KeyMember(spki_of_pem(fields.text("key")))
         elif "ssh" in fields:
             member = SshMember(ssh_text(fields.text("ssh")))
+        elif "openpgp" in fields:
+            member = OpenPgpMember(read_block(fields.text("openpgp")), fields.text("fingerprint"))
         else:
             member = SigstoreMember(fields.text("issuer"), fields.text("subject"), _claims(fields))
         fields.done()

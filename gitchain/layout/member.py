@@ -3,10 +3,11 @@
     {issuer: "https://token.example", subject: "https://example.com/m/ci.yml@refs/tags/v*", claims: {buildTrigger: push}}
     {key: "-----BEGIN PUBLIC KEY-----…"}                PEM of a SubjectPublicKeyInfo (RFC 5280)
     {ssh: "ssh-ed25519 AAAA… comment"}                  a line of OpenSSH (RFC 4253 section 6.6)
+    {openpgp: "-----BEGIN PGP PUBLIC KEY BLOCK-----…", fingerprint: 0AD9F9…}      a key of OpenPGP (RFC 9580 section 10.1)
 
 Issuer, subject and claims are compared exactly. The one pattern is `*` in the ref of a subject, after its first
 `@refs/`: it stands for any characters but `/`. Everything before it is literal, so no pattern leaves its repository.
-A key is an identity too: its issuer is KEY_ISSUER or SSH_ISSUER, which are no URLs, so no certificate can name them.
+A key is an identity too: its issuer is one of KEY_ISSUERS, which are no URLs, so no certificate can name them.
 
 Does NOT verify a signature (`gitchain.verify.bundle`), nor say who is one person (`gitchain.layout.model`).
 """
@@ -19,11 +20,15 @@ from typing import TypeAlias
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.openpgp import PUBLIC_KEY, armored
 from gitchain.layout.checks import check_distinct, check_label, check_text
 from gitchain.layout.keys import fingerprint, pem_of, spki_digest, spki_of_ssh
+from gitchain.layout.openpgp import check_fingerprint, signing_keys
 
 KEY_ISSUER = "gitchain:key"
 SSH_ISSUER = "gitchain:ssh"
+OPENPGP_ISSUER = "gitchain:openpgp"
+KEY_ISSUERS = frozenset({KEY_ISSUER, SSH_ISSUER, OPENPGP_ISSUER})
 REF_MARK = "@refs/"
 CLAIM_NAMES = frozenset(
     {
@@ -38,7 +43,7 @@ CLAIM_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """Who signed: the OIDC issuer and the certificate's subject, or KEY_ISSUER / SSH_ISSUER and a key's digest."""
+    """Who signed: the OIDC issuer and the certificate's subject, or one of KEY_ISSUERS and a key's digest."""
 
     issuer: str
     subject: str
@@ -46,7 +51,7 @@ class Identity:
     def __post_init__(self) -> None:
         check_text(self.issuer, "issuer")
         check_text(self.subject, "subject")
-        if self.issuer not in {KEY_ISSUER, SSH_ISSUER}:
+        if self.issuer not in KEY_ISSUERS:
             _check_issuer(self.issuer)
 
     def __str__(self) -> str:
@@ -117,6 +122,11 @@ class KeyMember:
         """Return the identity under which this key's signatures count."""
         return Identity(KEY_ISSUER, f"sha256:{spki_digest(self.public_key)}")
 
+    @property
+    def spkis(self) -> frozenset[bytes]:
+        """Return the DER of the key."""
+        return frozenset({self.public_key})
+
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims
         """Tell whether this key signed."""
         return identity == self.identity
@@ -144,6 +154,11 @@ class SshMember:
         """Return the identity under which this key's signatures count; the digest is what `ssh-keygen -l` prints."""
         return Identity(SSH_ISSUER, fingerprint(self.public_key))
 
+    @property
+    def spkis(self) -> frozenset[bytes]:
+        """Return the DER of the key."""
+        return frozenset({spki_of_ssh(self.public_key)})
+
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims
         """Tell whether this key signed."""
         return identity == self.identity
@@ -157,7 +172,48 @@ class SshMember:
         return {"ssh": self.public_key}
 
 
-Member: TypeAlias = SigstoreMember | KeyMember | SshMember
+@dataclass(frozen=True, slots=True)
+class OpenPgpMember:
+    """One OpenPGP key with which commits are signed: its packets, and the fingerprint of its primary key.
+
+    The fingerprint is how people know the key; the packets are what counts.
+    """
+
+    public_key: bytes
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        check_fingerprint(self.public_key, self.fingerprint)
+
+    @property
+    def identity(self) -> Identity:
+        """Return the identity under which the signatures of this key and its subkeys count."""
+        return Identity(OPENPGP_ISSUER, self.fingerprint)
+
+    @property
+    def signers(self) -> frozenset[str]:
+        """Return the fingerprints of the primary key and of the subkeys that could sign."""
+        return frozenset(one for one, _ in signing_keys(self.public_key))
+
+    @property
+    def spkis(self) -> frozenset[bytes]:
+        """Return the DER of the primary key and of the subkeys that could sign."""
+        return frozenset(spki for _, spki in signing_keys(self.public_key))
+
+    def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims
+        """Tell whether this key signed."""
+        return identity == self.identity
+
+    def __str__(self) -> str:
+        """Return the key's fingerprint, for messages."""
+        return str(self.identity)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the entry as the layout holds it."""
+        return {"openpgp": armored(self.public_key, PUBLIC_KEY), "fingerprint": self.fingerprint}
+
+
+Member: TypeAlias = SigstoreMember | KeyMember | SshMember | OpenPgpMember
 
 
 @dataclass(frozen=True, slots=True)

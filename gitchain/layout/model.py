@@ -20,11 +20,13 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.layout.checks import check_distinct, check_known, check_label
 from gitchain.layout.member import (
     KEY_ISSUER,
+    OPENPGP_ISSUER,
     SSH_ISSUER,
     Functionary,
     Identity,
     KeyMember,
     Member,
+    OpenPgpMember,
     SigstoreMember,
     SshMember,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "MAX_FUNCTIONARIES",
     "MAX_STEPS",
     "MAX_VERSION",
+    "OPENPGP_ISSUER",
     "SCHEMA",
     "SLSA_PROVENANCE",
     "SSH_ISSUER",
@@ -57,6 +60,7 @@ __all__ = [
     "KeyMember",
     "Layout",
     "Member",
+    "OpenPgpMember",
     "Served",
     "SigstoreMember",
     "SshMember",
@@ -124,6 +128,12 @@ class Layout:
         """Return the public keys of all functionaries, in DER, each once."""
         members = (member for one in self.functionaries for member in one.identities)
         return tuple(dict.fromkeys(one.public_key for one in members if isinstance(one, KeyMember)))
+
+    @property
+    def openpgp(self) -> tuple[OpenPgpMember, ...]:
+        """Return the OpenPGP keys of all functionaries."""
+        members = (member for one in self.functionaries for member in one.identities)
+        return tuple(member for member in members if isinstance(member, OpenPgpMember))
 
     def to_json(self) -> dict[str, Json]:
         """Return the layout as JSON, later fields only where they say something; parsing it gives an equal layout."""

@@ -10,7 +10,8 @@ from typing import Any
 from gitchain.layout import parse_layout
 from gitchain.layout.load import MAX_CONSTRAINTS, MAX_INSPECTIONS, MAX_LAYOUT_BYTES
 from gitchain.layout.member import CLAIM_NAMES
-from gitchain.layout.model import KEY_ISSUER, MAX_FUNCTIONARIES, MAX_STEPS, SSH_ISSUER
+from gitchain.layout.model import KEY_ISSUER, MAX_FUNCTIONARIES, MAX_STEPS, OPENPGP_ISSUER, SSH_ISSUER
+from gitchain.layout.openpgp import MAX_BLOCK_CHARS
 from gitchain.layout.parts import INSPECTION_KINDS, MAX_EXPRESSION
 from gitchain.layout.rule import MAX_PATTERN_BYTES, Keyword
 from gitchain.layout.yaml import MAX_DEPTH, read_yaml
@@ -65,7 +66,7 @@ def test_every_field_is_explained() -> None:
 
 def test_every_claim_and_kind_is_named() -> None:
     """Claims, kinds of inspections and the issuers of keys are those of the code."""
-    names = (*CLAIM_NAMES, *INSPECTION_KINDS, KEY_ISSUER, SSH_ISSUER)
+    names = (*CLAIM_NAMES, *INSPECTION_KINDS, KEY_ISSUER, SSH_ISSUER, OPENPGP_ISSUER)
     assert [name for name in names if f"`{name}`" not in PAGE] == []
 
 
@@ -82,4 +83,5 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert rows["steps; functionaries"] == f"{MAX_STEPS:,}; {MAX_FUNCTIONARIES:,}"
     assert rows["constraints in one list; inspections"] == f"{MAX_CONSTRAINTS}; {MAX_INSPECTIONS}"
     assert rows["an expression"] == f"{MAX_EXPRESSION:,} characters"
+    assert rows["an OpenPGP key's block"] == f"{MAX_BLOCK_CHARS >> 10} KiB"
     assert rows["a pattern"] == f"{MAX_PATTERN_BYTES:,} bytes"
