@@ -88,6 +88,10 @@ class SignatureError(VerificationError):
     """A signature, certificate or identity does not verify."""
 
 
+class UnknownSignerError(SignatureError):
+    """A signature by a key that nobody here holds, so that it cannot be checked."""
+
+
 class InclusionError(VerificationError):
     """A transparency-log proof or checkpoint does not verify."""
 

@@ -49,7 +49,9 @@ def _signature(one: Document) -> str:
     if one["state"] == "unsigned":
         return f"{what}  not signed"
     if one["state"] == "unread":
-        return f"{what}  signed with OpenPGP, which is not read"
+        return f"{what}  {escape(str(one['message']))}"
+    if one["state"] == "unchecked":
+        return f"{what}  its signature cannot be checked: {escape(str(one['message']))}"
     if one["state"] == "invalid":
         return f"{what}  its signature does not verify: {escape(str(one['message']))}"
     when = f" at {one['time']}" if one["time"] else ", at a time that it does not prove"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
+from gitchain.collect.gpg import Gpg
 from gitchain.errors import GitchainError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
@@ -23,7 +24,6 @@ from gitchain.pipeline.sources import Evidence, Refused, gather
 from gitchain.pipeline.targets import bundle_file, is_revision, resolve_targets
 from gitchain.store.shape import is_sha256
 from gitchain.verify.decide import Decision, Target, decide
-from gitchain.verify.findings import Finding
 from gitchain.verify.report import Check
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
@@ -137,7 +137,7 @@ class Verifier:
         decided = (self.decide(one, explain=explain, signatures=signatures) for one in targets)
         decisions = tuple(inspected(one, self.project, target) for one in decided)
         if git is not None:
-            decisions = tuple(_with_git(one, tuple(git.findings(signatures))) for one in decisions)
+            decisions = tuple(_with_git(one, git, signatures) for one in decisions)
         refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
         return Verification(self.accepted, decisions, refused, self.forgotten, signatures)
 
@@ -151,7 +151,8 @@ class Verifier:
         def about(sha256: str) -> Sequence[VerifiedStatement]:
             return self.evidence.verified(self.evidence.about(sha256))
 
-        return GitEvidence(self.project.root, profile.trust, layout, about)
+        gpg = Gpg(self.project.root, self.now)
+        return GitEvidence(self.project.root, profile.trust, layout, about, gpg)
 
     def _signatures(self, target: str) -> tuple[SignatureReport, ...]:
         if self._git is None or not is_revision(target):
@@ -197,15 +198,20 @@ class Verifier:
         return tuple({id(one): one for one in (*statements, *self.always)}.values())
 
 
-def _with_git(decision: Decision, findings: Sequence[Finding]) -> Decision:
-    """Return the decision with what is wrong with the revision itself, which makes it FAILED."""
-    if not decision.passed or not findings:
-        return decision
+def _with_git(decision: Decision, git: GitEvidence, signatures: Sequence[SignatureReport]) -> Decision:
+    """Return the decision with what is wrong with the revision itself, which makes it FAILED.
+
+    Where it has failed already, with why signatures could not be checked that it may lack.
+    """
+    if not decision.passed:
+        lacking = tuple(git.unchecked(decision.findings))
+        return replace(decision, findings=(*decision.findings, *lacking)) if lacking else decision
+    findings = tuple(git.findings(signatures))
     checks = [
         Check("signature", passed=False, message=one.message, expected=one.expected, got=one.got)
         for one in findings
     ]
-    return decision.with_inspections(findings, checks)
+    return decision.with_inspections(findings, checks) if findings else decision
 
 
 def _always(

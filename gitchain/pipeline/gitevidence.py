@@ -2,7 +2,7 @@
 
 Commits and tags are looked at that the evidence around a target names, and the one that was named to `gitchain verify`.
 Their objects are read raw and checked against their ids; the files of their tree are read, and bound by
-`gitchain.verify.gitsource`. What does not verify is told and does not count.
+`gitchain.verify.gitsource`. What does not verify is told and does not count, and so is what cannot be checked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from pathlib import Path
 
 from gitchain.collect.git import git_state, raw_object, raw_objects, resolve
 from gitchain.collect.git_cli import run_git
-from gitchain.errors import GitchainError, LimitError, ProjectError
+from gitchain.errors import (
+    GitchainError,
+    LimitError,
+    ProjectError,
+    SignatureError,
+    StoreError,
+    TransportError,
+    UnknownSignerError,
+)
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.gitobject import GitObject
@@ -25,6 +33,7 @@ from gitchain.pipeline.sources import Refused
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
+from gitchain.verify.openpgp import OpenPgp, RunGpg
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedObject, VerifiedStatement
 
@@ -33,6 +42,9 @@ MAX_OBJECTS = 64
 
 MAX_FILES = 10_000
 """Most files of a tree that are read: a statement has no more subjects."""
+
+_NOT_RUN = (ProjectError, StoreError, TransportError)
+"""What is raised where gpg is missing, or does not run to its end: nothing is known of the signature then."""
 
 About = Callable[[str], Iterable[VerifiedStatement]]
 """Returns the verified statements that have this SHA-256 as subject."""
@@ -50,13 +62,14 @@ class SignatureReport:
 
     @property
     def state(self) -> str:
-        """Return unsigned, verified, unread (nobody here reads OpenPGP) or invalid."""
-        signature = self.object.signature
-        if signature is None:
+        """Return unsigned, verified, unread (by a key that the layout does not hold), unchecked (gpg fails) or invalid."""
+        if self.object.signature is None:
             return "unsigned"
         if self.verified is not None:
             return "verified"
-        return "unread" if signature.form == "openpgp" else "invalid"
+        if isinstance(self.problem, UnknownSignerError):
+            return "unread"
+        return "unchecked" if isinstance(self.problem, _NOT_RUN) else "invalid"
 
     @property
     def allowed(self) -> bool:
@@ -91,9 +104,11 @@ class GitEvidence:
     trust: Trust
     layout: Layout
     about: About
+    run_gpg: RunGpg
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why an object does not count, by step and id."""
     _found: dict[tuple[str, str], VerifiedStatement | None] = field(default_factory=dict)
+    _signers: dict[str, tuple[GitObject, VerifiedObject | GitchainError]] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -134,18 +149,15 @@ class GitEvidence:
     def findings(self, reports: Sequence[SignatureReport]) -> Iterator[Finding]:
         """Yield what is wrong with the revision itself: a signature that does not verify, or none where one has to be."""
         for one in reports:
-            what = f"{one.object.kind} {one.object.name or one.object.oid[:12]}"
-            if one.state == "invalid" and one.problem is not None:
-                bad = one.problem
-                yield Finding(
-                    Code.GIT_SIGNATURE,
-                    f"{what}: {bad.what}",
-                    expected=bad.expected,
-                    got=bad.got,
-                    help=bad.help,
-                )
+            if one.problem is not None and one.state in {"invalid", "unchecked"}:
+                yield _problem(one.object, one.problem)
         first = reports[0] if reports else None
-        if first is not None and self.steps and not first.allowed and first.state != "invalid":
+        if (
+            first is not None
+            and self.steps
+            and not first.allowed
+            and first.state not in {"invalid", "unchecked"}
+        ):
             what = f"{first.object.kind} {first.object.name or first.object.oid[:12]}"
             who = str(first.verified.identity) if first.verified else f"{first.state}"
             yield Finding(
@@ -159,13 +171,19 @@ class GitEvidence:
                 help="git tag -s" if first.object.kind == "tag" else "git commit --amend -S",
             )
 
+    def unchecked(self, findings: Sequence[Finding]) -> Iterator[Finding]:
+        """Yield why a signature could not be checked that a step of these findings may lack, one of each reason."""
+        if any(one.step in self.steps for one in findings):
+            asked = [(found, said) for found, said in self._signers.values() if isinstance(said, _NOT_RUN)]
+            yield from {error.what: _problem(found, error) for found, error in asked}.values()
+
     def _report(self, found: GitObject, named: str | None) -> SignatureReport:
         try:
             if named is not None and found.name != named:
-                raise ProjectError(
+                raise SignatureError(
                     "the tag was signed under another name", expected=named, got=ascii(found.name)
                 )
-            verified = verify_object(found, self.trust)
+            verified = self._signer(found)
         except GitchainError as error:
             return SignatureReport(found, None, error)
         names = tuple(
@@ -190,14 +208,35 @@ class GitEvidence:
             raise ProjectError("Git object is another than was attested", expected=sha256, got=found.sha256)
         if found.signature is None:
             return None
-        verified = verify_object(found, self.trust)
+        verified = self._signer(found)
         commit = found if found.kind == "commit" else self._object(found.points_at)
         files = read_files(self.root, commit.points_at)
         return source_evidence(verified, commit, files, step, self.layout.name, self.about(found.sha256))
 
+    def _signer(self, found: GitObject) -> VerifiedObject:
+        """Return who signed, asked once for each object; raises as `verify_object`."""
+        if found.oid not in self._signers:
+            self._signers[found.oid] = found, self._asked(found)
+        _, said = self._signers[found.oid]
+        if isinstance(said, GitchainError):
+            raise said
+        return said
+
+    def _asked(self, found: GitObject) -> VerifiedObject | GitchainError:
+        try:
+            return verify_object(found, self.trust, OpenPgp(self.layout.openpgp, self.run_gpg))
+        except GitchainError as error:
+            return error
+
     def _object(self, oid: str) -> GitObject:
         kind, raw = raw_object(self.root, oid)
         return GitObject.parse(kind, oid, raw)
+
+
+def _problem(found: GitObject, bad: GitchainError) -> Finding:
+    what = f"{found.kind} {found.name or found.oid[:12]}: {bad.what}"
+    code = Code.GIT_UNCHECKED if isinstance(bad, _NOT_RUN) else Code.GIT_SIGNATURE
+    return Finding(code, what, expected=bad.expected, got=bad.got, help=bad.help)
 
 
 def read_files(root: Path, tree: str) -> tuple[FileEntry, ...]:

@@ -60,6 +60,7 @@ class Code(StrEnum):
     SWAPPED = "GC-E0353"
     GIT_SIGNATURE = "GC-E0360"
     GIT_UNSIGNED = "GC-E0361"
+    GIT_UNCHECKED = "GC-E0362"
     SAME_MD5 = "GC-W0401"
 
 
@@ -110,6 +111,7 @@ MEANINGS: dict[Code, str] = {
     Code.SWAPPED: "the target's bytes changed after they were hashed",
     Code.GIT_SIGNATURE: "the signature of the commit or tag does not verify",
     Code.GIT_UNSIGNED: "the commit or tag is not signed by anybody who may sign sources",
+    Code.GIT_UNCHECKED: "the signature of the commit or tag cannot be checked here",
     Code.SAME_MD5: "two contents share one MD5 digest",
 }
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | SSH (`gitchain.verify.sshsig`) | the key's fingerprint | unknown |
 | CMS of gitsign and gitchain | the certificate's identity | proven, by the entry's promise or a timestamp |
-| OpenPGP | the fingerprint that `gpg` names | unknown |
+| OpenPGP (`gitchain.verify.openpgp`) | the primary key's fingerprint | unknown |
 
 A CMS signature passes every check of a bundle but B1 and B3 (`gitchain.verify.bundle`), and
  G1 its message digest is that of the signed bytes of the object
@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable
 
-from gitchain.errors import GitchainError, SignatureError
+from gitchain.errors import GitchainError, SignatureError, UnknownSignerError
 from gitchain.evidence.bundle import CertificateSigner
 from gitchain.evidence.entry import LogEntry
-from gitchain.evidence.gitobject import GitObject, GitSignature, unarmored
+from gitchain.evidence.gitobject import GitObject, unarmored
 from gitchain.evidence.logproto import entry_json
-from gitchain.layout.model import Identity
 from gitchain.verify.certificate import check_certificate, leaf_of
 from gitchain.verify.cms import parse_cms
 from gitchain.verify.entry import Signed, body_of
 from gitchain.verify.logged import check_logged, known_log, promised_time
+from gitchain.verify.openpgp import OpenPgp, verify_openpgp
 from gitchain.verify.sshsig import verify_ssh
 from gitchain.verify.timestamp import proven_times
 from gitchain.verify.trust import Trust
@@ -38,15 +37,12 @@ from gitchain.verify.verified import VerifiedObject
 KEY_DETAILS = "PKIX_ECDSA_P256_SHA_256"
 """The one kind of key with which CMS signatures are made."""
 
-OpenPgp = Callable[[GitSignature, bytes], Identity]
-"""Returns whose OpenPGP key signed these bytes, or raises SignatureError: `gpg` does it, outside of this room."""
-
 
 def verify_object(found: GitObject, trust: Trust, openpgp: OpenPgp | None = None) -> VerifiedObject:
-    """Return who signed the commit or tag.
+    """Return who signed the commit or tag; without `openpgp`, no OpenPGP key is known.
 
     Raises SignatureError if it has no signature or it does not verify, MalformedError or LimitError if it is none,
-    InclusionError if its log entry does not verify.
+    InclusionError if its log entry does not verify, and as `verify_openpgp`.
     """
     where = f"{found.kind} {found.oid[:12]}"
     try:
@@ -65,8 +61,8 @@ def _verify(found: GitObject, trust: Trust, openpgp: OpenPgp | None) -> Verified
     if signature.form == "ssh":
         return VerifiedObject(found, verify_ssh(signature, found.payload), None, None)
     if openpgp is None:
-        raise SignatureError("OpenPGP signatures are not read here", expected="SSH or CMS")
-    return VerifiedObject(found, openpgp(signature, found.payload), None, None)
+        raise UnknownSignerError("OpenPGP signatures are not read here", expected="SSH or CMS")
+    return VerifiedObject(found, verify_openpgp(signature, found.payload, openpgp), None, None)
 
 
 def _verify_cms(found: GitObject, der: bytes, trust: Trust) -> VerifiedObject:

@@ -5,7 +5,7 @@
     checked; else the signed message names the manifest of exactly these files (`gitchain.evidence.gittree`)
  S3 there is a proven time: the signature's own, or that of a logged statement about the very object
 
-So an SSH signature counts once something about the commit is in a log, and a SHA-1 alone never binds anything.
+So an SSH or OpenPGP signature counts once something about the commit is in a log, and a SHA-1 alone never binds anything.
 This and `gitchain.verify.bundle` are the only makers of a VerifiedStatement.
 Does NOT read a repository, nor say whether the signer may sign: `gitchain.verify.judge` does.
 """

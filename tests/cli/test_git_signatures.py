@@ -2,119 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from signed_world import Gitchain, codes, make
 
 from gitchain.errors import ExitCode
-from gitchain.evidence.vocabulary import SOURCE
-
-Gitchain = Callable[..., Any]
-SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "verify.schema.json").read_text())
-LAYOUT = """\
-schema: https://gitchain.dev/layout/v1
-name: signed
-version: 1
-expires: '2099-01-01T00:00:00Z'
-functionaries:
-  dev: {{identities: [{{ssh: "{ssh}"}}]}}
-  ada: {{identities: [{{issuer: '{issuer}', subject: ada@example.com}}]}}
-steps:
-  - name: source
-    predicateType: {source}
-    functionaries: [dev]
-    expectedProducts: [[ALLOW, '*']]
-  - name: train
-    functionaries: [ada]
-    expectedMaterials: [[MATCH, train.py, WITH, PRODUCTS, FROM, source], [ALLOW, 'git:*'], [DISALLOW, '*']]
-    expectedProducts: [[CREATE, model.txt], [DISALLOW, '*']]
-serve: [{{step: train, products: [model.txt]}}]
-"""
-
-
-@dataclass(frozen=True)
-class Signed:
-    """A repository whose layout asks for signed sources, and the keys of its developer and of a stranger."""
-
-    repo: Path
-    dev: Path
-    stranger: Path
-    run: Gitchain
-
-    def git(self, *arguments: str, key: Path | None = None, code: int = 0) -> str:
-        signing = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={key}"] if key else []
-        done = subprocess.run(
-            ["git", *signing, *arguments], cwd=self.repo, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout.strip()
-
-    def trailer(self, *revision: str) -> str:
-        program = [sys.executable, "-m", "gitchain.cli.git_sign", "--trailer", *revision]
-        done = subprocess.run(program, cwd=self.repo, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    def commit(self, *, key: Path | None, bound: bool = True) -> None:
-        """Commit everything, with the line that binds its files; then attest the training and what is pinned."""
-        self.git("add", "-A")
-        more = ["--trailer", self.trailer()] if bound else []
-        self.git("commit", "-q", *(["-S"] if key else []), "-m", "work", *more, key=key)
-
-    def attest(self) -> None:
-        assert self.run("attest", "train", "-m", "train.py", "-p", "model.txt", cwd=self.repo).code == 0
-        done = self.run("sync", cwd=self.repo)
-        assert done.code == 0, done.text
-
-    def verify(self, target: str, code: int = 0) -> dict[str, Any]:
-        done = self.run("verify", target, "--json", cwd=self.repo)
-        assert done.code == code, done.text
-        Draft202012Validator(SCHEMA).validate(done.json)
-        found: dict[str, Any] = done.json
-        return found
-
-
-def new_key(path: Path) -> Path:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
-    return path.with_suffix(".pub")
 
 
 @pytest.fixture(params=["sha1", "sha256"])
 def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def make(tmp_path: Path, gitchain: Gitchain, form: str) -> Signed:
-    repo = tmp_path / "repo"
-    repo.mkdir()
-    keys = [new_key(tmp_path / name) for name in ("dev", "stranger")]
-    found = Signed(repo, *keys, gitchain)
-    found.git("init", "-q", f"--object-format={form}")
-    (repo / ".dvc").mkdir()
-    (repo / ".dvc" / "config").write_text("")
-    (repo / "model.txt").write_text("model")
-    md5 = hashlib.md5(b"model").hexdigest()
-    (repo / "model.txt.dvc").write_text(f"outs:\n- md5: {md5}\n  size: 5\n  hash: md5\n  path: model.txt\n")
-    (repo / ".gitignore").write_text("/model.txt\n")
-    (repo / "train.py").write_text("print('model')\n")
-    assert gitchain("init", "--local", "--name", "signed", "--no-hooks", cwd=repo).code == 0
-    issuer = gitchain("local", "status", "--json", cwd=repo).json["issuer"]
-    ssh = " ".join(keys[0].read_text().split()[:2])
-    (repo / ".gitchain/layout.yaml").write_text(LAYOUT.format(ssh=ssh, issuer=issuer, source=SOURCE))
-    done = gitchain("layout", "sign", cwd=repo)
-    assert done.code == 0, done.text
-    return found
-
-
-def codes(document: dict[str, Any]) -> set[str]:
-    return {finding["code"] for finding in document["findings"] if finding["severity"] == "error"}
 
 
 def test_a_signed_commit_is_evidence_of_its_files(tmp_path: Path, gitchain: Gitchain, form: str) -> None:
@@ -172,7 +70,7 @@ def test_without_a_log_an_ssh_signature_has_no_time(tmp_path: Path, gitchain: Gi
 def test_somebody_else_does_not_count(tmp_path: Path, gitchain: Gitchain, who: str) -> None:
     """A key that the layout does not name, or no signature at all."""
     signed = make(tmp_path, gitchain, "sha256")
-    signed.commit(key=signed.stranger if who == "stranger" else None)
+    signed.commit(key=signed.stranger if who == "stranger" else ())
     signed.attest()
     document = signed.verify("HEAD", ExitCode.FAILED)
     assert codes(document) & {"GC-E0301", "GC-E0303"}

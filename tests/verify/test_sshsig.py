@@ -8,7 +8,6 @@ import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -148,24 +147,6 @@ def test_dsa_keys_are_refused(trust: Trust) -> None:
     blob = string(b"ssh-dss") + b"".join(map(mpint, parts))
     with pytest.raises(SignatureError, match="kind or size"):
         verify_object(commit(sshsig(blob, ed)), trust)
-
-
-def test_openpgp_is_for_somebody_else_to_read(trust: Trust) -> None:
-    """Without them it is refused; whom they name is who signed."""
-    found = commit(b"x")
-    assert found.signature is not None
-    armored = armor("PGP SIGNATURE", b"x")
-    with pytest.raises(SignatureError, match="OpenPGP signatures are not read here"):
-        verify_object(signed_commit(armored), trust)
-    who = SshMember(f"ssh-ed25519 {base64.b64encode(BLOB).decode()}").identity
-    seen: list[Any] = []
-
-    def reader(signature: Any, payload: bytes) -> Any:
-        seen.append((signature.armored, payload))
-        return who
-
-    assert verify_object(signed_commit(armored), trust, reader).identity == who
-    assert seen == [(armored + b"\n", PAYLOAD)]
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])

@@ -1,0 +1,141 @@
+"""OpenPGP signatures of commits and tags, by the keys of a layout: what is asked of `gpg`, and what it has to answer.
+
+ P1 the block is one signature packet of version 4, and nothing else (`gitchain.evidence.openpgp`)
+ P2 it is over bytes (class 0x00), by RSA, ECDSA or EdDSA, and its digest is a SHA-2 of 256 bits or more
+ P3 the keys that it names are one key's of the layout, its primary key or a subkey
+ P4 `gpg`, given that key alone, the packet and the signed bytes, says once that the signature is good, once that it is
+    valid, by that primary key, and nothing that speaks against it: bad, expired, revoked, unknown
+
+So `gpg` sees what passed P1 to P3, never a block as somebody wrote it; and what P2 refuses, P4 refuses again.
+Whether key or signature have expired, `gpg` says at the time that it is told. What it knows of a revocation stands in
+the layout's key. It is run outside of this room (`gitchain.collect.gpg`).
+
+Status lines: doc/DETAILS of GnuPG, "General status codes". Does NOT prove when anything was signed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gitchain.errors import MalformedError, SignatureError, UnknownSignerError
+from gitchain.evidence.gitobject import GitSignature
+from gitchain.evidence.openpgp import VERSION, PgpSignature, parse_signature
+from gitchain.layout.member import Identity, OpenPgpMember
+from gitchain.layout.openpgp import ECDSA, EDDSA, RSA
+
+BINARY = 0x00
+HASHES = {8: "SHA-256", 9: "SHA-384", 10: "SHA-512"}
+ALGORITHMS = frozenset({RSA, ECDSA, EDDSA})
+STATUS = "[GNUPG:] "
+
+_AGAINST = {
+    "BADSIG": "signature does not verify",
+    "EXPSIG": "signature has expired",
+    "EXPKEYSIG": "key that signed has expired",
+    "REVKEYSIG": "key that signed is revoked",
+    "NO_PUBKEY": "gpg does not take the layout's key",
+    "ERRSIG": "signature cannot be checked",
+    "NODATA": "signature cannot be checked",
+    "UNEXPECTED": "signature cannot be checked",
+    "FAILURE": "signature cannot be checked",
+    "ERROR": "signature cannot be checked",
+}
+"""What speaks against a signature, the plainest words first."""
+
+_HELP = {
+    "EXPKEYSIG": "put the key with its new end into the layout, or revoke it there",
+    "NO_PUBKEY": "is it expired, or its signatures over itself weak? gpg --check-signatures FINGERPRINT",
+}
+
+
+class RunGpg(Protocol):
+    """Runs gpg on one signature."""
+
+    def __call__(self, key: bytes, signature: bytes, payload: bytes) -> tuple[int, str]:
+        """Return exit code and status lines of `gpg --verify` with this key alone, knowing nothing else.
+
+        Raises ProjectError where there is no gpg, StoreError or TransportError where it does not run to its end.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPgp:
+    """The OpenPGP keys whose signatures are checked, and what runs gpg."""
+
+    members: Sequence[OpenPgpMember]
+    run: RunGpg = field(repr=False)
+
+
+def verify_openpgp(signature: GitSignature, payload: bytes, openpgp: OpenPgp) -> Identity:
+    """Return whose key signed the payload.
+
+    Raises SignatureError unless its signature verifies, UnknownSignerError if it is by none of the keys, MalformedError or
+    LimitError if it is none, and what `RunGpg` raises.
+    """
+    found = parse_signature(signature.armored)  # P1
+    _check_form(found)  # P2
+    member = _member(found, openpgp.members)  # P3
+    code, status = openpgp.run(member.public_key, found.packet, payload)
+    _check_status(code, status, found, member)  # P4
+    return member.identity
+
+
+def _check_form(found: PgpSignature) -> None:
+    if found.kind != BINARY:
+        raise SignatureError(
+            "signature is of another class", expected="0x00, over bytes", got=f"0x{found.kind:02x}"
+        )
+    if found.hash_algorithm not in HASHES:
+        raise SignatureError(
+            "signature hashes in a weak or unknown way",
+            expected=", ".join(HASHES.values()),
+            got=f"algorithm {found.hash_algorithm}",
+        )
+    if found.key_algorithm not in ALGORITHMS:
+        raise SignatureError(
+            "signature is of an unknown kind of key",
+            expected="RSA, ECDSA, EdDSA",
+            got=f"algorithm {found.key_algorithm}",
+        )
+
+
+def _member(found: PgpSignature, members: Sequence[OpenPgpMember]) -> OpenPgpMember:
+    """Return the one member that every key is of which the signature names, by fingerprint or by its last 16 digits."""
+    if not found.issuers:
+        raise MalformedError("signature names no key")
+    owners = {
+        member for member in members for one in member.signers for name in found.issuers if one.endswith(name)
+    }
+    names = ", ".join(sorted(found.issuers))
+    if not owners:
+        raise UnknownSignerError("signed with an OpenPGP key that the layout does not hold", got=names)
+    owner, *more = owners
+    if more or not all(any(one.endswith(name) for one in owner.signers) for name in found.issuers):
+        raise SignatureError("signature names keys of several owners", expected="1", got=names)
+    return owner
+
+
+def _check_status(code: int, status: str, found: PgpSignature, member: OpenPgpMember) -> None:
+    lines = [line.removeprefix(STATUS).split(" ") for line in status.split("\n") if line.startswith(STATUS)]
+    said = {word for word, *_ in lines}
+    for word, what in _AGAINST.items():
+        if word in said:
+            raise SignatureError(what, expected="GOODSIG", got=word, help=_HELP.get(word, ""))
+    counts = Counter(word for word, *_ in lines)
+    valid = [rest for word, *rest in lines if word == "VALIDSIG"]
+    if code or [counts[word] for word in ("NEWSIG", "GOODSIG", "VALIDSIG")] != [1, 1, 1]:
+        raise SignatureError("gpg does not say that the signature is good", got=f"exit code {code}")
+    _check_valid(valid[0], found, member)
+
+
+def _check_valid(fields: Sequence[str], found: PgpSignature, member: OpenPgpMember) -> None:
+    """Compare what gpg says of the one valid signature with what was given: its key, its form, and the primary key."""
+    form = [VERSION, found.key_algorithm, found.hash_algorithm, f"{BINARY:02x}", member.fingerprint]
+    expected, got = list(map(str, form)), [*fields[4:5], *fields[6:10]]
+    if member.signers.isdisjoint(fields[:1]) or got != expected:
+        raise SignatureError(
+            "gpg checked another signature", expected=" ".join(expected), got=" ".join(fields)[:200]
+        )
