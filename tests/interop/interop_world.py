@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -109,6 +110,18 @@ class World:
                 return raw.encode()
         raise AssertionError("no bundle of the training in the store")
 
+    def sign_something(self, identity: str = STRANGER, rekor: str = "") -> None:
+        """Have sigstore-python's command line log an entry, in the stack's first log or in the one at `rekor`."""
+        services = self.stack.services
+        config = json.loads(self.stack.trust_config.read_text(encoding="utf-8"))
+        config["signingConfig"] = services.signing_config(rekor)
+        trust = self.write("something/trust.json", json.dumps(config).encode())
+        self.must(
+            *("sigstore", "--trust-config", trust, "sign", "--identity-token", self.stack.token(identity)),
+            *("--bundle", self.folder / "something/bundle", "--overwrite"),
+            self.write("something/file", os.urandom(16)),
+        )
+
     def gitsign_environ(self, identity: str) -> dict[str, str]:
         """Return the environment in which gitsign signs as `identity` on the second log, and verifies with its key."""
         folder, services = self.stack.folder, self.stack.services
@@ -185,12 +198,12 @@ PLACES: Mapping[str, tuple[str | int, ...]] = {
 
 
 @cache
-def pinned(name: str) -> str:
-    """Return the version of a tool's module, as its go.mod pins it."""
+def pinned(name: str, module: str = "") -> str:
+    """Return the version of a tool's module, as its go.mod pins it, or of another `module` that the tool is made of."""
     tool = next(tool for tool in CATALOGUE if tool.name == name)
     text = (MODULES / (tool.module or tool.name) / "go.mod").read_text(encoding="utf-8")
     versions = dict(re.findall(r"(\S+\.\S+/\S+) (v\S+)", text))
-    return versions[max((path for path in versions if tool.package.startswith(path)), key=len)]
+    return versions[module or max((path for path in versions if tool.package.startswith(path)), key=len)]
 
 
 def demo() -> ModuleType:

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import front
-from interop_world import Answer, World, flipped, pinned
+import keys
+from interop_world import Answer, World, demo, flipped, pinned
 from processes import end, free_ports, run_all
-from servers import Server
-from table import Cases, NotHere, Row
+from rows_chain import OWNER
+from servers import Log, Server, log
+from stack import binaries
+from table import Cases, Row
 
-MONITOR = "v0.0.0-20260818080513-564014c8c3a2"
+TESSERA = "github.com/transparency-dev/tessera"
 
 
 def whole_log(world: World, cases: Cases) -> None:
@@ -73,12 +76,119 @@ def _other_key(verifier: str) -> str:
     return re.sub(r"(.{4})=?$", lambda found: found[1].swapcase(), verifier)
 
 
-def monitor(world: World, cases: Cases) -> None:
-    """rekor-monitor has no releases, and its development versions are not on the module proxy."""
-    raise NotHere(f"cannot be had: the module proxy holds no version of it ({MONITOR} was asked for)")
+@contextmanager
+def twin(world: World) -> Iterator[str]:
+    """Serve the first log as it is now by a second real server with the same key: what it takes is another history."""
+    stack, folder = world.stack, world.folder / "twin"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(stack.folder / "rekor", folder / "rekor", ignore=shutil.ignore_patterns("antispam"))
+    shutil.copy(stack.folder / "rekor.key", folder)
+    ports = free_ports(("rekor", "rekor-grpc", "rekor-metrics", "door"))
+    door = {
+        "name": "rekor",
+        "port": ports["door"],
+        "to": str(ports["rekor"]),
+        "storage": str(folder / "rekor"),
+    }
+    (folder / "plan.json").write_text(json.dumps([door]))
+    binary = binaries(world.builder)["rekor-server"]
+    servers = (
+        log(folder, binary, ports, Log("rekor", stack.services.logs[0].origin, ports["door"])),
+        Server(
+            "front",
+            (sys.executable, front.__file__, str(folder / "plan.json")),
+            str(ports["door"]),
+            "/checkpoint",
+        ),
+    )
+    pids = run_all(folder, servers, owned=True)
+    try:
+        yield f"http://127.0.0.1:{ports['door']}"
+    finally:
+        end(pids)
 
+
+def follows(world: World, cases: Cases) -> None:
+    """What rekor-monitor checks a Rekor v2 log with accepts what became of it since the first look, and nothing else."""
+    follower, door = world.tool("log-follower"), world.stack.services.rekor
+    state = world.write("follower/state", b"")
+    state.unlink()
+
+    def ask(url: str, key: str = "rekor.pub") -> Answer:
+        return world.call(follower, url, world.stack.services.logs[0].origin, world.stack.folder / key, state)
+
+    with twin(world) as other:
+        cases.accepts("at first sight", ask(other))
+        world.sign_something()
+        cases.accepts("after another entry", ask(door))
+        cases.accepts("the same again", ask(door))
+        cases.refuses("as it was before", ask(other))
+        for _ in range(2):
+            world.sign_something(rekor=other)
+        cases.refuses("with another history", ask(other))
+    cases.refuses("under another key", ask(door, "rekor-ecdsa.pub"))
+    cases.accepts("after all that", ask(door))
+
+
+def monitor(world: World, cases: Cases) -> None:
+    """`gitchain monitor` in the demo's project: the log grows with and without us, then is wound back, then forks."""
+    project, origin, door = world.project, world.stack.services.logs[0].origin, world.stack.services.rekor
+    assert project is not None, "the demo's chain was not made"
+
+    def ask(url: str = door) -> Answer:
+        code, said = project.run("gitchain", "monitor", "--log", origin, "--url", f"{origin}={url}")
+        return code == 0, said
+
+    def told(code: str, answer: Answer) -> Answer:
+        """Take an answer that refuses for another reason than this one for an acceptance: it proves nothing."""
+        return answer[0] or code not in answer[1], answer[1]
+
+    with twin(world) as other:
+        cases.accepts("at first sight", ask(other))
+        demo().release(project, "v1.1")
+        world.sign_something()
+        cases.accepts("after an attestation of ours and an entry of a stranger's", ask())
+        world.sign_something(OWNER)
+        cases.refuses("somebody signed as we do", told("GC-M04", ask()))
+        cases.accepts("which is told once", ask())
+        cases.refuses("the log as it was before", told("GC-M03", ask(other)))
+        for _ in range(4):
+            world.sign_something(rekor=other)
+        cases.refuses("the log with another history", told("GC-M01", ask(other)))
+    cases.accepts("after all that", ask())
+
+
+def witness(world: World, cases: Cases) -> None:
+    """Rekor asks our witness for each checkpoint; who verifies demands a quorum of witnesses, and gets it or not."""
+    project, named = world.project, world.stack.witness
+    assert project is not None, "the demo's chain was not made"
+    other = keys.witness(world.folder / "other-witness", "other.test/1", "").replace(
+        "witness w ", "witness o "
+    )
+
+    def ask(*policy: str) -> Answer:
+        file = world.write("witness/policy", "".join(f"{line}\n" for line in policy).encode())
+        code, said = project.run("gitchain", "verify", demo().MODEL, "--witnesses", str(file))
+        return code == 0 and "PASSED" in said, said
+
+    cases.accepts("our witness", ask(named, "quorum w"))
+    cases.accepts("one of two", ask(named, other, "group any any w o", "quorum any"))
+    cases.refuses("another witness", ask(other, "quorum o"))
+    cases.refuses("both of two", ask(named, other, "group all all w o", "quorum all"))
+
+
+WATCHED = (
+    Row("rekor-tiles", lambda: pinned("rekor-server"), "asks our witness, whose word we demand", witness),
+    Row("rekor-tiles", lambda: pinned("rekor-server"), "is followed by our monitor", monitor),
+)
+"""These come before other rows sign in the demo's names."""
 
 ROWS = (
     Row("tessera fsck", lambda: pinned("fsck"), "reads the whole log after our entries", whole_log),
-    Row("rekor-monitor", lambda: MONITOR, "accepts the log's consistency", monitor),
+    Row(
+        "rekor-monitor's parts",
+        lambda: pinned("log-follower", TESSERA),
+        "accept the log's consistency",
+        follows,
+    ),
 )

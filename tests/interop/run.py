@@ -26,15 +26,15 @@ from stack import Missing, Stack
 from table import Result, run, text
 
 MODULES = (
-    rows_chain,
     rows_cosign,
     rows_sigstore,
     rows_models,
     rows_gitsign,
     rows_keys,
     rows_logs,
-)  # the first makes the project
-ROWS = tuple(row for module in MODULES for row in module.ROWS)
+)
+CHAIN, *ATTACKED = rows_chain.ROWS  # the first makes the project; others then sign in the names of its people
+ROWS = (CHAIN, *rows_logs.WATCHED, *ATTACKED, *(row for module in MODULES for row in module.ROWS))
 
 
 def main(peers: list[str]) -> int:
@@ -46,7 +46,10 @@ def main(peers: list[str]) -> int:
         return 2
     try:
         builder = Builder(seconds_allowed())
-        with Stack.start(builder) as stack, tempfile.TemporaryDirectory(prefix="gitchain-interop-") as folder:
+        with (
+            Stack.start(builder, witnessed=True) as stack,
+            tempfile.TemporaryDirectory(prefix="gitchain-interop-") as folder,
+        ):
             world = World(stack, Path(folder), builder)
             results = ask(world, peers)
     except Missing as problem:

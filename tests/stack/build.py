@@ -58,6 +58,7 @@ CATALOGUE = (
     Tool("tesseract", "github.com/transparency-dev/tesseract/cmd/tesseract/posix"),
     Tool("timestamp-server", "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server"),
     Tool("fsck", "github.com/transparency-dev/tessera/cmd/fsck"),
+    Tool("log-follower", "gitchain.test/log-follower"),
     Tool("cosign", "github.com/sigstore/cosign/v3/cmd/cosign"),
     Tool("gitsign", "github.com/sigstore/gitsign"),
     Tool("etcd", "go.etcd.io/etcd/server/v3"),

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey
+
 PASSWORD = "stack"  # the file CA and the timestamp authority take no key without one
 VALID_FOR = timedelta(days=30)
 ALREADY = timedelta(minutes=5)
@@ -39,6 +41,15 @@ def write_private(file: Path, key: PrivateKey, *, password: str = "", old_format
     sealed = BestAvailableEncryption(password.encode()) if password else NoEncryption()
     file.touch(mode=0o600)
     file.write_bytes(key.private_bytes(Encoding.PEM, shape, sealed))
+
+
+def witness(home: Path, name: str, url: str) -> str:
+    """Write the key of a witness of ours where `gitchain monitor --witness` looks; return its line of a policy."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    home.mkdir(mode=0o700)
+    write_private(home / "witness.pem", key)
+    verifier = VerifierKey(name, ED25519_COSIGNATURE, key.public_key().public_bytes_raw())
+    return f"witness w {verifier} {url}"
 
 
 def write_public(file: Path, key: PrivateKey) -> None:

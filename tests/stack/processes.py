@@ -121,8 +121,8 @@ def _wait(folder: Path, server: Server, process: subprocess.Popen[bytes]) -> Non
 def _answers(server: Server) -> bool:
     link = _over_tls(server.to) if server.secure else connection(server.to)
     with link as opened, contextlib.suppress(OSError):
-        opened.request("GET", server.ready)
-        return opened.getresponse().status == 200
+        opened.request("GET", server.ready or "/")
+        return opened.getresponse().status == 200 or not server.ready
     return False
 
 

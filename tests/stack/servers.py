@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +21,15 @@ NAMESPACE = ("unshare", "--map-root-user", "--net", "--")
 CHECKPOINT_INTERVAL = "200ms"  # of the logs: the least is 100 ms
 BATCH_AGE = "50ms"
 CT_ORIGIN = "ct.test"
+WITNESS = "witness.test/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One process; it is ready when the path answers 200 at `to`, a port or a Unix socket's path, by TLS if `secure`."""
+    """One process; it is ready when the path answers 200 at `to`, a port or a Unix socket's path, by TLS if `secure`.
+
+    Without a path any answer will do.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -94,7 +99,14 @@ def timestamps(folder: Path, binary: Path, port: int | None) -> Server:
     return Server("tsa", NAMESPACE + command + listen, socket, "/ping")
 
 
-def log(folder: Path, binary: Path, ports: dict[str, int], of: Log) -> Server:
+def witness(folder: Path, port: int) -> Server:
+    """Return our witness of the logs of the stack's trusted root; its key and memory are in `folder`/witness."""
+    command = (sys.executable, "-m", "gitchain", "--trust", str(folder / "trust.json"), "monitor")
+    command += ("--witness", WITNESS, "--listen", f"127.0.0.1:{port}")
+    return Server("witness", command, str(port), "", {"GITCHAIN_HOME": str(folder / "witness")})
+
+
+def log(folder: Path, binary: Path, ports: dict[str, int], of: Log, *flags: str) -> Server:
     """Return a Rekor v2 log."""
     port = ports[of.name]
     command = (
@@ -103,7 +115,7 @@ def log(folder: Path, binary: Path, ports: dict[str, int], of: Log) -> Server:
         *(f"--http-metrics-port={ports[of.name + '-metrics']}", f"--hostname={of.origin}"),
         *(f"--storage-dir={folder / of.name}", f"--signer-filepath={folder / (of.name + '.key')}"),
         *(f"--checkpoint-interval={CHECKPOINT_INTERVAL}", f"--batch-max-age={BATCH_AGE}"),
-        *("--persistent-antispam=true", "--log-level=warn"),
+        *("--persistent-antispam=true", "--log-level=warn", *flags),
     )
     return Server(of.name, command, str(port), "/healthz")
 

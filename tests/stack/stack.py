@@ -30,6 +30,7 @@ from trust import LogKey, Services
 
 PORTS = (
     *("fulcio", "fulcio-grpc", "fulcio-metrics", "ct", "issuer", "other-issuer", "tsa", "tsa-own"),
+    "witness",
     *("rekor", "rekor-grpc", "rekor-metrics", "rekor-door"),
     *("rekor-ecdsa", "rekor-ecdsa-grpc", "rekor-ecdsa-metrics", "rekor-ecdsa-door"),
 )
@@ -50,15 +51,21 @@ class Stack:
     """An issuer that the certificate authority does not know."""
     ecdsa_log: str
     """The second log's URL; its origin is the URL's host name."""
+    witness: str
+    """The line of a witness policy that names the first log's witness; nothing where it has none."""
     pids: tuple[Pid, ...]
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls, builder: Builder | None = None) -> Iterator[Stack]:
-        """Start a stack and end it again, its servers built by `builder`. Missing if it cannot be had here, Failed if a server does not start."""
+    def start(cls, builder: Builder | None = None, *, witnessed: bool = False) -> Iterator[Stack]:
+        """Start a stack and end it again, its servers built by `builder`; `witnessed`, our witness cosigns its first log.
+
+        Missing if it cannot be had here, Failed if a server does not start."""
         folder = Path(tempfile.mkdtemp(prefix="gitchain-stack-"))
         try:
-            stack = start(folder, binaries(builder or Builder(seconds_allowed())), owned=True)
+            stack = start(
+                folder, binaries(builder or Builder(seconds_allowed())), owned=True, witnessed=witnessed
+            )
             try:
                 yield stack
             finally:
@@ -90,7 +97,7 @@ def binaries(builder: Builder) -> dict[str, Path]:
     return found
 
 
-def start(folder: Path, binary: dict[str, Path], *, owned: bool) -> Stack:
+def start(folder: Path, binary: dict[str, Path], *, owned: bool, witnessed: bool = False) -> Stack:
     """Start every server in `folder`, each when those it needs are ready; `owned` servers end with this program."""
     ports = free_ports(PORTS)
     url = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
@@ -101,6 +108,11 @@ def start(folder: Path, binary: dict[str, Path], *, owned: bool) -> Stack:
     services, issuer, foreign = make_keys(folder, url, logs)
     services.write(folder)
     isolated = servers.can_have_namespace()
+    policy, flags = folder / "witnesses.txt", ()
+    witness = keys.witness(folder / "witness", servers.WITNESS, url["witness"]) if witnessed else ""
+    if witness:
+        policy.write_text(f"{witness}\nquorum w\n", encoding="utf-8")
+        flags = (f"--witness-policy-path={policy}",)
     issuers = {issuer.url: {"IssuerURL": issuer.url, "ClientID": AUDIENCE, "Type": "email"}}
     doors = [
         {"name": "issuer", "port": ports["issuer"], "issuer": issuer.url, "key": str(folder / "issuer.key")},
@@ -136,10 +148,12 @@ def start(folder: Path, binary: dict[str, Path], *, owned: bool) -> Stack:
         servers.certificate_log(folder, binary["tesseract"], ports),
         servers.certificates(folder, binary["fulcio"], ports, issuers),
         servers.timestamps(folder, binary["timestamp-server"], None if isolated else ports["tsa-own"]),
-        *(servers.log(folder, binary["rekor-server"], ports, log) for log in logs),
+        *([servers.witness(folder, ports["witness"])] if witness else []),
+        servers.log(folder, binary["rekor-server"], ports, logs[0], *flags),
+        servers.log(folder, binary["rekor-server"], ports, logs[1]),
     )
     pids = run_all(folder, order, owned=owned)
-    return Stack(folder, services, issuer, foreign, url["rekor-ecdsa-door"], pids)
+    return Stack(folder, services, issuer, foreign, url["rekor-ecdsa-door"], witness, pids)
 
 
 def make_keys(folder: Path, url: dict[str, str], logs: tuple[Log, ...]) -> tuple[Services, Issuer, Issuer]:
