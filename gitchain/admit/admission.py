@@ -24,6 +24,7 @@ from gitchain.admit.models import Found, models_of
 from gitchain.admit.mutate import guard_pod, unguarded
 from gitchain.admit.problems import Code, Problem, summary
 from gitchain.admit.review import Answer, Kind, Review, read_envelope, read_request
+from gitchain.admit.scale import Workloads
 from gitchain.errors import GitchainError
 
 POD = Kind("", "v1", "Pod")
@@ -44,11 +45,14 @@ class Judgement:
 
 
 class Admission:
-    """The settings, and an engine for each layout."""
+    """The settings, an engine for each layout, and where workloads are looked up when they are scaled."""
 
-    def __init__(self, settings: Settings, engines: Mapping[str, Engine]) -> None:
+    def __init__(
+        self, settings: Settings, engines: Mapping[str, Engine], workloads: Workloads | None = None
+    ) -> None:
         self.settings = settings
         self.engines = engines
+        self._workloads = workloads
 
     async def judge(self, body: bytes) -> Judgement:
         """Answer one AdmissionReview. Raises MalformedError or LimitError only where there is no id to answer to."""
@@ -97,13 +101,34 @@ class Admission:
         rule = self.settings.rule_for(review.namespace)
         if rule is None:
             return _denied(review, _no_rule(review))
-        problem = _unreadable(review)
+        if review.subresource == "scale" and self._workloads is not None:
+            return await self._scale(review, rule, self._workloads)
+        return await self._judge(review, rule, review, large=large)
+
+    async def _scale(self, review: Review, rule: Rule, workloads: Workloads) -> Judgement:
+        """Answer about more of a workload as about an update of it, in as much time as for any other answer."""
+        try:
+            async with asyncio.timeout(self.settings.times.answer):
+                seen = await workloads.scaled(review)
+                return await self._judge(review, rule, seen, large=True)
+        except TimeoutError:
+            problem = Problem(Code.TIMEOUT, f"no decision within {self.settings.times.answer} s")
+        except GitchainError as error:
+            problem = Problem(
+                Code.UNKNOWN_OPERATION,
+                f"what is scaled cannot be looked at: {error}",
+                "request",
+                error.help or "do it on the object itself",
+            )
+        return _faulty(review, rule, (problem,), ())
+
+    async def _judge(self, review: Review, rule: Rule, seen: Review, *, large: bool) -> Judgement:
+        """Answer a review by the object in `seen`."""
+        problem = _unreadable(seen)
         if problem is not None:
             return _faulty(review, rule, (problem,), ())
         found = (
-            await asyncio.to_thread(models_of, review, rule.looking)
-            if large
-            else models_of(review, rule.looking)
+            await asyncio.to_thread(models_of, seen, rule.looking) if large else models_of(seen, rule.looking)
         )
         engine = self.engines[rule.layout]
         asked = () if found.problems else tuple(found.models)
@@ -113,7 +138,7 @@ class Admission:
             verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in asked))
         problems = (
             *found.problems,
-            *_unguarded(review, rule),
+            *_unguarded(seen, rule),
             *(one for verdict in verdicts for one in verdict.problems),
         )
         if problems:

@@ -18,7 +18,7 @@ from gitchain.admit.cluster import Cluster
 from gitchain.admit.kinds import KSERVE
 from gitchain.admit.logs import log
 from gitchain.admit.problems import summary
-from gitchain.admit.review import Kind, Review
+from gitchain.admit.review import Kind, Resource, Review
 from gitchain.errors import GitchainError
 from gitchain.evidence.fields import Object, find_object, find_string
 
@@ -101,6 +101,7 @@ def _review(item: Object, kind: Kind, resource: str) -> Review:
     """Return the question that the object's creation would have been; lists leave out version and kind."""
     metadata = find_object(item, "metadata", "item") or {}
     name, namespace = (find_string(metadata, key, "metadata") or "" for key in ("name", "namespace"))
-    found = Review("", kind, resource, "", "CREATE", namespace, name, "", dry_run=True, object=item, old=None)
+    place = Resource(kind.group, kind.version, resource)
+    found = Review("", kind, place, "", "CREATE", namespace, name, "", dry_run=True, object=item, old=None)
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
     return replace(found, object={**item, "apiVersion": version, "kind": kind.kind})

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gitchain.errors import MalformedError, StoreError, TransportError
 from gitchain.evidence.canonical import strict_json
 from gitchain.evidence.fields import Object, as_array, as_object, find_object, find_string
-
-if TYPE_CHECKING:
-    import requests
+from gitchain.store.http import Deadline, ask
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PAGE = 250
@@ -26,7 +25,11 @@ MAX_PAGES = 4000
 
 MAX_PAGE_BYTES = 128 << 20
 MAX_TOKEN_BYTES = 64 << 10
-SECONDS = (5.0, 30.0)
+MAX_OBJECT_BYTES = 8 << 20
+"""Largest object: as much as a review that carries one may have."""
+
+SECONDS = 30.0
+"""Longest time for a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,58 +50,39 @@ class Cluster:
         return cls(f"https://{shown}:{port}", ACCOUNT / "token", ACCOUNT / "ca.crt")
 
     def list(self, path: str) -> Iterator[Object]:
-        """Yield every object of a list; none where the cluster has no such kind. TransportError, MalformedError."""
-        import requests
-
-        with requests.Session() as session:
-            session.trust_env = False
-            more: str | None = ""
-            for _ in range(MAX_PAGES):
-                page = self._get(session, path, {"limit": str(PAGE), "continue": more or ""})
-                if page is None:
-                    return
-                for item in as_array(page.get("items") or [], "items", limit=PAGE):
-                    yield as_object(item, "items")
-                metadata = find_object(page, "metadata", "list") or {}
-                more = find_string(metadata, "continue", "metadata")
-                if not more:
-                    return
+        """Yield every object of a list; none of a kind that is unknown there. TransportError, MalformedError, LimitError."""
+        more: str | None = ""
+        for _ in range(MAX_PAGES):
+            query = urlencode({"limit": PAGE, "continue": more or ""})
+            page = self._get(f"{path}?{query}", SECONDS, MAX_PAGE_BYTES)
+            if page is None:
+                return
+            for item in as_array(page.get("items") or [], "items", limit=PAGE):
+                yield as_object(item, "items")
+            metadata = find_object(page, "metadata", "list") or {}
+            more = find_string(metadata, "continue", "metadata")
+            if not more:
+                return
         raise TransportError("a list of the cluster has no end", where=self.server + path)
 
-    def _get(self, session: requests.Session, path: str, query: dict[str, str]) -> Object | None:
-        import requests
+    def get(self, path: str, seconds: float) -> Object | None:
+        """Return one object, within that many seconds; None if there is none. Raises as `list` does."""
+        return self._get(path, seconds, MAX_OBJECT_BYTES)
 
+    def _get(self, path: str, seconds: float, limit: int) -> Object | None:
         headers = {"Authorization": f"Bearer {self._secret()}", "Accept": "application/json"}
         where = self.server + path
-        try:
-            with session.get(
-                where,
-                params=query,
-                headers=headers,
-                verify=str(self.ca),
-                timeout=SECONDS,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                if answer.status_code == requests.codes.not_found:
-                    return None
-                data = bytearray()
-                for part in answer.iter_content(1 << 16):
-                    data += part
-                    if len(data) > MAX_PAGE_BYTES:
-                        raise TransportError("a list of the cluster is too large", where=where)
-        except (requests.RequestException, OSError) as error:
-            raise TransportError(
-                "the cluster's API cannot be asked", where=where, got=type(error).__name__
-            ) from error
-        if answer.status_code != requests.codes.ok:
+        answer = ask("GET", where, headers, Deadline(seconds), limit=limit, ca=self.ca)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.status != HTTPStatus.OK:
             raise TransportError(
                 "the cluster's API refused",
                 where=where,
-                got=f"HTTP {answer.status_code}",
-                help="the chart's ClusterRole has the rights that an audit needs",
+                got=f"HTTP {answer.status}",
+                help="the chart's ClusterRoles have the rights that are needed",
             )
-        return as_object(strict_json(bytes(data), "list", max_bytes=MAX_PAGE_BYTES), "list")
+        return as_object(strict_json(answer.body, "answer", max_bytes=limit), "answer")
 
     def _secret(self) -> str:
         try:

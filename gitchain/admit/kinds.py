@@ -37,8 +37,9 @@ def is_serving(kind: Kind) -> bool:
 def starts_nothing(review: Review) -> str | None:
     """Return why nothing new can start by this request; None if something might.
 
-    Deleting and evicting take away. A scale that does not grow starts no pod. An update that leaves specification,
-    labels and annotations as they are is bookkeeping: finalizers, owners, status.
+    Deleting and evicting take away. A scale to no more than was ordered before starts no pod: the API server itself
+    says how many those were. An update that leaves specification, labels and annotations as they are is bookkeeping:
+    finalizers, owners, status.
     """
     if review.operation == "DELETE":
         return "deleted"
@@ -66,9 +67,8 @@ def _says(found: Object) -> tuple[object, ...]:
 
 
 def _grows(review: Review) -> bool:
-    counts = [_replicas(one) for one in (review.object, review.old)]
-    new, old = counts
-    return new is None or old is None or new > old
+    new, old = (_replicas(one) for one in (review.object, review.old))
+    return new is None or (new > 0 and (old is None or new > old))
 
 
 def _replicas(found: object) -> int | None:

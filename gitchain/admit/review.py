@@ -47,12 +47,25 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Resource:
+    """A group, version and resource: where objects of a kind are in the API."""
+
+    group: str
+    version: str
+    resource: str
+
+    def __str__(self) -> str:
+        """Return the resource alone."""
+        return self.resource
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """One question of the API server. The objects are whatever the cluster's users wrote."""
 
     uid: str
     kind: Kind
-    resource: str
+    resource: Resource
     subresource: str
     operation: str
     namespace: str
@@ -127,7 +140,11 @@ def read_request(uid: str, request: Object) -> Review:
     review = Review(
         uid,
         kind,
-        get_string(resource, "resource", "request.resource"),
+        Resource(
+            _text(resource, "group"),
+            _text(resource, "version"),
+            get_string(resource, "resource", "request.resource"),
+        ),
         _text(request, "subResource"),
         operation,
         _text(request, "namespace"),

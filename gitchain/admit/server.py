@@ -31,6 +31,7 @@ from gitchain.admit.evidence import Reader, SourceReader
 from gitchain.admit.gate import Gate
 from gitchain.admit.logs import log
 from gitchain.admit.metrics import Metrics
+from gitchain.admit.scale import Workloads
 from gitchain.admit.tls import Certificate
 from gitchain.errors import GitchainError, TransportError
 from gitchain.pipeline.deployments import DeploymentLog
@@ -45,6 +46,9 @@ IDLE_SECONDS = 75
 """Longest silence on a connection: longer than the load balancers and the API server keep one."""
 
 FINISH_SECONDS = 10
+LOOKS = 4
+"""Workloads that are looked up at a time, when they are scaled."""
+
 MAX_HEADER_BYTES = 64 << 10
 
 
@@ -114,6 +118,7 @@ class Service:
         self._decider = ThreadPoolExecutor(1, "decide")
         self._readers = ThreadPoolExecutor(len(settings.sources), "read")
         self._lister = ThreadPoolExecutor(1, "list")
+        self._looker = ThreadPoolExecutor(LOOKS, "look")
         self.engines = {
             name: Engine(
                 Gate(name, (readers or {}).get(name) or SourceReader(source), settings.times),
@@ -126,8 +131,12 @@ class Service:
             for name, source in settings.sources.items()
         }
         self.metrics = Metrics(self.engines, clock)
+        workloads = Workloads(cluster, self._looker, settings.times.answer) if cluster else None
         self.server = Server(
-            Admission(settings, self.engines), self.metrics, clock, certificate_end=lambda: certificate.end
+            Admission(settings, self.engines, workloads),
+            self.metrics,
+            clock,
+            certificate_end=lambda: certificate.end,
         )
         self._deployments = deployments
         self._reporter = ThreadPoolExecutor(1, "report")
@@ -162,7 +171,8 @@ class Service:
             await asyncio.gather(*serving)
         self._decider.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
-        self._lister.shutdown(wait=False, cancel_futures=True)
+        for one in (self._lister, self._looker):
+            one.shutdown(wait=False, cancel_futures=True)
         self._reporter.shutdown()
         if self._deployments is not None and not await asyncio.to_thread(self._deployments.close):
             log(logging.ERROR, "deployments are not all durable")

@@ -2,7 +2,8 @@
 
 The time counts over the whole request, byte by byte, so that a server that trickles ends like one that hangs. https
 only, except to this machine. Redirects are answers like others: who wants to follow one decides that itself.
-Proxies are those of the environment, through CONNECT; certificates are the system's, or SSL_CERT_FILE's.
+Proxies are those of the environment, through CONNECT; certificates are the system's, or SSL_CERT_FILE's. Neither is
+used where the caller names the one CA that a server of its own network has.
 It knows no credentials: callers put them into the headers of one request.
 """
 
@@ -17,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -111,8 +113,11 @@ def ask(
     limit: int,
     body: bytes | None = None,
     sink: Callable[[bytes], object] | None = None,
+    ca: Path | None = None,
 ) -> Answer:
     """Return the answer to one request; with a `sink` the body of a 200 goes there, piece by piece.
+
+    With the file of a `ca` no other is trusted, and no proxy is asked.
 
     UsageError for a URL that may not be asked; LimitError for a body beyond `limit` bytes; TransportError where the
     server cannot be reached, speaks no HTTP or needs longer than the deadline.
@@ -121,7 +126,7 @@ def ask(
     where = f"{parts.scheme}://{parts.netloc}"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection, sock = _connect(parts, deadline)
+        connection, sock = _connect(parts, deadline, ca)
         with sock:
             connection.request(
                 method, path, body, {"User-Agent": "gitchain", "Connection": "close", **headers}
@@ -160,17 +165,19 @@ def _read(
     return b"".join(parts)
 
 
-def _connect(parts: SplitResult, deadline: Deadline) -> tuple[http.client.HTTPConnection, socket.socket]:
+def _connect(
+    parts: SplitResult, deadline: Deadline, ca: Path | None
+) -> tuple[http.client.HTTPConnection, socket.socket]:
     """Return a connection, and the socket that its caller has to close."""
     host = cast("str", parts.hostname)
     timeout = min(CONNECT_SECONDS, deadline.left())
     secure = parts.scheme == "https"
     connection: http.client.HTTPConnection
-    proxy = _proxy(parts) if secure else None
+    proxy = _proxy(parts) if secure and ca is None else None
     to, port = proxy or (host, parts.port or (443 if secure else 80))
     if secure:
         connection = http.client.HTTPSConnection(
-            to, port, timeout=timeout, context=ssl.create_default_context()
+            to, port, timeout=timeout, context=ssl.create_default_context(cafile=ca)
         )
     else:
         connection = http.client.HTTPConnection(to, port, timeout=timeout)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from admit_api import Api, answering
 from admit_world import World, admission, make_world, settled
 from cli_world import GIT_IDENTITY as GIT_ENV
 
@@ -26,3 +28,10 @@ def ready(models: World) -> Iterator[Admission]:
     """Return the admission over the world, with its evidence read."""
     with admission(models.settings) as made:
         yield settled(made)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    """Return an API server that holds nothing yet."""
+    with answering(tmp_path / "api") as made:
+        yield made

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from admit_api import Api
 from admit_world import World, certificate, kserve, oci, pod, serving
 
 from gitchain.admit import cluster as cluster_module
@@ -24,65 +21,17 @@ from gitchain.admit.audit import Audit, audit
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.run import serve
 from gitchain.admit.tls import Files
-from gitchain.errors import GitchainError, MalformedError, StoreError, TransportError, UsageError
+from gitchain.errors import (
+    GitchainError,
+    LimitError,
+    MalformedError,
+    StoreError,
+    TransportError,
+    UsageError,
+)
 
 PODS = "/api/v1/pods"
 SERVICES = "/apis/serving.kserve.io/v1beta1/inferenceservices"
-
-
-class Api(ThreadingHTTPServer):
-    """Lists in pages of two, for whoever has the token; whatever `answers` holds for a path is sent in their place."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.lists: dict[str, list[dict[str, Any]]] = {}
-        self.answers: dict[str, tuple[int, bytes]] = {}
-        self.asked: list[str] = []
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate_file, key = certificate(directory)
-        context.load_cert_chain(certificate_file, key)
-        self.socket = context.wrap_socket(self.socket, server_side=True)
-        (directory / "token").write_text("the-token\n")
-        self.cluster = Cluster(
-            f"https://localhost:{self.server_address[1]}", directory / "token", certificate_file
-        )
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Api
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        self.server.asked.append(self.path)
-        items = self.server.lists.get(parts.path)
-        status, body = 404, b"{}"
-        if self.headers["Authorization"] != "Bearer the-token":
-            status = 401
-        elif parts.path in self.server.answers:
-            status, body = self.server.answers[parts.path]
-        elif items is not None:
-            start = int(parse_qs(parts.query).get("continue", ["0"])[0])
-            more = str(start + 2) if start + 2 < len(items) else ""
-            status = 200
-            body = json.dumps({"metadata": {"continue": more}, "items": items[start : start + 2]}).encode()
-        self.send_response(status)
-        self.send_header("Location", f"{self.server.cluster.server}/stolen")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    (tmp_path / "api").mkdir()
-    with Api(tmp_path / "api") as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
-        yield made
-        made.shutdown()
-        thread.join()
 
 
 def running(model: str, namespace: str = "prod", phase: str = "Running") -> dict[str, Any]:
@@ -139,13 +88,15 @@ def test_a_list_without_an_end_is_none(api: Api, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TransportError, match="no end"):
         list(api.cluster.list(PODS))
     monkeypatch.setattr(cluster_module, "MAX_PAGE_BYTES", 10)
-    with pytest.raises(TransportError, match="too large"):
+    with pytest.raises(LimitError, match="too large"):
         list(api.cluster.list(PODS))
 
 
-def test_who_is_asked_and_with_what(api: Api, tmp_path: Path) -> None:
-    """Another CA is no cluster, another token no right; a token that is none is not sent."""
+def test_who_is_asked_and_with_what(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another CA is no cluster, another token no right; a token that is none is not sent; and no proxy is asked."""
     api.lists[PODS] = []
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    assert list(api.cluster.list(PODS)) == []
     (tmp_path / "other").mkdir()
     other, _ = certificate(tmp_path / "other")
     place = api.cluster

@@ -12,16 +12,34 @@ import json
 import random
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from admit_api import answering
 from admit_world import digest, kserve, oci, pod, pod_spec, review, templated
 from fuzzing import sized
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gitchain.admit.admission import Admission, Judgement
+from gitchain.admit.scale import Workloads
 from gitchain.errors import GitchainError
+
+TEXTS = (oci("good"), oci("nosuch"), oci("revoked"), "oci://x/y:latest", "s3://bucket/model", "--port=80")
+SCALED = {f"w{number}": text for number, text in enumerate(TEXTS)}
+"""Deployments of the cluster: what each of them names."""
+
+
+def scale(text: str) -> dict[str, Any]:
+    name = next(name for name, named in SCALED.items() if named == text)
+    sizes = [
+        {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": name}, "spec": {"replicas": n}}
+        for n in (3, 1)
+    ]
+    at = {"group": "apps", "version": "v1", "resource": "deployments"}
+    return review(sizes[0], old=sizes[1], operation="UPDATE", subResource="scale", resource=at, name=name)
+
 
 BASES: tuple[Callable[[str], dict[str, Any]], ...] = (
     lambda text: review(pod(text)),
@@ -38,8 +56,8 @@ BASES: tuple[Callable[[str], dict[str, Any]], ...] = (
     lambda text: review(pod(text), operation="UPDATE", old=pod(text)),
     lambda text: review(pod(text), namespace="lenient"),
     lambda text: review(pod("s3://b/m", annotations={"gitchain.dev/model": text[-71:]}), namespace="claims"),
+    scale,
 )
-TEXTS = (oci("good"), oci("nosuch"), oci("revoked"), "oci://x/y:latest", "s3://bucket/model", "--port=80")
 PASSED = {digest("good"), digest("second")}
 NAMED = re.compile(r"(?:oci|oci\+native|oci\+fetch)://[^\s\"'`\\]*?@sha256:([0-9a-f]{64})(?![0-9a-zA-Z])")
 ANY_MODEL = re.compile(r"(?:oci(?:\+native|\+fetch)?|s3|gs|hf|pvc)://", re.IGNORECASE)
@@ -73,6 +91,11 @@ def justify(request: dict[str, Any], judgement: Judgement) -> None:
             assert one.decision.passed
             assert one.decision.target.sha256 == one.sha256
         assert decided <= PASSED
+        if request.get("subResource") == "scale":
+            spec = SCALED[request["name"]]
+            assert request["resource"]["resource"] == "deployments"
+            assert (request["resource"]["group"], request["namespace"]) == ("apps", "prod")
+            assert digest("good") in spec
         assert set(NAMED.findall(spec)) <= decided
     elif judgement.reason == "no model":
         assert request["namespace"] == "lenient"
@@ -83,11 +106,18 @@ def justify(request: dict[str, Any], judgement: Judgement) -> None:
         assert (
             request["operation"] == "DELETE"
             or request.get("subResource") == "eviction"
-            or (scaled and new["spec"].get("replicas", 0) <= old["spec"].get("replicas", 0))
+            or (scaled and new["spec"].get("replicas", 0) <= _ordered(old))
             or (new.get("spec"), new.get("template")) == (old.get("spec"), old.get("template"))
         )
     else:
         assert (judgement.reason, request["namespace"]) in {("warned", "warn"), ("audited", "audit")}
+
+
+def _ordered(old: dict[str, Any]) -> int:
+    """Return how many replicas there were to be before; none where that cannot be read."""
+    spec = old.get("spec")
+    count = spec.get("replicas", 0) if isinstance(spec, dict) else 0
+    return max(count, 0) if isinstance(count, int) else 0
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +127,16 @@ def shared(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITCHAIN_HOME", str(tmp_path_factory.mktemp("home") / "gitchain"))
-        with admission(models.settings) as made:
-            yield settled(made)
+        with (
+            admission(models.settings) as made,
+            answering(tmp_path_factory.mktemp("api")) as api,
+            ThreadPoolExecutor(1) as executor,
+        ):
+            for name, text in SCALED.items():
+                found = templated("apps/v1", "Deployment", pod(text))
+                api.objects[f"/apis/apps/v1/namespaces/prod/deployments/{name}"] = found
+            workloads = Workloads(api.cluster, executor, models.settings.times.answer)
+            yield Admission(models.settings, settled(made).engines, workloads)
 
 
 def test_the_oracle_sees_allows(shared: Admission) -> None:

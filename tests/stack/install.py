@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ class Installed:
 
 
 @contextlib.contextmanager
-def installed(cluster: Cluster, base: Ground, helm: Path, folder: Path) -> Iterator[Installed]:
-    """Install what the chart renders, and wait until the webhook is asked."""
+def installed(
+    cluster: Cluster, base: Ground, helm: Path, folder: Path, before: Callable[[Client], None]
+) -> Iterator[Installed]:
+    """Install what the chart renders, and wait until the webhook is asked. `before` makes what is there already."""
     authority = Authority.make("gitchain test webhook")
     given = chart.values(base.settings(), authority.pem, scale=True)
     manifests = chart.rendered(helm, given)
@@ -49,7 +52,9 @@ def installed(cluster: Cluster, base: Ground, helm: Path, folder: Path) -> Itera
     files = {path.name: path.read_bytes() for path in base.policy}
     admin = cluster.client()
     prepare(admin)
-    with serving(folder, settings, files, authority) as service:
+    before(admin)
+    account(cluster, manifests, folder / "account")
+    with serving(folder, settings, files, authority, cluster.port) as service:
         hook, mutating = (
             chart.aimed_at(chart.of_kind(manifests, f"{word}WebhookConfiguration"), service.url)
             for word in ("Validating", "Mutating")
@@ -66,6 +71,21 @@ def installed(cluster: Cluster, base: Ground, helm: Path, folder: Path) -> Itera
         finally:
             for word in ("validating", "mutating"):
                 admin.call("DELETE", f"{HOOKS}/{word}webhookconfigurations/{chart.NAME}")
+
+
+def account(cluster: Cluster, manifests: list[dict[str, Any]], folder: Path) -> None:
+    """Give the chart's service account its rights, and put its token where a pod's would be."""
+    kinds = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding"}
+    text = json.dumps(
+        {"kind": "List", "apiVersion": "v1", "items": [one for one in manifests if one["kind"] in kinds]}
+    )
+    done = cluster.kubectl("apply", "-n", chart.NAMESPACE, "-f", "-", stdin=text)
+    assert done.returncode == 0, done.stderr
+    done = cluster.kubectl("create", "token", chart.NAME, "-n", chart.NAMESPACE, "--duration=8h")
+    assert done.returncode == 0, done.stderr
+    folder.mkdir()
+    (folder / "token").write_text(done.stdout, encoding="utf-8")
+    (folder / "ca.crt").write_bytes(cluster.authority.pem)
 
 
 def configure(admin: Client, hook: dict[str, Any]) -> Reply:

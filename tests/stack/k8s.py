@@ -19,6 +19,7 @@ import ground
 import install
 import kube
 import matrix
+import matrix_before
 import matrix_names
 import outage
 import rolling
@@ -31,7 +32,7 @@ IDENTITY = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for wha
             (("NAME", "Ada"), ("EMAIL", "ada@example.com"))}  # fmt: skip
 TOLD = 100  # characters of a message
 REVIEWS = 10_000
-CASES = tries.cases_of(matrix, matrix_names)
+CASES = tries.cases_of(matrix, matrix_names, matrix_before)
 
 
 def main() -> int:
@@ -57,7 +58,7 @@ def main() -> int:
         base = ground.make(top / "ground")
         with (
             Cluster.start(binary) as cluster,
-            install.installed(cluster, base, binary["helm"], top / "serve") as on,
+            install.installed(cluster, base, binary["helm"], top / "serve", matrix_before.before) as on,
         ):
             return run(on, binary.get("gatekeeper"))
 

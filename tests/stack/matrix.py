@@ -264,18 +264,6 @@ def _(on: Installed) -> Reply:
     return nothing("the status was written and the image was left as it is") if now == SERVER else reply
 
 
-@case("way", "scale up: the request has no template to look at", "denied GC-A0103")
-def _(on: Installed) -> Reply:
-    where = created(on, workload("Deployment", spec(GOOD)))
-    return patch(on, f"{where}/scale", {"spec": {"replicas": 5}}, MERGE)
-
-
-@case("way", "scale down", "allowed")
-def _(on: Installed) -> Reply:
-    where = created(on, workload("Deployment", spec(GOOD)))
-    return patch(on, f"{where}/scale", {"spec": {"replicas": 0}}, MERGE)
-
-
 @case("way", "created with a deletion time stamp", "denied GC-E0201")
 def _(on: Installed) -> Reply:
     return create(on, pod(spec(BAD), deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=0))

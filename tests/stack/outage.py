@@ -19,6 +19,8 @@ OUTAGE: list[tuple[str, str, Callable[[Installed], Callable[[], Reply]]]] = [
     ),
     ("the finalizer of a pod is taken off", "allowed", lambda on: _unfinish(on, created(on, _held()))),
     ("a pod's owner is written", "allowed", lambda on: _own(on, created(on, pod(spec(GOOD))))),
+    ("a Deployment is scaled up", "closed", lambda on: _scale(on, 5)),
+    ("a Deployment is scaled down", "allowed", lambda on: _scale(on, 0)),
     ("a pod is deleted", "allowed", lambda on: _delete(on, created(on, pod(spec(GOOD))))),
 ]
 
@@ -40,6 +42,11 @@ def _unfinish(on: Installed, where: str) -> Callable[[], Reply]:
 def _own(on: Installed, where: str) -> Callable[[], Reply]:
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "owner", "uid": "1"}
     return lambda: patch(on, where, {"metadata": {"ownerReferences": [owner]}}, MERGE)
+
+
+def _scale(on: Installed, replicas: int) -> Callable[[], Reply]:
+    where = created(on, workload("Deployment", spec(GOOD)))
+    return lambda: patch(on, f"{where}/scale", {"spec": {"replicas": replicas}}, MERGE)
 
 
 def _delete(on: Installed, where: str) -> Callable[[], Reply]:

@@ -18,6 +18,7 @@ from authority import Authority
 from processes import Pid, end, free_ports, is_alive, run_all
 from servers import Server
 
+ACCOUNT = Path(__file__).with_name("account.py")
 LOOK_SECONDS = 0.1  # between two looks at who is ready
 GONE_SECONDS = 30.0
 
@@ -28,6 +29,8 @@ class Service:
 
     folder: Path
     balancer: Balancer
+    api: int
+    """The port of the API server, as pods are told it."""
     running: list[Pid] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
     count: Iterator[int] = field(default_factory=itertools.count)
@@ -44,11 +47,13 @@ class Service:
         home = self.folder / f"state-{number}"
         home.mkdir()
         command = (
-            *(sys.executable, "-m", "gitchain", "serve", f"--settings={self.folder / 'serve.yaml'}"),
+            *(sys.executable, str(ACCOUNT), str(self.folder / "account")),
+            *("serve", f"--settings={self.folder / 'serve.yaml'}"),
             *(f"--certificate={self.folder / 'tls.crt'}", f"--key={self.folder / 'tls.key'}"),
             *(f"--listen=127.0.0.1:{ports['tls']}", f"--probes=127.0.0.1:{ports['probes']}"),
         )
         environ = {"HOME": str(home)}  # GITCHAIN_HOME has the embedded instance that signs deployments
+        environ |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.api)}
         server = Server(f"replica-{number}", command, str(ports["probes"]), "/readyz", environ)
         self.running += run_all(self.folder, [server], owned=True)
         self.backends.append(Backend(ports["tls"], ports["probes"]))
@@ -85,7 +90,7 @@ class Service:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, settings: str, files: Mapping[str, bytes], authority: Authority
+    folder: Path, settings: str, files: Mapping[str, bytes], authority: Authority, api: int
 ) -> Iterator[Service]:
     """Write what the chart's ConfigMaps hold and a certificate, start two replicas, end them again."""
     (folder / "serve.yaml").write_text(settings, encoding="utf-8")
@@ -93,7 +98,7 @@ def serving(
         (folder / name).write_bytes(data)
     authority.issue(folder / "tls.crt", folder / "tls.key")
     with balancing() as balancer:
-        service = Service(folder, balancer)
+        service = Service(folder, balancer, api)
         try:
             for _ in range(2):
                 service.add()

@@ -13,6 +13,7 @@ import yaml
 from kube import Cluster
 
 from gitchain.admit.config import read_settings
+from gitchain.admit.scale import SCALED
 
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease"}
 
@@ -29,7 +30,8 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
 
 def test_a_real_api_server_takes_everything(helm: Path, cluster: Cluster) -> None:
     cluster.kubectl("create", "namespace", chart.NAMESPACE)
-    text = chart.helm(helm, "template", chart.values({**chart.SETTINGS, "times": {"audit": 600}})).stdout
+    given = chart.values({**chart.SETTINGS, "times": {"audit": 600}}, scale=True)
+    text = chart.helm(helm, "template", given).stdout
     done = cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -113,6 +115,18 @@ def test_other_settings_are_another_rollout(helm: Path) -> None:
     ]
     first, second = (one["spec"]["template"]["metadata"]["annotations"] for one in found)
     assert first != second
+
+
+def test_scaling_may_only_get_what_is_scaled(helm: Path) -> None:
+    found = chart.rendered(helm, chart.values(scale=True))
+    assert chart.of_kind(found, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    rules = chart.of_kind(found, "ClusterRole")["rules"]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get"}
+    granted = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
+    assert granted == {(one.group, one.resource) for one in SCALED}
+    (webhook,) = chart.of_kind(found, "ValidatingWebhookConfiguration")["webhooks"]
+    asked = {name for rule in webhook["rules"] for name in rule["resources"] if name.endswith("/scale")}
+    assert asked == {f"{one}/scale" for one in SCALED}
 
 
 def test_admission_has_no_rights_and_the_audit_may_only_list(helm: Path) -> None:

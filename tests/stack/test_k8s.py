@@ -16,6 +16,7 @@ import gatekeeper
 import ground
 import install
 import k8s
+import matrix_before
 import outage
 import pytest
 import rolling
@@ -54,7 +55,7 @@ def on(cluster: Cluster, helm: Path, top: Path) -> Iterator[install.Installed]:
         for name in ("ground", "serve"):
             (top / name).mkdir()
         base = ground.make(top / "ground")
-        with install.installed(cluster, base, helm, top / "serve") as found:
+        with install.installed(cluster, base, helm, top / "serve", matrix_before.before) as found:
             yield found
 
 
@@ -72,6 +73,22 @@ def test_while_nothing_answers_no_model_gets_in_and_the_cluster_can_mend_itself(
         found = {one.name: tries.come_to(one.attempt(on)) for one in cases}
     assert found == {one.name: one.expected for one in cases}
     install.settle(on.admin)
+
+
+def test_without_the_right_to_look_nothing_grows(on: install.Installed) -> None:
+    """The chart's role is what lets a signed model grow: without it that is denied, and nothing else is."""
+    (good,) = (one for one in k8s.CASES if one.name == "up: a Deployment with a signed model")
+    where = f"{install.ROLES}/clusterrolebindings/{chart.NAME}-scale"
+    binding = on.admin.call("GET", where).document
+    on.admin.call("DELETE", where)
+    try:
+        denied = install.until(lambda: tries.come_to(good.attempt(on)), "denied GC-A0103")
+        assert denied == "denied GC-A0103"
+        assert tries.create(on, tries.pod(tries.spec(tries.GOOD))).status == 201
+    finally:
+        del binding["metadata"]["resourceVersion"], binding["metadata"]["uid"]
+        assert on.admin.call("POST", where.rpartition("/")[0], binding).status == 201
+    assert install.until(lambda: tries.come_to(good.attempt(on)), "allowed") == "allowed"
 
 
 def test_the_audit_finds_what_got_in_with_the_charts_rights_and_these_are_no_more(
@@ -141,7 +158,7 @@ def test_no_call_fails_while_certificates_and_replicas_change(on: install.Instal
         ("pods/ephemeralcontainers", "ephemeral container, into a pod that was admitted"),
         ("deployments", "update: a Deployment's template, patched"),
         ("inferenceservices", "KServe: storageUri of a bucket"),
-        ("deployments/scale", "scale up: the request has no template to look at"),
+        ("deployments/scale", "up: a Deployment with an unknown model, from before the webhook"),
     ],
 )
 def test_without_the_charts_rule_the_same_try_gets_in(

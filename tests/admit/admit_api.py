@@ -1,0 +1,98 @@
+"""An API server of the tests' own, on loopback over TLS: lists in pages, single objects, and every failure of both."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from admit_world import certificate
+
+from gitchain.admit.cluster import Cluster
+
+
+class Api(ThreadingHTTPServer):
+    """Answers whoever has the token: `lists` in pages of two, `objects`, and before both whatever `answers` holds.
+
+    A path of `hangs` gets its headers and one byte after the other, as long as somebody listens.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.lists: dict[str, list[dict[str, Any]]] = {}
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.hangs: set[str] = set()
+        self.ended = threading.Event()
+        self.asked: list[str] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate_file, key = certificate(directory)
+        context.load_cert_chain(certificate_file, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        (directory / "token").write_text("the-token\n")
+        self.cluster = Cluster(
+            f"https://localhost:{self.server_address[1]}", directory / "token", certificate_file
+        )
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        self.server.asked.append(self.path)
+        items = self.server.lists.get(parts.path)
+        status, body = 404, b"{}"
+        if self.headers["Authorization"] != "Bearer the-token":
+            status = 401
+        elif parts.path in self.server.hangs:
+            return self._trickle()
+        elif parts.path in self.server.answers:
+            status, body = self.server.answers[parts.path]
+        elif parts.path in self.server.objects:
+            status, body = 200, json.dumps(self.server.objects[parts.path]).encode()
+        elif items is not None:
+            start = int(parse_qs(parts.query).get("continue", ["0"])[0])
+            more = str(start + 2) if start + 2 < len(items) else ""
+            status = 200
+            body = json.dumps({"metadata": {"continue": more}, "items": items[start : start + 2]}).encode()
+        self.send_response(status)
+        self.send_header("Location", f"{self.server.cluster.server}/stolen")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return None
+
+    def _trickle(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.ended.wait(0.05):
+            try:
+                self.wfile.write(b" ")
+            except OSError:
+                return
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+
+@contextmanager
+def answering(directory: Path) -> Iterator[Api]:
+    """Run one, with its token and certificate in a directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with Api(directory) as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield made
+        finally:
+            made.ended.set()
+            made.shutdown()
+            thread.join()
