@@ -68,16 +68,6 @@ def _position(index: int) -> str:
     return "/".join(reversed(groups))
 
 
-def tile_path(level: int, index: int, width: int = WIDTH) -> str:
-    """Return the path of a hash tile; raises MalformedError for one that cannot exist."""
-    return TileId(level, index, width).path()
-
-
-def entries_path(index: int, width: int = WIDTH) -> str:
-    """Return the path of an entry bundle; raises MalformedError for one that cannot exist."""
-    return TileId(None, index, width).path()
-
-
 def parse_path(path: str) -> TileId:
     """Return the tile that the path names; raises MalformedError unless it is the one canonical path."""
     found = _PATH.fullmatch(path) if len(path) <= 64 else None

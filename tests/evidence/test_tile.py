@@ -15,9 +15,7 @@ from gitchain.evidence.tile import (
     decode_entries,
     decode_tile,
     encode_entries,
-    entries_path,
     parse_path,
-    tile_path,
     tile_reader,
     tile_width,
 )
@@ -26,12 +24,12 @@ from gitchain.evidence.tile import (
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (tile_path(0, 0), "tile/0/000"),
-        (tile_path(0, 1234067), "tile/0/x001/x234/067"),
-        (tile_path(1, 999, 5), "tile/1/999.p/5"),
-        (tile_path(1, 1000, 255), "tile/1/x001/000.p/255"),
-        (entries_path(1234067, 12), "tile/entries/x001/x234/067.p/12"),
-        (entries_path(0, 256), "tile/entries/000"),
+        (TileId(0, 0).path(), "tile/0/000"),
+        (TileId(0, 1234067).path(), "tile/0/x001/x234/067"),
+        (TileId(1, 999, 5).path(), "tile/1/999.p/5"),
+        (TileId(1, 1000, 255).path(), "tile/1/x001/000.p/255"),
+        (TileId(None, 1234067, 12).path(), "tile/entries/x001/x234/067.p/12"),
+        (TileId(None, 0, 256).path(), "tile/entries/000"),
     ],
 )
 def test_paths(path: str, expected: str) -> None:
@@ -92,7 +90,7 @@ def test_impossible_tiles_are_refused() -> None:
     """Levels, positions and widths are bounded."""
     for level, index, width in ((8, 0, 1), (-1, 0, 1), (0, -1, 1), (0, 2**60, 1), (0, 0, 0), (0, 0, 257)):
         with pytest.raises(MalformedError):
-            tile_path(level, index, width)
+            TileId(level, index, width).path()
 
 
 @pytest.mark.parametrize(
@@ -174,7 +172,7 @@ def tiles_of(leaves: list[bytes]) -> dict[str, bytes]:
             width = tile_width(level, index, len(leaves))
             if width:
                 hashes = [stored[8 * level, index * WIDTH + item] for item in range(width)]
-                made[tile_path(level, index, width)] = b"".join(hashes)
+                made[TileId(level, index, width).path()] = b"".join(hashes)
     return made
 
 

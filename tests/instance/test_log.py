@@ -24,7 +24,7 @@ from helpers import (
 
 from gitchain.errors import LimitError, StoreError, TransportError, TrustError
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
-from gitchain.evidence.tile import TileId, entries_path, tile_path
+from gitchain.evidence.tile import TileId
 from gitchain.instance import directory as files
 
 BOUNDARIES = (1, 2, 3, 255, 256, 257, 511, 512, 513)
@@ -92,11 +92,11 @@ def test_only_the_widest_partial_tile_is_kept(tmp_path: Path) -> None:
         str(path.relative_to(log.directory)) for path in (log.directory / "tile").rglob("*") if path.is_file()
     )
     expected = [
-        tile_path(0, 0),
-        tile_path(0, 1, 44),
-        tile_path(1, 0, 1),
-        entries_path(0),
-        entries_path(1, 44),
+        TileId(0, 0).path(),
+        TileId(0, 1, 44).path(),
+        TileId(1, 0, 1).path(),
+        TileId(None, 0).path(),
+        TileId(None, 1, 44).path(),
     ]
     assert found == sorted(expected)
 

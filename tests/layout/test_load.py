@@ -62,6 +62,15 @@ def test_yaml_and_json_give_the_same_layout() -> None:
     assert parse_layout(layout.canonical).digest == layout.digest
 
 
+def test_json_may_begin_with_space() -> None:
+    """It is JSON where it begins with a brace, behind any white space; a brace at its end makes none."""
+    layout = parse_layout(YAML.encode())
+    assert parse_layout(b" \n\t" + layout.canonical) == layout
+    with pytest.raises(LayoutError):
+        parse_layout(b'{"schema": 1, "schema": 1}')
+    assert parse_layout(YAML.encode() + b"# {") == layout
+
+
 FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "unknown field": (lambda v: v.update(extra=1), "extra"),
     "unknown field of a step": (

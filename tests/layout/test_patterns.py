@@ -24,6 +24,13 @@ def test_a_common_name_is_found(one: str, other: str) -> None:
         assert found == both
 
 
+def test_patterns_that_begin_alike_may_meet() -> None:
+    """What stands before the first wildcard of one may go on in the other, either way round."""
+    assert meets("ab*", "a*")
+    assert meets("a*", "ab*")
+    assert not meets("ab*", "b*")
+
+
 @given(PATTERNS, PATTERNS)
 def test_inclusion_is_never_wrong(wide: str, narrow: str) -> None:
     """If `includes` says so, no name matches the narrow pattern and not the wide one."""

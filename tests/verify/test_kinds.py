@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from base64 import b64decode
 from functools import cache
 from typing import Any
@@ -94,6 +95,11 @@ def test_b6_a_statement_is_about_its_subjects(forge: Forge, both: Trust) -> None
     for digests in (DIGESTS, {"sha512": bytes(64)}):
         with pytest.raises(SignatureError, match="other artifacts"):
             verify_artifact(raw(craft(forge)), both, digests)
+    said = json.loads(some_statement().payload)
+    said["subject"].append({"name": "another", "digest": {"sha256": "ab" * 32}})
+    two = raw(craft(forge, payload=json.dumps(said).encode()))
+    for digest in (bytes(32), b"\xab" * 32):
+        assert verify_artifact(two, both, {"sha256": digest}).identity.subject == ADA
 
 
 def test_an_older_statement_speaks_of_a_file_but_not_in_a_chain(forge: Forge, both: Trust) -> None:

@@ -191,6 +191,12 @@ def test_certificates_that_may_not_sign(chain: tuple[x509.Certificate, ...]) -> 
         by_certificate(*chain)
 
 
+def test_a_certificate_is_valid_to_the_second() -> None:
+    """From its first second to its last, both included."""
+    for span in ({"start": NOW, "end": NOW + DAY}, {"start": NOW - DAY, "end": NOW}):
+        by_certificate(*made(**span))
+
+
 def test_an_authority_has_to_be_valid_too() -> None:
     """An authority that the caller named counts while it is valid."""
     old = certificate("root", ROOT_KEY, start=NOW - DAY, end=NOW - timedelta(seconds=1))
