@@ -43,11 +43,6 @@ def ed25519_key_id(origin: str, public_key: bytes) -> bytes:
     return hashlib.sha256(origin.encode() + b"\n" + _ED25519 + public_key).digest()
 
 
-def ecdsa_key_id(spki: bytes) -> bytes:
-    """Return the 32-byte key id of an ECDSA log key (DER SubjectPublicKeyInfo), as Sigstore's logs use it."""
-    return hashlib.sha256(spki).digest()
-
-
 def _is_line(text: str) -> bool:
     """Tell whether the text may be a line of a note: not empty, no control character, encodable as UTF-8."""
     return bool(text) and not any(ord(char) < 0x20 or 0xD800 <= ord(char) <= 0xDFFF for char in text)

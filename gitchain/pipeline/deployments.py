@@ -143,11 +143,6 @@ class DeploymentLog:
         return self._queue.qsize()
 
     @property
-    def alive(self) -> bool:
-        """Tell whether both threads run: if not, there is a bug, and nothing of what is reported gets anywhere."""
-        return self._keeper.is_alive() and self._signer.is_alive()
-
-    @property
     def waiting(self) -> int:
         """How many statements of the outbox are not signed yet."""
         return len(self.project.outbox)

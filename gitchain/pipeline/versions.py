@@ -25,7 +25,7 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
 from gitchain.pipeline.pinned import Pinned, Wanted, pinned
 from gitchain.pipeline.project import Project
-from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
+from gitchain.pipeline.record import Draft
 
 RELEASE_STEP = "release"
 """The step that a tag is evidence for."""
@@ -43,25 +43,6 @@ class _Commit:
         notes = {"gitCommit": self.oid, "gitTree": self.tree}
         digest = DigestSet({"sha256": self.sha256})
         return ResourceDescriptor(f"git:commit:{self.oid}", digest, annotations=notes)
-
-
-def attest_version(project: Project, commit: str, identity: Identity | None = None) -> Recorded:
-    """Attest which artifacts `commit` pins; nothing where it pins none or has that attestation already."""
-    return _attest(project, version_draft(project, commit), identity)
-
-
-def attest_release(project: Project, tag: str, identity: Identity | None = None) -> Recorded:
-    """Attest what `tag` releases; nothing where its commit pins nothing or it has that attestation already."""
-    return _attest(project, release_draft(project, tag), identity)
-
-
-def _attest(project: Project, draft: Draft | None, identity: Identity | None) -> Recorded:
-    if draft is None:
-        return Recorded(stored=())
-    said = draft.statement
-    if is_stored(project, said.predicate_type, _git_digest(said), said.predicate.get("purl")):
-        return Recorded(stored=())
-    return record(project, project_profile(project), [draft], identity or Identity())
 
 
 def version_draft(project: Project, commit: str) -> Draft | None:

@@ -6,9 +6,7 @@ import base64
 import hashlib
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +18,6 @@ from gitchain.evidence.checkpoint import (
     Checkpoint,
     NoteSignature,
     SignedCheckpoint,
-    ecdsa_key_id,
     ed25519_key_id,
     render,
 )
@@ -177,15 +174,9 @@ def test_values_are_always_valid() -> None:
 
 
 def test_key_ids() -> None:
-    """Ed25519 ids bind the origin (C2SP signed-note), ECDSA ids are the hash of the public key (Sigstore)."""
+    """Ed25519 ids bind the origin (C2SP signed-note)."""
     raw = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32).public_key().public_bytes_raw()
     assert ed25519_key_id("a", raw) == hashlib.sha256(b"a\n\x01" + raw).digest() != ed25519_key_id("b", raw)
-    spki = (
-        generate_private_key(SECP256R1())
-        .public_key()
-        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
-    assert ecdsa_key_id(spki) == hashlib.sha256(spki).digest()
 
 
 def test_public_good_key_id() -> None:

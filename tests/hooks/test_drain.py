@@ -25,7 +25,7 @@ from gitchain.hooks.events import catch_up
 from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import open_project
 from gitchain.pipeline.setup import initialise
-from gitchain.pipeline.versions import attest_release, attest_version, pinned_artifacts
+from gitchain.pipeline.versions import pinned_artifacts
 from gitchain.verify.bundle import verify_bundle
 
 Git = Callable[..., str]
@@ -298,16 +298,6 @@ def test_no_work_tree_left_is_a_clear_error(tmp_path: Path, git: Git) -> None:
     (tmp_path / "server.git/gitchain").mkdir()
     with pytest.raises(ProjectError, match="no work tree"):
         drain(tmp_path / "server.git", linger=0)
-
-
-def test_attest_version_and_release_by_hand(project: Path, git: Git) -> None:
-    """The two functions sign once, and nothing the second time."""
-    git(project, "tag", "v1")
-    opened = open_project(project)
-    head = git(project, "rev-parse", "HEAD")
-    assert len(attest_version(opened, head).stored) == 1
-    assert len(attest_release(opened, "v1").stored) == 1
-    assert attest_version(opened, head).stored == attest_release(opened, "v1").stored == ()
 
 
 def test_push_sends_the_attestations_along(project: Path, git: Git) -> None:

@@ -20,7 +20,7 @@ from forge import Forge, b64, some_statement
 from oracle import trust_of
 
 from gitchain.evidence.canonical import canonical_json
-from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, ecdsa_key_id, render
+from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, pae
 from gitchain.evidence.merkle import leaf_hash
 from gitchain.instance import Instance
@@ -32,7 +32,7 @@ Edit = Callable[[dict[str, Any]], object]
 V1_KEY = ec.derive_private_key(7, ec.SECP256R1())
 V1_SPKI = V1_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 V1_HOST = "rekor.example.com"
-V1_ID = ecdsa_key_id(V1_SPKI)
+V1_ID = hashlib.sha256(V1_SPKI).digest()
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 SHA2 = {"sha256": "SHA2_256", "sha384": "SHA2_384", "sha512": "SHA2_512"}
 CURVES = {

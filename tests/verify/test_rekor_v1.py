@@ -18,7 +18,7 @@ from oracle import trust_of
 
 from gitchain.errors import GitchainError, InclusionError
 from gitchain.evidence.canonical import canonical_json
-from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, ecdsa_key_id, render
+from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.merkle import leaf_hash
 from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_bundle
@@ -26,7 +26,7 @@ from gitchain.verify.trust import Trust
 
 KEY = ec.derive_private_key(7, ec.SECP256R1())
 SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-LOG_ID = ecdsa_key_id(SPKI)
+LOG_ID = hashlib.sha256(SPKI).digest()
 HOST = "rekor.example.com"
 
 
