@@ -33,6 +33,7 @@ def values(settings: Mapping[str, Any] = SETTINGS, ca: bytes = b"a CA", **webhoo
         "settings": dict(settings),
         "policy": {"configMaps": ["gitchain-policy"]},
         "evidence": {"volume": {"persistentVolumeClaim": {"claimName": "evidence", "readOnly": True}}},
+        "deployments": {"existingClaim": "deployments"} if "deployments" in settings else {},
         "webhook": {"caBundle": base64.b64encode(ca).decode(), **webhook},
     }
 

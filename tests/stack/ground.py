@@ -31,6 +31,9 @@ ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED, GUARDED = (
     "guarded",
 )
 NAMESPACES = (ENFORCED, LENIENT, CLAIMING, WARNED, UNRULED, GUARDED)
+LOG = "/deployments/log"
+"""Where the chart has the deployment log; here it is the repository of the evidence."""
+
 GUARD = f"registry.example.com/gitchain@sha256:{'0' * 64}"
 FLIPPED = digest("good")[:-1] + ("0" if digest("good")[-1] != "0" else "1")
 
@@ -53,7 +56,7 @@ class Ground:
         return [self.top / name for name in ("credit.sigstore.json", "trust.json")]
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings, as the chart's values have them; the evidence is a path of this machine."""
+        """Return the settings, as the chart's values have them; only the evidence is a path of this machine."""
         credit = {
             "layout": "credit.sigstore.json",
             "signers": [{"issuer": self.issuer, "subject": WHO}],
@@ -67,7 +70,7 @@ class Ground:
             {"namespaces": [WARNED], "layout": "credit", "mode": "warn"},
             {"namespaces": [GUARDED], "layout": "credit", "claims": True, "guard": {"image": GUARD}},
         ]
-        log = {"repository": str(self.top / "repo"), "environment": "production", "cluster": "test"}
+        log = {"repository": LOG, "environment": "production", "cluster": "test"}
         return {
             "layouts": {"credit": credit},
             "rules": rules,

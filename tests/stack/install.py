@@ -49,6 +49,7 @@ def installed(
     given = chart.values(base.settings(), authority.pem, scale=True)
     manifests = chart.rendered(helm, given)
     settings = chart.of_kind(manifests, "ConfigMap")["data"]["serve.yaml"]
+    settings = settings.replace(ground.LOG, str(base.top / "repo"))
     files = {path.name: path.read_bytes() for path in base.policy}
     admin = cluster.client()
     prepare(admin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import chart
 import jsonschema
 import pytest
 import yaml
+from admit_world import statement
 from kube import Cluster
 
 from gitchain.admit.config import read_settings
 from gitchain.admit.scale import SCALED
+from gitchain.pipeline.project import open_project
 
+STATEMENT = statement("train", {}, {"models/m": "m"})
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease"}
 
 
@@ -136,6 +140,90 @@ def test_admission_has_no_rights_and_the_audit_may_only_list(helm: Path) -> None
     auditing = chart.rendered(helm, chart.values({**chart.SETTINGS, "times": {"audit": 600}}))
     role = chart.of_kind(auditing, "ClusterRole")
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
+
+
+LOG = {
+    "repository": "/deployments/log",
+    "environment": "production",
+    "cluster": "eu-1",
+    "trust": "trust.json",
+    "key": "/etc/gitchain/key.pem",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "claim", "made"),
+    [
+        ({"existingClaim": "log"}, "log", 0),
+        ({"size": "1Gi"}, "gitchain-deployments", 1),
+        ({"size": "1Gi", "existingClaim": "log"}, "log", 0),
+    ],
+)
+def test_what_is_admitted_waits_on_a_volume_that_outlives_the_pods(
+    helm: Path, cluster: Cluster, given: dict[str, str], claim: str, made: int
+) -> None:
+    values = {**chart.values({**chart.SETTINGS, "deployments": LOG}), "deployments": given}
+    found = chart.rendered(helm, values)
+    claims = [one for one in found if one["kind"] == "PersistentVolumeClaim"]
+    assert [one["metadata"]["name"] for one in claims] == [claim] * made
+    for one in claims:
+        assert one["spec"]["accessModes"] == ["ReadWriteMany"]
+        assert one["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+        client = cluster.client()
+        client.call(
+            "POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": chart.NAMESPACE}}
+        )
+        path = f"/api/v1/namespaces/{chart.NAMESPACE}/persistentvolumeclaims?dryRun=All"
+        assert client.call("POST", path, one).status == 201
+    spec = chart.of_kind(found, "Deployment")["spec"]["template"]["spec"]
+    volume = {"name": "deployments", "persistentVolumeClaim": {"claimName": claim}}
+    assert volume in spec["volumes"]
+    mount = {"name": "deployments", "mountPath": "/deployments"}
+    for one in (*spec["initContainers"], *spec["containers"]):
+        assert mount in one["volumeMounts"]
+        assert one["securityContext"] == spec["containers"][0]["securityContext"]
+
+
+def test_the_repository_of_the_log_is_made_once(helm: Path, tmp_path: Path) -> None:
+    """The command of the chart's first container, as it is, but for the place: twice, and the log can be written."""
+    values = {**chart.values({**chart.SETTINGS, "deployments": LOG}), "deployments": {"size": "1Gi"}}
+    (first,) = chart.of_kind(chart.rendered(helm, values), "Deployment")["spec"]["template"]["spec"][
+        "initContainers"
+    ]
+    place = tmp_path / "log"
+    command = [*first["command"], *(one.replace("/deployments", str(tmp_path)) for one in first["args"])]
+    for _ in range(2):
+        subprocess.run(command, check=True, capture_output=True)
+        project = open_project(place, configured=False, changes=False)
+        project.outbox.put(STATEMENT.payload, {}, {"trust": "x"})
+    assert len(project.outbox) == 1
+
+
+def test_without_a_log_there_is_no_volume_for_it(helm: Path) -> None:
+    found = chart.rendered(helm, {**chart.values(), "deployments": {"size": "1Gi"}})
+    assert not [one for one in found if one["kind"] == "PersistentVolumeClaim"]
+    assert "initContainers" not in chart.of_kind(found, "Deployment")["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "given", "told"),
+    [
+        ("/deployments/log", {}, "outlives the pods"),
+        ("/var/lib/gitchain/log", {"size": "1Gi"}, "settings.deployments.repository"),
+        ("/deployments", {"size": "1Gi"}, "settings.deployments.repository"),
+        ("/deployments/..", {"size": "1Gi"}, "settings.deployments.repository"),
+        ("log", {"existingClaim": "log"}, "settings.deployments.repository"),
+        ("/deployments/log", {"size": "much"}, "size"),
+        ("/deployments/log", {"emptyDir": {}}, "emptyDir"),
+    ],
+)
+def test_a_log_that_a_restart_would_lose_is_refused(
+    helm: Path, repository: str, given: dict[str, Any], told: str
+) -> None:
+    settings = {**chart.SETTINGS, "deployments": {**LOG, "repository": repository}}
+    done = chart.helm(helm, "template", {**chart.values(settings), "deployments": given})
+    assert done.returncode != 0
+    assert told in done.stderr
 
 
 def test_the_grace_of_a_pod_is_longer_than_its_drain(helm: Path) -> None:

@@ -23,6 +23,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ dig "times" "audit" 0 .Values.settings | int }}
 {{- end -}}
 
+{{- /* The claim that outlives the pods, for the deployment log; empty where there is no such log. */ -}}
+{{- define "gitchain.deployments" -}}
+{{- with .Values.settings.deployments -}}
+{{- $claim := $.Values.deployments.existingClaim | default (ternary (print (include "gitchain.name" $) "-deployments") "" (ne $.Values.deployments.size "")) -}}
+{{- $_ := required "deployments.existingClaim or deployments.size: the deployment log needs a volume that outlives the pods" $claim -}}
+{{- if not (regexMatch "^/deployments/[a-z0-9][-_.a-z0-9]*$" (.repository | default "")) -}}
+{{- fail "settings.deployments.repository: a directory in /deployments, such as /deployments/log" -}}
+{{- end -}}
+{{- $claim -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "gitchain.drain" -}}
 {{ dig "times" "drain" 5 .Values.settings | int }}
 {{- end -}}
