@@ -159,7 +159,7 @@ def _unguarded(review: Review, rule: Rule) -> tuple[Problem, ...]:
     """Return why a pod that runs has volumes that nobody verifies, where the rule wants them verified."""
     if rule.guarding is None or review.kind != POD or review.object is None:
         return ()
-    return unguarded(review.object, rule.guarding)
+    return unguarded(review.object, rule.guarding, review.old if review.operation == "UPDATE" else None)
 
 
 def _unreadable(review: Review) -> Problem | None:

@@ -82,8 +82,14 @@ def guard_pod(pod: Object, settings: Guarding) -> Guarded:
     return Guarded(tuple(work.patch(models, ours)))
 
 
-def unguarded(pod: Object, settings: Guarding) -> tuple[Problem, ...]:
-    """Return why a pod may not run: another webhook undid what was done, or it cannot be guarded. Asked at validation."""
+def unguarded(pod: Object, settings: Guarding, old: Object | None = None) -> tuple[Problem, ...]:
+    """Return why a pod may not run: another webhook undid what was done, or it cannot be guarded. Asked at validation.
+
+    No update can give a pod an init container. Of one that was there before, or was guarded in another way, only what
+    would change what runs in it is refused: `old` is the pod as it was.
+    """
+    if old is not None and _runs(pod) == _runs(old):
+        return ()
     found = guard_pod(pod, settings)
     if found.patch:
         return (_problem("the pod mounts models that nobody verifies", "spec"),)
@@ -249,6 +255,20 @@ def _mount(mount: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
         "readOnly": True,
         "subPath": model.place,
     }
+
+
+def _runs(pod: Object) -> tuple[Json, ...]:
+    """Return what of a pod decides which bytes its containers see: how much of the node they get is left out."""
+    spec, notes = _object(pod.get("spec")), _object(_object(pod.get("metadata")).get("annotations"))
+    containers = [
+        [
+            {key: value for key, value in _object(one).items() if key != "resources"}
+            for one in _list(spec.get(name))
+        ]
+        for name in _LISTS
+    ]
+    models = {key: value for key, value in notes.items() if key.startswith(ANNOTATION)}
+    return [*containers], spec.get("volumes"), models
 
 
 def _is_reserved(container: Json) -> bool:

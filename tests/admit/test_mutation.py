@@ -89,6 +89,66 @@ def test_what_another_webhook_undid_is_denied(settings: Settings) -> None:
         assert not judged(one, review(after)).answer.allowed
 
 
+LABELLED: dict[str, Any] = {"labels": {"role": "primary"}}
+OTHER = f"sha256:{digest('second')}"
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["by another image", "not at all"])
+def test_a_pod_from_before_gets_labels_and_nothing_that_runs(settings: Settings, guarded: bool) -> None:
+    """No update can put a guard into it: what leaves the containers as they are goes on, for a model that passes."""
+    old = with_volume()
+    if guarded:
+        other = replace(settings.rules[0], guarding=replace(GUARDING, image=IMAGE.replace("0", "1")))
+        with admission(replace(settings, rules=(other,))) as before:
+            old = patched(old, mutated(before, review(old)).answer.to_json("x"))
+    with admission(settings) as one:
+        settled(one)
+
+        def update(change: Mapping[str, Any], **more: Any) -> bool:
+            new = copy.deepcopy(old)
+            for key, value in change.items():
+                part = new["metadata"] if key in {"labels", "annotations"} else new["spec"]
+                part[key] = {**part[key], **value} if key == "annotations" else value
+            return judged(one, review(new, operation="UPDATE", old=old, **more)).answer.allowed
+
+        (container,) = old["spec"]["containers"]
+        resized = {**container, "resources": {"limits": {"cpu": "2"}}}
+        assert update(LABELLED)
+        assert update({"annotations": {"team": "a"}})
+        assert update({"tolerations": [{"operator": "Exists"}]})
+        assert update({"containers": [resized]}, subResource="resize")
+        debug = {"name": "debug", "image": "x", "volumeMounts": [{"name": "models", "mountPath": "/m"}]}
+        for change in (
+            {"containers": [{**container, "image": "other"}]},
+            {"containers": [{**container, "args": ["other"]}]},
+            {"ephemeralContainers": [debug]},
+            {"initContainers": [{"name": "first", "image": "x"}]},
+            {"volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "others"}}]},
+            {"annotations": {"gitchain.dev/model": OTHER}},
+            {"annotations": {"gitchain.dev/model.models": OTHER}},
+        ):
+            assert not update(change), change
+        assert not update({**LABELLED, "containers": [{**container, "image": "other"}]})
+        again = {**old, "metadata": {**old["metadata"], **LABELLED}}
+        assert not judged(one, review(again, old=old)).answer.allowed  # a creation has nothing from before
+        old = with_volume("revoked")
+        assert not update(LABELLED)
+
+
+def test_a_guarded_pod_keeps_its_guard(settings: Settings) -> None:
+    """An update that takes the guard's image, or its digest, is one that changes what runs."""
+    with admission(settings) as one:
+        settled(one)
+        old = patched(with_volume(), mutated(one, review(with_volume())).answer.to_json("x"))
+        for change in ("image", "args"):
+            new = copy.deepcopy(old)
+            new["spec"]["initContainers"][0][change] = "other" if change == "image" else ["true"]
+            assert not judged(one, review(new, operation="UPDATE", old=old)).answer.allowed
+        new = copy.deepcopy(old)
+        new["metadata"]["labels"] = LABELLED["labels"]
+        assert judged(one, review(new, operation="UPDATE", old=old)).answer.allowed
+
+
 def test_a_model_that_does_not_pass_is_denied_guarded_or_not(settings: Settings) -> None:
     with admission(settings) as one:
         settled(one)

@@ -297,7 +297,7 @@ def _(on: Installed) -> Reply:
 # On the node: volumes whose bytes admission cannot see
 
 
-def _claimed(model: str, **more: Any) -> dict[str, Any]:
+def claimed(model: str, **more: Any) -> dict[str, Any]:
     """Return a pod that serves a model from a volume claim, and says which."""
     mount = {"name": "models", "mountPath": "/mnt/models"}
     claim = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
@@ -307,7 +307,7 @@ def _claimed(model: str, **more: Any) -> dict[str, Any]:
 
 @case("guard", "a signed model on a volume: the pod's first container verifies it", "allowed")
 def _(on: Installed) -> Reply:
-    source = _claimed("good", initContainers=[container(called="first")])
+    source = claimed("good", initContainers=[container(called="first")])
     reply = create(on, source, namespace=GUARDED)
     names = [one["name"] for one in reply.document["spec"]["initContainers"]]
     assert [names[0].startswith("gitchain-guard-"), names[1:]] == [True, ["first"]], names
@@ -317,17 +317,17 @@ def _(on: Installed) -> Reply:
 
 @case("guard", "an unknown model on a volume", "denied GC-E0201")
 def _(on: Installed) -> Reply:
-    return create(on, _claimed("nobody"), namespace=GUARDED)
+    return create(on, claimed("nobody"), namespace=GUARDED)
 
 
 @case("guard", "a container that is only called as the guard is", "denied GC-A0401")
 def _(on: Installed) -> Reply:
-    source = _claimed("good", initContainers=[container(called="gitchain-guard-models")])
+    source = claimed("good", initContainers=[container(called="gitchain-guard-models")])
     return create(on, source, namespace=GUARDED)
 
 
 @case("guard", "a volume, and no digest for it", "denied GC-A0201")
 def _(on: Installed) -> Reply:
-    source = _claimed("good")
+    source = claimed("good")
     source["metadata"]["annotations"] = {}
     return create(on, source, namespace=GUARDED)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from ground import LENIENT
+from admit_world import digest
+from ground import GUARDED, LENIENT
 from install import Installed
 from kube import MERGE, Client, Reply
-from tries import BAD, GOOD, case, created, patch, path, spec, workload
+from matrix import claimed
+from tries import BAD, GOOD, SERVER, case, created, patch, path, spec, workload
 
 AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 SCALED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController")
 WORKLOADS = {kind: workload(kind, spec(BAD)) for kind in SCALED}
+POD = claimed("good")
+"""Serves a signed model from a volume, and no container verifies it."""
 
 
 def before(admin: Client) -> None:
     """Make everything that has to be there before the webhook is."""
-    for source in WORKLOADS.values():
-        reply = admin.call("POST", path(source), source)
+    there = [(path(source), source) for source in WORKLOADS.values()]
+    for where, source in (*there, (path(POD, GUARDED), POD)):
+        reply = admin.call("POST", where, source)
         assert reply.status == 201, reply.message
 
 
@@ -72,3 +77,42 @@ def _(on: Installed) -> Reply:
 @case("scale", "up: by the number in the workload itself, from before the webhook", "denied GC-E0201")
 def _(on: Installed) -> Reply:
     return patch(on, _at("Deployment"), {"spec": {"replicas": 7}}, MERGE)
+
+
+PATCHES = (
+    ("a label", "", {"metadata": {"labels": {"role": "primary"}}}, "allowed"),
+    (
+        "another image",
+        "",
+        {"spec": {"containers": [{"name": "server", "image": "other"}]}},
+        "denied GC-A0401",
+    ),
+    (
+        "another digest for the volume",
+        "",
+        {"metadata": {"annotations": {"gitchain.dev/model": f"sha256:{digest('second')}"}}},
+        "denied GC-A0401",
+    ),
+    (
+        "an ephemeral container that mounts the volume",
+        "/ephemeralcontainers",
+        {
+            "spec": {
+                "ephemeralContainers": [
+                    {
+                        "name": "debug",
+                        "image": SERVER,
+                        "volumeMounts": [{"name": "models", "mountPath": "/m"}],
+                    }
+                ]
+            }
+        },
+        "denied GC-A0401",
+    ),
+)
+for _name, _part, _change, _expected in PATCHES:
+    case("guard", f"a pod from before that nobody guards: {_name}", _expected)(
+        lambda on, part=_part, change=_change: patch(  # type: ignore[misc]
+            on, f"{path(POD, GUARDED)}/{POD['metadata']['name']}{part}", change
+        )
+    )
