@@ -123,9 +123,9 @@ class _Looker:
             if _is_plain(key, item):
                 continue
             place = f"{where}.{key}" if where else key
-            if key == "metadata":
+            if key == "metadata" and isinstance(item, dict):
                 self._metadata(item, place)
-            elif key == "annotations":
+            elif key == "annotations" and isinstance(item, dict):
                 self._metadata(value, where)
             elif (found := self._field(key, item, value)) is not None:
                 self.found.append(replace(found, where=place, owner=owner))

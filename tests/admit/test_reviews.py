@@ -76,6 +76,14 @@ def test_one_bad_model_beside_a_good_one_is_enough(ready: Admission, where: str)
     assert codes(judged(ready, review(source))) == {"GC-E0201"}
 
 
+@pytest.mark.parametrize("key", ["metadata", "annotations", "status", "kind", "apiVersion"])
+def test_a_free_name_hides_nothing(ready: Admission, key: str) -> None:
+    """Where names are anybody's, as in a storage driver's settings, what is called metadata is none."""
+    driver = {"driver": "models.example.com", "volumeAttributes": {key: oci("nosuch")}}
+    source = pod(oci("good"), volumes=[{"name": "m", "csi": driver}])
+    assert codes(judged(ready, review(source))) == {"GC-E0201"}
+
+
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("namespace", ["prod", "lenient"])
 def test_a_model_without_a_digest_is_denied(ready: Admission, where: str, namespace: str) -> None:

@@ -94,7 +94,7 @@ PATCHES = (
         "denied GC-A0401",
     ),
     (
-        "an ephemeral container that mounts the volume",
+        "an ephemeral container with the volume",
         "/ephemeralcontainers",
         {
             "spec": {
