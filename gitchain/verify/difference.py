@@ -23,7 +23,7 @@ def differences(
         return
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
-        if old is not None and old == new:
+        if old == new:
             continue
         if old is not None and new is not None and old.directory and new.directory:
             for path, was, now in differences(old, new, attested, here):

@@ -6,7 +6,7 @@ import pytest
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
-from gitchain.layout.checks import MAX_TEXT, check_text
+from gitchain.layout.checks import MAX_TEXT, check_known, check_text
 from gitchain.layout.fields import Fields
 from gitchain.layout.member import CLAIM_NAMES, SigstoreMember
 from gitchain.layout.yaml import read_yaml
@@ -23,6 +23,14 @@ def test_what_is_no_text(text: str) -> None:
     with pytest.raises(LayoutError) as told:
         check_text(text, "here")
     assert told.value.where == "here"
+
+
+def test_what_is_not_known_is_told_in_order() -> None:
+    """What is unknown, and what there is."""
+    check_known("unknown", "here", ["a"], "ab")
+    with pytest.raises(LayoutError) as told:
+        check_known("unknown", "here", [*"gfedcba", "x"], ["x", "y"])
+    assert (told.value.expected, told.value.got) == ("x, y", "a, b, c, d, e, f, g")
 
 
 def test_a_list_is_not_left_out() -> None:

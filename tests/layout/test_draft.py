@@ -149,6 +149,7 @@ def test_a_draft_says_why_a_rule_is_there() -> None:
     [commit, *_] = [line for line in lines if line.endswith("# the commit")]
     assert commit.strip().startswith("- [ALLOW, ")
     assert any(line.endswith("# no stage makes this: any content is accepted") for line in lines)
+    assert all(line.endswith("]") for line in lines if "- [REQUIRE, " in line)
 
 
 def test_a_draft_is_for_reading() -> None:

@@ -478,6 +478,18 @@ def test_a_match_in_another_run_does_not_make_rules_less_vacuous() -> None:
     assert not world.verdict().passed
 
 
+def test_a_step_is_found_through_whichever_source_it_has() -> None:
+    """A check that may take the model or the prepared data, and took the data alone: it is tied by that."""
+    check = """
+  - name: zcheck
+    functionaries: [alice]
+    expectedMaterials: [[MATCH, "models/*", WITH, PRODUCTS, FROM, train], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], [DISALLOW, "*"]]
+serve:"""
+    world = World.honest().change(lambda text: text.replace("\nserve:", check))
+    world.evidence["zcheck"] = statement("zcheck", {"data/prepared/test.csv": "test"}, {"report": "fine"})
+    assert world.verdict().passed
+
+
 def test_a_source_of_another_run_does_not_stand_in() -> None:
     """A step that only another run's evaluation used ties nothing here, although no rule refuses anything."""
     extra = """

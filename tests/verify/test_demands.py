@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from world import NOW, World, codes, directory, model, run, statement
+from world import NOW, PREPARED, World, codes, directory, model, run, statement
 from worlds import facts, revoked, saying
 
 from gitchain.verify.verified import VerifiedStatement
@@ -119,6 +120,40 @@ def test_steps_of_two_runs_do_not() -> None:
         "evaluate", evaluate["materials"] | {"src/x": "y"}, evaluate["products"], run="run-1"
     )
     assert world.verdict().passed
+
+
+def test_several_sets_of_steps_have_runs_of_their_own() -> None:
+    """Each set is of one run; the sets need not be of the same one."""
+    world = together().change(
+        lambda text: text.replace("serve:", "sameRun: [[train, evaluate], [data, prepare]]\nserve:")
+    )
+    assert world.verdict().passed
+    for step in ("data", "prepare"):
+        one = world.evidence[step].statement
+        made = {
+            item.name or "": content
+            for item, content in zip(one.subject, ["raw" if step == "data" else PREPARED], strict=True)
+        }
+        taken = {"data/raw.csv": "raw"} if step == "prepare" else {}
+        more: dict[str, Any] = {"who": "carol", "evidence": "declared"} if step == "data" else {}
+        world.evidence[step] = statement(step, taken, made, run="another", **more)
+    assert world.verdict().passed
+    del world.evidence["data"]
+    world.evidence["data"] = statement(
+        "data", {}, {"data/raw.csv": "raw"}, who="carol", evidence="declared", run="third"
+    )
+    assert codes(world.verdict()) == [("SAME_RUN", "data", "")]
+
+
+def test_every_run_of_a_step_is_told() -> None:
+    """A step that was done in two runs, neither of which is the other step's."""
+    world = together()
+    train = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
+    for name in ("b", "a", "c"):
+        world.evidence[f"train {name}"] = statement("train", **train, run=name)
+    del world.evidence["train"]
+    [finding] = world.verdict().findings
+    assert finding.got == "train: a/b/c; evaluate: run-1"
 
 
 def test_a_threshold_is_reached_within_the_run() -> None:

@@ -78,6 +78,12 @@ def test_a_summary_that_names_a_step_counts_for_that_step_alone() -> None:
     ):
         found = codes(vendored(summary({"data/raw.csv": "raw"}, gitchain_step=wrong)).verdict())
         assert (code, "data", "") in found
+    for said, got in (
+        ({"id": "https://evil.example"}, "https://evil.example"),
+        ({"id": ["x"]}, "no verifier"),
+    ):
+        one = summary({"data/raw.csv": "raw"}, gitchain_step=named, verifier=said)
+        assert got in {finding.got for finding in vendored(one).verdict().findings}
     other = summary({"data/raw.csv": "raw"}, gitchain_step=named, verifier={"id": "https://evil.example"})
     assert codes(vendored(other).verdict()) == [("VERIFIER", "data", "")]
 

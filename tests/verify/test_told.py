@@ -108,7 +108,7 @@ def test_a_claim_that_cannot_be_read_is_in_nobody_s_way() -> None:
     world.evidence["broken"] = unreadable()
     assert world.verdict().passed
     del world.evidence["train"]
-    assert codes(world.verdict()) == [("STEP_MISSING", "train", "")]
+    assert codes(world.verdict(explain=True)) == [("STEP_MISSING", "train", "")]
     assert world.verdict(model("nobody's", "models/x")).findings[0].code is Code.NO_EVIDENCE
 
 
