@@ -356,7 +356,10 @@ def test_too_many_decisions_at_a_time_are_refused(standing: Stand) -> None:
         return await asyncio.gather(*tasks)
 
     found = asyncio.run(ask())
-    assert sum(one.problems[0].code == "GC-A0302" for one in found) == 5
+    told = [(one.problems[0].code, one.problems[0].message) for one in found]
+    assert (
+        told.count(("GC-A0302", "too many decisions wait")) == 5
+    )  # a slow machine gives others up, in other words
     assert not any(one.passed for one in found)
 
 
