@@ -145,6 +145,9 @@ def test_limits() -> None:
     """Length, signatures and extensions are bounded."""
     many = render(CHECKPOINT, [SIGNATURE] * (MAX_SIGNATURES + 1))
     extended = TEXT.replace("\n\n", "\n" + "e\n" * (MAX_EXTENSIONS + 1) + "\n")
+    line = TEXT.split("\n")[0]
+    longest = TEXT.replace(line, line + "l" * (MAX_CHECKPOINT_CHARS - len(TEXT)), 1)
+    assert len(SignedCheckpoint.parse(longest).text) == MAX_CHECKPOINT_CHARS
     for bad in (many, extended, TEXT.replace("log", "l" * MAX_CHECKPOINT_CHARS, 1)):
         with pytest.raises(LimitError):
             SignedCheckpoint.parse(bad)

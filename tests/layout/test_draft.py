@@ -245,6 +245,20 @@ def test_no_product_is_required_that_is_a_pattern_or_is_opened() -> None:
     assert required == ["out/a", "d"]
 
 
+def test_what_is_built_on_is_not_served() -> None:
+    """Whole, in part, or as a part of the directory that the next stage takes."""
+    for dep in ("models/us.pkl", "models", "models/us.pkl/part"):
+        package = DraftStage("package", deps=(dep,), outs=("package.tar",))
+        assert [one.products for one in made((*STAGES[:3], package)).serve] == [("package.tar",)]
+
+
+def test_a_stage_takes_nothing_from_itself() -> None:
+    """What it goes on with came from somewhere else, or from nowhere."""
+    stages = (DraftStage("train", deps=("state",), outs=("state", "model")),)
+    step = made(stages, serve=["model"]).steps[0]
+    assert not [rule for rule in step.expected_materials if rule.keyword is Keyword.MATCH]
+
+
 def test_a_training_s_own_report_is_not_served() -> None:
     """Metrics that a stage writes beside its model are no model, though nothing takes them either."""
     training = DraftStage(

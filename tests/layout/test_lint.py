@@ -363,6 +363,10 @@ SILENT: dict[str, Change] = {
     ),
     "claimed trigger": subject(f"{WORKFLOW}*/*/merge", sourceRepositoryIdentifier="1", buildTrigger="push"),
     "no workflow": subject("https://spiffe.example/ci"),
+    "a path with an at sign is no mail address": both(
+        person("alice", issuer=ISSUER, subject="https://spiffe.example/ci@main"),
+        person("bob", issuer="https://other.example", subject="https://spiffe.example/ci@main"),
+    ),
     "told apart by a claim": both(
         person(
             "release",
