@@ -71,6 +71,16 @@ def test_it_is_said_how_a_file_differs(change: dict[str, str | None], how: str) 
     assert message == f"models/m/{next(iter(change))} {how} since step train made models/m"
 
 
+def test_a_file_in_the_place_of_a_directory_is_named() -> None:
+    """And a directory in the place of a file: it is one difference, not one for each file."""
+    one, other = (
+        {"card.txt": "card", "weights/a": "1", "weights/b": "2"},
+        {"card.txt": "card", "weights": "x"},
+    )
+    for before, here in ((one, other), (other, one)):
+        assert named(before, here)[1:] == [("OTHER_CONTENT", "train", "models/m/weights")]
+
+
 def test_files_are_named_in_order() -> None:
     """By name, the files of a directory together: two reports of one difference are the same."""
     changed = {f"{place}{name}": "new" for name in "zkcxbaq" for place in ("", "m/")}
