@@ -115,6 +115,7 @@ def test_a_revoked_attestation_does_not_count() -> None:
     finding = decision.findings[0]
     for word in ("alice", "2026-11-22", "compromised"):
         assert word in finding.got
+    assert finding.expected == "not revoked"
 
 
 @pytest.mark.parametrize(("hours", "passes"), [(2, False), (1, False), (0, True)])
