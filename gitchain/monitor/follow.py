@@ -169,11 +169,15 @@ class Follower:
                 yield alert(Code.SPLIT, self.log.host, expected=expected, got=f"{got}: {error}")
 
     def _ahead(self, new: Checkpoint, other: Checkpoint, expected: str, got: str) -> Iterator[Alert]:
-        """Another place is further: what it shows has to begin with this tree, if the log can prove it by now."""
+        """Another place is further: by now the log has to be as far, and what it shows has to begin with this tree."""
         try:
             self.view.prove(new, other)
         except InclusionError as error:
             yield alert(Code.SPLIT, self.log.host, expected=expected, got=f"{got}: {error}")
+        except TransportError:
+            if self._checkpoint(self.view.checkpoint()).checkpoint.size >= other.size:
+                raise
+            yield alert(Code.REWOUND, self.log.host, expected=expected, got=got)
 
     def _read(
         self, before: Followed | None, note: SignedCheckpoint, mine: Mine, beside: tuple[Alert, ...]

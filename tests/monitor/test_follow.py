@@ -46,6 +46,10 @@ def stored(log: TestLog, name: str = "abc") -> Mine:
     return Mine(stored=(Stored(name, SignedCheckpoint.parse(log.checkpoint()).checkpoint),))
 
 
+def root_of(log: TestLog) -> str:
+    return SignedCheckpoint.parse(log.checkpoint()).checkpoint.root.hex()
+
+
 def test_the_first_look_reads_what_there_is() -> None:
     """All of a small log; of one that is too long for a look, nothing but the end, unless told otherwise."""
     found = look(TestLog(bodies(300)))
@@ -211,14 +215,41 @@ def test_another_place_that_shows_another_history_is_a_split() -> None:
     log = TestLog(bodies(50))
     for lying in (TestLog(bodies(20, "x")), TestLog(bodies(50, "x"))):
         assert errors(look(log, others={"mirror": lying.checkpoint})) == [Code.SPLIT]
-    ahead = TestLog(bodies(60, "x"))
-    assert set(errors(look(log, others={"mirror": ahead.checkpoint}))) <= {
-        Code.SPLIT,
-        Code.NOT_ITS_TREE,
-        Code.UNREACHABLE,
-    }
+    for ahead in (TestLog(bodies(60, "x")), TestLog(bodies(600, "x")), TestLog(bodies(60))):
+        found = look(log, others={"mirror": ahead.checkpoint})
+        assert errors(found) == [Code.REWOUND]  # the log shows nothing of what it signed there
+        assert (found.followed, found.alerts[0].expected) == (
+            None,
+            f"{len(ahead.bodies)} entries, root {root_of(ahead)}, as mirror shows it",
+        )
     for honest in (TestLog(bodies(20)), TestLog(bodies(50))):
         assert look(log, others={"mirror": honest.checkpoint}).alerts == ()
+
+
+def test_a_log_that_grows_while_it_is_looked_at_is_none() -> None:
+    """Another place that is asked later may be further: the log is, too. It may not change, nor hand out nothing more."""
+
+    def grown(log: TestLog, past: list[bytes]) -> Callable[[], str]:
+        def checkpoint() -> str:
+            log.bodies = [*past, *bodies(10, "new")]
+            return log.checkpoint()
+
+        return checkpoint
+
+    log = TestLog(bodies(50))
+    assert look(log, others={"mirror": grown(log, bodies(50))}).alerts == ()
+    log = TestLog(bodies(50))
+    assert errors(look(log, others={"mirror": grown(log, bodies(50, "x"))}, start=50)) == [Code.SPLIT]
+    mute = TestLog(bodies(50))
+
+    def fetch(path: str, limit: int) -> bytes:
+        if path != "checkpoint" and len(mute.bodies) > 50:
+            raise TransportError("gone", where=path)
+        return mute.fetch(path, limit)
+
+    place = {"mirror": grown(mute, bodies(50))}
+    found = Follower(LOG, Tiled(fetch), TRUST, place).look(None, Mine(), NOW)
+    assert errors(found) == [Code.UNREACHABLE]
 
 
 def test_a_place_that_cannot_be_reached_is_a_warning() -> None:
