@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import front
 import keys
@@ -108,6 +109,12 @@ def twin(world: World) -> Iterator[str]:
         end(pids)
 
 
+def _size(url: str) -> int:
+    """Return how many entries the checkpoint at a log's door shows."""
+    with urlopen(f"{url}/checkpoint", timeout=10) as answer:
+        return int(answer.read().decode().split("\n")[1])
+
+
 def follows(world: World, cases: Cases) -> None:
     """What rekor-monitor checks a Rekor v2 log with accepts what became of it since the first look, and nothing else."""
     follower, door = world.tool("log-follower"), world.stack.services.rekor
@@ -135,13 +142,18 @@ def monitor(world: World, cases: Cases) -> None:
     project, origin, door = world.project, world.stack.services.logs[0].origin, world.stack.services.rekor
     assert project is not None, "the demo's chain was not made"
 
-    def ask(url: str = door) -> Answer:
-        code, said = project.run("gitchain", "monitor", "--log", origin, "--url", f"{origin}={url}")
+    def ask(url: str = door, beside: str = "") -> Answer:
+        also = ("--also", f"{origin}={beside}/checkpoint") if beside else ()
+        code, said = project.run("gitchain", "monitor", "--log", origin, "--url", f"{origin}={url}", *also)
         return code == 0, said
 
     def told(code: str, answer: Answer) -> Answer:
         """Take an answer that refuses for another reason than this one for an acceptance: it proves nothing."""
         return answer[0] or code not in answer[1], answer[1]
+
+    def silent(answer: Answer) -> Answer:
+        """Take a place that could not be read, which is but a warning, for a refusal: it proves nothing."""
+        return answer[0] and "GC-M08" not in answer[1], answer[1]
 
     with twin(world) as other:
         cases.accepts("at first sight", ask(other))
@@ -151,10 +163,19 @@ def monitor(world: World, cases: Cases) -> None:
         world.sign_something(OWNER)
         cases.refuses("somebody signed as we do", told("GC-M04", ask()))
         cases.accepts("which is told once", ask())
+        cases.accepts("beside a copy that is behind", silent(ask(beside=other)))
         cases.refuses("the log as it was before", told("GC-M03", ask(other)))
-        for _ in range(4):
+        while _size(other) < _size(door):
             world.sign_something(rekor=other)
-        cases.refuses("the log with another history", told("GC-M01", ask(other)))
+        cases.refuses("the log with another history as long", told("GC-M02", ask(other)))
+        world.sign_something(rekor=other)
+        cases.refuses("the log with a longer history", told("GC-M01", ask(other)))
+        cases.refuses(
+            "beside a place with another history, which is ahead", told("GC-M03", ask(beside=other))
+        )
+        while _size(door) <= _size(other):
+            world.sign_something()
+        cases.refuses("beside that place when it is behind", told("GC-M02", ask(beside=other)))
     cases.accepts("after all that", ask())
 
 
