@@ -2,7 +2,8 @@
 
 Fulcio, Rekor v2 and a timestamp authority on loopback (docs/interop.md), interleaved, each with a fresh certificate.
 Start-up is not counted. Both wait for the log, which looks once a second whether a checkpoint covers the entry: that is
-most of it. So that both wait equally long, each starts right after an answer of the log to somebody else.
+most of it. So that both wait equally long, each starts right after an answer of the log to somebody else. What comes
+before the entry is sent is hidden by that wait; what comes after the answer (verifying, storing, flushing) is not.
 Exit code 3, and one line, where the services cannot be had.
 """
 
