@@ -207,7 +207,7 @@ WATCHED = (
 ROWS = (
     Row("tessera fsck", lambda: pinned("fsck"), "reads the whole log after our entries", whole_log),
     Row(
-        "rekor-monitor's parts",
+        "tessera/client",
         lambda: pinned("log-follower", TESSERA),
         "accept the log's consistency",
         follows,
