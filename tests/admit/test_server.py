@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -355,52 +356,80 @@ def test_an_expired_certificate_is_not_ready(models: World, tmp_path: Path) -> N
         assert client.call("GET", "/healthz")[0] == 200
 
 
+ASKED = (("good", True), ("revoked", False), ("second", True), ("nosuch", False))
+
+
+def asked(client: Client, number: int) -> tuple[bool, object]:
+    """Ask about one of four models; return whether the answer is right, and the answer."""
+    model, allowed = ASKED[number // 4 % 4]
+    try:
+        status, answer = client.post("/validate", review(pod(oci(model)), uid=str(number)))
+    except OSError as error:
+        return False, error
+    response = answer["response"]
+    return (status, response["uid"], response["allowed"]) == (200, str(number), allowed), answer
+
+
 def test_rotations_under_load_fail_nobody(models: World, tmp_path: Path) -> None:
     """Three new certificates while reviews are asked over old and new connections: each is answered, and rightly."""
     total = sized(600, 10_000)
     with serving(models.settings, tmp_path) as (service, first):
         wrong: list[object] = []
         served: set[bytes] = set()
-        counted = threading.Semaphore(0)
+        counted, rotated = threading.Semaphore(0), threading.Event()
 
         def ask(offset: int) -> None:
-            client = Client(first.port)
-            for number in range(offset, total, 4):
-                model, allowed = (("good", True), ("revoked", False), ("second", True), ("nosuch", False))[
-                    number // 4 % 4
-                ]
+            client, number = Client(first.port), offset
+            while number < total or not rotated.is_set():
                 if number // 4 % 10 == 9:  # a new connection now and then, as API servers come and go
                     client.close()
                     client = Client(first.port)
-                try:
-                    status, answer = client.post("/validate", review(pod(oci(model)), uid=str(number)))
-                except OSError as error:
-                    wrong.append(error)
-                    continue
-                if (status, answer["response"]["uid"], answer["response"]["allowed"]) != (
-                    200,
-                    str(number),
-                    allowed,
-                ):
-                    wrong.append(answer)
+                right, answer = asked(client, number)
+                wrong.extend([] if right else [answer])
                 peer = client.connection.sock
                 assert isinstance(peer, ssl.SSLSocket)
                 served.add(peer.getpeercert(binary_form=True) or b"")
                 counted.release()
+                number += 4
             client.close()
 
         threads = [threading.Thread(target=ask, args=(offset,)) for offset in range(4)]
         for one in threads:
             one.start()
-        for _ in range(3):
-            for _ in range(total // 5):
-                counted.acquire(timeout=30)
-            certificate(tmp_path)
-            assert service._certificate.reload() is True
+        try:
+            for rotation in range(1, 4):
+                for _ in range(total // 5):
+                    assert counted.acquire(timeout=30)
+                certificate(tmp_path)
+                assert service._certificate.reload() is True
+                while len(served) <= rotation:
+                    assert counted.acquire(timeout=30)
+        finally:
+            rotated.set()
         for one in threads:
             one.join(600)
         assert wrong == []
         assert len(served) == 4
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """Nagle's algorithm is off for every connection: an answer of two pieces would take 40 ms."""
+
+    async def connected() -> int:
+        off: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peer = writer.get_extra_info("socket")
+            off.set_result(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = server.bind("127.0.0.1", 0)
+        async with await asyncio.start_server(accepted, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.close()
+            return await off
+
+    assert asyncio.run(connected()) != 0
 
 
 def test_the_address_is_taken_or_none(tmp_path: Path) -> None:
