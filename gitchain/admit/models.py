@@ -32,6 +32,7 @@ _TEXTS = _FIELDS | {"uri", "image"}
 _UNSAID = frozenset({"apiVersion", "kind", "status"})
 """What of an object says nothing about what it runs. The rest is looked at, also where a kind has no `spec`."""
 
+_HOLDERS = (dict, list)
 _VARIABLES = frozenset({"STORAGE_URI", "SRC_URI"})
 _MODEL_CONTAINERS = frozenset({"modelcar", "modelcar-init"})
 _PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
@@ -106,21 +107,34 @@ class _Looker:
 
     def look(self, value: Json, where: str, owner: str) -> None:
         """Look at everything in a value; its depth is bounded where the request is parsed."""
-        if isinstance(value, str):
-            if "://" in value or not value.isascii():
-                self._text(value, where, owner)
-        elif isinstance(value, dict):
-            self._map(value, where, owner)
-        elif isinstance(value, list) and not self.overflows:
-            for index, item in enumerate(value):
-                self.look(item, f"{where}[{index}]", _name(item) or owner)
+        if isinstance(value, dict):
+            self._map(value, where, owner, _name(value))
+        elif isinstance(value, list):
+            self._list(value, where, owner)
+        elif isinstance(value, str) and ("://" in value or not value.isascii()):
+            self._text(value, where, owner)
 
-    def _map(self, value: dict[str, Json], where: str, owner: str) -> None:
+    def _list(self, items: list[Json], where: str, owner: str) -> None:
+        """Look at each item; one with a name owns what is in it."""
+        if self.overflows:
+            return
+        for index, item in enumerate(items):
+            if isinstance(item, dict):
+                name = _name(item)
+                self._map(item, f"{where}[{index}]", name or owner, name)
+            else:
+                self.look(item, f"{where}[{index}]", owner)
+
+    def _map(self, value: dict[str, Json], where: str, owner: str, name: str) -> None:
         """Metadata has annotations to read; some fields hold a reference by what they are."""
-        if _name(value) in _VARIABLES:
+        if name in _VARIABLES:
             self.found += _variable(value, where, owner)
         for key, item in value.items():
-            if _is_plain(key, item):
+            # Most are short words that can hold nothing, and are passed over without any ado.
+            if isinstance(item, str):
+                if key not in _TEXTS and "://" not in item and item.isascii():
+                    continue
+            elif not isinstance(item, _HOLDERS):
                 continue
             place = f"{where}.{key}" if where else key
             if key == "metadata" and isinstance(item, dict):
@@ -162,13 +176,6 @@ class _Looker:
                 self.told.append(one)
             if self.overflows:
                 return
-
-
-def _is_plain(key: str, item: Json) -> bool:
-    """Tell whether there can be nothing in a value: most are short words, and are passed over without any ado."""
-    if isinstance(item, str):
-        return key not in _TEXTS and "://" not in item and item.isascii()
-    return not isinstance(item, dict | list)
 
 
 def _holds_model(image: str, around: dict[str, Json], looking: Looking) -> bool:

@@ -67,6 +67,8 @@ class Problem:
 
 def printable(text: str, limit: int = 600) -> str:
     """Return the text with everything else than printable ASCII escaped, cut at `limit`."""
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     shown = "".join(
         char if " " <= char <= "~" else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
     )

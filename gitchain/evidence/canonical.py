@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
 import rfc8785
@@ -36,7 +36,7 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON parser reads alike (RFC 7493 section 2.2)."""
 
 _LONG_INTEGER = re.compile(rb"\d{16}")
-_SCALARS = (str, int, float, type(None))
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -126,19 +126,17 @@ def _check_depth(value: Json, what: str, max_depth: int) -> None:
     """Walk level by level, so that neither a deep nor a wide value can exhaust the stack."""
     level: list[Json] = [value]
     for _ in range(max_depth):
-        level = [child for item in level for child in _children(item)]
+        level = [child for item in level for child in _inside(item) if type(child) not in _SCALARS]
         if not level:
             return
     raise LimitError(f"{what} is nested too deeply", expected=f"at most {max_depth} levels")
 
 
-def _children(item: Json) -> list[Json]:
-    """Return what is right inside an object or array and may hold more."""
-    if isinstance(item, dict | Mapping):
-        return [child for child in item.values() if not isinstance(child, _SCALARS)]
-    if isinstance(item, list | tuple):
-        return [child for child in item if not isinstance(child, _SCALARS)]
-    return []
+def _inside(item: Json) -> Iterable[Json]:
+    """Return what is right inside an object or array."""
+    if isinstance(item, (dict, Mapping)):
+        return item.values()
+    return item if isinstance(item, (list, tuple)) else ()
 
 
 def _check_surrogates(value: Json, what: str) -> None:
