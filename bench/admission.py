@@ -37,7 +37,7 @@ from admit_world import World, certificate, make_world, oci, pod, review, templa
 
 CONNECTIONS = 8
 PADDING = [{"name": f"VARIABLE_{number}", "value": "x" * 40} for number in range(60)]
-ROUNDS, BATCH = 5, 400
+ROUNDS, BATCH = 5, 2000
 PARTS = 10
 LATE_MS, COLD_MS, GROWTH = 50, 1500, 1.05
 

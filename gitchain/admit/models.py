@@ -192,8 +192,8 @@ def _variable(entry: Mapping[str, Json], where: str, owner: str) -> Iterator[Ref
         yield references.uri(value, f"{where}.value", owner)
 
 
-def _name(item: Json) -> str:
-    name = item.get("name") if isinstance(item, dict) else None
+def _name(item: Mapping[str, Json]) -> str:
+    name = item.get("name")
     return name if isinstance(name, str) else ""
 
 

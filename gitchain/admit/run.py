@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 
@@ -50,6 +51,7 @@ def serve(
         service = Service(settings, certificate, cluster=cluster, deployments=deployments)
         await service.run([socket], others)
 
+    gc.freeze()  # what was loaded stays: nobody looks at it again each time that a review leaves garbage
     asyncio.run(run())
 
 

@@ -71,7 +71,8 @@ def strict_json(
     """
     if len(data) > max_bytes:
         raise LimitError(f"{what} is too large", expected=f"at most {max_bytes} bytes", got=str(len(data)))
-    if data.count(b"{") + data.count(b"[") + data.count(b",") > max_values:
+    brackets = data.count(b"{") + data.count(b"[")
+    if brackets + data.count(b",") > max_values:
         raise LimitError(f"{what} holds too many values", expected=f"at most {max_values}")
     if data.startswith(_BOM):
         raise MalformedError(f"{what} starts with a byte-order mark")
@@ -83,7 +84,7 @@ def strict_json(
         raise MalformedError(error.what, where=what, expected=error.expected, got=error.got) from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
         raise MalformedError(f"{what} is not JSON", got=str(error)) from error
-    if data.count(b"{") + data.count(b"[") > max_depth:  # with fewer brackets it cannot be deeper
+    if brackets > max_depth:  # with fewer it cannot be deeper
         _check_depth(value, what, max_depth)
     if b"\\u" in data:
         _check_surrogates(value, what)
