@@ -8,6 +8,7 @@ import json
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager
@@ -383,9 +384,10 @@ def serving(settings: Settings, directory: Path, **more: Any) -> Iterator[tuple[
     assert started.wait(30)
     client = Client(port)
     try:
-        for _ in range(600):  # each call waits for the server: no sleeping
+        for _ in range(600):
             if client.call("GET", "/readyz")[0] == 200 or more.get("readers"):
                 break
+            time.sleep(0.05)
         yield made[0], client
     finally:
         client.close()

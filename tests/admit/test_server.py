@@ -12,7 +12,9 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -451,12 +453,16 @@ def command(models: World, tmp_path: Path, *more: str) -> list[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, number: int) -> None:
     """After a signal it is unready, answers what is under way, and exits with 0; the log is JSON without secrets."""
-    with subprocess.Popen(
-        command(models, tmp_path, "--probes", "127.0.0.1:0"),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-    ) as process:
+    with (
+        subprocess.Popen(
+            command(models, tmp_path, "--probes", "127.0.0.1:0"),
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ),
+        ) as process,
+        ExitStack() as stack,
+    ):
+        stack.callback(process.kill)  # whatever fails here, nobody waits for it
         assert process.stderr is not None
         ports = [int(process.stderr.readline().rsplit(":", 1)[1]) for _ in range(2)]
         client = Client(ports[0])
@@ -467,6 +473,7 @@ def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, nu
             answer.read()
             if answer.status == 200:
                 break
+            time.sleep(0.05)
         status, found = client.post(
             "/validate", review(pod(oci("good"))), Authorization="Bearer secret-token"
         )
@@ -478,6 +485,7 @@ def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, nu
             for _ in range(600):
                 if (status := client.call("GET", "/readyz")[0]) == 503:
                     break
+                time.sleep(0.05)
             assert status == 503
             assert client.post("/validate", review(pod(oci("good"))))[1]["response"]["allowed"] is True
             assert client.connection.sock is None  # the server said that the connection ends
