@@ -202,7 +202,7 @@ class DeploymentLog:
     def _sign_all(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            self._work.wait()
+            self._work.wait(LONGEST_PAUSE)  # what another process left is nobody's report here
             self._work.clear()
             ended = self._last.is_set()
             if self._signed():
@@ -229,7 +229,9 @@ class DeploymentLog:
             self._failed(f"{len(done.queued)} deployment(s) wait: {done.reason}")
             return False
         self.counts.problem = ""
-        return True
+        return not len(
+            self.project.outbox
+        )  # another process signs, and may not have seen what came meanwhile
 
     def _failed(self, problem: str) -> None:
         with self._turn:

@@ -146,6 +146,48 @@ def test_a_service_that_is_down_loses_nothing(
     assert (again.waiting, len(stored(project))) == (0, 5)
 
 
+def test_what_comes_while_another_process_signs_is_signed_after_it(
+    project: Project, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas share an outbox: the other one holds it, has looked at it already, and will not look again."""
+    monkeypatch.setattr(deployments, "FIRST_PAUSE", 0.02)
+    tried, real = threading.Semaphore(0), deployments.drain_outbox
+
+    def drain(*args: Any) -> Any:
+        found = real(*args)
+        tried.release()
+        return found
+
+    monkeypatch.setattr(deployments, "drain_outbox", drain)
+    log = DeploymentLog(project, profile, WHO)
+    with open_project(project.root).outbox.draining() as held:
+        assert held
+        log.admitted(event())
+        assert tried.acquire(timeout=30)
+    while log.waiting:
+        assert tried.acquire(timeout=30)
+    assert len(stored(project)) == 1
+    assert (log.counts.signed, log.counts.failures) == (1, 0)
+    assert log.close(60)
+
+
+def test_what_another_process_left_is_signed_without_a_report(
+    project: Project, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that ended leaves its outbox to those that run: they look now and then."""
+    monkeypatch.setattr(deployments, "LONGEST_PAUSE", 0.05)
+    log = DeploymentLog(project, profile, WHO)
+    other = open_project(project.root).outbox
+    other.put(event().statement().payload, {}, {"trust": profile.name, "identity": str(WHO.name)})
+    until = threading.Event()
+    for _ in range(600):
+        if not len(other):
+            break
+        until.wait(0.05)
+    assert len(stored(project)) == 1
+    assert log.close(60)
+
+
 def test_a_full_queue_makes_the_reporter_wait_for_the_disk_and_loses_nothing(
     project: Project, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
