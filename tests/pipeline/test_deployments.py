@@ -166,9 +166,9 @@ def test_what_comes_while_another_process_signs_is_signed_after_it(
         assert tried.acquire(timeout=30)
     while log.waiting:
         assert tried.acquire(timeout=30)
+    assert log.close(60)
     assert len(stored(project)) == 1
     assert (log.counts.signed, log.counts.failures) == (1, 0)
-    assert log.close(60)
 
 
 def test_what_another_process_left_is_signed_without_a_report(
