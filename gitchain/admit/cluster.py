@@ -72,7 +72,7 @@ class Cluster:
     def _get(self, path: str, seconds: float, limit: int) -> Object | None:
         headers = {"Authorization": f"Bearer {self._secret()}", "Accept": "application/json"}
         where = self.server + path
-        answer = ask("GET", where, headers, Deadline(seconds), limit=limit, ca=self.ca)
+        answer = ask("GET", where, headers, Deadline(seconds), limit=limit, trusted=self.ca)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
         if answer.status != HTTPStatus.OK:

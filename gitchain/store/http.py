@@ -113,11 +113,12 @@ def ask(
     limit: int,
     body: bytes | None = None,
     sink: Callable[[bytes], object] | None = None,
-    ca: Path | None = None,
+    trusted: Path | ssl.SSLContext | None = None,
 ) -> Answer:
     """Return the answer to one request; with a `sink` the body of a 200 goes there, piece by piece.
 
-    With the file of a `ca` no other is trusted, and no proxy is asked.
+    The system's certificates are `trusted`. With a file of CA certificates those alone are, and no proxy is asked. Who
+    asks often gives a context that has read the system's: that takes longer than most answers.
 
     UsageError for a URL that may not be asked; LimitError for a body beyond `limit` bytes; TransportError where the
     server cannot be reached, speaks no HTTP or needs longer than the deadline.
@@ -126,7 +127,7 @@ def ask(
     where = f"{parts.scheme}://{parts.netloc}"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection, sock = _connect(parts, deadline, ca)
+        connection, sock = _connect(parts, deadline, trusted)
         with sock:
             connection.request(
                 method, path, body, {"User-Agent": "gitchain", "Connection": "close", **headers}
@@ -166,19 +167,20 @@ def _read(
 
 
 def _connect(
-    parts: SplitResult, deadline: Deadline, ca: Path | None
+    parts: SplitResult, deadline: Deadline, trusted: Path | ssl.SSLContext | None
 ) -> tuple[http.client.HTTPConnection, socket.socket]:
     """Return a connection, and the socket that its caller has to close."""
     host = cast("str", parts.hostname)
     timeout = min(CONNECT_SECONDS, deadline.left())
     secure = parts.scheme == "https"
     connection: http.client.HTTPConnection
-    proxy = _proxy(parts) if secure and ca is None else None
+    proxy = _proxy(parts) if secure and not isinstance(trusted, Path) else None
     to, port = proxy or (host, parts.port or (443 if secure else 80))
     if secure:
-        connection = http.client.HTTPSConnection(
-            to, port, timeout=timeout, context=ssl.create_default_context(cafile=ca)
+        context = (
+            trusted if isinstance(trusted, ssl.SSLContext) else ssl.create_default_context(cafile=trusted)
         )
+        connection = http.client.HTTPSConnection(to, port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(to, port, timeout=timeout)
     if proxy is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,8 +87,14 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def served(answers: Callable[[str, bytes], Sequence[bytes] | tuple[int, bytes] | Answer]) -> Iterator[str]:
-    """Serve what `answers` says for a path and body: (status, body), or a function that writes to the socket."""
+def served(
+    answers: Callable[[str, bytes], Sequence[bytes] | tuple[int, bytes] | Answer],
+    context: ssl.SSLContext | None = None,
+) -> Iterator[str]:
+    """Serve what `answers` says for a path and body: (status, body), or a function that writes to the socket.
+
+    By TLS where there is a context for it.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
@@ -109,10 +116,12 @@ def served(answers: Callable[[str, bytes], Sequence[bytes] | tuple[int, bytes] |
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
