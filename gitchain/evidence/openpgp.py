@@ -34,6 +34,9 @@ MAX_HEADERS = 8
 MAX_LINE = 76
 """Longest line of base64 in a block (RFC 9580 section 6.2)."""
 
+MAX_KEY_BYTES = 0xFFFF
+"""Longest packet of a key: a fingerprint of version 4 counts its bytes in two."""
+
 VERSION = 4
 _HEADER = re.compile(rb"[A-Za-z]+: [ -~]{0,200}")
 _CHECKSUM = re.compile(rb"=([A-Za-z0-9+/]{4})")
@@ -97,7 +100,8 @@ def parse_signature(block: bytes) -> PgpSignature:
 def parse_key(data: bytes) -> tuple[PgpKey, ...]:
     """Return the primary key of these packets and its subkeys.
 
-    MalformedError for a private key, several primary keys, another version, or what belongs to no key.
+    MalformedError for a private key, several primary keys, another version, or what belongs to no key; LimitError for
+    too many packets, or too long a key.
     """
     found: list[PgpKey] = []
     for tag, body in _packets(data):
@@ -217,6 +221,8 @@ def _issuers(data: bytes) -> Iterator[str]:
 
 
 def _key(body: bytes) -> PgpKey:
+    if len(body) > MAX_KEY_BYTES:
+        raise LimitError("key is too long", expected=f"at most {MAX_KEY_BYTES} bytes", got=str(len(body)))
     source = PgpReader(body)
     _check_version(source)
     source.take(4)

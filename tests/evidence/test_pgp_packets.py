@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.openpgp import (
+    MAX_KEY_BYTES,
     PUBLIC_KEY,
     SIGNATURE,
     PgpReader,
@@ -206,6 +207,16 @@ def test_a_key_may_have_names_and_pictures() -> None:
     body = FIRST[6:]
     digest = hashlib.sha1(b"\x99" + len(body).to_bytes(2) + body, usedforsecurity=False)
     assert found.fingerprint == PRIMARY == digest.hexdigest().upper()
+
+
+def test_a_key_is_as_long_as_its_fingerprint_can_count() -> None:
+    """Two bytes count it: the longest is read, one byte more is an error of ours and no other."""
+    head = b"\x04" + bytes(4) + b"\x01"
+    longest = b"\x9a" + MAX_KEY_BYTES.to_bytes(4) + head + bytes(MAX_KEY_BYTES - len(head))
+    assert len(parse_key(longest)) == 1
+    longer = b"\x9a" + (MAX_KEY_BYTES + 1).to_bytes(4) + head + bytes(MAX_KEY_BYTES + 1 - len(head))
+    with pytest.raises(LimitError, match="key is too long"):
+        parse_key(longer)
 
 
 def test_packets_are_counted() -> None:

@@ -60,6 +60,7 @@ LIMITS: dict[str, Any] = {
     "evidence.oms.MAX_RESOURCES": 100_000,
     "evidence.oms.MAX_IGNORED": 1000,
     "evidence.openpgp.MAX_HEADERS": 8,
+    "evidence.openpgp.MAX_KEY_BYTES": 2**16 - 1,
     "evidence.openpgp.MAX_LINE": 76,
     "evidence.openpgp.MAX_PACKETS": 1000,
     "evidence.revocation.MAX_REVOKED": 10_000,
