@@ -159,7 +159,8 @@ class GitEvidence:
             and first.state not in {"invalid", "unchecked"}
         ):
             what = f"{first.object.kind} {first.object.name or first.object.oid[:12]}"
-            who = str(first.verified.identity) if first.verified else f"{first.state}"
+            who = str(first.verified.identity) if first.verified else first.state
+            sign = "git tag -s" if first.object.kind == "tag" else "git commit --amend -S"
             yield Finding(
                 Code.GIT_UNSIGNED,
                 f"{what} is not signed by anybody who may sign it",
@@ -168,7 +169,7 @@ class GitEvidence:
                     sorted({who for step in self.steps for who in self.layout.step(step).functionaries})
                 ),
                 got=who,
-                help="git tag -s" if first.object.kind == "tag" else "git commit --amend -S",
+                help=first.problem.help if first.state == "unread" and first.problem is not None else sign,
             )
 
     def unchecked(self, findings: Sequence[Finding]) -> Iterator[Finding]:

@@ -111,7 +111,11 @@ def _member(found: PgpSignature, members: Sequence[OpenPgpMember]) -> OpenPgpMem
     }
     names = ", ".join(sorted(found.issuers))
     if not owners:
-        raise UnknownSignerError("signed with an OpenPGP key that the layout does not hold", got=names)
+        raise UnknownSignerError(
+            "signed with an OpenPGP key that the layout does not hold",
+            got=names,
+            help="if the signer may sign, put what `gpg --armor --export FINGERPRINT` prints into the layout as openpgp",
+        )
     owner, *more = owners
     if more or not all(any(one.endswith(name) for one in owner.signers) for name in found.issuers):
         raise SignatureError("signature names keys of several owners", expected="1", got=names)

@@ -164,6 +164,7 @@ def test_a_tag_that_cannot_be_checked_fails_what_else_passes(
     signed.git("update-ref", "refs/tags/renamed", "refs/tags/good")
     document = signed.verify("strange", ExitCode.FAILED)
     assert codes(document) == {"GC-E0361"}
+    assert "gpg --armor --export" in document["findings"][0]["help"]  # signing once more would not help
     assert [one["state"] for one in document["git"]] == ["unread", "verified"]
     assert [one["signature"] for one in signed.verify("good")["git"]] == ["openpgp", "ssh"]
     assert codes(signed.verify("renamed", ExitCode.FAILED)) == {"GC-E0360"}
