@@ -10,7 +10,18 @@ import pytest
 from jsonschema import Draft202012Validator
 from test_trace import SCHEMA
 from world import NOW, World, codes, model, run, statement, verified
-from worlds import SUPPLIER, facts, revoked, saying, signed_layout, supplied, supplier, with_supplier
+from worlds import (
+    SUPPLIER,
+    facts,
+    revoked,
+    saying,
+    second_supplier,
+    signed_layout,
+    supplied,
+    supplier,
+    with_supplier,
+    with_two_suppliers,
+)
 
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import LAYOUT
@@ -222,17 +233,9 @@ def test_a_delivery_may_be_what_is_served() -> None:
 
 def test_two_suppliers_may_build_on_each_other() -> None:
     """One supplier's delivery has to be what the other's holds: both stand behind steps next to each other."""
-    second = parse_layout(SUPPLIER.replace("name: acme-data", "name: acme-more").encode())
-    step = """  - name: more
-    functionaries: [acme]
-    sublayout: {name: acme-more}
-    expectedProducts: [[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [DISALLOW, "*"]]
-  - name: prepare
-"""
-    world = supplier().change(lambda text: with_supplier(text).replace("  - name: prepare\n", step))
+    world = supplier().change(with_two_suppliers)
     assert ("SUBLAYOUT", "more") in found(world.verdict())
-    world.evidence["second"] = signed_layout(second)
-    world.evidence |= {f"more-{name}": one for name, one in supplied(layout="acme-more").items()}
+    world.evidence |= second_supplier()
     assert world.verdict().passed, world.verdict().findings
     world.evidence |= {f"more-{name}": one for name, one in supplied("x", layout="acme-more").items()}
     assert not world.verdict().passed

@@ -10,7 +10,16 @@ import pytest
 from test_decide import two_trainers
 from test_trace import of
 from world import ISSUER, LAYOUT, NOW, World, codes, descriptor, directory, model, run, statement, verified
-from worlds import SUPPLIER, revoked, signed_layout, supplied, supplier, with_supplier
+from worlds import (
+    SUPPLIER,
+    revoked,
+    second_supplier,
+    signed_layout,
+    supplied,
+    supplier,
+    with_supplier,
+    with_two_suppliers,
+)
 
 from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import Statement
@@ -251,25 +260,11 @@ def test_an_old_delivery_is_found_where_nothing_is_around_it() -> None:
 
 def test_an_old_delivery_is_found_beside_another_supplier_s() -> None:
     """What a step next to it takes is known only once its own supplier's chain is: until then every delivery may be it."""
-    second = parse_layout(SUPPLIER.replace("name: acme-data", "name: acme-more").encode())
-    step = """  - name: more
-    functionaries: [acme]
-    sublayout: {name: acme-more}
-    expectedProducts: [[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [DISALLOW, "*"]]
-  - name: prepare
-"""
+    before = "[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [ALLOW"
     world = supplier().change(
-        lambda text: (
-            with_supplier(text)
-            .replace("  - name: prepare\n", step)
-            .replace(
-                "[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [ALLOW",
-                "[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, more], [ALLOW",
-            )
-        )
+        lambda text: with_two_suppliers(text).replace(before, before.replace("FROM, data", "FROM, more"))
     )
-    world.evidence["second"] = signed_layout(second)
-    world.evidence |= {f"more-{name}": one for name, one in supplied(layout="acme-more").items()}
+    world.evidence |= second_supplier()
     assert world.verdict().passed, world.verdict().findings
     for number in range(12):
         late = supplied(f"late {number}", at=NOW).items()

@@ -147,6 +147,25 @@ def with_supplier(text: str, behind: str = "sublayout: {name: acme-data, minimum
     )
 
 
+MORE_STEP = """  - name: more
+    functionaries: [acme]
+    sublayout: {name: acme-more}
+    expectedProducts: [[MATCH, data/raw.csv, WITH, PRODUCTS, FROM, data], [DISALLOW, "*"]]
+"""
+
+
+def with_two_suppliers(text: str) -> str:
+    """The layout in which a second supplier's delivery has to be what the first one's holds."""
+    return with_supplier(text).replace("  - name: prepare\n", f"{MORE_STEP}  - name: prepare\n")
+
+
+def second_supplier() -> dict[str, VerifiedStatement]:
+    """The second supplier's signed layout, and its evidence."""
+    layout = parse_layout(SUPPLIER.replace("name: acme-data", "name: acme-more").encode())
+    made = {f"more-{name}": one for name, one in supplied(layout="acme-more").items()}
+    return {"second": signed_layout(layout), **made}
+
+
 def supplier(text: str = SUPPLIER, **more: Any) -> World:
     """The honest world with a supplier's chain in place of the data step."""
     world = World(run()).change(with_supplier)
