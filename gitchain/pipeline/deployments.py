@@ -229,9 +229,8 @@ class DeploymentLog:
             self._failed(f"{len(done.queued)} deployment(s) wait: {done.reason}")
             return False
         self.counts.problem = ""
-        return not len(
-            self.project.outbox
-        )  # another process signs, and may not have seen what came meanwhile
+        # What is left another process signs, which may not have seen what came meanwhile.
+        return not len(self.project.outbox)
 
     def _failed(self, problem: str) -> None:
         with self._turn:
