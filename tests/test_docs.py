@@ -184,7 +184,8 @@ def test_every_attack_has_a_test_that_is_there() -> None:
     """docs/threats.md: the catalogue in order, and each test that a row names exists."""
     page = text(DOCS / "threats.md")
     attacks = [cells for cells in rows(page) if re.fullmatch(r"A\d+", cells[0])]
-    assert [cells[0] for cells in attacks] == [f"A{number}" for number in range(1, 29)]
+    assert [cells[0] for cells in attacks] == [f"A{number}" for number in range(1, len(attacks) + 1)]
+    assert len(attacks) >= 28
     sources = "".join(text(path) for path in (ROOT / "tests").rglob("test_*.py"))
     there = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
     named = [re.findall(r"`(test_\w+)`", cells[3]) for cells in attacks]

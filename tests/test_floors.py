@@ -16,6 +16,7 @@ ROOT = REPOSITORY / "gitchain"
 FLOORS = {
     "errors": 0,
     "evidence": 1,
+    "platform": 1,
     "layout": 2,
     "verify": 3,
     "collect": 4,

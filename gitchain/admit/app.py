@@ -37,6 +37,7 @@ from gitchain.admit.problems import printable
 from gitchain.admit.review import MAX_BODY_BYTES
 from gitchain.errors import GitchainError, LimitError
 from gitchain.evidence.canonical import Json
+from gitchain.platform.http_body import parse_length
 
 BODY_SECONDS = 5.0
 """Longest time for a body to arrive: the API server sends it at once."""
@@ -208,8 +209,8 @@ def _check_headers(request: Request, limit: int) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "send application/json, not compressed")
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+    length = parse_length(request.headers.get("content-length", ""))
+    if length is not None and length > limit:  # what is longer or no number is bounded while it is read
         raise Refused(413, f"more than {limit} bytes")
 
 

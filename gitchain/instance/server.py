@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from gitchain.errors import GitchainError, TransportError, UsageError
 from gitchain.instance.local import Instance
 from gitchain.instance.routes import MAX_BODY_BYTES, Reply, Request, answer_get, answer_post, failure, refusal
+from gitchain.platform.http_body import BodyRefusedError, read_body
 
 LOOPBACK = ("127.0.0.1", "::1")
 LOOPBACK_NAMES = (*LOOPBACK, "localhost")
@@ -131,32 +132,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer_get, b"")
 
     def do_POST(self) -> None:
-        problem = self._body_problem()
-        if problem is not None:
+        try:
+            body = read_body(self.headers, self.rfile, MAX_BODY_BYTES)
+        except BodyRefusedError as refused:
             self.close_connection = True
-            self._send(failure(*problem))
+            self._send(failure(refused.status, refused.reason))
             return
-        length = int(self.headers["Content-Length"])
-        body = self.rfile.read(length)
-        if len(body) == length:
-            self._answer(answer_post, body)
-        else:
-            self.close_connection = True
+        self._answer(answer_post, body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         _logger.debug(format, *args)
-
-    def _body_problem(self) -> tuple[HTTPStatus, str] | None:
-        length = self.headers.get("Content-Length", "")
-        if "Transfer-Encoding" in self.headers or not (
-            length.isascii() and length.isdigit() and len(length) < 20
-        ):
-            return HTTPStatus.LENGTH_REQUIRED, "the request needs a Content-Length"
-        if len(self.headers.get_all("Content-Length", [])) != 1:
-            return HTTPStatus.BAD_REQUEST, "the request has several lengths"
-        if int(length) > MAX_BODY_BYTES:
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is larger than {MAX_BODY_BYTES} bytes"
-        return None
 
     def _answer(self, answer: Callable[[Instance, Request], Reply | None], body: bytes) -> None:
         if not self._is_local():

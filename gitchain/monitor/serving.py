@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gitchain.errors import GitchainError
 from gitchain.monitor.witness import MAX_BODY_BYTES, Reply, Witness
+from gitchain.platform.http_body import BodyRefusedError, read_body
 
 SECONDS = 20
 PATH = "/add-checkpoint"
@@ -30,15 +31,16 @@ def witness_server(witness: Witness, host: str, port: int) -> ThreadingHTTPServe
             """Say nothing: what is asked is no news."""
 
         def _reply(self) -> Reply:
-            length = self.headers.get("Content-Length", "")
             if self.path != PATH:
                 self.close_connection = True
                 return Reply(404)
-            if not length.isascii() or not length.isdigit() or int(length[:10]) > MAX_BODY_BYTES:
-                self.close_connection = True
-                return Reply(413 if length.isdigit() else 411)
             try:
-                return witness.add_checkpoint(self.rfile.read(int(length)))
+                body = read_body(self.headers, self.rfile, MAX_BODY_BYTES)
+            except BodyRefusedError as refused:
+                self.close_connection = True
+                return Reply(refused.status, f"{refused.reason}\n".encode())
+            try:
+                return witness.add_checkpoint(body)
             except GitchainError:
                 return Reply(500, b"the witness cannot keep what it cosigns\n")
 
@@ -46,6 +48,8 @@ def witness_server(witness: Witness, host: str, port: int) -> ThreadingHTTPServe
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)
             self.send_header("Content-Length", str(len(reply.body)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(reply.body)
 

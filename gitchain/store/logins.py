@@ -1,4 +1,4 @@
-"""The passwords that `docker login` filed: read for exactly one host, and no program is run for them."""
+"""The credentials that `docker login` stored: read for exactly one registry, without running a credential helper."""
 
 from __future__ import annotations
 
@@ -7,17 +7,49 @@ import binascii
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 MAX_CONFIG_BYTES = 1 << 20
+DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+"""What `docker login` without a host stores the credentials of Docker Hub under."""
+
+DOCKER_HUB_TOKENS = "auth.docker.io"
 
 
-def filed(host: str) -> str | None:
-    """Return the user and password, base64, that Docker's configuration files under exactly this host."""
+def may_receive(realm: str, registry: str) -> bool:
+    """Tell whether the token service at `realm` may get the credentials that are stored for `registry`, both HOST[:PORT].
+
+    It may if both have one host name, whatever the port; if one name is a subdomain of the other, or both lie directly
+    below the same domain of at least two labels; or for Docker Hub. An address must be the same with its port.
+    """
+    if realm == registry or (registry in DOCKER_HUB and realm == DOCKER_HUB_TOKENS):
+        return True
+    one, other = urlsplit(f"//{realm}").hostname or "", urlsplit(f"//{registry}").hostname or ""
+    if not (_is_domain(one) and _is_domain(other)):
+        return False
+    parent = one.partition(".")[2]
+    siblings = parent.count(".") >= 1 and parent == other.partition(".")[2]
+    return one == other or siblings or one.endswith(f".{other}") or other.endswith(f".{one}")
+
+
+def _is_domain(host: str) -> bool:
+    """Tell whether a host is a name of at least two labels, and no address."""
+    return "." in host and ":" not in host and not host.rpartition(".")[2].isdigit()
+
+
+def stored_credentials(host: str) -> str | None:
+    """Return user and password, base64, that Docker's configuration stores for exactly this registry, or None."""
+    found = _stored(host)
+    return _stored(DOCKER_HUB_KEY) if found is None and host in DOCKER_HUB else found
+
+
+def _stored(key: str) -> str | None:
     place = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
         with place.open("rb") as file:
             value = json.loads(file.read(MAX_CONFIG_BYTES))
-        auth = value["auths"][host]["auth"]
+        auth = value["auths"][key]["auth"]
         base64.b64decode(auth, validate=True)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, RuntimeError, binascii.Error):
         return None

@@ -3,9 +3,10 @@
 Spec: https://github.com/opencontainers/distribution-spec 1.1, with the tags that stand in for its referrers where a
 registry does not know them. Every body is compared with the digest and the size it was asked by.
 
-Whoever runs the registry is not believed, nor obeyed: a password goes only to the host that it is filed under (in
-`auths` of Docker's config.json; helpers are not run), a token only to the registry that it was asked for. Manifests are
-never redirected; a blob may be, to https, without credentials, and not to an address of the registry's choosing.
+The registry may be malicious. Only the credentials stored for the registry itself are used (in `auths` of Docker's
+config.json; helpers are not run): for the registry, and for its token service if `logins.may_receive` allows that host.
+A token goes only to the registry that it was requested for. Manifests are never redirected; a blob may be, to https,
+without credentials, and not to an address of the registry's choosing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from gitchain.evidence.canonical import strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import oci
 from gitchain.store.http import Answer, Deadline, ask, followed, is_loopback
-from gitchain.store.logins import filed
+from gitchain.store.logins import may_receive, stored_credentials
 from gitchain.store.oci import Descriptor, Reference
 
 MAX_PAGES = 100  # of referrers
@@ -223,7 +224,7 @@ class Registry:
 
     def _authorised(self, challenge: str, method: str) -> dict[str, str]:
         kind = challenge.split(" ", 1)[0].lower()
-        if kind == "basic" and (password := filed(self.host)):
+        if kind == "basic" and (password := stored_credentials(self.host)):
             return {"Authorization": f"Basic {password}"}
         asked = dict(_CHALLENGE.findall(challenge))
         if kind != "bearer" or "realm" not in asked:
@@ -243,7 +244,7 @@ class Registry:
             query["service"] = asked["service"]
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
         host = urlsplit(followed(url, self.base)).netloc
-        password = filed(host)
+        password = stored_credentials(self.host) if may_receive(host, self.host) else None
         headers = {"Authorization": f"Basic {password}"} if password else {}
         answer = ask("GET", url, headers, self.deadline, limit=MAX_TOKEN_BYTES)
         if answer.status != 200:
@@ -251,7 +252,7 @@ class Registry:
                 "the registry gives no token",
                 where=host,
                 got=f"HTTP {answer.status}",
-                help=f"docker login {host}",
+                help=f"docker login {self.host}",
             )
         value = strict_json(answer.body, "token", max_bytes=MAX_TOKEN_BYTES)
         token = (value.get("token") or value.get("access_token")) if isinstance(value, dict) else None

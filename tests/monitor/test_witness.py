@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -219,6 +220,40 @@ def test_over_http(witness: Witness) -> None:
         link.close()
         place(LOG).write_bytes(b"damaged")
         assert post(port, asked(TestLog(bodies(9)), 5))[0] == 500
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Content-Length: 00000000400000000", 413),
+        (b"Content-Length: 0000000000400000000", 411),
+        (b"Content-Length: 1" + b"0" * 5000, 411),
+        (b"Content-Length: +5", 411),
+        (b"Content-Length: -5", 411),
+        (b"Content-Length: 1_0", 411),
+        ("Content-Length: \u0663".encode(), 411),
+        (b"Content-Length: \xb2", 411),
+        (b"Content-Length: 0x10", 411),
+        (b"Content-Length:", 411),
+        (b"X: y", 411),
+        (b"Content-Length: 5\r\nContent-Length: 400000000", 400),
+        (b"Transfer-Encoding: chunked", 411),
+        (b"Content-Length: 5\r\nTransfer-Encoding: chunked", 411),
+        (b"Content-Length: 5", 400),
+    ],
+)
+def test_witness_server_bounds_the_body_by_what_it_reads(
+    witness: Witness, headers: bytes, status: int
+) -> None:
+    """The body is never read past the limit, whatever form its length has, and the connection is closed."""
+    with serving(witness) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as link:
+        link.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: 127.0.0.1\r\n" + headers + b"\r\n\r\nold")
+        link.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := link.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Connection: close" in answer
 
 
 def test_the_verb_serves_the_logs_of_the_trust(tmp_path: Path, isolated: Path, git_repo: Path) -> None:

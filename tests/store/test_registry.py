@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from gitchain.errors import (
 from gitchain.pipeline.referrers import Referrers
 from gitchain.store import oci
 from gitchain.store.http import Deadline, checked_url, followed
+from gitchain.store.logins import may_receive, stored_credentials
 from gitchain.store.oci import Descriptor, Reference
 from gitchain.store.registry import MAX_PAGES, Registry
 
@@ -179,31 +180,97 @@ def test_a_registry_of_others_cannot_send_us_to_addresses(place: str) -> None:
         followed(place, "https://registry.example.com")
 
 
-def test_a_password_goes_only_where_it_is_filed(
-    server: SmallRegistry, other: SmallRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """auth_header_per_host: a realm elsewhere gets the password that is filed under it, or none."""
-    secret = filed(tmp_path, monkeypatch, server.host)
-    server.put(EMPTY, "tag")
+def token_from(realm: str, token: str) -> Callable[[Handler, str], bool]:
+    """Return a lie that asks for a token of this realm until it gets it."""
 
     def challenge(handler: Handler, _path: str) -> bool:
-        if handler.headers["Authorization"] == "Bearer abc":
+        if handler.headers["Authorization"] == f"Bearer {token}":
             return False
-        handler.answer(401, WWW_Authenticate=f'Bearer realm="http://{other.host}/token",service="s"')
+        handler.answer(401, WWW_Authenticate=f'Bearer realm="{realm}",service="s"')
         return True
 
-    server.lie = challenge
+    return challenge
+
+
+@pytest.mark.parametrize("verb", ["pull", "push"])
+def test_registry_gets_no_token_for_credentials_of_another_registry(
+    server: SmallRegistry, other: SmallRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """token_relay: the realm is a registry where the user is logged in; it is asked without the password."""
+    secret = filed(tmp_path, monkeypatch, other.host)
+    server.put(EMPTY, "tag")
+    server.lie = token_from(f"http://{other.host}/token", "abc")
     other.lie = lambda handler, _path: handler.answer(200, b'{"token":"abc"}') is None
-    assert registry(server).manifest("tag")[1] == EMPTY
-    (asked,) = other.seen
-    assert ("scope=repository%3Ateam%2Fmodel%3Apull" in asked[1], asked[2].get("authorization")) == (
-        True,
-        None,
-    )
-    filed(tmp_path, monkeypatch, other.host)
-    registry(server).manifest("tag")
-    assert other.seen[1][2]["authorization"] == secret
+    if verb == "pull":
+        assert registry(server).manifest("tag")[1] == EMPTY
+    else:
+        registry(server).put_manifest(EMPTY, "other")
+    assert [headers.get("authorization") for _, _, headers in other.seen] == [None]
+    assert "scope=repository%3Ateam%2Fmodel%3Apull" in other.seen[0][1]
     assert all(secret != headers.get("authorization") for _, _, headers in server.seen)
+
+
+def test_registry_sends_its_own_credentials_to_its_own_token_service(
+    server: SmallRegistry, other: SmallRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its credentials never go to a token service at another address, which then may refuse."""
+    secret = filed(tmp_path, monkeypatch, server.host)
+    server.put(EMPTY, "tag")
+    challenge = token_from(f"http://{server.host}/token", "abc")
+
+    def lie(handler: Handler, path: str) -> bool:
+        if path.startswith("/token"):
+            return handler.answer(200, b'{"token":"abc"}') is None
+        return challenge(handler, path)
+
+    server.lie = lie
+    assert registry(server).manifest("tag")[1] == EMPTY
+    assert [headers.get("authorization") for _, _, headers in server.seen] == [None, secret, "Bearer abc"]
+    server.lie = token_from(f"http://{other.host}/token", "abc")
+    other.lie = lambda handler, _path: handler.answer(401, b"{}") is None
+    with pytest.raises(AuthenticationError, match="gives no token") as caught:
+        registry(server).manifest("tag")
+    assert caught.value.help == f"docker login {server.host}"
+    assert [headers.get("authorization") for _, _, headers in other.seen] == [None]
+
+
+@pytest.mark.parametrize(
+    ("realm", "host", "allowed"),
+    [
+        ("registry.example.com", "registry.example.com", True),
+        ("registry.example.com", "registry.example.com:5050", True),
+        ("registry.example.com:8443", "registry.example.com", True),
+        ("auth.registry.example.com", "registry.example.com", True),
+        ("gitlab.com", "registry.gitlab.com", True),
+        ("auth.example.com", "registry.example.com", True),
+        ("auth.docker.io", "registry-1.docker.io", True),
+        ("auth.docker.io", "index.docker.io", True),
+        ("auth.docker.io", "docker.io", True),
+        ("auth.docker.io.evil.example", "docker.io", False),
+        ("auth.docker.io", "evil.example", False),
+        ("example.com", "evil.com", False),
+        ("evil-example.com", "example.com", False),
+        ("example.com", "evil-example.com", False),
+        ("a.b.example.com", "c.d.example.com", False),
+        ("127.0.0.1:2", "127.0.0.1:1", False),
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("10.0.0.2", "11.0.0.2", False),
+        ("[::1]:2", "[::1]:1", False),
+        ("[::1]:1", "[::1]:1", True),
+        ("localhost:2", "localhost:1", False),
+        ("", "registry.example.com", False),
+    ],
+)
+def test_may_receive_is_strict(realm: str, host: str, allowed: bool) -> None:
+    assert may_receive(realm, host) is allowed
+
+
+@pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_stored_credentials_of_docker_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """`docker login` without a host stores them under the URL of its first version."""
+    secret = filed(tmp_path, monkeypatch, "https://index.docker.io/v1/")
+    assert f"Basic {stored_credentials(host)}" == secret
+    assert stored_credentials("docker.io.example") is None
 
 
 @pytest.mark.parametrize(
