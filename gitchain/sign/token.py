@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 from sigstore.oidc import IdentityError, IdentityToken, detect_credential
@@ -15,12 +17,13 @@ from sigstore.oidc import IdentityError, IdentityToken, detect_credential
 from gitchain.errors import AuthenticationError
 from gitchain.sign.deadline import Deadline
 
+AUDIENCE = "sigstore"
 VARIABLE = "SIGSTORE_ID_TOKEN"
 AMBIENT_SECONDS = 60.0  # the CI systems' own programs have no limit
 HELP = (
     f"give --identity-token TOKEN, set {VARIABLE}, log in with --interactive, or run where CI provides one "
     "(GitHub Actions: permissions: id-token: write); "
-    "with the embedded instance, type gitchain init --local and sign with --as IDENTITY"
+    "in a repository that was set up with --local, --as IDENTITY signs without a token"
 )
 
 
@@ -67,23 +70,99 @@ def check_token(token: str) -> str:
 
 
 def parse_token(token: str) -> IdentityToken:
-    """Return the token's claims; AuthenticationError if malformed, unsigned, expired or for another audience."""
+    """Return the token's claims.
+
+    AuthenticationError if the token is malformed, unsigned, expired, not yet valid or for another audience; it names
+    the claim at fault.
+    """
     try:
         found = IdentityToken(token)
         signed = str(jwt.get_unverified_header(token).get("alg", "none")).lower() != "none"
-    except (IdentityError, jwt.PyJWTError) as error:
-        reason = str(error.__cause__ or error)
-        raise AuthenticationError(
-            "the identity token cannot be used",
-            expected="an unexpired token for audience sigstore",
-            got=reason,
-            help=HELP,
-        ) from error
+    except (IdentityError, jwt.PyJWTError, TypeError, ValueError) as error:  # claims of a wrong type, too
+        raise _fault(token, datetime.now(UTC), str(error.__cause__ or error)) from error
     if not signed or not token.rpartition(".")[2]:
-        raise AuthenticationError(
-            "the identity token cannot be used",
-            expected="a signed token",
-            got="one that nobody signed",
-            help=HELP,
-        )
+        raise _refused(expected="a signed token", got="one without a signature")
     return found
+
+
+def _refused(*, expected: str, got: str, where: str = "", advice: str = "") -> AuthenticationError:
+    return AuthenticationError(
+        "the identity token cannot be used",
+        where=where,
+        expected=expected,
+        got=got,
+        help=advice or HELP,
+    )
+
+
+def _fault(token: str, now: datetime, reason: str) -> AuthenticationError:
+    """Return the error for a token that sigstore-python refused with `reason`: the first claim at fault, as it is."""
+    claims = _claims(token)
+    if claims is None:
+        return _refused(expected="a JSON Web Token: three parts, separated by dots", got=reason)
+    issuer = f"token of issuer {_shown(claims.get('iss'))}"
+    missing = [name for name in ("iss", "aud", "sub", "iat", "exp") if claims.get(name) is None]
+    if missing:
+        return _refused(
+            where=issuer,
+            expected=f"a token with the claim {missing[0]!r}",
+            got=f"claims {', '.join(sorted(map(_shown, claims))) or 'none'}",
+            advice=f"request a token that holds the claims {', '.join(missing)}: an OpenID Connect identity token",
+        )
+    audiences = _audiences(claims["aud"])
+    if AUDIENCE not in audiences:
+        named = ", ".join(map(_shown, audiences)) or "none"
+        return _refused(
+            where=issuer,
+            expected=f"audience {AUDIENCE}",
+            got=f"audience {named}",
+            advice=f"request the token for audience {AUDIENCE} (GitLab: id_tokens: SIGSTORE_ID_TOKEN: aud: {AUDIENCE})",
+        )
+    for name in ("nbf", "iat", "exp"):
+        time = _time(claims.get(name))
+        if time is not None and (time <= now if name == "exp" else time > now):
+            return _out_of_time(name, time, now, issuer)
+    return _refused(where=issuer, expected="an identity token that Sigstore accepts", got=reason)
+
+
+def _out_of_time(name: str, time: datetime, now: datetime, issuer: str) -> AuthenticationError:
+    """Return the error for a token that is not valid at `now`, the time of this machine's clock."""
+    shown, here = f"{time:%Y-%m-%d %H:%M:%S} UTC", f"this machine's clock says {now:%Y-%m-%d %H:%M:%S} UTC"
+    apart = abs(int((time - now).total_seconds()))
+    if name == "exp":
+        return _refused(
+            where=issuer,
+            expected="a token that has not expired",
+            got=f"one that expired at {shown}, {apart} s ago; {here}",
+            advice="request a new token just before you sign; if the token is new, set this machine's clock (gitchain doctor)",
+        )
+    return _refused(
+        where=issuer,
+        expected="a token that is valid now",
+        got=f"one that is valid from {shown}, {apart} s in the future ({name}); {here}",
+        advice="set this machine's clock or the issuer's (clock skew), then request a new token",
+    )
+
+
+def _claims(token: str) -> dict[str, Any] | None:
+    """Return the claims of a token as they are, unchecked; None if it is no JSON Web Token."""
+    try:
+        return dict(jwt.decode(token, options={"verify_signature": False}))
+    except (jwt.PyJWTError, ValueError):
+        return None
+
+
+def _audiences(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _time(value: object) -> datetime | None:
+    """Return a claim's time; None for what is no time."""
+    try:
+        return datetime.fromtimestamp(float(value), UTC) if isinstance(value, int | float | str) else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _shown(value: object) -> str:
+    return str(value)[:200]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +18,7 @@ from sigstore.oidc import IdentityToken
 
 from gitchain.errors import AuthenticationError, TransportError
 from gitchain.instance import Instance
-from gitchain.sign.token import VARIABLE, ambient_token, find_token
+from gitchain.sign.token import VARIABLE, ambient_token, find_token, parse_token
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -191,3 +192,62 @@ def test_a_person_is_asked_last(instance: Instance, github: type[GitHub]) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("GITHUB_ACTIONS")
         assert IdentityToken(find_token(log_in=lambda: instance.token(ADA))).identity == ADA
+
+
+NOW = int(time.time())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "got", "advice"),
+    [
+        ({"nbf": NOW + 900}, "valid now", ("in the future (nbf)", "this machine's clock says"), "clock"),
+        ({"nbf": None, "iat": NOW + 900}, "valid now", ("in the future (iat)", "this machine's clock"), "clock"),
+        ({"exp": NOW - 60}, "not expired", ("expired at", "this machine's clock says"), "new token"),
+        ({"aud": "https://gitlab.example.com"}, "audience sigstore", ("https://gitlab.example.com",), "audience"),
+        ({"aud": ["a.example", "b.example"]}, "audience sigstore", ("a.example, b.example",), "audience"),
+        ({"aud": []}, "audience sigstore", ("audience none",), "audience"),
+        ({"sub": None}, "'sub'", ("aud", "exp"), "sub"),
+        ({"iss": None}, "'iss'", ("aud",), "iss"),
+        ({"aud": None}, "'aud'", ("exp",), "aud"),
+        ({"nbf": "x"}, "Sigstore accepts", ("str",), "--identity-token"),
+        ({"exp": "inf"}, "Sigstore accepts", ("exp",), "--identity-token"),
+    ],
+    ids=str,
+)
+def test_parse_token_names_the_claim_at_fault(
+    instance: Instance, changes: dict[str, object], expected: str, got: tuple[str, ...], advice: str
+) -> None:
+    """The message names the claim, both times or both audiences, and the issuer; the help is about that claim."""
+    token = changed(instance.token(ADA), **changes)
+    with pytest.raises(AuthenticationError) as caught:
+        parse_token(token)
+    assert expected in caught.value.expected
+    for part in got:
+        assert part in caught.value.got
+    assert advice in caught.value.help
+    if "iss" not in changes:
+        assert instance.issuer in caught.value.where
+    assert token not in str(caught.value) + caught.value.help
+
+
+def test_parse_token_says_how_far_the_clocks_are_apart(instance: Instance) -> None:
+    """A skew of 90 s is named in seconds, give or take the second in which the test runs."""
+    with pytest.raises(AuthenticationError) as caught:
+        parse_token(changed(instance.token(ADA), nbf=int(time.time()) + 90, iat=int(time.time()) + 90))
+    assert any(f"{seconds} s in the future" in caught.value.got for seconds in (88, 89, 90))
+
+
+def test_parse_token_names_a_missing_email(instance: Instance) -> None:
+    """A token of an issuer whose identity is the e-mail needs that claim."""
+    token = changed(instance.token(ADA), iss="https://oauth2.sigstore.dev/auth", email=None)
+    with pytest.raises(AuthenticationError) as caught:
+        parse_token(token)
+    assert "email" in caught.value.got
+    assert "https://oauth2.sigstore.dev/auth" in caught.value.where
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b", "a.b.c", "e30.W10.x"])
+def test_parse_token_says_that_it_is_no_jwt(token: str) -> None:
+    """What is no JSON Web Token is told as that."""
+    with pytest.raises(AuthenticationError, match="JSON Web Token"):
+        parse_token(token)
