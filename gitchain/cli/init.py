@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -108,16 +109,14 @@ def command(
             "hooks": list(hooks),
             "gitSigning": list(signing),
             "pinned": done.pinned.to_json() if done.pinned else None,
+            "undrafted": done.undrafted or None,
+            "next": list(done.commands),
         }
     )
     options.data(f"set up    layout {escape(done.layout)}, trust {done.profile.name}")
     if done.profile.trust.is_local:
         options.talk(NOTICE)
-    options.talk(
-        "drafted   .gitchain/layout.yaml from dvc.yaml"
-        if done.drafted
-        else "no layout yet: gitchain layout draft --write, once there is a dvc.yaml"
-    )
+    options.talk(escape(done.undrafted) or "drafted   .gitchain/layout.yaml")
     if done.pinned:
         options.talk(f"pinned    only {escape(str(done.pinned))} may sign it")
     else:
@@ -128,8 +127,17 @@ def command(
         options.talk(f"hooks     {', '.join(hooks)}")
     if signing:
         options.talk(f"signing   Git signs commits here: {escape(', '.join(signing))}")
-    options.talk("next      gitchain layout sign && gitchain run -- dvc repro && gitchain verify MODEL")
+    _say_next(options, done.commands)
     return ExitCode.OK
+
+
+def _say_next(options: Options, commands: Sequence[str]) -> None:
+    for index, line in enumerate(commands):
+        options.talk(f"{'' if index else 'next':<9} {escape(line)}")
+    if any(line.endswith("--force") for line in commands):
+        options.talk(
+            "          --force: only stages that run under gitchain are observed; what is up to date does not run"
+        )
 
 
 def _git_signing(options: Options, root: Path, *, wanted: bool | None) -> tuple[str, ...]:

@@ -189,10 +189,12 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _no_command(options, error)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         help_text = f"{context.command_path} --help" if context else "gitchain --help"
-        return _failed(options, UsageError(error.format_message(), help=help_text))
+        return _failed(options, UsageError(_one_line(error.format_message()), help=help_text))
     except GitchainError as error:
         return _failed(options, error)
     except Exception as error:  # noqa: BLE001 - the one place that maps the unknown to 70
@@ -206,6 +208,20 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way
             help="run again with -v and report it: see SECURITY.md if it let something pass",
         )
         return _failed(options, bug)
+
+
+def _no_command(options: Options, error: click.exceptions.NoArgsIsHelpError) -> int:
+    """Print the help of a command that was called without arguments, and the error."""
+    path = error.ctx.command_path
+    if not options.json:
+        with contextlib.suppress(OSError):
+            click.echo(error.format_message() + "\n", err=True, color=error.ctx.color)
+    return _failed(options, UsageError("no command is given", where=path, help=f"{path} --help"))
+
+
+def _one_line(message: str) -> str:
+    """Return a message of click on one line: it puts each choice of an option on a line of its own."""
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 
 def system_error(error: Exception) -> GitchainError | None:

@@ -171,7 +171,11 @@ def export(options: Options) -> None:
     metavar="FILE",
     help="Public key (PEM) that may sign it.",
 )
-@click.option("--issuer", metavar="URL", help="Issuer of the signers [default: the embedded instance's].")
+@click.option(
+    "--issuer",
+    metavar="URL",
+    help="Issuer of the signers [default: the instance's, if the trust is an embedded one].",
+)
 @tuf_root_option
 @global_options
 @click.pass_obj
@@ -204,13 +208,21 @@ def pin(
     pin_root(trust, read_root(tuf_root))
     profile = load_profile(trust, base=project.root if project else None, offline=options.offline)
     if issuer is None and subjects:
-        if profile.instance is None:
-            raise UsageError("say who issued the signer's identity", help="--issuer URL")
-        issuer = profile.instance.issuer
+        if not profile.trust.is_local:
+            raise UsageError(
+                "the issuer of the signer's identity is not given",
+                expected="--issuer URL",
+                help=f"gitchain --trust {trust} trust pin --layout {name} --signer {subjects[0]} --issuer URL",
+            )
+        issuer = f"https://{profile.trust.name}"  # an embedded instance is named after its issuer
     signers = tuple(Identity(str(issuer), subject) for subject in subjects)
     signers += tuple(keep_key(wanted_signer(None, None, key).keys[0]) for key in keys)
     if not signers:
-        raise UsageError("say who may sign it", help="--signer IDENTITY, or --signer-key FILE")
+        raise UsageError(
+            "no signer of the layout is given",
+            expected="--signer IDENTITY or --signer-key FILE",
+            help=f"gitchain trust pin --layout {name} --signer IDENTITY",
+        )
     pin_layout(name, signers, profile, project)
     who = [str(signer) for signer in signers]
     options.document({"schema": TRUST_SCHEMA, "pins": [{"layout": name, "signers": who, "trust": trust}]})

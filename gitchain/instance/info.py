@@ -19,8 +19,15 @@ from gitchain.errors import TrustError, UsageError
 
 SCHEMA = "https://gitchain.dev/instance/v1"
 FILE_NAME = "instance.json"
-HELP_CREATE = "gitchain init --local"
-HELP_BROKEN = "move the directory away and type gitchain init --local; what it signed stays verifiable"
+HELP_CREATE = (
+    "to verify what another machine's instance signed, type there: gitchain local trust > trust.json, copy the file here "
+    "and type: gitchain --trust trust.json trust pin --signer IDENTITY (docs/signing.md); "
+    "to sign here with an instance of this machine: gitchain init --local --force"
+)
+HELP_BROKEN = (
+    "move the directory away and type: gitchain init --local --force; what it signed stays verifiable "
+    "with its exported trust configuration"
+)
 AUDIENCE = "sigstore"
 ID_LENGTH = 32
 FIRST_PORT, PORTS = 20000, 12000  # below the range that systems hand to outgoing connections

@@ -28,6 +28,16 @@ MAX_LAYOUT_BYTES = 1 << 20
 DRAFT_LIFETIME = timedelta(days=365)  # a policy nobody looked at for a year should stop passing
 
 
+NOTHING_HELP = (
+    "Attest a step first (`gitchain run STEP -m INPUT -p MODEL -- COMMAND`), or add a stage to dvc.yaml; "
+    "then run `gitchain layout draft --write`."
+)
+
+
+class NothingToDraftError(ProjectError):
+    """Neither a DVC stage nor an attestation says which steps a layout could have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """A layout that was just signed, and where it is."""
@@ -53,15 +63,15 @@ def read_layout(path: Path) -> Layout:
 
 
 def draft_layout(project: Project, name: str, functionary: FunctionaryIdentity, now: datetime) -> str:
-    """Return a commented layout for the repository's DVC pipeline; ProjectError when there is none."""
+    """Return a commented layout for the repository's DVC pipeline; NothingToDraftError when there is none."""
     from gitchain.pipeline.stages import draft_stages, served_paths
 
     stages = draft_stages(project)
     if not stages:
-        raise ProjectError(
-            "there is no DVC pipeline to draft a layout from",
-            where=str(project.root / "dvc.yaml"),
-            help="write dvc.yaml (dvc stage add …), then: gitchain layout draft",
+        raise NothingToDraftError(
+            "no stage of a dvc.yaml has an output",
+            where=str(project.root),
+            help=NOTHING_HELP,
         )
     return draft(name, stages, functionary, now + DRAFT_LIFETIME, serve=served_paths(project, stages))
 

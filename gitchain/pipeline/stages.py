@@ -139,19 +139,22 @@ def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, .
     """
     from gitchain.collect.dvc_api import artifacts
 
-    named = sorted({path for dvc in _dvc_projects(project) for path in artifacts(project.root, dvc).values()})
+    named = sorted({path for dvc in dvc_projects(project) for path in artifacts(project.root, dvc).values()})
     made = [path for path in named if any(stage.observed and stage.makes(path) for stage in stages)]
     return tuple(made or [path for path in named if any(stage.makes(path) for stage in stages)])
 
 
 def _stages(project: Project) -> Sequence[PipelineStage]:
     from gitchain.collect.dvc_api import load_stages
+    from gitchain.collect.git import pipelines_here
 
-    projects = _dvc_projects(project) or (project.root,)  # DVC says itself that there is none
+    projects = dvc_projects(project)
+    if not projects and pipelines_here(project.root):
+        projects = (project.root,)  # a dvc.yaml outside of a DVC project: the error is DVC's own
     return [stage for dvc in projects for stage in load_stages(project.root, dvc)]
 
 
-def _dvc_projects(project: Project) -> tuple[Path, ...]:
+def dvc_projects(project: Project) -> tuple[Path, ...]:
     """Return the DVC projects in the repository: one at its root, or several in subdirectories."""
     from gitchain.collect.dvc_cache import dvc_root
     from gitchain.collect.git import dvc_files_here, pipelines_here

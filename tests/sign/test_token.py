@@ -201,9 +201,19 @@ NOW = int(time.time())
     ("changes", "expected", "got", "advice"),
     [
         ({"nbf": NOW + 900}, "valid now", ("in the future (nbf)", "this machine's clock says"), "clock"),
-        ({"nbf": None, "iat": NOW + 900}, "valid now", ("in the future (iat)", "this machine's clock"), "clock"),
+        (
+            {"nbf": None, "iat": NOW + 900},
+            "valid now",
+            ("in the future (iat)", "this machine's clock"),
+            "clock",
+        ),
         ({"exp": NOW - 60}, "not expired", ("expired at", "this machine's clock says"), "new token"),
-        ({"aud": "https://gitlab.example.com"}, "audience sigstore", ("https://gitlab.example.com",), "audience"),
+        (
+            {"aud": "https://gitlab.example.com"},
+            "audience sigstore",
+            ("https://gitlab.example.com",),
+            "audience",
+        ),
         ({"aud": ["a.example", "b.example"]}, "audience sigstore", ("a.example, b.example",), "audience"),
         ({"aud": []}, "audience sigstore", ("audience none",), "audience"),
         ({"sub": None}, "'sub'", ("aud", "exp"), "sub"),

@@ -1,0 +1,202 @@
+"""The first commands of a new user: what is missing is named once, on readable lines, with a command that works."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_world import World
+
+Gitchain = Callable[..., Any]
+PIPELINE = "stages:\n  train:\n    cmd: cp a model.bin\n    deps: [a]\n    outs: [model.bin]\n"
+
+
+@pytest.fixture
+def dvc_repo(git_repo: Path) -> Path:
+    """Return a repository with a DVC pipeline of one stage."""
+    (git_repo / ".dvc").mkdir()
+    (git_repo / ".dvc/config").write_text("")
+    (git_repo / "dvc.yaml").write_text(PIPELINE)
+    (git_repo / "a").write_text("1")
+    return git_repo
+
+
+def without_email(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GIT_COMMITTER_EMAIL", "GIT_AUTHOR_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("trust",), ("layout",), ("bundle",), ("revoke",), ("local",)], ids=str
+)
+def test_command_without_arguments_prints_its_help(gitchain: Gitchain, words: tuple[str, ...]) -> None:
+    """A group that is called alone prints its help on lines of its own and exits 2."""
+    done = gitchain(*words)
+    assert done.code == 2
+    assert "Usage:" in done.err
+    assert "\\n" not in done.text
+    assert len(done.err.splitlines()) >= 5
+
+
+def test_command_without_arguments_answers_json(gitchain: Gitchain) -> None:
+    """Under --json it is an error like any other."""
+    done = gitchain("--json", "trust")
+    assert done.code == 2
+    assert done.json["error"]["help"] == "gitchain trust --help"
+
+
+@pytest.mark.parametrize("option", [None, "--reason"])
+def test_missing_option_lists_its_choices_on_one_line(
+    gitchain: Gitchain, git_repo: Path, option: str | None
+) -> None:
+    """Click puts each choice on a line of its own; here they follow each other, without escapes."""
+    words = ("revoke", "artifact", "x", *((option,) if option else ()))
+    done = gitchain(*words, cwd=git_repo)
+    assert done.code == 2
+    assert "--reason" in done.err
+    assert "\\n" not in done.text
+    assert "\\t" not in done.text
+    if option is None:
+        assert "Choose from: compromised, mistaken" in done.err
+
+
+def test_init_without_an_identity_names_it(
+    gitchain: Gitchain, dvc_repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without user.email nothing is set up; with it, or with --as, init drafts a layout."""
+    without_email(monkeypatch)
+    done = gitchain("init", "--local", "--no-hooks", cwd=dvc_repo)
+    assert done.code == 2
+    assert "user.email" in done.err
+    assert "--as" in done.err
+    assert "dvc.yaml" not in done.text
+    assert not (dvc_repo / ".gitchain").exists()
+    assert gitchain("init", "--local", "--no-hooks", "--as", "ada@example.com", cwd=dvc_repo).code == 0
+    assert (dvc_repo / ".gitchain/layout.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "artifacts:\n  churn:\n    path: m.pkl\n    type: model\n", "stages: {}\n"]
+)
+def test_init_with_a_dvc_yaml_without_stages(gitchain: Gitchain, dvc_repo: Path, content: str) -> None:
+    """A dvc.yaml that makes nothing is no reason to set nothing up: init says why it drafted no layout."""
+    (dvc_repo / "dvc.yaml").write_text(content)
+    (dvc_repo / "m.pkl").write_text("w")
+    done = gitchain("init", "--local", "--no-hooks", cwd=dvc_repo)
+    assert done.code == 0, done.text
+    assert (dvc_repo / ".gitchain/config.toml").exists()
+    assert "no stage of a dvc.yaml has an output" in done.err
+    drafted = gitchain("layout", "draft", cwd=dvc_repo)
+    assert drafted.code == 2
+    assert "no stage of a dvc.yaml has an output" in drafted.err
+
+
+def test_init_keeps_a_layout_that_is_there(gitchain: Gitchain, dvc_repo: Path) -> None:
+    """A layout that somebody wrote before stays, and init says so."""
+    (dvc_repo / ".gitchain").mkdir()
+    (dvc_repo / ".gitchain/layout.yaml").write_text("mine")
+    done = gitchain("init", "--local", "--no-hooks", cwd=dvc_repo)
+    assert done.code == 0
+    assert "kept .gitchain/layout.yaml" in done.err
+    assert (dvc_repo / ".gitchain/layout.yaml").read_text() == "mine"
+
+
+def test_init_says_what_to_type_next(gitchain: Gitchain, dvc_repo: Path) -> None:
+    """The commands name the model; --force is among them where a dvc.lock says that stages ran before."""
+    done = gitchain("init", "--local", "--no-hooks", "--json", cwd=dvc_repo)
+    commands = ["gitchain layout sign", "gitchain run -- dvc repro", "gitchain verify model.bin"]
+    assert done.json["next"] == commands
+    assert done.json["undrafted"] is None
+    (dvc_repo / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    done = gitchain("init", "--local", "--no-hooks", "--force", "--json", cwd=dvc_repo)
+    assert "gitchain run -- dvc repro --force" in done.json["next"]
+
+
+def test_init_says_what_to_type_next_without_dvc(gitchain: Gitchain, git_repo: Path) -> None:
+    """Without DVC a step is run first: a layout is drafted from its attestation."""
+    done = gitchain("init", "--local", "--no-hooks", "--json", cwd=git_repo)
+    assert done.json["next"][0].startswith("gitchain run STEP")
+    assert done.json["next"][1] == "gitchain layout draft --write"
+    assert "dvc repro" not in " ".join(done.json["next"])
+
+
+def test_init_says_what_to_type_next_for_several_pipelines(gitchain: Gitchain, git_repo: Path) -> None:
+    """In a monorepo every pipeline is run: of one DVC project, or of one in each directory."""
+    for part in ("text", "vision"):
+        (git_repo / part).mkdir()
+        (git_repo / part / "dvc.yaml").write_text(PIPELINE)
+        (git_repo / part / ".dvc").mkdir()
+        (git_repo / part / ".dvc/config").write_text("")
+    done = gitchain("init", "--local", "--no-hooks", "--json", cwd=git_repo)
+    runs = [line for line in done.json["next"] if "repro" in line]
+    assert runs == ["gitchain -C text run -- dvc repro", "gitchain -C vision run -- dvc repro"]
+    for part in ("text", "vision"):
+        shutil.rmtree(git_repo / part / ".dvc")
+    (git_repo / ".dvc").mkdir()
+    (git_repo / ".dvc/config").write_text("")
+    done = gitchain("init", "--local", "--no-hooks", "--force", "--json", cwd=git_repo)
+    assert [line for line in done.json["next"] if "repro" in line] == [
+        "gitchain run -- dvc repro --all-pipelines"
+    ]
+
+
+def test_init_again_names_a_command_that_works(gitchain: Gitchain, world: World) -> None:
+    """What init says of a repository that is set up already is a whole command."""
+    done = gitchain("init", "--local", "--no-hooks", "--json", cwd=world.repo)
+    assert done.code == 2
+    advice = done.json["error"]["help"].partition(": ")[2]
+    assert advice == "gitchain init --local --force"
+    assert gitchain(*advice.split()[1:], "--no-hooks", cwd=world.repo).code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("log", "model.bin"), ("verify", "model.bin"), ("attest", "train")], ids=str
+)
+def test_second_machine_of_a_local_repository(
+    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """The first machine's trust comes here as a file; then its model verifies, whatever command is typed first."""
+    exported = gitchain("local", "trust", cwd=world.repo).out
+    second = tmp_path / "second"
+    world.git("clone", "-q", str(world.repo), str(second))
+    world.git(
+        "-C", str(second), "fetch", "-q", "origin", "refs/gitchain/attestations:refs/gitchain/attestations"
+    )
+    shutil.copytree(world.repo / ".gitchain", second / ".gitchain", dirs_exist_ok=True)
+    shutil.copy(world.repo / "model.bin", second)
+    shutil.copytree(world.repo / "data", second / "data", dirs_exist_ok=True)
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other-home"))
+    refused = gitchain(*words, cwd=second)
+    assert refused.code == 4
+    assert "gitchain init --local --force" in refused.err or "trust pin" in refused.err
+    assert "set up already" not in refused.text
+
+    (second / "trust.json").write_text(exported)
+    pinned = gitchain("--trust", "trust.json", "trust", "pin", "--signer", "ada@example.com", cwd=second)
+    assert pinned.code == 0, pinned.text
+    (second / "sub").mkdir()
+    assert gitchain("verify", "../model.bin", cwd=second / "sub").code == 0, (
+        "the pin holds in every directory"
+    )
+    assert gitchain("log", "model.bin", cwd=second).code == 0
+
+
+def test_second_machine_makes_an_instance_of_its_own(
+    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gitchain init --local --force` works in a repository that is set up, and signs from then on."""
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other-home"))
+    assert gitchain("init", "--local", "--force", "--no-hooks", cwd=world.repo).code == 0
+    assert gitchain("local", "status", cwd=world.repo).code == 0
+
+
+def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: World) -> None:
+    """Only an embedded instance says by itself who its issuer is."""
+    done = gitchain(
+        "--trust", "public", "--offline", "trust", "pin", "--signer", "ada@example.com", cwd=world.repo
+    )
+    assert done.code == 2
+    assert "--issuer URL" in done.err
