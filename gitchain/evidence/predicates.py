@@ -95,7 +95,7 @@ _SPDX = re.compile(r"[A-Za-z0-9.+:() -]{1,200}", re.ASCII)
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?", re.ASCII)
 _OBJECT_ID = (40, 64)
 
-SLSA_VERSION = "1.1"
+SLSA_VERSION = "1.2"
 LAYOUT_LEVEL = "GITCHAIN_LAYOUT"
 """What a summary says was reached: the layout that `policy` names. Names that begin with SLSA_ are SLSA's."""
 

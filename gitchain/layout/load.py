@@ -157,6 +157,7 @@ def _step(fields: Fields) -> Step:
             constraints=_constraints(fields),
             sublayout=sublayout,
             verifier=fields.text("verifier") if "verifier" in fields else None,
+            resource=fields.text("resource") if "resource" in fields else None,
         )
         fields.done()
         return step

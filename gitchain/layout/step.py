@@ -6,6 +6,7 @@ Does NOT know the other steps (`gitchain.layout.model`), and evaluates no constr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -23,6 +24,7 @@ TRANSFORMATIONAL = frozenset(
     {PROVENANCE, PROVENANCE_V02, LINK, SOURCE}
 )  # ITE-10: these say what went in and came out; into a commit nothing does
 MAX_VERSION = 2**53 - 1
+_RESOURCE = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 Evidence: TypeAlias = Literal["observed", "declared"]
 
@@ -51,7 +53,8 @@ class Sublayout:
 class Step:
     """One step: who may sign for it, how many, how strong and how fresh, its artifact rules and constraints.
 
-    A step whose predicate type is the layout's has a `sublayout`, one of verification summaries a `verifier`.
+    A step whose predicate type is the layout's has a `sublayout`, one of verification summaries a `verifier`,
+    and may name the `resource` that they must be about.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Step:
     constraints: tuple[Constraint, ...] = ()
     sublayout: Sublayout | None = None
     verifier: str | None = None
+    resource: str | None = None
 
     def __post_init__(self) -> None:
         check_label(self.name)
@@ -130,6 +134,8 @@ class Step:
             found["sublayout"] = self.sublayout.to_json()
         if self.verifier:
             found["verifier"] = self.verifier
+        if self.resource:
+            found["resource"] = self.resource
         if self.has_materials:
             found["expectedMaterials"] = [rule.tokens for rule in self.expected_materials]
         if self.has_products:
@@ -162,6 +168,17 @@ def _check_kind(step: Step) -> None:
             check_uri(step.verifier, "verifier")
         except GitchainError as error:
             raise LayoutError(error.what, where="verifier", got=error.where) from error
+    if step.resource is not None and step.verifier is None:
+        raise LayoutError(
+            "resource belongs to verifier", where="resource", expected="no resource without verifier"
+        )
+    if step.resource is not None and _RESOURCE.fullmatch(step.resource) is None:
+        raise LayoutError(
+            "resource is malformed",
+            where="resource",
+            expected="a URI of at most 4096 characters",
+            got=ascii(step.resource[:100]),
+        )
     for field, value in (
         ("evidence", step.evidence),
         ("maxAge", step.max_age),

@@ -44,6 +44,9 @@ class Code(StrEnum):
     SUBLAYOUT = "GC-E0323"
     SUBLAYOUT_CHAIN = "GC-E0324"
     SUBLAYOUT_NESTING = "GC-E0325"
+    SUMMARY_FIELD = "GC-E0326"
+    SUMMARY_RESOURCE = "GC-E0327"
+    SUMMARY_TIME = "GC-E0328"
     CONSTRAINT = "GC-E0330"
     CHAIN_CONSTRAINT = "GC-E0331"
     CONSTRAINT_ERROR = "GC-E0332"
@@ -95,6 +98,9 @@ MEANINGS: dict[Code, str] = {
     Code.SUBLAYOUT: "a signed layout may not stand behind the step, or none is at hand",
     Code.SUBLAYOUT_CHAIN: "no whole chain under the layout stands behind the step",
     Code.SUBLAYOUT_NESTING: "layouts stand inside of themselves, or are nested too deep",
+    Code.SUMMARY_FIELD: "a field of the verification summary is missing or malformed",
+    Code.SUMMARY_RESOURCE: "the verification summary's resourceUri does not identify its subjects",
+    Code.SUMMARY_TIME: "the verification summary's timeVerified is missing, in the future, or older than maxAge",
     Code.CONSTRAINT: "an attestation does not satisfy a constraint of its step",
     Code.CHAIN_CONSTRAINT: "the chain does not satisfy a constraint of the layout",
     Code.CONSTRAINT_ERROR: "a constraint cannot be evaluated for this evidence: as good as not satisfied",

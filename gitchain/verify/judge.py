@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gitchain.evidence.fields import Object
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.model import Layout, Step
 from gitchain.verify.attested import MAX_CLOCK_SKEW, Attested, Rejected
@@ -21,8 +20,7 @@ from gitchain.verify.findings import Code, Finding
 from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.signers import Signers
 from gitchain.verify.verified import VerifiedStatement
-
-PASSED = "PASSED"
+from gitchain.verify.vsa_check import check_age, check_summary, inputs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +76,19 @@ class Judge:
         wanted = LAYOUT if step.sublayout else step.predicate_type
         yield Condition(Code.PREDICATE_TYPE, kind == wanted, wanted, kind)
         if step.verifier is not None:
-            yield from _summary(step.verifier, statement.statement.predicate)
+            for one in check_summary(step, statement, self.now):
+                yield Condition(*one)
         yield from self.signed(step, statement)
+        if step.verifier is not None:
+            yield self._inputs(statement)
         strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
         got = claim.evidence or "no word on its strength"
         yield Condition(Code.TOO_WEAK, strong, step.evidence or "any strength", got)
         if step.max_age is not None:
             oldest, time = self.now - step.max_age, statement.time
             yield Condition(Code.STALE, time >= oldest, f"not before {oldest.isoformat()}", time.isoformat())
+            if step.verifier is not None:
+                yield Condition(*check_age(step.max_age, statement, self.now))
 
     def denial(self, attested: Attested) -> Rejected | None:
         """Return why an attestation that would count is forbidden by the step's constraints, or None."""
@@ -116,6 +119,13 @@ class Judge:
         gone = [one.signer(statement.identity, statement.time) for one in self.revocations]
         yield _not_revoked(Code.REVOKED_SIGNER, gone)
 
+    def _inputs(self, statement: VerifiedStatement) -> Condition:
+        """Return whether a summary, whose other fields are well-formed, rests on no revoked attestation."""
+        inputs = inputs_of(statement.statement.predicate)
+        return _not_revoked(
+            Code.REVOKED_ATTESTATION, (one.attestation(name) for one in self.revocations for name in inputs)
+        )
+
     def is_revoked(self, statement: VerifiedStatement) -> bool:
         """Tell whether the attestation, or its signer at its time, was revoked."""
         return any(
@@ -133,17 +143,3 @@ class Judge:
 def _not_revoked(code: Code, found: Iterable[Revoked | None]) -> Condition:
     first = next((one for one in found if one is not None), None)
     return Condition(code, first is None, "not revoked", "not revoked" if first is None else str(first))
-
-
-def _summary(verifier: str, predicate: Object) -> Iterator[Condition]:
-    """Yield what a verification summary has to say in place of the chain behind it."""
-    found, result = verifier_of(predicate), predicate.get("verificationResult")
-    yield Condition(Code.VERIFIER, found == verifier, verifier, found or "no verifier")
-    yield Condition(Code.NOT_PASSED, result == PASSED, PASSED, str(result)[:40])
-
-
-def verifier_of(predicate: Object) -> str | None:
-    """Return the id of the verifier that a verification summary names, None if it names none."""
-    verifier = predicate.get("verifier")
-    name = verifier.get("id") if isinstance(verifier, dict) else None
-    return name if isinstance(name, str) else None

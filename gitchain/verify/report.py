@@ -28,6 +28,8 @@ Kind: TypeAlias = Literal[
     "predicate type",
     "verifier",
     "result",
+    "summary",
+    "resource",
     "functionary",
     "time",
     "revocation",

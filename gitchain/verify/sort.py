@@ -21,8 +21,9 @@ from gitchain.verify.attested import Attested, Reader, Rejected, artifacts_of, d
 from gitchain.verify.claims import Claims, Content, Group, content_of
 from gitchain.verify.faults import Faults
 from gitchain.verify.findings import Code
-from gitchain.verify.judge import Judge, verifier_of
+from gitchain.verify.judge import Judge
 from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.vsa_check import verifier_of
 
 
 def sort_claims(

@@ -299,6 +299,10 @@ STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
     "Step.constraints": lambda: stricter(at(3, constraints=[{"name": "it", "expression": "predicate.accuracy > 0.5"}])),
     "Step.sublayout": lambda: (supplier(), lambda: behind("sublayout: {name: other}")),
     "Step.verifier": lambda: (vendor("https://vendor.example/verifier"), lambda: vendor("https://other.example/verifier")),
+    "Step.resource": lambda: (
+        vendor("https://vendor.example/verifier\n    resource: pkg:generic/raw.csv"),
+        lambda: vendor("https://vendor.example/verifier\n    resource: pkg:generic/other.csv"),
+    ),
     "Functionary.name": lambda: stricter(lambda value: value["functionaries"].update(ada=value["functionaries"].pop("alice"))),
     "Functionary.identities": lambda: stricter(alice({"issuer": ISSUER, "subject": "alice2"})),
     "SigstoreMember.issuer": lambda: stricter(alice({"issuer": "https://other.example", "subject": "alice"})),

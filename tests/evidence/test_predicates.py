@@ -400,7 +400,7 @@ def test_a_verification_summary_says_what_was_verified_and_no_slsa_level() -> No
         "inputAttestations": [{"digest": dict(IN.digest)}],
         "verificationResult": "PASSED",
         "verifiedLevels": ["GITCHAIN_LAYOUT"],
-        "slsaVersion": "1.1",
+        "slsaVersion": "1.2",
     }
     failed = vsa(**{**SUMMARY, "result": "FAILED", "step": STEP})
     assert (failed["verificationResult"], failed["verifiedLevels"]) == ("FAILED", ["FAILED"])

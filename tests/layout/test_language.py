@@ -58,6 +58,7 @@ steps:
     functionaries: [supplier]
     predicateType: https://slsa.dev/verification_summary/v1
     verifier: https://vendor.example/verifier
+    resource: pkg:generic/base.safetensors
     maxAge: P90D
     expectedProducts: [[ALLOW, base.safetensors], [DISALLOW, "*"]]
   - name: train
@@ -121,6 +122,7 @@ def test_every_part_is_read() -> None:
     data, base, train, evaluate = layout.steps
     assert (data.sublayout, data.predicate_type) == (Sublayout("supplier-data", 2), LAYOUT)
     assert (base.verifier, base.predicate_type) == ("https://vendor.example/verifier", VSA)
+    assert base.resource == "pkg:generic/base.safetensors"
     assert [step.has_products for step in layout.steps] == [True, True, True, False]
     assert [step.has_materials for step in layout.steps] == [False, False, True, True]
     assert train.constraints == (
@@ -236,6 +238,10 @@ FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda v: v["steps"][1].update(verifier="https://" + "v" * 5000),
         "steps[1].verifier",
     ),
+    "resource without verifier": (lambda v: v["steps"][2].update(resource="pkg:x"), "steps[2].resource"),
+    "resource is unprintable": (lambda v: v["steps"][1].update(resource="pkg:\u2028"), "steps[1].resource"),
+    "resource is long": (lambda v: v["steps"][1].update(resource="p" * 4097), "steps[1].resource"),
+    "empty resource": (lambda v: v["steps"][1].update(resource=""), "steps[1].resource"),
     "empty verifier": (lambda v: v["steps"][1].update(verifier=""), "steps[1].verifier"),
     "constraint twice": (
         lambda v: v["steps"][2]["constraints"].append(v["steps"][2]["constraints"][0]),

@@ -114,6 +114,7 @@ LIMITS: dict[str, Any] = {
     "verify.search.MAX_CHECKS": 20_000,
     "verify.trust.MAX_TRUST_BYTES": 2**20,
     "verify.trust.MAX_KEYS": 1000,
+    "verify.vsa_check.MAX_LEVELS": 100,
 }
 
 

@@ -31,12 +31,15 @@ def test_a_summary_stands_behind_the_step() -> None:
     report = decision.steps[0]
     assert (report.name, report.functionaries, report.evidence) == ("data", ("vendor",), None)
     kinds = [(one.kind, one.passed) for one in decision.checks if one.step == "data"]
-    assert kinds[:5] == [
+    assert kinds[:8] == [
         ("evidence", True),
         ("layout", True),
         ("predicate type", True),
         ("verifier", True),
         ("result", True),
+        ("summary", True),
+        ("resource", True),
+        ("summary", True),
     ]
 
 
@@ -90,7 +93,7 @@ def test_a_summary_that_names_a_step_counts_for_that_step_alone() -> None:
 
 def test_a_summary_can_grow_stale_and_be_constrained() -> None:
     """maxAge and constraints see a summary as they see any evidence."""
-    old = summary({"data/raw.csv": "raw"})
+    old = summary({"data/raw.csv": "raw"}, timeVerified="2026-11-22T11:00:00Z")
     old = by(old, Identity(old.identity.issuer, "vendor"))
     stale = vendored(old, more="\n    maxAge: PT1H")
     assert stale.verdict().passed

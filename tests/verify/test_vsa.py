@@ -40,7 +40,7 @@ def test_a_summary_says_what_was_verified_against_what_and_on_which_evidence() -
         "inputAttestations": [{"digest": {"sha256": one}} for one in ids],
         "verificationResult": "PASSED",
         "verifiedLevels": ["GITCHAIN_LAYOUT"],
-        "slsaVersion": "1.1",
+        "slsaVersion": "1.2",
     }
 
 
@@ -94,12 +94,13 @@ def test_our_own_summary_stands_for_the_chain_behind_it() -> None:
 
     def said(content: str) -> VerifiedStatement:
         decision = vendor.verdict(model(content, "data/raw.csv"))
-        return verified(summary(decision, VERIFIER), "vendor", NOW - timedelta(hours=1))
+        return verified(summary(decision, VERIFIER), "vendor", NOW)
 
     good, failed = said("raw"), said("other")
     assert vendored(good).verdict().passed
     assert ("NOT_PASSED", "data", "") in codes(vendored(failed).verdict())
     late = vendored(good, more="\n    maxAge: PT1H")
+    late.now = NOW + timedelta(hours=1)
     assert late.verdict().passed
-    late.now = NOW + timedelta(seconds=1)
+    late.now += timedelta(seconds=1)
     assert ("STALE", "data", "") in codes(late.verdict())

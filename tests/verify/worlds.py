@@ -61,7 +61,7 @@ def summary(
     predicate = {
         "verifier": {"id": "https://vendor.example/verifier"},
         "timeVerified": WHEN,
-        "resourceUri": "https://vendor.example/model",
+        "resourceUri": f"pkg:generic/{next(iter(products), '').rpartition('/')[2]}",
         "policy": {"uri": "https://vendor.example/policy"},
         "verificationResult": result,
         "verifiedLevels": ["SLSA_BUILD_LEVEL_1"],
