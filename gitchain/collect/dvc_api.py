@@ -15,6 +15,7 @@ from typing import Any
 
 from gitchain.collect.stages import PipelineStage
 from gitchain.errors import ProjectError, TransportError
+from gitchain.platform.processes import safe_path
 
 
 def dvc_version() -> str:
@@ -75,6 +76,11 @@ def ignored(project: Path, paths: Iterable[str]) -> frozenset[str]:
 
 @contextmanager
 def _repo(project: Path) -> Iterator[Any]:
+    with safe_path(project):  # importing a Git library of DVC's runs git already
+        yield from _opened(project)
+
+
+def _opened(project: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 

@@ -10,14 +10,15 @@ import contextlib
 import hashlib
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 
 from gitchain.collect.remotes import public_url
+from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json, canonical_json
+from gitchain.platform.processes import find_program, run
 
 GPU_TIMEOUT = 2.0
 """Seconds to wait for nvidia-smi: it takes under one, and hangs when a driver is broken."""
@@ -89,20 +90,15 @@ def _installed(folder: str) -> Iterator[str]:
 
 @cache
 def _gpus() -> tuple[str, ...]:
-    tool = shutil.which("nvidia-smi")
+    tool = find_program("nvidia-smi", Path.cwd())
     if tool is None:
         return ()
+    argv = [tool, "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(
-            [tool, "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            timeout=GPU_TIMEOUT,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError):
+        done = run(argv, cwd="/", env=os.environ, seconds=GPU_TIMEOUT)
+    except (OSError, GitchainError):
         return ()
-    if done.returncode != 0:
+    if done.code != 0:
         return ()
     lines = done.stdout.decode("utf-8", "replace").splitlines()[:64]
     return tuple(line.strip()[:100] for line in lines if line.strip())

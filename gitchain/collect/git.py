@@ -1,8 +1,7 @@
 """The Git side of a step: commit, tree, branch, dirty or not, and raw objects, through the git binary.
 
 The binary rather than a library because it alone reads SHA-256 repositories, reftables and partial clones.
-It runs with hooks and file-system monitor off, with no replaced objects, no prompts, and no writes to the
-index.
+See `gitchain.platform.git` for how it is run.
 
 Revisions are given on standard input and never as arguments, so that none can be read as an option.
 Does NOT write to the repository (the store does).
@@ -17,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.collect.git_cli import finish, first_line, run_git, start
+from gitchain.collect.git_cli import WORK_TREE_SECONDS, finish, first_line, run_git, start
 from gitchain.collect.remotes import public_url
 from gitchain.errors import LimitError, ProjectError
 
@@ -71,7 +70,7 @@ def git_state(path: Path, *, changes: bool = True) -> GitState:
     jobs = [
         start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
         start(root, "config", "-z", "--get-regexp", r"^(remote|branch)\..*\.(url|remote)$"),
-        *([start(root, "status", *_STATUS)] if changes else []),
+        *([start(root, "status", *_STATUS, seconds=WORK_TREE_SECONDS)] if changes else []),
     ]
     head, config, *looked = [finish(job, root, ok=(0, 1)) for job in jobs]
     status = b"".join(looked)
@@ -186,7 +185,8 @@ def pipelines_here(root: Path) -> tuple[str, ...]:
 
 
 def _here(root: Path, *patterns: str) -> tuple[str, ...]:
-    out = run_git(root, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *patterns)
+    flags = ("-z", "-c", "-o", "--exclude-standard")
+    out = run_git(root, "ls-files", *flags, "--", *patterns, seconds=WORK_TREE_SECONDS)
     names = {_utf8(name) for name in out.split(b"\0") if name}
     return tuple(sorted(name for name in names if (root / name).is_file()))
 
@@ -194,13 +194,13 @@ def _here(root: Path, *patterns: str) -> tuple[str, ...]:
 def _facts(path: Path) -> tuple[str, ...]:
     folder = Path(os.path.abspath(path if path.is_dir() else path.parent))
     job = start(str(folder), "rev-parse", "--path-format=absolute", *_FACTS, "--show-toplevel")
-    out, error = job.communicate()
-    lines = out.decode("utf-8", "surrogateescape").splitlines()
-    if job.returncode == 0 and len(lines) == 5:
+    done = job.finish(None)
+    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+    if done.code == 0 and len(lines) == 5:
         return tuple(lines)
     if len(lines) == 4 and lines[0] == "true":
         return (*lines, "")
-    message = error.decode("utf-8", "replace")
+    message = done.stderr
     if "dubious ownership" in message:
         raise ProjectError(
             "repository belongs to another user",
@@ -252,7 +252,10 @@ def _diff(root: str) -> str:
         "--no-renames",
         "--ignore-submodules=dirty",
     )
-    return hashlib.sha256(finish(start(root, "diff", *flags, "HEAD"), root)).hexdigest()
+    digest = hashlib.sha256()
+    job = start(root, "diff", *flags, "HEAD", seconds=WORK_TREE_SECONDS, sink=digest.update)
+    finish(job, root)
+    return digest.hexdigest()
 
 
 def _remote(config: bytes, branch: str | None) -> str | None:

@@ -10,14 +10,13 @@ Does NOT make anything of the answer, and needs GnuPG 2.2 or newer.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
+from gitchain.platform.processes import find_program, run
 
 SECONDS = 20.0
 """Most time for one call: it takes some 20 ms."""
@@ -60,16 +59,13 @@ class Gpg:
 
     def _program(self) -> str:
         """Return the absolute path of gpg; ProjectError where PATH has none outside of the repository."""
-        inside = self.repository.resolve()
-        for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-            found = Path(os.path.normpath(folder)) / "gpg"
-            foreign = inside not in {*found.parents, *Path(os.path.realpath(found)).parents}
-            if found.is_absolute() and foreign and found.is_file() and os.access(found, os.X_OK):
-                return str(found)
-        raise ProjectError("gpg is not installed", where="PATH", help=_INSTALL)
+        found = find_program("gpg", self.repository)
+        if found is None:
+            raise ProjectError("gpg is not installed", where="PATH", help=_INSTALL)
+        return found
 
     def _call(self, program: str, home: Path, verb: str, *files: str) -> tuple[int, str]:
-        """Run gpg in its home, to its end or to its time's; StoreError if it says nothing of what it was asked."""
+        """Run gpg in its home, to its end or to its time's; StoreError if it reports no status at all."""
         told = f"{self.now.astimezone(UTC):%Y%m%dT%H%M%S}!"
         options = (
             "--homedir",
@@ -80,43 +76,17 @@ class Gpg:
             "--faked-system-time",
             told,
         )
-        out, talk = home / "status", home / "talk"
-        with out.open("wb") as stdout, talk.open("wb") as stderr:
-            job = subprocess.Popen(
-                [program, *options, verb, "--", *files],
-                cwd=home,
-                env={"HOME": str(home), "GNUPGHOME": str(home), "LC_ALL": "C", "PATH": os.defpath},
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-            try:
-                code = job.wait(SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise TransportError(
-                    "gpg did not answer in time", where=verb, got=f"{SECONDS:.0f} s"
-                ) from error
-            finally:
-                _kill(job)
-        status = _beginning(out)
-        if not status:
-            raise StoreError(
-                "gpg failed", where=program, got=_beginning(talk).strip()[-200:] or f"exit code {code}"
-            )
-        return code, status
-
-
-def _beginning(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_STATUS + 1)
-    if len(data) > MAX_STATUS:
-        raise LimitError("gpg says more than it should", expected=f"at most {MAX_STATUS} bytes")
-    return data.decode("utf-8", "replace")
-
-
-def _kill(job: subprocess.Popen[bytes]) -> None:
-    """End a job that has not ended, with whatever it started."""
-    if job.poll() is None:
-        os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
+        env = {"HOME": str(home), "GNUPGHOME": str(home), "LC_ALL": "C", "PATH": os.defpath}
+        argv = [program, *options, verb, "--", *files]
+        try:
+            done = run(argv, cwd=home, env=env, seconds=SECONDS, limit=MAX_STATUS)
+        except TransportError as error:
+            raise TransportError("gpg did not answer in time", where=verb, got=f"{SECONDS:.0f} s") from error
+        except LimitError as error:
+            raise LimitError(
+                "gpg says more than it should", expected=f"at most {MAX_STATUS} bytes"
+            ) from error
+        if not done.stdout:
+            got = done.stderr.strip()[-200:] or f"exit code {done.code}"
+            raise StoreError("gpg failed", where=program, got=got)
+        return done.code, done.stdout.decode("utf-8", "replace")

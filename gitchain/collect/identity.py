@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
+
+from gitchain.errors import GitchainError
+from gitchain.platform.git import Git
 
 
 def user_email(root: Path) -> str | None:
@@ -12,13 +14,7 @@ def user_email(root: Path) -> str | None:
     if given := os.environ.get("GIT_COMMITTER_EMAIL", "").strip():
         return given
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "config", "--get", "user.email"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
+        done = Git(root, offline=True).run("config", "--get", "user.email", seconds=10, accept=None)
+    except GitchainError:
         return None
-    return done.stdout.strip() or None
+    return done.stdout.decode("utf-8", "replace").strip() or None

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -70,13 +69,10 @@ def _late(_number: int, _frame: FrameType | None) -> None:
 
 
 def _setting(common_dir: Path, name: str, *kind: str) -> str:
-    done = subprocess.run(
-        ["git", f"--git-dir={common_dir}", "config", *kind, "--get", name],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    from gitchain.platform.git import Git
+
+    done = Git(common_dir, offline=True).run("config", *kind, "--get", name, accept=None)
+    return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else ""
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from gitchain.pipeline.profiles import Profile
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
 from gitchain.pipeline.versions import is_stored, package_url, release_draft, version_draft
+from gitchain.platform.git import Git
 from gitchain.store.files import make_private
-from gitchain.store.git_cli import Git
 from gitchain.store.queue import HookEvent, HookQueue
 
 LOCK = "attest.lock"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.store.git_cli import Git
+from gitchain.platform.git import Git
 
 MAX_MISSED = 1000
 """How far back `catch_up` looks for a commit that is attested: further back, history is older than gitchain here."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.errors import ProjectError, StoreError
+from gitchain.platform.git import Git
 
 MAX_HOOK_BYTES = 4 << 20  # a hook larger than this is a program, and is moved aside unread
 
@@ -53,22 +53,21 @@ def _shared(root: Path, hooks: Path, common: Path) -> str:
     top = Path(_git(root, "--show-toplevel")).resolve()
     if not hooks.resolve().is_relative_to(top):
         return "core.hooksPath names a directory outside of this repository"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", str(hooks.resolve())], cwd=top, capture_output=True, check=False
-    )
+    listed = Git(top, offline=True).run("ls-files", "-z", "--", str(hooks.resolve()), accept=None)
     return "core.hooksPath names a directory that is committed" if listed.stdout else ""
 
 
 def _git(root: Path, *args: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--path-format=absolute", *args], cwd=root, capture_output=True, check=False
+        done = Git(root, offline=True).run(
+            "rev-parse", "--path-format=absolute", *args, accept=None, honour="core.hooksPath"
         )
-    except OSError as error:
-        raise ProjectError("git cannot be started here", where=str(root), got=str(error)) from error
-    if done.returncode:
-        message = done.stderr.decode("utf-8", "replace").removeprefix("fatal: ").strip()
-        raise ProjectError("not a Git repository", where=str(root.absolute()), got=message, help="git init")
+    except StoreError as error:
+        raise ProjectError("git cannot be started here", where=str(root), got=error.got) from error
+    if done.code:
+        raise ProjectError(
+            "not a Git repository", where=str(root.absolute()), got=done.reason, help="git init"
+        )
     return os.fsdecode(done.stdout.removesuffix(b"\n"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from gitchain.errors import GitchainError
 from gitchain.pipeline.home import pin_for_repository, user_directory
 from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import LAYOUT, SIGNED_LAYOUT, Project, open_project
+from gitchain.platform.processes import find_program
 
 if TYPE_CHECKING:
     from gitchain.store.trees import Problem
@@ -37,7 +37,11 @@ class Check:
 
 def examine(directory: Path, trust: str | None, now: datetime) -> tuple[Check, ...]:
     """Return every check for the repository around `directory`."""
-    checks = [_program("git"), _program("dvc"), _guard("user directory", lambda: str(user_directory()))]
+    checks = [
+        _program("git", directory),
+        _program("dvc", directory),
+        _guard("user directory", lambda: str(user_directory())),
+    ]
     try:
         project = open_project(directory, changes=False)
     except GitchainError as error:
@@ -156,8 +160,8 @@ def _instance_start(project: Project) -> datetime | None:
     return instance.info.valid_from if instance else None
 
 
-def _program(name: str) -> Check:
-    path = shutil.which(name)
+def _program(name: str, directory: Path) -> Check:
+    path = find_program(name, directory)
     return Check(name, "ok", path) if path else Check(name, "problem", "not found on PATH", f"install {name}")
 
 

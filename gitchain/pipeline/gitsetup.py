@@ -5,13 +5,13 @@ Does NOT change a setting that is there, in whatever scope, and makes no key.
 
 from __future__ import annotations
 
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.errors import LayoutError, StoreError
 from gitchain.layout.keys import MAX_KEY_CHARS, ssh_text
+from gitchain.platform.files import open_regular
+from gitchain.platform.git import Git
 
 NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 """The files that `ssh-keygen` makes, the best kind first; security keys are no functionaries."""
@@ -57,17 +57,11 @@ def set_up_ssh_signing(root: Path, found: SshSigning) -> tuple[str, ...]:
 
 
 def _first_line(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with open_regular(path) as file:
         return file.readline(MAX_KEY_CHARS + 1).decode("ascii").rstrip("\r\n")
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Return what git says, None where it says no."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, timeout=GIT_SECONDS, check=False, text=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise StoreError("git cannot be run", got=str(error)) from error
-    return done.stdout if done.returncode == 0 else None
+    """Return git's output, None if it exits with an error."""
+    done = Git(root, offline=True).run(*arguments, seconds=GIT_SECONDS, accept=None)
+    return done.stdout.decode("utf-8", "replace") if done.code == 0 else None

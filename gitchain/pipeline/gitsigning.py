@@ -12,18 +12,26 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import AuthenticationError, MalformedError, SignatureError, TrustError, UsageError
+from gitchain.errors import (
+    AuthenticationError,
+    MalformedError,
+    ProjectError,
+    SignatureError,
+    StoreError,
+    TrustError,
+    UsageError,
+)
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.gitobject import GitObject, GitSignature, unarmored, with_signature
 from gitchain.pipeline.home import pin_for_repository
 from gitchain.pipeline.profiles import Identity, Profile, load_profile
+from gitchain.platform.git import Git
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
@@ -180,11 +188,9 @@ def _git_settings(directory: Path) -> Mapping[str, str]:
 
 
 def _git(directory: Path, *arguments: str) -> str:
-    """Return what git says in the environment that it started this program in; nothing where it says no."""
+    """Return git's output in the environment that git started this program in; nothing if it exits with an error."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=directory, capture_output=True, timeout=GIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
+        done = Git(directory, offline=True, bound=True).run(*arguments, seconds=GIT_SECONDS, accept=None)
+    except (ProjectError, StoreError) as error:
         raise UsageError("git cannot be run", got=str(error), help="install git") from error
-    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "surrogateescape") if done.code == 0 else ""

@@ -21,7 +21,7 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.pipeline.home import home_lock, user_directory
 from gitchain.pipeline.seen import check_seen, remember
 from gitchain.pipeline.snapshots import Snapshot
-from gitchain.store.git_cli import Git
+from gitchain.platform.git import Git
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.http import checked_url
 from gitchain.store.shape import ATTESTATIONS

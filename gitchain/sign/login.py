@@ -25,6 +25,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -32,6 +33,7 @@ import jwt
 
 from gitchain.errors import AuthenticationError, GitchainError, TransportError
 from gitchain.evidence.canonical import strict_json
+from gitchain.platform.processes import safe_path
 from gitchain.sign.http import Http, Request, reason_of, unusable
 
 CLIENT, SCOPE = "sigstore", "openid email"
@@ -215,7 +217,8 @@ def _open(url: str) -> bool:
     """Open a browser where there is one to open: not over SSH, and not one that runs in the terminal."""
     if "SSH_CONNECTION" in os.environ or (sys.platform == "linux" and not _has_display()):
         return False
-    return webbrowser.open(url)
+    with safe_path(Path.cwd()):
+        return webbrowser.open(url)
 
 
 def _has_display() -> bool:

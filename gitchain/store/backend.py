@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gitchain.errors import NoEvidenceError, ProjectError, StoreError
-from gitchain.store.git_cli import Git
+from gitchain.platform.git import Git
 from gitchain.store.loose import Kind
 from gitchain.store.objects import Oid
 

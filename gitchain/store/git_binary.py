@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import subprocess
 import threading
 import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitchain.errors import LimitError, StoreError
+from gitchain.platform.git import NETWORK_SECONDS, Git
+from gitchain.platform.processes import end_process
 from gitchain.store.backend import locate, missing, settle
-from gitchain.store.git_cli import NETWORK_SECONDS, Git
 from gitchain.store.loose import FASTEST, Kind, NewObject
 from gitchain.store.objects import Oid
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
@@ -153,14 +157,7 @@ class _Reader:
         return header[1].decode("ascii"), data[:-1]
 
     def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            self._git.command("cat-file", "--batch"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._git.environment(),
-            start_new_session=True,
-        )
+        process = self._git.converse("cat-file", "--batch")
         weakref.finalize(self, _end, process)
         self._process = process
         return process
@@ -172,11 +169,6 @@ class _Reader:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except OSError:
-                continue
+    end_process(process)
+    if process.stdout is not None:
+        process.stdout.close()

@@ -20,10 +20,10 @@ import pygit2
 from gitchain.errors import ConflictError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
+from gitchain.platform.git import Git
 from gitchain.store import shape
 from gitchain.store.backend import Backend, lock_file
 from gitchain.store.git_binary import GitBinary
-from gitchain.store.git_cli import Git
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock, pause
 from gitchain.store.loose import NewObject

@@ -15,8 +15,8 @@ import pygit2
 from pygit2.enums import ObjectType, Option
 
 from gitchain.errors import GitchainError, LimitError, StoreError
+from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
-from gitchain.store.git_cli import NETWORK_SECONDS, Git
 from gitchain.store.loose import Kind, NewObject, write_loose
 from gitchain.store.objects import Oid
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gitchain.errors import ConflictError, ProjectError, TransportError
-from gitchain.store.git_cli import Done
+from gitchain.platform.git import Done
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Oid
 

@@ -6,6 +6,7 @@ there is never a mark.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -137,7 +138,31 @@ def test_a26_partial_clone_fetches_nothing(project: World, tmp_path: Path, url: 
         assert not mark.exists(), (command, mark.read_text())
 
 
-@pytest.mark.parametrize("command", ["log", "show", "trust status", "layout show", "layout lint", "doctor"])
+@pytest.mark.parametrize("path", [".", "", "evil", "{repo}/evil", "{repo}/../repo-link/evil"])
+def test_git_in_the_repository_is_not_run_from_path(project: World, tmp_path: Path, path: str) -> None:
+    """PATH may name the current directory, a relative one, or one of the repository: no program is found there."""
+    mark = tmp_path / "mark"
+    for name in ("git", "gpg", "dvc", "nvidia-smi", "ssh", "uname"):
+        for folder in ("", "evil/"):
+            project.write(folder + name, f"#!/bin/sh\necho $0 $@ >> {mark}\n").chmod(0o755)
+    (project.repo.parent / "repo-link").symlink_to(project.repo)
+    env = {**os.environ, "PATH": f"{path.format(repo=project.repo)}:{os.environ['PATH']}"}
+    for command in (
+        ("verify", "model.bin"),
+        ("doctor",),
+        ("hooks", "status"),
+        ("run", "x", "-p", "o", "--", "/bin/true"),
+    ):
+        done = subprocess.run(
+            [SCRIPT, *command], cwd=project.repo, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in {ExitCode.OK, ExitCode.RUN, ExitCode.QUEUED}, done.stderr
+        assert not mark.exists(), (command, mark.read_text())
+
+
+@pytest.mark.parametrize(
+    "command", ["log", "show", "trust status", "layout show", "layout lint", "doctor", "hooks status"]
+)
 def test_a26_looking_runs_no_filter(project: World, tmp_path: Path, command: str) -> None:
     """Whoever only looks at a repository runs no filter of it, no signature checker and no monitor."""
     mark = tmp_path / "mark"
@@ -147,6 +172,8 @@ def test_a26_looking_runs_no_filter(project: World, tmp_path: Path, command: str
         project.git("config", key, str(evil))
     project.git("config", "log.showSignature", "true")
     project.write(".gitattributes", "* filter=evil diff=evil\n")
+    (project.repo / "hooks-here").mkdir()
+    project.git("config", "core.hooksPath", str(project.repo / "hooks-here"))
     project.write("data/raw.csv", "changed")
     call(*command.split(), *(["sha256:00"] if command == "show" else []), cwd=project.repo)
     assert not mark.exists(), mark.read_text()

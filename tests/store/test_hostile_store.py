@@ -13,8 +13,8 @@ from store_samples import bundle, digest_of, manifest, name_of
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence import bundle as bundle_module
+from gitchain.platform.git import Git as Runner
 from gitchain.store import trees
-from gitchain.store.git_cli import Git as Runner
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import (

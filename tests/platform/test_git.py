@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
-from gitchain.store import git_cli
-from gitchain.store.git_cli import Git as Runner
-from gitchain.store.git_cli import git_program
+from gitchain.platform import git as git_cli
+from gitchain.platform.git import Git as Runner
+from gitchain.platform.git import check_repository_files, git_program
 
 Git = Callable[..., str]
 
@@ -34,7 +35,7 @@ def test_git_of_the_current_directory_is_never_run(
     program(tmp_path / "git", "touch ran")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.pathsep.join([".", "", str(Path("x/..")), os.environ["PATH"]]))
-    assert Path(git_program()).is_absolute()
+    assert Path(git_program(git_repo)).is_absolute()
     assert Runner(git_repo).run("rev-parse", "HEAD").code == 0
     assert not (tmp_path / "ran").exists()
 
@@ -43,7 +44,7 @@ def test_no_git_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without git the error says to install it."""
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ProjectError, match="git is not installed"):
-        git_program()
+        git_program(Path.cwd())
 
 
 def test_nothing_that_the_repository_configures_is_run(git_repo: Path, tmp_path: Path, git: Git) -> None:
@@ -160,3 +161,99 @@ def test_input_that_git_does_not_read_is_no_deadlock(git_repo: Path) -> None:
     with pytest.raises(StoreError):
         Runner(git_repo).run("no-such-verb", stdin=b"x" * (4 << 20))
     assert git_cli.MAX_OUTPUT > 0
+
+
+def test_git_of_the_repository_is_never_run(git_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by an absolute element of PATH, and neither do git's own children find programs there."""
+    program(git_repo / "bin" / "git", f"touch {git_repo}/ran")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(git_repo / "bin"), os.environ["PATH"]]))
+    assert Path(git_program(git_repo)).parent != git_repo / "bin"
+    assert str(git_repo / "bin") not in Runner(git_repo).environment()["PATH"].split(os.pathsep)
+    Runner(git_repo).run("rev-parse", "HEAD")
+    assert not (git_repo / "ran").exists()
+
+
+def test_environment_is_allow_listed(git_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without a transport gets no secrets; one that talks keeps what credential helpers read."""
+    given = {
+        "GIT_DIR": "/elsewhere",
+        "GIT_EXTERNAL_DIFF": "evil",
+        "GIT_TRACE": "/tmp/x",
+        "GIT_SSH_COMMAND": "ssh -i key",
+        "GIT_CONFIG_COUNT": "0",
+        "MY_TOKEN": "secret",
+        "LD_PRELOAD": "",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    offline = Runner(git_repo, offline=True).environment()
+    assert offline["GIT_CONFIG_COUNT"] == "0"
+    assert offline["GIT_ALLOW_PROTOCOL"] == ""
+    assert not offline.keys() & (given.keys() - {"GIT_CONFIG_COUNT"})
+    online = Runner(git_repo).environment()
+    assert online.keys() & given.keys() == {"GIT_SSH_COMMAND", "GIT_CONFIG_COUNT", "MY_TOKEN", "LD_PRELOAD"}
+    bound = Runner(git_repo, offline=True, bound=True).environment()
+    assert bound["GIT_DIR"] == "/elsewhere"
+    assert "MY_TOKEN" not in bound
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HEAD",
+        "config",
+        "packed-refs",
+        "commondir",
+        "refs/gitchain/attestations",
+        "refs/heads/x",
+        "logs/refs/gitchain/attestations",
+        "info/attributes",
+        "objects/info/alternates",
+        "objects/ab/" + "c" * 38,
+    ],
+)
+def test_pipe_in_the_git_directory_is_refused_before_git_waits_for_it(git_repo: Path, name: str) -> None:
+    check_repository_files.cache_clear()
+    place = git_repo / ".git" / name
+    place.unlink(missing_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(ProjectError) as error:
+        Runner(git_repo / ".git" / "..").run("rev-parse", "HEAD")
+    assert str(name) in error.value.where
+    assert error.value.expected == "a regular file"
+
+
+def test_pipe_behind_a_link_or_as_the_git_directory_is_refused(
+    git_repo: Path, tmp_path: Path, git: Git
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (git_repo / ".git" / "refs" / "heads" / "x").symlink_to(tmp_path / "pipe")
+    git(git_repo, "config", "x.y", "z")
+    check_repository_files.cache_clear()
+    with pytest.raises(ProjectError, match="special file"):
+        Runner(git_repo).run("rev-parse", "HEAD")
+    (tmp_path / "other").mkdir()
+    os.mkfifo(tmp_path / "other" / ".git")
+    with pytest.raises(ProjectError, match="cannot read a file of Git"):
+        Runner(tmp_path / "other").run("rev-parse", "HEAD")
+
+
+def test_worktree_socket_and_broken_link_are_no_hindrance(git_repo: Path, tmp_path: Path, git: Git) -> None:
+    """Git's own file-system monitor leaves a socket; a work tree has two directories, and a bare repository one."""
+    check_repository_files.cache_clear()
+    git(git_repo, "worktree", "add", "-q", str(tmp_path / "tree"), "-b", "side")
+    git(tmp_path, "init", "-q", "--bare", "bare.git")
+    bound = socket.socket(socket.AF_UNIX)
+    here = Path.cwd()
+    os.chdir(git_repo / ".git")
+    bound.bind("fsmonitor--daemon.ipc")
+    os.chdir(here)
+    (git_repo / ".git" / "refs" / "broken").symlink_to("nowhere")
+    for place in (git_repo, tmp_path / "tree", tmp_path / "bare.git"):
+        assert Runner(place).run("rev-parse", "--git-dir").code == 0
+    bound.close()
+    os.mkfifo(git_repo / ".git" / "worktrees" / "tree" / "config.worktree")
+    check_repository_files.cache_clear()
+    with pytest.raises(ProjectError, match="special file"):
+        Runner(tmp_path / "tree").run("rev-parse", "HEAD")

@@ -1,0 +1,42 @@
+"""Open files that others may have put there: regular files only, so that no pipe, device or socket can stall a reader."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from gitchain.errors import LimitError
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading, following links, and never wait for it.
+
+    OSError as `open` raises it, and for everything that is no regular file.
+    """
+    _check(Path(path).stat().st_mode, path)  # opening a device may do something already
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _check(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check(mode: int, path: Path | str) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_regular(path: Path | str, limit: int) -> bytes:
+    """Return the content of a regular file; OSError as `open_regular`, LimitError beyond `limit` bytes."""
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise LimitError("the file is too large", where=str(path), expected=f"at most {limit} bytes")
+    return data
