@@ -9,11 +9,12 @@ import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options
-from gitchain.cli.signing import report, signing_options
-from gitchain.errors import ExitCode, UsageError
+from gitchain.cli.signing import not_attested, report, signing_options
+from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.record import Draft, Identity
+    from gitchain.pipeline.stages import Declared
 
 
 @click.command(name="attest")
@@ -51,8 +52,9 @@ def command(
     """Attest what was declared.
 
     Without options: every DVC stage and .dvc file (or each STEP named) that has no attestation yet, from dvc.lock, with each
-    recorded md5 checked against the bytes. With --material/--product: one step on these files. With --type and
-    --predicate: a statement of that type about the --material files.
+    recorded md5 checked against the bytes. Steps whose files are not here are named, and the others are attested. With
+    --material/--product: one step on these files. With --type and --predicate: a statement of that type about the
+    --material files.
     """
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import project_profile, record
@@ -71,6 +73,7 @@ def command(
     project = open_project(options.directory, options.hashing)
     project.configured()
     drafts: tuple[Draft, ...]
+    left: Declared | None = None
     if predicate is not None and predicate_type is not None:
         if products:
             raise UsageError("a statement with --type is about --material files; it makes no products")
@@ -78,10 +81,45 @@ def command(
     elif one:
         drafts = (provenance_draft(project, steps[0], materials, products, kind=kind),)
     else:
-        drafts = declared_drafts(project, steps)
+        left = declared_drafts(project, steps)
+        drafts = left.drafts
+    failure = _failure(left, named=bool(steps)) if left else None
+    if failure and not drafts:
+        _name_others(options, left, failure)
+        raise failure
     if dry_run:
         for draft in drafts:
             click.echo(draft.statement.payload)
-        return ExitCode.OK
-    profile = project_profile(project, options.trust, offline=options.offline)
-    return report(options, profile, record(project, profile, drafts, who))
+        code = ExitCode.OK
+    else:
+        profile = project_profile(project, options.trust, offline=options.offline)
+        code = report(options, profile, record(project, profile, drafts, who), left.problems if left else ())
+    return _left_out(options, left, failure) or code
+
+
+def _left_out(options: Options, declared: Declared | None, failure: GitchainError | None) -> ExitCode | None:
+    """Name what was not attested; return the exit code that this decides, None if it decides none."""
+    if declared and not (declared.drafts or declared.absent or declared.problems):
+        options.talk("nothing to attest: every step has its attestation")
+    _name_others(options, declared, failure)
+    if failure is None:
+        return None
+    options.error(failure, document=False)
+    return failure.exit_code
+
+
+def _failure(declared: Declared, *, named: bool) -> GitchainError | None:
+    """Return the problem that decides the exit code, None where what could not be attested is only named.
+
+    Bytes that are not on this machine are only named, unless the caller named the step or no step has an attestation.
+    """
+    problems = [error for _, error in declared.problems]
+    if named or not (declared.drafts or declared.attested):
+        problems += [error for _, error in declared.absent]
+    return next(iter(problems), None)
+
+
+def _name_others(options: Options, declared: Declared | None, failure: GitchainError | None) -> None:
+    for name, problem in (*declared.absent, *declared.problems) if declared else ():
+        if problem is not failure:
+            not_attested(options, name, problem)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitchain.cli.main import global_options, system_error
-from gitchain.cli.output import Options
-from gitchain.cli.signing import report, signing_options
+from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import not_attested, report, signing_options
 from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.record import Identity
+    from gitchain.pipeline.stages import Reproduced
 
 
 class AfterDashes(click.Command):
@@ -74,49 +76,57 @@ def _run(
     who: Identity,
 ) -> int:
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import project_profile, record, signing_identity
-    from gitchain.pipeline.stages import is_dvc, observe_repro
+    from gitchain.pipeline.record import check_signing, project_profile, record
+    from gitchain.pipeline.stages import Reproduced, is_dvc, observe_repro
     from gitchain.pipeline.steps import observe_step
 
-    problems: tuple[GitchainError, ...] = ()
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
     project = open_project(options.directory, options.hashing)
     profile = project_profile(project, options.trust, offline=options.offline)
-    profile.check(None, signing_identity(project, profile, who).key)  # before the command has run for an hour
+    check_signing(project, profile, who)  # before the command has run for an hour
     if is_dvc(words):
         if step or materials or products:
             raise UsageError(
-                "dvc repro names its own stages and files", help="gitchain run -- " + " ".join(words)
+                "dvc repro names its own stages and files", help="gitchain run -- " + shlex.join(words)
             )
         seen = observe_repro(project, words, stdout)
-        drafts, code, problems = seen.drafts, seen.exit_code, seen.problems
     elif step is None:
-        raise UsageError("name the step", help="gitchain run STEP -- " + " ".join(words))
+        raise UsageError("name the step", help="gitchain run STEP -- " + shlex.join(words))
     else:
-        drafts, code = observe_step(project, step, words, materials, products, kind=kind, stdout=stdout)
-    if not drafts and not problems:
-        options.document(
-            {
-                "schema": "https://gitchain.dev/attested/v1",
-                "trust": profile.name,
-                "attested": [],
-                "queued": [],
-                "reason": None,
-            }
+        seen = Reproduced(
+            *observe_step(project, step, words, materials, products, kind=kind, stdout=stdout), ()
         )
+    result = report(options, profile, record(project, profile, seen.drafts, who), _problems(seen))
+    if not seen.drafts and not seen.problems:
         options.talk(
             "nothing ran that was not attested already"
-            if code == 0
-            else f"the command failed with {code}: nothing was attested"
+            if seen.exit_code == 0
+            else f"the command failed with {seen.exit_code}: nothing was attested"
         )
-        return code
-    result = report(options, profile, record(project, profile, drafts, who))
-    for problem in problems:
-        options.error(problem)
-    if problems and code == 0:
-        raise RunError(
-            "not every stage that ran could be attested",
-            got=str(problems[0]),
-            help="mend it and run again: dvc repro -f STAGE under gitchain run",
-        )
-    return code or int(result if require_log or result != ExitCode.QUEUED else ExitCode.OK)
+    for name, notice in seen.notices:
+        not_attested(options, name, notice)
+    if seen.idle and seen.exit_code == 0:
+        _tell_idle(options, words, seen.idle)
+    for problem in seen.problems:
+        options.error(problem, document=False)
+    if seen.problems and seen.exit_code == 0:
+        return ExitCode.RUN
+    return seen.exit_code or int(result if require_log or result != ExitCode.QUEUED else ExitCode.OK)
+
+
+def _problems(seen: Reproduced) -> list[tuple[str, GitchainError]]:
+    return [*((problem.where or "-", problem) for problem in seen.problems), *seen.notices]
+
+
+def _tell_idle(options: Options, words: Sequence[str], idle: Sequence[str]) -> None:
+    """Name the stages that did not run and were never observed, and what to type."""
+    names = ", ".join(escape(name) for name in idle[:20]) + (
+        f" and {len(idle) - 20} more" if idle[20:] else ""
+    )
+    options.talk(f"did not run: {names}")
+    options.talk("  why   DVC found them up to date; what did not run cannot be observed")
+    again = shlex.join([*words, "--force"])
+    options.talk(f"  help  gitchain run -- {escape(again)}   (runs them again and observes them)")
+    options.talk(
+        "  help  gitchain attest   (declares them: verify accepts that where the layout's step has no `evidence: observed`)"
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitchain.cli.output import Options, escape
-from gitchain.errors import ExitCode
+from gitchain.errors import ExitCode, GitchainError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.profiles import Profile
@@ -85,8 +85,23 @@ _SIGNING = (
 )
 
 
-def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:
-    """Say what was signed and what waits; 0 when all is stored, 9 when something is queued."""
+def not_attested(options: Options, name: str, problem: GitchainError) -> None:
+    """Name on stderr a step or file that could not be attested, and why."""
+    options.talk(f"not attested: {escape(name)}: {escape(str(problem))}")
+    if problem.help:
+        options.talk(f"  help  {escape(problem.help)}")
+
+
+def report(
+    options: Options,
+    profile: Profile,
+    recorded: Recorded,
+    problems: Sequence[tuple[str, GitchainError]] = (),
+) -> ExitCode:
+    """Print what was signed and what waits; return OK if all is stored, QUEUED if something waits.
+
+    `problems` are steps that could not be attested: the document of --json lists them.
+    """
     from gitchain.evidence.predicates import claim_of
 
     def row(statement: Any) -> dict[str, Any]:
@@ -108,6 +123,7 @@ def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:
         "attested": attested,
         "queued": [row(statement) for statement in recorded.queued],
         "reason": str(recorded.reason) if recorded.reason else None,
+        "notAttested": [{"name": name, "reason": str(problem)} for name, problem in problems],
     }
     options.document(document)
     for entry in attested:
@@ -115,8 +131,6 @@ def report(options: Options, profile: Profile, recorded: Recorded) -> ExitCode:
         options.data(
             f"attested  {escape(entry['step'] or '-')}  {names}  {entry['evidence'] or '-'}  {entry['id'][:12]}"
         )
-    if not recorded.stored and not recorded.queued:
-        options.talk("nothing to attest: every step has its attestation")
     if recorded.stored and profile.trust.is_local:
         options.talk(
             "signed by the embedded instance: proves only that the holder of this machine's keys signed"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -93,21 +93,33 @@ def declare_stage(
     )
 
 
-def recorded_stages(root: Path) -> Mapping[str, RecordedStage]:
+Report = Callable[[str, GitchainError], None]
+"""Takes the name of a file or stage that could not be read, and why."""
+
+
+def recorded_stages(root: Path, report: Report | None = None) -> Mapping[str, RecordedStage]:
     """Return every stage in dvc.lock that dvc.yaml still has, and every *.dvc file, by name.
 
-    Raises ProjectError or LimitError for a file that is broken.
+    Raises ProjectError or LimitError for a broken file; with `report`, passes it on and reads the other files.
     """
     found: dict[str, RecordedStage] = {}
     for file in dvc_files_here(root):
-        project = dvc_root(os.path.join(root, os.path.dirname(file)), str(root))
-        if project is None:
-            raise ProjectError("file is in no DVC project", where=file, help="dvc init")
-        if file.endswith(".dvc"):
-            found[file] = _data(file, project, read_file(root, file))
-        else:
-            found |= {stage.name: stage for stage in _locked(root, file, project)}
+        try:
+            found |= _recorded_in(root, file)
+        except GitchainError as error:
+            if report is None:
+                raise
+            report(file, error)
     return found
+
+
+def _recorded_in(root: Path, file: str) -> Mapping[str, RecordedStage]:
+    project = dvc_root(os.path.join(root, os.path.dirname(file)), str(root))
+    if project is None:
+        raise ProjectError("file is in no DVC project", where=file, help="dvc init")
+    if file.endswith(".dvc"):
+        return {file: _data(file, project, read_file(root, file))}
+    return {stage.name: stage for stage in _locked(root, file, project)}
 
 
 def read_file(root: Path, name: str) -> bytes:

@@ -108,7 +108,7 @@ class Reader:
     def _cached(self, name: str, entry: LockEntry, where: str) -> Artifact:
         try:
             return self._from_cache(name, entry, where)
-        except _MissingError:
+        except MissingError:
             if not self.fetch:
                 raise
         from gitchain.collect.dvc_api import fetch_artifact
@@ -116,7 +116,7 @@ class Reader:
         fetch_artifact(Path(self.project), self.root / name)
         try:
             return self._from_cache(name, entry, where)
-        except _MissingError as missing:  # DVC only warns when a remote does not answer
+        except MissingError as missing:  # DVC only warns when a remote does not answer
             raise TransportError(
                 "file is not on the DVC remote either",
                 where=missing.where,
@@ -127,7 +127,7 @@ class Reader:
     def _from_cache(self, name: str, entry: LockEntry, where: str) -> Artifact:
         shown = f"{where}: {name}"
         if entry.md5 is None:
-            raise _MissingError(shown, "no md5")
+            raise MissingError(shown, "no md5")
         cache = dvc_cache.cache_dir(self.project)
         if not entry.md5.endswith(".dir"):
             return make_artifact(name, self._object(cache, entry.md5, shown, "", executable=entry.is_exec))
@@ -147,7 +147,7 @@ class Reader:
                 if found.md5 != md5:
                     raise dvc_cache.tampered(shown, md5, found.md5)
                 return found._replace(path=path, executable=executable)
-        raise _MissingError(shown, md5)
+        raise MissingError(shown, md5)
 
     def _check_legacy(self, artifact: Artifact, entry: LockEntry, where: str) -> None:
         base = self.root / artifact.name
@@ -163,8 +163,8 @@ class Reader:
             raise mismatch(where, artifact.name, f"{entry.md5} ({LEGACY_HASH})", got)
 
 
-class _MissingError(ProjectError):
-    """Neither the work tree nor the cache has the bytes."""
+class MissingError(ProjectError):
+    """Neither the work tree nor DVC's cache has the bytes."""
 
     def __init__(self, where: str, md5: str) -> None:
         super().__init__(
@@ -188,7 +188,7 @@ def _read_dir(cache: str, md5: str, shown: str) -> dict[str, str]:
         if found != md5:
             raise dvc_cache.tampered(shown, md5, found)
         return {entry.path: entry.md5 for entry in parse_dir(data, f"DVC cache object {md5}") if entry.md5}
-    raise _MissingError(shown, md5)
+    raise MissingError(shown, md5)
 
 
 def legacy_md5(path: str, shown: str) -> str:

@@ -42,13 +42,16 @@ _ELSEWHERE = frozenset({"--temp", "--queue", "--run-all"})
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """One run of DVC: its exit code, the stages that ran or were restored, and what went wrong beside it.
+    """One run of DVC: its exit code, and the stages that ran or were restored.
 
-    A stage that is named in `problems` is not in `stages`.
+    `problems` are stages that ran or were restored and have no evidence: they are not in `stages`. `notices` are files
+    and data that could not be read and that this run did not make. `idle` are the recorded stages that did not run.
     """
 
     stages: tuple[StageRun, ...]
     problems: tuple[GitchainError, ...]
+    notices: tuple[tuple[str, GitchainError], ...]
+    idle: tuple[RecordedStage, ...]
     exit_code: int
     started: datetime
     finished: datetime
@@ -108,8 +111,17 @@ def observe_dvc(
     ):
         code, started, finished = run_plain(argv, cwd=here, env=variables, stdout=stdout)
         records = read_records(scratch)
-    runs, problems = _settle(root, project, records, before, state)
-    return Reproduction(runs, problems, code, started, finished)
+    settled = _Settled(root, project, state, before)
+    settled.compare(records)
+    return Reproduction(
+        stages=tuple(settled.runs),
+        problems=tuple(settled.problems),
+        notices=tuple(settled.notices),
+        idle=tuple(settled.idle),
+        exit_code=code,
+        started=started,
+        finished=finished,
+    )
 
 
 @contextmanager
@@ -181,33 +193,51 @@ def _stat(root: Path, name: str) -> tuple[int, ...] | None:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def _settle(
-    root: Path, project: str, records: Mapping[str, StageRecord], before: _Before, state: StateCache
-) -> tuple[tuple[StageRun, ...], tuple[GitchainError, ...]]:
-    """Compare what was seen with what DVC recorded, stage by stage."""
-    runs: list[StageRun] = []
-    problems: list[GitchainError] = [
-        record.problem for record in records.values() if record.problem is not None
-    ]
-    reader = Reader(root, project, state)
-    try:
-        after = recorded_stages(root)
-    except GitchainError as error:  # DVC's own exit code must still come through
-        return (), (*problems, error)
-    for name, recorded in after.items():
-        record = records.get(name)
-        try:
-            if record is not None:
-                if record.complete and record.problem is None:
-                    runs.append(_observed(reader, recorded, record))
-            elif _touched(root, recorded, before):
-                is_stage = bool(recorded.commands)
-                runs.append(declare_stage(root, recorded, state=state, run_cache=is_stage))
-        except GitchainError as error:
-            problems.append(error)
-    order = {name: index for index, name in enumerate(records)}
-    runs.sort(key=lambda run: order.get(run.name, -1))
-    return tuple(runs), tuple(problems)
+class _Settled:
+    """Compares what was seen with what DVC recorded, stage by stage; what cannot be read costs its own stage alone."""
+
+    def __init__(self, root: Path, project: str, state: StateCache, before: _Before) -> None:
+        self._root = root
+        self._state = state
+        self._before = before
+        self._reader = Reader(root, project, state)
+        self.runs: list[StageRun] = []
+        self.problems: list[GitchainError] = []
+        self.notices: list[tuple[str, GitchainError]] = []
+        self.idle: list[RecordedStage] = []
+
+    def compare(self, records: Mapping[str, StageRecord]) -> None:
+        self.problems += [record.problem for record in records.values() if record.problem is not None]
+        after = recorded_stages(self._root, lambda file, error: self.notices.append((file, error)))
+        for name, recorded in after.items():
+            try:
+                self._stage(recorded, records.get(name))
+            except GitchainError as error:
+                if recorded.commands:
+                    self.problems.append(error)
+                else:
+                    self.notices.append((name, error))
+        self.problems += [
+            RunError(
+                "stage ran and DVC has no readable record of it",
+                where=f"stage {name}",
+                help=f"gitchain run -- dvc repro --force {shlex.quote(name)}",
+            )
+            for name, record in records.items()
+            if name not in after and record.complete and record.problem is None
+        ]
+        order = {name: index for index, name in enumerate(records)}
+        self.runs.sort(key=lambda run: order.get(run.name, -1))
+
+    def _stage(self, recorded: RecordedStage, record: StageRecord | None) -> None:
+        if record is not None:
+            if record.complete and record.problem is None:
+                self.runs.append(_observed(self._reader, recorded, record))
+        elif _touched(self._root, recorded, self._before):
+            is_stage = bool(recorded.commands)
+            self.runs.append(declare_stage(self._root, recorded, state=self._state, run_cache=is_stage))
+        elif recorded.commands:
+            self.idle.append(recorded)
 
 
 def _touched(root: Path, recorded: RecordedStage, before: _Before) -> bool:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.collect.git import GitState, git_state
-from gitchain.errors import ProjectError
+from gitchain.errors import MalformedError, ProjectError
+from gitchain.evidence.names import check_step_name
 
 if TYPE_CHECKING:
     from gitchain.collect.files import Progress
@@ -171,6 +172,13 @@ def _parse_config(document: dict[str, object], where: str) -> Config:
             where=where,
             expected="layout, sign.trust, sign.identity, sign.key as strings",
         )
+    if isinstance(values[0], str):
+        try:
+            check_step_name(values[0])  # it goes into every statement
+        except MalformedError as error:
+            raise ProjectError(
+                "the layout's name cannot be used", where=f"{where}: layout", got=str(error)
+            ) from error
     return Config(layout=values[0], trust=values[1], identity=values[2], key=values[3])  # type: ignore[arg-type]
 
 

@@ -23,6 +23,7 @@ from gitchain.errors import (
 from gitchain.evidence.statement import Statement
 from gitchain.pipeline.profiles import Identity, Profile, load_profile
 from gitchain.pipeline.project import Project
+from gitchain.pipeline.restated import said_in_all
 from gitchain.pipeline.seen import remember
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "Draft",
     "Identity",
     "Recorded",
+    "check_signing",
     "drain_outbox",
     "project_profile",
     "record",
@@ -84,6 +86,17 @@ def signing_identity(project: Project, profile: Profile, identity: Identity) -> 
     return replace(identity, name=(config.identity if config else None) or user_email(project.root))
 
 
+def check_signing(project: Project, profile: Profile, identity: Identity = ANYONE) -> None:
+    """Raise what would make signing impossible for good, before a command runs whose evidence would be lost.
+
+    UsageError for an identity or key, TrustError for a trust configuration, StoreError for an outbox that cannot be written.
+    """
+    who = signing_identity(project, profile, identity)
+    profile.check(who.name, who.key)
+    with project.outbox.holding():
+        pass
+
+
 def rooted(key: str, root: Path) -> str:
     """Return what names a key, a path made absolute: the outbox may be drained from elsewhere."""
     path = key.removeprefix("file:")
@@ -114,10 +127,28 @@ def outbox_meta(profile: Profile, who: Identity) -> dict[str, str]:
 
 def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity) -> Recorded:
     meta = outbox_meta(profile, who)
+    replaced = _said_before(project, drafts, meta)
     waiting = [
         (project.outbox.put(draft.statement.payload, draft.manifests, meta), draft) for draft in drafts
     ]
+    for item in replaced.difference(item for item, _ in waiting):
+        project.outbox.remove(item)
     return _sign_and_deliver(project, profile, who, waiting)
+
+
+def _said_before(project: Project, drafts: Sequence[Draft], meta: Mapping[str, str]) -> set[str]:
+    """Return the ids of waiting items that say what a draft says again, under the same trust and signer.
+
+    A command that was killed before it signed leaves one behind; the command repeated must not be logged beside it.
+    """
+    said = {said_in_all(draft.statement) for draft in drafts}
+    found: set[str] = set()
+    for item in project.outbox.items():
+        if {name: value for name, value in item.meta.items() if name != "holder"} == meta:
+            with suppress(GitchainError):
+                if said_in_all(Statement.parse(item.payload)) in said and project.outbox.is_free(item):
+                    found.add(item.id)
+    return found
 
 
 def drain_outbox(
@@ -139,7 +170,7 @@ def drain_outbox(
         for who, group in groups:
             for start in range(0, len(group), MAX_BATCH):
                 batch = group[start : start + MAX_BATCH]
-                result = _sign_and_deliver(project, profile, who, batch)
+                result = _sign_and_deliver(project, profile, who, batch, again=True)
                 stored, queued, reason = (
                     stored + result.stored,
                     queued + result.queued,
@@ -197,13 +228,33 @@ def _stated_by(meta: Mapping[str, str], profile: Profile, default: Identity) -> 
     return default
 
 
-def _sign_and_deliver(project: Project, profile: Profile, who: Identity, waiting: _Waiting) -> Recorded:
+def _sign_and_deliver(
+    project: Project, profile: Profile, who: Identity, waiting: _Waiting, *, again: bool = False
+) -> Recorded:
+    """Sign and store what waits; with `again`, only what a run that was killed has not stored already."""
     try:
         signer = profile.signer(who)
     except GitchainError as error:
         return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
     with signer:
-        return _deliver(project, profile, signer, waiting)
+        stored = [
+            pair for pair in waiting if again and _is_stored(project, profile, signer, pair[1].statement)
+        ]
+        for item, _ in stored:
+            project.outbox.remove(item)
+        done = _deliver(project, profile, signer, [pair for pair in waiting if pair not in stored])
+    return replace(done, stored=(*(draft.statement for _, draft in stored), *done.stored))
+
+
+def _is_stored(project: Project, profile: Profile, signer: Signer, statement: Statement) -> bool:
+    """Tell whether the store holds a bundle of these very bytes that verifies: it was stored and not yet forgotten here."""
+    from gitchain.verify.bundle import verify_bundle
+
+    for raw in project.store.by_subject("sha256", statement.subject[0].digest["sha256"]):
+        with suppress(GitchainError):
+            if verify_bundle(raw, profile.trust, signer.keys).attestation_id == statement.attestation_id:
+                return True
+    return False
 
 
 def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiting) -> Recorded:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gitchain.errors import GitchainError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
-from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.statement import Statement
 from gitchain.layout.draft import DraftStage
-from gitchain.pipeline.project import Project, open_project
+from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
+from gitchain.pipeline.restated import said_of_step
 from gitchain.pipeline.steps import provenance
 
 if TYPE_CHECKING:
+    from gitchain.collect.declared import RecordedStage
     from gitchain.collect.stages import PipelineStage, StageRun
 
 
@@ -29,13 +32,38 @@ def is_dvc(command: Sequence[str]) -> bool:
     return is_dvc_repro(command)
 
 
+_Read = TypeVar("_Read")
+
+Problems = tuple[tuple[str, GitchainError], ...]
+"""Steps or files that could not be attested, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reproduced:
-    """The statements of one run of DVC, its exit code, and stages whose evidence could not be made, with the reason."""
+    """The statements of one run of DVC, and its exit code.
+
+    `problems`: stages that ran and have no statement. `notices`: files and data sets that this run did not make and that
+    could not be attested. `idle`: recorded stages that did not run and that no attestation says were observed.
+    """
 
     drafts: tuple[Draft, ...]
     exit_code: int
     problems: tuple[GitchainError, ...]
+    notices: Problems = ()
+    idle: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The declared statements to make, and how many steps had their attestation.
+
+    `absent`: steps whose bytes are not on this machine. `problems`: steps that contradict DVC's record, and broken files.
+    """
+
+    drafts: tuple[Draft, ...]
+    absent: Problems = ()
+    problems: Problems = ()
+    attested: int = 0
 
 
 def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Reproduced:
@@ -47,35 +75,77 @@ def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> 
     from gitchain.collect.repro import observe_dvc
 
     done = observe_dvc(project.root, command, cwd=Path.cwd(), state=project.state, stdout=stdout)
-    project = open_project(project.root)
-    drafts = [draft for run in done.stages if (draft := stage_draft(project, run)) is not None]
+    drafts: list[Draft] = []
+    problems, notices = list(done.problems), dict(done.notices)
+    for run in done.stages:
+        try:
+            draft = stage_draft(project, run)
+        except GitchainError as error:  # the other stages keep their evidence
+            problems.append(error)
+        else:
+            drafts += [draft] if draft is not None else []
     if done.exit_code == 0:
-        drafts += declared_drafts(project, (), data_only=True)
+        data = declared_drafts(project, (), data_only=True)
+        drafts += data.drafts
+        notices |= dict((*data.absent, *data.problems))
     seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
-    return Reproduced(tuple(reversed(seen.values())), done.exit_code, done.problems)
+    idle = tuple(stage.name for stage in done.idle if not _observed_before(project, stage))
+    return Reproduced(
+        tuple(reversed(seen.values())), done.exit_code, tuple(problems), tuple(notices.items()), idle
+    )
 
 
-def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool = False) -> tuple[Draft, ...]:
-    """Return a declared statement for each recorded stage or .dvc file named (all, when none is) that has none yet.
+def _observed_before(project: Project, stage: RecordedStage) -> bool:
+    """Tell whether the store holds an observed statement of this step about its first product."""
+    from gitchain.collect.artifacts import collect_artifact
 
-    Raises UsageError for a step that DVC has no record of, VerificationError where a recorded md5 and the bytes disagree.
+    if not stage.outs:
+        return True  # a step without products has no statement
+    try:
+        product = collect_artifact(project.root, stage.outs[0][0], project.state).descriptor
+    except GitchainError:
+        return False
+    claims = _stored(project, product.digest["sha256"], claim_of)
+    return any(claim.step == stage.name and claim.evidence == "observed" for claim in claims)
+
+
+def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool = False) -> Declared:
+    """Return declared statements for the recorded stages and .dvc files named (all, when none is) that have none yet.
+
+    What cannot be attested is in `absent` or `problems`, and costs no other step its statement. Raises UsageError for a
+    named step that DVC has no record of.
     """
-    from gitchain.collect.declared import declare, recorded_stages
+    from gitchain.collect.declared import declare_stage, recorded_stages
+    from gitchain.collect.recorded import MissingError
 
-    recorded = recorded_stages(project.root)
+    absent: dict[str, GitchainError] = {}
+    problems: dict[str, GitchainError] = {}
+    recorded = recorded_stages(project.root, problems.__setitem__)
     unknown = [step for step in steps if step not in recorded]
     if unknown:
-        raise UsageError(
+        raise problems.get(unknown[0]) or UsageError(
             "DVC has no record of this step",
             got=unknown[0],
             expected=", ".join(sorted(recorded)) or "a stage in dvc.lock or a .dvc file",
             help=f"name its files: gitchain attest {unknown[0]} --material PATH --product PATH",
         )
-    chosen = [name for name in steps or recorded if not data_only or name.endswith(".dvc")]
-    if not chosen:
-        return ()
-    drafts = (stage_draft(project, run) for run in declare(project.root, chosen, state=project.state))
-    return tuple(draft for draft in drafts if draft and not attested_already(project, draft.statement))
+    if steps:
+        problems.clear()  # files that nobody named
+    drafts: list[Draft] = []
+    attested = 0
+    for name in dict.fromkeys(steps or recorded):
+        if data_only and not name.endswith(".dvc"):
+            continue
+        try:
+            draft = stage_draft(project, declare_stage(project.root, recorded[name], state=project.state))
+            known = draft is not None and attested_already(project, draft.statement)
+        except GitchainError as error:
+            (absent if isinstance(error, MissingError) else problems)[name] = error
+            continue
+        attested += known
+        if draft is not None and not known:
+            drafts.append(draft)
+    return Declared(tuple(drafts), tuple(absent.items()), tuple(problems.items()), attested)
 
 
 def stage_draft(project: Project, run: StageRun) -> Draft | None:
@@ -166,22 +236,18 @@ def dvc_projects(project: Project) -> tuple[Path, ...]:
 
 
 def attested_already(project: Project, statement: Statement) -> bool:
-    """Tell whether the store holds a statement for the same step with the same materials and products."""
-    wanted = _signature(statement)
-    first = statement.subject[0].digest["sha256"]
-    for raw in project.store.by_subject("sha256", first):
-        try:
-            if _signature(Bundle.parse(raw).statement()) == wanted:
-                return True
-        except GitchainError:
-            continue  # what cannot be read attests nothing
-    return False
+    """Tell whether the store holds a statement that says the same about the same step (see `said_of_step`).
+
+    For producing only: what is found is not verified.
+    """
+    wanted = said_of_step(statement)
+    return any(
+        said == wanted for said in _stored(project, statement.subject[0].digest["sha256"], said_of_step)
+    )
 
 
-def _signature(statement: Statement) -> tuple[object, ...]:
-    claim = claim_of(statement)
-
-    def digests(items: Sequence[ResourceDescriptor]) -> frozenset[tuple[str | None, str | None]]:
-        return frozenset((item.name, item.digest.get("sha256")) for item in items if item.name is not None)
-
-    return claim.step, statement.predicate_type, digests(claim.materials), digests(claim.products)
+def _stored(project: Project, sha256: str, read: Callable[[Statement], _Read]) -> Iterator[_Read]:
+    """Yield what `read` makes of each stored statement about a digest; what cannot be read attests nothing."""
+    for raw in project.store.by_subject("sha256", sha256):
+        with suppress(GitchainError):
+            yield read(Bundle.parse(raw).statement())

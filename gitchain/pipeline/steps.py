@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -168,7 +169,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
     names = ("stdout", "stderr")
     predicate = predicates.provenance(
         step=StepFacts(step, new_run(), evidence, layout_name(project)),
-        materials=[*(one.descriptor for one in materials), *sources, *source],
+        materials=[*(one.descriptor for one in materials), *_apart(sources, source), *source],
         kind=kind,
         command=command,
         parameters=parameters,
@@ -204,6 +205,20 @@ def _source(git: GitState) -> tuple[ResourceDescriptor, ...]:
             uri=predicates.git_uri(git.remote),
         ),
     )
+
+
+def _apart(
+    sources: Iterable[ResourceDescriptor], own: Iterable[ResourceDescriptor]
+) -> Iterator[ResourceDescriptor]:
+    """Yield the sources; one that has the repository's own uri gets its commit behind it: `git:local@<commit>`.
+
+    An import from an earlier release of the repository itself has that uri, and so has one from a path of this machine
+    where the repository has no remote.
+    """
+    taken = {one.uri for one in own}
+    for source in sources:
+        commit = source.digest.get("gitCommit")
+        yield replace(source, uri=f"{source.uri}@{commit}") if source.uri in taken and commit else source
 
 
 def _git(git: GitState) -> dict[str, Json] | None:

@@ -55,7 +55,7 @@ def test_observed_and_declared_stages_satisfy_the_schema(project: Path) -> None:
     seen = observe_repro(open_project(project), ["dvc", "repro", "-q"])
     assert (seen.exit_code, seen.problems) == (0, ())
     observed = statements(seen.drafts)
-    declared = statements(declared_drafts(open_project(project), ()))
+    declared = statements(declared_drafts(open_project(project), ()).drafts)
     assert set(observed) == set(declared) == {"make", "in.txt.dvc"}
     for one in (*observed.values(), *declared.values()):
         Draft202012Validator(SCHEMA).validate(one)
@@ -67,7 +67,7 @@ def test_observed_and_declared_stages_satisfy_the_schema(project: Path) -> None:
 def test_secrets_in_a_stage_command_are_hidden(project: Path) -> None:
     """A token on a command line goes into no log, observed or declared."""
     seen = observe_repro(open_project(project), ["dvc", "repro", "-q"])
-    for drafts in (seen.drafts, declared_drafts(open_project(project), ("make",))):
+    for drafts in (seen.drafts, declared_drafts(open_project(project), ("make",)).drafts):
         payload = b"".join(draft.statement.payload for draft in drafts)
         assert b"hunter2" not in payload
         assert b"make.py" in payload
@@ -75,6 +75,6 @@ def test_secrets_in_a_stage_command_are_hidden(project: Path) -> None:
 
 def test_an_ssh_remote_is_named_without_its_user(project: Path) -> None:
     """git@host:path is the remote that most teams have: it is a source, not a refusal."""
-    (draft,) = declared_drafts(open_project(project), ("in.txt.dvc",))
+    (draft,) = declared_drafts(open_project(project), ("in.txt.dvc",)).drafts
     assert b'"uri":"git+ssh://example.com/team/a.git"' in draft.statement.payload
     assert b"git@" not in draft.statement.payload

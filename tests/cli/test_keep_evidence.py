@@ -1,0 +1,225 @@
+"""`attest` and `run -- dvc repro` keep what they can attest, name the rest, and notice changes that leave all bytes equal."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cli_world import World, intact, refused
+
+from gitchain.errors import ExitCode, StoreError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.statement import Statement
+from gitchain.pipeline.project import open_project
+from gitchain.store.git_ref import AttestationStore
+
+Gitchain = Callable[..., Any]
+
+OURS = "https://git.example.com/team/model.git"
+ABSENT = "outs:\n- {md5: 379f4610dd04d4c79b4a4b0c1e8d3a5f, size: 5, hash: md5, path: huge.csv}\n"
+
+
+def statements(world: World) -> list[Statement]:
+    store = AttestationStore.open(world.repo)
+    return [Bundle.parse(store.get(name) or b"").statement() for name in store.names()]
+
+
+def of_step(world: World, step: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for statement in statements(world):
+        definition: Any = statement.predicate.get("buildDefinition")
+        if definition and definition["externalParameters"]["step"] == step:
+            found.append(definition)
+    return found
+
+
+def imported(commit: str, url: str = "https://git.example.com/team/data.git") -> str:
+    md5 = hashlib.md5(b"x,y\n").hexdigest()
+    return (
+        f"deps:\n- path: raw.csv\n  repo: {{url: '{url}', rev_lock: {commit}}}\n"
+        f"outs:\n- {{md5: {md5}, size: 4, hash: md5, path: far.csv}}\n"
+    )
+
+
+def partial_import(commit: str) -> str:
+    """Return what `dvc import --no-download` leaves: no md5."""
+    return (
+        f"deps:\n- path: raw.csv\n  repo: {{url: 'https://git.example.com/d.git', rev_lock: {commit}}}\n"
+        "outs:\n- {hash: md5, path: later.csv}\n"
+    )
+
+
+def test_run_dvc_repro_attests_the_stages_beside_data_that_is_not_here(
+    gitchain: Gitchain, world: World
+) -> None:
+    """A data set that was not pulled and an import without a download are named, and cost no stage its statement."""
+    world.write("huge.csv.dvc", ABSENT)
+    world.write("later.csv.dvc", partial_import("a1" * 20))
+    done = gitchain("run", "--json", "--", "dvc", "repro", "-q", "train", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert {row["step"] for row in done.json["attested"]} == {"prepare", "train"}
+    assert {row["evidence"] for row in done.json["attested"]} == {"observed"}
+    assert {row["name"] for row in done.json["notAttested"]} == {"huge.csv.dvc", "later.csv.dvc"}
+    for name in ("huge.csv.dvc", "later.csv.dvc"):
+        assert f"not attested: {name}" in done.err
+    intact(world)
+
+
+def test_attest_attests_what_is_here_and_names_the_rest(gitchain: Gitchain, world: World) -> None:
+    """Absent bytes are named and exit 0; asked for by name, they are an error."""
+    world.write("huge.csv.dvc", ABSENT)
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20))
+    done = gitchain("attest", "--json", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert [row["step"] for row in done.json["attested"]] == ["far.csv.dvc"]
+    assert "not attested: huge.csv.dvc" in done.err
+    assert "dvc pull" in done.err
+    again = gitchain("attest", cwd=world.repo)
+    assert again.code == 0
+    refused(gitchain("attest", "huge.csv.dvc", cwd=world.repo), ExitCode.USAGE, "huge.csv", "dvc pull")
+    world.write("dvc.lock", "schema: '2.0'\nstages: {}\n")
+    (world.repo / "far.csv.dvc").unlink()
+    refused(gitchain("attest", cwd=world.repo), ExitCode.USAGE, "huge.csv", "dvc pull")
+
+
+@pytest.mark.parametrize(("broken", "code"), [("outs: 5\n", ExitCode.USAGE), (ABSENT, ExitCode.FAILED)])
+def test_attest_keeps_the_other_statements_when_one_fails(
+    gitchain: Gitchain, world: World, broken: str, code: ExitCode
+) -> None:
+    """A broken file, and bytes that are not what DVC recorded, decide the exit code; the rest is attested and listed."""
+    world.write("huge.csv.dvc", broken)
+    world.write("huge.csv", "other")
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20))
+    done = gitchain("attest", "--json", cwd=world.repo)
+    refused(done, code, "huge.csv")
+    assert [row["step"] for row in done.json["attested"]] == ["far.csv.dvc"]
+    assert [row["name"] for row in done.json["notAttested"]] == ["huge.csv.dvc"]
+    intact(world)
+
+
+@pytest.mark.parametrize(("remote", "url", "uri"), [
+    (OURS, OURS, f"git+{OURS}"),
+    ("", "/srv/data", "git:local"),
+])  # fmt: skip
+def test_attest_of_an_import_from_the_own_repository(
+    gitchain: Gitchain, world: World, remote: str, url: str, uri: str
+) -> None:
+    """An import with the repository's own address is a material beside the repository's commit, told apart by its own."""
+    if remote:
+        world.git("remote", "add", "origin", remote)
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20, url))
+    done = gitchain("attest", cwd=world.repo)
+    assert done.code == 0, done.text
+    (definition,) = of_step(world, "far.csv.dvc")
+    sources = {one["uri"]: one["digest"]["gitCommit"] for one in definition["resolvedDependencies"]}
+    assert sources == {uri: world.git("rev-parse", "HEAD"), f"{uri}@{'a1' * 20}": "a1" * 20}
+
+
+def test_attest_notices_a_change_that_leaves_the_bytes_equal(gitchain: Gitchain, world: World) -> None:
+    """Another source, command, parameter or layout name gives a new statement; a new commit of the repository does not."""
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20))
+    assert gitchain("attest", cwd=world.repo).code == 0
+    lock = (world.repo / "dvc.lock").read_text()
+    config = (world.repo / ".gitchain/config.toml").read_text()
+    changes: list[tuple[str, str, set[str]]] = [
+        ("far.csv.dvc", imported("b2" * 20), {"far.csv.dvc"}),
+        ("far.csv.dvc", imported("b2" * 20, "https://git.example.com/team/other.git"), {"far.csv.dvc"}),
+        ("dvc.lock", lock + "    params: {params.yaml: {lr: 0.1}}\n", {"train"}),
+        ("dvc.lock", lock + "    params: {params.yaml: {lr: 0.2}}\n", {"train"}),
+        ("dvc.lock", lock.replace("cmd: x", "cmd: y"), {"prepare", "train"}),
+        (
+            ".gitchain/config.toml",
+            config.replace('"demo"', '"demo2"'),
+            {"prepare", "train", "far.csv.dvc"},
+        ),
+    ]
+    for name, text, steps in changes:
+        world.write(name, text)
+        world.git("add", "-A")
+        world.git("commit", "-q", "-m", "change")
+        done = gitchain("attest", "--json", cwd=world.repo)
+        assert done.code == 0, done.text
+        assert {row["step"] for row in done.json["attested"]} == steps, name
+        world.git("commit", "-q", "--allow-empty", "-m", "nothing")
+        assert gitchain("attest", "--json", cwd=world.repo).json["attested"] == []
+
+
+def test_run_dvc_repro_names_the_stages_that_did_not_run(gitchain: Gitchain, world: World) -> None:
+    """Up to date and never observed: named, with the command that observes them; after that command, verify passes."""
+    subprocess.run(["dvc", "repro", "-q"], cwd=world.repo, check=True)
+    done = gitchain("run", "--", "dvc", "repro", "-q", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert "did not run: prepare, train" in done.err
+    assert "gitchain run -- dvc repro -q --force" in done.err
+    assert "gitchain attest" in done.err
+    forced = gitchain("run", "--", "dvc", "repro", "-q", "--force", cwd=world.repo)
+    assert forced.code == 0, forced.text
+    assert "did not run" not in forced.err
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+    assert "did not run" not in gitchain("run", "--", "dvc", "repro", "-q", cwd=world.repo).err
+
+
+def test_run_checks_that_signing_is_possible_before_the_command(gitchain: Gitchain, world: World) -> None:
+    """An identity, a layout name or an outbox that no statement could be signed with stops `run` before the command."""
+    command = ("run", "x", "-p", "made", "--", "touch", "made")
+    refused(gitchain("run", "--as", "two words", *command[1:], cwd=world.repo), ExitCode.RUN, "two words")
+    config = world.repo / ".gitchain/config.toml"
+    text = config.read_text()
+    config.write_text(text.replace('"demo"', '"de\\nmo"'))
+    refused(gitchain(*command, cwd=world.repo), ExitCode.RUN, "layout")
+    config.write_text(text)
+    outbox = world.repo / ".git/gitchain/outbox"
+    outbox.rename(outbox.with_name("kept"))
+    outbox.write_text("a file where the directory should be")
+    refused(gitchain(*command, cwd=world.repo), ExitCode.RUN)
+    assert not (world.repo / "made").exists()
+
+
+def test_attest_repeated_after_a_kill_leaves_one_entry(
+    gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that waits is replaced by the same one stated again; another signer's is not."""
+    from gitchain.pipeline.profiles import Profile
+
+    def killed(*_: object) -> None:
+        raise StoreError("killed")
+
+    before = world.stored()
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20))
+    explicit = ("attest", "x", "-m", "far.csv", "-p", "model.bin")
+    with monkeypatch.context() as patch:
+        patch.setattr(Profile, "signer", killed)
+        assert gitchain("attest", cwd=world.repo).code == ExitCode.QUEUED
+        assert gitchain(*explicit, cwd=world.repo).code == ExitCode.QUEUED
+        assert gitchain(*explicit, cwd=world.repo).code == ExitCode.QUEUED
+        assert gitchain(*explicit, "--as", "bob@example.com", cwd=world.repo).code == ExitCode.QUEUED
+    assert len(world.waiting()) == 3
+    world.git("commit", "-q", "--allow-empty", "-m", "meanwhile")
+    assert gitchain("attest", cwd=world.repo).code == 0
+    assert len(world.waiting()) == 2
+    assert gitchain("sync", "--no-remote", cwd=world.repo).code == 0
+    assert world.waiting() == set()
+    assert len(of_step(world, "far.csv.dvc")) == 1
+    assert len(of_step(world, "x")) == 2
+    assert before <= world.stored()
+
+
+def test_sync_signs_nothing_that_a_killed_run_had_stored(gitchain: Gitchain, world: World) -> None:
+    """Killed between storing and forgetting: the item that is left is stored already, and is forgotten."""
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20))
+    assert gitchain("attest", cwd=world.repo).code == 0
+    (found,) = [one for one in statements(world) if b"far.csv.dvc" in one.payload]
+    project = open_project(world.repo)
+    project.outbox.put(found.payload, {}, {"trust": "local", "identity": "ada@example.com"})
+    assert gitchain("sync", "--no-remote", cwd=world.repo).code == 0
+    assert world.waiting() == set()
+    assert len(of_step(world, "far.csv.dvc")) == 1
