@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from gitchain.errors import GitchainError, UsageError
+from gitchain.errors import GitchainError, ProjectError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
@@ -185,6 +185,7 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             reports=stage.reports,
             mixed=stage.mixed,
             observed=not stage.is_data,
+            sources=stage.sources,
         )
         for stage in _stages(project)
         if stage.outs
@@ -199,7 +200,12 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             for name, stage in stages.items()
         }
     )
-    return tuple(stages[name] for name in order.static_order())
+    try:
+        return tuple(stages[name] for name in order.static_order())
+    except CycleError as error:
+        raise ProjectError(
+            "stages depend on each other in a circle", where="dvc.yaml", got=" → ".join(error.args[1])
+        ) from error
 
 
 def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, ...]:
