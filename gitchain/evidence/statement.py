@@ -26,7 +26,7 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.manifest import MEDIA_TYPES, Version
 from gitchain.evidence.names import check_name, check_names, check_uri
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -68,7 +68,12 @@ class ResourceDescriptor:
     @property
     def is_directory(self) -> bool:
         """Tell whether the digest is that of a directory manifest rather than of a file."""
-        return self.media_type == MANIFEST_MEDIA_TYPE
+        return self.manifest_version is not None
+
+    @property
+    def manifest_version(self) -> Version | None:
+        """Return the version of the directory manifest that the digest is of, None for a file."""
+        return next((version for version, name in MEDIA_TYPES.items() if name == self.media_type), None)
 
     @property
     def rule_name(self) -> str | None:

@@ -183,7 +183,8 @@ class Verifier:
         layout = self.accepted.signed.layout
         outside = any(step.sublayout or step.verifier for step in layout.steps)
         steps = None if outside else {step.name for step in layout.steps}  # a supplier's steps have any name
-        near = self._with_git(self._with_always(self.evidence.around(target.sha256, steps)), signatures)
+        digests = target.digests if self.evidence.has_version_1 else (target.sha256,)
+        near = self._with_git(self._with_always(self.evidence.around(digests, steps)), signatures)
         yield near
         everything = self._with_git(self._with_always(self.evidence.of_steps(steps)), signatures)
         if len(everything) > len(near):

@@ -136,8 +136,7 @@ def history(project: Project, target: str | None, trust: str | None, *, offline:
     if target is None:
         found = evidence.verified(evidence.candidates)
     else:
-        digests = target_digests(project, target)
-        found = tuple({one.raw: one for digest in digests for one in evidence.around(digest, None)}.values())
+        found = evidence.around(target_digests(project, target), None)
     if not found:
         raise NoEvidenceError(
             "nothing is attested",

@@ -76,7 +76,7 @@ def _parts(target: Target, place: Place) -> tuple[Part, ...]:
     name = target.name or place.name
     if not target.nodes:
         return (Part(name, "", target.sha256),)
-    found = expand(target.sha256, target.nodes.get)
+    found = expand(target.sha256, target.nodes.get, target.version)
     return tuple(Part(f"{name}/{one.path}", one.path, one.sha256, one.size) for one in found)
 
 

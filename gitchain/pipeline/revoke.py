@@ -6,13 +6,15 @@ Docs: docs/formats/predicates.md (Revocation). Signing and logging go the way of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gitchain.collect.artifacts import Artifact
 from gitchain.errors import GitchainError, LayoutError, NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.revocation import (
     ALWAYS,
     Reason,
@@ -85,7 +87,15 @@ def revoke_artifacts(project: Project, names: Iterable[str], why: Why) -> Draft:
     digests = [found[1] for name in given if (found := _SHA256.fullmatch(name))]
     artifacts = collect_all(project, [name for name in given if not _SHA256.fullmatch(name)])
     named = [ResourceDescriptor(f"sha256:{one}", DigestSet({"sha256": one})) for one in digests]
-    return _draft([*(one.descriptor for one in artifacts), *named], why)
+    return _draft([*(found for one in artifacts for found in _under_both_versions(one)), *named], why)
+
+
+def _under_both_versions(artifact: Artifact) -> Iterator[ResourceDescriptor]:
+    """Yield the artifact, and a directory also by the digest that evidence under manifest version 1 has for it."""
+    yield artifact.descriptor
+    if artifact.manifest is not None:
+        digest = artifact.manifest_v1().digest
+        yield ResourceDescriptor(f"sha256:{digest}", DigestSet({"sha256": digest}), media_type=MEDIA_TYPES[1])
 
 
 def _draft(

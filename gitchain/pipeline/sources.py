@@ -6,7 +6,7 @@ or those that name a step of the layout. What does not verify is reported and do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +15,7 @@ from typing import TypeAlias
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.manifest import Version
 from gitchain.evidence.predicates import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
@@ -68,25 +69,30 @@ class Evidence:
     present: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
-    _files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _files: dict[tuple[Version, str], tuple[str, ...]] = field(default_factory=dict)
+    _upgraded: dict[str, str | None] = field(default_factory=dict)
 
     def verified(self, candidates: Iterable[Unverified]) -> tuple[VerifiedStatement, ...]:
         """Verify the candidates; those that fail go to `refused`."""
         found = (self._verify(candidate) for candidate in candidates)
         return tuple(statement for statement in found if statement is not None)
 
-    def around(self, sha256: str, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
-        """Return the verified statements on the target's chain.
+    def around(self, digests: Iterable[str], steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements on the chain of a target with these digests.
 
         Forward from the target along what consumed it, then back from all of these to the raw data; then whatever
         else claims to have made, or speaks of, what was made on the way: it may be what counts against it. Only the
         named steps, or all when `steps` is None.
         """
         forward: dict[int, Unverified] = {}
-        _walk([sha256], self._by_material, forward, lambda one: _digests(one.claim.products), steps)
+        named = tuple(digests)
+        _walk(named, self._by_material, forward, lambda one: self._digests(one.claim.products), steps)
         back: dict[int, Unverified] = dict(forward)
-        start = [sha256, *(digest for one in forward.values() for digest in _digests(one.claim.materials))]
-        _walk(start, self._by_product, back, lambda one: _digests(one.claim.materials), steps)
+        start = [
+            *named,
+            *(digest for one in forward.values() for digest in self._digests(one.claim.materials)),
+        ]
+        _walk(start, self._by_product, back, lambda one: self._digests(one.claim.materials), steps)
         made = {digest for one in back.values() for digest in self._with_files(one.claim.products)}
         beside = {
             id(one): one
@@ -125,6 +131,15 @@ class Evidence:
                     waiting.extend(self._with_files(one.claim.products))
         return tuple(found.values())
 
+    @cached_property
+    def has_version_1(self) -> bool:
+        """Tell whether any statement names a directory under version 1 of the manifest."""
+        return any(
+            item.manifest_version == 1
+            for one in self.candidates
+            for item in (*one.statement.subject, *one.claim.materials, *one.claim.products)
+        )
+
     def about(self, sha256: str) -> tuple[Unverified, ...]:
         """Return the candidates that have this digest as subject."""
         return tuple(self._by_subject.get(sha256, ()))
@@ -148,7 +163,7 @@ class Evidence:
 
     @cached_property
     def _by_subject(self) -> Index:
-        return _index((one, _digests(one.statement.subject)) for one in self.candidates)
+        return _index((one, self._digests(one.statement.subject)) for one in self.candidates)
 
     @cached_property
     def _by_step(self) -> Index:
@@ -161,22 +176,42 @@ class Evidence:
     def _with_files(self, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
         """Digests of artifacts, and of the files inside directory artifacts: a step may consume one file of a directory."""
         for item in items:
-            digest = item.digest.get("sha256")
-            if digest is not None:
-                yield digest
-                if item.is_directory:
-                    yield from self._inside(digest)
+            yield from self._digests([item])
+            if "sha256" in item.digest and (version := item.manifest_version) is not None:
+                yield from self._inside(item.digest["sha256"], version)
 
-    def _inside(self, digest: str) -> tuple[str, ...]:
+    def _digests(self, items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+        """Return the artifacts' digests; of a directory under manifest version 1, that under version 2 as well."""
+        return tuple(digest for item in items for digest in self._names(item))
+
+    def _names(self, item: ResourceDescriptor) -> Iterator[str]:
+        sha256 = item.digest.get("sha256")
+        if sha256 is not None:
+            yield sha256
+            if item.manifest_version == 1 and (newer := self._upgrade(sha256)) is not None:
+                yield newer
+
+    def _upgrade(self, sha256: str) -> str | None:
+        from gitchain.evidence.manifest import to_version_2
+
+        if sha256 not in self._upgraded:
+            try:
+                self._upgraded[sha256] = to_version_2(sha256, self.manifest)
+            except GitchainError:
+                self._upgraded[sha256] = None
+        return self._upgraded[sha256]
+
+    def _inside(self, digest: str, version: Version) -> tuple[str, ...]:
         from gitchain.evidence.manifest import expand
 
-        if digest not in self._files:
+        key = version, digest
+        if key not in self._files:
             try:
-                found = tuple(entry.sha256 for entry in expand(digest, self.manifest))
+                found = tuple(entry.sha256 for entry in expand(digest, self.manifest, version))
             except GitchainError:
                 found = ()  # no manifest: the directory stays closed, and rules that reach inside fail
-            self._files[digest] = found
-        return self._files[digest]
+            self._files[key] = found
+        return self._files[key]
 
     def _verify(self, candidate: Unverified) -> VerifiedStatement | None:
         key = candidate.name  # not the attestation id: two people may sign the same statement
@@ -197,10 +232,6 @@ def _index(items: Iterable[tuple[Unverified, Iterable[str]]]) -> Index:
         for key in dict.fromkeys(keys):
             found.setdefault(key, []).append(one)
     return found
-
-
-def _digests(items: Sequence[ResourceDescriptor]) -> tuple[str, ...]:
-    return tuple(digest for item in items if (digest := item.digest.get("sha256")))
 
 
 def _walk(

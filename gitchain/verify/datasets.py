@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Artifact, Manifests
@@ -72,40 +73,49 @@ class _Stated:
 
     manifests: Manifests
     facts: Sequence[_Facts]
-    _below: dict[str, frozenset[tuple[bool, str]]] = field(default_factory=dict)
+    _below: dict[_Key, frozenset[_Key]] = field(default_factory=dict)
 
     def about(self, artifact: Artifact) -> Sequence[_Facts]:
         """Return the facts about the artifact itself, or about a directory that holds it."""
-        return [one for one in self.facts if any(self._holds(it, artifact) for it in _subjects(one))]
+        return [one for one in self.facts if any(self._holds(it, artifact) for it in self._subjects(one))]
 
     def within(self, artifact: Artifact) -> Sequence[_Facts]:
         """Return the facts about a part of the artifact: they cannot speak for all of it, but against it."""
-        return [one for one in self.facts if any(self._holds(artifact, it) for it in _subjects(one))]
+        return [one for one in self.facts if any(self._holds(artifact, it) for it in self._subjects(one))]
 
     def _holds(self, outer: Artifact, inner: Artifact) -> bool:
         if outer == inner:
             return True
-        digest = inner.digest.get("sha256", "")
-        return outer.directory and (inner.directory, digest) in self._inside(outer)
+        return outer.directory and not self._inside(outer).isdisjoint(_keys(inner))
 
-    def _inside(self, directory: Artifact) -> frozenset[tuple[bool, str]]:
-        """Return kind and digest of all that lies below, as far as manifests are at hand: each node is read once."""
-        top = directory.digest.get("sha256", "")
+    def _inside(self, directory: Artifact) -> frozenset[_Key]:
+        """Return kind and digests of all that lies below, as far as manifests are at hand: each node is read once."""
+        top = directory.kind, directory.digest.get("sha256", "")
         if top not in self._below:
-            seen, waiting = set[tuple[bool, str]](), [directory]
+            seen, waiting = set[_Key](), [directory]
             while waiting:
                 for entry in self.manifests.entries(waiting.pop()).values():
-                    found = entry.directory, entry.digest["sha256"]
+                    found = (entry.kind, entry.digest["sha256"])
                     if found not in seen:
-                        seen.add(found)
+                        seen.update(_keys(entry))
                         waiting += [entry] if entry.directory else []
             self._below[top] = frozenset(seen)
         return self._below[top]
 
+    def _subjects(self, facts: _Facts) -> Iterator[Artifact]:
+        for descriptor in facts[0].statement.subject:
+            yield self.manifests.artifact(descriptor)
 
-def _subjects(facts: _Facts) -> Iterator[Artifact]:
-    for descriptor in facts[0].statement.subject:
-        yield Artifact(descriptor.digest, descriptor.is_directory)
+
+_Key: TypeAlias = tuple[int, str]
+"""Kind and sha256 of an artifact."""
+
+
+def _keys(artifact: Artifact) -> Iterator[_Key]:
+    """Yield the artifact's key, and for a directory that under version 2 where it is known."""
+    yield artifact.kind, artifact.digest.get("sha256", "")
+    if artifact.kind == 1 and (newest := artifact.newest) is not None:
+        yield 2, newest
 
 
 def _dataset_findings(

@@ -28,7 +28,8 @@ class Faults:
     judge: Judge
     manifests: Manifests
     denied: Mapping[str, Sequence[Rejected]] = field(default_factory=dict)
-    _inside: dict[str, Revoked | None] = field(default_factory=dict)
+    _inside: dict[tuple[int, str], Revoked | None] = field(default_factory=dict)
+    _upgraded: dict[str, Revoked] | None = None
 
     def of(self, step: Step, link: Link) -> Reasons | None:
         """Return why evidence for the step with these materials and products does not count, or None."""
@@ -71,20 +72,37 @@ class Faults:
         digest = artifact.digest.get("sha256", "")
         if not artifact.directory:
             return self._named(digest)
-        if digest not in self._inside:
-            found = (self._named(one) for one in self._below(artifact))
-            self._inside[digest] = next((revoked for revoked in found if revoked is not None), None)
-        return self._inside[digest]
+        key = artifact.kind, digest
+        if key not in self._inside:
+            found = (
+                self._directory(one) if one.directory else self._named(one.digest.get("sha256", ""))
+                for one in self._below(artifact)
+            )
+            self._inside[key] = next((revoked for revoked in found if revoked is not None), None)
+        return self._inside[key]
 
-    def _below(self, directory: Artifact) -> Iterator[str]:
-        """Yield the directory's digest and each below it once; manifests can repeat and even hold themselves."""
+    def _directory(self, directory: Artifact) -> Revoked | None:
+        """Return who revoked exactly this directory, by its digest under either version of the manifest."""
+        digest, newest = directory.digest.get("sha256", ""), directory.newest or ""
+        return self._named(digest) or self._named(newest) or self._upgrades().get(newest)
+
+    def _upgrades(self) -> Mapping[str, Revoked]:
+        """Return the revoked directories of version 1 whose nodes are at hand, by their version 2 digest."""
+        if self._upgraded is None:
+            named = {sha256: by for one in self.judge.revocations for sha256, by in one.artifacts.items()}
+            pairs = ((self.manifests.upgrade(sha256), by) for sha256, by in named.items())
+            self._upgraded = {newest: by for newest, by in pairs if newest is not None}
+        return self._upgraded
+
+    def _below(self, directory: Artifact) -> Iterator[Artifact]:
+        """Yield the directory and each artifact below it once; manifests can repeat and even hold themselves."""
         seen, waiting = set[str](), [directory]
         while waiting:
             one = waiting.pop()
             digest = one.digest.get("sha256", "")
             if digest not in seen:
                 seen.add(digest)
-                yield digest
+                yield one
                 waiting += self.manifests.entries(one).values() if one.directory else ()
 
     def _named(self, digest: str) -> Revoked | None:
@@ -95,4 +113,4 @@ class Faults:
 def _about(link: Link) -> frozenset[tuple[str, str]]:
     """Return the digests that the evidence is about: of its products, or of its subjects where it makes nothing."""
     about = link.products or link.materials
-    return frozenset(pair for artifact in about.values() for pair in artifact.digest.accepted)
+    return frozenset(pair for artifact in about.values() for pair in artifact.digests)

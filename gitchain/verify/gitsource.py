@@ -71,7 +71,7 @@ def _check_commit(found: GitObject, commit: GitObject) -> None:
 def _check_bound(found: GitObject, files: Sequence[FileEntry]) -> None:
     if len(found.oid) == SHA256_CHARS:
         return
-    named, digest = trailer_in(found.message), build_manifest(files).digest
+    named, digest = trailer_in(found.message), build_manifest(files, 1).digest
     if named is None:
         raise SignatureError(
             "the signature binds the files by SHA-1 alone",

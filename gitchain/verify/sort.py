@@ -33,7 +33,7 @@ def sort_claims(
     accepted: dict[str, list[Attested]] = {step.name: [] for step in judge.layout.steps}
     denied: dict[str, list[Rejected]] = {step.name: [] for step in judge.layout.steps}
     rejected: list[Rejected] = []
-    for one in _read(judge, statements, reader):
+    for one in _read(judge, statements, manifests, reader):
         reason = one if isinstance(one, Rejected) else judge.rejection(one)
         if isinstance(one, Rejected) or reason is not None:
             rejected += [reason] if reason else []
@@ -51,7 +51,7 @@ def sort_claims(
 
 
 def _read(
-    judge: Judge, statements: Iterable[VerifiedStatement], reader: Reader
+    judge: Judge, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: Reader
 ) -> Iterator[Attested | Rejected]:
     """Yield the claims on steps of the layout, each statement of a signer once."""
     steps = {step.name: step for step in judge.layout.steps}
@@ -69,7 +69,10 @@ def _read(
             said = verifier_of(statement.statement.predicate)
             named = [step for step in verifiers if step.verifier == said]
         for step in named:
-            link = Link(artifacts_of(claim.materials), artifacts_of(claim.products))
+            materials, products = (
+                artifacts_of(items, manifests) for items in (claim.materials, claim.products)
+            )
+            link = Link(materials, products)
             yield Attested(step, statement, claim, link)
 
 

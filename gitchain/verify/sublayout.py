@@ -164,7 +164,7 @@ class _Behind:
     ) -> tuple[Chain | None, Reasons]:
         """Return a whole chain from the seed for the first of the products, and why there is none."""
         name, artifact = next(iter(products.items()))
-        target = Target(artifact.digest["sha256"], name, artifact.directory)
+        target = Target.of(artifact, name)
         demands = Demands(claims.judge, target, self.sources.statements, self.sources.manifests)
         counted = {step.name: claims.counted(step.name) for step in chains.layout.steps}
         search = Search(chains, counted, demands, self.sources.budget)

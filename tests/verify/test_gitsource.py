@@ -27,7 +27,7 @@ from gitchain.verify.trust import Trust
 from gitchain.verify.verified import LogRef, VerifiedObject, VerifiedStatement
 
 FILES = (FileEntry("train.py", False, 3, "a" * 64), FileEntry("lib/a.py", True, 4, "b" * 64))
-LINE = trailer(build_manifest(FILES).digest).encode()
+LINE = trailer(build_manifest(FILES, 1).digest).encode()
 ED = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 
 
@@ -155,7 +155,7 @@ def test_a_commit_without_files_says_nothing(
     trust: Trust, about: Callable[[VerifiedObject], VerifiedStatement]
 ) -> None:
     """A statement needs a subject."""
-    signed = ssh(trust, payload(trailer(build_manifest(()).digest).encode()))
+    signed = ssh(trust, payload(trailer(build_manifest((), 1).digest).encode()))
     with pytest.raises(MalformedError):
         evidence(signed, (about(signed),), files=())
 

@@ -166,7 +166,7 @@ def test_a_file_with_a_directory_s_digest_does_not_hide_it() -> None:
 def doubled(levels: int) -> tuple[str, dict[str, bytes]]:
     """A directory that names its only file 2^levels times, in one small node a level."""
     leaf = sha256_hex(b"test")
-    file = {"mode": "644", "name": "f", "sha256": leaf, "size": 4, "type": "file"}
+    file = {"name": "f", "sha256": leaf, "size": 4, "type": "file"}
     node = canonical_json({"entries": [file], "schema": MANIFEST_SCHEMA})
     nodes = {sha256_hex(node): node}
     for level in range(levels):
