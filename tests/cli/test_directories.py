@@ -69,7 +69,7 @@ def test_directory_verifies_whatever_its_modes(
     (tmp_path / "elsewhere/model/deep/run.sh").chmod(0o600)
     assert gitchain("verify", str(tmp_path / "elsewhere/model"), cwd=directory).code == ExitCode.OK
     assert process("guard", "model", "--", "true", cwd=directory).code == ExitCode.OK
-    fetched = gitchain("fetch", f"file://{directory}/model", "--to", str(tmp_path / "to"), cwd=directory)
+    fetched = gitchain("fetch", f"file://{directory}/model", str(tmp_path / "to"), cwd=directory)
     assert fetched.code == ExitCode.OK, fetched.err
     (directory / "model/weights.bin").write_bytes(b"weightz")
     assert gitchain("verify", "model", cwd=directory).code == ExitCode.FAILED
