@@ -192,3 +192,7 @@ def test_every_attack_has_a_test_that_is_there() -> None:
     named = [re.findall(r"`(test_\w+)`", cells[3]) for cells in attacks]
     assert all(named)
     assert [name for names in named for name in names if name not in there] == []
+    files = [cells for cells in rows(page) if re.fullmatch(r"M\d+", cells[0])]
+    assert [cells[0] for cells in files] == [f"M{number}" for number in range(1, len(files) + 1)]
+    tests = [set(re.findall(r"`(test_\w+)`", cells[3])) for cells in files]
+    assert all(names and names <= there for names in tests)

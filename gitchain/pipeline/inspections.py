@@ -101,7 +101,7 @@ def _look(result: Result, source: Source, files: Mapping[str, int]) -> None:
     one = result.inspection
     result.looked.append((source.name, source.size))
     if one.kind != "size":
-        result.problems.extend(inspect_file(source, FileCheck(one.kind, one.allow, files)))
+        result.problems.extend(inspect_file(source, FileCheck(one.kind, one.allow, one.frameworks, files)))
 
 
 def _open(part: Part, place: Place, stack: ExitStack) -> Source:

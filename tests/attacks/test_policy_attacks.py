@@ -326,6 +326,7 @@ STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
     "Inspection.artifacts": INSPECTIONS,
     "Inspection.max_bytes": INSPECTIONS,
     "Inspection.allow": INSPECTIONS,
+    "Inspection.frameworks": INSPECTIONS,
     "Served.step": lambda: stricter(top(serve=[{"step": "prepare", "products": ["models/*"]}])),
     "Served.products": lambda: stricter(top(serve=[{"step": "train", "products": ["models/other.*"]}])),
 }  # fmt: skip
