@@ -18,7 +18,7 @@ from gitchain.layout.draft import DraftStage
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
 from gitchain.pipeline.restated import said_of_step
-from gitchain.pipeline.steps import provenance
+from gitchain.pipeline.steps import Observed, Problems, provenance
 
 if TYPE_CHECKING:
     from gitchain.collect.declared import RecordedStage
@@ -34,24 +34,6 @@ def is_dvc(command: Sequence[str]) -> bool:
 
 _Read = TypeVar("_Read")
 
-Problems = tuple[tuple[str, GitchainError], ...]
-"""Steps or files that could not be attested, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reproduced:
-    """The statements of one run of DVC, and its exit code.
-
-    `problems`: stages that ran and have no statement. `notices`: files and data sets that this run did not make and that
-    could not be attested. `idle`: recorded stages that did not run and that no attestation says were observed.
-    """
-
-    drafts: tuple[Draft, ...]
-    exit_code: int
-    problems: tuple[GitchainError, ...]
-    notices: Problems = ()
-    idle: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -66,7 +48,7 @@ class Declared:
     attested: int = 0
 
 
-def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Reproduced:
+def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Observed:
     """Run DVC and return a statement for each stage that really ran or came from the run cache.
 
     Data that DVC tracks without a stage gets its declared statement too, where it has none yet: a chain that starts
@@ -90,7 +72,7 @@ def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> 
         notices |= dict((*data.absent, *data.problems))
     seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
     idle = tuple(stage.name for stage in done.idle if not _observed_before(project, stage))
-    return Reproduced(
+    return Observed(
         tuple(reversed(seen.values())), done.exit_code, tuple(problems), tuple(notices.items()), idle
     )
 
