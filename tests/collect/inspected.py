@@ -18,7 +18,6 @@ def look(
     name: str = "model.bin",
     *,
     allow: Sequence[str] = (),
-    frameworks: Sequence[str] = (),
     files: Mapping[str, int] | None = None,
 ) -> tuple[Problem, ...]:
     """Inspect these bytes as a file of that name."""
@@ -26,7 +25,7 @@ def look(
         file.write(data)
         file.flush()
         source = Source(file.fileno(), name, hashlib.sha256(data).hexdigest())
-        return inspect_file(source, Check(kind, tuple(allow), tuple(frameworks), files or {}))
+        return inspect_file(source, Check(kind, tuple(allow), files=files or {}))
 
 
 def whats(problems: Sequence[Problem]) -> list[str]:
