@@ -123,17 +123,18 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 def test_the_manifest_example_recomputes() -> None:
     """docs/formats/manifest.md: the files give exactly these nodes and digests."""
     example = sections(DOCS / "formats" / "manifest.md")["Example"]
-    table = re.findall(r"^\| `(.+?)` \| `(.+?)` \| (644|755) \|$", example, re.MULTILINE)
-    files = [(path, content.replace("\\n", "\n").encode(), mode == "755") for path, content, mode in table]
-    manifest = build_manifest(
-        FileEntry(path, executable, len(data), hashlib.sha256(data).hexdigest())
-        for path, data, executable in files
-    )
+    table = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", example, re.MULTILINE)
+    files = [(path, content.replace("\\n", "\n").encode()) for path, content in table]
+    entries = [
+        FileEntry(path, path == "run.sh", len(data), hashlib.sha256(data).hexdigest()) for path, data in files
+    ]
+    manifest = build_manifest(entries)
     nodes = [node.encode() for node in block(example)]
     digests = re.findall(r"SHA-256 is `([0-9a-f]{64})`", example)
     assert dict(zip(digests, nodes, strict=True)) == manifest.nodes
     assert digests[-1] == manifest.digest
     assert len(list(expand(digests[-1], manifest.nodes.get))) == len(files) == 3
+    assert build_manifest(entries, 1).digest in sections(DOCS / "formats" / "manifest.md")["Version 1"]
 
 
 def test_the_examples_of_predicates_satisfy_their_schemas() -> None:
@@ -191,3 +192,7 @@ def test_every_attack_has_a_test_that_is_there() -> None:
     named = [re.findall(r"`(test_\w+)`", cells[3]) for cells in attacks]
     assert all(named)
     assert [name for names in named for name in names if name not in there] == []
+    files = [cells for cells in rows(page) if re.fullmatch(r"M\d+", cells[0])]
+    assert [cells[0] for cells in files] == [f"M{number}" for number in range(1, len(files) + 1)]
+    tests = [set(re.findall(r"`(test_\w+)`", cells[3])) for cells in files]
+    assert all(names and names <= there for names in tests)

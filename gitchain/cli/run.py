@@ -15,7 +15,7 @@ from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.record import Identity
-    from gitchain.pipeline.stages import Reproduced
+    from gitchain.pipeline.steps import Observed
 
 
 class AfterDashes(click.Command):
@@ -77,7 +77,7 @@ def _run(
 ) -> int:
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import check_signing, project_profile, record
-    from gitchain.pipeline.stages import Reproduced, is_dvc, observe_repro
+    from gitchain.pipeline.stages import is_dvc, observe_repro
     from gitchain.pipeline.steps import observe_step
 
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
@@ -93,9 +93,7 @@ def _run(
     elif step is None:
         raise UsageError("name the step", help="gitchain run STEP -- " + shlex.join(words))
     else:
-        seen = Reproduced(
-            *observe_step(project, step, words, materials, products, kind=kind, stdout=stdout), ()
-        )
+        seen = observe_step(project, step, words, materials, products, kind=kind, stdout=stdout)
     result = report(options, profile, record(project, profile, seen.drafts, who), _problems(seen))
     if not seen.drafts and not seen.problems:
         options.talk(
@@ -114,7 +112,7 @@ def _run(
     return seen.exit_code or int(result if require_log or result != ExitCode.QUEUED else ExitCode.OK)
 
 
-def _problems(seen: Reproduced) -> list[tuple[str, GitchainError]]:
+def _problems(seen: Observed) -> list[tuple[str, GitchainError]]:
     return [*((problem.where or "-", problem) for problem in seen.problems), *seen.notices]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,10 @@ class Artifact:
         """Return the artifact's path below the repository's root."""
         return self.descriptor.name or ""
 
+    def manifest_v1(self) -> Manifest:
+        """Return a directory's manifest under version 1, as evidence from before version 2 names it."""
+        return build_manifest(_entries(self.parts), 1)
+
 
 def collect_artifact(
     root: Path,
@@ -76,9 +80,7 @@ def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annota
         descriptor = ResourceDescriptor(name, digest, annotations=notes)
         return Artifact(descriptor, None, found.md5, found.size, 1, (found,))
     try:
-        manifest = build_manifest(
-            FileEntry(file.path, file.executable, file.size, file.sha256) for file in found
-        )
+        manifest = build_manifest(_entries(found))
     except GitchainError as error:
         raise ProjectError(error.what, where=f"{name}: {error.where}", expected=error.expected) from error
     md5 = directory_md5((file.path, file.md5) for file in found)
@@ -89,6 +91,10 @@ def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annota
         annotations={MD5_ANNOTATION: md5} if annotate else {},
     )
     return Artifact(descriptor, manifest, md5, manifest.size, manifest.files, tuple(found))
+
+
+def _entries(files: Iterable[HashedFile]) -> Iterator[FileEntry]:
+    return (FileEntry(file.path, file.executable, file.size, file.sha256) for file in files)
 
 
 def directory_md5(files: Iterable[tuple[str, str]]) -> str:

@@ -12,30 +12,38 @@ import posixpath
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from gitchain.collect.artifacts import Artifact
 from gitchain.collect.dvc_cache import dvc_root
-from gitchain.collect.dvc_files import DvcYaml, ImportSource, LockEntry, parse_dvc, parse_dvc_yaml, parse_lock
+from gitchain.collect.dvc_files import (
+    DatabaseSource,
+    DvcYaml,
+    ImportSource,
+    LockEntry,
+    parse_dvc,
+    parse_dvc_yaml,
+    parse_lock,
+    read_file,
+)
+from gitchain.collect.dvc_ignore import not_ignored
+from gitchain.collect.dvc_sources import outside_sources
 from gitchain.collect.files import Progress
 from gitchain.collect.git import dvc_files_here
 from gitchain.collect.recorded import Reader
-from gitchain.collect.remotes import public_url
 from gitchain.collect.stages import StageRun
 from gitchain.collect.state import StateCache
-from gitchain.errors import GitchainError, LimitError, ProjectError
+from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.names import check_step_name, check_uri
+from gitchain.evidence.names import check_step_name
 from gitchain.evidence.statement import ResourceDescriptor
-
-MAX_FILE_BYTES = 32 * 1024 * 1024
-"""Largest dvc.lock, dvc.yaml or *.dvc that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedStage:
-    """A stage or *.dvc file with its entries by name; `external` are those outside the repository."""
+    """A stage or *.dvc file with its entries by name; `external` are deps outside the repository, `lost` outs there.
+
+    Outs on a remote (`s3://…`) are left out: nothing here can hash them.
+    """
 
     name: str
     project: str
@@ -44,7 +52,8 @@ class RecordedStage:
     deps: tuple[tuple[str, LockEntry], ...]
     outs: tuple[tuple[str, LockEntry], ...]
     external: tuple[LockEntry, ...]
-    source: ImportSource | None = None
+    source: ImportSource | DatabaseSource | None = None
+    lost: tuple[str, ...] = ()
 
 
 def declare(
@@ -80,6 +89,10 @@ def declare_stage(
     run_cache: bool = False,
 ) -> StageRun:
     """Return declared evidence for one stage; raises as `declare` does."""
+    if stage.lost:
+        raise ProjectError(
+            "out lies outside the repository", where=f"stage {stage.name}", got=ascii(stage.lost[0][:200])
+        )
     reader = Reader(root, stage.project, state, progress, fetch)
     return StageRun(
         name=stage.name,
@@ -103,7 +116,7 @@ def recorded_stages(root: Path, report: Report | None = None) -> Mapping[str, Re
     Raises ProjectError or LimitError for a broken file; with `report`, passes it on and reads the other files.
     """
     found: dict[str, RecordedStage] = {}
-    for file in dvc_files_here(root):
+    for file in not_ignored(root, dvc_files_here(root)):
         try:
             found |= _recorded_in(root, file)
         except GitchainError as error:
@@ -122,45 +135,36 @@ def _recorded_in(root: Path, file: str) -> Mapping[str, RecordedStage]:
     return {stage.name: stage for stage in _locked(root, file, project)}
 
 
-def read_file(root: Path, name: str) -> bytes:
-    """Return the content of one of DVC's small files; ProjectError if it cannot be read, LimitError if it is huge."""
-    try:
-        with open(root / name, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ProjectError(
-            "file cannot be read", where=name, got=os.strerror(error.errno or 0).lower()
-        ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise LimitError("file is too large", where=name, expected=f"at most {MAX_FILE_BYTES} bytes")
-    return data
-
-
 def _locked(root: Path, file: str, project: str) -> list[RecordedStage]:
     folder = posixpath.dirname(file)
     yaml = posixpath.join(folder, "dvc.yaml")
     stages = parse_lock(read_file(root, file), file)
     plan = parse_dvc_yaml(read_file(root, yaml), yaml) if (root / yaml).exists() else DvcYaml({}, {})
-    wdirs = _wdirs(root, project, yaml, plan)
+    wdirs = _wdirs(root, project, yaml, plan, stages)
     found: list[RecordedStage] = []
     for key, stage in stages.items():
-        wdir = wdirs.get(key, wdirs.get(key.partition("@")[0]))
+        wdir = wdirs.get(key)
         if wdir is None:  # an entry that dvc.yaml has outlived
             continue
         base = posixpath.join(folder, wdir)
         deps, far = _split(base, stage.deps)
         outs, lost = _split(base, stage.outs)
         name = _step(f"{yaml}:{key}" if folder else key, file)
-        if lost:
-            raise ProjectError("out lies outside the repository", where=name, got=ascii(lost[0].path[:200]))
         params = {locate(base, path) or path: values for path, values in stage.params.items()}
-        found.append(RecordedStage(name, project, stage.commands, params, deps, outs, far))
+        found.append(RecordedStage(name, project, stage.commands, params, deps, outs, far, lost=_lost(lost)))
     return found
 
 
-def _wdirs(root: Path, project: str, yaml: str, plan: DvcYaml) -> Mapping[str, str]:
-    """Return the working directory of each stage, relative to the directory of its dvc.yaml."""
-    if not any("${" in wdir for wdir in plan.stages.values()):
+def _wdirs(
+    root: Path, project: str, yaml: str, plan: DvcYaml, recorded: Collection[str]
+) -> Mapping[str, str]:
+    """Return the working directory of each stage, relative to the directory of its dvc.yaml.
+
+    DVC is asked where that, or which stages there are, depends on a template: dvc.lock keeps the stages of a `foreach`
+    whose item is gone.
+    """
+    is_generated = any(key.partition("@")[0] in plan.groups for key in recorded)
+    if not is_generated and not any("${" in wdir for wdir in plan.stages.values()):
         return plan.stages
     from gitchain.collect.dvc_api import load_stages
 
@@ -175,9 +179,11 @@ def _data(file: str, project: str, data: bytes) -> RecordedStage:
     base = posixpath.join(posixpath.dirname(file), parsed.wdir)
     deps, far = _split(base, parsed.deps)
     outs, lost = _split(base, parsed.outs)
-    if lost:
-        raise ProjectError("out lies outside the repository", where=file, got=ascii(lost[0].path[:200]))
-    return RecordedStage(_step(file, file), project, (), {}, deps, outs, far, parsed.source)
+    return RecordedStage(_step(file, file), project, (), {}, deps, outs, far, parsed.source, _lost(lost))
+
+
+def _lost(outs: tuple[LockEntry, ...]) -> tuple[str, ...]:
+    return tuple(out.path for out in outs if "://" not in out.path)
 
 
 def locate(base: str, path: str) -> str | None:
@@ -190,34 +196,7 @@ def locate(base: str, path: str) -> str | None:
 
 def stage_sources(stage: RecordedStage) -> tuple[ResourceDescriptor, ...]:
     """Return the materials that lie outside the repository, by URI: an import's commit, a remote file's etag."""
-    found: dict[str, ResourceDescriptor] = {}
-    if stage.source is not None:
-        url = public_url(stage.source.url)
-        notes: dict[str, Json] = {"path": stage.source.path}
-        digest = DigestSet({"gitCommit": stage.source.rev_lock})
-        uri = f"git+{url}" if url else "git:local"
-        found[uri] = ResourceDescriptor(None, digest, uri=uri, annotations=notes)
-    for entry in stage.external:
-        uri = _uri(entry.path)
-        facts = {
-            "etag": entry.checksum,
-            "versionId": entry.cloud.version_id if entry.cloud else None,
-            "dvc.md5": entry.md5,
-        }
-        found[uri] = ResourceDescriptor(
-            None, uri=uri, annotations={key: value for key, value in facts.items() if value is not None}
-        )
-    return tuple(found.values())
-
-
-def _uri(path: str) -> str:
-    if "://" not in path:
-        return f"file://{quote(posixpath.normpath(path))}"
-    uri = public_url(path) or quote(path, safe=":/?#[]@!$&'()*+,;=%~")
-    try:
-        return check_uri(uri)
-    except GitchainError as error:
-        raise ProjectError(error.what, where="DVC file", got=ascii(path[:200])) from error
+    return outside_sources(stage.source, stage.external)
 
 
 def _split(

@@ -1,21 +1,50 @@
-"""What only DVC itself can say: stages with templates resolved, model names, ignored files, and fetching.
+"""What only DVC itself can say: dvc.yaml with templates resolved, ignored files, and fetching. The one place that calls DVC.
 
-DVC is imported inside the functions (0.3 s). Its exceptions become ProjectError, or TransportError while
-fetching. Does NOT run stages (see `repro`) and does not read what `dvc_files` can read without DVC.
+DVC is imported inside the functions (0.3 s). DVC and its libraries raise many types of exceptions, and not all of them
+are DVC's own. Each becomes one ProjectError that names the file, or TransportError while fetching; only Ctrl-C, a lack
+of memory, and a disk that is full or failing stay what they are. No Stage of DVC is built: that would need what a
+path names to be here, and the libraries of its remote.
+
+Does NOT run stages (see `repro`) and does not read what `dvc_files` can read without DVC.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
+import logging
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gitchain.collect.dvc_cache import dvc_root
+from gitchain.collect.dvc_files import parse_dvc, read_file
+from gitchain.collect.dvc_pipeline import ResolvedYaml, model_paths, plan_data, plan_stages, variable_files
+from gitchain.collect.git import dvc_files_here, pipelines_here
 from gitchain.collect.stages import PipelineStage
-from gitchain.errors import ProjectError, TransportError
+from gitchain.collect.strict_yaml import load_yaml
+from gitchain.errors import GitchainError, ProjectError, TransportError
+from gitchain.evidence.canonical import Json
 from gitchain.platform.processes import safe_path
+
+_SYSTEM = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EAGAIN,
+    }
+)
+"""What the command line explains better than we can here."""
+
+_LOGGERS = ("dvc", "dvc_data", "dvc_objects", "scmrepo")
 
 
 def dvc_version() -> str:
@@ -26,26 +55,22 @@ def dvc_version() -> str:
 def load_stages(root: Path, project: Path | None = None) -> tuple[PipelineStage, ...]:
     """Return every stage and *.dvc file of the DVC project (at `root` unless given), templates resolved.
 
-    Names are relative to `root`. Raises ProjectError if there is no project or DVC cannot read it.
+    Names are relative to `root`. Raises ProjectError, or LimitError, if there is no project or a file cannot be read.
     """
+    top = os.path.realpath(root)
     with _repo(project or root) as repo:
-        top = os.path.realpath(root)
-        reports = _reports(repo, top)
-        stages = [_stage(stage, top, reports) for stage in repo.index.stages]
-    return tuple(sorted(stages, key=lambda stage: stage.name))
+        files = tuple(_resolve(repo, root, file) for file in _own(repo, root, pipelines_here(root)))
+        data = [file for file in _own(repo, root, dvc_files_here(root)) if file.endswith(".dvc")]
+    tracked = [plan_data(file, parse_dvc(read_file(root, file), file), top) for file in data]
+    return tuple(sorted((*plan_stages(files, top), *tracked), key=lambda stage: stage.name))
 
 
 def artifacts(root: Path, project: Path | None = None) -> Mapping[str, str]:
     """Return the models that dvc.yaml files name, as `name` or `sub:name` to a path relative to `root`."""
     found: dict[str, str] = {}
     with _repo(project or root) as repo:
-        for file, models in repo.artifacts.read().items():
-            folder = os.path.dirname(os.path.join(repo.root_dir, file))
-            prefix = _relative(folder, os.path.realpath(root))
-            for name, model in models.items():
-                path = _relative(os.path.normpath(os.path.join(folder, model.path)), os.path.realpath(root))
-                if path is not None:
-                    found[name if prefix in {".", None} else f"{prefix}:{name}"] = path
+        for file in _own(repo, root, pipelines_here(root)):
+            found |= model_paths(_resolve(repo, root, file), os.path.realpath(root))
     return found
 
 
@@ -54,17 +79,19 @@ def fetch_artifact(project: Path, path: Path) -> None:
 
     Raises TransportError if they cannot be had, ProjectError if DVC does not track the path.
     """
-    from dvc.exceptions import DvcException, NoOutputOrStageError
-    from dvc.stage.exceptions import StageFileDoesNotExistError
-
     with _repo(project) as repo:
+        from dvc.exceptions import NoOutputOrStageError
+        from dvc.stage.exceptions import StageFileDoesNotExistError
+
         try:
             repo.fetch(targets=[os.fspath(path)])
         except (NoOutputOrStageError, StageFileDoesNotExistError) as error:
-            raise ProjectError("DVC does not track this", where=str(path), got=_first(error)) from error
-        except (DvcException, OSError) as error:
+            raise ProjectError("DVC does not track this", where=str(path), got=_said(error)) from error
+        except MemoryError:
+            raise
+        except Exception as error:
             raise TransportError(
-                "file cannot be fetched", where=str(path), got=_first(error), help=f"dvc fetch {path}"
+                "file cannot be fetched", where=str(path), got=_said(error), help=f"dvc fetch {path}"
             ) from error
 
 
@@ -76,90 +103,100 @@ def ignored(project: Path, paths: Iterable[str]) -> frozenset[str]:
 
 @contextmanager
 def _repo(project: Path) -> Iterator[Any]:
-    with safe_path(project):  # importing a Git library of DVC's runs git already
-        yield from _opened(project)
+    """Open DVC's project; what is raised while it is open becomes an error that names the project.
 
+    Under `safe_path`, since importing a Git library of DVC's runs git already.
+    """
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    with safe_path(project), warnings.catch_warnings(), _translated(str(project)):
+        warnings.simplefilter("ignore")
+        from dvc.exceptions import NotDvcRepoError
+        from dvc.repo import Repo
 
-def _opened(project: Path) -> Iterator[Any]:
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.repo import Repo
-
-    try:
-        with Repo(os.fspath(project)) as repo:
+        try:
+            opened = Repo(os.fspath(project))
+        except NotDvcRepoError as error:
+            raise ProjectError("not a DVC project", where=str(project), help="dvc init") from error
+        with opened as repo:
             yield repo
-    except NotDvcRepoError as error:
-        raise ProjectError("not a DVC project", where=str(project), help="dvc init") from error
-    except DvcException as error:
-        raise ProjectError("DVC cannot read the project", where=str(project), got=_first(error)) from error
+
+
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    """Turn whatever DVC raises into a ProjectError that names the file or project `where`."""
+    try:
+        yield
+    except (GitchainError, MemoryError):
+        raise
     except RecursionError as error:
         raise ProjectError(
-            "DVC cannot read the project", where=str(project), got="a dvc.yaml that is nested too deeply"
+            "DVC cannot read the project", where=where, got="a value that is nested too deeply"
         ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _SYSTEM:
+            raise
+        raise ProjectError("DVC cannot read the project", where=where, got=_said(error)) from error
 
 
-def _first(error: BaseException) -> str:
-    """DVC puts its advice on the lines after the first."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
+def _said(error: BaseException) -> str:
+    """Return the first line of a library's message: DVC puts its advice on the lines after it."""
+    from dvc.exceptions import DvcException
+
+    detail = getattr(error, "exc", None)  # what the schema did not like, where that is what failed
+    said = f"{error}: {detail}" if isinstance(detail, Exception) else str(error)
+    line = next((line for line in said.splitlines() if line.strip()), "")[:300]
+    is_plain = isinstance(error, DvcException) and line
+    return line if is_plain else f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
-def _reports(repo: Any, root: str) -> frozenset[str]:
-    """Return the names of all metrics and plots, those that dvc.yaml lists at its top level included."""
-    keys = (*repo.index.metric_keys.get("repo", ()), *repo.index.plot_keys.get("repo", ()))
-    names = (_relative(os.path.join(repo.root_dir, *key), root) for key in keys)
-    return frozenset(name for name in names if name is not None)
+def _own(repo: Any, root: Path, files: Iterable[str]) -> Iterator[str]:
+    """Yield the files that belong to this project and not to one inside it, and that no .dvcignore hides."""
+    top = os.path.realpath(root)
+    for file in files:
+        path = os.path.join(top, file)
+        is_own = dvc_root(os.path.dirname(path), top) == os.path.realpath(repo.root_dir)
+        if is_own and not repo.dvcignore.is_ignored_file(path):
+            yield file
 
 
-def _stage(stage: Any, root: str, reports: frozenset[str]) -> PipelineStage:
-    from dvc.dependency import ParamsDependency
+def _resolve(repo: Any, root: Path, file: str) -> ResolvedYaml:
+    """Return what the dvc.yaml says once DVC has resolved its templates.
 
-    key = getattr(stage, "name", None)
-    file = _relative(stage.path, root) or stage.path
-    deps = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-    params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
-    inside = {id(item): _inside(item, root) for item in (*deps, *stage.outs)}
-    outs = tuple(name for out in stage.outs if (name := inside[id(out)]) is not None)
-    commands = stage.cmd.splitlines() if isinstance(stage.cmd, str) else stage.cmd or ()
-    return PipelineStage(
-        name=_address(file, key),
-        commands=tuple(commands),
-        wdir=_relative(os.path.realpath(stage.wdir), root) or ".",
-        deps=tuple(name for dep in deps if (name := inside[id(dep)]) is not None),
-        outs=outs,
-        reports=tuple(name for name in outs if name in reports),
-        mixed=tuple(
-            name
-            for name in outs
-            if name not in reports and any(one.startswith(f"{name}/") for one in reports)
-        ),
-        params=tuple(
-            f"{_inside(dep, root) or dep.def_path}:{name}" for dep in params for name in sorted(dep.params)
-        ),
-        external=tuple(str(item) for item in (*deps, *stage.outs) if inside[id(item)] is None),
-        lock=file if key is None else os.path.join(os.path.dirname(file), "dvc.lock"),
-        key=key or "",
-        frozen=bool(stage.frozen),
-        is_data=key is None,
-        is_import=bool(stage.is_import),
+    It and the files in its `vars` are read by our own bounded reader first, since DVC expands what aliases stand for:
+    LimitError. What that refuses otherwise and DVC takes is right; what both refuse is told with our line.
+    """
+    ours: ProjectError | None = None
+    try:
+        document = load_yaml(read_file(root, file), file)
+    except ProjectError as error:
+        ours = error
+    else:
+        _check_size(root, file, document)
+    try:
+        with _translated(file):
+            return _resolved(repo, root, file)
+    except ProjectError as error:
+        raise ours or error from error
+
+
+def _check_size(root: Path, file: str, document: Json) -> None:
+    """Raise LimitError for a YAML file that templates may take values from and that is too large once expanded."""
+    for name in variable_files(file, document):
+        if os.path.isfile(root / name):
+            with suppress(ProjectError):
+                load_yaml(read_file(root, name), name)
+
+
+def _resolved(repo: Any, root: Path, file: str) -> ResolvedYaml:
+    from dvc.dvcfile import ProjectFile
+
+    resolver = ProjectFile(repo, os.path.join(os.path.realpath(root), file)).resolver
+    return ResolvedYaml(
+        file,
+        stages={name: resolver.resolve_one(name)[name] for name in resolver.get_keys()},
+        metrics=resolver.resolve_metrics(),
+        plots=resolver.resolve_plots(),
+        artifacts=resolver.resolve_artifacts(),
+        datasets=resolver.resolve_datasets(),
     )
-
-
-def _address(file: str, key: str | None) -> str:
-    if key is None:
-        return file
-    return key if file == "dvc.yaml" else f"{file}:{key}"
-
-
-def _inside(item: Any, root: str) -> str | None:
-    """Return the name below root of a dep or out, None for one in another repository, remote or place."""
-    if item.protocol != "local" or getattr(item, "def_repo", None) is not None:
-        return None
-    return _relative(os.path.normpath(item.fs_path), root)
-
-
-def _relative(path: str, root: str) -> str | None:
-    """Return the path relative to root, None if it lies outside. Links in the project's own path are resolved."""
-    for candidate in (path, os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))):
-        relative = os.path.relpath(candidate, root)
-        if relative != ".." and not relative.startswith("../"):
-            return relative
-    return None

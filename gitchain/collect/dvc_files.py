@@ -8,6 +8,7 @@
         params: {params.yaml: {lr: 0.1}}
         outs: [{path: model.pkl, hash: md5, md5: 7d79…, size: 3}]
 
+A dep on a dataset is `{path: ds://NAME, dataset: {name, url, type, …}}` with the locked revision or version.
 Paths are as DVC wrote them: relative to the stage's working directory, which dvc.lock does not hold.
 Every parser is bounded and raises ProjectError or LimitError, naming file and line, whatever the bytes.
 
@@ -18,15 +19,20 @@ Does NOT resolve templates (see `dvc_api`) or check md5s.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from gitchain.collect.strict_yaml import load_yaml
 from gitchain.collect.yaml_reader import YamlReader
 from gitchain.errors import GitchainError, LimitError, ProjectError
 from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
+
+MAX_FILE_BYTES = 32 * 1024 * 1024
+"""Largest dvc.lock, dvc.yaml or *.dvc that is read."""
 
 MAX_STAGES = 10_000
 """Most stages in one dvc.lock: foreach over thousands of keys exists."""
@@ -38,6 +44,8 @@ LEGACY_HASH = "md5-dos2unix"
 """DVC 2's hash, meant where an entry says no `hash:`: md5 after CRLF became LF in text."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?", re.ASCII)
+_DVC_KEYS = frozenset({"md5", "wdir", "deps", "outs", "locked", "frozen", "meta", "always_changed", "desc"})
+_SOURCES = frozenset({"repo", "db"})
 _REV = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 
 
@@ -62,6 +70,26 @@ class DirEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetLock:
+    """The dataset that a stage took, as DVC locked it. `kind` is DVC's type: dvc, dc or url.
+
+    dvc: `path` in the repository at `url`, at the commit `rev_lock`. dc: `version`. url: `etag`, `version_id`, `files`.
+    """
+
+    name: str
+    kind: str
+    url: str
+    path: str | None = None
+    rev: str | None = None
+    rev_lock: str | None = None
+    version: int | None = None
+    created_at: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    files: tuple[DirEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LockEntry:
     """One dep or out as DVC recorded it. `md5` ends in `.dir` for a directory with a .dir object."""
 
@@ -74,6 +102,7 @@ class LockEntry:
     checksum: str | None
     cloud: CloudVersion | None
     files: tuple[DirEntry, ...]
+    dataset: DatasetLock | None = None
 
     @property
     def is_dir(self) -> bool:
@@ -94,12 +123,21 @@ class LockStage:
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """Where `dvc import` took a file from: a path in another repository at one exact commit."""
+    """Where `dvc import` took a file from: a path in another repository, at one exact commit once it is locked."""
 
-    path: str
+    path: str | None
     url: str
     rev: str | None
-    rev_lock: str
+    rev_lock: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSource:
+    """What `dvc import-db` ran: a query, or a whole table, on a connection that .dvc/config names."""
+
+    connection: str
+    query: str | None = None
+    table: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +146,35 @@ class DvcFile:
 
     outs: tuple[LockEntry, ...]
     deps: tuple[LockEntry, ...] = ()
-    source: ImportSource | None = None
+    source: ImportSource | DatabaseSource | None = None
     wdir: str = "."
     frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DvcYaml:
-    """What dvc.yaml says without its templates: stage names, their raw wdir, the `artifacts:` section."""
+    """What dvc.yaml says without its templates: stage names, their raw wdir, the `artifacts:` section.
+
+    `groups` are the names that `foreach` or `matrix` makes several stages of.
+    """
 
     stages: Mapping[str, str]
     artifacts: Mapping[str, str]
+    groups: frozenset[str] = frozenset()
+
+
+def read_file(root: Path, name: str) -> bytes:
+    """Return the content of one of DVC's small files; ProjectError if it cannot be read, LimitError if it is huge."""
+    try:
+        with open(root / name, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ProjectError(
+            "file cannot be read", where=name, got=os.strerror(error.errno or 0).lower()
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise LimitError("file is too large", where=name, expected=f"at most {MAX_FILE_BYTES} bytes")
+    return data
 
 
 def parse_lock(data: bytes, where: str) -> Mapping[str, LockStage]:
@@ -143,14 +199,14 @@ def parse_lock(data: bytes, where: str) -> Mapping[str, LockStage]:
 def parse_dvc(data: bytes, where: str) -> DvcFile:
     """Return what a *.dvc file tracks; raises ProjectError or LimitError."""
     top = YamlReader.of(load_yaml(data, where), where)
-    outs = top.items("outs", _entry)
-    if not outs:
+    if not top.value.get("outs") and top.value.keys() - _DVC_KEYS:
         top.fail("outs", "file tracks nothing", expected="outs")
-    sources = [item for item in top.items("deps", lambda item: item) if "repo" in item.value]
+    deps = top.items("deps", lambda item: item)
+    sources = [_source(item) for item in deps if _SOURCES & item.value.keys()]
     return DvcFile(
-        outs=outs,
-        deps=tuple(_entry(item) for item in top.items("deps", lambda item: item) if "repo" not in item.value),
-        source=_source(sources[0]) if sources else None,
+        outs=top.items("outs", _entry),
+        deps=tuple(_entry(item) for item in deps if not _SOURCES & item.value.keys()),
+        source=sources[0] if sources else None,
         wdir=top.text("wdir") or ".",
         frozen=top.flag("frozen"),
     )
@@ -163,13 +219,16 @@ def parse_dvc_yaml(data: bytes, where: str) -> DvcYaml:
     """
     top = YamlReader.of(load_yaml(data, where), where)
     stages: dict[str, str] = {}
+    groups: set[str] = set()
     for name in top.map("stages").value:
         stage = top.map("stages").map(name)
         body = stage.map("do") if "do" in stage.value else stage
         stages[name] = body.text("wdir") or "."
+        if {"foreach", "matrix"} & stage.value.keys():
+            groups.add(name)
     named = top.map("artifacts")
     artifacts = {name: named.map(name).need("path") for name in named.value}
-    return DvcYaml(MappingProxyType(stages), MappingProxyType(artifacts))
+    return DvcYaml(MappingProxyType(stages), MappingProxyType(artifacts), frozenset(groups))
 
 
 def parse_dir(data: bytes, where: str) -> tuple[DirEntry, ...]:
@@ -246,7 +305,7 @@ def _commands(stage: YamlReader) -> tuple[str, ...]:
 
 
 def _entry(item: YamlReader) -> LockEntry:
-    md5 = item.text("md5")
+    md5 = _md5(item)
     if md5 is not None and not _MD5.fullmatch(md5):
         item.fail("md5", "md5 is malformed", expected="32 hex digits", got=ascii(md5[:80]))
     return LockEntry(
@@ -256,14 +315,43 @@ def _entry(item: YamlReader) -> LockEntry:
         size=item.number("size"),
         nfiles=item.number("nfiles"),
         is_exec=item.flag("isexec"),
-        checksum=item.text("checksum") or item.text("etag"),
+        checksum=item.checksum("checksum") or item.checksum("etag"),
         cloud=_cloud(item),
         files=item.items("files", _inline_file),
+        dataset=_dataset(item.map("dataset")) if item.value.get("dataset") is not None else None,
     )
 
 
+def _md5(item: YamlReader) -> str | None:
+    """An md5 of digits alone is a number to YAML, and DVC reads capital letters as small ones."""
+    md5 = item.checksum("md5")
+    return md5.lower() if md5 is not None else None
+
+
+def _dataset(lock: YamlReader) -> DatasetLock:
+    meta = lock.map("meta")
+    return DatasetLock(
+        name=lock.need("name"),
+        kind=lock.need("type"),
+        url=lock.need("url"),
+        path=lock.text("path"),
+        rev=lock.text("rev"),
+        rev_lock=_rev_lock(lock),
+        version=lock.number("version"),
+        created_at=lock.text("created_at"),
+        etag=meta.checksum("etag") or meta.checksum("checksum") or meta.checksum("md5"),
+        version_id=meta.text("version_id"),
+        files=lock.items("files", _dataset_file),
+    )
+
+
+def _dataset_file(item: YamlReader) -> DirEntry:
+    meta = item.map("meta")
+    return DirEntry(item.need("relpath"), meta.text("md5"), meta.number("size"), cloud=_cloud(meta))
+
+
 def _inline_file(item: YamlReader) -> DirEntry:
-    md5 = item.text("md5")
+    md5 = _md5(item)
     if md5 is not None and (not _MD5.fullmatch(md5) or md5.endswith(".dir")):
         item.fail("md5", "md5 is malformed", expected="32 hex digits", got=ascii(md5[:80]))
     return DirEntry(item.need("relpath"), md5, item.number("size"), item.flag("isexec"), _cloud(item))
@@ -273,14 +361,23 @@ def _cloud(item: YamlReader) -> CloudVersion | None:
     clouds = item.map("cloud")
     for remote in clouds.value:
         found = clouds.map(remote)
-        return CloudVersion(remote, found.text("etag"), found.text("version_id"))
-    etag, version = item.text("etag"), item.text("version_id")
+        return CloudVersion(remote, found.checksum("etag"), found.text("version_id"))
+    etag, version = item.checksum("etag"), item.text("version_id")
     return CloudVersion("", etag, version) if version is not None else None
 
 
-def _source(item: YamlReader) -> ImportSource:
+def _source(item: YamlReader) -> ImportSource | DatabaseSource:
+    if "db" in item.value:
+        database = item.map("db")
+        return DatabaseSource(
+            database.text("connection") or "", database.text("query"), database.text("table")
+        )
     repo = item.map("repo")
-    rev_lock = repo.need("rev_lock")
-    if not _REV.fullmatch(rev_lock):
-        repo.fail("rev_lock", "rev_lock is no commit", expected="40 hex digits", got=ascii(rev_lock[:80]))
-    return ImportSource(item.need("path"), repo.need("url"), repo.text("rev"), rev_lock)
+    return ImportSource(item.text("path"), repo.need("url"), repo.text("rev"), _rev_lock(repo))
+
+
+def _rev_lock(item: YamlReader) -> str | None:
+    rev_lock = item.text("rev_lock")
+    if rev_lock is not None and not _REV.fullmatch(rev_lock):
+        item.fail("rev_lock", "rev_lock is no commit", expected="40 hex digits", got=ascii(rev_lock[:80]))
+    return rev_lock

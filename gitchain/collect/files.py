@@ -6,8 +6,8 @@ followed: a symlink into DVC's own cache (DVC's `symlink` cache type), and only 
 that its target is named by.
 
 Refused, by name: other symlinks, sockets, devices and pipes; names that `evidence.names` refuses; files
-that change while they are read. Empty directories do not count, as in DVC. MD5 is for comparison with DVC's
-records.
+that change while they are read; pointers of Git LFS and git-annex. Empty directories do not count, as in DVC.
+MD5 is for comparison with DVC's records.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gitchain.collect.paths import (
     special_file,
     unreadable,
 )
+from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.collect.state import StateCache
 from gitchain.errors import LimitError, ProjectError
 
@@ -180,6 +181,10 @@ class _Hasher:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
                 raise special_file(shown)
+            if (
+                before.st_size <= MAX_POINTER_BYTES
+            ):  # before the digests that are remembered: they do not tell
+                check_no_pointer(os.pread(handle, MAX_POINTER_BYTES, 0), shown)
             sha256, md5 = self._digests(handle, before, shown)
         except OSError as error:
             raise unreadable(error, shown) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ from gitchain.errors import RunError
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """Everything that was seen of one stage. `complete`: every command ran and the last one exited with 0."""
+    """Everything that was seen of one stage.
+
+    `complete`: every command ran and the last one exited with 0. `unwritten`: the files of each product that no command
+    wrote, as paths in it ("" for a file itself).
+    """
 
     name: str
     ran: tuple[CommandRun, ...]
@@ -26,6 +30,7 @@ class StageRecord:
     products: tuple[Artifact, ...]
     complete: bool
     problem: RunError | None
+    unwritten: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -55,7 +60,10 @@ def _stage(name: str, records: Sequence[dict[str, Any]]) -> StageRecord:
     if complete and problem is None:
         problem = _changed(name, materials, last)
     ran = tuple(_command(record) for record in records if "started" in record)
-    return StageRecord(name, ran, materials, _artifacts(last.get("products", {})), complete, problem)
+    unwritten = {product: tuple(parts) for product, parts in last.get("unwritten", {}).items()}
+    return StageRecord(
+        name, ran, materials, _artifacts(last.get("products", {})), complete, problem, unwritten
+    )
 
 
 def _changed(name: str, materials: Sequence[Artifact], last: dict[str, Any]) -> RunError | None:

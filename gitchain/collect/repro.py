@@ -34,6 +34,7 @@ from gitchain.collect.records import StageRecord, read_records
 from gitchain.collect.stages import PipelineStage, StageRun
 from gitchain.collect.state import StateCache
 from gitchain.collect.tee import run_plain
+from gitchain.collect.written import not_written, written_products
 from gitchain.errors import GitchainError, ProjectError, RunError, StoreError, UsageError
 
 _SHELL_NAMES = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
@@ -233,6 +234,7 @@ class _Settled:
         if record is not None:
             if record.complete and record.problem is None:
                 self.runs.append(_observed(self._reader, recorded, record))
+                self.notices += _unwritten(record)
         elif _touched(self._root, recorded, self._before):
             is_stage = bool(recorded.commands)
             self.runs.append(declare_stage(self._root, recorded, state=self._state, run_cache=is_stage))
@@ -269,10 +271,24 @@ def _observed(reader: Reader, recorded: RecordedStage, record: StageRecord) -> S
         commands=recorded.commands,
         params=recorded.params,
         materials=_named(record.materials, recorded.deps),
-        products=_named(record.products, recorded.outs),
+        products=tuple(
+            product
+            for artifact in _named(record.products, recorded.outs)
+            for product in written_products(artifact, record.unwritten.get(artifact.name, ()))
+        ),
         sources=stage_sources(recorded),
         ran=record.ran,
     )
+
+
+def _unwritten(record: StageRecord) -> Iterator[tuple[str, RunError]]:
+    """Yield the products that the stage did not write, or not the whole of: DVC keeps outs with `persist: true`."""
+    for product in record.products:
+        stale = record.unwritten.get(product.name, ())
+        if stale:
+            error = not_written(product.name, stale, whole=len(stale) == len(product.parts))
+            error.help = "DVC keeps it between runs: take `persist: true` away to attest it as a whole"
+            yield f"{record.name}: {product.name}", error
 
 
 def _named(artifacts: tuple[Artifact, ...], entries: Sequence[tuple[str, object]]) -> tuple[Artifact, ...]:

@@ -1,15 +1,15 @@
 """Observed evidence: run a command between two looks at its materials, and hash its products after it.
 
 A material that changes while the command runs is refused unless it is a product too: nobody could say which
-bytes the command read. Products are hashed whatever the exit code; a missing one is an error only if the
-command says that it succeeded.
+bytes the command read. A product that the command did not write is none, however it is named: see `written`.
+A missing one is an error only if the command exits with 0.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -17,12 +17,25 @@ from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.files import Progress
 from gitchain.collect.state import StateCache
 from gitchain.collect.tee import run_tee
-from gitchain.errors import ProjectError, RunError
+from gitchain.collect.written import (
+    FileState,
+    ProductsBefore,
+    look_after,
+    look_before,
+    not_written,
+    unwritten_parts,
+    written_products,
+)
+from gitchain.errors import GitchainError, ProjectError, RunError
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A command that gitchain ran. `products` is empty if it failed before making them all."""
+    """A command that gitchain ran.
+
+    `products` is empty if it failed before making them all. `problems` are products that it did not make, `unwritten`
+    those that it left as they were.
+    """
 
     command: tuple[str, ...]
     materials: tuple[Artifact, ...]
@@ -32,6 +45,8 @@ class Observation:
     exit_code: int
     stdout_sha256: str
     stderr_sha256: str
+    problems: tuple[GitchainError, ...] = ()
+    unwritten: tuple[tuple[str, GitchainError], ...] = ()
 
 
 def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but four
@@ -51,23 +66,29 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
 
     The command's output passes through to the descriptors. A failing command is no error: its exit code is
     in the result. Raises RunError if it cannot start, a material changed while it ran, or it exits 0
-    without having made a product; ProjectError for a material that is missing or refused.
+    without having written any of its products; ProjectError for a material that is missing or refused.
     """
     if not command:
         raise RunError("no command to run", help="gitchain run STEP -- COMMAND")
     before = tuple(collect_artifact(root, name, state, progress=progress) for name in _once(materials))
-    done = run_tee(command, cwd=cwd or root, env=env, stdout=stdout, stderr=stderr)
-    if done.exit_code == 0:
-        check_unchanged(root, before, frozenset(products), state)
+    made = _Products(root, _once(products), frozenset(_once(materials)), state, progress)
+    with look_before(root, made.names, state, progress=progress) as old:
+        done = run_tee(command, cwd=cwd or root, env=env, stdout=stdout, stderr=stderr)
+        if done.exit_code == 0:
+            now = look_after(root, old.files)
+            check_unchanged(root, before, frozenset(products), state)
+            made.collect(old, now)
     return Observation(
         command=tuple(command),
         materials=before,
-        products=_products(root, _once(products), done.exit_code, state, progress),
+        products=tuple(made.found),
         started=done.started,
         finished=done.finished,
         exit_code=done.exit_code,
         stdout_sha256=done.stdout_sha256,
         stderr_sha256=done.stderr_sha256,
+        problems=tuple(made.problems),
+        unwritten=tuple(made.unwritten),
     )
 
 
@@ -100,15 +121,44 @@ def changed_file(before: Artifact, after: Artifact) -> str:
     return before.name
 
 
-def _products(
-    root: Path, names: tuple[str, ...], exit_code: int, state: StateCache | None, progress: Progress | None
-) -> tuple[Artifact, ...]:
-    missing = [name for name in names if not os.path.lexists(root / name)]
-    if missing and exit_code == 0:
-        raise RunError("command did not make its product", where=missing[0], expected="a file or directory")
-    if missing:
-        return ()
-    return tuple(collect_artifact(root, name, state, progress=progress) for name in names)
+@dataclass(slots=True)
+class _Products:
+    """The products of one command that exited with 0, and what was wrong with the others."""
+
+    root: Path
+    names: tuple[str, ...]
+    materials: frozenset[str]
+    state: StateCache | None
+    progress: Progress | None
+    found: list[Artifact] = field(default_factory=list)
+    problems: list[GitchainError] = field(default_factory=list)
+    unwritten: list[tuple[str, GitchainError]] = field(default_factory=list)
+
+    def collect(self, before: ProductsBefore, after: Mapping[str, FileState]) -> None:
+        """Read the products; raise the first error if there is none at all."""
+        for name in self.names:
+            try:
+                self._one(name, before, after)
+            except GitchainError as error:
+                self.problems.append(error)
+        if self.names and not self.found:
+            raise [*self.problems, *(error for _, error in self.unwritten)][0]
+
+    def _one(self, name: str, before: ProductsBefore, after: Mapping[str, FileState]) -> None:
+        if not os.path.lexists(self.root / name):
+            raise RunError("command did not make its product", where=name, expected="a file or directory")
+        artifact = collect_artifact(self.root, name, self.state, progress=self.progress)
+        stale = unwritten_parts(artifact, before.files, after, before.started)
+        there = [path for path in before.files if path == name or path.startswith(f"{name}/")]
+        parents = (name.rsplit("/", count)[0] for count in range(name.count("/") + 1))
+        if not self.materials.isdisjoint(parents) and (
+            len(stale) < len(artifact.parts) or len(there) > len(stale)
+        ):
+            stale = ()  # what it did not write was there before, and the statement says so
+        made = written_products(artifact, stale)
+        if stale:
+            self.unwritten.append((name, not_written(name, stale, whole=not made)))
+        self.found += made
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

@@ -15,16 +15,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from gitchain.collect.artifacts import Artifact, collect_artifact
+from gitchain.collect.artifacts import Artifact, collect_artifact, make_artifact
+from gitchain.collect.files import HashedFile
 from gitchain.collect.run import changed_file
 from gitchain.collect.stages import PipelineStage
 from gitchain.collect.state import StateCache
 from gitchain.collect.tee import run_tee
+from gitchain.collect.written import FileState, look_after, look_before, unwritten_parts
 from gitchain.errors import GitchainError, RunError
 
 SPEC = "spec.json"
@@ -62,12 +64,19 @@ class _Watcher:
             stage = self._find(command, record)
             if stage is not None and self._count == 0:
                 record["materials"] = self._collect(stage["deps"], state, record)
+                old = look_before(
+                    self._root, stage["outs"], state, hold=False
+                )  # DVC leaves those that persist
+                record["before"] = {path: astuple(one) for path, one in old.files.items()}
+                record["at"] = old.started
             state.flush()
             code = self._command(argv, record)
             last = stage is not None and self._count == len(stage["commands"]) - 1
             if stage is not None and last and code == 0:
+                looked = self._look(record)
                 record["after"] = self._collect(stage["deps"], state, record)
                 record["products"] = self._collect(stage["outs"], state, record)
+                record["unwritten"] = _unwritten(record["products"], *looked)
         self._write(record)
         return code
 
@@ -116,11 +125,37 @@ class _Watcher:
             found[name] = {"directory": artifact.manifest is not None, "parts": artifact.parts}
         return found
 
+    def _look(self, record: dict[str, Any]) -> _Looked:
+        """Return the products' files before the stage's first command and now, and when that command started."""
+        first = record
+        if self._count > 0:
+            first = json.loads((self._scratch / f"{self._prefix}-{0:06d}.json").read_bytes())
+        before = {path: FileState(*one) for path, one in first.get("before", {}).items()}
+        return before, look_after(self._root, before), first["at"]
+
     def _write(self, record: dict[str, Any]) -> None:
         try:
             write_json(self._scratch / f"{self._prefix}-{self._count:06d}.json", record)
         except OSError as error:
             sys.stderr.write(f"gitchain: record cannot be written: {error.strerror}\n")
+
+
+_Looked = tuple[Mapping[str, FileState], Mapping[str, FileState], int]
+
+
+def _unwritten(
+    products: Mapping[str, Any],
+    before: Mapping[str, FileState],
+    after: Mapping[str, FileState],
+    started: int,
+) -> dict[str, tuple[str, ...]]:
+    """Return the files of each product that the stage did not write."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, product in products.items():
+        parts = tuple(HashedFile(*part) for part in product["parts"])
+        artifact = make_artifact(name, parts if product["directory"] else parts[0])
+        found[name] = unwritten_parts(artifact, before, after, started)
+    return found
 
 
 def match(

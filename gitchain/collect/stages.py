@@ -17,9 +17,10 @@ class PipelineStage:
     """A stage of dvc.yaml with its templates resolved, or a *.dvc file (`is_data`).
 
     `name` is DVC's address seen from the repository's root: `train@us`, `sub/dvc.yaml:train`,
-    `raw.csv.dvc`. Names of deps and outs are relative to the root; what lies outside it is in `external`,
-    as DVC wrote it. `reports` are those outs that are metrics or plots, `mixed` directories that hold some, maybe beside
-    a model; `lock` is the file that records the stage, `key` its name there.
+    `raw.csv.dvc`. Names of deps and outs are relative to the root; `sources` are the URIs of deps outside of it, as in
+    the stage's statement. `reports` are those outs that are metrics or plots, `mixed` directories that hold some, maybe
+    beside a model; `params` are `file:key`, or `file` for all of its keys; `lock` is the file that records the stage,
+    `key` its name there.
     """
 
     name: str
@@ -29,7 +30,7 @@ class PipelineStage:
     outs: tuple[str, ...]
     reports: tuple[str, ...]
     params: tuple[str, ...]
-    external: tuple[str, ...]
+    sources: tuple[str, ...]
     lock: str
     key: str
     frozen: bool = False

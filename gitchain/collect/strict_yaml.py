@@ -1,16 +1,19 @@
-"""YAML in, strictly: the subset that DVC writes, read as DVC reads it (YAML 1.2 scalars), with line numbers.
+"""Parse one YAML document as DVC does (YAML 1.2 scalars, anchors, aliases, merge keys), with line numbers.
 
 Built from libyaml's events and not by its composer: that recurses once per level, and 100,000 brackets kill
-the process. Events cost no stack, so depth, size and number of values are bounded here.
+the process. Events cost no stack, so depth, size and number of values are bounded here. An alias counts as much
+as a copy of what it stands for: a small file of nested aliases cannot fill the memory of whoever walks the result.
 
-Refused: duplicate keys, anchors and aliases, tags, keys that are no text, several documents, merge conflicts.
-Spec: https://yaml.org/spec/1.2.2/ chapter 10. Does NOT resolve timestamps (they stay text) or merge keys.
+Refused: duplicate keys, tags that are not YAML's own, keys that are collections, several documents, merge conflicts,
+an alias inside its own anchor. Dates and binary data stay text, a set is a mapping to nulls.
+Spec: https://yaml.org/spec/1.2.2/ chapter 10 and https://yaml.org/type/merge.html
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import yaml
@@ -25,7 +28,10 @@ MAX_YAML_DEPTH = 64
 """Deepest nesting: dvc.lock needs six levels and the parameters' own depth."""
 
 MAX_YAML_VALUES = 2_000_000
-"""Most values in one file, so that a small file of many tiny values cannot fill the memory."""
+"""Most values in one file, aliases expanded, so that a small file of many tiny values cannot fill the memory."""
+
+MAX_YAML_CHARACTERS = MAX_YAML_BYTES
+"""Most characters of text in one file, aliases expanded."""
 
 _CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7})(?: |\r?$)|^={7}\r?$", re.MULTILINE)
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -38,6 +44,26 @@ _FLOAT = re.compile(
 )
 """`.5e3` stays text: after a leading point DVC's reader wants a sign in the exponent."""
 _SPECIAL = re.compile(r"([-+]?)\.(?:(inf|Inf|INF)|nan|NaN|NAN)", re.ASCII)
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in (
+        "map",
+        "seq",
+        "str",
+        "int",
+        "float",
+        "bool",
+        "null",
+        "timestamp",
+        "binary",
+        "set",
+        "omap",
+        "pairs",
+    )
+)
+"""The tags that DVC's reader knows."""
+_TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null"))
+_MERGE = "<<"
 _BASES = {"b": 2, "o": 8, "x": 16}
 _MAX_NUMBER = 400
 """Longest number that is converted: Python's conversion of digits is quadratic."""
@@ -92,84 +118,193 @@ def _events(data: bytes, where: str) -> Iterator[yaml.Event]:
         raise ProjectError("file is not YAML", where=where, got=str(error).splitlines()[0]) from error
 
 
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list whose end has not come yet; `values` and `characters` are the counts at its start."""
+
+    container: YamlMap | YamlList
+    anchor: str | None
+    values: int
+    characters: int
+    key: str | None = None
+    is_merge: bool = False
+    merged: list[YamlMap] | None = None
+    height: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an alias stands for, with what it adds to the counts; `text` is that of a scalar, None for a collection."""
+
+    value: Json = field(repr=False)
+    text: str | None
+    values: int
+    characters: int
+    height: int = 0
+
+
 class _Builder:
-    """Values from events, with an explicit stack: no input can exhaust Python's."""
+    """Builds values from events, with an explicit stack: no input can exhaust Python's."""
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._stack: list[tuple[YamlMap | YamlList, str | None]] = []
-        self._key: str | None = None
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, _Anchored] = {}
         self._documents: list[Json] = []
-        self._count = 0
+        self._values = 0
+        self._characters = 0
 
     def build(self, events: Iterator[yaml.Event]) -> Json:
         for event in events:
             if isinstance(event, yaml.NodeEvent):
                 self._node(event)
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                done, self._key = self._stack.pop()
-                self._add(done, done.line)
+                self._close(self._stack.pop())
         return self._documents[0] if self._documents else None
 
     def _node(self, event: yaml.NodeEvent) -> None:
         line = event.start_mark.line + 1  # type: ignore[union-attr] # libyaml always marks
-        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            self._refuse("YAML anchors and aliases are not supported", line)
+        if isinstance(event, yaml.AliasEvent):
+            self._alias(str(event.anchor), line)
+            return
         tag = getattr(event, "tag", None)
-        if tag is not None:
-            self._refuse("YAML tags are not supported", line, str(tag)[:100])
-        self._count += 1
-        if self._count > MAX_YAML_VALUES:
-            raise LimitError(
-                "file holds too many values", where=self._where, expected=f"at most {MAX_YAML_VALUES}"
-            )
+        if tag not in _TAGS and tag not in {None, "!"}:
+            self._refuse("YAML tag is not supported", line, ascii(tag)[:100])
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, line)
         else:
-            self._open(YamlMap(line) if isinstance(event, yaml.MappingStartEvent) else YamlList(line), line)
+            self._open(YamlMap(line) if isinstance(event, yaml.MappingStartEvent) else YamlList(line), event)
 
-    def _open(self, container: YamlMap | YamlList, line: int) -> None:
-        if len(self._stack) >= MAX_YAML_DEPTH:
-            raise LimitError(
-                "file is nested too deeply",
-                where=f"{self._where} line {line}",
-                expected=f"at most {MAX_YAML_DEPTH}",
+    def _alias(self, name: str, line: int) -> None:
+        found = self._anchors.get(name)
+        if found is None:
+            what = (
+                "YAML alias lies inside its own anchor"
+                if any(one.anchor == name for one in self._stack)
+                else "YAML alias has no anchor"
             )
-        if self._wants_key():
+            self._refuse(what, line, ascii(name[:100]))
+        self._count(found.values, found.characters, line)
+        if len(self._stack) + found.height > MAX_YAML_DEPTH:
+            self._too_deep(line)
+        if not self._wants_key():
+            self._add(found.value, line, found.height)
+        elif found.text is None:
             self._refuse("YAML key is not text", line)
-        self._stack.append((container, self._key))
-        self._key = None
+        else:
+            self._take_key(found.text, line)
+
+    def _open(self, container: YamlMap | YamlList, event: yaml.NodeEvent) -> None:
+        if len(self._stack) >= MAX_YAML_DEPTH:
+            self._too_deep(container.line)
+        if self._wants_key():
+            self._refuse("YAML key is not text", container.line)
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
+        self._stack.append(_Open(container, event.anchor, self._values, self._characters))
+        self._count(1, 0, container.line)
+
+    def _close(self, done: _Open) -> None:
+        container = done.container
+        if isinstance(container, YamlMap):
+            for source in done.merged or ():
+                for key in source.keys() - container.keys():
+                    container[key] = source[key]
+                    container.lines[key] = source.lines[key]
+        if done.anchor is not None:
+            self._anchors[done.anchor] = _Anchored(
+                container,
+                None,
+                self._values - done.values,
+                self._characters - done.characters,
+                done.height,
+            )
+        self._add(container, container.line, done.height)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        if self._wants_key():
-            parent = self._stack[-1][0]
-            if event.value in parent:
-                self._refuse("YAML key appears twice", line, ascii(event.value[:100]))
-            self._key = event.value
-            return
+        text, is_plain = event.value, event.implicit[0] and not event.style
+        self._count(1, len(text), line)
         try:
-            value = plain_scalar(event.value) if event.implicit[0] and not event.style else event.value
+            value = plain_scalar(text) if is_plain or event.tag in _TYPED else text
         except ValueError as error:
             self._refuse("YAML number cannot be read", line, str(error))
-        self._add(value, line)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchored(value, text, 1, len(text))
+        if not self._wants_key():
+            self._add(value, line, 0)
+        elif text == _MERGE and is_plain:
+            self._begin_merge(line)
+        else:
+            self._take_key(text, line)
 
     def _wants_key(self) -> bool:
-        return bool(self._stack) and isinstance(self._stack[-1][0], YamlMap) and self._key is None
+        return (
+            bool(self._stack)
+            and isinstance(self._stack[-1].container, YamlMap)
+            and self._stack[-1].key is None
+        )
 
-    def _add(self, value: Json, line: int) -> None:
+    def _take_key(self, text: str, line: int) -> None:
+        parent = self._stack[-1]
+        if text in parent.container:
+            self._refuse("YAML key appears twice", line, ascii(text[:100]))
+        parent.key = text
+
+    def _begin_merge(self, line: int) -> None:
+        parent = self._stack[-1]
+        if parent.merged is not None:
+            self._refuse("YAML key appears twice", line, _MERGE)
+        parent.key, parent.is_merge = _MERGE, True
+
+    def _add(self, value: Json, line: int, height: int) -> None:
         if not self._stack:
             if self._documents:
                 self._refuse("file holds several YAML documents", line)
             self._documents.append(value)
             return
-        parent = self._stack[-1][0]
-        if isinstance(parent, YamlList):
-            parent.append(value)
-            parent.lines.append(line)
-        elif self._key is not None:
-            parent[self._key] = value
-            parent.lines[self._key] = line
-            self._key = None
+        parent = self._stack[-1]
+        parent.height = max(parent.height, 1 + height)
+        container = parent.container
+        if isinstance(container, YamlList):
+            container.append(value)
+            container.lines.append(line)
+        elif parent.is_merge:
+            parent.merged = self._merged(value, line)
+            parent.key, parent.is_merge = None, False
+        elif parent.key is not None:
+            container[parent.key] = value
+            container.lines[parent.key] = line
+            parent.key = None
+
+    def _merged(self, value: Json, line: int) -> list[YamlMap]:
+        """Return the mappings that a merge key names, the first of which wins."""
+        sources = value if isinstance(value, YamlList) else [value]
+        found = [source for source in sources if isinstance(source, YamlMap)]
+        if len(found) != len(sources):
+            self._refuse("YAML merge key names no mapping", line)
+        return found
+
+    def _count(self, values: int, characters: int, line: int) -> None:
+        self._values += values
+        self._characters += characters
+        if self._values > MAX_YAML_VALUES:
+            self._too_much("values", MAX_YAML_VALUES, line)
+        if self._characters > MAX_YAML_CHARACTERS:
+            self._too_much("characters", MAX_YAML_CHARACTERS, line)
+
+    def _too_much(self, what: str, limit: int, line: int) -> NoReturn:
+        raise LimitError(
+            f"file holds too many {what}",
+            where=f"{self._where} line {line}",
+            expected=f"at most {limit}, aliases expanded",
+        )
+
+    def _too_deep(self, line: int) -> NoReturn:
+        raise LimitError(
+            "file is nested too deeply",
+            where=f"{self._where} line {line}",
+            expected=f"at most {MAX_YAML_DEPTH}",
+        )
 
     def _refuse(self, what: str, line: int, got: str = "") -> NoReturn:
         raise ProjectError(what, where=f"{self._where} line {line}", got=got)

@@ -75,6 +75,13 @@ class YamlReader:
             self.fail(key, "DVC file is malformed", expected=f"text in {key!a}", got="nothing")
         return value
 
+    def checksum(self, key: str) -> str | None:
+        """Return the checksum at `key`, None if there is none or it is empty; DVC takes a whole number for its digits."""
+        value = self.value.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return self.text(key) or None
+
     def number(self, key: str) -> int | None:
         """Return the count at `key`, None if there is none."""
         value = self.value.get(key)

@@ -4,7 +4,8 @@
     trailer   Gitchain-Manifest: sha256:<hex>           the manifest of all files of the commit's tree
 
 A SHA-1 repository binds nothing by itself: the id of a tree is a SHA-1. There the signed message has to name the files'
-manifest (docs/formats/manifest.md). Links and submodules are no files and stand in no manifest.
+manifest (docs/formats/manifest.md) of version 1, which holds modes as Git does.
+Links and submodules are no files and stand in no manifest.
 
 Format: https://git-scm.com/docs/gitformat-pack, docs/git-signatures.md. Does NOT read the repository.
 """

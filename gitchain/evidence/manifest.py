@@ -3,11 +3,15 @@
 A node lists one directory, as canonical JSON, entries sorted by the UTF-8 bytes of their names:
 
     {"entries":[{"files":2,"name":"sub","sha256":"<sha256 of its node>","size":10,"type":"dir"},
-                {"mode":"644","name":"x.csv","sha256":"<sha256 of the file>","size":4,"type":"file"}],
-     "schema":"https://gitchain.dev/manifest/v1"}
+                {"name":"x.csv","sha256":"<sha256 of the file>","size":4,"type":"file"}],
+     "schema":"https://gitchain.dev/manifest/v2"}
 
-A directory's digest is the SHA-256 of its node. Names, modes and sizes are in the hash: a rename changes it.
+A directory's digest is the SHA-256 of its node. Names, sizes and contents are in the hash: a rename changes it.
 `size` and `files` of a directory are sums over everything below it.
+
+Version 2 is written. Version 1 is read: its files carry a mode as well, so its digests differ. The schema is in the
+hash, and all nodes under one root have one version: no digest stands for nodes of both. `to_version_2` derives the
+digest of the same directory under version 2 from nodes of version 1.
 
 Spec: docs/formats/manifest.md. Does NOT read the disk, and knows no symlinks and no empty subdirectories.
 """
@@ -16,8 +20,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from gitchain.errors import LimitError, MalformedError, NoEvidenceError
 from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
@@ -25,8 +30,19 @@ from gitchain.evidence.digest import check_hex, sha256_hex
 from gitchain.evidence.fields import as_object, get_array, get_integer, get_string
 from gitchain.evidence.names import check_name
 
-MANIFEST_SCHEMA = "https://gitchain.dev/manifest/v1"
-MANIFEST_MEDIA_TYPE = "application/vnd.gitchain.manifest.v1+json"
+Version: TypeAlias = Literal[1, 2]
+
+MANIFEST_VERSION: Version = 2
+"""The version that new statements use."""
+
+SCHEMAS: Mapping[Version, str] = MappingProxyType(
+    {1: "https://gitchain.dev/manifest/v1", 2: "https://gitchain.dev/manifest/v2"}
+)
+MEDIA_TYPES: Mapping[Version, str] = MappingProxyType(
+    {1: "application/vnd.gitchain.manifest.v1+json", 2: "application/vnd.gitchain.manifest.v2+json"}
+)
+MANIFEST_SCHEMA = SCHEMAS[MANIFEST_VERSION]
+MANIFEST_MEDIA_TYPE = MEDIA_TYPES[MANIFEST_VERSION]
 
 MAX_DIRECTORY_ENTRIES = 1_000_000
 """Most entries of one directory: flat data sets of 100,000 files are common, of a million known."""
@@ -46,7 +62,10 @@ Fetch = Callable[[str], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file of a directory, by its path below the root. The constructor raises MalformedError."""
+    """One file of a directory, by its path below the root. The constructor raises MalformedError.
+
+    `executable` is in the digest under version 1 alone; read from a manifest of version 2 it is False.
+    """
 
     path: str
     executable: bool
@@ -71,13 +90,14 @@ class NodeEntry:
     files: int
     sha256: str
 
-    def render(self) -> str:
+    def render(self, version: Version) -> str:
         """Return the entry in canonical JSON; quotes are all that a checked name needs escaped."""
         name = self.name.replace('"', '\\"')
         tail = f'"name":"{name}","sha256":"{self.sha256}","size":{self.size}'
         if self.is_directory:
             return f'{{"files":{self.files},{tail},"type":"dir"}}'
-        return f'{{"mode":"{"755" if self.executable else "644"}",{tail},"type":"file"}}'
+        mode = f'"mode":"{"755" if self.executable else "644"}",' if version == 1 else ""
+        return f'{{{mode}{tail},"type":"file"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +108,14 @@ class Manifest:
     size: int
     files: int
     nodes: Mapping[str, bytes] = field(repr=False, hash=False)
+    version: Version = MANIFEST_VERSION
 
 
 _Children = dict[str, NodeEntry | None]
 """The entries of one directory by name; None for a directory whose node is not made yet."""
 
 
-def build_manifest(entries: Iterable[FileEntry]) -> Manifest:
+def build_manifest(entries: Iterable[FileEntry], version: Version = MANIFEST_VERSION) -> Manifest:
     """Return the manifest of a directory with these files; their order does not matter.
 
     Raises MalformedError if a path appears twice or is both file and directory, LimitError beyond the limits.
@@ -106,9 +127,9 @@ def build_manifest(entries: Iterable[FileEntry]) -> Manifest:
     # Deepest first: a directory's node needs the digests of those below it.
     for path in sorted(filter(None, directories), key=lambda path: path.count("/"), reverse=True):
         parent, _, name = path.rpartition("/")
-        directories[parent][name] = _seal(name, directories[path], nodes)
-    root = _seal("", directories[""], nodes)
-    return Manifest(root.sha256, root.size, root.files, MappingProxyType(nodes))
+        directories[parent][name] = _seal(name, _sorted(directories[path]), version, nodes)
+    root = _seal("", _sorted(directories[""]), version, nodes)
+    return Manifest(root.sha256, root.size, root.files, MappingProxyType(nodes), version)
 
 
 def _place(directories: dict[str, _Children], entry: FileEntry) -> None:
@@ -138,13 +159,16 @@ def _open(directories: dict[str, _Children], path: str) -> None:
         path = parent
 
 
-def _seal(name: str, children: Mapping[str, NodeEntry | None], nodes: dict[str, bytes]) -> NodeEntry:
+def _sorted(children: _Children) -> list[NodeEntry]:
+    return [child for _, child in sorted(children.items(), key=lambda item: item[0].encode()) if child]
+
+
+def _seal(name: str, entries: Sequence[NodeEntry], version: Version, nodes: dict[str, bytes]) -> NodeEntry:
     """Make the directory's node and return its entry in the directory above."""
-    entries = [child for _, child in sorted(children.items(), key=lambda item: item[0].encode()) if child]
     size, files = _sums(entries)
     if size > MAX_SAFE_INTEGER:
         raise LimitError("directory is too large", where=ascii(name), expected="at most 2^53-1 bytes")
-    data = _render(entries)
+    data = _render(entries, version)
     if len(data) > MAX_NODE_BYTES:
         raise LimitError("directory is too large to list", where=ascii(name), help="split it")
     digest = sha256_hex(data)
@@ -152,20 +176,27 @@ def _seal(name: str, children: Mapping[str, NodeEntry | None], nodes: dict[str, 
     return NodeEntry(name, True, False, size, files, digest)
 
 
-def _render(entries: Iterable[NodeEntry]) -> bytes:
-    listed = ",".join(entry.render() for entry in entries)
-    return f'{{"entries":[{listed}],"schema":"{MANIFEST_SCHEMA}"}}'.encode()
+def _render(entries: Iterable[NodeEntry], version: Version) -> bytes:
+    listed = ",".join(entry.render(version) for entry in entries)
+    return f'{{"entries":[{listed}],"schema":"{SCHEMAS[version]}"}}'.encode()
 
 
 def _sums(entries: Sequence[NodeEntry]) -> tuple[int, int]:
     return sum(entry.size for entry in entries), sum(entry.files for entry in entries)
 
 
-def parse_node(data: bytes, digest: str) -> tuple[NodeEntry, ...]:
+def media_type_of(node: bytes) -> str:
+    """Return the media type of a node by the schema that it ends in; a node that names no known one gets version 1's."""
+    return next(
+        (MEDIA_TYPES[one] for one in SCHEMAS if node.endswith(f'"{SCHEMAS[one]}"}}'.encode())), MEDIA_TYPES[1]
+    )
+
+
+def parse_node(data: bytes, digest: str, version: Version = MANIFEST_VERSION) -> tuple[NodeEntry, ...]:
     """Return the entries of the node with this digest.
 
-    Raises MalformedError if the bytes have another digest or are not a node in canonical form, LimitError
-    beyond MAX_NODE_BYTES or MAX_DIRECTORY_ENTRIES.
+    Raises MalformedError if the bytes have another digest or are not a node of this version in canonical form,
+    LimitError beyond MAX_NODE_BYTES or MAX_DIRECTORY_ENTRIES.
     """
     where = f"manifest {digest[:12]}"
     if len(data) > MAX_NODE_BYTES:
@@ -182,8 +213,8 @@ def parse_node(data: bytes, digest: str) -> tuple[NodeEntry, ...]:
     if any(left >= right for left, right in itertools.pairwise(names)):
         raise MalformedError("manifest entries are not sorted, or one appears twice", where=where)
     # One comparison covers the schema, unknown and missing fields, modes, and the canonical form.
-    if _render(entries) != data:
-        raise MalformedError("manifest node is not canonical", where=where, expected=MANIFEST_SCHEMA)
+    if _render(entries, version) != data:
+        raise MalformedError("manifest node is not canonical", where=where, expected=SCHEMAS[version])
     return entries
 
 
@@ -201,29 +232,33 @@ def _parse_entry(item: Json, where: str) -> NodeEntry:
     return NodeEntry(name, is_directory, source.get("mode") == "755", size, files, digest)
 
 
-def expand(root: str, fetch: Fetch, *, max_files: int = MAX_FILES) -> Iterator[FileEntry]:
-    """Yield the files under the root digest, each node checked before anything of it is believed.
+def expand(
+    root: str, fetch: Fetch, version: Version = MANIFEST_VERSION, *, max_files: int = MAX_FILES
+) -> Iterator[FileEntry]:
+    """Yield the files under the root digest, each node checked before its entries are used.
 
-    Raises NoEvidenceError for a node that `fetch` does not have, MalformedError for one with another digest,
-    not in canonical form or with wrong sums, LimitError if the root counts more than `max_files`.
+    Raises NoEvidenceError for a node that `fetch` does not have, MalformedError for one with another digest, of another
+    version, not in canonical form or with wrong sums, LimitError if the root counts more than `max_files`.
     """
     check_hex(root, (64,), "manifest digest")
-    entries = _read(root, fetch)
+    entries = _read(root, fetch, version)
     files = _sums(entries)[1]
     # Every directory's count is checked against its node, so the root's count bounds the whole walk.
     if files > max_files:
         raise LimitError("manifest names too many files", expected=f"at most {max_files}", got=str(files))
-    yield from _walk(entries, "", fetch, MAX_DEPTH)
+    yield from _walk(entries, "", fetch, version, MAX_DEPTH)
 
 
-def _read(digest: str, fetch: Fetch) -> tuple[NodeEntry, ...]:
+def _read(digest: str, fetch: Fetch, version: Version) -> tuple[NodeEntry, ...]:
     data = fetch(digest)
     if data is None:
         raise NoEvidenceError("manifest node is not here", where=digest, help="gitchain sync")
-    return parse_node(data, digest)
+    return parse_node(data, digest, version)
 
 
-def _walk(entries: Sequence[NodeEntry], prefix: str, fetch: Fetch, depth: int) -> Iterator[FileEntry]:
+def _walk(
+    entries: Sequence[NodeEntry], prefix: str, fetch: Fetch, version: Version, depth: int
+) -> Iterator[FileEntry]:
     for entry in entries:
         path = prefix + entry.name
         if not entry.is_directory:
@@ -231,7 +266,33 @@ def _walk(entries: Sequence[NodeEntry], prefix: str, fetch: Fetch, depth: int) -
             continue
         if depth == 0:
             raise LimitError("manifest is nested too deeply", expected=f"at most {MAX_DEPTH} directories")
-        below = _read(entry.sha256, fetch)
+        below = _read(entry.sha256, fetch, version)
         if _sums(below) != (entry.size, entry.files):
             raise MalformedError("manifest sums do not add up", where=ascii(path))
-        yield from _walk(below, f"{path}/", fetch, depth - 1)
+        yield from _walk(below, f"{path}/", fetch, version, depth - 1)
+
+
+def to_version_2(digest: str, fetch: Fetch, known: dict[str, NodeEntry] | None = None) -> str:
+    """Return the version 2 digest of the directory that a root of version 1 lists: the same files, without modes.
+
+    `known` keeps the nodes that were converted, by their version 1 digest. Raises what `expand` raises for version 1.
+    """
+    return _converted(digest, fetch, {} if known is None else known, MAX_DEPTH).sha256
+
+
+def _converted(digest: str, fetch: Fetch, known: dict[str, NodeEntry], depth: int) -> NodeEntry:
+    if digest in known:
+        return known[digest]
+    if depth < 0:
+        raise LimitError("manifest is nested too deeply", expected=f"at most {MAX_DEPTH} directories")
+    entries = []
+    for entry in _read(digest, fetch, 1):
+        if entry.is_directory:
+            below = _converted(entry.sha256, fetch, known, depth - 1)
+            if (below.size, below.files) != (entry.size, entry.files):
+                raise MalformedError("manifest sums do not add up", where=ascii(entry.name))
+            entries.append(replace(entry, sha256=below.sha256))
+        else:
+            entries.append(entry)
+    known[digest] = _seal("", entries, 2, {})
+    return known[digest]

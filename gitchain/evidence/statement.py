@@ -26,9 +26,8 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.manifest import MEDIA_TYPES, Version
 from gitchain.evidence.names import check_name, check_names, check_uri
-from gitchain.evidence.vocabulary import REVOCATION
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 OLD_STATEMENT_TYPE = "https://in-toto.io/Statement/v0.1"
@@ -69,7 +68,12 @@ class ResourceDescriptor:
     @property
     def is_directory(self) -> bool:
         """Tell whether the digest is that of a directory manifest rather than of a file."""
-        return self.media_type == MANIFEST_MEDIA_TYPE
+        return self.manifest_version is not None
+
+    @property
+    def manifest_version(self) -> Version | None:
+        """Return the version of the directory manifest that the digest is of, None for a file."""
+        return next((version for version, name in MEDIA_TYPES.items() if name == self.media_type), None)
 
     @property
     def rule_name(self) -> str | None:
@@ -142,11 +146,11 @@ class Statement:
     ) -> Statement:
         """Return the statement over the subjects, sorted by name, with its payload in canonical JSON.
 
-        Raises MalformedError if there is no subject, or one has no name, no sha256 (for a revocation: no accepted
-        digest), or a digest that Sigstore's clients refuse to sign over.
+        Raises MalformedError if there is no subject, or one has no name, no sha256, or a digest that
+        Sigstore's clients refuse to sign over.
         """
         for descriptor in subject:
-            _check_signable(descriptor, predicate_type)
+            _check_signable(descriptor)
         ordered = sorted(subject, key=lambda descriptor: (descriptor.name or "").encode())
         payload = canonical_json(
             {
@@ -190,12 +194,11 @@ class Statement:
         return attestation_id(self.payload)
 
 
-def _check_signable(descriptor: ResourceDescriptor, predicate_type: str) -> None:
+def _check_signable(descriptor: ResourceDescriptor) -> None:
     where = f"subject {descriptor.name!a}"
     if descriptor.name is None:
         raise MalformedError("subject has no name", where=where)
-    revoked = predicate_type == REVOCATION and descriptor.digest.accepted
-    if "sha256" not in descriptor.digest and not revoked:
+    if "sha256" not in descriptor.digest:
         raise MalformedError("subject has no sha256", where=where)
     if foreign := sorted(set(descriptor.digest) - SUBJECT_ALGORITHMS):
         raise MalformedError(

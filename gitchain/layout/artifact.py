@@ -8,17 +8,28 @@ the manifest there and nowhere else:
 - a list whose rules name something inside one of its own directories sees that directory's files instead.
 
 A manifest that is not at hand stays closed: a lookup finds nothing, a list that has to be opened is refused.
+
+Directories of two manifest versions are equal if the older one's nodes are at hand and give the newer one's digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import expand, parse_node
+from gitchain.evidence.manifest import (
+    MANIFEST_VERSION,
+    FileEntry,
+    NodeEntry,
+    Version,
+    expand,
+    parse_node,
+    to_version_2,
+)
+from gitchain.evidence.statement import ResourceDescriptor
 
 MAX_CONTENTS = (
     10_000  # digests to list for a quick comparison; beyond, links are compared by their rules alone
@@ -30,16 +41,43 @@ MAX_OPENED_FILES = 1_000_000  # per directory and list; rules over more are bett
 class Artifact:
     """What a rule compares: the kind and the digests. Equal if one accepted digest agrees and none differs.
 
+    `version` is that of a directory's manifest. `upgrade` returns the version 2 digest for a version 1 digest, None where
+    the nodes are not at hand: two directories of different versions are equal by it alone.
     That relation is not transitive (verifier rules, digest equality), so artifacts are not hashable.
     """
 
     digest: DigestSet
     directory: bool = False
+    version: Version = MANIFEST_VERSION
+    upgrade: Callable[[str], str | None] | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> int:
+        """Return 0 for a file, the manifest's version for a directory."""
+        return self.version if self.directory else 0
+
+    @property
+    def newest(self) -> str | None:
+        """Return a directory's sha256 under version 2, None where it cannot be known."""
+        sha256 = self.digest.get("sha256")
+        if self.version == MANIFEST_VERSION or sha256 is None:
+            return sha256
+        return self.upgrade(sha256) if self.upgrade else None
+
+    @property
+    def digests(self) -> Iterable[tuple[str, str]]:
+        """Return the accepted digests, and a directory's version 2 digest where it is of version 1 and known."""
+        if self.kind != 1 or (newest := self.newest) is None:
+            return self.digest.accepted
+        return (*self.digest.accepted, ("sha256", newest))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Artifact):
             return NotImplemented
-        return self.directory == other.directory and self.digest.matches(other.digest)
+        if self.version == other.version:
+            return self.directory == other.directory and self.digest.matches(other.digest)
+        newest = self.newest if self.directory and other.directory else None
+        return newest is not None and newest == other.newest
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -64,39 +102,72 @@ class Link:
 class Manifests:
     """The manifests at hand, each node checked and parsed once. Nothing here raises for one that is missing.
 
-    `fetch` returns the node with a sha256, or None; its bytes need not be trusted.
+    `fetch` returns the node with a sha256, or None; its bytes need not be trusted. `hashed` returns the
+    version 2 digest for the version 1 digest of a directory that the caller hashed itself, None for any other.
     """
 
-    __slots__ = ("_absent", "_fetch", "_nodes", "_opened")
+    __slots__ = ("_absent", "_converted", "_fetch", "_hashed", "_nodes", "_opened", "_upgraded")
 
-    def __init__(self, fetch: Callable[[str], bytes | None]) -> None:
+    def __init__(
+        self, fetch: Callable[[str], bytes | None], hashed: Callable[[str], str | None] | None = None
+    ) -> None:
         self._fetch = fetch
-        self._nodes: dict[str, Artifacts] = {}
-        self._opened: dict[str, Artifacts | None] = {}
-        self._absent: set[str] = set()
+        self._nodes: dict[_Key, Artifacts] = {}
+        self._opened: dict[_Key, Artifacts | None] = {}
+        self._absent: set[_Key] = set()
+        self._hashed = hashed or (lambda _sha256: None)
+        self._upgraded: dict[str, str | None] = {}
+        self._converted: dict[str, NodeEntry] = {}
+
+    def artifact(self, descriptor: ResourceDescriptor) -> Artifact:
+        """Return the descriptor as rules see it."""
+        version = descriptor.manifest_version
+        if version is None:
+            return Artifact(descriptor.digest)
+        return Artifact(descriptor.digest, True, version, self.upgrade)
+
+    def upgrade(self, sha256: str) -> str | None:
+        """Return the version 2 digest of a directory by its version 1 digest, None if its nodes are not all at hand."""
+        if sha256 not in self._upgraded:
+            try:
+                known = self._hashed(sha256)
+                self._upgraded[sha256] = known or to_version_2(sha256, self._fetch, self._converted)
+            except GitchainError:
+                self._upgraded[sha256] = None
+        return self._upgraded[sha256]
 
     def is_closed(self, directory: Artifact) -> bool:
         """Tell whether the directory's own node is not at hand, or not what its digest says."""
         self.entries(directory)
-        return directory.digest.get("sha256", "") in self._absent
+        return _key(directory) in self._absent
 
     def entries(self, directory: Artifact) -> Artifacts:
         """Return what lies directly in the directory, by name; nothing if its manifest is not at hand."""
-        digest = directory.digest.get("sha256", "")
-        if digest not in self._nodes:
-            self._nodes[digest] = self._read(digest)
-        return self._nodes[digest]
+        key = _key(directory)
+        if key not in self._nodes:
+            self._nodes[key] = self._read(key)
+        return self._nodes[key]
 
     def files(self, directory: Artifact) -> Artifacts | None:
         """Return every file below the directory by its path in it, or None if the manifest is not whole."""
-        digest = directory.digest.get("sha256", "")
-        if digest not in self._opened:
+        key = _key(directory)
+        if key not in self._opened:
             try:
-                found = expand(digest, self._fetch, max_files=MAX_OPENED_FILES)
-                self._opened[digest] = {file.path: _artifact(file.sha256) for file in found}
+                found = {file.path: _file(file.sha256) for file in self._expanded(key)}
+                self._opened[key] = found
             except GitchainError:
-                self._opened[digest] = None
-        return self._opened[digest]
+                self._opened[key] = None
+        return self._opened[key]
+
+    def executables(self, directory: Artifact) -> Mapping[str, bool] | None:
+        """Return for every file below whether the manifest says that it is executable; None if it is not whole."""
+        try:
+            return {file.path: file.executable for file in self._expanded(_key(directory))}
+        except GitchainError:
+            return None
+
+    def _expanded(self, key: _Key) -> Iterable[FileEntry]:
+        return expand(key[1], self._fetch, key[0], max_files=MAX_OPENED_FILES)
 
     def tree(self, directory: Artifact, limit: int) -> Sequence[Artifact] | None:
         """Return the directory and what lies below it as far as it is at hand, or None beyond the limit."""
@@ -109,20 +180,34 @@ class Manifests:
             at += 1
         return found
 
-    def _read(self, digest: str) -> Artifacts:
+    def _read(self, key: _Key) -> Artifacts:
+        version, digest = key
         try:
             node = self._fetch(digest)
-            entries = None if node is None else parse_node(node, digest)
+            entries = None if node is None else parse_node(node, digest, version)
         except GitchainError:  # bytes that are not this manifest are as good as none
             entries = None
         if entries is None:
-            self._absent.add(digest)
+            self._absent.add(key)
             return {}
-        return {entry.name: _artifact(entry.sha256, entry.is_directory) for entry in entries}
+        return {
+            entry.name: Artifact(DigestSet({"sha256": entry.sha256}), True, version, self.upgrade)
+            if entry.is_directory
+            else _file(entry.sha256)
+            for entry in entries
+        }
 
 
-def _artifact(sha256: str, directory: bool = False) -> Artifact:
-    return Artifact(DigestSet({"sha256": sha256}), directory)
+_Key: TypeAlias = tuple[Version, str]
+"""A node: the version that it must have, and its digest."""
+
+
+def _key(directory: Artifact) -> _Key:
+    return directory.version, directory.digest.get("sha256", "")
+
+
+def _file(sha256: str) -> Artifact:
+    return Artifact(DigestSet({"sha256": sha256}))
 
 
 def contents(link: Link, manifests: Manifests) -> frozenset[tuple[str, str]] | None:
@@ -136,7 +221,7 @@ def contents(link: Link, manifests: Manifests) -> frozenset[tuple[str, str]] | N
         if inside is None or len(found) > MAX_CONTENTS:
             return None
         for one in inside:
-            found.update(one.digest.accepted)
+            found.update(one.digests)
     return frozenset(found)
 
 

@@ -22,6 +22,7 @@ from gitchain.layout.model import SCHEMA, Identity
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*")
 _RESERVED = frozenset({"true", "false", "null"})
 _SOURCE_RULES = (("ALLOW", "git+*"), ("ALLOW", "git:*"))
+_SOURCE_SCHEMES = ("git+", "git:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class DraftStage:
 
     `reports` are the outs that only report (metrics, plots): they are never proposed for serving. `mixed` are directories
     that hold reports: of an evaluation, or of a training that writes its metrics beside the model; nobody can tell.
+    `sources` are the URIs of materials outside the repository.
     """
 
     name: str
@@ -38,6 +40,7 @@ class DraftStage:
     reports: tuple[str, ...] = ()
     observed: bool = True
     mixed: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def makes(self, path: str) -> bool:
         """Tell whether `path` is one of the outs or lies in one."""
@@ -158,6 +161,9 @@ def _materials(stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tupl
             yield ("DISALLOW", pattern), "never from anywhere else"
         for pattern in _own(dep, stage, found, stages):
             yield ("ALLOW", pattern), "no stage makes this: any content is accepted"
+    for uri in stage.sources:
+        if not uri.startswith(_SOURCE_SCHEMES):
+            yield ("ALLOW", _pattern(uri)), "outside the repository: any content is accepted"
     for rule in _SOURCE_RULES:
         yield rule, "the commit" if rule == _SOURCE_RULES[0] else ""
     yield ("DISALLOW", "*"), ""

@@ -37,6 +37,8 @@ class LintCode(StrEnum):
     NO_REVOKERS = "GC-L17"
     NOBODY_ELSE = "GC-L18"
     DEAD_INSPECTION = "GC-L19"
+    UNLISTED_PICKLE = "GC-L20"
+    WIDE_PICKLE = "GC-L21"
 
 
 LINT_MEANINGS: dict[LintCode, str] = {
@@ -59,6 +61,8 @@ LINT_MEANINGS: dict[LintCode, str] = {
     LintCode.NO_REVOKERS: "nobody may revoke anything",
     LintCode.NOBODY_ELSE: "a step that checks another may be signed by nobody but those who did that one",
     LintCode.DEAD_INSPECTION: "an inspection looks at nothing that is served",
+    LintCode.UNLISTED_PICKLE: "a pickle inspection has neither allow nor frameworks",
+    LintCode.WIDE_PICKLE: "a pattern under allow matches functions that run code",
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from gitchain.layout.lintcode import Lint, LintCode
 from gitchain.layout.model import Layout
+from gitchain.layout.parts import FRAMEWORKS, Inspection
 from gitchain.layout.patterns import above, includes, meets
 from gitchain.layout.rule import Keyword, Rule, Side
 from gitchain.layout.step import Step
@@ -190,3 +191,19 @@ def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:
         if not any(meets(pattern, one) for pattern in inspection.artifacts for one in around):
             message = f"nothing that is served has such a name: {', '.join(inspection.artifacts)}"
             yield Lint(LintCode.DEAD_INSPECTION, "warning", f"inspections[{index}]", message)
+        if inspection.kind == "pickle":
+            yield from _pickle(inspection, f"inspections[{index}]")
+
+
+def _pickle(inspection: Inspection, place: str) -> Iterator[Lint]:
+    if not inspection.allow and not inspection.frameworks:
+        message = (
+            f"inspection {inspection.name} allows no imports: only plain Python containers and numbers pass"
+        )
+        fix = f"add `frameworks: [...]` ({', '.join(FRAMEWORKS)}) or `allow: [module.name, ...]`"
+        yield Lint(LintCode.UNLISTED_PICKLE, "error", place, message, fix)
+    for at, pattern in enumerate(inspection.allow):
+        if any(char in pattern for char in "*?"):
+            message = f"{pattern} allows every function of its modules; some run code or open files"
+            fix = "use `frameworks`, or list the classes by their full names"
+            yield Lint(LintCode.WIDE_PICKLE, "warning", f"{place}.allow[{at}]", message, fix)

@@ -215,6 +215,7 @@ def _inspection(fields: Fields) -> Inspection:
             artifacts=fields.texts("artifacts"),
             max_bytes=fields.integer("maxBytes") if "maxBytes" in fields else None,
             allow=fields.texts("allow", ()),
+            frameworks=fields.texts("frameworks", ()),
         )
         fields.done()
         return found

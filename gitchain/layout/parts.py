@@ -20,6 +20,10 @@ MAX_SIZE = 2**53 - 1
 
 InspectionKind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "size", "types"]
 INSPECTION_KINDS: tuple[InspectionKind, ...] = get_args(InspectionKind)
+Framework: TypeAlias = Literal["numpy", "scikit-learn", "pytorch", "xgboost", "lightgbm"]
+FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
+"""The frameworks whose names a `pickle` inspection can allow: `gitchain.collect.inspect.frameworks` has the lists."""
+
 _EXTENSION = re.compile(r"\.[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
 _IMPORTS = re.compile(r"[A-Za-z_*?][A-Za-z0-9_.*?]{0,255}")
 _ALLOWED = {
@@ -93,7 +97,8 @@ class Datasets:
 class Inspection:
     """A built-in look into the target's files.
 
-    `max_bytes` belongs to `size`; `allow` to `types`, which lists extensions, and to `pickle`, which lists imports.
+    `max_bytes` belongs to `size`. `allow` lists extensions for `types`, and imported names for `pickle`, which also has
+    `frameworks`: whose lists of names are allowed besides.
     """
 
     name: str
@@ -101,6 +106,7 @@ class Inspection:
     artifacts: tuple[str, ...]
     max_bytes: int | None = None
     allow: tuple[str, ...] = ()
+    frameworks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_label(self.name)
@@ -113,6 +119,18 @@ class Inspection:
         if self.max_bytes is not None and not 0 < self.max_bytes <= MAX_SIZE:
             raise LayoutError("not a size in bytes", where="maxBytes", got=str(self.max_bytes))
         self._check_allow()
+        self._check_frameworks()
+
+    def _check_frameworks(self) -> None:
+        if self.frameworks and self.kind != "pickle":
+            raise LayoutError("frameworks belong to pickle", where="frameworks", got=self.kind)
+        check_distinct("framework", "frameworks", self.frameworks)
+        for framework in self.frameworks:
+            if framework not in FRAMEWORKS:
+                expected = ", ".join(FRAMEWORKS)
+                raise LayoutError(
+                    "unknown framework", where="frameworks", expected=expected, got=ascii(framework[:40])
+                )
 
     def _check_allow(self) -> None:
         if (self.kind == "types" and not self.allow) or (self.allow and self.kind not in _ALLOWED):
@@ -134,6 +152,8 @@ class Inspection:
             found["maxBytes"] = self.max_bytes
         if self.allow:
             found["allow"] = self.allow
+        if self.frameworks:
+            found["frameworks"] = self.frameworks
         return found
 
 

@@ -282,7 +282,7 @@ def trailer_for(directory: Path, revision: str | None) -> str:
         tree = run_git(root, "write-tree").decode("ascii").strip()
     else:
         _, tree = resolve(root, f"{revision}^{{tree}}")
-    return trailer(build_manifest(read_files(root, tree)).digest)
+    return trailer(build_manifest(read_files(root, tree), 1).digest)
 
 
 def _named(said: VerifiedStatement) -> Iterator[tuple[str, str]]:

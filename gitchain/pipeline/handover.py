@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError
@@ -107,7 +107,7 @@ def _copied(verifier: Verifier, source: Source, partial: Path, name: str | None)
     copy = partial / (given.name or "model")
     copy_private(given, copy, shared=True)
     found = target_at(verifier.project, given, copy)
-    target = found if name is None else Target(found.sha256, name, found.directory, found.nodes)
+    target = found if name is None else replace(found, name=name)
     if source.digest is not None and source.digest != target.sha256:
         raise VerificationError(
             "the model is not the one that was asked for",

@@ -76,7 +76,7 @@ def _parts(target: Target, place: Place) -> tuple[Part, ...]:
     name = target.name or place.name
     if not target.nodes:
         return (Part(name, "", target.sha256),)
-    found = expand(target.sha256, target.nodes.get)
+    found = expand(target.sha256, target.nodes.get, target.version)
     return tuple(Part(f"{name}/{one.path}", one.path, one.sha256, one.size) for one in found)
 
 
@@ -101,7 +101,7 @@ def _look(result: Result, source: Source, files: Mapping[str, int]) -> None:
     one = result.inspection
     result.looked.append((source.name, source.size))
     if one.kind != "size":
-        result.problems.extend(inspect_file(source, FileCheck(one.kind, one.allow, files)))
+        result.problems.extend(inspect_file(source, FileCheck(one.kind, one.allow, one.frameworks, files)))
 
 
 def _open(part: Part, place: Place, stack: ExitStack) -> Source:

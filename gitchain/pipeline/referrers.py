@@ -17,7 +17,7 @@ from datetime import datetime
 from gitchain.errors import NoEvidenceError, TransportError, UsageError
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import MAX_NODE_BYTES
+from gitchain.evidence.manifest import MAX_NODE_BYTES, media_type_of
 from gitchain.pipeline.snapshots import Budget, Snapshot
 from gitchain.store import oci
 from gitchain.store.oci import Descriptor, Reference
@@ -77,8 +77,8 @@ class Referrers:
                 problems.append(f"it is listed here and refers to something else, in {where}")
                 continue
             for layer in found.layers:
-                if oci.is_bundle(layer.media_type) or layer.media_type == oci.NODES:
-                    is_node = layer.media_type == oci.NODES
+                if oci.is_bundle(layer.media_type) or layer.media_type in oci.NODES:
+                    is_node = layer.media_type in oci.NODES
                     budget.take(layer.size)
                     data = registry.blob(layer, MAX_NODE_BYTES if is_node else MAX_BUNDLE_BYTES)
                     (nodes if is_node else bundles)[layer.digest] = data
@@ -97,7 +97,11 @@ class Referrers:
         there = {one.digest for one in self._listed(registry, subject.digest)}
         made = [
             *_manifests(oci.BUNDLE, bundles, subject, 1),
-            *_manifests(oci.NODES, nodes, subject, MAX_LAYERS),
+            *(
+                made
+                for kind, same in _by_media_type(nodes).items()
+                for made in _manifests(kind, same, subject, MAX_LAYERS)
+            ),
         ]
         fresh = [(raw, kind, blobs) for raw, kind, blobs in made if sha256_hex(raw) not in there]
         registry.put_blob(oci.EMPTY_BYTES)
@@ -123,7 +127,7 @@ class Referrers:
         """Return what refers to the artifact and may hold evidence, each once, in order of the digests."""
         budget, found = Budget(self.name), {}
         for one in registry.referrers(subject):
-            if oci.is_bundle(one.artifact_type) or one.artifact_type == oci.NODES:
+            if oci.is_bundle(one.artifact_type) or one.artifact_type in oci.NODES:
                 budget.take(one.size)
                 found[one.digest] = one
         return [found[digest] for digest in sorted(found)]
@@ -168,6 +172,13 @@ def _manifests(
     for start in range(0, len(ordered), each):
         part = ordered[start : start + each]
         yield oci.render_manifest(kind, [oci.described(blob, kind) for blob in part], subject), kind, part
+
+
+def _by_media_type(nodes: Iterable[bytes]) -> dict[str, list[bytes]]:
+    found: dict[str, list[bytes]] = {}
+    for node in nodes:
+        found.setdefault(media_type_of(node), []).append(node)
+    return found
 
 
 def _list(registry: Registry, subject: str, fresh: list[Descriptor]) -> None:

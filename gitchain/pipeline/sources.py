@@ -6,7 +6,7 @@ or those that name a step of the layout. What does not verify is reported and do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,17 +14,16 @@ from typing import TypeAlias
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.manifest import Version
 from gitchain.evidence.predicates import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
-from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.snapshots import Snapshot, together
 from gitchain.store.shape import ATTESTATIONS
 from gitchain.store.trees import Problem
-from gitchain.verify.bundle import verify_bundle, verify_uncosigned
-from gitchain.verify.negative_evidence import contents_of
+from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
 
@@ -40,8 +39,6 @@ class Unverified:
     statement: Statement
     claim: Claim
     name: str
-    unreadable: bool = False
-    """Whether its claim cannot be read: then it may be about any step."""
 
 
 Index: TypeAlias = Mapping[str, Sequence[Unverified]]
@@ -72,25 +69,30 @@ class Evidence:
     present: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
-    _files: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    _files: dict[tuple[Version, str], tuple[str, ...]] = field(default_factory=dict)
+    _upgraded: dict[str, str | None] = field(default_factory=dict)
 
     def verified(self, candidates: Iterable[Unverified]) -> tuple[VerifiedStatement, ...]:
         """Verify the candidates; those that fail go to `refused`."""
         found = (self._verify(candidate) for candidate in candidates)
         return tuple(statement for statement in found if statement is not None)
 
-    def around(self, sha256: str, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
-        """Return the verified statements on the target's chain.
+    def around(self, digests: Iterable[str], steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements on the chain of a target with these digests.
 
         Forward from the target along what consumed it, then back from all of these to the raw data; then whatever
         else claims to have made, or speaks of, what was made on the way: it may be what counts against it. Only the
         named steps, or all when `steps` is None.
         """
         forward: dict[int, Unverified] = {}
-        _walk([sha256], self._by_material, forward, lambda one: _digests(one.claim.products), steps)
+        named = tuple(digests)
+        _walk(named, self._by_material, forward, lambda one: self._digests(one.claim.products), steps)
         back: dict[int, Unverified] = dict(forward)
-        start = [sha256, *(digest for one in forward.values() for digest in _digests(one.claim.materials))]
-        _walk(start, self._by_product, back, lambda one: _digests(one.claim.materials), steps)
+        start = [
+            *named,
+            *(digest for one in forward.values() for digest in self._digests(one.claim.materials)),
+        ]
+        _walk(start, self._by_product, back, lambda one: self._digests(one.claim.materials), steps)
         made = {digest for one in back.values() for digest in self._with_files(one.claim.products)}
         beside = {
             id(one): one
@@ -99,29 +101,6 @@ class Evidence:
             if steps is None or one.claim.step in steps
         }
         return self.verified((back | beside).values())
-
-    def against(
-        self, chain: Iterable[Statement], steps: AbstractSet[str] | None
-    ) -> tuple[VerifiedStatement, ...]:
-        """Return the verified statements about any artifact of the chain, for the named steps, or all when `steps` is None.
-
-        Where the chain has a directory whose manifest is not at hand, every statement may be about something in it.
-        """
-        items = [item for one in chain for item in artifacts_in(one)]
-        if any(self._is_closed(item) for item in items):
-            found: Iterable[Unverified] = self.candidates
-        else:
-            digests = dict.fromkeys(digest for item in items for digest in self._with_files([item]))
-            found = (
-                one
-                for digest in digests
-                for one in (*self._by_product.get(digest, ()), *self._speaking.get(digest, ()))
-            )
-        return self.verified(
-            {
-                id(one): one for one in found if steps is None or one.claim.step in steps or one.unreadable
-            }.values()
-        )
 
     def of_steps(self, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
         """Return every verified statement that claims one of these steps, or everything when `steps` is None."""
@@ -152,6 +131,15 @@ class Evidence:
                     waiting.extend(self._with_files(one.claim.products))
         return tuple(found.values())
 
+    @cached_property
+    def has_version_1(self) -> bool:
+        """Tell whether any statement names a directory under version 1 of the manifest."""
+        return any(
+            item.manifest_version == 1
+            for one in self.candidates
+            for item in (*one.statement.subject, *one.claim.materials, *one.claim.products)
+        )
+
     def about(self, sha256: str) -> tuple[Unverified, ...]:
         """Return the candidates that have this digest as subject."""
         return tuple(self._by_subject.get(sha256, ()))
@@ -175,7 +163,7 @@ class Evidence:
 
     @cached_property
     def _by_subject(self) -> Index:
-        return _index((one, _digests(one.statement.subject)) for one in self.candidates)
+        return _index((one, self._digests(one.statement.subject)) for one in self.candidates)
 
     @cached_property
     def _by_step(self) -> Index:
@@ -188,20 +176,42 @@ class Evidence:
     def _with_files(self, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
         """Digests of artifacts, and of the files inside directory artifacts: a step may consume one file of a directory."""
         for item in items:
-            yield from _digests([item])
-            if item.is_directory and "sha256" in item.digest:
-                yield from self._inside(item.digest["sha256"]) or ()
+            yield from self._digests([item])
+            if "sha256" in item.digest and (version := item.manifest_version) is not None:
+                yield from self._inside(item.digest["sha256"], version)
 
-    def _is_closed(self, item: ResourceDescriptor) -> bool:
-        return item.is_directory and self._inside(item.digest.get("sha256", "")) is None
+    def _digests(self, items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+        """Return the artifacts' digests; of a directory under manifest version 1, that under version 2 as well."""
+        return tuple(digest for item in items for digest in self._names(item))
 
-    def _inside(self, digest: str) -> tuple[str, ...] | None:
-        """Return the digests of all below a directory, None where a manifest is not at hand."""
-        if digest not in self._files:
-            top = Artifact(DigestSet({"sha256": digest} if digest else {}), directory=True)
-            found, closed = contents_of(top, Manifests(self.manifest))
-            self._files[digest] = None if closed else tuple(value for _, value in found)
-        return self._files[digest]
+    def _names(self, item: ResourceDescriptor) -> Iterator[str]:
+        sha256 = item.digest.get("sha256")
+        if sha256 is not None:
+            yield sha256
+            if item.manifest_version == 1 and (newer := self._upgrade(sha256)) is not None:
+                yield newer
+
+    def _upgrade(self, sha256: str) -> str | None:
+        from gitchain.evidence.manifest import to_version_2
+
+        if sha256 not in self._upgraded:
+            try:
+                self._upgraded[sha256] = to_version_2(sha256, self.manifest)
+            except GitchainError:
+                self._upgraded[sha256] = None
+        return self._upgraded[sha256]
+
+    def _inside(self, digest: str, version: Version) -> tuple[str, ...]:
+        from gitchain.evidence.manifest import expand
+
+        key = version, digest
+        if key not in self._files:
+            try:
+                found = tuple(entry.sha256 for entry in expand(digest, self.manifest, version))
+            except GitchainError:
+                found = ()  # no manifest: the directory stays closed, and rules that reach inside fail
+            self._files[key] = found
+        return self._files[key]
 
     def _verify(self, candidate: Unverified) -> VerifiedStatement | None:
         key = candidate.name  # not the attestation id: two people may sign the same statement
@@ -209,26 +219,11 @@ class Evidence:
             try:
                 self._verified[key] = verify_bundle(candidate.raw, self.trust, self.keys)
             except GitchainError as error:
-                self._verified[key] = self._uncosigned(candidate)
+                self._verified[key] = None
                 self.refused.append(
                     Refused(candidate.claim.step, candidate.statement.attestation_id, str(error))
                 )
         return self._verified[key]
-
-    def _uncosigned(self, candidate: Unverified) -> VerifiedStatement | None:
-        """Return what a bundle says against something where all that it lacks are the witnesses' cosignatures."""
-        if self.trust.witnesses is None:
-            return None
-        try:
-            return verify_uncosigned(candidate.raw, self.trust, self.keys)
-        except GitchainError:
-            return None
-
-
-def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
-    """Return the materials and products of a statement, or its subjects where its claim cannot be read."""
-    claim = claim_in(statement)
-    return (*claim.materials, *claim.products)
 
 
 def _index(items: Iterable[tuple[Unverified, Iterable[str]]]) -> Index:
@@ -237,10 +232,6 @@ def _index(items: Iterable[tuple[Unverified, Iterable[str]]]) -> Index:
         for key in dict.fromkeys(keys):
             found.setdefault(key, []).append(one)
     return found
-
-
-def _digests(items: Sequence[ResourceDescriptor]) -> tuple[str, ...]:
-    return tuple(digest for item in items for _, digest in item.digest.accepted)
 
 
 def _walk(
@@ -291,10 +282,7 @@ def gather(
     for name, raw in raws.items():
         try:
             statement = Bundle.parse(raw).statement()
-            problem = claim_problem(statement)
-            if problem and statement.predicate_type not in NEGATIVE:
-                refused.append(Refused(None, "", problem))
-            candidates.append(Unverified(raw, statement, claim_in(statement), name, bool(problem)))
+            candidates.append(Unverified(raw, statement, claim_in(statement), name))
         except GitchainError as error:
             refused.append(Refused(None, "", str(error)))
     lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
@@ -305,18 +293,11 @@ def gather(
     )
 
 
-def claim_problem(statement: Statement) -> str:
-    """Return why a statement's claim cannot be read, nothing if it can."""
-    try:
-        claim_of(statement)
-    except GitchainError as error:
-        return str(error)
-    return ""
-
-
 def claim_in(statement: Statement) -> Claim:
-    """Return what a statement claims; one whose claim cannot be read may still count against its subjects."""
+    """Return what a statement claims; one that takes away counts whatever it says of a step."""
     try:
         return claim_of(statement)
     except GitchainError:
+        if statement.predicate_type not in NEGATIVE:
+            raise
         return Claim(None, None, None, None, statement.subject, (), "informational")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from gitchain.errors import GitchainError, UsageError
+from gitchain.errors import GitchainError, ProjectError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
@@ -18,7 +18,7 @@ from gitchain.layout.draft import DraftStage
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
 from gitchain.pipeline.restated import said_of_step
-from gitchain.pipeline.steps import provenance
+from gitchain.pipeline.steps import Observed, Problems, provenance
 
 if TYPE_CHECKING:
     from gitchain.collect.declared import RecordedStage
@@ -34,24 +34,6 @@ def is_dvc(command: Sequence[str]) -> bool:
 
 _Read = TypeVar("_Read")
 
-Problems = tuple[tuple[str, GitchainError], ...]
-"""Steps or files that could not be attested, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reproduced:
-    """The statements of one run of DVC, and its exit code.
-
-    `problems`: stages that ran and have no statement. `notices`: files and data sets that this run did not make and that
-    could not be attested. `idle`: recorded stages that did not run and that no attestation says were observed.
-    """
-
-    drafts: tuple[Draft, ...]
-    exit_code: int
-    problems: tuple[GitchainError, ...]
-    notices: Problems = ()
-    idle: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -66,7 +48,7 @@ class Declared:
     attested: int = 0
 
 
-def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Reproduced:
+def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Observed:
     """Run DVC and return a statement for each stage that really ran or came from the run cache.
 
     Data that DVC tracks without a stage gets its declared statement too, where it has none yet: a chain that starts
@@ -90,7 +72,7 @@ def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> 
         notices |= dict((*data.absent, *data.problems))
     seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
     idle = tuple(stage.name for stage in done.idle if not _observed_before(project, stage))
-    return Reproduced(
+    return Observed(
         tuple(reversed(seen.values())), done.exit_code, tuple(problems), tuple(notices.items()), idle
     )
 
@@ -185,6 +167,7 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             reports=stage.reports,
             mixed=stage.mixed,
             observed=not stage.is_data,
+            sources=stage.sources,
         )
         for stage in _stages(project)
         if stage.outs
@@ -199,7 +182,12 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             for name, stage in stages.items()
         }
     )
-    return tuple(stages[name] for name in order.static_order())
+    try:
+        return tuple(stages[name] for name in order.static_order())
+    except CycleError as error:
+        raise ProjectError(
+            "stages depend on each other in a circle", where="dvc.yaml", got=" → ".join(error.args[1])
+        ) from error
 
 
 def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, ...]:

@@ -6,14 +6,14 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
 from gitchain.collect.git import GitState
-from gitchain.errors import MalformedError, UsageError
+from gitchain.errors import GitchainError, MalformedError, UsageError
 from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
@@ -22,6 +22,25 @@ from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
+
+Problems = tuple[tuple[str, GitchainError], ...]
+"""Steps, files or products that could not be attested, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The statements of a command that gitchain ran, and its exit code.
+
+    `problems`: what ran or was to be made and has no statement. `notices`: what could not be attested and does not belong
+    to the run, or was not written by it. `idle`: recorded DVC stages that did not run and that no attestation says were
+    observed.
+    """
+
+    drafts: tuple[Draft, ...]
+    exit_code: int
+    problems: tuple[GitchainError, ...] = ()
+    notices: Problems = ()
+    idle: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -61,7 +80,7 @@ def observe_step(
     *,
     kind: str,
     stdout: int = 1,
-) -> tuple[tuple[Draft, ...], int]:
+) -> Observed:
     """Run the command and return its statement (none when it failed) and its exit code."""
     from gitchain.collect.run import observe
     from gitchain.collect.scrub import scrub_command
@@ -84,7 +103,7 @@ def observe_step(
         stdout=stdout,
     )
     if seen.exit_code != 0:
-        return (), seen.exit_code
+        return Observed((), seen.exit_code)
     draft = provenance(
         project,
         step,
@@ -96,7 +115,7 @@ def observe_step(
         times=(seen.started, seen.finished),
         outputs=(seen.stdout_sha256, seen.stderr_sha256),
     )
-    return (draft,), 0
+    return Observed((draft,), 0, seen.problems, seen.unwritten)
 
 
 def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[str]]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
 from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.manifest import MANIFEST_VERSION
 from gitchain.layout.model import Layout
 from gitchain.pipeline.pinned import Wanted
 from gitchain.pipeline.project import Project
@@ -103,10 +105,14 @@ def target_digests(project: Project, target: str) -> tuple[str, ...]:
         return (digest,)
     path = Path(target)
     if (bundle := bundle_file(target)) is not None:
-        return tuple(one.sha256 for one in _of_bundle(bundle))
+        return _all_digests(_of_bundle(bundle))
     if path.exists() or path.is_symlink():
-        return (_of_artifact(_collect(project, path)).sha256,)
-    return tuple(_of_artifact(one).sha256 for one in _pinned(project, target))
+        return _all_digests([_of_artifact(_collect(project, path))])
+    return _all_digests(_of_artifact(one) for one in _pinned(project, target))
+
+
+def _all_digests(targets: Iterable[Target]) -> tuple[str, ...]:
+    return tuple(digest for target in targets for digest in target.digests)
 
 
 def image_digest(target: str) -> str | None:
@@ -158,8 +164,16 @@ def _split(project: Project | None, path: Path) -> tuple[Path, str]:
 
 def _of_artifact(artifact: Artifact, *, named: bool = True) -> Target:
     digest = artifact.descriptor.digest["sha256"]
-    nodes = artifact.manifest.nodes if artifact.manifest else {}
-    return Target(digest, artifact.name if named else None, artifact.manifest is not None, nodes)
+    name = artifact.name if named else None
+    if artifact.manifest is None:
+        return Target(digest, name)
+
+    @cache
+    def older() -> Target:
+        manifest = artifact.manifest_v1()
+        return Target(manifest.digest, name, True, manifest.nodes, 1)
+
+    return Target(digest, name, True, artifact.manifest.nodes, older=older)
 
 
 def _of_bundle(data: bytes) -> tuple[Target, ...]:
@@ -167,7 +181,11 @@ def _of_bundle(data: bytes) -> tuple[Target, ...]:
     found = [(one, one.digest.get("sha256")) for one in subject]
     if not all(digest for _, digest in found):
         raise NoEvidenceError("a subject of the bundle has no sha256", expected="sha256 on each subject")
-    return tuple(Target(digest, one.name, directory=one.is_directory) for one, digest in found if digest)
+    return tuple(
+        Target(digest, one.name, one.is_directory, version=one.manifest_version or MANIFEST_VERSION)
+        for one, digest in found
+        if digest
+    )
 
 
 def _pinned(project: Project, revision: str, wanted: Wanted | None = None) -> Sequence[Artifact]:

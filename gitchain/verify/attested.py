@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor
-from gitchain.layout.artifact import Artifact, Artifacts, Link
+from gitchain.layout.artifact import Artifacts, Link, Manifests
 from gitchain.layout.model import Step
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
+
+MAX_CLOCK_SKEW = timedelta(
+    minutes=5
+)  # timestamps have whole seconds and clocks differ; a certificate lives ten
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +75,6 @@ def distinct(statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatem
     return tuple(unique.values())
 
 
-def artifacts_of(descriptors: Sequence[ResourceDescriptor]) -> Artifacts:
+def artifacts_of(descriptors: Sequence[ResourceDescriptor], manifests: Manifests) -> Artifacts:
     """Return the descriptors as rules see them."""
-    return {item.rule_name or "": Artifact(item.digest, item.is_directory) for item in descriptors}
+    return {item.rule_name or "": manifests.artifact(item) for item in descriptors}

@@ -22,7 +22,7 @@ from gitchain.verify.attested import Attested, Rejected
 from gitchain.verify.findings import Finding
 from gitchain.verify.judge import Judge
 
-Content: TypeAlias = frozenset[tuple[str, bool, tuple[tuple[str, str], ...]]]
+Content: TypeAlias = frozenset[tuple[str, int, tuple[tuple[str, str], ...]]]
 """One list of artifacts as a value: names, kinds and accepted digests."""
 
 Chain: TypeAlias = Mapping[str, "Group"]
@@ -97,4 +97,4 @@ class Claims:
 
 def content_of(artifacts: Artifacts) -> Content:
     """Return a list of artifacts as a value that can be compared and hashed."""
-    return frozenset((name, item.directory, item.digest.accepted) for name, item in artifacts.items())
+    return frozenset((name, item.kind, item.digest.accepted) for name, item in artifacts.items())

@@ -52,7 +52,7 @@ def decide(
     """
     layout = signed.layout
     statements = tuple(evidence)
-    sources = Sources(statements, now, Manifests(manifests))
+    sources = Sources(statements, now, Manifests(manifests, target.upgrade))
     claims = claims_under(layout, Above((layout.name,)), sources)
     chains = Chains(layout, sources.manifests)
     seeds = _seeds(layout, claims, target, sources.manifests)

@@ -16,7 +16,7 @@ def differences(
 ) -> Iterator[tuple[str, Artifact | None, Artifact | None]]:
     """Yield the path in the directory of each difference, with what was expected and what is there; None is absent.
 
-    Yields nothing if one of the two manifests is not at hand, or if only modes differ.
+    Yields nothing if one of the two manifests is not at hand, or if only modes differ (see `executable_bits`).
     """
     before, after = attested.entries(expected), here.entries(got)
     if attested.is_closed(expected) or here.is_closed(got):
@@ -30,3 +30,15 @@ def differences(
                 yield f"{name}/{path}", was, now
         else:
             yield name, old, new
+
+
+def executable_bits(
+    expected: Artifact, got: Artifact, attested: Manifests, here: Manifests
+) -> Iterator[tuple[str, bool]]:
+    """Yield the path of each file whose executable bit alone differs, and whether it was expected to be executable.
+
+    Only manifests of version 1 hold that bit. Yields nothing if one of the two manifests is not at hand.
+    """
+    before, after = attested.executables(expected), here.executables(got)
+    if before is not None and after is not None:
+        yield from ((path, bit) for path, bit in before.items() if after.get(path, bit) != bit)

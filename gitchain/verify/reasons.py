@@ -13,7 +13,7 @@ from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.verify.attested import Attested, Rejected
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Claims, Group
-from gitchain.verify.difference import differences
+from gitchain.verify.difference import differences, executable_bits
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.target import Target, is_served
 from gitchain.verify.verified import VerifiedStatement
@@ -189,31 +189,64 @@ def _renamed(attested: Attested, target: Target) -> list[Finding]:
     ]
 
 
+OTHER_BYTES = "restore the attested file (git checkout, dvc checkout), or run the step again"
+OTHER_MODES = (
+    "only file modes differ, which manifest version 1 includes: restore them with chmod, or run the step again: "
+    "new attestations leave modes out"
+)
+
+
 def _other_content(chains: Chains, known: Sequence[Attested], target: Target) -> Iterator[Finding]:
     newest = max(known, key=lambda one: one.statement.time)
     expected = next(artifact for _, _, artifact in target.names_in(newest.link, chains.manifests))
+    seen = target.under(expected.version)
+    files = tuple(_files_that_differ(chains, newest, expected, seen)) if seen.directory else ()
+    modes = tuple(_modes_that_differ(chains, newest, expected, seen)) if seen.directory and not files else ()
     yield Finding(
         Code.OTHER_CONTENT,
         f"{target} is not what step {newest.step.name} made: attested as {expected} {signed(newest)}, "
-        f"got {target.content}",
+        f"got {seen.content}",
         step=newest.step.name,
         artifact=target.name or "",
         expected=str(expected),
-        got=target.content,
-        help="restore the attested file (git checkout, dvc checkout), or run the step again",
+        got=seen.content,
+        help=OTHER_MODES if modes else OTHER_BYTES,
     )
-    if expected.directory and target.directory:
-        here = Manifests(target.nodes.get)
-        found = differences(expected, target.artifact, chains.manifests, here)
-        for path, old, new in itertools.islice(found, MAX_FILES):
-            yield Finding(
-                Code.OTHER_CONTENT,
-                f"{target}/{path} {_how(old, new)} since step {newest.step.name} made {target}",
-                step=newest.step.name,
-                artifact=f"{target}/{path}",
-                expected=str(old or "no such file"),
-                got=str(new or "no such file"),
-            )
+    yield from (*files, *modes)
+
+
+def _files_that_differ(
+    chains: Chains, newest: Attested, expected: Artifact, target: Target
+) -> Iterator[Finding]:
+    """Say which files of a directory were added, removed or changed, the first MAX_FILES."""
+    found = differences(expected, target.artifact, chains.manifests, Manifests(target.nodes.get))
+    for path, old, new in itertools.islice(found, MAX_FILES):
+        yield Finding(
+            Code.OTHER_CONTENT,
+            f"{target}/{path} {_how(old, new)} since step {newest.step.name} made {target}",
+            step=newest.step.name,
+            artifact=f"{target}/{path}",
+            expected=str(old or "no such file"),
+            got=str(new or "no such file"),
+        )
+
+
+def _modes_that_differ(
+    chains: Chains, newest: Attested, expected: Artifact, target: Target
+) -> Iterator[Finding]:
+    """Say which files of a directory differ from manifest version 1 in their executable bit alone, the first MAX_FILES."""
+    found = executable_bits(expected, target.artifact, chains.manifests, Manifests(target.nodes.get))
+    for path, executable in itertools.islice(found, MAX_FILES):
+        wanted, got = ("executable", "not executable") if executable else ("not executable", "executable")
+        yield Finding(
+            Code.OTHER_CONTENT,
+            f"{target}/{path} has the attested bytes and another file mode",
+            step=newest.step.name,
+            artifact=f"{target}/{path}",
+            expected=wanted,
+            got=got,
+            help=f"chmod {'+x' if executable else '-x'} {target}/{path}",
+        )
 
 
 def _how(old: Artifact | None, new: Artifact | None) -> str:

@@ -13,7 +13,7 @@ Does NOT run a layout's inspections: they need bytes, so a layout that has any m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gitchain.evidence.claim import Claim
@@ -26,9 +26,9 @@ from gitchain.verify.claims import Chain, Claims, Group, Inner, Reasons, content
 from gitchain.verify.context import Above, Sources
 from gitchain.verify.demands import Demands
 from gitchain.verify.explain import MAX_SEEDS, explain
+from gitchain.verify.faults import Faults
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.judge import Judge
-from gitchain.verify.negative_evidence import NegativeEvidence
 from gitchain.verify.offered import Offered, Signed
 from gitchain.verify.reasons import without_evidence
 from gitchain.verify.revocations import Revocations
@@ -44,17 +44,14 @@ def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
 
     Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
     """
-    revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
+    revocations = (*above.revocations, Revocations.of(layout, sources.statements))
     judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1)
-    claims, negative = sort_claims(
-        judge, sources.statements, sources.manifests, sources.reader, above.rejections
-    )
+    claims = sort_claims(judge, sources.statements, sources.manifests, sources.reader)
     groups, missing = dict(claims.groups), dict(claims.missing)
-    inherited = Above(above.names, revocations, negative.rejections)
+    inherited = Above(above.names, revocations)
     for step in layout.steps:
         if step.sublayout is not None:
-            near = _near(step, claims, sources)
-            behind = _Behind(step, step.sublayout, negative, inherited, sources, near)
+            behind = _Behind(step, step.sublayout, judge, inherited, sources, _near(step, claims, sources))
             groups[step.name] = tuple(behind.groups())
             missing[step.name] = behind.missing
     return Claims(judge, groups, claims.rejected, missing)
@@ -85,16 +82,11 @@ class _Behind:
 
     step: Step
     wanted: Sublayout
-    negative: NegativeEvidence
+    judge: Judge
     above: Above
     sources: Sources
     near: Digests | None
     problems: list[Finding] = field(default_factory=list)
-
-    @property
-    def judge(self) -> Judge:
-        """Return the judge of the layout around the step."""
-        return self.negative.judge
 
     def groups(self) -> Iterator[Group]:
         """Yield a group for each product set that a chain under the newest layout serves, or would but for a fault."""
@@ -103,7 +95,7 @@ class _Behind:
         if chosen is None:
             return
         layout = chosen.layout
-        above = replace(self.above, names=(*self.above.names, layout.name))
+        above = Above((*self.above.names, layout.name), self.above.revocations)
         claims = claims_under(layout, above, self.sources)
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)
@@ -164,7 +156,7 @@ class _Behind:
                 whole.append((part, chain))
         if whole:
             products = {name: one for part, _ in whole for name, one in part.items()}
-            faults = self.negative.faults(self.step, Link({}, products))
+            faults = Faults(self.judge, self.sources.manifests).of(self.step, Link({}, products))
             yield self._group(signed, products, faults, Inner(layout, claims, whole[0][1]))
 
     def _find(
@@ -172,7 +164,7 @@ class _Behind:
     ) -> tuple[Chain | None, Reasons]:
         """Return a whole chain from the seed for the first of the products, and why there is none."""
         name, artifact = next(iter(products.items()))
-        target = Target(artifact.digest["sha256"], name, artifact.directory)
+        target = Target.of(artifact, name)
         demands = Demands(claims.judge, target, self.sources.statements, self.sources.manifests)
         counted = {step.name: claims.counted(step.name) for step in chains.layout.steps}
         search = Search(chains, counted, demands, self.sources.budget)

@@ -5,13 +5,14 @@ A file in a served directory is served too: it is found through the directory's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from gitchain.errors import UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.manifest import MANIFEST_VERSION, Version
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
 from gitchain.layout.model import Layout
 
@@ -23,12 +24,22 @@ class Target:
     With a name, only evidence for that name counts: another model's evidence does not vouch for this one.
     `directory` is None where only a digest is known and either kind will do. `nodes` are the nodes of a directory's
     own manifest, for findings that say which file in it differs; no verdict rests on them.
+
+    `version` is that of a directory's manifest. `older` returns the same directory under version 1, where its bytes were
+    hashed: evidence of version 1 is compared with that, modes included. Most evidence needs it not, and it costs time.
     """
 
     sha256: str
     name: str | None = None
     directory: bool | None = False
     nodes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    version: Version = MANIFEST_VERSION
+    older: Callable[[], Target] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, artifact: Artifact, name: str) -> Target:
+        """Return the target that an artifact with a sha256 is."""
+        return cls(artifact.digest["sha256"], name, artifact.directory, version=artifact.version)
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
@@ -46,12 +57,28 @@ class Target:
     @property
     def artifact(self) -> Artifact:
         """Return the target as rules see artifacts."""
-        return Artifact(DigestSet({"sha256": self.sha256}), bool(self.directory))
+        return Artifact(DigestSet({"sha256": self.sha256}), bool(self.directory), self.version)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests under which evidence of any version may name the target."""
+        return (self.sha256,) if self.older is None else (self.sha256, self.older().sha256)
+
+    def upgrade(self, sha256: str) -> str | None:
+        """Return the target's version 2 digest for its own version 1 digest, None for any other."""
+        return self.sha256 if self.older is not None and self.older().sha256 == sha256 else None
+
+    def under(self, version: Version) -> Target:
+        """Return the target as this version of the manifest names it, itself where that is not known."""
+        if self.older is None or version == self.version:
+            return self
+        return replace(self.older(), name=self.name)
 
     def is_content_of(self, artifact: Artifact) -> bool:
-        """Tell whether the artifact has the target's content and kind."""
-        same_kind = self.directory is None or artifact.directory == self.directory
-        return same_kind and artifact.digest.matches(DigestSet({"sha256": self.sha256}))
+        """Tell whether the artifact has the target's content and kind; a directory, under its own manifest version."""
+        seen = self.under(artifact.version)
+        same_kind = seen.directory is None or seen.artifact.kind == artifact.kind
+        return same_kind and artifact.digest.matches(seen.artifact.digest)
 
     def names_in(self, link: Link, manifests: Manifests) -> Iterable[tuple[str, str, Artifact]]:
         """Yield the products that could be the target: its name, the product's that holds it, the artifact."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.predicates import vsa
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import VSA
@@ -49,7 +49,7 @@ def vsa_predicate(decision: Decision, verifier: str) -> dict[str, Json]:
 
 def _subject(target: Target) -> ResourceDescriptor:
     """Return the target as a subject; one that is known by its digest alone is named by it."""
-    media_type = MANIFEST_MEDIA_TYPE if target.directory else None
+    media_type = MEDIA_TYPES[target.version] if target.directory else None
     name = target.name or f"sha256:{target.sha256}"
     return ResourceDescriptor(name, DigestSet({"sha256": target.sha256}), media_type=media_type)
 

@@ -71,7 +71,8 @@ def test_broken_pipeline(gitchain: Gitchain, world: World, how: str, command: st
     """A broken dvc.yaml stops what needs it: with usage, or as `run`'s own failure."""
     world.write("dvc.yaml", BROKEN[how])
     done = gitchain(*command.split(), cwd=world.repo)
-    refused(done, ExitCode.RUN if command.startswith("run") else ExitCode.USAGE, "dvc.yaml")
+    code = ExitCode.LIMIT if how == "deep" else ExitCode.USAGE
+    refused(done, ExitCode.RUN if command.startswith("run") else code, "dvc.yaml")
     intact(world)
 
 

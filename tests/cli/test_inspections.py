@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from gitchain.errors import ExitCode
 from gitchain.pipeline import consume
@@ -39,7 +40,7 @@ class Runs:
 
 
 GOOD, BAD = pickle.dumps({"w": 1.0}), pickle.dumps(Runs())
-PICKLES = "[{name: no-code, kind: pickle, artifacts: ['*.pkl']}]"
+PICKLES = "[{name: no-code, kind: pickle, artifacts: ['*.pkl'], frameworks: [numpy]}]"
 
 
 class Setting:
@@ -49,9 +50,10 @@ class Setting:
         self.gitchain, self.repo = gitchain, repo
         self.issuer = gitchain("local", "status", "--json", cwd=repo).json["issuer"]
 
-    def layout(self, inspections: str = PICKLES, served: str = "['*']") -> Setting:
+    def layout(self, inspections: str = PICKLES, served: str = "['*']", version: int = 2) -> Setting:
         text = (
             LAYOUT.replace("ISSUER", self.issuer)
+            .replace("version: 2", f"version: {version}")
             .replace("SERVED", served)
             .replace("INSPECTIONS", inspections)
         )
@@ -90,6 +92,21 @@ def test_a_model_that_runs_code_fails(setting: Setting) -> None:
     assert done.code == ExitCode.FAILED
     assert "GC-E0350" in done.out
     assert "system" in done.out
+
+
+def test_inspection_allows_the_named_frameworks_alone(setting: Setting) -> None:
+    """An estimator passes where the layout names scikit-learn, and fails where it names NumPy or a class of another kind."""
+    model = pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
+    versions = itertools.count(2)
+    for list_, codes in (
+        ("frameworks: [scikit-learn]", []),
+        ("frameworks: [numpy]", ["GC-E0350"]),
+        ("allow: [sklearn.linear_model._logistic.LogisticRegression], frameworks: [numpy]", []),
+    ):
+        setting.layout(PICKLES.replace("frameworks: [numpy]", list_), version=next(versions)).made(
+            "m.pkl", m_pkl=model
+        )
+        assert setting.codes("m.pkl") == codes, list_
 
 
 def test_a_harmless_model_passes(setting: Setting) -> None:
@@ -146,7 +163,7 @@ def test_an_inspection_that_looks_at_nothing_never_passes(setting: Setting) -> N
 
 def test_an_inspection_for_another_product_is_no_matter(setting: Setting) -> None:
     """A layout that serves a model and a table inspects each as what it is; one that nothing looks at fails."""
-    both = "[{name: no-code, kind: pickle, artifacts: ['*.pkl']}, {name: kinds, kind: types, artifacts: ['*.json'], allow: ['.json']}]"
+    both = "[{name: no-code, kind: pickle, artifacts: ['*.pkl'], frameworks: [numpy]}, {name: kinds, kind: types, artifacts: ['*.json'], allow: ['.json']}]"
     setting.layout(both, "[m.pkl, t.json]").made("m.pkl", "t.json", m_pkl=GOOD, t_json=b"{}")
     assert setting.codes("m.pkl") == setting.codes("t.json") == []
 

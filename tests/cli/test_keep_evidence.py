@@ -223,3 +223,43 @@ def test_sync_signs_nothing_that_a_killed_run_had_stored(gitchain: Gitchain, wor
     assert gitchain("sync", "--no-remote", cwd=world.repo).code == 0
     assert world.waiting() == set()
     assert len(of_step(world, "far.csv.dvc")) == 1
+
+
+def test_run_does_not_attest_a_product_that_was_not_written(gitchain: Gitchain, world: World) -> None:
+    """An old file under the product's name is refused by name; beside a product that was written it is only named."""
+    command = ("run", "x", "-p", "old.bin", "-p", "new.bin", "--json", "--")
+    world.write("old.bin", "made elsewhere")
+    refused(
+        gitchain(*command[:4], *command[6:], "true", cwd=world.repo),
+        ExitCode.RUN,
+        "did not write its product old.bin",
+    )
+    done = gitchain(*command, "touch", "new.bin", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert [[one["name"] for one in row["subject"]] for row in done.json["attested"]] == [["new.bin"]]
+    assert [row["name"] for row in done.json["notAttested"]] == ["old.bin"]
+    assert "not attested: old.bin: the command did not write its product old.bin" in done.err
+    done = gitchain(*command[:6], "-p", "gone.bin", *command[6:], "touch", "-c", "gone.bin", cwd=world.repo)
+    refused(done, ExitCode.RUN, "gone.bin")
+    done = gitchain("run", "x", "-p", "fresh", "-p", "gone.bin", "--", "touch", "fresh", cwd=world.repo)
+    refused(done, ExitCode.RUN, "gone.bin")
+    assert "attested  x  fresh  observed" in done.out
+    intact(world)
+
+
+@pytest.mark.parametrize("verb", ["attest", "run"])
+def test_pointer_of_git_lfs_is_never_attested(gitchain: Gitchain, world: World, verb: str) -> None:
+    """What stands in for a model that was not fetched is refused, with the command that fetches it."""
+    world.write(
+        "models/m.bin", f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 75\n"
+    )
+    end = ("--", "cp", "models/m.bin", "copy.bin") if verb == "run" else ()
+    code = ExitCode.RUN if verb == "run" else ExitCode.USAGE
+    for name in ("models", "models/m.bin"):
+        done = gitchain(verb, "x", "-m", name, "-p", "model.bin", *end, cwd=world.repo)
+        refused(done, code, "Git LFS pointer", "models/m.bin", "git lfs pull")
+    assert not (world.repo / "copy.bin").exists()
+    world.write(
+        "huge.csv.dvc", "outs:\n- {md5: 379f4610dd04d4c79b4a4b0c1e8d3a5f.dir, hash: md5, path: models}\n"
+    )
+    refused(gitchain("attest", "huge.csv.dvc", cwd=world.repo), ExitCode.USAGE, "Git LFS pointer")

@@ -18,6 +18,7 @@ def look(
     name: str = "model.bin",
     *,
     allow: Sequence[str] = (),
+    frameworks: Sequence[str] = (),
     files: Mapping[str, int] | None = None,
 ) -> tuple[Problem, ...]:
     """Inspect these bytes as a file of that name."""
@@ -25,7 +26,7 @@ def look(
         file.write(data)
         file.flush()
         source = Source(file.fileno(), name, hashlib.sha256(data).hexdigest())
-        return inspect_file(source, Check(kind, tuple(allow), files=files or {}))
+        return inspect_file(source, Check(kind, tuple(allow), tuple(frameworks), files or {}))
 
 
 def whats(problems: Sequence[Problem]) -> list[str]:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitchain.collect.dvc_files import LEGACY_HASH, parse_dir, parse_dvc, parse_dvc_yaml, parse_lock
+from gitchain.collect.dvc_files import (
+    LEGACY_HASH,
+    DatabaseSource,
+    DatasetLock,
+    ImportSource,
+    parse_dir,
+    parse_dvc,
+    parse_dvc_yaml,
+    parse_lock,
+)
 from gitchain.errors import LimitError, ProjectError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "dvc"
@@ -45,7 +54,7 @@ def test_cloud_versions_are_read() -> None:
 def test_an_import_names_the_exact_upstream_commit() -> None:
     """`dvc import` leaves url and rev_lock; `import-url` leaves a checksum."""
     imported = parse_dvc((FIXTURES / "import.dvc").read_bytes(), "import.dvc")
-    assert imported.source is not None
+    assert isinstance(imported.source, ImportSource)
     assert imported.source.rev_lock == "a" * 40
     assert imported.source.url == "https://example.com/data.git"
     assert imported.frozen
@@ -57,6 +66,104 @@ def test_dvc_yaml_gives_working_directories_and_model_names() -> None:
     parsed = parse_dvc_yaml((FIXTURES / "dvc.yaml").read_bytes(), "dvc.yaml")
     assert dict(parsed.stages) == {"prepare": ".", "train": "src"}
     assert dict(parsed.artifacts) == {"credit": "models/us.pkl"}
+
+
+def test_anchors_in_a_lock_are_read() -> None:
+    """DVC itself writes `&id001` into dvc.lock where two parameters are one list."""
+    lock = b"""schema: '2.0'
+stages:
+  train:
+    cmd: x
+    params:
+      params.yaml:
+        classes: &id001
+        - a
+        - b
+        labels: *id001
+"""
+    params = parse_lock(lock, "dvc.lock")["train"].params["params.yaml"]
+    assert params == {"classes": ["a", "b"], "labels": ["a", "b"]}
+
+
+def test_a_database_import_has_a_query_and_no_path() -> None:
+    """`dvc import-db` writes a dep without a path: a query, or the name of a table."""
+    out = b"outs:\n- {md5: %s, hash: md5, path: people.csv}\n" % MD5.encode()
+    parsed = parse_dvc(
+        b"frozen: true\ndeps:\n- db: {query: select 1, connection: shop, file_format: csv}\n" + out, "x"
+    )
+    assert parsed.source == DatabaseSource("shop", "select 1")
+    assert parsed.deps == ()
+    table = parse_dvc(b"deps:\n- db: {table: people}\n" + out, "x").source
+    assert table == DatabaseSource("", None, "people")
+
+
+def test_a_dataset_dep_keeps_what_dvc_locked() -> None:
+    """The commit of a dataset in a repository, the version of a DataChain one, the object versions of one at a URL."""
+    lock = b"""schema: '2.0'
+stages:
+  a:
+    cmd: x
+    deps:
+    - path: ds://dogs
+      dataset: {name: dogs, url: https://example.com/d.git, type: dvc, path: dogs, rev: main, rev_lock: %s}
+    - path: ds://cats
+      dataset: {name: cats, url: 'dc://cats', type: dc, version: 3, created_at: '2024-05-01T00:00:00+00:00'}
+    - path: ds://birds
+      dataset:
+        name: birds
+        url: s3://bucket/birds
+        type: url
+        meta: {isdir: true, size: 3, version_id: v7, etag: e7}
+        files: [{relpath: a, meta: {size: 1, version_id: v1, etag: e1}}]
+datasets: anything
+""" % (b"a" * 40)
+    dogs, cats, birds = (dep.dataset for dep in parse_lock(lock, "dvc.lock")["a"].deps)
+    assert dogs == DatasetLock("dogs", "dvc", "https://example.com/d.git", "dogs", "main", "a" * 40)
+    assert cats is not None
+    assert (cats.version, cats.created_at) == (3, "2024-05-01T00:00:00+00:00")
+    assert birds is not None
+    assert (birds.etag, birds.version_id) == ("e7", "v7")
+    assert birds.files[0].cloud is not None
+    assert birds.files[0].cloud.version_id == "v1"
+
+
+def test_checksums_are_read_as_dvc_reads_them() -> None:
+    """An empty one is none, capital letters are small ones, and digits without quotes are a number to YAML."""
+    text = "outs:\n- {path: a, md5: ''}\n- {path: b, md5: %s}\n- {path: c, md5: %s}\n- {path: d, etag: 12345, md5: null}\n"
+    digits = "1" * 32
+    outs = parse_dvc((text % (MD5.upper(), digits)).encode(), "x").outs
+    assert [out.md5 for out in outs] == [None, MD5, digits, None]
+    assert outs[3].checksum == "12345"
+
+
+def test_a_dvc_file_without_outs_is_read_if_dvc_reads_it() -> None:
+    """DVC takes an empty one; one with other keys is no *.dvc file."""
+    assert parse_dvc(b"", "x").outs == ()
+    assert parse_dvc(b"meta: {a: 1}\nouts:\ndeps:\nwdir:\n", "x").outs == ()
+    with pytest.raises(ProjectError, match="tracks nothing"):
+        parse_dvc(b"stages: {}\n", "x")
+
+
+def test_an_import_that_is_not_locked_has_no_commit() -> None:
+    """rev_lock may be absent; what is no commit is refused."""
+    text = "deps:\n- {path: a, repo: {url: u%s}}\nouts:\n- path: a\n"
+    source = parse_dvc((text % "").encode(), "x").source
+    assert source == ImportSource("a", "u", None, None)
+    with pytest.raises(ProjectError, match="no commit") as caught:
+        parse_dvc((text % ", rev_lock: main").encode(), "x")
+    assert caught.value.where == "x line 2"
+
+
+def test_stages_that_foreach_or_matrix_makes_are_groups() -> None:
+    """Which of their keys are left, only DVC can say."""
+    parsed = parse_dvc_yaml(
+        b"stages:\n  a: {cmd: x}\n  b: {foreach: [1], do: {cmd: x, wdir: w}}\n  c: {matrix: {k: [1]}, cmd: x}\n",
+        "dvc.yaml",
+    )
+    assert dict(parsed.stages) == {"a": ".", "b": "w", "c": "."}
+    assert parsed.groups == {"b", "c"}
+    assert parse_dvc_yaml(b"", "dvc.yaml").stages == {}
+    assert parse_dvc_yaml(b"artifacts: {m: {path: p}}\n", "dvc.yaml").artifacts == {"m": "p"}
 
 
 def test_a_dir_object_is_read_and_checked() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_both_digests_are_those_of_hashlib(tmp_path: Path, size: int) -> None:
 
 
 def test_a_directory_is_its_manifest(tmp_path: Path) -> None:
-    """Names, modes, sizes and digests are in the manifest, and its nodes expand to the same files."""
+    """Names, sizes and digests are in the manifest, and its nodes expand to the same files; version 1 has modes too."""
     write(tmp_path / "d" / "a.csv", b"1")
     write(tmp_path / "d" / "sub" / "run.sh", b"2", 0o755)
     (tmp_path / "d" / "empty").mkdir()
@@ -47,7 +48,12 @@ def test_a_directory_is_its_manifest(tmp_path: Path) -> None:
     ]
     assert artifact.manifest is not None
     assert artifact.descriptor.digest["sha256"] == build_manifest(entries).digest
-    assert list(expand(artifact.manifest.digest, artifact.manifest.nodes.get)) == entries
+    old = artifact.manifest_v1()
+    assert list(expand(old.digest, old.nodes.get, 1)) == entries
+    plain = [replace(entry, executable=False) for entry in entries]
+    assert list(expand(artifact.manifest.digest, artifact.manifest.nodes.get)) == plain
+    (tmp_path / "d" / "sub" / "run.sh").chmod(0o644)
+    assert collect_artifact(tmp_path, "d").descriptor == artifact.descriptor
     assert (artifact.files, artifact.size) == (2, 2)
     assert artifact.descriptor.is_directory
 

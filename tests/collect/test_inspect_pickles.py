@@ -16,7 +16,6 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,12 +25,15 @@ from picklescan.scanner import _list_globals, _unsafe_globals
 from sklearn.linear_model import LogisticRegression
 
 from gitchain.collect.inspect import Problem
-from gitchain.collect.inspect.archive import SEALED
-from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine
+from gitchain.collect.inspect.compressed import SEALED
+from gitchain.collect.inspect.pickle_machine import OVERFLOW, UNKNOWN, Imports, Machine
+from gitchain.layout.parts import FRAMEWORKS
 
 BAD = pickle.dumps(Runs())
 GOOD = pickle.dumps({"weights": [1.0, 2.0], "kind": collections.OrderedDict(a=b"x")})
-DANGEROUS = ["pickle imports what is dangerous to load"]
+DANGEROUS = ["pickle imports a name that is known to run code"]
+UNDETERMINED = ["pickle imports a name that cannot be determined"]
+NOT_ALLOWED = ["pickle imports a name that the layout does not allow"]
 
 
 def found(data: bytes, name: str = "model.pkl", **more: Any) -> list[str]:
@@ -77,6 +79,11 @@ def legacy_torch(payload: bytes) -> bytes:
     )
 
 
+def numpy_file(header: str, data: bytes, version: bytes = b"\1\0") -> bytes:
+    text = header.encode()
+    return b"\x93NUMPY" + version + struct.pack("<H" if version == b"\1\0" else "<I", len(text)) + text + data
+
+
 WRAPPED: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
     "behind another pickle": lambda data: pickle.dumps(1) + data,
@@ -89,7 +96,7 @@ WRAPPED: dict[str, Callable[[bytes], bytes]] = {
     "tar, extended": lambda data: tarred({"a" * 200 + ".pkl": data}, mtime=1.5),
     "tar in zip": lambda data: zipped({"a.nemo": tarred({"b.pkl": data})}),
     "legacy torch": legacy_torch,
-    "NumPy": lambda data: b"\x93NUMPY\x01\0\x1a\0{'descr': '|O', 'x': True}" + data,
+    "NumPy": lambda data: numpy_file("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", data),
 }
 
 
@@ -119,18 +126,17 @@ def test_every_protocol_is_followed(protocol: int) -> None:
 def test_real_models_pass(tmp_path: Any) -> None:
     """A model of scikit-learn and arrays of NumPy, as their libraries write them."""
     model = LogisticRegression().fit(np.arange(20).reshape(10, 2), np.arange(10) % 2)
-    assert found(pickle.dumps(model)) == []
+    assert found(pickle.dumps(model), frameworks=["scikit-learn"]) == []
+    assert set(found(pickle.dumps(model))) == set(NOT_ALLOWED)
     np.savez(tmp_path / "a.npz", a=np.zeros(3), b=np.ones((2, 2)))
     np.save(tmp_path / "b.npy", np.zeros((4, 4)))
     np.save(tmp_path / "c.npy", np.array([Runs()], dtype=object), allow_pickle=True)
     assert [found((tmp_path / name).read_bytes(), name) for name in ("a.npz", "b.npy")] == [[], []]
-    assert found((tmp_path / "c.npy").read_bytes(), "c.npy") == DANGEROUS
+    assert found((tmp_path / "c.npy").read_bytes(), "c.npy", frameworks=["numpy"]) == DANGEROUS
 
 
-def test_what_cannot_be_looked_into_is_a_problem(tmp_path: Any) -> None:
-    """joblib writes raw arrays between opcodes: no reader can follow that, and nothing is taken on trust."""
-    joblib.dump({"a": np.zeros(100)}, tmp_path / "m.joblib")
-    assert found((tmp_path / "m.joblib").read_bytes(), "m.joblib")
+def test_what_cannot_be_inspected_is_a_problem() -> None:
+    """Compressed files that the standard library cannot unpack, and what has a pickle's name and is none."""
     for start in SEALED:
         assert found(start + bytes(100)), start
     for name in ("model.pkl", "pytorch_model.bin", "a/data.PT"):
@@ -144,26 +150,64 @@ def test_other_files_are_no_pickles() -> None:
     weights = {
         "archive/data.pkl": GOOD,
         "archive/data/0": b"\x80\x02" + bytes(100),
-        "archive/data/1": b"cfoo\nbar\n\xff",
+        "archive/data/1": b"c\x01o\nbar\n\xff",
     }
     assert found(zipped(weights)) == []
+    assert found(zipped({**weights, "archive/data/2": b"cfoo\nbar\n\xff"})) == NOT_ALLOWED
 
 
-def test_a_file_of_two_formats_is_looked_at_as_both() -> None:
+def test_a_file_of_two_formats_is_a_problem() -> None:
     """A pickle with a zip file behind it: one loader takes the beginning, another the end."""
-    assert DANGEROUS[0] in found(BAD + zipped({"a.txt": b"x"}), "model")
-    assert DANGEROUS[0] in found(GOOD + zipped({"a.pkl": BAD}), "model")
+    gap = ["zip file holds something between its members"]
+    assert found(BAD + zipped({"a.txt": b"x"}), "model") == gap
+    assert found(GOOD + zipped({"a.pkl": GOOD}), "model") == gap
+    hidden = zipped({"a.pkl": GOOD, "b.pkl": GOOD})
+    at = hidden.index(b"PK\x03\x04", 4)
+    moved = hidden[:at] + BAD + hidden[at:]
+    end = moved.index(b"PK\x05\x06")
+    directory = moved.index(b"PK\x01\x02")
+    second = moved.index(b"PK\x01\x02", directory + 4)
+    fixed = bytearray(moved)
+    fixed[second + 42 : second + 46] = struct.pack("<L", at + len(BAD))
+    fixed[end + 16 : end + 20] = struct.pack("<L", directory)
+    assert zipfile.ZipFile(io.BytesIO(bytes(fixed))).read("b.pkl") == GOOD
+    assert found(bytes(fixed)) == gap
+
+
+def tar_polyglot(code: bytes) -> bytes:
+    """A tar file whose first header an unpickler reads as one long string that is dropped."""
+    head = bytearray(512)
+    head[:7] = b"\x80\x04B" + struct.pack("<I", 512 - 8)
+    head[511] = ord("0")
+    head[124:136] = b"%011o\0" % len(code)
+    head[156:157] = b"0"
+    head[148:156] = b"%06o\0 " % (sum(head[:148]) + 256 + sum(head[156:]))
+    return bytes(head) + code + bytes(-len(code) % 512) + bytes(1024)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.tar", "model"])
+def test_a_tar_file_is_inspected_as_a_pickle_too(name: str) -> None:
+    """`pickle.load` takes it from its first byte: the code of the member runs."""
+    data = tar_polyglot(BAD[2:])
+    assert data[11:].startswith(bytes(80))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert archive.getmembers()
+    assert DANGEROUS[0] in found(data, name, allow=("sklearn.*",))
+    assert found(tar_polyglot(GOOD[2:]), name) == ["not a pickle"]
+    assert found(tarred({"a.pkl": GOOD}) + BAD) == ["tar file holds something behind its end"]
 
 
 def test_what_ran_before_a_pickle_breaks_off_counts() -> None:
     """An unpickler has run the beginning by then: a broken pickle with another name is judged by what it imports."""
     assert found(BAD[:-1], "config.json") == DANGEROUS
+    assert found(b"cmymodule\nrun\n(tR\xff", "model.weights") == NOT_ALLOWED
+    assert found(b"cmymodule\nrun\n(tR\xff", "model.weights", allow=["mymodule.run"]) == []
     assert found(BAD[:-1]) == [*DANGEROUS, "pickle ends too early"]
     assert found(GOOD + b"\xff", "config.json") == ["not a pickle"]
 
 
-def test_the_scanner_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra the inspection cannot be made, and says so: it never passes."""
+def test_the_scanner_only_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without picklescan the lists decide alone: what is allowed passes, everything else is refused."""
     real = builtins.__import__
 
     def without(name: str, *args: Any) -> Any:
@@ -171,10 +215,12 @@ def test_the_scanner_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ImportError(name)
         return real(name, *args)
 
+    assert found(b"cpip\nmain\n.", allow=["pip.*"]) == DANGEROUS
     monkeypatch.setattr(builtins, "__import__", without)
-    (problem,) = look(GOOD, "pickle", "model.pkl")
-    assert "cannot be made" in problem.what
-    assert problem.help == "pip install 'gitchain[inspect]'"
+    assert found(GOOD) == []
+    assert found(b"cpip\nmain\n.") == NOT_ALLOWED
+    assert found(b"cpip\nmain\n.", allow=["pip.*"]) == []
+    assert found(BAD, allow=["posix.*"]) == DANGEROUS
 
 
 def test_the_scanner_does_not_speak(capfd: pytest.CaptureFixture[str]) -> None:
@@ -209,14 +255,30 @@ NAMES = {
 def test_names_that_lead_to_code_are_refused(name: str) -> None:
     """Beyond the scanner's list: detours, old spellings, loaders of further code, names that no import could have."""
     module, _, attribute = name.partition(" ")
-    assert found(f"c{module}\n{attribute}\n.".encode()) == DANGEROUS
+    assert found(f"c{module}\n{attribute}\n.".encode()) in (DANGEROUS, UNDETERMINED)
+
+
+UNKNOWN_CODE = """mlflow.projects.backend.local _run_entry_point|pandas.io.parsers.readers read_csv|cloudpickle loads|\
+yaml unsafe_load|setuptools._distutils.spawn spawn|torch.distributed.run main|pathlib Path.write_text|site addsitedir|\
+logging.config dictConfig|logging.config listen|types FunctionType|platform popen|keras.models load_model|\
+sqlite3 connect|functools partial|operator attrgetter|builtins getattr|numpy memmap|numpy.f2py compile|\
+sklearn.datasets load_files|xgboost.core Booster|lightgbm.basic Booster|torch FloatStorage.from_file"""
+
+
+@pytest.mark.parametrize("name", UNKNOWN_CODE.split("|"))
+def test_names_that_no_list_has_are_refused(name: str) -> None:
+    """Whether or not a scanner knows them: with every framework allowed, their call is refused."""
+    module, _, attribute = name.partition(" ")
+    program = f"c{module}\n{attribute}\n(S'x'\ntR.".encode()
+    assert found(program, frameworks=FRAMEWORKS) in (DANGEROUS, NOT_ALLOWED)
 
 
 def test_allowed_names_are_the_only_ones() -> None:
     """With a list of what is allowed, every other name is a problem, and a dangerous one stays one."""
     allow = ("numpy.*", "sklearn.*", "os.*")
     assert found(b"cnumpy\nndarray\n.", allow=allow) == []
-    assert found(b"ccollections\nOrderedDict\n.", allow=allow) == DANGEROUS
+    assert found(b"cpandas\nDataFrame\n.", allow=allow) == NOT_ALLOWED
+    assert found(b"ccollections\nOrderedDict\n.", allow=allow) == []
     assert found(b"cos\nsystem\n.", allow=allow) == DANGEROUS
 
 
@@ -248,8 +310,9 @@ STRINGS = {
 @pytest.mark.parametrize("program", STRINGS.values(), ids=STRINGS)
 def test_every_way_to_name_something_is_followed(program: bytes) -> None:
     """The name is what the unpickler would make of it; what cannot be told is dangerous."""
-    assert imports(program) in ({("os", "system")}, {UNKNOWN})
-    assert found(program) == DANGEROUS
+    names = imports(program)
+    assert names in ({("os", "system")}, {UNKNOWN})
+    assert found(program) == (UNDETERMINED if names == {UNKNOWN} else DANGEROUS)
 
 
 BROKEN = {
@@ -359,11 +422,12 @@ def test_bounds_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(zipped(dict.fromkeys("abcd", b""))) == ["zip file has too many members"]
     assert found(tarred(dict.fromkeys("abcd", b""))) == ["tar file has too many members"]
     monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_OPCODES", 100)
-    assert found(b"N0" * 100 + b"N.") == ["pickle is too long to look through"]
+    assert found(b"N0" * 100 + b"N.") == ["pickle is too long to inspect"]
     monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_GLOBALS", 2)
     assert "pickle imports too many names" in found(b"cx\na\ncx\nb\ncx\nc\n.")
-    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_TEXTS", 1)
-    assert imports(STRINGS["memo"]) == {UNKNOWN}
+    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_REMEMBERED", 1)
+    assert imports(STRINGS["memo"]) == {OVERFLOW}
+    assert found(STRINGS["memo"][:-1] + b"\xff", "model.weights")[:1] == UNDETERMINED
 
 
 def test_bombs_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:

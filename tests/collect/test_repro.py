@@ -172,6 +172,30 @@ def test_a_dvc_that_lies_in_its_lock_is_refused(pipeline: Path, state: StateCach
     assert "f" * 32 in problem.expected
 
 
+def test_a_product_that_persists_is_observed_as_far_as_the_stage_wrote_it(
+    pipeline: Path, state: StateCache
+) -> None:
+    """DVC keeps `persist` outs: what the stage left there is no product of this run, and is named."""
+    (pipeline / "dvc.yaml").write_text(
+        "stages:\n  s:\n    cmd:\n    - mkdir -p kept; cat turn > kept/$(cat turn)\n    - echo\n    deps: [turn]\n"
+        "    outs:\n    - kept: {persist: true}\n    - log: {persist: true}\n",
+        encoding="utf-8",
+    )
+    (pipeline / "turn").write_text("1", encoding="utf-8")
+    (pipeline / "log").write_text("old", encoding="utf-8")
+    first = run(pipeline, state, "dvc", "repro", "s")
+    (stage,) = first.stages
+    assert [one.name for one in stage.products] == ["kept"]
+    assert [name for name, _ in first.notices] == ["s: log"]
+    (pipeline / "turn").write_text("2", encoding="utf-8")
+    second = run(pipeline, state, "dvc", "repro", "s")
+    (stage,) = second.stages
+    assert [one.name for one in stage.products] == ["kept/2"]
+    assert [name for name, _ in second.notices] == ["s: kept", "s: log"]
+    assert "kept/1" in second.notices[0][1].got
+    assert (first.problems, second.problems) == ((), ())
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [

@@ -1,9 +1,10 @@
-"""Manifests: names, modes and sizes are in the digest, one change is O(depth), and nothing unchecked comes out."""
+"""Manifests: names and sizes are in the digest (modes under version 1), one change is O(depth), and nothing unchecked comes out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,18 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenc
 from gitchain.evidence import manifest
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest, expand, parse_node
+from gitchain.evidence.manifest import (
+    MEDIA_TYPES,
+    SCHEMAS,
+    FileEntry,
+    Manifest,
+    Version,
+    build_manifest,
+    expand,
+    media_type_of,
+    parse_node,
+    to_version_2,
+)
 
 H = "ab" * 32
 FILES = (
@@ -45,18 +57,95 @@ def entries_of(tree: dict[tuple[str, ...], tuple[bool, int]]) -> list[FileEntry]
     ]
 
 
-@given(TREES)
-def test_expand_undoes_build(tree: dict[tuple[str, ...], tuple[bool, int]]) -> None:
+def plain(entries: list[FileEntry]) -> list[FileEntry]:
+    """The entries as version 2 knows them: without modes."""
+    return [replace(entry, executable=False) for entry in entries]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@given(tree=TREES)
+def test_expand_undoes_build(version: Version, tree: dict[tuple[str, ...], tuple[bool, int]]) -> None:
     """Every tree comes back file by file, with its totals, and every node is canonical JSON."""
     entries = entries_of(tree)
-    made = build_manifest(entries)
-    assert sorted(expand(made.digest, made.nodes.get), key=lambda entry: entry.path) == sorted(
-        entries, key=lambda entry: entry.path
-    )
+    made = build_manifest(entries, version)
+    found = expand(made.digest, made.nodes.get, version)
+    expected = entries if version == 1 else plain(entries)
+    assert sorted(found, key=lambda entry: entry.path) == sorted(expected, key=lambda entry: entry.path)
+    assert made.version == version
     assert (made.files, made.size) == (len(entries), sum(entry.size for entry in entries))
     for digest, node in made.nodes.items():
         assert sha256_hex(node) == digest
         assert canonical_json(json.loads(node)) == node
+        assert media_type_of(node) == MEDIA_TYPES[version]
+
+
+@given(TREES)
+def test_to_version_2_is_the_digest_of_the_same_files(tree: dict[tuple[str, ...], tuple[bool, int]]) -> None:
+    """For the root and each directory below, whatever the modes; and no digest of one version is one of the other."""
+    entries = entries_of(tree)
+    old, new = build_manifest(entries, 1), build_manifest(plain(entries))
+    known: dict[str, Any] = {}
+    assert to_version_2(old.digest, old.nodes.get, known) == new.digest == build_manifest(entries).digest
+    assert {entry.sha256 for entry in known.values()} == set(new.nodes)
+    assert set(known) == set(old.nodes)
+    assert set(old.nodes).isdisjoint(new.nodes)
+
+
+def test_to_version_2_takes_only_nodes_of_version_1() -> None:
+    """A node of version 2, at the root or below, is refused under version 1, and the other way round."""
+    old, new = build_manifest(FILES, 1), build_manifest(FILES)
+    for version, other in ((1, new), (2, old)):
+        with pytest.raises(MalformedError, match="canonical"):
+            list(expand(other.digest, other.nodes.get, version))
+    with pytest.raises(MalformedError, match="canonical"):
+        to_version_2(new.digest, new.nodes.get)
+    below = build_manifest([FileEntry("x", False, 1, H)])
+    mixed = node(
+        {"type": "dir", "name": "d", "size": 1, "files": 1, "sha256": below.digest}, schema=SCHEMAS[1]
+    )
+    nodes = {**below.nodes, sha256_hex(mixed): mixed}
+    for read in (
+        lambda digest: to_version_2(digest, nodes.get),
+        lambda digest: list(expand(digest, nodes.get, 1)),
+    ):
+        with pytest.raises(MalformedError, match="canonical"):
+            read(sha256_hex(mixed))
+
+
+def test_to_version_2_needs_every_node() -> None:
+    """A missing node, a false sum, a tree that is too deep: no digest."""
+    old = build_manifest(FILES, 1)
+    for digest in old.nodes:
+        left = {key: value for key, value in old.nodes.items() if key != digest}
+        with pytest.raises(NoEvidenceError):
+            to_version_2(old.digest, left.get)
+    below = build_manifest([FileEntry("x", False, 1, H)], 1)
+    for size, files in ((2, 1), (1, 2)):
+        entry = {"type": "dir", "name": "d", "size": size, "files": files, "sha256": below.digest}
+        root = node(entry, schema=SCHEMAS[1])
+        nodes = {**below.nodes, sha256_hex(root): root}
+        with pytest.raises(MalformedError, match="sums"):
+            to_version_2(sha256_hex(root), nodes.get)
+
+
+def test_to_version_2_depth_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As deep as a name allows converts; one level beyond the limit does not."""
+    deep = build_manifest([FileEntry("/".join("a" * 512), False, 1, H)], 1)
+    assert (
+        to_version_2(deep.digest, deep.nodes.get)
+        == build_manifest([FileEntry("/".join("a" * 512), True, 1, H)]).digest
+    )
+    made = build_manifest([FileEntry("a/b/c", False, 1, H)], 1)
+    monkeypatch.setattr(manifest, "MAX_DEPTH", 2)
+    assert to_version_2(made.digest, made.nodes.get)
+    monkeypatch.setattr(manifest, "MAX_DEPTH", 1)
+    with pytest.raises(LimitError, match="too deeply"):
+        to_version_2(made.digest, made.nodes.get)
+
+
+def test_media_type_of_an_unknown_node_is_that_of_version_1() -> None:
+    """What names no known schema is carried like the nodes that were written first."""
+    assert media_type_of(b"{}") == MEDIA_TYPES[1]
 
 
 @given(TREES, st.randoms())
@@ -87,8 +176,10 @@ def test_empty_directory() -> None:
     ids=["name", "mode", "size", "content", "place"],
 )
 def test_every_fact_is_in_the_digest(changed: FileEntry) -> None:
-    """A rename, a mode, a size, a content or a move changes the digest."""
-    assert build_manifest([changed, *FILES[1:]]).digest != build_manifest(FILES).digest
+    """A rename, a size, a content or a move changes the digest; a mode does under version 1 alone."""
+    assert build_manifest([changed, *FILES[1:]], 1).digest != build_manifest(FILES, 1).digest
+    same = build_manifest([changed, *FILES[1:]]).digest == build_manifest(FILES).digest
+    assert same == changed.executable
 
 
 def test_one_change_touches_one_path() -> None:
@@ -190,11 +281,11 @@ def reseal(node: bytes) -> tuple[str, Callable[[str], bytes | None]]:
 
 
 def node(*entries: dict[str, Any], **changes: Any) -> bytes:
-    return canonical_json({"schema": "https://gitchain.dev/manifest/v1", "entries": list(entries), **changes})
+    return canonical_json({"schema": SCHEMAS[2], "entries": list(entries), **changes})
 
 
 def file(name: str = "x", **changes: Any) -> dict[str, Any]:
-    entry = {"type": "file", "name": name, "mode": "644", "size": 1, "sha256": H, **changes}
+    entry = {"type": "file", "name": name, "size": 1, "sha256": H, **changes}
     return {key: value for key, value in entry.items() if value is not ...}
 
 
@@ -205,18 +296,19 @@ def file(name: str = "x", **changes: Any) -> dict[str, Any]:
         node(file("a"), file("a")),
         node(file("a/b")),
         node(file("..")),
-        node(file(mode="777")),
-        node(file(mode=...)),
+        node(file(mode="644")),
+        node(file(mode=None)),
         node(file(size=-1)),
         node(file(size=1.5)),
         node(file(size=True)),
         node(file(sha256="AB" * 32)),
         node(file(type="link")),
         node(file(extra=1)),
-        node(file(), schema="https://gitchain.dev/manifest/v2"),
+        node(file(mode="644"), schema=SCHEMAS[1]),
+        node(file(), schema="https://gitchain.dev/manifest/v3"),
         node(file(), extra=1),
-        node(file(type="dir", mode=..., files=0)),
-        node(file(type="dir", mode=...)),
+        node(file(type="dir", files=0)),
+        node(file(type="dir")),
         node(file()).replace(b":", b": ", 1),
         node(file()) + b"\n",
         b"[]",
@@ -231,6 +323,14 @@ def test_false_nodes_are_refused(bad: bytes) -> None:
     root, fetch = reseal(bad)
     with pytest.raises(MalformedError):
         list(expand(root, fetch))
+
+
+@pytest.mark.parametrize("mode", [..., "777", "0644", 644])
+def test_false_modes_are_refused_under_version_1(mode: object) -> None:
+    """A file of version 1 has one of two modes."""
+    root, fetch = reseal(node(file(mode=mode), schema=SCHEMAS[1]))
+    with pytest.raises(MalformedError):
+        list(expand(root, fetch, 1))
 
 
 def test_false_sums_are_refused() -> None:

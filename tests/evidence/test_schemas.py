@@ -248,9 +248,10 @@ INVALID: dict[str, list[tuple[Any, ...]]] = {
         ("more", 1),
     ],
     "manifest": [
-        ("schema", "https://gitchain.dev/manifest/v2"),
+        ("schema", "https://gitchain.dev/manifest/v1"),
+        ("schema", "https://gitchain.dev/manifest/v3"),
         ("entries", 0, "files", 0),
-        ("entries", 1, "mode", "777"),
+        ("entries", 1, "mode", "644"),
         ("entries", 1, "name", "a/b"),
         ("entries", 1, "name", ".."),
         ("entries", 1, "files", 1),
@@ -330,7 +331,7 @@ def test_smallest_documents_validate() -> None:
         "deployment": deployment(model="m", environment="e", by="b", when=WHEN),
         "retirement": retirement(model="m", environment="e", by="b", when=WHEN),
         "revocation": revocation(reason="withdrawn", when=WHEN),
-        "manifest": {"schema": "https://gitchain.dev/manifest/v1", "entries": []},
+        "manifest": {"schema": "https://gitchain.dev/manifest/v2", "entries": []},
     }
     for name, document in smallest.items():
         Draft202012Validator(load(name)).validate(document)

@@ -68,6 +68,20 @@ def test_a_step_per_stage_and_a_match_per_edge() -> None:
     assert required == {"data/raw.csv", "data/prepared/train.csv", "data/prepared/test.csv"}
 
 
+def test_sources_outside_the_repository_are_allowed() -> None:
+    """An imported data set's URI is a material of its step; Git's own are allowed everywhere already."""
+    sources = ("https://example.com/raw.csv", "git+https://example.com/a.git", "git:local", "db:shop")
+    tracked = DraftStage("data/raw.csv", outs=("data/raw.csv",), observed=False, sources=sources)
+    rules = [rule.tokens for rule in made((tracked, *STAGES[1:])).steps[0].expected_materials]
+    assert rules == [
+        ("ALLOW", "https://example.com/raw.csv"),
+        ("ALLOW", "db:shop"),
+        ("ALLOW", "git+*"),
+        ("ALLOW", "git:*"),
+        ("DISALLOW", "*"),
+    ]
+
+
 def test_only_what_no_stage_reports_is_served() -> None:
     """Metrics are not served although nothing consumes them; the model is, although evaluation reads it."""
     assert [(one.step, one.products) for one in made().serve] == [("train@us", ("models/us.pkl",))]

@@ -314,6 +314,18 @@ FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "types of nothing": (lambda v: v["inspections"][2].update(allow=[]), "inspections[2].allow"),
     "types without a dot": (lambda v: v["inspections"][2].update(allow=["json"]), "inspections[2].allow"),
     "type twice": (lambda v: v["inspections"][2].update(allow=[".a", ".a"]), "inspections[2].allow"),
+    "framework that is unknown": (
+        lambda v: v["inspections"][0].update(frameworks=["jax"]),
+        "inspections[0].frameworks",
+    ),
+    "framework twice": (
+        lambda v: v["inspections"][0].update(frameworks=["numpy", "numpy"]),
+        "inspections[0].frameworks",
+    ),
+    "frameworks of sizes": (
+        lambda v: v["inspections"][1].update(frameworks=["numpy"]),
+        "inspections[1].frameworks",
+    ),
     "types of a pickle": (lambda v: v["inspections"][0].update(allow=[".pkl"]), "inspections[0].allow"),
     "served report": (lambda v: v["serve"][0].update(step="evaluate"), "serve[0].step"),
 }

@@ -60,7 +60,7 @@ datasets:
   artifacts: [{step: prepare, products: [data]}]
   constraints: [{name: licence, expression: "dataset.licence == 'CC0-1.0'"}]
 constraints: [{name: floor, expression: "steps.train.time < steps.approve.time"}]
-inspections: [{name: no-code, kind: pickle, artifacts: ["*.pkl"]}]
+inspections: [{name: no-code, kind: pickle, artifacts: ["*.pkl"], frameworks: [scikit-learn]}]
 serve: [{step: train, products: ["models/*"]}]
 """
 KEY = ed25519.Ed25519PrivateKey.from_private_bytes(b"\1" * 32).public_key()
@@ -326,6 +326,14 @@ FIRES: dict[str, tuple[Change, set[tuple[str, str, str]]]] = {
         lambda v: v["inspections"][0].update(artifacts=["other/*"]),
         {("DEAD_INSPECTION", "warning", "inspections[0]")},
     ),
+    "pickle inspection without a list": (
+        lambda v: v["inspections"][0].pop("frameworks"),
+        {("UNLISTED_PICKLE", "error", "inspections[0]")},
+    ),
+    "pickle inspection with a pattern": (
+        lambda v: v["inspections"][0].update(frameworks=[], allow=["a.B", "numpy.*", "a.?"]),
+        {("WIDE_PICKLE", "warning", f"inspections[0].allow[{at}]") for at in (1, 2)},
+    ),
 }
 
 
@@ -337,6 +345,7 @@ def test_what_is_wrong_is_said(name: str) -> None:
 
 
 SILENT: dict[str, Change] = {
+    "pickle inspection with names": lambda v: v["inspections"][0].update(frameworks=[], allow=["a.B"]),
     "nothing": lambda v: None,
     "deleted from a step with both": materials(1, PREPARED, ["DELETE", "old"], ["MODIFY", "x"], NONE),
     "changed beside what is new": products(1, ["CREATE", "models/*"], ["MODIFY", "models/*"], NONE),

@@ -13,7 +13,7 @@ from typing import Any
 
 from gitchain.evidence.claim import Evidence, StepFacts
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, Manifest, build_manifest
+from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Manifest, build_manifest
 from gitchain.evidence.predicates import SVR, provenance, svr
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout import Identity, Layout, parse_layout
@@ -71,7 +71,9 @@ def directory(**files: str) -> Manifest:
 
 def descriptor(name: str, content: Content) -> ResourceDescriptor:
     if isinstance(content, Manifest):
-        return ResourceDescriptor(name, DigestSet({"sha256": content.digest}), media_type=MANIFEST_MEDIA_TYPE)
+        return ResourceDescriptor(
+            name, DigestSet({"sha256": content.digest}), media_type=MEDIA_TYPES[content.version]
+        )
     return ResourceDescriptor(name, DigestSet({"sha256": sha256_hex(content.encode())}))
 
 

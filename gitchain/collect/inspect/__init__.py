@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from gitchain.collect.inspect.gguf import check_gguf
 from gitchain.collect.inspect.onnx import Model, check_onnx
+from gitchain.collect.inspect.pickle_names import Allowed
 from gitchain.collect.inspect.pickles import check_pickles
 from gitchain.collect.inspect.problem import Problem
 from gitchain.collect.inspect.safetensors import check_safetensors
@@ -29,10 +30,11 @@ Kind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "types"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One inspection of single files: its kind, what it allows, and the sizes of all files of the target by name."""
+    """One inspection of single files: its kind, what it allows, and the sizes of the target's files in bytes."""
 
     kind: Kind
     allow: tuple[str, ...] = ()
+    frameworks: tuple[str, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -72,7 +74,7 @@ def _onnx(source: Source, check: Check) -> tuple[Problem, ...]:
 
 
 _INSPECTIONS: Mapping[Kind, Callable[[Source, Check], tuple[Problem, ...]]] = {
-    "pickle": lambda source, check: check_pickles(source, check.allow),
+    "pickle": lambda source, check: check_pickles(source, Allowed(check.allow, check.frameworks)),
     "safetensors": _safetensors,
     "gguf": _gguf,
     "onnx": _onnx,

@@ -1,10 +1,11 @@
 """Archives: the members of a zip or tar file, one after the other, within bounds and without writing any of them.
 
-Strict, because two readers that disagree about an archive are a way around an inspection. A zip file must end with its
-directory (no comment), name each member once, and hold members that are stored or deflated, not encrypted, and whose own
-header agrees with the directory. A tar file may hold files and directories, with long names; no links, no sparse files.
+Strict, because two readers that disagree about an archive are a way around an inspection. A zip file must start with its
+first member, hold nothing between its members, end with its directory (no comment), name each member once, and hold members
+that are stored or deflated, not encrypted, and whose own header agrees with the directory. A tar file may hold files and
+directories, with long names; no links, no sparse files, nothing but zeros behind its end.
 
-Does NOT look into members, and knows no other archives: their beginnings are in `SEALED`, and cannot be looked into.
+Does NOT inspect members, and knows no other archives.
 """
 
 from __future__ import annotations
@@ -23,18 +24,15 @@ from gitchain.errors import GitchainError, LimitError, MalformedError
 MAX_MEMBERS = 100_000
 """Most members of one archive: the largest models have some ten thousand tensors."""
 
+CHUNK = 1 << 16
 MAX_DIRECTORY_BYTES = 64 << 20
 MAX_HEADER_BYTES = 64 << 10
 """Largest extended header of a tar member."""
 
-SEALED = {
-    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstandard", b"\x04\x22\x4d\x18": "LZ4",
-    b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "RAR",
-}  # fmt: skip
-"""Beginnings of compressed files that are not looked into."""
-
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_DESCRIPTORS = {12, 16, 20, 24}  # CRC and sizes behind a member that was written without knowing them
 _ENCRYPTED = 0x1
 
 
@@ -81,8 +79,10 @@ def zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
     """Yield the members of a zip file; raises MalformedError or LimitError where it is not as the module says."""
     _check_end(file, size)
     with foreign("zip file"), zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        _check_gaps(file, members, archive.start_dir)
         names: set[str] = set()
-        for one in archive.infolist():
+        for one in members:
             where = shown(one.filename)
             if one.filename in names:
                 raise MalformedError("zip member appears twice", where=where)
@@ -96,6 +96,21 @@ def zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
             if not one.is_dir():
                 with archive.open(one) as stream:
                     yield Member(one.filename, stream, one.file_size, one.compress_type != zipfile.ZIP_STORED)
+
+
+def _check_gaps(file: IO[bytes], members: list[zipfile.ZipInfo], directory: int) -> None:
+    """Check that members follow each other from the first byte to the directory, with data descriptors at most between."""
+    end = 0
+    for one in sorted(members, key=lambda member: member.header_offset):
+        if one.header_offset != end and one.header_offset - end not in _DESCRIPTORS:
+            raise MalformedError("zip file holds something between its members", where=f"byte {end}")
+        header = _read(file, one.header_offset, _LOCAL.size)
+        if len(header) != _LOCAL.size:
+            raise MalformedError("zip member has no header", where=shown(one.filename))
+        name, extra = _LOCAL.unpack(header)[-2:]
+        end = one.header_offset + _LOCAL.size + name + extra + one.compress_size
+    if directory - end not in {0, *_DESCRIPTORS}:
+        raise MalformedError("zip file holds something between its members", where=f"byte {end}")
 
 
 def _check_end(file: IO[bytes], size: int) -> None:
@@ -129,6 +144,7 @@ def tar_members(file: IO[bytes], size: int) -> Iterator[Member]:
     for _ in range(MAX_MEMBERS):
         header = _read(file, at, 512)
         if not any(header):
+            _check_zeros(file, at)
             return
         if not is_tar(header):
             raise MalformedError("tar member has a broken header", where=f"byte {at}")
@@ -148,6 +164,13 @@ def tar_members(file: IO[bytes], size: int) -> Iterator[Member]:
             raise MalformedError("tar member is no file or directory", where=f"byte {at}", got=shown(kind))
         at += -(-length // 512) * 512
     raise LimitError("tar file has too many members", expected=f"at most {MAX_MEMBERS}")
+
+
+def _check_zeros(file: IO[bytes], at: int) -> None:
+    file.seek(at)
+    while data := file.read(CHUNK):
+        if any(data):
+            raise MalformedError("tar file holds something behind its end", where=f"byte {at}")
 
 
 def _bounded(file: IO[bytes], at: int, length: int) -> bytes:

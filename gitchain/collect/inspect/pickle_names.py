@@ -1,9 +1,10 @@
-"""Pickles: which of the names that a pickle imports are dangerous to load.
+"""Pickles: which of the names that a pickle imports may be loaded.
 
-Whether a name is dangerous says a scanner that others keep up to date, picklescan (the extra `gitchain[inspect]`), plus a
-few rules on top: names that reach through a module (`logging` / `os.system`), names as Python 2 spelled them, and functions
-that load further code. It is a list of what is known to be bad. With `allowed` patterns it is the other way round: every
-name must match one, which is the only way to be sure.
+A name is allowed if the layout's `allow` has a pattern for it, if a framework that the layout names lists it (see
+`frameworks`), or if it is one of Python's own containers and numbers. Every other name is refused.
+
+A name that is allowed is still refused if it is known to run code: by rules of our own (names that reach through a module,
+names as Python 2 wrote them, functions that load further code) and by picklescan, if it is installed.
 
 Does NOT import what it judges.
 """
@@ -14,10 +15,13 @@ import _compat_pickle  # the tables by which the unpickler itself renames what P
 import io
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from gitchain.collect.inspect.pickle_machine import UNKNOWN, Name
+from gitchain.collect.inspect.frameworks import names_of
+from gitchain.collect.inspect.pickle_machine import OVERFLOW, UNKNOWN, Name
+from gitchain.collect.inspect.problem import Problem, shown
 
 _MODULES = frozenset({
     "_imp", "_posixsubprocess", "_thread", "code", "codeop", "concurrent", "dill", "imp", "importlib", "linecache",
@@ -26,21 +30,79 @@ _MODULES = frozenset({
 """Modules whose functions start or load code, beyond the scanner's list."""
 
 _FUNCTIONS = frozenset({
-    ("builtins", "__import__"), ("builtins", "__build_class__"), ("builtins", "delattr"), ("builtins", "globals"),
-    ("builtins", "input"), ("builtins", "locals"), ("builtins", "setattr"), ("builtins", "vars"), ("joblib", "load"),
-    ("joblib.numpy_pickle", "load"), ("numpy", "load"), ("pandas", "read_pickle"), ("pandas.io.pickle", "read_pickle"),
-    ("torch", "load"), ("torch.hub", "load"),
+    ("builtins", "__import__"), ("builtins", "__build_class__"), ("builtins", "compile"), ("builtins", "delattr"),
+    ("builtins", "eval"), ("builtins", "exec"), ("builtins", "execfile"), ("builtins", "getattr"), ("builtins", "globals"),
+    ("builtins", "input"), ("builtins", "locals"), ("builtins", "open"), ("builtins", "setattr"), ("builtins", "vars"),
+    ("joblib", "load"), ("joblib.numpy_pickle", "load"), ("numpy", "load"), ("pandas", "read_pickle"),
+    ("pandas.io.pickle", "read_pickle"), ("torch", "load"), ("torch.hub", "load"), ("torch.serialization", "load"),
 })  # fmt: skip
 
 _REACHED = frozenset({
     "builtins", "ctypes", "importlib", "marshal", "nt", "os", "pickle", "posix", "pty", "runpy", "shutil", "socket",
     "subprocess", "sys",
 })  # fmt: skip
-"""Modules that are dangerous to get hold of through another module."""
+"""Modules that are dangerous to get hold of, or to reach through another module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a pickle may import: patterns for `module.name`, and frameworks by name."""
+
+    patterns: tuple[str, ...] = ()
+    frameworks: tuple[str, ...] = ()
+    names: frozenset[Name] = field(init=False)
+    objects: frozenset[Name] = field(init=False)
+
+    def __post_init__(self) -> None:
+        lists = ("python", *self.frameworks)
+        object.__setattr__(self, "names", frozenset[Name]().union(*(names_of(one) for one in lists)))
+        object.__setattr__(
+            self, "objects", frozenset[Name]().union(*(names_of(one, "objects") for one in lists))
+        )
+
+    def has(self, name: Name, *, is_called: bool) -> bool:
+        """Tell whether the name may be imported, and called if the pickle does that."""
+        if name in self.names or (name in self.objects and not is_called):
+            return True
+        return any(fnmatchcase(".".join(name), pattern) for pattern in self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A name that may not be loaded, and whether it is known to run code."""
+
+    name: Name
+    is_known: bool
+
+    def at(self, where: str) -> Problem:
+        """Return the problem of a file that imports the name."""
+        if self.name in {UNKNOWN, OVERFLOW}:
+            return Problem("pickle imports a name that cannot be determined", where)
+        got = shown(".".join(self.name))
+        if self.is_known:
+            return Problem("pickle imports a name that is known to run code", where, got=got)
+        return Problem(
+            "pickle imports a name that the layout does not allow",
+            where,
+            expected="a name under allow or frameworks of the inspection",
+            got=got,
+            help="add the name to allow if loading it is safe",
+        )
+
+
+def refused(names: Iterable[Name], called: Container[Name], allowed: Allowed) -> tuple[Refused, ...]:
+    """Return the names that may not be loaded, or not be called as those in `called` are, sorted."""
+    return tuple(
+        Refused(name, is_known)
+        for name in sorted(names)
+        if (is_known := _is_known_bad(name))
+        or name in {UNKNOWN, OVERFLOW}
+        or not allowed.has(name, is_called=name in called)
+    )
 
 
 def scanner_is_here() -> bool:
-    """Tell whether the scanner is installed."""
+    """Tell whether picklescan is installed."""
     try:
         import picklescan.scanner  # noqa: F401 - only whether it is there
     except ImportError:
@@ -48,22 +110,11 @@ def scanner_is_here() -> bool:
     return True
 
 
-def dangerous(names: Iterable[Name], allowed: Sequence[str] = ()) -> tuple[Name, ...]:
-    """Return the names that are dangerous, sorted; with `allowed`, those that no pattern allows as well."""
-    found = set()
-    for name in names:
-        if name == UNKNOWN or (allowed and not _is_allowed(name, allowed)) or _is_known_bad(name):
-            found.add(name)
-    return tuple(sorted(found))
-
-
-def _is_allowed(name: Name, allowed: Sequence[str]) -> bool:
-    return any(fnmatchcase(".".join(name), pattern) for pattern in allowed)
-
-
 def _is_known_bad(name: Name) -> bool:
+    if name in {UNKNOWN, OVERFLOW}:
+        return False
     forms = tuple(_forms(name))
-    return any(_is_ours(form) for form in forms) or _scanner_refuses(forms)
+    return any(_is_ours(form) for form in forms) or (scanner_is_here() and _scanner_refuses(forms))
 
 
 def _forms(name: Name) -> Iterator[Name]:
@@ -84,7 +135,7 @@ def _is_ours(name: Name) -> bool:
     module, attribute = name
     parents = set(itertools.accumulate(module.split("."), lambda left, right: f"{left}.{right}"))
     return bool(
-        parents & _MODULES
+        parents & (_MODULES | (_REACHED - {"builtins"}))
         or name in _FUNCTIONS
         or attribute.rpartition(".")[2].lstrip("_") in _REACHED
         or "__" in attribute.replace("__main__", "").strip("_")
@@ -95,7 +146,7 @@ def _scanner_refuses(names: Iterable[Name]) -> bool:
     """Let the scanner judge a pickle that imports these names and does nothing else."""
     from picklescan.scanner import scan_pickle_bytes
 
-    logging.getLogger("picklescan").addHandler(logging.NullHandler())  # it would speak to the terminal
+    logging.getLogger("picklescan").addHandler(logging.NullHandler())  # it would write to the terminal
     program = b"".join(f"c{module}\n{attribute}\n".encode("ascii") for module, attribute in names) + b"."
     result = scan_pickle_bytes(io.BytesIO(program), "names")
     return bool(result.issues_count or result.scan_err or not result.globals)

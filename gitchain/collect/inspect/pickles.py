@@ -1,27 +1,32 @@
-"""Pickles: whether a file, or anything in the archive that it is, runs code when it is loaded.
+"""Pickles: which names a file imports when it is loaded, in the file and in every archive that it is.
 
-What a file is, its content says and not its name alone:
+What a file is, its content says and not its name:
 
-1. A zip file (as `torch.save` and `numpy.savez` write), a tar file: every member is looked at, archives in archives too.
-2. A NumPy array: the pickle behind the header if it holds objects.
-3. A pickle, one or several; behind the five of PyTorch's old format lie raw tensors.
-4. Something else. That is a problem only if its name is one that is loaded as a pickle, or if it begins like one and
-   imports something dangerous before it breaks off: an unpickler has run that by then.
+1. A zip file (as `torch.save` and `numpy.savez` write), a tar file: every member is inspected, archives in archives too.
+   A zip file starts with its first member and holds nothing between members; nothing follows the end of a tar file.
+2. A compressed file that the standard library can unpack: what it holds is inspected.
+3. A NumPy array: exactly the bytes that its header describes, or a pickle if it holds objects.
+4. Anything is inspected as a pickle too, tar files included, because an unpickler runs whatever stands at the start of a
+   file until something stops it. Behind the five pickles of PyTorch's old format stand raw tensors.
 
-Compressed files cannot be looked into: a problem. Bounds hold for the whole file: opcodes, members, bytes unpacked, depth.
+Each imported name must be allowed. A file whose name is one of a pickle must also be readable to its end.
+Bounds hold for the whole file: opcodes, members, bytes unpacked, depth.
 """
 
 from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import IO
 
-from gitchain.collect.inspect.archive import SEALED, Member, foreign, is_tar, is_zip, tar_members, zip_members
-from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine, Name
-from gitchain.collect.inspect.pickle_names import dangerous, scanner_is_here
+from gitchain.collect.inspect.archive import Member, foreign, is_tar, is_zip, tar_members, zip_members
+from gitchain.collect.inspect.compressed import SEALED, is_compressed, unpack
+from gitchain.collect.inspect.numpy_array import MAGIC as NUMPY
+from gitchain.collect.inspect.numpy_array import data_size
+from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine
+from gitchain.collect.inspect.pickle_names import Allowed, refused
 from gitchain.collect.inspect.problem import Problem, shown
 from gitchain.collect.inspect.source import Source
 from gitchain.errors import GitchainError, LimitError, MalformedError
@@ -29,7 +34,7 @@ from gitchain.errors import GitchainError, LimitError, MalformedError
 SUFFIXES = (
     ".pkl", ".pickle", ".p", ".joblib", ".sav", ".dill", ".cloudpickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz",
 )  # fmt: skip
-"""Names of files that are loaded as pickles."""
+"""Names of files that are loaded as pickles: they must be one, or an archive, to their end."""
 
 MAX_DEPTH = 3
 """Deepest archive in archive."""
@@ -43,8 +48,6 @@ MAX_SHOWN = 20
 TAR_NAMES = ("pickle", "storages", "sys_info", "tensors")
 """Members of the tar files that PyTorch wrote before 0.1.10."""
 
-MAX_NUMPY_HEADER = 64 << 10
-NUMPY = b"\x93NUMPY"
 CHUNK = 1 << 16
 HEAD = 512
 TAIL = 22 + 65_535
@@ -52,17 +55,8 @@ LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first of the five pickles that PyTorch wrote before 1.6: a magic number."""
 
 
-def check_pickles(source: Source, allowed: Sequence[str] = ()) -> tuple[Problem, ...]:
-    """Return what is wrong with the file; `allowed` are patterns that every imported name must match."""
-    if not scanner_is_here():
-        return (
-            Problem(
-                "pickle inspection cannot be made: its scanner is not installed",
-                source.name,
-                expected="picklescan",
-                help="pip install 'gitchain[inspect]'",
-            ),
-        )
+def check_pickles(source: Source, allowed: Allowed) -> tuple[Problem, ...]:
+    """Return what is wrong with the file: names that it imports and that are not allowed, what cannot be read."""
     scan = _Scan(allowed)
     scan.look(source.buffered(), source.size, source.name, source.name, 0)
     return tuple(scan.problems[:MAX_SHOWN])
@@ -70,23 +64,26 @@ def check_pickles(source: Source, allowed: Sequence[str] = ()) -> tuple[Problem,
 
 @dataclass(slots=True)
 class _Scan:
-    allowed: Sequence[str]
+    allowed: Allowed
     problems: list[Problem] = field(default_factory=list)
     opcodes: int = 0
     unpacked: int = 0
 
     def look(self, file: IO[bytes], size: int, name: str, where: str, depth: int) -> None:
-        """Look at one file, and at what is in it."""
+        """Inspect one file, and what is in it."""
         head, tail = _at(file, 0, HEAD), _at(file, max(size - TAIL, 0), TAIL)
         try:
             if is_zip(head, tail):
                 self._members(zip_members(file, size), where, depth)
+                if head.startswith(b"PK"):  # no unpickler gets past it: it asks for a persistent object
+                    return
             elif is_tar(head):
                 self._members(tar_members(file, size), where, depth)
-            if head.startswith(b"PK") or is_tar(head):
-                return
+            elif is_compressed(head):
+                self._compressed(file, name, where, depth)
             file.seek(0)
-            self._single(file, head, where, loaded=_is_loaded(name))
+            loaded = _is_loaded(name) and not is_tar(head) and not is_compressed(head)
+            self._single(file, size, head, where, loaded=loaded)
         except GitchainError as error:
             self.problems.append(Problem.of(error, where))
 
@@ -99,26 +96,34 @@ class _Scan:
 
     def _member(self, stream: io.BufferedReader[_Unpacked], member: Member, where: str, depth: int) -> None:
         head = stream.peek(HEAD)[:HEAD]
-        loaded = _is_loaded(member.name)
-        if head.startswith(b"PK\x03\x04") or is_tar(head):
+        if head.startswith(b"PK\x03\x04") or is_tar(head) or is_compressed(head):
             with tempfile.TemporaryFile() as copy:
                 while data := stream.read(CHUNK):
                     copy.write(data)
                     self.count(0 if member.packed else len(data))
                 self.look(copy, copy.tell(), member.name, where, depth)
-        elif loaded or _begins_like_a_pickle(head):
-            try:
-                self._single(stream, head, where, loaded=loaded)
-            except GitchainError as error:
-                self.problems.append(Problem.of(error, where))
+            return
+        try:
+            self._single(stream, member.size, head, where, loaded=_is_loaded(member.name))
+        except GitchainError as error:
+            self.problems.append(Problem.of(error, where))
 
-    def _single(self, stream: IO[bytes], head: bytes, where: str, *, loaded: bool) -> None:
-        """Look at a file that is no archive, from its start."""
+    def _compressed(self, file: IO[bytes], name: str, where: str, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise LimitError("archives are nested too deeply", expected=f"at most {MAX_DEPTH}")
+        with tempfile.TemporaryFile() as copy:
+            for data in unpack(file):
+                self.count(len(data))
+                copy.write(data)
+            self.look(copy, copy.tell(), name, f"{where}: unpacked", depth + 1)
+
+    def _single(self, stream: IO[bytes], size: int, head: bytes, where: str, *, loaded: bool) -> None:
+        """Inspect a file from its start, as an array or as what an unpickler would run."""
         for start, kind in SEALED.items():
             if head.startswith(start):
-                raise MalformedError(f"{kind} file cannot be looked into", help="unpack it")
+                raise MalformedError(f"{kind} file cannot be inspected", help="unpack it")
         if head.startswith(NUMPY):
-            if not _holds_objects(stream):
+            if not _holds_objects(stream, size):
                 return
             loaded, head = True, b""
         imports = Imports(opcodes=self.opcodes)
@@ -128,17 +133,18 @@ class _Scan:
         except MalformedError as error:
             broken = error
         self.opcodes = imports.opcodes
-        self._judge(imports.names, where, whole=loaded or broken is None)
+        self._judge(imports, where, whole=loaded or broken is None)
         if broken is not None and (loaded or (imports.pickles and _begins_like_a_pickle(head))):
             raise broken
 
-    def _judge(self, names: set[Name], where: str, *, whole: bool) -> None:
-        """Report dangerous names; what broke off and has no pickle's name may import what cannot be told."""
-        bad = dangerous(names, self.allowed) if whole else dangerous(names - {UNKNOWN})
-        self.problems.extend(
-            Problem("pickle imports what is dangerous to load", where, got=shown(".".join(name)))
-            for name in bad[:MAX_SHOWN]
-        )
+    def _judge(self, imports: Imports, where: str, *, whole: bool) -> None:
+        """Report names that are not allowed. Random bytes import names that nobody could write: those are passed over.
+
+        They count where a loader takes the file for a pickle (`whole`): an unpickler would look the name up.
+        """
+        names = imports.names if whole else imports.names - {UNKNOWN}
+        found = refused(names, imports.called, self.allowed)
+        self.problems.extend(problem.at(where) for problem in found[:MAX_SHOWN])
 
     def count(self, more: int) -> None:
         """Count bytes that were unpacked; raises LimitError beyond MAX_UNPACKED."""
@@ -180,14 +186,15 @@ def _begins_like_a_pickle(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5
 
 
-def _holds_objects(stream: IO[bytes]) -> bool:
-    """Pass over a NumPy array's header; tell whether a pickle follows it."""
-    start = stream.read(8)
-    width = 2 if start[6:7] == b"\x01" else 4
-    length = int.from_bytes(stream.read(width), "little")
-    if len(start) < 8 or length > MAX_NUMPY_HEADER:
+def _holds_objects(stream: IO[bytes], size: int) -> bool:
+    """Tell whether a NumPy array is a pickle; raises MalformedError unless its data ends where the file does."""
+    count = data_size(stream)
+    if count is None:
+        return True
+    while count > 0 and (data := stream.read(min(count, CHUNK))):
+        count -= len(data)
+    if count or stream.read(1):
         raise MalformedError(
-            "NumPy header is malformed", expected=f"at most {MAX_NUMPY_HEADER} bytes", got=str(length)
+            "NumPy array has another size than its header says", got=f"a file of {size} bytes"
         )
-    header = stream.read(length)
-    return b"O" in header.partition(b"descr")[2]
+    return False

@@ -1,0 +1,37 @@
+"""Pointer files: what Git LFS and git-annex leave where the content was not fetched.
+
+A pointer names the content and is not it: no statement may be about one as if it were the model.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gitchain.errors import ProjectError
+
+MAX_POINTER_BYTES = 1024
+"""Largest pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md; git-annex has one line of a path."""
+
+_LFS = re.compile(
+    rb"(?:\xef\xbb\xbf)?version https?://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec|git-media\.io)/v[0-9]+\r?\n"
+    rb"(?:.*\n)*?oid [a-z0-9]+:[0-9a-f]{40,128}\r?\n"
+)
+_ANNEX = re.compile(rb"/annex/objects/[^\n]+\n?")
+
+
+def check_no_pointer(data: bytes, shown: str) -> None:
+    """Raise ProjectError that says how to get the content if the bytes of a small file are a pointer."""
+    if len(data) > MAX_POINTER_BYTES:
+        return
+    if _LFS.match(data):
+        kind, fetch = "Git LFS", "git lfs pull"
+    elif _ANNEX.fullmatch(data):
+        kind, fetch = "git-annex", "git annex get"
+    else:
+        return
+    raise ProjectError(
+        f"file is a {kind} pointer, not the content",
+        where=ascii(shown[:200]),
+        expected="the content that the pointer names",
+        help=fetch,
+    )
