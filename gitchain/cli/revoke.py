@@ -99,7 +99,7 @@ def signer(
 
 
 @command.command(name="artifact")
-@click.argument("artifacts", nargs=-1, required=True, metavar="PATH|sha256:HEX...")
+@click.argument("artifacts", nargs=-1, required=True, metavar="PATH|ALGORITHM:HEX...")
 @_why_options
 @signing_options
 @global_options

@@ -12,7 +12,7 @@ Does NOT decide whether the signer may revoke: `gitchain.verify.revocations` doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
@@ -20,7 +20,7 @@ from typing import Literal, get_args
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.claim import StepFacts
-from gitchain.evidence.digest import DigestSet, check_hex, sha256_hex
+from gitchain.evidence.digest import ACCEPTED, DigestSet, check_hex, sha256_hex
 from gitchain.evidence.fields import Object, as_object, as_string, find_array, get_array, get_string
 from gitchain.evidence.provenance import with_optional
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -75,13 +75,13 @@ class RevokedSigner:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What one statement revokes: attestation ids, signers, or artifacts by sha256."""
+    """What one statement revokes: attestation ids, signers, or artifacts by algorithm and digest."""
 
     reason: Reason
     revoked_on: str
     attestations: tuple[str, ...]
     signers: tuple[RevokedSigner, ...]
-    artifacts: tuple[str, ...]
+    artifacts: tuple[tuple[str, str], ...]
     message: str | None = None
 
 
@@ -117,8 +117,8 @@ def attestation_descriptor(attestation: str) -> ResourceDescriptor:
 def read_revocation(statement: Statement) -> Revocation:
     """Return what the statement revokes.
 
-    Raises MalformedError for anything that `revocation` would not write, and for a subject without sha256 where the
-    subjects are what is revoked; LimitError beyond MAX_REVOKED entries.
+    Raises MalformedError for anything that `revocation` would not write, and for a subject without an accepted digest
+    where the subjects are what is revoked; LimitError beyond MAX_REVOKED entries.
     """
     source = statement.predicate
     if statement.predicate_type != REVOCATION:
@@ -138,7 +138,7 @@ def read_revocation(statement: Statement) -> Revocation:
         check_time(get_string(source, "revokedOn", where), "revokedOn"),
         attestations,
         signers,
-        () if attestations or signers else tuple(_sha256(one) for one in statement.subject),
+        () if attestations or signers else tuple(_digests(statement.subject)),
         message,
     )
 
@@ -150,11 +150,14 @@ def _signer(source: Object) -> RevokedSigner:
     return RevokedSigner(issuer, subject, since)
 
 
-def _sha256(subject: ResourceDescriptor) -> str:
-    digest = subject.digest.get("sha256")
-    if digest is None:
-        raise MalformedError("revoked artifact has no sha256", where=ascii((subject.rule_name or "")[:100]))
-    return digest
+def _digests(subjects: Sequence[ResourceDescriptor]) -> Iterator[tuple[str, str]]:
+    for subject in subjects:
+        if not subject.digest.accepted:
+            where = ascii((subject.rule_name or "")[:100])
+            raise MalformedError(
+                "revoked artifact has no digest that is accepted", where=where, expected=" or ".join(ACCEPTED)
+            )
+        yield from subject.digest.accepted
 
 
 def _reason(text: str) -> Reason:

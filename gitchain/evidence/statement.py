@@ -28,6 +28,7 @@ from gitchain.evidence.fields import (
 )
 from gitchain.evidence.manifest import MEDIA_TYPES, Version
 from gitchain.evidence.names import check_name, check_names, check_uri
+from gitchain.evidence.vocabulary import REVOCATION
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 OLD_STATEMENT_TYPE = "https://in-toto.io/Statement/v0.1"
@@ -146,11 +147,11 @@ class Statement:
     ) -> Statement:
         """Return the statement over the subjects, sorted by name, with its payload in canonical JSON.
 
-        Raises MalformedError if there is no subject, or one has no name, no sha256, or a digest that
-        Sigstore's clients refuse to sign over.
+        Raises MalformedError if there is no subject, or one has no name, no sha256 (for a revocation: no accepted
+        digest), or a digest that Sigstore's clients refuse to sign over.
         """
         for descriptor in subject:
-            _check_signable(descriptor)
+            _check_signable(descriptor, predicate_type)
         ordered = sorted(subject, key=lambda descriptor: (descriptor.name or "").encode())
         payload = canonical_json(
             {
@@ -194,11 +195,12 @@ class Statement:
         return attestation_id(self.payload)
 
 
-def _check_signable(descriptor: ResourceDescriptor) -> None:
+def _check_signable(descriptor: ResourceDescriptor, predicate_type: str) -> None:
     where = f"subject {descriptor.name!a}"
     if descriptor.name is None:
         raise MalformedError("subject has no name", where=where)
-    if "sha256" not in descriptor.digest:
+    revoked = predicate_type == REVOCATION and descriptor.digest.accepted
+    if "sha256" not in descriptor.digest and not revoked:
         raise MalformedError("subject has no sha256", where=where)
     if foreign := sorted(set(descriptor.digest) - SUBJECT_ALGORITHMS):
         raise MalformedError(

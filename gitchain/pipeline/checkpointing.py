@@ -52,7 +52,7 @@ def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentit
         accepted = load_policy(project, Policy(), now)
     except GitchainError:
         return Signed()  # `gitchain doctor` says what is wrong with the layout
-    found, tops = _whole(project, accepted)
+    found, tops = _whole(project, accepted, now)
     old = covered(found.known, behind(found.known, tops)[0])
     new = _new(project, old, found.evidence.present)
     if not new:
@@ -69,18 +69,18 @@ def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentit
 def newest_checkpoints(project: Project, now: datetime) -> tuple[str, ...]:
     """Return the newest checkpoints that count and of which nothing is missing; none without a pinned layout."""
     try:
-        return _whole(project, load_policy(project, Policy(), now))[1]
+        return _whole(project, load_policy(project, Policy(), now), now)[1]
     except GitchainError:
         return ()
 
 
-def _whole(project: Project, accepted: Accepted) -> tuple[Checkpoints, tuple[str, ...]]:
-    found = _filed(project, accepted.profile.trust, accepted.signed.layout)
+def _whole(project: Project, accepted: Accepted, now: datetime) -> tuple[Checkpoints, tuple[str, ...]]:
+    found = _filed(project, accepted.profile.trust, accepted.signed.layout, now)
     tops = [name for name in found.tops if not lacking(found.known, [name], found.evidence.present)]
     return found, tuple(tops[:MAX_PREVIOUS])
 
 
-def _filed(project: Project, trust: Trust, layout: Layout) -> Checkpoints:
+def _filed(project: Project, trust: Trust, layout: Layout, now: datetime) -> Checkpoints:
     """Return the checkpoints that the store's index finds, and what it finds of the revocations of the newest.
 
     The index is a hint. What it lacks is covered once more.
@@ -89,7 +89,7 @@ def _filed(project: Project, trust: Trust, layout: Layout) -> Checkpoints:
     raws = dict.fromkeys(store.by_subject("sha256", FILED.digest["sha256"]))
     while True:
         evidence = replace(gather(None, trust, raws, layout.keys), present=names)
-        revocations = Revocations.of(layout, evidence.of_type(REVOCATION))
+        revocations = Revocations.of(layout, evidence.of_type(REVOCATION), now)
         found = Checkpoints(layout, evidence, revocations)
         filed = [
             raw

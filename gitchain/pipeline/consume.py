@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -10,6 +10,7 @@ from functools import cached_property
 from gitchain.collect.gpg import Gpg
 from gitchain.errors import GitchainError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
 from gitchain.layout.model import Layout
 from gitchain.pipeline.acceptance import Accepted, Policy, load_policy
@@ -23,8 +24,9 @@ from gitchain.pipeline.snapshots import Snapshot, Source
 from gitchain.pipeline.sources import Evidence, Refused, gather
 from gitchain.pipeline.targets import bundle_file, is_revision, resolve_targets
 from gitchain.store.shape import is_sha256
+from gitchain.verify.clock import is_early
 from gitchain.verify.decide import Decision, Target, decide
-from gitchain.verify.report import Check
+from gitchain.verify.report import Check, StepReport
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
 
@@ -123,7 +125,7 @@ class Verifier:
             check_seen(project, evidence.tip, evidence.unreadable)
         for source, snapshot in read:
             source.check(snapshot)
-        Checkpoints(layout, evidence, Revocations.of(layout, negative)).check(checkpoint)
+        Checkpoints(layout, evidence, Revocations.of(layout, negative, now)).check(checkpoint)
         forgotten = _remember(project, accepted, evidence, now, read)
         return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
 
@@ -149,7 +151,8 @@ class Verifier:
         profile, layout = self.accepted.profile, self.accepted.signed.layout
 
         def about(sha256: str) -> Sequence[VerifiedStatement]:
-            return self.evidence.verified(self.evidence.about(sha256))
+            found = self.evidence.verified(self.evidence.about(sha256))
+            return [one for one in found if not is_early(one, self.now)]
 
         gpg = Gpg(self.project.root, self.now)
         return GitEvidence(self.project.root, profile.trust, layout, about, gpg)
@@ -164,39 +167,64 @@ class Verifier:
     ) -> Decision:
         """Decide on the evidence around the target first; when that does not pass, on all evidence there is.
 
-        All that may count against the target is around it, so a pass on less evidence is a pass on more: the second
-        look is only needed to fail for the right reason.
+        A pass holds only with all that may count against the artifacts of its chain: what is missing of that is added,
+        and decided about again. So a pass on less evidence is a pass on more: the look at everything is only needed to
+        fail for the right reason.
         """
-        decision = None
-        for statements in self._widening(target, signatures):
-            decision = decide(
-                self.accepted.signed, statements, target, self.now, self.evidence.manifest, explain=explain
-            )
-            if decision.passed:
-                return decision
-        assert decision is not None  # noqa: S101 - _widening yields at least once
-        return decision
 
-    def _widening(
-        self, target: Target, signatures: Sequence[SignatureReport]
-    ) -> Iterator[Sequence[VerifiedStatement]]:
+        def decided(statements: Sequence[VerifiedStatement]) -> Decision:
+            signed, manifest = self.accepted.signed, self.evidence.manifest
+            return decide(signed, statements, target, self.now, manifest, explain=explain)
+
+        digests = target.digests if self.evidence.has_version_1 else (target.sha256,)
+        near = self._with_git(self.evidence.around(digests, self._steps), signatures)
+        decision = self._settled(near, decided, signatures)
+        if decision.passed:
+            return decision
+        everything = self._with_git(self.evidence.of_steps(self._steps), signatures)
+        return self._settled(everything, decided, signatures) if len(everything) > len(near) else decision
+
+    def _settled(
+        self,
+        statements: Sequence[VerifiedStatement],
+        decided: Callable[[Sequence[VerifiedStatement]], Decision],
+        signatures: Sequence[SignatureReport],
+    ) -> Decision:
+        """Decide on these statements, and while that passes on all that may count against the artifacts of its chain."""
+        while True:
+            decision = decided(statements)
+            chain = _statements_of(decision.steps, statements)
+            wider = self._with_git((*statements, *self.evidence.against(chain, self._steps)), signatures)
+            if not decision.passed or len(wider) == len(statements):
+                return decision
+            statements = wider
+
+    @cached_property
+    def _steps(self) -> frozenset[str] | None:
+        """The steps whose evidence may count, None where it may be of any name: a supplier's, a summary's."""
         layout = self.accepted.signed.layout
         outside = any(step.sublayout or step.verifier for step in layout.steps)
-        steps = None if outside else {step.name for step in layout.steps}  # a supplier's steps have any name
-        digests = target.digests if self.evidence.has_version_1 else (target.sha256,)
-        near = self._with_git(self._with_always(self.evidence.around(digests, steps)), signatures)
-        yield near
-        everything = self._with_git(self._with_always(self.evidence.of_steps(steps)), signatures)
-        if len(everything) > len(near):
-            yield everything
+        return None if outside else frozenset(step.name for step in layout.steps)
 
     def _with_git(
         self, statements: Sequence[VerifiedStatement], signatures: Sequence[SignatureReport]
     ) -> Sequence[VerifiedStatement]:
-        return statements if self._git is None else (*statements, *self._git.named_in(statements, signatures))
+        """Return the statements, each once, with those that count whatever chain they are on, and signed commits."""
+        found = tuple({id(one): one for one in (*statements, *self.always)}.values())
+        named = () if self._git is None else self._git.named_in(found, signatures)
+        return tuple({id(one): one for one in (*found, *named)}.values())
 
-    def _with_always(self, statements: Sequence[VerifiedStatement]) -> Sequence[VerifiedStatement]:
-        return tuple({id(one): one for one in (*statements, *self.always)}.values())
+
+def _statements_of(
+    steps: Sequence[StepReport], statements: Sequence[VerifiedStatement]
+) -> tuple[Statement, ...]:
+    """Return what the attestations of a chain say, those of the chains behind its steps too."""
+    ids, waiting = set(), [*steps]
+    while waiting:
+        one = waiting.pop()
+        ids |= {found.id for found in one.attestations}
+        waiting += one.sublayout.steps if one.sublayout else ()
+    return tuple(one.statement for one in statements if one.attestation_id in ids)
 
 
 def _with_git(decision: Decision, git: GitEvidence, signatures: Sequence[SignatureReport]) -> Decision:

@@ -144,7 +144,8 @@ def history(project: Project, target: str | None, trust: str | None, *, offline:
             help="gitchain attest   or gitchain run -- dvc repro",
         )
     ordered = sorted(found, key=lambda one: (one.time, one.log.index))
-    revocations = Revocations.of(layout, evidence.of_type(REVOCATION)) if layout else Revocations()
+    negative = evidence.of_type(REVOCATION)
+    revocations = Revocations.of(layout, negative, datetime.now(UTC)) if layout else Revocations()
     warnings += tuple(finding.message for finding in revocations.problems)
     events = tuple(Event(one, tuple(_revoked(one, revocations))) for one in ordered)
     return History(
@@ -176,7 +177,7 @@ def _revoked(one: VerifiedStatement, revocations: Revocations) -> Iterator[tuple
     )
     yield from ((what, revoked) for what, revoked in found if revoked)
     if one.statement.predicate_type != REVOCATION:
-        digests = dict.fromkeys(item.digest.get("sha256", "") for item in one.statement.subject)
+        digests = dict.fromkeys(pair for item in one.statement.subject for pair in item.digest.accepted)
         yield from (("artifact", revoked) for digest in digests if (revoked := revocations.artifact(digest)))
 
 
@@ -185,30 +186,36 @@ def _tainted(
 ) -> Iterator[Tainted]:
     """Yield the revoked artifacts that the events speak of, with what was made of them."""
     spoken = {
-        item.digest.get("sha256")
+        (*pair, item.digest["sha256"])
         for event in events
         for item in (*event.verified.statement.subject, *claim_in(event.verified.statement).materials)
+        if "sha256" in item.digest
+        for pair in item.digest.accepted
     }
     served = {(one.step, pattern) for one in layout.serve for pattern in one.products} if layout else set()
-    for sha256, revoked in revocations.artifacts.items():
-        if sha256 in spoken:
-            made = (
-                Made(
-                    item.rule_name,
-                    item.digest["sha256"],
-                    claim.step,
-                    one.attestation_id,
-                    any(
-                        claim.step == step and fnmatchcase(item.rule_name or "", pattern)
-                        for step, pattern in served
-                    ),
-                )
-                for one in evidence.made_of(sha256)
-                for claim in [claim_in(one.statement)]
-                for item in claim.products
-                if "sha256" in item.digest
+    tainted = {
+        sha256: revoked
+        for algorithm, value, sha256 in sorted(spoken)
+        if (revoked := revocations.artifact((algorithm, value)))
+    }
+    for sha256, revoked in tainted.items():
+        made = (
+            Made(
+                item.rule_name,
+                item.digest["sha256"],
+                claim.step,
+                one.attestation_id,
+                any(
+                    claim.step == step and fnmatchcase(item.rule_name or "", pattern)
+                    for step, pattern in served
+                ),
             )
-            yield Tainted(sha256, revoked, tuple(made))
+            for one in evidence.made_of(sha256)
+            for claim in [claim_in(one.statement)]
+            for item in claim.products
+            if "sha256" in item.digest
+        )
+        yield Tainted(sha256, revoked, tuple(made))
 
 
 def find_attestation(

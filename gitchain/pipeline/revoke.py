@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from gitchain.collect.artifacts import Artifact
 from gitchain.errors import GitchainError, LayoutError, NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import ACCEPTED, DigestSet
 from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.revocation import (
     ALWAYS,
@@ -36,7 +36,7 @@ from gitchain.verify.signers import Signers
 
 MIN_ID = 6  # shorter prefixes name too many attestations
 _ID = re.compile(r"[0-9a-f]{6,64}", re.ASCII)
-_SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+_DIGEST = re.compile(rf"({'|'.join(ACCEPTED)}):(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,18 @@ def revoke_signer(issuer: str, subject: str, since: str | None, why: Why) -> Dra
 
 
 def revoke_artifacts(project: Project, names: Iterable[str], why: Why) -> Draft:
-    """Return the revocation of artifacts: paths, which are hashed now, or `sha256:…`.
+    """Return the revocation of artifacts: paths, which are hashed now, or digests such as `sha256:…` or `sha512:…`.
 
-    Raises UsageError or ProjectError for a path that cannot be read.
+    Raises UsageError for a malformed digest, UsageError or ProjectError for a path that cannot be read.
     """
     given = tuple(dict.fromkeys(names))
-    digests = [found[1] for name in given if (found := _SHA256.fullmatch(name))]
-    artifacts = collect_all(project, [name for name in given if not _SHA256.fullmatch(name)])
-    named = [ResourceDescriptor(f"sha256:{one}", DigestSet({"sha256": one})) for one in digests]
+    artifacts = collect_all(project, [name for name in given if not _DIGEST.fullmatch(name)])
+    with callers_fault("the artifact's digest"):
+        named = [
+            ResourceDescriptor(name, DigestSet({found[1]: found[2]}))
+            for name in given
+            if (found := _DIGEST.fullmatch(name))
+        ]
     return _draft([*(found for one in artifacts for found in _under_both_versions(one)), *named], why)
 
 
@@ -161,6 +165,7 @@ def unheard(project: Project, statement: Statement, now: datetime) -> tuple[str,
         found.append(
             f"it does not count here: the signer is no revoker of layout {layout.name} (revokers: {names})"
         )
+    found += _unmatched(project, statement)
     signers = Signers(layout)
     for one in read_revocation(statement).signers:
         try:
@@ -172,10 +177,22 @@ def unheard(project: Project, statement: Statement, now: datetime) -> tuple[str,
     return tuple(found)
 
 
+def _unmatched(project: Project, statement: Statement) -> Iterator[str]:
+    """Yield a warning for each artifact that no other attestation in the store names by one of its digests."""
+    for subject in statement.subject if read_revocation(statement).artifacts else ():
+        known = [raw for pair in subject.digest.accepted for raw in project.store.by_subject(*pair)]
+        if "sha256" not in subject.digest and len({*known}) <= 1:
+            algorithm = subject.digest.accepted[0][0]
+            yield (
+                f"no attestation here names {subject.rule_name} by its {algorithm}: "
+                "name the artifact by its path or its sha256"
+            )
+
+
 def _is_heard(project: Project, accepted: Accepted, statement: Statement) -> bool:
     layout = accepted.signed.layout
     revokers = [layout.functionary(name) for name in layout.revokers]
-    for raw in project.store.by_subject("sha256", statement.subject[0].digest["sha256"]):
+    for raw in project.store.by_subject(*statement.subject[0].digest.accepted[0]):
         try:
             found = verify_bundle(raw, accepted.profile.trust, layout.keys)
         except GitchainError:

@@ -14,16 +14,18 @@ from typing import TypeAlias
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import Version
 from gitchain.evidence.predicates import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
+from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.snapshots import Snapshot, together
 from gitchain.store.shape import ATTESTATIONS
 from gitchain.store.trees import Problem
-from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.bundle import verify_bundle, verify_uncosigned
+from gitchain.verify.negative_evidence import contents_of
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
 
@@ -39,6 +41,8 @@ class Unverified:
     statement: Statement
     claim: Claim
     name: str
+    unreadable: bool = False
+    """Whether its claim cannot be read: then it may be about any step."""
 
 
 Index: TypeAlias = Mapping[str, Sequence[Unverified]]
@@ -69,7 +73,7 @@ class Evidence:
     present: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
-    _files: dict[tuple[Version, str], tuple[str, ...]] = field(default_factory=dict)
+    _files: dict[tuple[Version, str], tuple[str, ...] | None] = field(default_factory=dict)
     _upgraded: dict[str, str | None] = field(default_factory=dict)
 
     def verified(self, candidates: Iterable[Unverified]) -> tuple[VerifiedStatement, ...]:
@@ -101,6 +105,29 @@ class Evidence:
             if steps is None or one.claim.step in steps
         }
         return self.verified((back | beside).values())
+
+    def against(
+        self, chain: Iterable[Statement], steps: AbstractSet[str] | None
+    ) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements about any artifact of the chain, for the named steps, or all when `steps` is None.
+
+        Where the chain has a directory whose manifest is not at hand, every statement may be about something in it.
+        """
+        items = [item for one in chain for item in artifacts_in(one)]
+        if any(self._is_closed(item) for item in items):
+            found: Iterable[Unverified] = self.candidates
+        else:
+            digests = dict.fromkeys(digest for item in items for digest in self._with_files([item]))
+            found = (
+                one
+                for digest in digests
+                for one in (*self._by_product.get(digest, ()), *self._speaking.get(digest, ()))
+            )
+        return self.verified(
+            {
+                id(one): one for one in found if steps is None or one.claim.step in steps or one.unreadable
+            }.values()
+        )
 
     def of_steps(self, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
         """Return every verified statement that claims one of these steps, or everything when `steps` is None."""
@@ -177,19 +204,18 @@ class Evidence:
         """Digests of artifacts, and of the files inside directory artifacts: a step may consume one file of a directory."""
         for item in items:
             yield from self._digests([item])
-            if "sha256" in item.digest and (version := item.manifest_version) is not None:
-                yield from self._inside(item.digest["sha256"], version)
+            if (version := item.manifest_version) is not None:
+                yield from self._inside(item.digest.get("sha256", ""), version) or ()
 
     def _digests(self, items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
         """Return the artifacts' digests; of a directory under manifest version 1, that under version 2 as well."""
         return tuple(digest for item in items for digest in self._names(item))
 
     def _names(self, item: ResourceDescriptor) -> Iterator[str]:
+        yield from (value for _, value in item.digest.accepted)
         sha256 = item.digest.get("sha256")
-        if sha256 is not None:
-            yield sha256
-            if item.manifest_version == 1 and (newer := self._upgrade(sha256)) is not None:
-                yield newer
+        if sha256 and item.manifest_version == 1 and (newer := self._upgrade(sha256)) is not None:
+            yield newer
 
     def _upgrade(self, sha256: str) -> str | None:
         from gitchain.evidence.manifest import to_version_2
@@ -201,16 +227,17 @@ class Evidence:
                 self._upgraded[sha256] = None
         return self._upgraded[sha256]
 
-    def _inside(self, digest: str, version: Version) -> tuple[str, ...]:
-        from gitchain.evidence.manifest import expand
+    def _is_closed(self, item: ResourceDescriptor) -> bool:
+        version = item.manifest_version
+        return version is not None and self._inside(item.digest.get("sha256", ""), version) is None
 
+    def _inside(self, digest: str, version: Version) -> tuple[str, ...] | None:
+        """Return the digests of all below a directory, None where a manifest is not at hand."""
         key = version, digest
         if key not in self._files:
-            try:
-                found = tuple(entry.sha256 for entry in expand(digest, self.manifest, version))
-            except GitchainError:
-                found = ()  # no manifest: the directory stays closed, and rules that reach inside fail
-            self._files[key] = found
+            top = Artifact(DigestSet({"sha256": digest} if digest else {}), True, version)
+            found, closed = contents_of(top, Manifests(self.manifest))
+            self._files[key] = None if closed else tuple(value for _, value in found)
         return self._files[key]
 
     def _verify(self, candidate: Unverified) -> VerifiedStatement | None:
@@ -219,11 +246,26 @@ class Evidence:
             try:
                 self._verified[key] = verify_bundle(candidate.raw, self.trust, self.keys)
             except GitchainError as error:
-                self._verified[key] = None
+                self._verified[key] = self._uncosigned(candidate)
                 self.refused.append(
                     Refused(candidate.claim.step, candidate.statement.attestation_id, str(error))
                 )
         return self._verified[key]
+
+    def _uncosigned(self, candidate: Unverified) -> VerifiedStatement | None:
+        """Return what a bundle says against something where all that it lacks are the witnesses' cosignatures."""
+        if self.trust.witnesses is None:
+            return None
+        try:
+            return verify_uncosigned(candidate.raw, self.trust, self.keys)
+        except GitchainError:
+            return None
+
+
+def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return the materials and products of a statement, or its subjects where its claim cannot be read."""
+    claim = claim_in(statement)
+    return (*claim.materials, *claim.products)
 
 
 def _index(items: Iterable[tuple[Unverified, Iterable[str]]]) -> Index:
@@ -282,7 +324,10 @@ def gather(
     for name, raw in raws.items():
         try:
             statement = Bundle.parse(raw).statement()
-            candidates.append(Unverified(raw, statement, claim_in(statement), name))
+            problem = claim_problem(statement)
+            if problem and statement.predicate_type not in NEGATIVE:
+                refused.append(Refused(None, "", problem))
+            candidates.append(Unverified(raw, statement, claim_in(statement), name, bool(problem)))
         except GitchainError as error:
             refused.append(Refused(None, "", str(error)))
     lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
@@ -293,11 +338,18 @@ def gather(
     )
 
 
+def claim_problem(statement: Statement) -> str:
+    """Return why a statement's claim cannot be read, nothing if it can."""
+    try:
+        claim_of(statement)
+    except GitchainError as error:
+        return str(error)
+    return ""
+
+
 def claim_in(statement: Statement) -> Claim:
-    """Return what a statement claims; one that takes away counts whatever it says of a step."""
+    """Return what a statement claims; one whose claim cannot be read may still count against its subjects."""
     try:
         return claim_of(statement)
     except GitchainError:
-        if statement.predicate_type not in NEGATIVE:
-            raise
         return Claim(None, None, None, None, statement.subject, (), "informational")

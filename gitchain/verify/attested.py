@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import Claim, claim_of
@@ -16,10 +15,6 @@ from gitchain.layout.artifact import Artifacts, Link, Manifests
 from gitchain.layout.model import Step
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
-
-MAX_CLOCK_SKEW = timedelta(
-    minutes=5
-)  # timestamps have whole seconds and clocks differ; a certificate lives ten
 
 
 @dataclass(frozen=True, slots=True, eq=False)

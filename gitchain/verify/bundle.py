@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gitchain.errors import SignatureError
@@ -34,9 +34,16 @@ from gitchain.verify.keys import Key
 from gitchain.verify.logged import check_logged, known_log, promised_time
 from gitchain.verify.timestamp import proven_times
 from gitchain.verify.trust import Trust
-from gitchain.verify.verified import LogRef, VerifiedArtifact, VerifiedStatement
+from gitchain.verify.verified import NEVER, LogRef, VerifiedArtifact, VerifiedStatement
 
-__all__ = ["Identity", "LogRef", "VerifiedStatement", "verify_artifact", "verify_bundle"]
+__all__ = [
+    "Identity",
+    "LogRef",
+    "VerifiedStatement",
+    "verify_artifact",
+    "verify_bundle",
+    "verify_uncosigned",
+]
 
 MAX_KEYS = 100
 """Most keys that are tried on a bundle: a layout names a few."""
@@ -63,6 +70,17 @@ def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> Verif
         raw,
         proven.claims,
     )
+
+
+def verify_uncosigned(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
+    """Return what the bundle proves without the witnesses that the trust asks for.
+
+    Its `log.cosigned` is NEVER: it counts as negative evidence and as nothing else (docs/negative-evidence.md).
+    Raises as verify_bundle().
+    """
+    bare = trust.memory.once("without witnesses", 0, lambda: replace(trust, witnesses=None))
+    found = verify_bundle(raw, bare, keys)
+    return replace(found, log=replace(found.log, cosigned=NEVER))
 
 
 def verify_artifact(

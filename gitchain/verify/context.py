@@ -13,6 +13,7 @@ from gitchain.errors import LayoutError
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.verify.attested import Reader
+from gitchain.verify.negative_evidence import Rejections
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.search import Budget
 from gitchain.verify.verified import VerifiedStatement
@@ -32,10 +33,11 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """The layouts that a layout stands in: their names, its own last, and their revocations.
+    """The layouts that a layout stands in: their names, its own last, their revocations and rejections.
 
     Evidence names its layout by name: two of one name inside of each other could not be told apart.
     """
 
     names: tuple[str, ...]
     revocations: tuple[Revocations, ...] = ()
+    rejections: Sequence[Rejections] = ()

@@ -1,8 +1,12 @@
-"""The data sets of a chain: each needs facts from who may state them, and all such facts satisfy the constraints.
+"""The data sets of a chain: each needs facts by an authorised signer, and all such facts satisfy the constraints.
 
-The layout says which products are data sets, and who may say what they are. Facts are about content: whatever name
+The layout says which products are data sets, and who may state facts about them. Facts are about content: whatever name
 they give it, whatever chain they are on. Facts about a directory hold for what its manifest says is in it; facts about a
 part of a data set do not speak for all of it, but have to satisfy the constraints too.
+
+Facts that the constraints refuse are negative evidence (docs/negative-evidence.md): the newest facts of a signer about an
+artifact count, refused ones need less to count than others, and they count against every directory whose manifest is not
+at hand.
 
 Pure. docs/constraints.md is the reference. Does NOT know what was revoked: the caller leaves that out.
 """
@@ -11,47 +15,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Artifact, Manifests
-from gitchain.layout.constraint import Input
-from gitchain.layout.model import Datasets, Layout
+from gitchain.layout.constraint import Input, Verdict
+from gitchain.layout.model import Constraint, Datasets, Layout
 from gitchain.verify.constraints import Rows, finding, holds, signer_of
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.verified import VerifiedStatement
 
 Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
-"""Says for whom a statement was signed: the functionary and the principal, or None for a stranger."""
+"""Returns for whom a statement was signed: the functionary and the principal, or None for a stranger."""
 
 
-_Facts = tuple[VerifiedStatement, tuple[str, str]]
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The facts that are not revoked, whose each is, and which of them are ahead of the clock or not cosigned."""
+
+    statements: Sequence[VerifiedStatement]
+    owner: Owner
+    is_early: Callable[[VerifiedStatement], bool]
+    manifests: Manifests
 
 
-def check_datasets(
-    layout: Layout,
-    chain: Mapping[str, Rows],
-    statements: Sequence[VerifiedStatement],
-    owner: Owner,
-    manifests: Manifests,
-) -> tuple[Finding, ...]:
-    """Return what is wrong with the data sets of this chain: unknown ones, and facts that are refused.
-
-    `statements` are all that are not revoked; `owner` says whose each is.
-    """
+def check_datasets(layout: Layout, chain: Mapping[str, Rows], facts: Facts) -> tuple[Finding, ...]:
+    """Return what is wrong with the data sets of this chain: unknown ones, and facts that are refused."""
     if layout.datasets is None:
         return ()
-    stated = _Stated(
-        manifests,
-        [
-            (one, who)
-            for one in statements
-            if one.statement.predicate_type == DATASET
-            and (who := owner(one)) is not None
-            and who[0] in layout.datasets.functionaries
-        ],
-    )
+    stated = _Stated.of(facts, layout.datasets)
     found: list[Finding] = []
     for served in layout.datasets.artifacts:
         products = chain[served.step].link.products
@@ -67,44 +61,93 @@ def check_datasets(
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fact:
+    """One statement about one artifact, and for whom it was signed."""
+
+    statement: VerifiedStatement
+    artifact: Artifact
+    functionary: str
+    principal: str
+    early: bool
+
+    @property
+    def time(self) -> datetime:
+        """Return the proven time of the statement."""
+        return self.statement.time
+
+    def marks(self) -> Iterator[tuple[object, ...]]:
+        """Yield what later facts have to share with these to replace them: signer, kind and each digest."""
+        newest = self.artifact.newest if self.artifact.directory else None
+        if newest is not None:
+            yield self.principal, 2, newest
+        else:
+            for digest in self.artifact.digest.accepted:
+                yield self.principal, self.artifact.kind, digest
+
+
 @dataclass(slots=True)
 class _Stated:
     """The facts that count, and what lies in the directories that they and the data sets are."""
 
     manifests: Manifests
-    facts: Sequence[_Facts]
-    _below: dict[_Key, frozenset[_Key]] = field(default_factory=dict)
+    facts: Sequence[_Fact]
+    _below: dict[_Key, _Inside] = field(default_factory=dict)
 
-    def about(self, artifact: Artifact) -> Sequence[_Facts]:
+    @classmethod
+    def of(cls, facts: Facts, datasets: Datasets) -> _Stated:
+        """Return the newest facts of each signer about each artifact; older ones no longer count."""
+        said = [
+            _Fact(one, facts.manifests.artifact(subject), *who, facts.is_early(one))
+            for one in facts.statements
+            if one.statement.predicate_type == DATASET
+            and (who := facts.owner(one)) is not None
+            and who[0] in datasets.functionaries
+            for subject in one.statement.subject
+        ]
+        newest: dict[tuple[object, ...], datetime] = {}
+        for one in said:
+            if not one.early:
+                newest |= {key: max(one.time, newest.get(key, one.time)) for key in one.marks()}
+        return cls(
+            facts.manifests,
+            [one for one in said if any(newest.get(key, one.time) <= one.time for key in one.marks())],
+        )
+
+    def about(self, artifact: Artifact) -> Sequence[_Fact]:
         """Return the facts about the artifact itself, or about a directory that holds it."""
-        return [one for one in self.facts if any(self._holds(it, artifact) for it in self._subjects(one))]
+        return [one for one in self.facts if self._holds(one.artifact, artifact)]
 
-    def within(self, artifact: Artifact) -> Sequence[_Facts]:
+    def within(self, artifact: Artifact) -> Sequence[_Fact]:
         """Return the facts about a part of the artifact: they cannot speak for all of it, but against it."""
-        return [one for one in self.facts if any(self._holds(artifact, it) for it in self._subjects(one))]
+        return [one for one in self.facts if self._holds(artifact, one.artifact)]
+
+    def perhaps(self, artifact: Artifact) -> Sequence[_Fact]:
+        """Return the facts that may be about the artifact or a part of it: a manifest that would tell is not at hand."""
+        return [
+            one for one in self.facts if self._inside(one.artifact).closed or self._inside(artifact).closed
+        ]
 
     def _holds(self, outer: Artifact, inner: Artifact) -> bool:
-        if outer == inner:
-            return True
-        return outer.directory and not self._inside(outer).isdisjoint(_keys(inner))
+        return outer == inner or not self._inside(outer).found.isdisjoint(_keys(inner))
 
-    def _inside(self, directory: Artifact) -> frozenset[_Key]:
+    def _inside(self, artifact: Artifact) -> _Inside:
         """Return kind and digests of all that lies below, as far as manifests are at hand: each node is read once."""
-        top = directory.kind, directory.digest.get("sha256", "")
+        if not artifact.directory:
+            return _NOTHING_INSIDE
+        top = artifact.kind, artifact.digest.get("sha256", "")
         if top not in self._below:
-            seen, waiting = set[_Key](), [directory]
+            seen, waiting, closed = set[_Key](), [artifact], False
             while waiting:
-                for entry in self.manifests.entries(waiting.pop()).values():
+                one = waiting.pop()
+                closed = closed or self.manifests.is_closed(one)
+                for entry in self.manifests.entries(one).values():
                     found = (entry.kind, entry.digest["sha256"])
                     if found not in seen:
                         seen.update(_keys(entry))
                         waiting += [entry] if entry.directory else []
-            self._below[top] = frozenset(seen)
+            self._below[top] = _Inside(frozenset(seen), closed)
         return self._below[top]
-
-    def _subjects(self, facts: _Facts) -> Iterator[Artifact]:
-        for descriptor in facts[0].statement.subject:
-            yield self.manifests.artifact(descriptor)
 
 
 _Key: TypeAlias = tuple[int, str]
@@ -118,6 +161,17 @@ def _keys(artifact: Artifact) -> Iterator[_Key]:
         yield 2, newest
 
 
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Keys of all that is known to be in a directory; `closed` if a manifest in it is not at hand."""
+
+    found: frozenset[_Key]
+    closed: bool
+
+
+_NOTHING_INSIDE = _Inside(frozenset(), closed=False)
+
+
 def _dataset_findings(
     datasets: Datasets,
     step: str,
@@ -126,28 +180,58 @@ def _dataset_findings(
     stated: _Stated,
 ) -> Iterator[Finding]:
     about = stated.about(artifact)
-    if not about:
+    if all(one.early for one in about):
         yield Finding(
             Code.NO_FACTS,
-            f"nobody who may says what data set {name} is",
+            f"no facts about data set {name} by an authorised signer",
             step=step,
             artifact=name,
             expected=f"a {DATASET} statement by {' or '.join(datasets.functionaries)}",
-            got=f"none about {artifact}",
+            got=f"{'facts from the future' if about else 'none'} about {artifact}",
             help="gitchain attest dataset states source, licence and consent",
         )
-    for statement, who in dict.fromkeys((*about, *stated.within(artifact))):
-        variables: dict[str, Input] = {
-            "dataset": statement.statement.predicate,
-            "artifact": {"name": name, "sha256": artifact.digest.get("sha256", "")},
-            "signer": signer_of(statement, *who),
-            "time": statement.time,
-        }
-        for constraint in datasets.constraints:
-            verdict = holds(constraint, "dataset", variables)
-            if not verdict.ok:
-                what = f"data set constraint {constraint.name} for {name}"
-                yield finding(Code.FACTS_REFUSED, what, constraint, verdict, step=step, artifact=name)
+    certain = _by_statement((*about, *stated.within(artifact)))
+    for fact in certain.values():
+        for constraint, verdict in _refusals(datasets, name, artifact, fact):
+            what = f"data set constraint {constraint.name} for {name}"
+            yield finding(Code.FACTS_REFUSED, what, constraint, verdict, step=step, artifact=name)
+    for key, fact in _by_statement(stated.perhaps(artifact)).items():
+        if key not in certain and any(True for _ in _refusals(datasets, name, artifact, fact)):
+            yield _perhaps_refused(step, name, artifact, fact)
+
+
+def _by_statement(facts: Sequence[_Fact]) -> dict[int, _Fact]:
+    """Return the facts, one for each statement."""
+    return {id(one.statement): one for one in facts}
+
+
+def _refusals(
+    datasets: Datasets, name: str, artifact: Artifact, fact: _Fact
+) -> Iterator[tuple[Constraint, Verdict]]:
+    """Yield the constraints that these facts do not satisfy."""
+    variables: dict[str, Input] = {
+        "dataset": fact.statement.statement.predicate,
+        "artifact": {"name": name, "sha256": artifact.digest.get("sha256", "")},
+        "signer": signer_of(fact.statement, fact.functionary, fact.principal),
+        "time": fact.time,
+    }
+    for constraint in datasets.constraints:
+        verdict = holds(constraint, "dataset", variables)
+        if not verdict.ok:
+            yield constraint, verdict
+
+
+def _perhaps_refused(step: str, name: str, artifact: Artifact, fact: _Fact) -> Finding:
+    return Finding(
+        Code.CLOSED,
+        f"facts by {fact.statement.identity} that the layout refuses (attestation "
+        f"{fact.statement.attestation_id[:12]}) may be about {name}: a directory's manifest is not at hand",
+        step=step,
+        artifact=name,
+        expected="the manifests of the data set and of the directories that facts are about",
+        got=str(artifact),
+        help="fetch the manifests: gitchain sync",
+    )
 
 
 def _no_dataset(step: str, patterns: Sequence[str]) -> Finding:

@@ -12,7 +12,7 @@ from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Manifests
 from gitchain.verify.claims import Chain
 from gitchain.verify.constraints import check_chain
-from gitchain.verify.datasets import check_datasets
+from gitchain.verify.datasets import Facts, check_datasets
 from gitchain.verify.findings import Finding
 from gitchain.verify.judge import Judge
 from gitchain.verify.target import Target
@@ -45,7 +45,8 @@ class Demands:
             return ()
         key = tuple(id(chain[one.step]) for one in layout.datasets.artifacts)
         if key not in self._known:
-            found = check_datasets(layout, chain, self._facts, self._owner, self.manifests)
+            facts = Facts(self._facts, self._owner, self.judge.is_early, self.manifests)
+            found = check_datasets(layout, chain, facts)
             self._known[key] = found
         return self._known[key]
 

@@ -57,6 +57,8 @@ class Code(StrEnum):
     REVOKED_SIGNER = "GC-E0341"
     REVOKED_ARTIFACT = "GC-E0342"
     MALFORMED_REVOCATION = "GC-E0343"
+    CLOSED = "GC-E0344"
+    UNCOSIGNED = "GC-E0345"
     INSPECTION = "GC-E0350"
     INSPECTED_NOTHING = "GC-E0351"
     NO_BYTES = "GC-E0352"
@@ -92,7 +94,7 @@ MEANINGS: dict[Code, str] = {
     Code.OTHER_RUN: "the artifact is attested, but belongs to another run",
     Code.CONTRADICTION: "an attestation contradicts its own directory manifest",
     Code.NO_COMBINATION: "each step has evidence, but no choice of it fits together",
-    Code.DENIED: "an attestation about the same artifact says what the step's constraints forbid",
+    Code.DENIED: "an authorised signer rejected an artifact of the chain",
     Code.VERIFIER: "the verification summary is another verifier's than the layout names",
     Code.NOT_PASSED: "the verification summary does not say PASSED",
     Code.SUBLAYOUT: "a signed layout may not stand behind the step, or none is at hand",
@@ -111,6 +113,8 @@ MEANINGS: dict[Code, str] = {
     Code.REVOKED_SIGNER: "the attestation's signer is revoked from before its proven time on",
     Code.REVOKED_ARTIFACT: "an artifact of the chain is revoked",
     Code.MALFORMED_REVOCATION: "a revoker signed a revocation that cannot be read",
+    Code.CLOSED: "a directory's manifest is not at hand, and negative evidence may be about something in it",
+    Code.UNCOSIGNED: "too few witnesses cosigned the log entry of the attestation by now",
     Code.INSPECTION: "an inspection found something wrong with the target's bytes",
     Code.INSPECTED_NOTHING: "an inspection of the layout looks at no file of the target",
     Code.NO_BYTES: "the layout asks for an inspection, and the target's bytes are not here",

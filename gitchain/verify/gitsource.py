@@ -5,6 +5,9 @@
     checked; else the signed message names the manifest of exactly these files (`gitchain.evidence.gittree`)
  S3 there is a proven time: the signature's own, or that of a logged statement about the very object
 
+Its attestation id is the SHA-256 of what was signed, which another form of the same signature does not change. The
+object's own SHA-256, which it does change, is another id to revoke it by.
+
 So an SSH or OpenPGP signature counts once something about the commit is in a log, and a SHA-1 alone never binds anything.
 This and `gitchain.verify.bundle` are the only makers of a VerifiedStatement.
 Does NOT read a repository, nor say whether the signer may sign: `gitchain.verify.judge` does.
@@ -18,7 +21,7 @@ from datetime import datetime
 from gitchain.errors import SignatureError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import StepFacts
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.gittree import trailer, trailer_in
 from gitchain.evidence.manifest import FileEntry, build_manifest
@@ -58,7 +61,14 @@ def source_evidence(
     subject = [ResourceDescriptor(one.path, DigestSet({"sha256": one.sha256})) for one in files]
     statement = Statement.build(subject, SOURCE, predicate)
     return VerifiedStatement(
-        statement, signed.identity, time, log, found.sha256, found.payload, signed.claims
+        statement,
+        signed.identity,
+        time,
+        log,
+        sha256_hex(found.payload),
+        found.payload,
+        signed.claims,
+        (found.sha256,),
     )
 
 

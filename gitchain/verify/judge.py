@@ -12,15 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gitchain.errors import GitchainError
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.model import Layout, Step
-from gitchain.verify.attested import MAX_CLOCK_SKEW, Attested, Rejected
+from gitchain.verify.attested import Attested, Rejected
+from gitchain.verify.clock import is_ahead, is_early
 from gitchain.verify.constraints import check_step
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.signers import Signers
-from gitchain.verify.verified import VerifiedStatement
-from gitchain.verify.vsa_check import check_age, check_summary, inputs_of
+from gitchain.verify.verified import NEVER, VerifiedStatement
+from gitchain.verify.vsa_check import PASSED, check_age, check_summary, inputs_of, result_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Condition:
     passed: bool
     expected: str
     got: str
+    of_negative: bool = False
+    """Whether negative evidence has to satisfy it too (docs/negative-evidence.md)."""
 
 
 class Judge:
@@ -55,12 +59,15 @@ class Judge:
         """Return the revocations that cannot be read: nobody knows what they take back."""
         return tuple(problem for one in self.revocations for problem in one.problems)
 
-    def rejection(self, attested: Attested) -> Rejected | None:
-        """Return the first reason why the claim does not count, or None."""
+    def weigh(self, attested: Attested) -> tuple[Rejected | None, bool]:
+        """Return the first reason why the claim does not count, or None, and whether it counts as negative evidence."""
+        reason = None
         for one in self.conditions(attested):
             if not one.passed:
-                return Rejected(one.code, attested.statement, attested, one.expected, one.got)
-        return None
+                reason = reason or Rejected(one.code, attested.statement, attested, one.expected, one.got)
+                if one.of_negative:
+                    return reason, False
+        return reason, True
 
     def conditions(self, attested: Attested) -> Iterator[Condition]:
         """Yield what the statement has to be in order to count for its step."""
@@ -72,12 +79,12 @@ class Judge:
             yield from self.signed(step, statement)
             return
         named = claim.layout == name or (claim.layout is None and self._may_be_silent(kind, claim.step))
-        yield Condition(Code.OTHER_LAYOUT, named, name, claim.layout or "no layout")
+        yield Condition(Code.OTHER_LAYOUT, named, name, claim.layout or "no layout", of_negative=True)
         wanted = LAYOUT if step.sublayout else step.predicate_type
-        yield Condition(Code.PREDICATE_TYPE, kind == wanted, wanted, kind)
+        yield Condition(Code.PREDICATE_TYPE, kind == wanted, wanted, kind, of_negative=True)
         if step.verifier is not None:
             for one in check_summary(step, statement, self.now):
-                yield Condition(*one)
+                yield Condition(*one, of_negative=one[0] is Code.VERIFIER)
         yield from self.signed(step, statement)
         if step.verifier is not None:
             yield self._inputs(statement)
@@ -91,7 +98,10 @@ class Judge:
                 yield Condition(*check_age(step.max_age, statement, self.now))
 
     def denial(self, attested: Attested) -> Rejected | None:
-        """Return why an attestation that would count is forbidden by the step's constraints, or None."""
+        """Return why an attestation speaks against its artifacts, or None: its result, or a constraint of the step."""
+        for one in _result(attested):
+            if not one.passed:
+                return Rejected(one.code, attested.statement, attested, one.expected, one.got)
         problem = check_step(attested.step, attested)
         if problem is None:
             return None
@@ -110,26 +120,43 @@ class Judge:
     def signed(self, step: Step, statement: VerifiedStatement) -> Iterator[Condition]:
         """Yield what is asked of every signature for a step: who, when, and that it was not taken back."""
         may = self.signers.functionary(statement, step.functionaries) is not None
-        yield Condition(Code.UNAUTHORISED, may, self.allowed(step), str(statement.identity))
-        timely = statement.time <= self.now + MAX_CLOCK_SKEW
-        latest = f"not after {self.now.isoformat()}"
-        yield Condition(Code.FUTURE, timely, latest, statement.time.isoformat())
-        taken = [one.attestation(statement.attestation_id) for one in self.revocations]
+        yield Condition(Code.UNAUTHORISED, may, self.allowed(step), str(statement.identity), of_negative=True)
+        yield from self._timely(statement)
+        taken = [one.statement(statement) for one in self.revocations]
         yield _not_revoked(Code.REVOKED_ATTESTATION, taken)
         gone = [one.signer(statement.identity, statement.time) for one in self.revocations]
         yield _not_revoked(Code.REVOKED_SIGNER, gone)
 
     def _inputs(self, statement: VerifiedStatement) -> Condition:
-        """Return whether a summary, whose other fields are well-formed, rests on no revoked attestation."""
-        inputs = inputs_of(statement.statement.predicate)
-        return _not_revoked(
-            Code.REVOKED_ATTESTATION, (one.attestation(name) for one in self.revocations for name in inputs)
-        )
+        """Return whether a summary rests on no revoked attestation; the inputs of a malformed one are not read."""
+        try:
+            inputs = inputs_of(statement.statement.predicate)
+        except GitchainError:
+            inputs = ()
+        found = (one.attestation(name) for one in self.revocations for name in inputs)
+        return replace(_not_revoked(Code.REVOKED_ATTESTATION, found), of_negative=False)
+
+    def _timely(self, statement: VerifiedStatement) -> Iterator[Condition]:
+        """Yield that neither the statement nor the cosignatures of its log entry are ahead of the clock."""
+        latest, time, cosigned = f"not after {self.now.isoformat()}", statement.time, statement.log.cosigned
+        yield Condition(Code.FUTURE, not is_ahead(time, self.now), latest, time.isoformat())
+        if cosigned is not None:
+            got = "no quorum" if cosigned == NEVER else cosigned.isoformat()
+            expected = f"the quorum of the witness policy, {latest}"
+            yield Condition(Code.UNCOSIGNED, not is_ahead(cosigned, self.now), expected, got)
+
+    def may_speak(self, step: Step, statement: VerifiedStatement) -> bool:
+        """Return whether the statement counts as negative evidence for the step: by its signer, and not revoked."""
+        return all(one.passed for one in self.signed(step, statement) if one.of_negative)
+
+    def is_early(self, statement: VerifiedStatement) -> bool:
+        """Return whether the statement, or the cosignatures of its log entry, are ahead of the clock."""
+        return is_early(statement, self.now)
 
     def is_revoked(self, statement: VerifiedStatement) -> bool:
         """Tell whether the attestation, or its signer at its time, was revoked."""
         return any(
-            one.attestation(statement.attestation_id) or one.signer(statement.identity, statement.time)
+            one.statement(statement) or one.signer(statement.identity, statement.time)
             for one in self.revocations
         )
 
@@ -142,4 +169,12 @@ class Judge:
 
 def _not_revoked(code: Code, found: Iterable[Revoked | None]) -> Condition:
     first = next((one for one in found if one is not None), None)
-    return Condition(code, first is None, "not revoked", "not revoked" if first is None else str(first))
+    got = "not revoked" if first is None else str(first)
+    return Condition(code, first is None, "not revoked", got, of_negative=True)
+
+
+def _result(attested: Attested) -> Iterator[Condition]:
+    """Yield that a verification summary says PASSED, for a step that asks for one: anything else speaks against it."""
+    if attested.step.verifier is not None:
+        result = result_of(attested.statement.statement.predicate)
+        yield Condition(Code.NOT_PASSED, result == PASSED, PASSED, result)

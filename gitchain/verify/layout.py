@@ -14,9 +14,9 @@ from datetime import datetime
 
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.layout.model import Identity, Layout
-from gitchain.verify.attested import MAX_CLOCK_SKEW
 from gitchain.verify.binding import bound_layout
 from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.clock import is_ahead
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -85,11 +85,19 @@ def _check_time(layout: Layout, verified: VerifiedStatement, now: datetime) -> N
             got=layout.expires.isoformat(),
             help="its owner must raise expires and version, and sign it again",
         )
-    if verified.time > now + MAX_CLOCK_SKEW:
+    if is_ahead(verified.time, now):
         raise LayoutError(
             "layout was signed in the future",
             where=layout.name,
             expected=f"not after {now.isoformat()}",
             got=verified.time.isoformat(),
+            help="check the clock of this machine: gitchain doctor",
+        )
+    if is_ahead(verified.log.cosigned, now):
+        raise LayoutError(
+            "the log entry of the layout was cosigned in the future",
+            where=layout.name,
+            expected=f"not after {now.isoformat()}",
+            got=str(verified.log.cosigned),
             help="check the clock of this machine: gitchain doctor",
         )

@@ -29,8 +29,7 @@ from gitchain.verify.entry import is_v2
 from gitchain.verify.keys import Key, load_log_key
 from gitchain.verify.trust import LogKey, Trust
 from gitchain.verify.verified import LogRef
-
-MAX_TIME = 253_402_300_799  # the last second of the year 9999, the last that a datetime can hold
+from gitchain.verify.witnesses import MAX_TIME
 
 
 def known_log(entry: LogEntry, trust: Trust) -> LogKey:
@@ -68,14 +67,14 @@ def promised_time(entry: LogEntry, log: LogKey, trust: Trust) -> datetime | None
 def check_logged(entry: LogEntry, log: LogKey, trust: Trust, time: datetime) -> LogRef:
     """Return where the entry is logged; InclusionError unless L2 to L6 and L8 to L10 pass."""
     proof = _proof(entry)
-    note = _checkpoint(entry, log, trust, proof)  # L3, L4, L5
+    note, cosigned = _checkpoint(entry, log, trust, proof)  # L3, L4, L5, L13
     _check_size(proof, note)  # L2
     if is_v2(entry):
         _check_index(entry, proof)  # L6
     _check_window(log, time)  # L8
     _check_path(entry, proof)  # L9
     _check_root(proof, note)  # L10
-    return LogRef(note.checkpoint.origin, entry.log_index)
+    return LogRef(note.checkpoint.origin, entry.log_index, cosigned)
 
 
 def _proof(entry: LogEntry) -> InclusionProof:
@@ -84,18 +83,19 @@ def _proof(entry: LogEntry) -> InclusionProof:
     return entry.proof
 
 
-def _checkpoint(entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof) -> SignedCheckpoint:
+def _checkpoint(
+    entry: LogEntry, log: LogKey, trust: Trust, proof: InclusionProof
+) -> tuple[SignedCheckpoint, datetime | None]:
     text = hashlib.sha256(proof.checkpoint.encode("utf-8", "surrogatepass")).digest()
     key = (log.log_id, is_v2(entry), text)
     v2 = is_v2(entry)
     return trust.memory.once("checkpoint", key, lambda: _witnessed(proof.checkpoint, log, trust, v2=v2))
 
 
-def _witnessed(text: str, log: LogKey, trust: Trust, *, v2: bool) -> SignedCheckpoint:
+def _witnessed(text: str, log: LogKey, trust: Trust, *, v2: bool) -> tuple[SignedCheckpoint, datetime | None]:
+    """Return the checkpoint, and when the witnesses' quorum had cosigned it: None if the trust asks for none."""
     note = signed_checkpoint(text, log, trust, v2=v2)
-    if trust.witnesses is not None:
-        trust.witnesses.check(note)  # L13
-    return note
+    return note, None if trust.witnesses is None else trust.witnesses.check(note)  # L13
 
 
 def signed_checkpoint(text: str, log: LogKey, trust: Trust, *, v2: bool) -> SignedCheckpoint:

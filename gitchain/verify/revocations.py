@@ -4,7 +4,8 @@ Only statements of the revocation predicate that a member of one of the layout's
 chain they are on. They are judged in the order of their proven times, each by those before it:
 
  1. A revocation whose signer an earlier one revoked, from its own time or before, does not count.
- 2. A later one may take an earlier one back by naming its attestation id; one that is revoked by (1) cannot.
+ 2. A later one may take an earlier one back by naming its attestation id; one that is revoked by (1) cannot, nor can
+    one that is ahead of the clock or that too few witnesses cosigned. Such a one revokes all the same.
  3. Revocations of the same second do not judge each other: both count.
  4. What a revoker signed and this version cannot read is a problem, until a later revocation names its id.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.revocation import Reason, Revocation, read_revocation
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Functionary, Identity, Layout
+from gitchain.verify.clock import is_early
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.verified import VerifiedStatement
 
@@ -58,26 +60,35 @@ class Revocations:
 
     attestations: Mapping[str, Revoked] = field(default_factory=dict)
     signers: Mapping[Signer, tuple[tuple[datetime, Revoked], ...]] = field(default_factory=dict)
-    artifacts: Mapping[str, Revoked] = field(default_factory=dict)
+    artifacts: Mapping[tuple[str, str], Revoked] = field(default_factory=dict)
     problems: tuple[Finding, ...] = ()
 
     @classmethod
-    def of(cls, layout: Layout, statements: Iterable[VerifiedStatement]) -> Revocations:
+    def of(cls, layout: Layout, statements: Iterable[VerifiedStatement], now: datetime) -> Revocations:
         """Return what the layout's revokers have revoked; other types and other signers are passed over."""
         revokers = [layout.functionary(name) for name in layout.revokers]
-        return cls.by(lambda one: is_signed_by(revokers, one), statements)
+        return cls.by(lambda one: is_signed_by(revokers, one), statements, now)
 
     @classmethod
     def by(
-        cls, is_revoker: Callable[[VerifiedStatement], bool], statements: Iterable[VerifiedStatement]
+        cls,
+        is_revoker: Callable[[VerifiedStatement], bool],
+        statements: Iterable[VerifiedStatement],
+        now: datetime,
     ) -> Revocations:
         """Return what the signers that `is_revoker` knows have revoked."""
-        said = [one for one in statements if one.statement.predicate_type == REVOCATION and is_revoker(one)]
+        known = tuple(statements)
+        said = [one for one in known if one.statement.predicate_type == REVOCATION and is_revoker(one)]
         said.sort(key=lambda one: (one.time, one.attestation_id))
-        standing = _Standing()
+        standing = _Standing(now)
         for _, same in itertools.groupby(said, key=lambda one: one.time):
             standing.take([_Said.of(one) for one in same if not standing.is_revoked(one)])
-        return _revocations(itertools.chain.from_iterable(standing.by_id.values()))
+        found = _revocations(itertools.chain.from_iterable(standing.by_id.values()))
+        return _with_other_ids(found, known)
+
+    def statement(self, one: VerifiedStatement) -> Revoked | None:
+        """Return who revoked the attestation by one of its ids, None if nobody did."""
+        return next((found for name in one.ids if (found := self.attestations.get(name))), None)
 
     def attestation(self, attestation_id: str) -> Revoked | None:
         """Return who revoked the attestation, None if nobody did."""
@@ -90,9 +101,9 @@ class Revocations:
                 return revoked
         return None
 
-    def artifact(self, sha256: str) -> Revoked | None:
-        """Return who revoked the artifact, None if nobody did."""
-        return self.artifacts.get(sha256)
+    def artifact(self, digest: tuple[str, str]) -> Revoked | None:
+        """Return who revoked the artifact with this digest, None if nobody did."""
+        return self.artifacts.get(digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,7 @@ class _Said:
 class _Standing:
     """The revocations that count so far, by their attestation ids, and the signers that they name."""
 
+    now: datetime
     by_id: dict[str, list[_Said]] = field(default_factory=dict)
     signers: dict[Signer, set[tuple[datetime, str]]] = field(default_factory=dict)
 
@@ -122,10 +134,14 @@ class _Standing:
         return any(since <= one.time and by in self.by_id for since, by in named)
 
     def take(self, same: Sequence[_Said]) -> None:
-        """Take in the revocations of one moment: they take back what is earlier, not each other."""
+        """Take in the revocations of one moment: they take back what is earlier, not each other.
+
+        To take a revocation back is not negative: it needs a time that is not ahead of the clock, and cosignatures.
+        """
         for said in same:
-            for name in said.what.attestations if isinstance(said.what, Revocation) else ():
-                self.by_id.pop(name, None)
+            if isinstance(said.what, Revocation) and not is_early(said.by, self.now):
+                for name in said.what.attestations:
+                    self.by_id.pop(name, None)
         for said in same:
             self.by_id.setdefault(said.by.attestation_id, []).append(said)
             for one in said.what.signers if isinstance(said.what, Revocation) else ():
@@ -136,7 +152,7 @@ class _Standing:
 def _revocations(counting: Iterable[_Said]) -> Revocations:
     attestations: dict[str, Revoked] = {}
     signers: dict[Signer, list[tuple[datetime, Revoked]]] = {}
-    artifacts: dict[str, Revoked] = {}
+    artifacts: dict[tuple[str, str], Revoked] = {}
     problems: list[Finding] = []
     for said in counting:
         what = said.what
@@ -148,10 +164,20 @@ def _revocations(counting: Iterable[_Said]) -> Revocations:
             attestations.setdefault(name, revoked)
         for signer in what.signers:
             signers.setdefault((signer.issuer, signer.subject), []).append((signer.time, revoked))
-        for sha256 in what.artifacts:
-            artifacts.setdefault(sha256, revoked)
+        for digest in what.artifacts:
+            artifacts.setdefault(digest, revoked)
     ordered = {who: tuple(sorted(found, key=lambda item: item[0])) for who, found in signers.items()}
     return Revocations(attestations, ordered, artifacts, tuple(problems))
+
+
+def _with_other_ids(found: Revocations, statements: Iterable[VerifiedStatement]) -> Revocations:
+    """Return the revocations with every id of the statements that one of their ids revokes."""
+    attestations = dict(found.attestations)
+    for one in statements:
+        revoked = found.statement(one) if one.other_ids else None
+        if revoked is not None:
+            attestations |= {name: revoked for name in one.ids if name not in attestations}
+    return replace(found, attestations=attestations)
 
 
 def _problem(by: VerifiedStatement, error: MalformedError | LimitError) -> Finding:

@@ -1,16 +1,17 @@
 """All statements, sorted under one layout: which count for which step, in which groups, and why the others do not.
 
  1. Each statement is read, and judged for every step that it claims (`gitchain.verify.judge`).
- 2. A statement that only fails its step's constraints is denied: an authorised signer said what the layout forbids.
+ 2. A statement that its step's constraints refuse, or a summary that does not say PASSED, is a rejection. It needs
+    less to count than a statement that passes (docs/negative-evidence.md).
  3. What counts is grouped by its materials and products, and by nothing else.
- 4. A group that has a product in common with a denied statement of the step, or holds a revoked artifact, has a fault:
-    a good claim never covers a bad one.
+ 4. A group that has or holds a rejected or revoked artifact has a fault (`gitchain.verify.negative_evidence`).
 
 Does NOT resolve steps that stand for another layout: `gitchain.verify.sublayout` adds their groups.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.evidence.vocabulary import LAYOUT, VSA
@@ -19,35 +20,68 @@ from gitchain.layout.model import Step
 from gitchain.layout.rule import Side
 from gitchain.verify.attested import Attested, Reader, Rejected, artifacts_of, distinct
 from gitchain.verify.claims import Claims, Content, Group, content_of
-from gitchain.verify.faults import Faults
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import MEANINGS, Code
 from gitchain.verify.judge import Judge
+from gitchain.verify.negative_evidence import (
+    NegativeEvidence,
+    Rejection,
+    Rejections,
+    digests_about,
+    standing,
+)
 from gitchain.verify.verified import VerifiedStatement
 from gitchain.verify.vsa_check import verifier_of
 
 
 def sort_claims(
-    judge: Judge, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: Reader
-) -> Claims:
-    """Return what counts for each step of the judge's layout, and what does not with the reason."""
+    judge: Judge,
+    statements: Iterable[VerifiedStatement],
+    manifests: Manifests,
+    reader: Reader,
+    above: Sequence[Rejections] = (),
+) -> tuple[Claims, NegativeEvidence]:
+    """Return what counts for each step of the judge's layout and what does not with the reason, and what forbids it.
+
+    `above` are the rejections under the layouts that the judge's layout stands in.
+    """
     accepted: dict[str, list[Attested]] = {step.name: [] for step in judge.layout.steps}
-    denied: dict[str, list[Rejected]] = {step.name: [] for step in judge.layout.steps}
+    against: list[Rejection] = []
     rejected: list[Rejected] = []
     for one in _read(judge, statements, manifests, reader):
-        reason = one if isinstance(one, Rejected) else judge.rejection(one)
-        if isinstance(one, Rejected) or reason is not None:
-            rejected += [reason] if reason else []
+        if isinstance(one, Rejected):
+            rejected.append(one)
+            against += _unreadable(judge, one)
             continue
-        signed = judge.named(one)
-        denial = judge.denial(signed)
-        if denial is None:
+        reason, counts_against = judge.weigh(one)
+        signed = judge.named(one) if counts_against else one
+        denial = judge.denial(signed) if counts_against else None
+        if denial is not None:
+            against.append(_rejection(signed, denial))
+        if reason is None and denial is None:
             accepted[signed.step.name].append(signed)
         else:
-            rejected.append(denial)
-            denied[signed.step.name].append(denial)
-    faults = Faults(judge, manifests, denied)
-    groups = {step.name: _groups(step, accepted[step.name], faults) for step in judge.layout.steps}
-    return Claims(judge, groups, tuple(rejected))
+            rejected += [found for found in (reason or denial,) if found is not None]
+    own = standing(against, itertools.chain.from_iterable(accepted.values()))
+    negative = NegativeEvidence(judge, manifests, (*above, own))
+    groups = {step.name: _groups(step, accepted[step.name], negative) for step in judge.layout.steps}
+    return Claims(judge, groups, tuple(rejected)), negative
+
+
+def _rejection(signed: Attested, denial: Rejected) -> Rejection:
+    why, about = denial.says or MEANINGS[denial.code], digests_about(signed.link)
+    step, signer = signed.step.name, signed.principal
+    return Rejection(step, signer, signed.statement, about, why, denial.expected, denial.got)
+
+
+def _unreadable(judge: Judge, one: Rejected) -> Iterator[Rejection]:
+    """Yield a rejection for each step whose functionary signed a statement of its type that cannot be read."""
+    statement = one.statement
+    about = frozenset(pair for item in statement.statement.subject for pair in item.digest.accepted)
+    for step in judge.layout.steps:
+        kind, asked = statement.statement.predicate_type, bool(step.constraints or step.verifier)
+        if asked and kind == step.predicate_type and judge.may_speak(step, statement):
+            signer = judge.signers.person(statement.identity)
+            yield Rejection(step.name, signer, statement, about, MEANINGS[one.code], got=one.got)
 
 
 def _read(
@@ -76,7 +110,7 @@ def _read(
             yield Attested(step, statement, claim, link)
 
 
-def _groups(step: Step, members: Sequence[Attested], faults: Faults) -> tuple[Group, ...]:
+def _groups(step: Step, members: Sequence[Attested], negative: NegativeEvidence) -> tuple[Group, ...]:
     """Return the groups of statements that agree on everything that they took and made."""
     found: dict[tuple[Content, Content], list[Attested]] = {}
     for member in members:
@@ -89,7 +123,7 @@ def _groups(step: Step, members: Sequence[Attested], faults: Faults) -> tuple[Gr
             people_of(same),
             {Side.MATERIALS: materials, Side.PRODUCTS: products},
             _runs(step, same),
-            faults.of(step, same[0].link),
+            negative.faults(step, same[0].link),
         )
         for (materials, products), same in found.items()
     )

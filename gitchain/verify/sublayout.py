@@ -13,7 +13,7 @@ Does NOT run a layout's inspections: they need bytes, so a layout that has any m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from gitchain.evidence.claim import Claim
@@ -26,9 +26,9 @@ from gitchain.verify.claims import Chain, Claims, Group, Inner, Reasons, content
 from gitchain.verify.context import Above, Sources
 from gitchain.verify.demands import Demands
 from gitchain.verify.explain import MAX_SEEDS, explain
-from gitchain.verify.faults import Faults
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.judge import Judge
+from gitchain.verify.negative_evidence import NegativeEvidence
 from gitchain.verify.offered import Offered, Signed
 from gitchain.verify.reasons import without_evidence
 from gitchain.verify.revocations import Revocations
@@ -44,14 +44,17 @@ def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
 
     Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
     """
-    revocations = (*above.revocations, Revocations.of(layout, sources.statements))
+    revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
     judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1)
-    claims = sort_claims(judge, sources.statements, sources.manifests, sources.reader)
+    claims, negative = sort_claims(
+        judge, sources.statements, sources.manifests, sources.reader, above.rejections
+    )
     groups, missing = dict(claims.groups), dict(claims.missing)
-    inherited = Above(above.names, revocations)
+    inherited = Above(above.names, revocations, negative.rejections)
     for step in layout.steps:
         if step.sublayout is not None:
-            behind = _Behind(step, step.sublayout, judge, inherited, sources, _near(step, claims, sources))
+            near = _near(step, claims, sources)
+            behind = _Behind(step, step.sublayout, negative, inherited, sources, near)
             groups[step.name] = tuple(behind.groups())
             missing[step.name] = behind.missing
     return Claims(judge, groups, claims.rejected, missing)
@@ -82,11 +85,16 @@ class _Behind:
 
     step: Step
     wanted: Sublayout
-    judge: Judge
+    negative: NegativeEvidence
     above: Above
     sources: Sources
     near: Digests | None
     problems: list[Finding] = field(default_factory=list)
+
+    @property
+    def judge(self) -> Judge:
+        """Return the judge of the layout around the step."""
+        return self.negative.judge
 
     def groups(self) -> Iterator[Group]:
         """Yield a group for each product set that a chain under the newest layout serves, or would but for a fault."""
@@ -95,7 +103,7 @@ class _Behind:
         if chosen is None:
             return
         layout = chosen.layout
-        above = Above((*self.above.names, layout.name), self.above.revocations)
+        above = replace(self.above, names=(*self.above.names, layout.name))
         claims = claims_under(layout, above, self.sources)
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)
@@ -156,7 +164,7 @@ class _Behind:
                 whole.append((part, chain))
         if whole:
             products = {name: one for part, _ in whole for name, one in part.items()}
-            faults = Faults(self.judge, self.sources.manifests).of(self.step, Link({}, products))
+            faults = self.negative.faults(self.step, Link({}, products))
             yield self._group(signed, products, faults, Inner(layout, claims, whole[0][1]))
 
     def _find(

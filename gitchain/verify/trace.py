@@ -35,6 +35,7 @@ CONDITIONS: Mapping[Code, tuple[Kind, str]] = {
     Code.UNAUTHORISED: ("functionary", "is signed by a functionary of the step"),
     Code.TOO_WEAK: ("strength", "is as strong as the layout asks for"),
     Code.FUTURE: ("time", "was not made in the future"),
+    Code.UNCOSIGNED: ("witnesses", "is cosigned by enough witnesses"),
     Code.REVOKED_ATTESTATION: ("revocation", "is not revoked"),
     Code.REVOKED_SIGNER: ("revocation", "is by a signer who was not revoked by then"),
     Code.STALE: ("age", "is not older than the step's maxAge"),

@@ -10,19 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Identity, Layout
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""A time that is ahead of every clock."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogRef:
-    """Where an attestation is logged: the log's origin and the entry's index in it."""
+    """Where an attestation is logged: the log's origin and the entry's index in it.
+
+    `cosigned` is when the witnesses' quorum had cosigned the log's checkpoint: None if the trust asks for no witnesses,
+    NEVER if it asks for them and they did not.
+    """
 
     origin: str
     index: int
+    cosigned: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,13 @@ class VerifiedStatement:
     attestation_id: str
     raw: bytes = field(repr=False)
     claims: Mapping[str, str] = field(default_factory=dict, hash=False)
+    other_ids: tuple[str, ...] = ()
+    """By what else it can be revoked: the SHA-256 of a commit or tag with its signature."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return every id by which the attestation can be revoked."""
+        return (self.attestation_id, *self.other_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from gitchain.evidence.fields import (
 )
 from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor
 from gitchain.layout.model import Step
-from gitchain.verify.attested import MAX_CLOCK_SKEW
+from gitchain.verify.clock import MAX_CLOCK_SKEW
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
 

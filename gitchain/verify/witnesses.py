@@ -20,15 +20,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from gitchain.errors import GitchainError, InclusionError, MalformedError, SignatureError, TrustError
 from gitchain.evidence.checkpoint import NoteSignature, SignedCheckpoint
 from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey, cosigned_bytes, time_and_signature
 from gitchain.verify.keys import Key
+from gitchain.verify.verified import NEVER
 
 MAX_POLICY_BYTES = 1 << 16
 MAX_NAMES = 256
 """Most logs, witnesses and groups together: implementations should take 32 of each."""
+
+MAX_TIME = 253_402_300_799
+"""The last second of the year 9999, the last that a datetime can hold."""
 
 NONE = "none"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -69,19 +74,24 @@ class WitnessPolicy:
             raise TrustError("the witness policy has no quorum", expected="quorum NAME, or: quorum none")
         return cls(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
 
-    def check(self, note: SignedCheckpoint) -> None:
-        """Check that enough witnesses cosigned the checkpoint; InclusionError, saying who did, if not."""
+    def check(self, note: SignedCheckpoint) -> datetime | None:
+        """Return when the quorum had cosigned the checkpoint, None where the policy asks for no quorum.
+
+        Raises InclusionError, naming the witnesses that did cosign, if they are too few. The times are the witnesses'
+        own; the caller compares the result with its clock.
+        """
         origin = note.checkpoint.origin
         if self.logs and not any(self._is_of(note, log) for log in self.logs):
             known = ", ".join(log.name for log in self.logs)
             raise InclusionError("the witness policy does not name this log", expected=known, got=origin)
         if self.quorum == NONE:
-            return
-        given = {name for name, key in self.witnesses.items() if _cosigned(note, key)}
-        reached = set(given)
+            return None
+        given = {name: min(times) for name, key in self.witnesses.items() if (times := _times(note, key))}
+        reached = dict(given)
         for name, group in self.groups.items():  # in the order of the file: members come first
-            if sum(member in reached for member in group.members) >= group.threshold:
-                reached.add(name)
+            times = sorted(reached[member] for member in group.members if member in reached)
+            if len(times) >= group.threshold:
+                reached[name] = times[group.threshold - 1]
         if self.quorum not in reached:
             raise InclusionError(
                 "not enough witnesses cosigned the checkpoint",
@@ -89,21 +99,25 @@ class WitnessPolicy:
                 expected=f"the quorum {self.quorum}",
                 got=", ".join(sorted(given)) or "none that the policy knows",
             )
+        return cosigned_time(reached[self.quorum])
 
     def _is_of(self, note: SignedCheckpoint, log: VerifierKey) -> bool:
         """Tell whether the checkpoint is the log's: that it is signed by the trusted root's key is checked elsewhere."""
         return note.checkpoint.origin == log.name and any(one.key_id == log.key_id for one in note.signatures)
 
 
-def _cosigned(note: SignedCheckpoint, key: VerifierKey) -> bool:
-    return any(
-        _verifies(note, key, line)
-        for line in note.signatures
-        if (line.name, line.key_id) == (key.name, key.key_id)
-    )
+def cosigned_time(seconds: int) -> datetime:
+    """Return a cosignature's POSIX time as a datetime; one that no datetime can hold is NEVER."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds <= MAX_TIME else NEVER
 
 
-def _verifies(note: SignedCheckpoint, key: VerifierKey, line: NoteSignature) -> bool:
+def _times(note: SignedCheckpoint, key: VerifierKey) -> list[int]:
+    """Return the times of the witness's cosignatures that verify."""
+    lines = [line for line in note.signatures if (line.name, line.key_id) == (key.name, key.key_id)]
+    return [time for line in lines if (time := _verified_time(note, key, line)) is not None]
+
+
+def _verified_time(note: SignedCheckpoint, key: VerifierKey, line: NoteSignature) -> int | None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
@@ -112,8 +126,8 @@ def _verifies(note: SignedCheckpoint, key: VerifierKey, line: NoteSignature) -> 
             signature, cosigned_bytes(note.checkpoint, time)
         )
     except (MalformedError, SignatureError):
-        return False
-    return True
+        return None
+    return time
 
 
 @dataclass(slots=True)

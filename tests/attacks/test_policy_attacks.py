@@ -136,7 +136,7 @@ def evaluated(accuracy: float | None, **more: Any) -> Any:
     return one if accuracy is None else saying(one, accuracy=accuracy)
 
 
-@guarded(("gitchain.verify.faults:Faults._denied", "denied = self.denied.get(step.name, ())", "denied = ()"))
+@guarded(("gitchain.verify.negative_evidence:NegativeEvidence._look", "known.get(digest, ())", "()"))
 def test_a23_benign_claim_appended() -> None:
     """Beside an authorised evaluation that is too low, a good one of the same metrics does not count."""
     world = World.honest().change(floored)
@@ -158,9 +158,10 @@ def test_a24_missing_attribute_fails() -> None:
     for expression in MISSING:
         text = floored(LAYOUT).replace("predicate.accuracy >= 0.9", expression)
         world = World(run(), parse_layout(text.encode()))
-        ((code, step_name, _),) = codes(world.verdict())
+        (code, step_name, _), *rejected = codes(world.verdict())
         assert code.startswith("CONSTRAINT"), expression
         assert step_name == "evaluate"
+        assert {one for one, _, _ in rejected} == {"DENIED"}
 
 
 @guarded(("gitchain.layout.constraint:_verdict", 'if kind == "ERROR"', 'if kind == "ERROR" and False'),

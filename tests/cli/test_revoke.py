@@ -82,8 +82,12 @@ def test_a_signer_is_revoked_from_a_time_on(gitchain: Gitchain, revoking: Path) 
 
 def test_an_artifact_is_revoked_by_path_or_digest(gitchain: Gitchain, revoking: Path) -> None:
     """By its content: files, directories by their manifest, and what is not at hand."""
-    found = revoke(gitchain, revoking, "artifact", "in.txt", "sha256:" + "1" * 64, "in.txt")
-    assert sorted(found.artifacts) == sorted([sha256(revoking / "in.txt"), "1" * 64])
+    found = revoke(
+        gitchain, revoking, "artifact", "in.txt", "sha256:" + "1" * 64, "in.txt", "sha512:" + "2" * 128
+    )
+    assert sorted(found.artifacts) == sorted(
+        [("sha256", sha256(revoking / "in.txt")), ("sha256", "1" * 64), ("sha512", "2" * 128)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,6 +100,8 @@ def test_an_artifact_is_revoked_by_path_or_digest(gitchain: Gitchain, revoking: 
         (("attestation",), ExitCode.USAGE),
         (("artifact", "nosuch.txt"), ExitCode.USAGE),
         (("artifact", "sha256:123"), ExitCode.USAGE),
+        (("artifact", "sha512:" + "1" * 64), ExitCode.USAGE),
+        (("artifact", "sha256:" + "A" * 64), ExitCode.USAGE),
         (("signer", "bob"), ExitCode.USAGE),
         (("signer", "bob", "--issuer", "i.example.com"), ExitCode.USAGE),
         (("signer", "", "--issuer", "https://i.example.com"), ExitCode.USAGE),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gitchain.pipeline.record import Identity, Recorded, project_profile
 from gitchain.pipeline.summary import summarise, write_summary
 from gitchain.store.git_ref import AttestationStore
 from gitchain.verify.decide import Decision
+from gitchain.verify.findings import Code, Finding
 
 Gitchain = Callable[..., Any]
 VERIFIER = "https://vendor.example.com/verifier"
@@ -168,3 +170,17 @@ def test_a_bundle_that_cannot_be_read_is_passed_over(
     monkeypatch.setattr(AttestationStore, "by_subject", lambda *_: (b"{}", *stored))
     write_summary(open_project(two.supplier), statement, tmp_path / "vsa")
     assert Bundle.parse((tmp_path / "vsa").read_bytes()).attestation_id == statement.attestation_id
+
+
+def test_a_later_failed_summary_counts(two: Two) -> None:
+    """The verifier's newest word about the model: a later FAILED takes back what PASSED said, and the other way round."""
+    decision = two.decision()
+    two.hand_over(two.summarise(decision), two.supplier / "first.json")
+    assert two.codes() == []
+    failed = replace(decision, result="FAILED", steps=(), findings=(Finding(Code.NO_EVIDENCE, "none"),))
+    time.sleep(1.1)  # proven times have whole seconds
+    two.hand_over(two.summarise(failed), two.supplier / "second.json")
+    assert "DENIED" in two.codes() or "NOT_PASSED" in two.codes()
+    time.sleep(1.1)
+    two.hand_over(two.summarise(decision), two.supplier / "third.json")
+    assert two.codes() == []

@@ -56,10 +56,10 @@ def test_signers_are_read_back_sorted_and_once() -> None:
 
 
 def test_without_attestations_and_signers_the_subjects_are_revoked() -> None:
-    """Every subject, by its sha256."""
+    """Every subject, by its digests."""
     other = ResourceDescriptor("m", DigestSet({"sha256": A}))
     found = read_revocation(said(revocation(reason="withdrawn", when=WHEN), SUBJECT, other))
-    assert found == Revocation("withdrawn", WHEN, (), (), (B, A))
+    assert found == Revocation("withdrawn", WHEN, (), (), (("sha256", B), ("sha256", A)))
 
 
 def test_what_a_revocation_is_filed_under() -> None:
@@ -138,11 +138,19 @@ def test_more_than_the_limit_is_refused(name: str, one: Any) -> None:
         read_revocation(said(GOOD | {name: [one] * (MAX_REVOKED + 1)}))
 
 
-def test_an_artifact_without_sha256_cannot_be_revoked() -> None:
-    """Chains are matched by sha256: a revocation that could match nothing is malformed, not silent."""
+def test_read_revocation_takes_every_accepted_digest() -> None:
+    """An artifact is revoked by each of its digests that chains are matched by."""
     payload = said(revocation(reason="withdrawn", when=WHEN)).payload
-    foreign = Statement.parse(payload.replace(b'{"sha256":"' + B.encode(), b'{"sha512":"' + B.encode() * 2))
-    with pytest.raises(MalformedError, match=r"no sha256.*data/raw\.csv"):
+    both = b'{"sha256":"' + B.encode() + b'","sha512":"' + B.encode() * 2 + b'"}'
+    foreign = Statement.parse(payload.replace(b'{"sha256":"' + B.encode() + b'"}', both))
+    assert read_revocation(foreign).artifacts == (("sha256", B), ("sha512", B * 2))
+
+
+def test_an_artifact_without_an_accepted_digest_cannot_be_revoked() -> None:
+    """A revocation that could match nothing is malformed, not silent."""
+    payload = said(revocation(reason="withdrawn", when=WHEN)).payload
+    foreign = Statement.parse(payload.replace(b'{"sha256":"' + B.encode(), b'{"md5":"' + B.encode()[:32]))
+    with pytest.raises(MalformedError, match=r"no digest that is accepted.*data/raw\.csv"):
         read_revocation(foreign)
 
 

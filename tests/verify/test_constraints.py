@@ -21,8 +21,9 @@ from gitchain.layout import Layout, parse_layout
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.model import Constraint, Step
 from gitchain.verify import constraints as module
+from gitchain.verify.clock import is_early
 from gitchain.verify.constraints import check_chain, check_step
-from gitchain.verify.datasets import check_datasets
+from gitchain.verify.datasets import Facts, check_datasets
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
@@ -482,6 +483,10 @@ def owner(statement: VerifiedStatement) -> tuple[str, str] | None:
     return None if statement.identity.subject == "mallory" else (statement.identity.subject, "person")
 
 
+def known(statements: Sequence[VerifiedStatement], manifests: Manifests | None = None) -> Facts:
+    return Facts(statements, owner, lambda one: is_early(one, NOW), manifests or Manifests({}.get))
+
+
 def datasets(
     statements: Sequence[VerifiedStatement],
     evidence: Mapping[str, Group] | None = None,
@@ -489,7 +494,7 @@ def datasets(
     manifest: Manifest | None = None,
 ) -> list[tuple[Code, str]]:
     manifests = Manifests((manifest.nodes if manifest else {}).get)
-    found = check_datasets(layout, evidence or chain(), statements, owner, manifests)
+    found = check_datasets(layout, evidence or chain(), known(statements, manifests))
     assert all(one.step == "data" for one in found)
     return [(one.code, one.artifact) for one in found]
 
@@ -512,7 +517,7 @@ def test_one_bad_statement_of_facts_is_enough(bad: dict[str, Any]) -> None:
 def test_every_refused_fact_is_a_finding() -> None:
     """The finding names the constraint, the data set and what the facts say."""
     bad = facts(A, licence="GPL-3.0-only", consent="unknown")
-    found = check_datasets(LAYOUT, chain(), (bad, FACTS[1]), owner, Manifests({}.get))
+    found = check_datasets(LAYOUT, chain(), known((bad, FACTS[1])))
     assert [(one.message, one.got) for one in found] == [
         (
             "data set constraint licence for data/a.csv does not hold",

@@ -11,18 +11,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from forge import ADA, Forge, raw
 from gitcraft import Cms, armor, signed_commit, ssh_blob, sshsig, string
+from world import NOW, verified
 
 from gitchain.errors import GitchainError, MalformedError, SignatureError
 from gitchain.evidence.claim import claim_of
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.gitobject import GitObject, with_signature
 from gitchain.evidence.gittree import trailer
 from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.revocation import attestation_descriptor, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import SOURCE
+from gitchain.evidence.vocabulary import REVOCATION, SOURCE
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
+from gitchain.verify.revocations import Revocations
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import LogRef, VerifiedObject, VerifiedStatement
 
@@ -71,7 +74,7 @@ def test_a_logged_signature_is_evidence_by_itself(forge: Forge, trust: Trust) ->
     signed = verify_object(Cms(forge, payload=payload()).commit(), trust)
     found = evidence(signed)
     assert (found.identity.subject, found.time, found.log) == (ADA, signed.time, signed.log)
-    assert found.attestation_id == signed.object.sha256
+    assert found.ids == (sha256_hex(signed.object.payload), signed.object.sha256)
     assert found.claims == signed.claims
     claim = claim_of(found.statement)
     assert (claim.step, claim.layout, claim.evidence) == ("source", "credit", "declared")
@@ -165,3 +168,32 @@ def test_a_bundle_never_speaks_for_git(forge: Forge, trust: Trust) -> None:
     statement = Statement.build([ResourceDescriptor("train.py", DigestSet({"sha256": "a" * 64}))], SOURCE, {})
     with pytest.raises(SignatureError, match="Git's own signature alone"):
         verify_bundle(raw(forge.bundle(statement.payload)), trust)
+
+
+def rearmored(armored: bytes) -> bytes:
+    """The same signature in lines of another length."""
+    begin, *lines, end = armored.split(b"\n")
+    text = b"".join(lines)
+    return b"\n".join([begin, *(text[at : at + 40] for at in range(0, len(text), 40)), end])
+
+
+def revoking(ids: list[str]) -> VerifiedStatement:
+    predicate = revocation(reason="mistaken", when="2026-11-22T12:00:00Z", attestations=ids)
+    return verified(Statement.build([attestation_descriptor(ids[0])], REVOCATION, predicate), "alice", NOW)
+
+
+def test_a_commit_with_its_signature_in_another_form_stays_revoked(
+    trust: Trust, about: Callable[[VerifiedObject], VerifiedStatement]
+) -> None:
+    """Another armour makes another Git id, and is revoked by the id of what was signed, or with the object that was named."""
+    first = ssh(trust)
+    again = verify_object(signed_commit(rearmored(sign(payload())), payload()), trust)
+    assert first.object.oid != again.object.oid
+    one, other = evidence(first, [about(first)]), evidence(again, [about(again)])
+    assert one.attestation_id == other.attestation_id
+    assert one.other_ids != other.other_ids
+    for ids, both in (([one.attestation_id], ()), ([first.object.sha256], (one,))):
+        revocation = revoking(ids)
+        found = Revocations.by(lambda _: True, [revocation, *both, other], NOW)
+        assert found.statement(other) is not None
+    assert Revocations.by(lambda _: True, [revoking(["0" * 64]), one, other], NOW).statement(other) is None

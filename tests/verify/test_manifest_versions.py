@@ -340,7 +340,7 @@ def test_denied_statement_counts_under_both_versions(good: Manifest, bad: Manife
     assert found.verdict().passed
     against = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": bad}, who="bob")
     found.evidence["against"] = saying(against, score=0.5)
-    assert ("DENIED", "prepare", "") in codes(found.verdict())
+    assert ("DENIED", "prepare", "data/prepared") in codes(found.verdict())
 
 
 def test_an_honest_world_is_of_version_2() -> None:

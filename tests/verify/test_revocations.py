@@ -40,14 +40,18 @@ def at(hours: float) -> datetime:
 
 
 def of(*statements: VerifiedStatement) -> Revocations:
-    return Revocations.of(REVOKERS, statements)
+    return Revocations.of(REVOKERS, statements, NOW)
 
 
 def test_nothing_is_revoked_by_nothing() -> None:
     """Without revocations every question has the same answer."""
     found = of()
     assert found == Revocations()
-    assert (found.attestation(A), found.signer(ALICE, NOW), found.artifact(A)) == (None, None, None)
+    assert (found.attestation(A), found.signer(ALICE, NOW), found.artifact(("sha256", A))) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_an_attestation_is_revoked() -> None:
@@ -65,15 +69,15 @@ def test_an_attestation_is_revoked() -> None:
     assert str(revoked) == (
         f"revoked by alice at 2026-11-22 11:00:00 UTC, mistaken: wrong file ({one.attestation_id[:12]})"
     )
-    assert (of(one).attestation(A), of(one).artifact(A)) == (None, None)
+    assert (of(one).attestation(A), of(one).artifact(("sha256", A))) == (None, None)
 
 
 def test_an_artifact_is_revoked() -> None:
     """A data set, a model: by the sha256 of the subject."""
-    revoked = of(said("bob", 1, subject=B)).artifact(B)
+    revoked = of(said("bob", 1, subject=B)).artifact(("sha256", B))
     assert revoked is not None
     assert str(revoked).startswith("revoked by bob at 2026-11-22 11:00:00 UTC, mistaken (")
-    assert of(said("bob", 1, subject=B)).artifact(A) is None
+    assert of(said("bob", 1, subject=B)).artifact(("sha256", A)) is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_another_identity_of_a_revoker_is_the_revoker() -> None:
 
 def test_without_revokers_nothing_is_revoked() -> None:
     """A layout that names no revoker knows no revocation."""
-    found = Revocations.of(parse_layout(LAYOUT.encode()), [said("alice", 1, attestations=[A])])
+    found = Revocations.of(parse_layout(LAYOUT.encode()), [said("alice", 1, attestations=[A])], NOW)
     assert found == Revocations()
 
 
@@ -222,7 +226,7 @@ def test_the_earliest_revocation_is_the_one_that_is_told() -> None:
     revoked = of(second, first).attestation(B)
     assert revoked is not None
     assert revoked.who == ALICE
-    artifact = of(said("bob", 1), said("alice", 2, message="too")).artifact(A)
+    artifact = of(said("bob", 1), said("alice", 2, message="too")).artifact(("sha256", A))
     assert artifact is not None
     assert artifact.who == ALICE
 

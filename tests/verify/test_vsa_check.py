@@ -14,7 +14,7 @@ from worlds import revoked, summary
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.statement import ResourceDescriptor
-from gitchain.verify.attested import MAX_CLOCK_SKEW
+from gitchain.verify.clock import MAX_CLOCK_SKEW
 from gitchain.verify.findings import Code
 from gitchain.verify.vsa_check import MAX_LEVELS, check_age, identifies, inputs_of, result_of, verifier_of
 
@@ -228,7 +228,7 @@ def test_fields_that_are_malformed_do_not_count(fields: dict[str, Json], expecte
 def test_levels_that_hold_failed_are_not_passed() -> None:
     """FAILED among the levels contradicts PASSED: it did not pass."""
     decision = vendored(summary(PRODUCTS, verifiedLevels=["SLSA_BUILD_LEVEL_3", "FAILED"])).verdict()
-    assert codes(decision) == [("NOT_PASSED", "data", "")]
+    assert codes(decision) == [("NOT_PASSED", "data", ""), ("DENIED", "prepare", "data/raw.csv")]
     assert decision.findings[0].got == "FAILED in verifiedLevels"
     assert result_of({"verificationResult": "PASSED", "verifiedLevels": None}) == "PASSED"
     assert result_of({"verificationResult": "FAILED", "verifiedLevels": ["FAILED"]}) == "FAILED"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from forge import Forge, entry_of, raw
+from forge import Forge, b64, entry_of, raw
 
-from gitchain.errors import InclusionError, TrustError
+from gitchain.errors import GitchainError, InclusionError, TrustError
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
 from gitchain.evidence.cosignature import VerifierKey, cosignature, cosigned_bytes
-from gitchain.verify.bundle import verify_bundle
+from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.trust import Trust
-from gitchain.verify.witnesses import MAX_NAMES, MAX_POLICY_BYTES, WitnessPolicy
+from gitchain.verify.verified import NEVER
+from gitchain.verify.witnesses import MAX_NAMES, MAX_POLICY_BYTES, MAX_TIME, WitnessPolicy, cosigned_time
 
 KEYS = {
     name: Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
@@ -252,5 +254,44 @@ def test_a_bundle_without_the_quorum_does_not_verify(forge: Forge, trust: Trust)
     proof["checkpoint"]["envelope"] = render(
         note.checkpoint, (*note.signatures, cosign("a", note.checkpoint))
     )
-    assert verify_bundle(raw(document), demanding)
-    assert verify_bundle(raw(document), trust)
+    assert verify_bundle(raw(document), demanding).log.cosigned == datetime.fromtimestamp(TIME, UTC)
+    assert verify_bundle(raw(document), trust).log.cosigned is None
+
+
+def test_verify_uncosigned_counts_against_alone(forge: Forge, trust: Trust) -> None:
+    """Without the quorum a bundle still proves who signed it; its cosignatures are ahead of every clock."""
+    document = forge.bundle()
+    demanding = replace(trust, witnesses=policy(*WITNESSES, "quorum a"))
+    found = verify_uncosigned(raw(document), demanding)
+    plain = verify_bundle(raw(document), trust)
+    assert found == replace(plain, log=replace(plain.log, cosigned=NEVER))
+    document["dsseEnvelope"]["signatures"][0]["sig"] = b64(b"another signature")
+    with pytest.raises(GitchainError):
+        verify_uncosigned(raw(document), demanding)
+
+
+@pytest.mark.parametrize(
+    ("lines", "times", "when"),
+    [
+        (("quorum a",), {"a": 5}, 5),
+        (("group g 2 a b c", "quorum g"), {"a": 5, "b": 9, "c": 7}, 7),
+        (("group g any a b", "group h all g c", "quorum h"), {"a": 5, "b": 3, "c": 9}, 9),
+        (("group g any a b", "group h all g c", "quorum h"), {"a": 5, "b": 3, "c": 1}, 3),
+    ],
+)
+def test_check_returns_when_the_quorum_had_cosigned(
+    lines: Sequence[str], times: Mapping[str, int], when: int
+) -> None:
+    """A group had when the last of the members that it needs had; of two cosignatures the earlier counts."""
+    signed = [cosign(name, time=TIME + time) for name, time in times.items()]
+    later = [cosign(name, time=TIME + 1000) for name in times]
+    found = policy(*WITNESSES, *lines).check(noted([*later, *signed]))
+    assert found == datetime.fromtimestamp(TIME + when, UTC)
+    assert policy(*WITNESSES, "quorum none").check(noted(signed)) is None
+
+
+def test_cosigned_time_beyond_the_year_9999_is_never() -> None:
+    assert cosigned_time(MAX_TIME) == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert cosigned_time(MAX_TIME + 1) == NEVER
+    found = policy(*WITNESSES, "quorum a").check(noted([cosign("a", time=2**63 - 1)]))
+    assert found == NEVER

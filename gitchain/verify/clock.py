@@ -1,0 +1,28 @@
+"""The verifier's clock against proven times: evidence from the future does not count.
+
+    counts = not is_ahead(statement.time, now)
+
+Only negative evidence counts before its time (docs/negative-evidence.md).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from gitchain.verify.verified import VerifiedStatement
+
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""How far a proven time may be ahead: timestamps have whole seconds and clocks differ; a certificate lives ten minutes."""
+
+
+def is_ahead(time: datetime | None, now: datetime) -> bool:
+    """Return whether a proven time is ahead of the verifier's clock. A time that is not proven is not ahead."""
+    return time is not None and time > now + MAX_CLOCK_SKEW
+
+
+def is_early(statement: VerifiedStatement, now: datetime) -> bool:
+    """Return whether the statement, or the cosignatures of its log entry, are ahead of the verifier's clock.
+
+    Cosignatures that a witness policy asks for and that are not there are ahead of every clock.
+    """
+    return is_ahead(statement.time, now) or is_ahead(statement.log.cosigned, now)
