@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from gitchain.errors import MalformedError, StoreError, TransportError
 from gitchain.evidence.canonical import strict_json
 from gitchain.evidence.fields import Object, as_array, as_object, find_object, find_string
+from gitchain.platform.files import open_regular
 from gitchain.store.http import Deadline, ask
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -86,7 +87,7 @@ class Cluster:
 
     def _secret(self) -> str:
         try:
-            with self.token.open("rb") as file:
+            with open_regular(self.token) as file:
                 text = file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError("cannot read the token", where=str(self.token)) from error

@@ -33,6 +33,7 @@ from gitchain.layout.fields import Fields
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
 from gitchain.pipeline.profiles import is_path
+from gitchain.platform.files import open_regular
 
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20
@@ -130,7 +131,7 @@ class Settings:
 def read_settings(path: Path) -> Settings:
     """Read the file; UsageError, which names the field, for anything that is not as it should be."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
         text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -15,6 +15,7 @@ from gitchain.admit.config import Source
 from gitchain.errors import TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.pipeline.profiles import is_path
+from gitchain.platform.files import open_regular
 
 if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verifier
@@ -92,7 +93,7 @@ class SourceReader:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         raise TrustError("cannot read what decides", where=str(path), got=str(error.strerror)) from error

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gitchain.errors import TrustError
+from gitchain.platform.files import open_regular
 
 MAX_PEM_BYTES = 1 << 20
 ALPN = ["http/1.1"]
@@ -103,7 +104,7 @@ def _end(data: bytes, where: Path) -> datetime:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_PEM_BYTES + 1)
     except OSError as error:
         raise TrustError("cannot read a file of TLS", where=str(path), got=str(error.strerror)) from error

@@ -24,6 +24,7 @@ from typing import BinaryIO
 from gitchain.cli.main import system_error
 from gitchain.cli.output import escape
 from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError
+from gitchain.platform.files import open_regular
 
 MAX_INPUT_BYTES = 1 << 20
 """Largest payload: what is larger is not read back either (`gitchain.evidence.gitobject`)."""
@@ -112,7 +113,7 @@ def _verify(asked: Asked) -> int:
 
     payload = _read(sys.stdin.buffer, "the commit or tag")
     try:
-        with Path(asked.signature).open("rb") as file:
+        with open_regular(Path(asked.signature)) as file:
             armored = _read(file, "the signature")
     except OSError as error:
         raise UsageError(

@@ -28,6 +28,7 @@ from gitchain.collect.stages import PipelineStage
 from gitchain.collect.strict_yaml import load_yaml
 from gitchain.errors import GitchainError, ProjectError, TransportError
 from gitchain.evidence.canonical import Json
+from gitchain.platform.files import is_special, special_files
 from gitchain.platform.processes import safe_path
 
 _SYSTEM = frozenset(
@@ -107,6 +108,10 @@ def _repo(project: Path) -> Iterator[Any]:
 
     Under `safe_path`, since importing a Git library of DVC's runs git already.
     """
+    if is_special(project / ".dvcignore"):
+        raise _special(str(project / ".dvcignore"))
+    for path in special_files(project / ".dvc"):
+        raise _special(str(path))
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(logging.NullHandler())
     with safe_path(project), warnings.catch_warnings(), _translated(str(project)):
@@ -120,6 +125,10 @@ def _repo(project: Path) -> Iterator[Any]:
             raise ProjectError("not a DVC project", where=str(project), help="dvc init") from error
         with opened as repo:
             yield repo
+
+
+def _special(where: str) -> ProjectError:
+    return ProjectError("special file where DVC expects its own", where=where, expected="a regular file")
 
 
 @contextmanager
@@ -183,6 +192,8 @@ def _resolve(repo: Any, root: Path, file: str) -> ResolvedYaml:
 def _check_size(root: Path, file: str, document: Json) -> None:
     """Raise LimitError for a YAML file that templates may take values from and that is too large once expanded."""
     for name in variable_files(file, document):
+        if is_special(root / name):  # DVC would wait for it
+            raise _special(name)
         if os.path.isfile(root / name):
             with suppress(ProjectError):
                 load_yaml(read_file(root, name), name)

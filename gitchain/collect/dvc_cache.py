@@ -14,6 +14,7 @@ import re
 
 from gitchain.collect.paths import refused_link
 from gitchain.errors import VerificationError
+from gitchain.platform.files import open_regular
 
 MAX_CONFIG_BYTES = 1024 * 1024
 """Largest .dvc/config: real ones hold a few lines per remote."""
@@ -47,8 +48,8 @@ def cache_dir(project: str) -> str:
 def _configured(path: str) -> str | None:
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_CONFIG_BYTES)
+        with open_regular(path) as file:
+            text = file.read(MAX_CONFIG_BYTES).decode("utf-8")
         # DVC indents its options; configparser would read that as a continued line.
         parser.read_string("\n".join(line.strip() for line in text.splitlines()))
     except (OSError, UnicodeError, configparser.Error):

@@ -19,7 +19,6 @@ Does NOT resolve templates (see `dvc_api`) or check md5s.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from gitchain.collect.strict_yaml import load_yaml
 from gitchain.collect.yaml_reader import YamlReader
 from gitchain.errors import GitchainError, LimitError, ProjectError
 from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
+from gitchain.platform.files import open_regular
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 """Largest dvc.lock, dvc.yaml or *.dvc that is read."""
@@ -166,12 +166,10 @@ class DvcYaml:
 def read_file(root: Path, name: str) -> bytes:
     """Return the content of one of DVC's small files; ProjectError if it cannot be read, LimitError if it is huge."""
     try:
-        with open(root / name, "rb") as file:
+        with open_regular(root / name) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ProjectError(
-            "file cannot be read", where=name, got=os.strerror(error.errno or 0).lower()
-        ) from error
+        raise ProjectError("file cannot be read", where=name, got=(error.strerror or "").lower()) from error
     if len(data) > MAX_FILE_BYTES:
         raise LimitError("file is too large", where=name, expected=f"at most {MAX_FILE_BYTES} bytes")
     return data

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gitchain.collect.dvc_cache import dvc_root
+from gitchain.platform.files import open_regular
 
 MAX_DVCIGNORE_BYTES = 1024 * 1024
 """What is read of one .dvcignore to see whether it holds a pattern."""
@@ -44,7 +45,7 @@ def _above(file: str) -> list[str]:
 
 def _holds_pattern(folder: Path) -> bool:
     try:
-        with open(folder / ".dvcignore", "rb") as file:
+        with open_regular(folder / ".dvcignore") as file:
             lines = file.read(MAX_DVCIGNORE_BYTES).splitlines()
     except OSError:
         return False

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.collect.git_cli import WORK_TREE_SECONDS, finish, first_line, run_git, start
+from gitchain.collect.git_cli import WORK_TREE_SECONDS, finish, run_git, start
 from gitchain.collect.remotes import public_url
 from gitchain.errors import LimitError, ProjectError
 
@@ -200,15 +200,14 @@ def _facts(path: Path) -> tuple[str, ...]:
         return tuple(lines)
     if len(lines) == 4 and lines[0] == "true":
         return (*lines, "")
-    message = done.stderr
-    if "dubious ownership" in message:
+    if "dubious ownership" in done.stderr:
         raise ProjectError(
             "repository belongs to another user",
             where=str(folder),
             help=f"git config --global --add safe.directory {folder}",
         )
     raise ProjectError(
-        "not a Git repository with files", where=str(folder), help="git init", got=first_line(message)
+        "not a Git repository with files", where=str(folder), help="git init", got=done.reason[:200]
     )
 
 

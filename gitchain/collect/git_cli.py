@@ -18,11 +18,6 @@ WORK_TREE_SECONDS = 600.0
 """For what looks at every file of a work tree."""
 
 
-def first_line(message: str) -> str:
-    """Return the first line of what git printed, without its `fatal:`."""
-    return next(iter(message.splitlines()), "").removeprefix("fatal: ")[:200]
-
-
 def start(
     root: str,
     *args: str,
@@ -43,7 +38,7 @@ def finish(job: GitJob, root: str, *, ok: tuple[int, ...] = (0,)) -> bytes:
         raise ProjectError(
             "this clone lacks objects" if lacking else "git failed",
             where=root,
-            got=first_line(done.stderr),
+            got=done.reason[:200],
             help="git fetch --refetch --no-filter" if lacking else "",
         )
     return done.stdout

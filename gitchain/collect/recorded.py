@@ -29,6 +29,7 @@ from gitchain.collect.files import HashedFile, Progress, hash_path
 from gitchain.collect.paths import OPEN_FILE, unreadable
 from gitchain.collect.state import StateCache
 from gitchain.errors import ProjectError, TransportError, VerificationError
+from gitchain.platform.files import open_regular
 
 _TEXT_SAMPLE = 512
 _TEXT_CHUNK = 1024 * 1024
@@ -178,7 +179,7 @@ class MissingError(ProjectError):
 def _read_dir(cache: str, md5: str, shown: str) -> dict[str, str]:
     for place in dvc_cache.object_paths(cache, md5):
         try:
-            with open(place, "rb") as file:
+            with open_regular(place) as file:
                 data = file.read()
         except FileNotFoundError:
             continue

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.errors import ProjectError, StoreError
+from gitchain.platform.files import open_regular
 from gitchain.platform.git import Git
 
 MAX_HOOK_BYTES = 4 << 20  # a hook larger than this is a program, and is moved aside unread
@@ -80,7 +81,8 @@ def read_hook(path: Path) -> bytes | None:
         info = path.lstat()
         if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_HOOK_BYTES:
             return None
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read(MAX_HOOK_BYTES)
     except FileNotFoundError:
         raise
     except OSError as error:

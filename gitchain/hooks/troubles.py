@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from gitchain.hooks.place import find_place
+from gitchain.platform.files import open_regular
 from gitchain.store.queue import HookQueue
 
 MAX_TRACE_BYTES = 4096  # a few lines are enough to act on
@@ -25,7 +26,7 @@ def troubles(root: Path) -> tuple[str, ...]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(MAX_TRACE_BYTES).decode("utf-8", "replace")
     except OSError:
         return []
@@ -34,7 +35,8 @@ def _lines(path: Path) -> list[str]:
 
 def _is_alive(wake: Path) -> bool:
     try:
-        os.kill(int(wake.read_text(encoding="ascii")), 0)
+        with open_regular(wake) as file:
+            os.kill(int(file.read(32)), 0)
     except PermissionError:
         return True
     except (OSError, ValueError):

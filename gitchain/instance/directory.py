@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gitchain.errors import StoreError, TransportError, TrustError
 from gitchain.instance.info import HELP_BROKEN, HELP_CREATE
+from gitchain.platform.files import open_regular
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -62,7 +63,7 @@ def read_private(path: Path, max_bytes: int, *, if_missing: str = HELP_BROKEN) -
     """Return the bytes of a private file; TrustError if missing, foreign, open to others or too large."""
     check_private(path, if_missing=if_missing)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise TrustError(

@@ -17,6 +17,7 @@ from gitchain.pipeline.home import Pin, pin_for_repository, read_pins
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
+from gitchain.platform.files import open_regular
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.verified import SignedLayout
 from gitchain.verify.witnesses import MAX_POLICY_BYTES
@@ -91,7 +92,7 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
 
 def _witnesses(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         raise TrustError(

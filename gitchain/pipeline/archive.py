@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gitchain.errors import TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.pipeline.home import make_directory, user_directory, write_atomically
+from gitchain.platform.files import open_regular, read_regular
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Identity
@@ -43,7 +44,7 @@ def archived(name: str) -> str | None:
         return None
     path = _directory() / f"{found[1]}.json"
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(MAX_ARCHIVED_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise TrustError(
@@ -76,7 +77,7 @@ def kept_keys(signers: Iterable[Identity]) -> tuple[bytes, ...]:
         path = _directory("keys") / f"{named[1]}.der" if named else None
         if path is None or not path.exists():
             continue
-        data = path.read_bytes()
+        data = read_regular(path, MAX_ARCHIVED_BYTES)
         if f"sha256:{sha256_hex(data)}" != signer.subject:
             raise TrustError("a kept key was changed", where=str(path), expected=signer.subject)
         found.append(data)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gitchain.errors import SignatureError, UsageError
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.pipeline.profiles import load_profile
+from gitchain.platform.files import open_regular
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Identity
@@ -98,7 +99,7 @@ def digests_of(target: str) -> Mapping[str, bytes]:
         return {algorithm: digest}
     hashers = [hashlib.new(algorithm) for algorithm in DIGESTS]
     try:
-        with Path(target).open("rb") as file:
+        with open_regular(Path(target)) as file:
             while chunk := file.read(_CHUNK):
                 for hasher in hashers:
                     hasher.update(chunk)
@@ -123,7 +124,7 @@ def _public_key(path: Path) -> Key:
 def read_file(path: Path, what: str, limit: int) -> bytes:
     """Return the file's bytes, one more than the limit at most: then its parser refuses it. Raises UsageError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the {what}", where=ascii(str(path)), got=str(error)) from error

@@ -22,6 +22,7 @@ from gitchain.layout.casefile import MAX_CASE_BYTES, Case, CaseFile, Expected, j
 from gitchain.layout.model import Layout
 from gitchain.pipeline.casework import Bench
 from gitchain.pipeline.policy import read_layout
+from gitchain.platform.files import open_regular
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.verified import SignedLayout
 
@@ -100,7 +101,7 @@ def _decided(bench: Bench, signed: SignedLayout, case: Case) -> CaseResult:
 
 def _read(path: Path) -> CaseFile:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return parse_case(file.read(MAX_CASE_BYTES + 1), path.parent.name)
     except OSError as error:
         raise LayoutError("cannot read the case", where=str(path), got=str(error.strerror)) from error

@@ -29,6 +29,7 @@ from gitchain.errors import GitchainError
 from gitchain.evidence.names import check_name
 from gitchain.evidence.predicates import VersionArtifact
 from gitchain.pipeline.project import Project
+from gitchain.platform.files import read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class _Reader:
             return None
         files = [
             self._object(cache, file.md5)._replace(path=file.path)
-            for file in parse_dir(listing.read_bytes(), str(listing))
+            for file in parse_dir(read_regular(listing, MAX_DIR_BYTES), str(listing))
             if file.md5 is not None
         ]
         return make_artifact(item.name, files)

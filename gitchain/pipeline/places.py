@@ -22,6 +22,7 @@ from gitchain.pipeline.home import write_atomically
 from gitchain.pipeline.mirror import Mirror
 from gitchain.pipeline.referrers import Referrers
 from gitchain.pipeline.snapshots import MAX_BUNDLES, Budget, Snapshot, Source
+from gitchain.platform.files import open_regular
 
 BUNDLE_SUFFIX = ".sigstore.json"
 NODE_SUFFIX = ".manifest.json"
@@ -123,7 +124,7 @@ def _content(path: Path, limit: int) -> bytes:
     if not path.is_file():
         raise StoreError("cannot read the evidence", where=str(path), got="not a file")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(limit + 1)
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -23,6 +23,7 @@ from gitchain.pipeline.home import write_atomically
 from gitchain.pipeline.profiles import Profile
 from gitchain.pipeline.project import LAYOUT, SIGNED_LAYOUT, Project
 from gitchain.pipeline.record import Identity, signing_identity
+from gitchain.platform.files import open_regular, read_regular
 
 MAX_LAYOUT_BYTES = 1 << 20
 DRAFT_LIFETIME = timedelta(days=365)  # a policy nobody looked at for a year should stop passing
@@ -50,7 +51,7 @@ class Signed:
 def read_layout(path: Path) -> Layout:
     """Return the unsigned layout that a person wrote; LayoutError when it is missing or invalid."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_LAYOUT_BYTES + 1)
     except OSError as error:
         raise LayoutError(
@@ -129,8 +130,10 @@ def _check_lint(layout: Layout, now: datetime) -> None:
 def _check_version(path: Path, layout: Layout) -> None:
     """Refuse to sign other content under a version that was signed before."""
     try:
-        previous = layout_from_json(dict(Bundle.parse(path.read_bytes()).statement().predicate))
-    except (FileNotFoundError, GitchainError):
+        previous = layout_from_json(
+            dict(Bundle.parse(read_regular(path, MAX_LAYOUT_BYTES * 4)).statement().predicate)
+        )
+    except (OSError, GitchainError):
         return  # nothing readable was signed before: there is nothing to be older than
     if previous.name != layout.name or previous.to_json() == layout.to_json():
         return
@@ -148,7 +151,7 @@ def read_signed_layout(paths: Sequence[Path]) -> tuple[Path, bytes]:
     """Return the first signed layout that is there, with its path; LayoutError when there is none."""
     for path in paths:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 data = file.read(MAX_LAYOUT_BYTES * 4 + 1)
         except FileNotFoundError:
             continue

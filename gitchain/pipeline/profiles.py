@@ -18,6 +18,7 @@ from gitchain.errors import AuthenticationError, TransportError, TrustError, Usa
 from gitchain.pipeline.archive import NAME, archive, archived
 from gitchain.pipeline.home import local_directory
 from gitchain.pipeline.tuf import PUBLIC, Fetched, Repository
+from gitchain.platform.files import open_regular
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
@@ -280,7 +281,7 @@ def _from_file(path: Path) -> Profile:
     from gitchain.verify.trust import trust_digest
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_TRUST_BYTES + 1)
         if len(data) > MAX_TRUST_BYTES:
             raise TrustError(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from gitchain.collect.git import GitState, git_state
 from gitchain.errors import MalformedError, ProjectError
 from gitchain.evidence.names import check_step_name
+from gitchain.platform.files import open_regular
 
 if TYPE_CHECKING:
     from gitchain.collect.files import Progress
@@ -131,7 +132,7 @@ def _read_config(path: Path) -> Config | None:
 
 def _load_config(path: Path) -> Config | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         return None

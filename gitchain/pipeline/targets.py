@@ -23,6 +23,7 @@ from gitchain.layout.model import Layout
 from gitchain.pipeline.pinned import Wanted
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.versions import pinned_artifacts
+from gitchain.platform.files import open_regular
 from gitchain.verify.target import Target
 
 SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
@@ -137,7 +138,7 @@ def bundle_file(target: str) -> bytes | None:
     if not target.endswith(BUNDLE_SUFFIXES) or not path.is_file():
         return None
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
         raise UsageError("cannot read the bundle", where=target, got=str(error.strerror)) from error

@@ -26,6 +26,7 @@ from gitchain.pipeline.steps import (
     new_run,
     with_manifests,
 )
+from gitchain.platform.files import open_regular
 
 MAX_PREDICATE_BYTES = 4 << 20  # a model card with plots inlined; Rekor v1 and the webhook want less
 
@@ -33,7 +34,7 @@ MAX_PREDICATE_BYTES = 4 << 20  # a model card with plots inlined; Rekor v1 and t
 def read_predicate(path: Path) -> dict[str, Any]:
     """Return the predicate that the caller wrote into a JSON file; UsageError for what is none, LimitError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_PREDICATE_BYTES + 1)
     except OSError as error:
         raise UsageError("cannot read the predicate", where=str(path), got=str(error.strerror)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,3 +41,26 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     if len(data) > limit:
         raise LimitError("the file is too large", where=str(path), expected=f"at most {limit} bytes")
     return data
+
+
+def special_files(folder: Path, *, is_deep: bool = False) -> Iterator[Path]:
+    """Yield the named pipes and devices in a directory, also behind a link; nothing if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if is_deep:
+                        yield from special_files(Path(entry.path), is_deep=True)
+                elif not entry.is_file(follow_symlinks=False) and is_special(entry):
+                    yield Path(entry.path)
+    except OSError:
+        return
+
+
+def is_special(path: os.PathLike[str] | str) -> bool:
+    """Tell whether opening may wait or do something: not for a socket, which cannot be opened, nor for what is missing."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a directory entry is no Path
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISSOCK(mode))

@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, ProjectError, StoreError, TransportError
-from gitchain.platform.files import read_regular
+from gitchain.platform.files import is_special, read_regular, special_files
 from gitchain.platform.processes import (
     MAX_OUTPUT,
     Job,
@@ -46,6 +45,9 @@ _MAX_POINTER = 64 << 10  # of `.git` as a file, and of `commondir`
 
 _DEEP = ("gitchain", "logs", "objects", "refs", "reftable")
 """What is looked through with its subdirectories for special files."""
+
+_WORK_TREE = (".gitattributes", ".gitignore", ".gitmodules")
+"""What git opens at the top of a work tree. One of a subdirectory ends at the deadline of the call."""
 
 _BINDING = frozenset(
     {
@@ -245,36 +247,43 @@ class Git:
 def check_repository_files(directory: Path) -> None:
     """Raise ProjectError for a named pipe or device among the files that git and libgit2 open without looking.
 
-    Once per directory and process. What is not there or cannot be read is left to git.
+    Once per directory and process. What is missing or cannot be read is left to git.
     """
-    for folder in _git_directories(directory):
-        tops = ((".", False), ("info", False), *((name, True) for name in _DEEP))
+    folder, git = _find_repository(directory)
+    if git is None:
+        return
+    for name in _WORK_TREE:
+        if is_special(folder / name):
+            raise _special_file(folder / name)
+    common = _pointer(git / "commondir").strip() if os.path.lexists(git / "commondir") else ""
+    tops = ((".", False), ("info", False), *((name, True) for name in _DEEP))
+    for place in dict.fromkeys((git, git / common)):
         for top, is_deep in tops:
-            for path in _special(folder / top, is_deep=is_deep):
-                raise ProjectError(
-                    "special file in the Git directory",
-                    where=str(path),
-                    expected="a regular file",
-                    help=f"if you did not make it: rm {path}",
-                )
+            for path in special_files(place / top, is_deep=is_deep):
+                raise _special_file(path)
 
 
-def _git_directories(directory: Path) -> tuple[Path, ...]:
-    """Return the Git directory around a directory, and the common one where that is another."""
+def _special_file(path: Path) -> ProjectError:
+    return ProjectError(
+        "special file where Git expects its own",
+        where=str(path),
+        expected="a regular file",
+        help=f"if you did not make it: rm {path}",
+    )
+
+
+def _find_repository(directory: Path) -> tuple[Path, Path | None]:
+    """Return the work tree and the Git directory around a directory, without asking git; None where there is none."""
     start = Path.cwd() / directory
     for folder in (start, *start.parents):
         git = folder / ".git"
+        if git.is_dir():
+            return folder, git
         if os.path.lexists(git):
-            break
+            return folder, folder / _pointer(git).removeprefix("gitdir:").strip()
         if (folder / "HEAD").exists() and (folder / "objects").is_dir():
-            git = folder
-            break
-    else:
-        return ()
-    if not git.is_dir():
-        git = folder / _pointer(git).removeprefix("gitdir:").strip()
-    common = _pointer(git / "commondir").strip() if os.path.lexists(git / "commondir") else ""
-    return tuple(dict.fromkeys((git, git / common)))
+            return folder, folder
+    return start, None
 
 
 def _pointer(path: Path) -> str:
@@ -285,29 +294,6 @@ def _pointer(path: Path) -> str:
         raise ProjectError(
             "cannot read a file of Git", where=str(path), expected="a regular file", got=str(error.strerror)
         ) from error
-
-
-def _special(folder: Path, *, is_deep: bool) -> Iterator[Path]:
-    """Yield the named pipes and devices in a directory, also by a link; nothing for a directory that cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if is_deep:
-                        yield from _special(Path(entry.path), is_deep=True)
-                elif not entry.is_file(follow_symlinks=False) and _stalls(entry):
-                    yield Path(entry.path)
-    except OSError:
-        return
-
-
-def _stalls(entry: os.DirEntry[str]) -> bool:
-    """Tell whether opening may wait or do something: not for a socket, which cannot be opened."""
-    try:
-        mode = entry.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISSOCK(mode))
 
 
 _SAYINGS: Mapping[str, tuple[type[GitchainError], str]] = {

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from gitchain.errors import AuthenticationError, GitchainError, SignatureError, TransportError, UsageError
+from gitchain.platform.files import open_regular
 from gitchain.verify.keys import Key
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class PemKey:
     def read(cls, path: Path, secret: Secret) -> PemKey:
         """Return the key in this file; errors as `open_key`."""
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 data = file.read(MAX_KEY_BYTES + 1)
         except (OSError, ValueError) as error:
             raise UsageError(

@@ -20,7 +20,7 @@ import pygit2
 from gitchain.errors import ConflictError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.git import Git
+from gitchain.platform.git import Git, check_repository_files
 from gitchain.store import shape
 from gitchain.store.backend import Backend, lock_file
 from gitchain.store.git_binary import GitBinary
@@ -38,6 +38,7 @@ MAX_REFUSALS = 5  # in a row with nobody else moving the ref: then the disk is t
 
 def open_backend(path: FilePath, *, offline: bool) -> Backend:
     """Return the backend for the repository around a path; ProjectError where there is none to work with."""
+    check_repository_files(path)
     try:
         return Libgit2(path, offline=offline)
     except (pygit2.GitError, KeyError, ValueError, OSError):

@@ -15,6 +15,7 @@ import pygit2
 from pygit2.enums import ObjectType, Option
 
 from gitchain.errors import GitchainError, LimitError, StoreError
+from gitchain.platform.files import is_special
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
 from gitchain.store.loose import Kind, NewObject, write_loose
@@ -136,6 +137,12 @@ class Libgit2:
         return True
 
     def _lookup(self, name: str) -> Any | None:
+        if is_special(self.common_dir / name):  # libgit2 would wait for it
+            raise StoreError(
+                "special file in the place of the store's ref",
+                where=str(self.common_dir / name),
+                expected="a regular file",
+            )
         try:
             return self._repo.lookup_reference(name)
         except KeyError:

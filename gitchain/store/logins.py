@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gitchain.platform.files import open_regular
+
 MAX_CONFIG_BYTES = 1 << 20
 DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
@@ -47,7 +49,7 @@ def stored_credentials(host: str) -> str | None:
 def _stored(key: str) -> str | None:
     place = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
-        with place.open("rb") as file:
+        with open_regular(place) as file:
             value = json.loads(file.read(MAX_CONFIG_BYTES))
         auth = value["auths"][key]["auth"]
         base64.b64decode(auth, validate=True)

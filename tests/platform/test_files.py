@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -36,3 +37,38 @@ def test_open_regular_never_waits(tmp_path: Path) -> None:
         open_regular(tmp_path)
     bound.close()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+PLAIN = {
+    "platform/files.py": "opens what it has checked",
+    "store/files.py": "opens what it has checked, without following links",
+    "pipeline/credentials.py": "opens what it has checked, without following links",
+    "collect/recorded.py": "opens what it has checked, without following links",
+    "collect/records.py": "files of this process",
+    "collect/shim.py": "files of this process",
+    "collect/inspect/frameworks/__init__.py": "files of this package",
+    "hooks/blocks.py": "files of this package",
+    "instance/tiles.py": "the user's own directory",
+    "monitor/state.py": "the user's own directory",
+    "monitor/witness.py": "the user's own directory",
+    "pipeline/home.py": "the user's own directory",
+    "pipeline/privacy.py": "the user's own directory",
+    "pipeline/seen.py": "the user's own directory",
+    "pipeline/tuf.py": "the user's own directory",
+    "store/libgit2.py": "git has read it before",
+    "store/lock.py": "check_repository_files has seen it before",
+}
+
+
+def test_files_of_others_are_opened_by_open_regular() -> None:
+    """No other module opens a file for reading in a way that could wait; each exception has a reason."""
+    root = Path(__file__).parents[2] / "gitchain"
+    plain = re.compile(
+        r"\.read_bytes\(|\.read_text\(|open\([^)]*\"rb?\"|\bopen\([^)]*encoding=(?![^)]*\"a\")"
+    )
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if any(plain.search(line) for line in path.read_text().splitlines() if '"a"' not in line)
+    }
+    assert found - {"pipeline/window.py"} <= set(PLAIN)

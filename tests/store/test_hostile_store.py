@@ -430,3 +430,13 @@ def test_digest_of_nothing_is_not_confused() -> None:
     """A blob's id is git's own."""
     assert blob_oid(b"", 20) == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
     assert blob_oid(b"", 32) == hashlib.sha256(b"blob 0\0").hexdigest()
+
+
+def test_pipe_in_the_place_of_the_ref_is_refused_while_the_store_is_open(git_repo: Path) -> None:
+    """Also by a process that has looked at the repository before, and libgit2 would wait for it."""
+    store = AttestationStore.open(git_repo)
+    place = git_repo / ".git" / store.ref
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(StoreError, match="special file"):
+        store.tip()

@@ -1,0 +1,106 @@
+"""A named pipe where a file is expected never stalls a command: it is refused, or is not read at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from attacks_world import Done, call
+from cli_world import World
+
+from gitchain.errors import ExitCode
+from gitchain.platform.git import check_repository_files
+
+SECONDS = 60
+
+
+@contextmanager
+def deadline() -> Iterator[None]:
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise AssertionError("a command waited for a pipe")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def pipe(path: Path) -> Path:
+    """Put a named pipe in the place of a file."""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def ended(*command: str, cwd: Path) -> Done:
+    check_repository_files.cache_clear()
+    with deadline():
+        done = call(*command, cwd=cwd)
+    assert done.code != ExitCode.BUG, done.text
+    return done
+
+
+READERS = {
+    ".gitchain/layout.sigstore.json": ("verify model.bin", "layout show", "doctor", "guard model.bin -- true"),
+    ".gitchain/layout.yaml": ("layout lint", "layout sign", "verify model.bin"),
+    ".gitchain/config.toml": ("attest", "doctor", "sync", "log"),
+    "dvc.lock": ("attest", "doctor", "verify model.bin"),
+    "dvc.yaml": ("attest", "layout draft --issuer https://x.example --subject y"),
+    ".dvc/config": ("attest", "layout draft --issuer https://x.example --subject y"),
+    ".dvc/config.local": ("verify", "layout draft --issuer https://x.example --subject y"),
+    ".dvcignore": ("attest", "layout draft --issuer https://x.example --subject y"),
+    ".gitattributes": ("verify model.bin", "attest", "sync"),
+    "model.bin": ("verify model.bin", "attest", "guard model.bin -- true", "fetch model.bin out"),
+    "x.sigstore.json": (
+        "verify x.sigstore.json", "verify model.bin --layout x.sigstore.json", "--trust x.sigstore.json verify model.bin",
+        "verify model.bin --checkpoint x.sigstore.json", "verify model.bin --witnesses x.sigstore.json",
+        "verify model.bin --evidence x.sigstore.json", "bundle verify model.bin --bundle x.sigstore.json --key x.sigstore.json",
+        "attest s -p data/raw.csv --key x.sigstore.json", "layout lint x.sigstore.json",
+        "attest -m model.bin --type https://x.example/t --predicate x.sigstore.json",
+    ),
+    ".git/refs/gitchain/attestations": ("verify model.bin", "log", "sync", "doctor", "hooks status"),
+    ".git/HEAD": ("verify model.bin", "doctor"),
+    ".git/gitchain/queue": ("doctor", "sync"),
+}  # fmt: skip
+MUST_FAIL = {name for name in READERS if name.startswith(".git/")} | {"model.bin", "x.sigstore.json"}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_pipe_in_the_place_of_a_file_stalls_no_command(project: World, name: str) -> None:
+    pipe(project.repo / name)
+    for command in READERS[name]:
+        done = ended(*command.split(), cwd=project.repo)
+        if name in MUST_FAIL and "doctor" not in command:
+            assert done.code != ExitCode.OK, (command, done.text)
+    if name == ".gitchain/layout.sigstore.json":
+        done = ended("verify", "model.bin", cwd=project.repo)
+        assert done.code == ExitCode.LAYOUT
+        assert "not a regular file" in done.err
+
+
+def test_pipe_in_the_place_of_dvcs_variables_stalls_no_command(project: World) -> None:
+    pipe(project.repo / "values.yaml")
+    project.write("dvc.yaml", "vars: [values.yaml]\n" + (project.repo / "dvc.yaml").read_text())
+    done = ended("layout", "draft", "--issuer", "https://x.example", "--subject", "y", cwd=project.repo)
+    assert done.code != ExitCode.OK
+    assert "special file" in done.err
+
+
+def test_pipe_in_the_docker_configuration_is_no_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gitchain.store.logins import stored_credentials
+
+    pipe(tmp_path / "config.json")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with deadline():
+        assert stored_credentials("registry.example.com") is None
