@@ -18,7 +18,9 @@ from gitchain.layout.rule import check_pattern
 MAX_EXPRESSION = 4096  # characters: a page; what is longer belongs in two constraints
 MAX_SIZE = 2**53 - 1
 
-InspectionKind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "size", "types"]
+InspectionKind: TypeAlias = Literal[
+    "pickle", "safetensors", "gguf", "onnx", "keras", "savedmodel", "transformers", "size", "types"
+]
 INSPECTION_KINDS: tuple[InspectionKind, ...] = get_args(InspectionKind)
 Framework: TypeAlias = Literal["numpy", "scikit-learn", "pytorch", "xgboost", "lightgbm"]
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
@@ -26,9 +28,13 @@ FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
 _EXTENSION = re.compile(r"\.[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
 _IMPORTS = re.compile(r"[A-Za-z_*?][A-Za-z0-9_.*?]{0,255}")
+_REGISTERED = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}(>[A-Za-z_][A-Za-z0-9_]{0,127})?")
+_OPERATION = re.compile(r"[A-Za-z][A-Za-z0-9_>]{0,127}")
 _ALLOWED = {
     "types": (_EXTENSION, "an extension such as .json"),
-    "pickle": (_IMPORTS, "names such as sklearn.*"),
+    "pickle": (_IMPORTS, "names such as credit.features.Scaler"),
+    "keras": (_REGISTERED, "registered names such as credit>Scale"),
+    "savedmodel": (_OPERATION, "operations such as ReadFile"),
 }
 _EXPRESSION_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -97,8 +103,8 @@ class Datasets:
 class Inspection:
     """A built-in look into the target's files.
 
-    `max_bytes` belongs to `size`. `allow` lists extensions for `types`, and imported names for `pickle`, which also has
-    `frameworks`: whose lists of names are allowed besides.
+    `max_bytes` belongs to `size`. `allow` lists extensions for `types`, imported names for `pickle`, registered
+    names for `keras` and operations for `savedmodel`. `pickle` also has `frameworks`: whose lists of names are allowed.
     """
 
     name: str
@@ -135,7 +141,9 @@ class Inspection:
     def _check_allow(self) -> None:
         if (self.kind == "types" and not self.allow) or (self.allow and self.kind not in _ALLOWED):
             raise LayoutError(
-                "allow belongs to types, which needs it, and to pickle", where="allow", got=self.kind
+                "allow belongs to types, which needs it, pickle, keras and savedmodel",
+                where="allow",
+                got=self.kind,
             )
         check_distinct("entry", "allow", self.allow)
         for entry in self.allow:

@@ -14,18 +14,23 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from gitchain.collect.inspect.gguf import check_gguf
+from gitchain.collect.inspect.keras import check_keras
 from gitchain.collect.inspect.onnx import Model, check_onnx
 from gitchain.collect.inspect.pickle_names import Allowed
 from gitchain.collect.inspect.pickles import check_pickles
 from gitchain.collect.inspect.problem import Problem
 from gitchain.collect.inspect.safetensors import check_safetensors
+from gitchain.collect.inspect.savedmodel import check_savedmodel
 from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.transformers import check_transformers
 from gitchain.collect.inspect.types import check_type
 from gitchain.errors import LimitError, MalformedError
 
 __all__ = ["Check", "Kind", "Problem", "Source", "inspect_file", "inspect_sizes"]
 
-Kind: TypeAlias = Literal["pickle", "safetensors", "gguf", "onnx", "types"]
+Kind: TypeAlias = Literal[
+    "pickle", "safetensors", "gguf", "onnx", "keras", "savedmodel", "transformers", "types"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,9 @@ def _onnx(source: Source, check: Check) -> tuple[Problem, ...]:
 
 _INSPECTIONS: Mapping[Kind, Callable[[Source, Check], tuple[Problem, ...]]] = {
     "pickle": lambda source, check: check_pickles(source, Allowed(check.allow, check.frameworks)),
+    "keras": lambda source, check: check_keras(source, check.allow),
+    "savedmodel": lambda source, check: check_savedmodel(source, check.allow),
+    "transformers": lambda source, _: check_transformers(source),
     "safetensors": _safetensors,
     "gguf": _gguf,
     "onnx": _onnx,

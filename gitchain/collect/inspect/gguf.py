@@ -47,19 +47,37 @@ BLOCKS = {
 """Elements and bytes of one block of each tensor type that is stored in files."""
 
 
+TEMPLATE = b"tokenizer.chat_template"
+"""Beginning of the keys of chat templates: one is the default, others have names."""
+
+
 def check_gguf(source: Source) -> None:
     """Raise MalformedError or LimitError for the first thing that is wrong with the file."""
     cursor = Cursor(source)
+    tensors, pairs = _start(cursor, source)
+    alignment = _Metadata(cursor).read(pairs)
+    table = _tensors(cursor, tensors)
+    _check_data(table, alignment, source.size - _padded(cursor.at, alignment))
+
+
+def chat_templates(source: Source, limit: int) -> list[str]:
+    """Return the chat templates in the metadata, each of at most `limit` bytes; raises as `check_gguf` does."""
+    cursor = Cursor(source)
+    _, pairs = _start(cursor, source)
+    metadata = _Metadata(cursor, limit)
+    metadata.read(pairs)
+    return metadata.templates
+
+
+def _start(cursor: Cursor, source: Source) -> tuple[int, int]:
+    """Read the file's start; return the numbers of tensors and of metadata pairs."""
     if cursor.take(4, "magic") != b"GGUF":
         raise MalformedError("not a GGUF file", got=shown(source.read_at(0, 4)))
     version = cursor.number(4, "version")
     if version not in VERSIONS:
         raise MalformedError("GGUF version is unknown", expected="2 or 3", got=str(version))
     tensors = _count(cursor, "number of tensors", MAX_TENSORS)
-    pairs = _count(cursor, "number of metadata pairs", MAX_PAIRS)
-    alignment = _Metadata(cursor).read(pairs)
-    table = _tensors(cursor, tensors)
-    _check_data(table, alignment, source.size - _padded(cursor.at, alignment))
+    return tensors, _count(cursor, "number of metadata pairs", MAX_PAIRS)
 
 
 def _count(cursor: Cursor, what: str, limit: int) -> int:
@@ -70,9 +88,11 @@ def _count(cursor: Cursor, what: str, limit: int) -> int:
 
 
 class _Metadata:
-    """Reads the key-value pairs, and keeps nothing of them but the alignment."""
+    """Reads the key-value pairs; keeps the alignment, and chat templates up to a limit in bytes if there is one."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, limit: int | None = None) -> None:
+        self.templates: list[str] = []
+        self._limit = limit
         self._cursor = cursor
         self._strings = 0
 
@@ -88,6 +108,8 @@ class _Metadata:
             kind = self._cursor.number(4, shown(key))
             if key == b"general.alignment":
                 alignment = self._alignment(kind)
+            elif self._limit is not None and kind == STRING and key.startswith(TEMPLATE):
+                self.templates.append(_string(self._cursor, shown(key), self._limit).decode())
             else:
                 self._pass_value(kind, shown(key), 0)
         return alignment

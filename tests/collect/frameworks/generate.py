@@ -1,7 +1,8 @@
 """Writes the lists of names in gitchain/collect/inspect/frameworks from the frameworks that are installed.
 
     python -m venv env && env/bin/pip install scikit-learn torch xgboost lightgbm keras tensorflow-cpu
-    env/bin/python tests/collect/frameworks/generate.py
+    env/bin/python tests/collect/frameworks/generate.py scikit-learn pytorch xgboost lightgbm
+    env/bin/python tests/collect/frameworks/generate.py keras tensorflow  # in an environment without PyTorch
 
 A framework that is not installed keeps its list. Names of earlier versions stay: a list only grows. What may get in:
 classes whose constructor stores its arguments, functions that rebuild arrays and tensors, metrics. Never: anything that
@@ -14,6 +15,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -179,6 +181,59 @@ def lightgbm() -> tuple[str, Names]:
     )
 
 
+KERAS_REFUSED = {
+    "Lambda",
+    "TorchModuleWrapper",
+    "TFSMLayer",
+    "JaxLayer",
+    "FlaxLayer",
+}  # they run or load other code
+OP_REFUSED = re.compile(
+    "Abort|Barrier|Checkpoint|Client|Collective|^Copy|DataService|Dataset|Debug|Distributed|Dump|Event|File|ImmutableConst|"
+    "Infeed|Iterator|Lookup|Nccl|Outfeed|Print|PyFunc|Queue|Reader|RecordInput|Recv|Remap|Remote|Restore|Rpc|Save|Send|"
+    "Server|Session|Snapshot|Stage|Summary|TPU|TRT|Table|Tpu|UnigramCandidate|Vocab|Worker|Xla"
+)
+OP_NEEDED = [
+    "MergeV2Checkpoints",
+    "RestoreV2",
+    "SaveV2",
+    "ShardedFilename",
+]  # every SavedModel saves and restores with these
+OP_NEEDED += [
+    "HashTableV2",
+    "LookupTableFindV2",
+    "LookupTableImportV2",
+    "LookupTableSizeV2",
+    "MutableHashTableV2",
+]
+
+
+def keras() -> tuple[str, Names]:
+    import keras as library
+    from keras.src.saving.keras_saveable import KerasSaveable
+
+    roots = (KerasSaveable, library.Initializer, library.Regularizer, library.constraints.Constraint, library.DTypePolicy,
+             library.optimizers.schedules.LearningRateSchedule)  # fmt: skip
+    kept = [one for one in classes("keras.src", {"utils", "trainers", "testing", "export", "wrappers", "datasets", "applications", "backend", "legacy"})
+            if issubclass(one, roots) and one.__name__ not in KERAS_REFUSED]  # fmt: skip
+    public: Names = defaultdict(list)
+    places = ("", "layers", "initializers", "regularizers", "constraints", "losses", "metrics", "optimizers", "quantizers",
+              "optimizers.schedules", "dtype_policies", "random")  # fmt: skip
+    for place in places:
+        module = "keras" + (f".{place}" if place else "")
+        for name, value in vars(importlib.import_module(module)).items():
+            if inspect.isclass(value) and value in kept:
+                public[module].append(name)
+    return library.__version__, merged(listed(kept), public)
+
+
+def tensorflow() -> tuple[str, Names]:
+    import tensorflow as library  # noqa: ICN001
+
+    names = [name for name in dir(library.raw_ops) if name[0] != "_" and not OP_REFUSED.search(name)]
+    return library.__version__, {"": sorted({*names, *OP_NEEDED})}
+
+
 def write(framework: str, version: str, names: Names, includes: list[str], *, objects: bool = False) -> None:
     """Write a list; `objects`: constructors can open files, so that a pickle may make objects and not call the names."""
     path = LISTS / f"{framework}.json"
@@ -198,9 +253,13 @@ if __name__ == "__main__":
     write("python", "3", PYTHON, [])
     write("numpy", "1 and 2", NUMPY, ["python"])
     frameworks = {"scikit-learn": scikit_learn, "pytorch": pytorch, "xgboost": xgboost, "lightgbm": lightgbm}
-    for framework, collect in frameworks.items():
+    others = {"keras": keras, "tensorflow": tensorflow}
+    for framework, collect in {**frameworks, **others}.items():
+        if framework not in sys.argv[1:]:
+            continue
         try:
             opens_files = framework in {"xgboost", "lightgbm"}
-            write(framework, *collect(), ["scikit-learn" if opens_files else "numpy"], objects=opens_files)
+            includes = [] if framework in others else ["scikit-learn" if opens_files else "numpy"]
+            write(framework, *collect(), includes, objects=opens_files)
         except ImportError as error:
             print("kept", framework, error, file=sys.stderr)
