@@ -1,4 +1,4 @@
-"""The environment of a step, by an allow-list: interpreter, system, hardware, container, CI run and packages.
+"""The environment of a step, by an allow-list: interpreters with their packages, system, hardware, container and CI run.
 
 Never the variables themselves: only the few that CI systems document, and addresses without credentials.
 A statement of what was there, not a proof: only the signer vouches for it.
@@ -6,25 +6,20 @@ A statement of what was there, not a proof: only the signer vouches for it.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import platform
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from gitchain.collect.interpreters import SeenInterpreter, describe_interpreters
 from gitchain.collect.remotes import public_url
 from gitchain.errors import GitchainError
-from gitchain.evidence.canonical import Json, canonical_json
+from gitchain.evidence.canonical import Json
 from gitchain.platform.processes import find_program, run
 
 GPU_TIMEOUT = 2.0
 """Seconds to wait for nvidia-smi: it takes under one, and hangs when a driver is broken."""
-
-MAX_PACKAGES = 2_000
-"""Most packages that are listed; the digest is over all."""
 
 _CONTAINERS = (
     ("/.dockerenv", "docker"),
@@ -46,15 +41,21 @@ _CI: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def environment(variables: Mapping[str, str] | None = None) -> dict[str, Json]:
-    """Return the environment as JSON; `variables` are the process's own unless given."""
+def environment(
+    interpreters: Sequence[SeenInterpreter] | None = None, variables: Mapping[str, str] | None = None
+) -> dict[str, Json]:
+    """Return the environment of a command as JSON.
+
+    `interpreters` are those that ran under it, None where nothing was watched; `variables` are the process's own unless
+    given.
+    """
     known = os.environ if variables is None else variables
     found: dict[str, Json] = {
-        "python": {"implementation": platform.python_implementation(), "version": platform.python_version()},
         "os": {"system": platform.system(), "release": platform.release(), "machine": platform.machine()},
         "cpus": os.cpu_count() or 0,
-        "packages": packages(),
     }
+    if interpreters is not None:
+        found["interpreters"] = describe_interpreters(interpreters)
     gpus = _gpus()
     container = _container(known)
     ci = _ci(known)
@@ -65,27 +66,6 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, Json]:
     if ci:
         found["ci"] = ci
     return found
-
-
-@cache
-def packages() -> Mapping[str, Json]:
-    """Return the installed Python packages as sorted `name==version`, with the SHA-256 of that list.
-
-    These are the packages of the interpreter that runs gitchain.
-    """
-    listed = sorted({name for folder in sys.path for name in _installed(folder)})
-    digest = hashlib.sha256(canonical_json(listed)).hexdigest()
-    return {"sha256": digest, "list": listed[:MAX_PACKAGES]}
-
-
-def _installed(folder: str) -> Iterator[str]:
-    """Read names and versions off the .dist-info directories' own names: no file is opened."""
-    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
-        for entry in entries:
-            if entry.name.endswith(".dist-info") and entry.name.isascii() and entry.name.isprintable():
-                name, mark, version = entry.name.removesuffix(".dist-info").partition("-")
-                if mark:
-                    yield f"{name.lower().replace('_', '-')}=={version}"
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any
 from gitchain.collect import shim
 from gitchain.collect.artifacts import Artifact, make_artifact
 from gitchain.collect.files import HashedFile
+from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.collect.stages import CommandRun
 from gitchain.errors import RunError
 
@@ -94,4 +95,11 @@ def _command(record: Mapping[str, Any]) -> CommandRun:
         exit_code=record["exit_code"],
         stdout_sha256=record["stdout_sha256"],
         stderr_sha256=record["stderr_sha256"],
+        interpreters=_interpreters(record.get("interpreters")),
     )
+
+
+def _interpreters(found: Sequence[Mapping[str, Any]] | None) -> tuple[SeenInterpreter, ...] | None:
+    if found is None:
+        return None
+    return tuple(SeenInterpreter(**{**one, "paths": tuple(one["paths"])}) for one in found)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.files import Progress
+from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.collect.state import StateCache
 from gitchain.collect.tee import run_tee
 from gitchain.collect.written import (
@@ -47,6 +48,7 @@ class Observation:
     stderr_sha256: str
     problems: tuple[GitchainError, ...] = ()
     unwritten: tuple[tuple[str, GitchainError], ...] = ()
+    interpreters: tuple[SeenInterpreter, ...] | None = None
 
 
 def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but four
@@ -89,6 +91,7 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
         stderr_sha256=done.stderr_sha256,
         problems=tuple(made.problems),
         unwritten=tuple(made.unwritten),
+        interpreters=done.interpreters,
     )
 
 

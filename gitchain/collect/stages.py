@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from gitchain.collect.artifacts import Artifact
+from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import ResourceDescriptor
 
@@ -49,6 +50,7 @@ class CommandRun:
     exit_code: int
     stdout_sha256: str
     stderr_sha256: str
+    interpreters: tuple[SeenInterpreter, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ class StageRun:
     def finished(self) -> datetime | None:
         """Return when the last command ended, None for declared evidence."""
         return self.ran[-1].finished if self.ran else None
+
+    @property
+    def interpreters(self) -> tuple[SeenInterpreter, ...] | None:
+        """Return the interpreters that ran under the commands, None where nothing was watched."""
+        seen = [one.interpreters for one in self.ran if one.interpreters is not None]
+        return tuple(dict.fromkeys(one for found in seen for one in found)) if seen else None
 
     @property
     def exit_code(self) -> int | None:

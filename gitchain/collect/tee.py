@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import IO
 
+from gitchain.collect.interpreters import InterpreterWatch, SeenInterpreter
 from gitchain.errors import RunError
 
 GRACE = 1.0
@@ -36,13 +37,17 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A command that has ended. A command killed by signal n has exit code 128 + n, as shells say it."""
+    """A command that has ended. A command killed by signal n has exit code 128 + n, as shells say it.
+
+    `interpreters` are those of Python that were seen under it, None where nothing can be watched.
+    """
 
     exit_code: int
     stdout_sha256: str
     stderr_sha256: str
     started: datetime
     finished: datetime
+    interpreters: tuple[SeenInterpreter, ...] | None = None
 
 
 def run_tee(
@@ -58,11 +63,13 @@ def run_tee(
     Raises RunError if it cannot start.
     """
     started = datetime.now(UTC)
-    with _signals() as told:
-        child = told.of(_start(command, cwd, env, subprocess.PIPE, subprocess.PIPE))
+    with _signals() as told, InterpreterWatch() as watch:
+        variables = watch.variables(os.environ if env is None else env)
+        child = told.of(_start(command, cwd, variables, subprocess.PIPE, subprocess.PIPE))
+        watch.follow(child.pid)
         out, err = _pass_through(child, stdout, stderr)
         code = child.wait()
-    return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC))
+    return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC), watch.found)
 
 
 def run_plain(

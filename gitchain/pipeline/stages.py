@@ -154,6 +154,7 @@ def stage_draft(project: Project, run: StageRun) -> Draft | None:
         times=(run.started, run.finished) if run.started and run.finished else None,
         outputs=(last.stdout_sha256, last.stderr_sha256) if last else None,
         sources=run.sources,
+        interpreters=run.interpreters,
     )
 
 

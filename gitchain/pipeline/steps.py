@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
 from gitchain.collect.git import GitState
+from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.errors import GitchainError, MalformedError, UsageError
 from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json
@@ -114,6 +115,7 @@ def observe_step(
         command=scrub_command(seen.command),
         times=(seen.started, seen.finished),
         outputs=(seen.stdout_sha256, seen.stderr_sha256),
+        interpreters=seen.interpreters,
     )
     return Observed((draft,), 0, seen.problems, seen.unwritten)
 
@@ -182,6 +184,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
     times: tuple[datetime, datetime] | None = None,
     outputs: tuple[str, str] | None = None,
     sources: Sequence[ResourceDescriptor] = (),
+    interpreters: Sequence[SeenInterpreter] | None = None,
 ) -> Draft:
     """Return the SLSA provenance statement of one step, with the Git commit that it ran from as a material."""
     source = _source(project.git)
@@ -192,7 +195,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
         kind=kind,
         command=command,
         parameters=parameters,
-        environment=environment() if evidence == "observed" else None,
+        environment=environment(interpreters) if evidence == "observed" else None,
         git=_git(project.git),
         dvc=dvc,
         started=_utc(times[0]) if times else None,

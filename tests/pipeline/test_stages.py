@@ -62,6 +62,9 @@ def test_observed_and_declared_stages_satisfy_the_schema(project: Path) -> None:
     strength = {"observed": observed["make"], "declared": declared["make"]}
     for word, one in strength.items():
         assert one["predicate"]["buildDefinition"]["internalParameters"]["evidence"] == word
+    internal = strength["observed"]["predicate"]["buildDefinition"]["internalParameters"]
+    assert internal["environment"]["interpreters"]
+    assert strength["declared"]["predicate"]["buildDefinition"]["internalParameters"]["environment"] == {}
 
 
 def test_secrets_in_a_stage_command_are_hidden(project: Path) -> None:
