@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,13 @@ from gitchain.collect.dvc_files import LockEntry
 from gitchain.collect.files import HashedFile, Progress, hash_path
 from gitchain.collect.state import StateCache
 from gitchain.errors import GitchainError, ProjectError, VerificationError
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, Manifest, build_manifest
 from gitchain.evidence.statement import ResourceDescriptor
 
 MD5_ANNOTATION = "dvc.md5"
+LINKS_ANNOTATION = "gitchain.followedLinks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annota
     """Return the artifact of one hashed file, or of a directory with these files."""
     if isinstance(found, HashedFile):
         digest = DigestSet({"sha256": found.sha256})
-        notes: dict[str, str] = {MD5_ANNOTATION: found.md5} if annotate else {}
+        notes = _notes(found.md5 if annotate else None, [found])
         descriptor = ResourceDescriptor(name, digest, annotations=notes)
         return Artifact(descriptor, None, found.md5, found.size, 1, (found,))
     try:
@@ -88,9 +91,18 @@ def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annota
         name,
         DigestSet({"sha256": manifest.digest}),
         media_type=MANIFEST_MEDIA_TYPE,
-        annotations={MD5_ANNOTATION: md5} if annotate else {},
+        annotations=_notes(md5 if annotate else None, found),
     )
     return Artifact(descriptor, manifest, md5, manifest.size, manifest.files, tuple(found))
+
+
+def _notes(md5: str | None, files: Iterable[HashedFile]) -> dict[str, Json]:
+    """Return the annotations: DVC's md5, and how many files were reached by following which kind of links."""
+    notes: dict[str, Json] = {} if md5 is None else {MD5_ANNOTATION: md5}
+    kinds = Counter(file.followed for file in files if file.followed)
+    if kinds:
+        notes[LINKS_ANNOTATION] = dict(sorted(kinds.items()))
+    return notes
 
 
 def _entries(files: Iterable[HashedFile]) -> Iterator[FileEntry]:

@@ -1,9 +1,10 @@
 """Files and trees → SHA-256 and MD5, in one pass, following nothing that could lead elsewhere.
 
 Every directory is opened from its parent's handle and every file from its directory's, without following
-links, so that nothing can be swapped for a link between the look and the read. One kind of link is
-followed: a symlink into DVC's own cache (DVC's `symlink` cache type), and only if the bytes have the MD5
-that its target is named by.
+links, so that nothing can be swapped for a link between the look and the read. Three kinds of links are
+followed: into DVC's own cache (DVC's `symlink` cache type), and only if the bytes have the MD5 that its
+target is named by; of a snapshot in a Hugging Face cache (`gitchain.collect.links`); and the entries of a
+Kubernetes volume (`gitchain.collect.paths`). The files are hashed as if they were where the links are.
 
 Refused, by name: other symlinks, sockets, devices and pipes; names that `evidence.names` refuses; files
 that change while they are read; pointers of Git LFS and git-annex. Empty directories do not count, as in DVC.
@@ -19,15 +20,20 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from gitchain.collect.dvc_cache import CacheLinks
+from gitchain.collect.links import DVC_CACHE, KUBERNETES, Followed, Links
 from gitchain.collect.paths import (
     OPEN_DIRECTORY,
     OPEN_FILE,
+    VOLUME,
     check_path_name,
+    is_volume_link,
     open_at,
     opened,
+    read_link,
     refused_link,
     special_file,
     unreadable,
+    volume_directory,
 )
 from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.collect.state import StateCache
@@ -51,6 +57,8 @@ class HashedFile(NamedTuple):
     size: int
     sha256: str
     md5: str
+    followed: str = ""
+    """The kind of link that led to it (`gitchain.collect.links`), "" for a file that is where it was named."""
 
 
 class Progress(Protocol):
@@ -69,7 +77,9 @@ class _Tree:
 
     name: str
     files: list[tuple[str, int]] = field(default_factory=list)
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, Followed] = field(default_factory=dict)
+    volume: str | None = None
+    """The directory that stands for this one, which is a Kubernetes volume."""
     below: list[_Tree] = field(default_factory=list)
 
 
@@ -86,21 +96,29 @@ def hash_path(
     Raises ProjectError for what is missing, refused or unreadable, LimitError beyond the limits.
     """
     check_path_name(name)
-    reader = _Hasher(root, name, state, links or CacheLinks(root), progress)
+    reader = _Hasher(root, name, state, Links(root, links), progress)
     *parents, last = name.split("/")
-    with opened(root, parents, name) as parent:
+    volumes: list[str] = []
+    with opened(root, parents, name, volumes) as parent:
         try:
             info = os.stat(last, dir_fd=parent, follow_symlinks=False)
         except OSError as error:
             raise unreadable(error, name) from error
-        if stat.S_ISDIR(info.st_mode):
-            return reader.tree(last, parent)
-        return reader.single(last, parent, info)
+        if stat.S_ISLNK(info.st_mode) and is_volume_link(last, parent):
+            return _of_volume(reader.in_volume(last, parent))
+        found = reader.tree(last, parent) if stat.S_ISDIR(info.st_mode) else reader.single(last, parent, info)
+        return _of_volume(found) if volumes else found
+
+
+def _of_volume(found: HashedFile | tuple[HashedFile, ...]) -> HashedFile | tuple[HashedFile, ...]:
+    if isinstance(found, HashedFile):
+        return found._replace(followed=KUBERNETES)
+    return tuple(file._replace(followed=KUBERNETES) for file in found)
 
 
 class _Hasher:
     def __init__(
-        self, root: str, name: str, state: StateCache | None, links: CacheLinks, progress: Progress | None
+        self, root: str, name: str, state: StateCache | None, links: Links, progress: Progress | None
     ) -> None:
         self._root = root
         self._name = name
@@ -112,14 +130,26 @@ class _Hasher:
         self._found = 0
 
     def single(self, last: str, parent: int, info: os.stat_result) -> HashedFile:
-        target = None
-        if stat.S_ISLNK(info.st_mode):
-            target = self._links.target(os.path.join(self._root, self._name), self._name)
-        if target is not None and os.path.isdir(target):
-            raise refused_link(self._name)
+        link = self._links.follow(last, parent, self._name) if stat.S_ISLNK(info.st_mode) else None
         if self._progress is not None:
-            self._progress.total(1, os.stat(target).st_size if target is not None else info.st_size)
-        return self._file("", self._name, last, parent, target)
+            self._progress.total(1, _size(link, self._name) if link is not None else info.st_size)
+        return self._file("", self._name, last, parent, link)
+
+    def in_volume(self, last: str, parent: int) -> HashedFile | tuple[HashedFile, ...]:
+        """Hash an entry of a Kubernetes volume, a file or a directory."""
+        behind = volume_directory(parent, self._name) or ""
+        inner = open_at(behind, OPEN_DIRECTORY, parent, self._name)
+        try:
+            info = os.stat(last, dir_fd=inner, follow_symlinks=False)
+            found = self.tree(last, inner) if stat.S_ISDIR(info.st_mode) else self.single(last, inner, info)
+        finally:
+            os.close(inner)
+        self._check_volume(behind, parent, self._name)
+        return found
+
+    def _check_volume(self, behind: str, handle: int, shown: str) -> None:
+        if read_link(VOLUME, handle) != behind:
+            raise _changed(shown)
 
     def tree(self, last: str, parent: int) -> tuple[HashedFile, ...]:
         counted = self._count(last, parent, self._name, 0)
@@ -138,6 +168,9 @@ class _Hasher:
         tree = _Tree(name)
         handle = open_at(name, OPEN_DIRECTORY, parent, path)
         try:
+            tree.volume = volume_directory(handle, path)
+            if tree.volume is not None:
+                handle = _replaced(handle, open_at(tree.volume, OPEN_DIRECTORY, handle, path))
             with os.scandir(handle) as entries:
                 for entry in entries:
                     self._entry(entry, handle, check_path_name(f"{path}/{entry.name}"), tree, depth)
@@ -152,9 +185,9 @@ class _Hasher:
             tree.below.append(self._count(entry.name, handle, path, depth + 1))
             return
         elif entry.is_symlink():
-            target = self._links.target(os.path.join(self._root, path), path)
-            tree.links[entry.name] = target
-            tree.files.append((entry.name, os.stat(target).st_size))
+            link = self._links.follow(entry.name, handle, path)
+            tree.links[entry.name] = link
+            tree.files.append((entry.name, _size(link, path)))
         else:
             raise special_file(path)
         self._found += 1
@@ -165,18 +198,27 @@ class _Hasher:
 
     def _read(self, tree: _Tree, parent: int, prefix: str, found: list[HashedFile]) -> None:
         here = f"{self._name}/{prefix}"
-        handle = open_at(tree.name, OPEN_DIRECTORY, parent, here.rstrip("/"))
+        shown, start = here.rstrip("/"), len(found)
+        outer = open_at(tree.name, OPEN_DIRECTORY, parent, shown)
+        handle = outer
         try:
+            if tree.volume is not None:
+                handle = open_at(tree.volume, OPEN_DIRECTORY, outer, shown)
             for name, _ in tree.files:
                 found.append(self._file(prefix + name, here + name, name, handle, tree.links.get(name)))
             for below in tree.below:
                 self._read(below, handle, f"{prefix}{below.name}/", found)
+            if tree.volume is not None:
+                self._check_volume(tree.volume, outer, shown)
+                found[start:] = [file._replace(followed=KUBERNETES) for file in found[start:]]
         finally:
             os.close(handle)
+            if handle != outer:
+                os.close(outer)
 
-    def _file(self, path: str, shown: str, name: str, parent: int, target: str | None) -> HashedFile:
-        """Hash one open file: its stat must be the same before and after."""
-        handle = open_at(target or name, OPEN_FILE, parent, shown)
+    def _file(self, path: str, shown: str, name: str, parent: int, link: Followed | None) -> HashedFile:
+        """Hash one open file: its stat must be the same before and after, and a link must still lead to it."""
+        handle = link.open(shown) if link is not None else open_at(name, OPEN_FILE, parent, shown)
         try:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
@@ -190,12 +232,15 @@ class _Hasher:
             raise unreadable(error, shown) from error
         finally:
             os.close(handle)
-        if target is not None:
-            self._links.check(target, md5, shown)
+        if link is not None:
+            self._links.check(link, md5, shown)
+            if read_link(name, parent) != link.text:
+                raise _changed(shown)
         if self._progress is not None:
             self._progress.advance(1, before.st_size - self._told)
             self._told = 0
-        return HashedFile(path, bool(before.st_mode & stat.S_IXUSR), before.st_size, sha256, md5)
+        followed = link.kind if link is not None and link.kind != DVC_CACHE else ""
+        return HashedFile(path, bool(before.st_mode & stat.S_IXUSR), before.st_size, sha256, md5, followed)
 
     def _digests(self, handle: int, before: os.stat_result, shown: str) -> tuple[str, str]:
         if self._state is not None:
@@ -213,11 +258,7 @@ class _Hasher:
             size, sha256, md5 = self._large(handle)
         after = os.fstat(handle)
         if size != before.st_size or _moved(before, after):
-            raise ProjectError(
-                "file changed while it was read",
-                where=ascii(shown),
-                help="try again when nothing writes to it",
-            )
+            raise _changed(shown)
         if self._state is not None:
             self._state.put(os.path.join(self._root, shown), after, sha256, md5)
         return sha256, md5
@@ -234,6 +275,24 @@ class _Hasher:
                 self._progress.advance(0, read)
                 self._told += read
         return size, sha256.hexdigest(), md5.hexdigest()
+
+
+def _changed(shown: str) -> ProjectError:
+    return ProjectError(
+        "file changed while it was read", where=ascii(shown), help="try again when nothing writes to it"
+    )
+
+
+def _replaced(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _size(link: Followed, shown: str) -> int:
+    try:
+        return os.stat(link.path, follow_symlinks=False).st_size
+    except OSError as error:
+        raise refused_link(shown, link.text, "it leads to nothing") from error
 
 
 def _totals(tree: _Tree) -> tuple[int, int]:

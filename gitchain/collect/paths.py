@@ -1,5 +1,12 @@
 """Paths below a root, opened part by part so that no part can be a link, and the errors that they raise.
 
+One kind of link is a part: an entry of a Kubernetes volume (ConfigMap, Secret, projected), as the kubelet writes it:
+
+    ..data -> ..2026_11_30_10_00_00.123      replaced as a whole when the volume changes
+    model.bin -> ..data/model.bin            one link for each entry of that directory
+
+The directory behind `..data` stands for the volume, if every entry of either is an entry of the other.
+
 Does NOT read what it opens (see `files`).
 """
 
@@ -16,6 +23,9 @@ from gitchain.evidence.names import MAX_NAME_BYTES, check_name
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: opening a pipe must not wait for a writer."""
+
+VOLUME = "..data"
+"""The link in a Kubernetes volume to the directory with its files."""
 
 _SHOWN = 200
 
@@ -39,20 +49,69 @@ def check_path_name(name: str) -> str:
 
 
 @contextmanager
-def opened(root: str, parts: list[str], name: str) -> Iterator[int]:
-    """Open the directory below root, part by part, so that no part can be a link."""
+def opened(root: str, parts: list[str], name: str, volumes: list[str] | None = None) -> Iterator[int]:
+    """Open the directory below root, part by part, so that no part can be a link but an entry of a Kubernetes volume.
+
+    `volumes` takes in the parts that were such entries.
+    """
     handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in parts:
-            try:
-                deeper = os.open(part, OPEN_DIRECTORY, dir_fd=handle)
-            except OSError as error:
-                raise unreadable(error, name) from error
+            if volumes is not None and is_volume_link(part, handle):
+                volumes.append(part)
+            deeper = _enter(part, handle, name)
             os.close(handle)
             handle = deeper
         yield handle
     finally:
         os.close(handle)
+
+
+def _enter(part: str, parent: int, name: str) -> int:
+    if not is_volume_link(part, parent):
+        return open_at(part, OPEN_DIRECTORY, parent, name)
+    behind = open_at(volume_directory(parent, name) or "", OPEN_DIRECTORY, parent, name)
+    try:
+        return open_at(part, OPEN_DIRECTORY, behind, name)
+    finally:
+        os.close(behind)
+
+
+def is_volume_link(name: str, parent: int) -> bool:
+    """Tell whether the entry is a link as a Kubernetes volume holds them: `NAME -> ..data/NAME`."""
+    return read_link(name, parent) == f"{VOLUME}/{name}"
+
+
+def read_link(name: str, parent: int) -> str | None:
+    """Return where the link leads, None for what is no link or not there."""
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError:
+        return None
+
+
+def volume_directory(handle: int, shown: str) -> str | None:
+    """Return the name of the directory that stands for this one if it is a Kubernetes volume, None if it is none.
+
+    Raises ProjectError for one that shows other entries than it holds: what a loader finds there must be what is hashed.
+    """
+    behind = read_link(VOLUME, handle)
+    if behind is None:
+        return None
+    if not behind.startswith("..") or behind == ".." or "/" in behind:
+        raise refused_link(f"{shown}/{VOLUME}", behind, "it leads out of the volume")
+    inner = open_at(behind, OPEN_DIRECTORY, handle, f"{shown}/{VOLUME}")
+    try:
+        held = set(os.listdir(inner))
+    finally:
+        os.close(inner)
+    entries = set(os.listdir(handle)) - {VOLUME, behind}
+    for name in sorted(entries | held):
+        if name not in held or not is_volume_link(name, handle):
+            raise refused_link(
+                f"{shown}/{name}", read_link(name, handle) or "", f"{VOLUME} and the volume differ in it"
+            )
+    return behind
 
 
 def open_at(name: str, flags: int, parent: int, shown: str) -> int:
@@ -76,13 +135,14 @@ def unreadable(error: OSError, shown: str) -> ProjectError:
     )
 
 
-def refused_link(shown: str, target: str = "") -> ProjectError:
-    """Return the ProjectError for a symbolic link that is not DVC's own."""
+def refused_link(shown: str, target: str = "", why: str = "") -> ProjectError:
+    """Return the ProjectError for a symbolic link of no kind that is followed, with the reason where there is one."""
+    got = ascii(target[:_SHOWN]) if target else ""
     return ProjectError(
         "symbolic link is not followed",
         where=ascii(shown[:_SHOWN]),
-        expected="a file or directory, or a link into DVC's cache",
-        got=ascii(target[:_SHOWN]) if target else "",
+        expected="a file or directory, or a link inside DVC's cache, a Hugging Face cache or a Kubernetes volume",
+        got=": ".join(part for part in (got, why) if part),
         help="name the file that it points to, or replace the link with a copy",
     )
 

@@ -2,6 +2,7 @@
 
 Copies are reflinks where the file system has them: they cost no space, and later writes to the original do not reach
 them. Hard links would be reached. Links to files are followed: what they led to is compared like everything else.
+The copy of a Kubernetes volume holds its entries as files and directories.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from gitchain.collect.paths import is_volume_link, volume_directory
 from gitchain.errors import LimitError, ProjectError, StoreError
 
 FICLONE = 0x40049409  # linux/fs.h: take over another file's extents
@@ -69,6 +71,7 @@ class _Copier:
         self._files = 0
 
     def copy(self, source: Path, to: Path, depth: int) -> None:
+        source = _behind_volume_link(source)
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             info = os.fstat(descriptor)
@@ -82,7 +85,8 @@ class _Copier:
                 runs = bool(info.st_mode & stat.S_IXUSR)
                 _copy_file(descriptor, to, self._mode if runs else self._mode & 0o444)
             elif stat.S_ISDIR(info.st_mode) and not source.is_symlink():
-                self._copy_directory(source, to, depth)
+                behind = volume_directory(descriptor, str(source))
+                self._copy_directory(source / behind if behind else source, to, depth)
             else:
                 raise ProjectError("not a regular file", where=str(source), expected="a file or directory")
         finally:
@@ -93,6 +97,17 @@ class _Copier:
         for one in sorted(source.iterdir()):
             self.copy(one, to / one.name, depth - 1)
         to.chmod(self._mode)
+
+
+def _behind_volume_link(path: Path) -> Path:
+    """Return the file or directory itself for an entry of a Kubernetes volume, the path for anything else."""
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not is_volume_link(path.name, handle):
+            return path
+        return path.parent / (volume_directory(handle, str(path.parent)) or "") / path.name
+    finally:
+        os.close(handle)
 
 
 def _copy_file(source: int, to: Path, mode: int) -> None:

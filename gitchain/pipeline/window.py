@@ -81,13 +81,33 @@ def _problems(path: Path, *, fresh: bool) -> Iterator[Window]:
         info = parent.lstat()
         yield from _writable(parent, info, below)
         below = info
+    seen = {path, *path.parents}
     for one, info in _inside(path):
         if stat.S_ISLNK(info.st_mode):
             yield Window("narrowed", f"{one} is a link")
+            yield from _behind(one, fresh=fresh, seen=seen)
             continue
         yield from _writable(one, info, None)
         if stat.S_ISREG(info.st_mode) and not fresh:
             yield from _open_elsewhere(one)
+
+
+def _behind(link: Path, *, fresh: bool, seen: set[Path]) -> Iterator[Window]:
+    """Yield what is wrong with what a link leads to, and with the directories above that which were not looked at yet."""
+    target = link.resolve()
+    if not target.exists():
+        return  # hashing refuses it
+    below = info = target.lstat()
+    yield from _writable(target, info, None)
+    if stat.S_ISREG(info.st_mode) and not fresh:
+        yield from _open_elsewhere(target)
+    for parent in target.parents:
+        if parent in seen:
+            return
+        seen.add(parent)
+        above = parent.lstat()
+        yield from _writable(parent, above, below)
+        below = above
 
 
 def _writable(path: Path, info: os.stat_result, below: os.stat_result | None) -> Iterator[Window]:
