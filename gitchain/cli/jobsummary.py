@@ -82,20 +82,22 @@ def _verdict(document: Document, layout: Layout) -> str:
 
 def _graph(document: Document, layout: Layout) -> Iterator[str]:
     """Yield the steps and what flows between them by the layout's MATCH rules; broken steps are red."""
-    number = {step.name: f"s{index}" for index, step in enumerate(layout.steps)}
+    needed = {step["name"] for step in document["steps"]} or {step.name for step in layout.steps}
+    steps = [step for step in layout.steps if step.name in needed]
+    number = {step.name: f"s{index}" for index, step in enumerate(steps)}
     broken = {one["step"] for one in document["findings"] if one["severity"] == "error"}
     signed = {step["name"]: step["functionaries"] for step in document["steps"]}
     yield "graph LR"
-    for step in layout.steps:
+    for step in steps:
         who = ", ".join(signed.get(step.name, ())) or "not shown"
         yield f'  {number[step.name]}["{_label(step.name)}<br/>{_label(who)}"]'
-    for step in layout.steps:
+    for step in steps:
         rules = (*step.expected_materials, *step.expected_products)
         before = dict.fromkeys(
             rule.match.step for rule in rules if rule.match and rule.match.step != step.name
         )
         yield from (f"  {number[name]} --> {number[step.name]}" for name in before if name in number)
-    for served in dict.fromkeys(one.step for one in layout.serve):
+    for served in dict.fromkeys(one.step for one in layout.serve if one.step in needed):
         yield f'  {number[served]} --> target(["{_label(str(document["resource"].get("name") or "the model"))}"])'
     if document["verificationResult"] == "PASSED":
         yield "  style target fill:#cfc,stroke:#080,color:#000"

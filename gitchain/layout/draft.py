@@ -9,18 +9,22 @@ Does NOT read dvc.yaml: the caller says what the stages are.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gitchain.errors import LayoutError
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import SCHEMA, Identity
+from gitchain.layout.patterns import meets
+from gitchain.layout.rule import literal_pattern
+from gitchain.layout.scope import needed_steps
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*")
-_RESERVED = frozenset({"true", "false", "null"})
+_RESERVED = frozenset(
+    {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+)  # of YAML 1.2, and of 1.1
 _SOURCE_RULES = (("ALLOW", "git+*"), ("ALLOW", "git:*"))
 _SOURCE_SCHEMES = ("git+", "git:")
 
@@ -58,10 +62,19 @@ def draft(
 ) -> str:
     """Return the text of a layout for these stages; `serve` are the paths that may be served, if known.
 
-    A layout is about one chain: of stages that nothing ties together, the part with the model is taken, and a comment
-    names the others. Raises LayoutError if the stages make no valid layout, e.g. because nothing they make can be served.
+    Models that have nothing to do with each other are served each with its own steps. Stages that nothing which is
+    served has to do with are left out, and named in a comment. Raises LayoutError if the stages make no valid layout,
+    e.g. because nothing they make can be served, or a name is none that a layout can hold.
     """
-    text = "\n".join(_lines(name, stages, functionary, (expires, version), serve)) + "\n"
+    for path in serve:
+        if not any(stage.makes(path) for stage in stages):
+            raise LayoutError("no stage makes what is to be served", where="serve", got=path)
+    drafted = _Draft(name, functionary, expires, version, tuple(stages), _served(stages, serve))
+    layout = parse_layout(drafted.text().encode())
+    needs = {one.step: needed_steps(layout, one.step) for one in layout.serve}
+    if all(len(names) == len(layout.steps) for names in needs.values()):
+        return drafted.text()
+    text = drafted.text(needs)
     parse_layout(text.encode())
     return text
 
@@ -75,56 +88,87 @@ def _linked(one: DraftStage, other: DraftStage) -> bool:
     )
 
 
-def _one_chain(stages: Sequence[DraftStage], serve: Sequence[str]) -> Sequence[DraftStage]:
-    """Return the part of the pipeline that makes the most of what is to be served, else the one with most stages."""
+def _parts(stages: Sequence[DraftStage]) -> Sequence[Sequence[DraftStage]]:
+    """Return the stages in parts that nothing ties to each other, both in the order of the stages."""
     parts: list[list[DraftStage]] = []
     for stage in stages:
         linked = [part for part in parts if any(_linked(stage, one) for one in part)]
         parts = [part for part in parts if part not in linked]
         parts.append([stage, *(one for part in linked for one in part)])
-
-    def rank(part: list[DraftStage]) -> tuple[int, ...]:
-        made = sum(any(stage.makes(path) for stage in part) for path in serve)
-        taken = sum(len(stage.deps) for stage in part)
-        return made, sum(stage.observed for stage in part), taken, -min(map(stages.index, part))
-
-    chosen = max(parts, key=rank, default=[])
-    return [stage for stage in stages if stage in chosen]
+    ordered = [[stage for stage in stages if stage in part] for part in parts]
+    return sorted(ordered, key=lambda part: stages.index(part[0]))
 
 
-def _lines(
-    name: str, stages: Sequence[DraftStage], who: Identity, until: tuple[datetime, int], serve: Sequence[str]
-) -> Iterator[str]:
-    for path in serve:
-        if not any(stage.makes(path) for stage in stages):
-            raise LayoutError("no stage makes what is to be served", where="serve", got=path)
-    stages, every = _one_chain(stages, serve), stages
-    serve = [path for path in serve if any(stage.makes(path) for stage in stages)]
-    label = _label(who)
-    expires, version = until
-    yield "# Who may do which step of this model's life, and how the steps fit together."
-    yield "# Read it, change it, then: gitchain layout sign. After a change, raise version and sign again."
-    others = [stage.name for stage in every if stage not in stages]
-    if others:
-        yield f"# Not in here, since nothing ties them to these steps: {', '.join(map(_word, others))}"
-    yield f"schema: {SCHEMA}"
-    yield f"name: {_word(name)}"
-    yield f"version: {version}"
-    yield f'expires: "{expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}"'
-    yield ""
-    yield "# A functionary is one person or workload; both issuer and subject must be exactly right."
-    yield "functionaries:"
-    yield f"  {_word(label)}:"
-    yield "    identities:"
-    yield f"      - {{issuer: {_word(who.issuer)}, subject: {_word(who.subject)}}}"
-    yield ""
-    yield "steps:"
-    for stage in stages:
-        yield from _step(stage, stages, label)
-    yield "# What may be served: only these products, and only if every step above is in order."
-    yield "serve:"
-    for step, paths in _served(stages, serve):
-        yield f"  - {{step: {_word(step)}, products: [{', '.join(_word(_pattern(path)) for path in paths)}]}}"
+def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return what may be served of each step: of `serve`, else what every part of the pipeline ends in.
+
+    Without `serve`, a part that only holds data, or only reports, serves something only where every part is such a one.
+    """
+    parts = _parts(stages)
+    if serve:
+        wanted = list(serve)
+    else:
+        observed = [part for part in parts if any(stage.observed for stage in part)] or parts
+        making = [part for part in observed if any(set(stage.outs) - set(stage.reports) for stage in part)]
+        ends = [(*_terminal(part), *_terminal(_only_reporting(part))) for part in making or observed]
+        wanted = list(dict.fromkeys(path for paths in ends for path in paths))
+    if not wanted:
+        raise LayoutError(
+            "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
+        )
+    made = {stage.name: [path for path in wanted if stage.makes(path)] for stage in stages}
+    return {step: paths for step, paths in made.items() if paths}
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Everything that the text of a draft is made of."""
+
+    name: str
+    functionary: Identity
+    expires: datetime
+    version: int
+    every: tuple[DraftStage, ...]
+    served: Mapping[str, Sequence[str]]
+
+    def text(self, needs: Mapping[str, Sequence[str]] | None = None) -> str:
+        """Return the layout's text; `needs` are the steps that what a step makes needs, where it is not all of them."""
+        return "\n".join(self._lines(needs)) + "\n"
+
+    def _lines(self, needs: Mapping[str, Sequence[str]] | None) -> Iterator[str]:
+        parts = [part for part in _parts(self.every) if any(stage.name in self.served for stage in part)]
+        stages = [stage for stage in self.every if any(stage in part for part in parts)]
+        label = _label(self.functionary)
+        yield "# Who may do which step of this model's life, and how the steps fit together."
+        yield "# Read it, change it, then: gitchain layout sign. After a change, raise version and sign again."
+        others = [stage.name for stage in self.every if stage not in stages]
+        if others:
+            yield f"# Not in here, since nothing that is served depends on them: {', '.join(map(_quoted, others))}"
+        yield f"schema: {SCHEMA}"
+        yield f"name: {_word(self.name)}"
+        yield f"version: {self.version}"
+        yield f'expires: "{self.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}"'
+        yield ""
+        yield "# A functionary is one person or workload; both issuer and subject must be exactly right."
+        yield "functionaries:"
+        yield f"  {_word(label)}:"
+        yield "    identities:"
+        yield f"      - {{issuer: {_word(self.functionary.issuer)}, subject: {_word(self.functionary.subject)}}}"
+        yield ""
+        yield "steps:"
+        for stage in stages:
+            yield from _step(stage, stages, label)
+        if needs is None:
+            yield "# What may be served: only these products, and only if every step above is in order."
+        else:
+            yield "# What may be served: only these products, each only if all of its own steps are in order."
+            yield "# A step that you add, such as an approval, has to be named there too: lint finds one that is not."
+        yield "serve:"
+        for step, paths in self.served.items():
+            yield f"  - step: {_word(step)}"
+            yield f"    products: [{', '.join(_word(literal_pattern(path)) for path in paths)}]"
+            if needs is not None:
+                yield f"    steps: [{', '.join(map(_word, needs[step]))}]"
 
 
 def _label(who: Identity) -> str:
@@ -157,16 +201,26 @@ def _materials(stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tupl
     for dep, found in edges.items():
         for pattern, source in found:
             yield ("MATCH", pattern, "WITH", "PRODUCTS", "FROM", source), ""
-        for pattern, _ in found if _below(dep, stages) else ():
-            yield ("DISALLOW", pattern), "never from anywhere else"
+        for pattern, _ in found:
+            if _below(dep, stages) or _like_source(pattern):
+                yield ("DISALLOW", pattern), "never from anywhere else"
         for pattern in _own(dep, stage, found, stages):
             yield ("ALLOW", pattern), "no stage makes this: any content is accepted"
+    yield from _allowed_sources(stage)
+    yield ("DISALLOW", "*"), ""
+
+
+def _allowed_sources(stage: DraftStage) -> Iterator[tuple[Sequence[str], str]]:
     for uri in stage.sources:
         if not uri.startswith(_SOURCE_SCHEMES):
-            yield ("ALLOW", _pattern(uri)), "outside the repository: any content is accepted"
+            yield ("ALLOW", literal_pattern(uri)), "outside the repository: any content is accepted"
     for rule in _SOURCE_RULES:
         yield rule, "the commit" if rule == _SOURCE_RULES[0] else ""
-    yield ("DISALLOW", "*"), ""
+
+
+def _like_source(pattern: str) -> bool:
+    """Tell whether the rules that allow the commit would allow this, too: a path may look like a URI of Git."""
+    return any(meets(pattern, allowed) for _, allowed in _SOURCE_RULES)
 
 
 def _edges(dep: str, stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tuple[str, str]]:
@@ -176,10 +230,12 @@ def _edges(dep: str, stage: DraftStage, stages: Sequence[DraftStage]) -> Iterato
             continue
         if any(out == dep or dep.startswith(f"{out}/") for out in other.outs):
             inner = any(one.startswith(f"{dep}/") for one in stage.deps)
-            yield _pattern(dep) + ("/*" if inner else ""), other.name
+            yield literal_pattern(dep) + ("/*" if inner else ""), other.name
         for out in other.outs:
             if out.startswith(f"{dep}/"):
-                yield from ((pattern, other.name) for pattern in (_pattern(out), f"{_pattern(out)}/*"))
+                yield from (
+                    (pattern, other.name) for pattern in (literal_pattern(out), f"{literal_pattern(out)}/*")
+                )
 
 
 def _own(
@@ -188,9 +244,9 @@ def _own(
     """Yield the pattern of what `dep` holds that no stage makes."""
     if not found:
         opened = any(one.startswith(f"{dep}/") for one in stage.deps)
-        yield _pattern(dep) + ("/*" if opened else "")
+        yield literal_pattern(dep) + ("/*" if opened else "")
     elif _below(dep, stages):
-        yield f"{_pattern(dep)}/*"
+        yield f"{literal_pattern(dep)}/*"
 
 
 def _below(dep: str, stages: Sequence[DraftStage]) -> bool:
@@ -203,25 +259,13 @@ def _products(stage: DraftStage) -> Iterator[tuple[Sequence[str], str]]:
             yield ("REQUIRE", out), ""
     for out in stage.outs:
         own = any(out == dep or out.startswith(f"{dep}/") or dep.startswith(f"{out}/") for dep in stage.deps)
-        yield ("ALLOW" if own else "CREATE", _pattern(out)), ""
+        yield ("ALLOW" if own else "CREATE", literal_pattern(out)), ""
     yield ("DISALLOW", "*"), ""
 
 
 def _requirable(path: str, others: Sequence[str]) -> bool:
     """REQUIRE takes a literal name, and cannot name a directory that another rule of the list opens."""
     return not set("*?") & set(path) and not any(other.startswith(f"{path}/") for other in others)
-
-
-def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
-    wanted = serve or list(dict.fromkeys((*_terminal(stages), *_terminal(_only_reporting(stages)))))
-    if not wanted:
-        raise LayoutError(
-            "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
-        )
-    for stage in stages:
-        paths = [path for path in wanted if stage.makes(path)]
-        if paths:
-            yield stage.name, paths
 
 
 def _only_reporting(stages: Sequence[DraftStage]) -> list[DraftStage]:
@@ -243,16 +287,26 @@ def _terminal(stages: Sequence[DraftStage]) -> list[str]:
     ]
 
 
-def _pattern(path: str) -> str:
-    return path.replace("[", "?")  # patterns have no character classes; `?` stands for the one character
-
-
 def _rule(tokens: Sequence[str], comment: str) -> str:
     line = f"      - [{', '.join(_word(token) for token in tokens)}]"
     return f"{line}    # {comment}" if comment else line
 
 
 def _word(text: str) -> str:
-    """Return the text as a YAML scalar that reads back as the same string."""
-    plain = _PLAIN.fullmatch(text) and text not in _RESERVED
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    """Return the text as a YAML scalar that reads back as the same string, in YAML 1.1 and 1.2."""
+    plain = _PLAIN.fullmatch(text) and text.casefold() not in _RESERVED
+    return text if plain else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """Return the text in double quotes on one line: what does not print, line breaks of every kind among it, escaped."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -39,6 +39,9 @@ class LintCode(StrEnum):
     DEAD_INSPECTION = "GC-L19"
     UNLISTED_PICKLE = "GC-L20"
     WIDE_PICKLE = "GC-L21"
+    NEVER_NEEDED = "GC-L22"
+    LEFT_OUT = "GC-L23"
+    TOGETHER = "GC-L24"
 
 
 LINT_MEANINGS: dict[LintCode, str] = {
@@ -63,6 +66,9 @@ LINT_MEANINGS: dict[LintCode, str] = {
     LintCode.DEAD_INSPECTION: "an inspection looks at nothing that is served",
     LintCode.UNLISTED_PICKLE: "a pickle inspection has neither allow nor frameworks",
     LintCode.WIDE_PICKLE: "a pattern under allow matches functions that run code",
+    LintCode.NEVER_NEEDED: "no entry of serve needs the step",
+    LintCode.LEFT_OUT: "a product passes without a step that takes it, such as an evaluation or an approval",
+    LintCode.TOGETHER: "a product passes only once every model is there, those that it has nothing to do with too",
 }
 
 

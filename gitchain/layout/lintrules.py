@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from gitchain.layout.lintcode import Lint, LintCode
 from gitchain.layout.model import Layout
-from gitchain.layout.parts import FRAMEWORKS, Inspection
+from gitchain.layout.parts import FRAMEWORKS, Inspection, Served
 from gitchain.layout.patterns import above, includes, meets
-from gitchain.layout.rule import Keyword, Rule, Side
+from gitchain.layout.rule import Keyword, Rule, Side, literal_pattern
+from gitchain.layout.scope import needed_steps, step_names
 from gitchain.layout.step import Step
 
 ANY = "*"
@@ -34,6 +35,7 @@ def lint_rules(layout: Layout) -> Iterator[Lint]:
                     message = f"step {rule.match.step} can have no such {rule.match.side}: {rule}"
                     yield Lint(LintCode.DEAD_MATCH, "error", place, message)
     yield from _untied(layout)
+    yield from _needed(layout)
     yield from _served(layout, steps)
 
 
@@ -105,7 +107,7 @@ def _reach(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
 def _required(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
     """Say why what REQUIRE asks for can never be there, or never stay."""
     rules = _rules(step, side)
-    name = rules[at].pattern
+    name = literal_pattern(rules[at].pattern)
     for one in rules[:at]:
         if one.keyword is not Keyword.REQUIRE and includes(one.full_pattern, name):
             message = f"nothing satisfies {rules[at]} after {one}, which takes or refuses it"
@@ -158,19 +160,50 @@ def _left(step: Step, side: Side, pattern: str) -> bool:
 
 
 def _untied(layout: Layout) -> Iterator[Lint]:
-    """Name the steps that no chain of MATCH rules connects with what is served first."""
+    """Name the steps that no chain of MATCH rules connects with a product that needs them."""
+    places = {step.name: f"steps[{index}]" for index, step in enumerate(layout.steps)}
+    told: set[str] = set()
+    for entry in layout.serve:
+        tied = _tied(layout, entry)
+        for name in step_names(layout, entry):
+            if name not in tied and name not in told:
+                told.add(name)
+                message = f"no MATCH rule ties step {name} to step {entry.step}: no evidence passes"
+                fix = f"add a MATCH rule from or to step {name}, or name under serve the steps that a product needs"
+                yield Lint(LintCode.UNTIED, "error", places[name], message, fix)
+
+
+def _tied(layout: Layout, entry: Served) -> set[str]:
+    """Return the steps that an entry needs and that MATCH rules among these connect with its own."""
     edges = {(step.name, other) for step in layout.steps for other in step.sources}
-    reached, size = {layout.serve[0].step}, 0
+    needed = step_names(layout, entry)
+    reached, size = {entry.step}, 0
     while size < len(reached):
         size = len(reached)
-        reached |= {a for pair in edges if reached & set(pair) for a in pair}
+        reached |= {a for pair in edges if reached & set(pair) for a in pair if a in needed}
+    return reached
+
+
+def _needed(layout: Layout) -> Iterator[Lint]:
+    """Say where a product needs less than what has to do with it, or more."""
+    needed = {name for entry in layout.serve for name in step_names(layout, entry)}
     for index, step in enumerate(layout.steps):
-        if step.name not in reached:
+        if step.name not in needed:
+            message = f"no entry of serve needs step {step.name}: its evidence decides nothing"
+            yield Lint(LintCode.NEVER_NEEDED, "error", f"steps[{index}]", message, "add it to serve[…].steps")
+    for index, entry in enumerate(layout.serve):
+        where, wanted = f"serve[{index}].steps", needed_steps(layout, entry.step)
+        fix = f"steps: [{', '.join(wanted)}]"
+        if left := [name for name in wanted if entry.steps and name not in entry.steps]:
+            message = f"what step {entry.step} makes passes without step {', '.join(left)}"
+            yield Lint(LintCode.LEFT_OUT, "warning", where, message, fix)
+        others = sorted(_tied(layout, entry).difference(wanted))
+        if others and not entry.steps:
             message = (
-                f"no MATCH rule ties step {step.name} to step {layout.serve[0].step}: no evidence passes"
+                f"every model has to be there before one passes: what step {entry.step} makes needs evidence of "
+                f"step {', '.join(others)}, with which it has nothing to do"
             )
-            fix = f"add a MATCH rule from or to step {step.name}"
-            yield Lint(LintCode.UNTIED, "error", f"steps[{index}]", message, fix)
+            yield Lint(LintCode.TOGETHER, "warning", where, message, fix)
 
 
 def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:

@@ -85,7 +85,7 @@ def layout_from_json(value: Json) -> Layout:
         expires=_time(fields),
         functionaries=tuple(_functionaries(fields)),
         steps=tuple(_step(item) for item in fields.items("steps", MAX_STEPS)),
-        serve=tuple(_served(item) for item in fields.items("serve", MAX_STEPS)),
+        serve=tuple(_served(item, scoped=True) for item in fields.items("serve", MAX_STEPS)),
         principals=_principals(fields),
         revokers=fields.texts("revokers", ()),
         datasets=_datasets(fields),
@@ -173,9 +173,15 @@ def _sublayout(fields: Fields) -> Sublayout | None:
         return found
 
 
-def _served(fields: Fields) -> Served:
+def _served(fields: Fields, *, scoped: bool = False) -> Served:
     with placed(fields.where):
-        served = Served(fields.text("step"), fields.texts("products"))
+        named = scoped and "steps" in fields
+        steps = fields.texts("steps") if named else ()
+        if named and not steps:
+            raise LayoutError(
+                "no step is named", where="steps", help="leave steps out: then every step is needed"
+            )
+        served = Served(fields.text("step"), fields.texts("products"), steps)
         fields.done()
         return served
 

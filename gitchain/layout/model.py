@@ -238,6 +238,26 @@ def _check_parts(layout: Layout) -> None:
             )
         check_known("step has no run here, or is not defined", where, group, own)
     check_distinct("step", "sameRun", (name for group in layout.same_run for name in group))
+    _check_scopes(layout)
+
+
+def _check_scopes(layout: Layout) -> None:
+    """Check that the steps of a `serve` entry are closed: with its own, all that their rules name, and whole runs."""
+    steps = {step.name: step for step in layout.steps}
+    for index, entry in enumerate(layout.serve):
+        where, named = f"serve[{index}].steps", set(entry.steps)
+        if not named:
+            continue
+        check_known("step is not defined", where, entry.steps, steps)
+        sources = {source for name in entry.steps for source in steps[name].sources}
+        runs = {one for group in layout.same_run if named & set(group) for one in group}
+        if missing := [name for name in steps if name in {entry.step} | sources | runs and name not in named]:
+            raise LayoutError(
+                "serve leaves out a step that the others need: it makes the product, or a MATCH rule or sameRun names it",
+                where=where,
+                expected=", ".join((*entry.steps, *missing)),
+                got=", ".join(entry.steps),
+            )
 
 
 def _check_made(layout: Layout, where: str, what: str, entries: Iterable[Served]) -> None:

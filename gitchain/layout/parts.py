@@ -62,17 +62,23 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Products of one step whose names match one of the patterns: what may be served, or what is a data set."""
+    """Products of one step whose names match one of the patterns: what may be served, or what is a data set.
+
+    `steps` are those whose evidence a served product needs; without them it needs that of every step of the layout.
+    """
 
     step: str
     products: tuple[str, ...]
+    steps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_patterns("products", self.products)
+        check_distinct("step", "steps", self.steps)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as the layout holds it."""
-        return {"step": self.step, "products": self.products}
+        """Return the entry as the layout holds it, `steps` only where it names some."""
+        found: dict[str, Json] = {"step": self.step, "products": self.products}
+        return found | {"steps": self.steps} if self.steps else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What two patterns of artifact names have to do with each other: can one name match both, or one all of the other's.
 
-In a pattern `*` stands for any characters and `?` for one, `/` among them, as in in-toto's rules. Both questions
-are answered from the patterns alone, in time that grows with the product of their lengths.
+In a pattern `*` stands for any characters and `?` for one, `/` among them, as in in-toto's rules; `[*]`, `[?]` and
+`[[]` stand for these characters themselves (`_coded`). Both questions are answered from the patterns alone, in time
+that grows with the product of their lengths.
 
 Does NOT match names (`gitchain.layout.rules` does), and knows nothing of the narrower `*` in an identity.
 """
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from gitchain.layout.rule import literal_prefix
+from gitchain.layout.rule import literal_prefix, unescaped
 
 _WILD = re.compile(r"[*?]{2,}")
 
@@ -22,6 +23,7 @@ def meets(one: str, other: str) -> bool:
     left, right = _fixed(one), _fixed(other)
     if not (left.startswith(right) or right.startswith(left)):
         return False
+    one, other = _coded(one), _coded(other)
     todo, seen = [(0, 0)], {(0, 0)}
     while todo:
         i, j = todo.pop()
@@ -48,7 +50,7 @@ def includes(wide: str, narrow: str) -> bool:
     """Tell whether every name that matches `narrow` matches `wide`; in doubt, it does not."""
     if not _fixed(narrow).startswith(_fixed(wide)):
         return False
-    wide, narrow = _ordered(wide), _ordered(narrow)
+    wide, narrow = _ordered(_coded(wide)), _ordered(_coded(narrow))
     at = _after_stars(wide, {0})
     for symbol in narrow:
         kept = {i for i in at if wide[i : i + 1] == "*"}
@@ -59,15 +61,25 @@ def includes(wide: str, narrow: str) -> bool:
 
 def above(pattern: str) -> Iterator[str]:
     """Yield patterns for the directories that a name that matches can lie in."""
-    for at, char in enumerate(pattern):
+    coded = _coded(pattern)
+    for at, char in enumerate(coded):
         if char in "/?*" and (at or char == "*"):
-            yield pattern[: at + (char == "*")]
+            yield _decoded(coded[: at + (char == "*")])
 
 
 @lru_cache(maxsize=65536)
 def _fixed(pattern: str) -> str:
     """Return what every name that matches begins with: most patterns differ there already."""
     return literal_prefix(pattern)
+
+
+def _coded(pattern: str) -> str:
+    """Return the pattern with one symbol for each character or wildcard: control characters stand for `[*]` and `[?]`."""
+    return unescaped(pattern, "\x01", "\x02")
+
+
+def _decoded(coded: str) -> str:
+    return coded.replace("[", "[[]").replace("\x01", "[*]").replace("\x02", "[?]")
 
 
 def _ordered(pattern: str) -> str:

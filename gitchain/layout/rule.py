@@ -6,10 +6,10 @@ The seven rules are in-toto's, word for word (in-toto specification 1.0, section
     CREATE | DELETE | MODIFY | ALLOW | DISALLOW <pattern>
     REQUIRE <name>
 
-Keywords are case-insensitive, names and patterns are not. In a pattern `*` and `?` match `/` too.
-Character classes are refused: `[!x]` and `[^x]` mean different things to in-toto in Python and in Go
-(GHSA-pmwq-pjrm-6p5r). A pattern that no valid artifact name can match is refused as well, because a
-DISALLOW that never applies is a hole.
+Keywords are case-insensitive, names and patterns are not. In a pattern `*` and `?` match `/` too, and `[*]`, `[?]`
+and `[[]` stand for these characters themselves. Other character classes are refused: `[!x]` and `[^x]` mean different
+things to in-toto in Python and in Go (GHSA-pmwq-pjrm-6p5r). A pattern that no valid artifact name can match is refused
+as well, because a DISALLOW that never applies is a hole.
 
 This module does not apply rules: that is `gitchain.layout.rules`.
 """
@@ -27,6 +27,7 @@ from gitchain.evidence.names import check_name, check_step_name
 
 MAX_PATTERN_BYTES = 1024  # as long as the longest artifact name (evidence.names.MAX_NAME_BYTES)
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:")
+_ESCAPED = re.compile(r"\[([*?\[])\]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -148,10 +149,10 @@ def _match_error(tokens: Sequence[str]) -> LayoutError:
 def check_pattern(pattern: str) -> str:
     """Return the pattern; raise LayoutError where it is ambiguous or can match no artifact name."""
     _check_text(pattern, "pattern")
-    if "[" in pattern or "\\" in pattern:
+    if "[" in _ESCAPED.sub("", pattern) or "\\" in pattern:
         raise LayoutError(
             "character classes and backslashes are not allowed in patterns",
-            expected="literal characters, * and ?",
+            expected="literal characters, * and ?; [*], [?] and [[] for these characters themselves",
             got=pattern,
             help="use ? for one character; [!x] and [^x] differ between implementations",
         )
@@ -167,9 +168,25 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
+def literal_pattern(name: str) -> str:
+    """Return the pattern that matches exactly this name."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", name)
+
+
+def unescaped(pattern: str, star: str = "*", question: str = "?") -> str:
+    """Return the pattern with `[[]` as `[`, and `[*]` and `[?]` as the characters given."""
+    return _ESCAPED.sub(lambda found: {"*": star, "?": question, "[": "["}[found[1]], pattern)
+
+
 def literal_prefix(pattern: str) -> str:
-    """Return the part of the pattern before its first wildcard."""
-    return re.split(r"[*?]", pattern, maxsplit=1)[0]
+    """Return the text before the pattern's first wildcard: what every name that matches begins with."""
+    coded = re.split(r"[*?]", unescaped(pattern, "\x01", "\x02"), maxsplit=1)[0]
+    return coded.replace("\x01", "*").replace("\x02", "?")
+
+
+def literal_name(pattern: str) -> str | None:
+    """Return the one name that the pattern matches, None if it holds a wildcard."""
+    return None if set("*?") & set(_ESCAPED.sub("", pattern)) else unescaped(pattern)
 
 
 def _check_text(text: str, what: str) -> None:

@@ -14,6 +14,7 @@ from gitchain.collect.identity import user_email
 from gitchain.errors import LayoutError, MalformedError, ProjectError, UsageError
 from gitchain.evidence.names import check_step_name
 from gitchain.layout.model import Identity
+from gitchain.layout.rule import literal_name
 from gitchain.pipeline.archive import archive
 from gitchain.pipeline.home import (
     Pin,
@@ -191,8 +192,8 @@ def _served_name(project: Project) -> str | None:
         served = read_layout(project.root / LAYOUT).serve
     except LayoutError:
         return None
-    names = (name for one in served for name in one.products if not set("*?") & set(name))
-    return next(names, None)
+    names = (literal_name(pattern) for one in served for pattern in one.products)
+    return next(filter(None, names), None)
 
 
 def _repro_commands(project: Project, pipelines: Sequence[str]) -> Iterator[str]:

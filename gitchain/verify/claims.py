@@ -11,7 +11,7 @@ Does NOT say which statements count (`gitchain.verify.judge`), and does NOT comp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -34,11 +34,15 @@ Reasons: TypeAlias = Callable[[], Sequence[Finding]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inner:
-    """The chain under another layout that stands behind a step: the layout, its evidence, and the chain."""
+    """The chain under another layout that stands behind a step: the layout, its evidence, and the chain.
+
+    `scope` is the layout with the steps alone that the chain is made of.
+    """
 
     layout: Layout
     claims: Claims
     chain: Chain
+    scope: Layout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +97,11 @@ class Claims:
     def counted(self, step: str) -> tuple[Group, ...]:
         """Return the groups of a step that reach its threshold and have no fault."""
         return tuple(group for group in self.groups[step] if group.counts)
+
+    def within(self, scope: Layout) -> Claims:
+        """Return the evidence for the steps of a scope alone; what was rejected stays."""
+        groups = {step.name: self.groups[step.name] for step in scope.steps}
+        return replace(self, groups=groups)
 
 
 def content_of(artifacts: Artifacts) -> Content:

@@ -4,21 +4,24 @@
     forbids them (`gitchain.verify.sort`). Steps that stand for another layout: the same under that one
     (`gitchain.verify.sublayout`).
  2. Find the groups of served steps that made the target: the chain starts there.
- 3. Find a whole chain that satisfies the layout's demands (`gitchain.verify.search`).
+ 3. Find a whole chain that satisfies the layout's demands (`gitchain.verify.search`), of all steps, or of those that the
+    `serve` entry names (`gitchain.layout.scope`).
  4. If there is none, say what is wrong with the closest one (`gitchain.verify.explain`).
  5. If asked, list every check that was made on that chain (`gitchain.verify.trace`).
 
 Pure: no I/O, no clock. Monotonic: taking positive evidence away never turns FAILED into PASSED. Never PASSED without
-evidence for every step. docs/layout.md says what each part of a layout means.
+evidence for every step that the target needs. docs/layout.md says what each part of a layout means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
+from gitchain.layout.scope import scopes
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Chain, Claims, Group
 from gitchain.verify.context import Above, Sources
@@ -30,7 +33,7 @@ from gitchain.verify.reasons import warnings
 from gitchain.verify.report import Attestation, Check, Decision, StepReport, SublayoutReport
 from gitchain.verify.search import Search
 from gitchain.verify.sublayout import claims_under
-from gitchain.verify.target import Target, makes
+from gitchain.verify.target import Target, is_served_by, makes
 from gitchain.verify.trace import path_to, trace
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -54,21 +57,54 @@ def decide(
     statements = tuple(evidence)
     sources = Sources(statements, now, Manifests(manifests, target.upgrade))
     claims = claims_under(layout, Above((layout.name,)), sources)
-    chains = Chains(layout, sources.manifests)
-    seeds = _seeds(layout, claims, target, sources.manifests)
-    counted = {step.name: claims.counted(step.name) for step in layout.steps}
-    demands = Demands(claims.judge, target, statements, sources.manifests)
-    search = Search(chains, counted, demands, sources.budget)
-    chain, problems = search.find(seeds), claims.judge.problems
-    if chain is not None and not problems:
-        checks = trace(signed, claims, chains, chain, search) if explain else ()
-        return Decision("PASSED", target, signed, now, _report(layout, chain), warnings(statements), checks)
-    why = Explanation((), chain) if chain else explain_failure(chains, claims, target, seeds, search)
+    problems, attempts = claims.judge.problems, list[_Attempt]()
+    makers = {group.step.name for group in _seeds(layout, claims, target, sources.manifests)}
+    for scope in scopes(layout, makers):
+        attempt = _Attempt.of(scope, claims, target, sources)
+        chain = attempt.search.find(attempt.seeds)
+        if chain is not None and not problems:
+            checks = trace(signed, claims, attempt.chains, chain, attempt.search) if explain else ()
+            return Decision(
+                "PASSED", target, signed, now, _report(scope, chain), warnings(statements), checks
+            )
+        attempts.append(replace(attempt, chain=chain))
+    closest = attempts[0] if attempts else _Attempt.of(_asked_for(layout, target), claims, target, sources)
+    chains, seeds, search = closest.chains, closest.seeds, closest.search
+    why = (
+        Explanation((), closest.chain)
+        if closest.chain
+        else explain_failure(chains, claims, target, seeds, search)
+    )
     findings = (*problems, *why.findings, *warnings(statements))
     if not explain:
         return Decision("FAILED", target, signed, now, (), findings)
     checks = trace(signed, claims, chains, why.chain, search, findings)
     return Decision("FAILED", target, signed, now, (), findings, checks, path_to(chains, seeds, findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """The search for a whole chain of the steps of one scope of the layout, from the evidence that made the target."""
+
+    chains: Chains
+    seeds: Sequence[Group]
+    search: Search
+    chain: Chain | None = None
+
+    @classmethod
+    def of(cls, scope: Layout, claims: Claims, target: Target, sources: Sources) -> _Attempt:
+        chains = Chains(scope, sources.manifests)
+        counted = {step.name: claims.counted(step.name) for step in scope.steps}
+        demands = Demands(scope, claims.judge, target, sources.statements, sources.manifests)
+        seeds = _seeds(scope, claims, target, sources.manifests)
+        return cls(chains, seeds, Search(chains, counted, demands, sources.budget))
+
+
+def _asked_for(layout: Layout, target: Target) -> Layout:
+    """Return the scope that serves a product of the target's name, for a target that nothing made; else the layout."""
+    entries = (one for one in layout.serve if target.name and is_served_by(one, target.name))
+    entry = next(entries, None)
+    return next(scopes(layout, {entry.step})) if entry else layout
 
 
 def _seeds(layout: Layout, claims: Claims, target: Target, manifests: Manifests) -> Sequence[Group]:
@@ -94,6 +130,6 @@ def _step_report(group: Group) -> StepReport:
     behind = None
     if (inner := group.inner) is not None:
         layout = inner.layout
-        steps = _report(layout, inner.chain)
+        steps = _report(inner.scope, inner.chain)
         behind = SublayoutReport(layout.name, layout.version, layout.digest, steps)
     return StepReport(group.step.name, group.principals, evidence, attestations, behind)

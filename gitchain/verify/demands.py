@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Manifests
+from gitchain.layout.model import Layout
 from gitchain.verify.claims import Chain
 from gitchain.verify.constraints import check_chain
 from gitchain.verify.datasets import Facts, check_datasets
@@ -21,8 +22,9 @@ from gitchain.verify.verified import VerifiedStatement
 
 @dataclass(slots=True)
 class Demands:
-    """The demands of the judge's layout on a chain for one target. Facts about data sets that were revoked are none."""
+    """The demands of a layout, or of one scope of it, on a chain for one target. Ignores revoked data-set statements."""
 
+    layout: Layout
     judge: Judge
     target: Target
     statements: Sequence[VerifiedStatement]
@@ -36,11 +38,11 @@ class Demands:
 
     def of(self, chain: Chain) -> Sequence[Finding]:
         """Return what the chain, with evidence for every step, does not satisfy."""
-        return (*check_chain(self.judge.layout, chain, self.target), *self._datasets(chain))
+        return (*check_chain(self.layout, chain, self.target), *self._datasets(chain))
 
     def _datasets(self, chain: Chain) -> Sequence[Finding]:
         """Return what is wrong with the chain's data sets; chains that have the same ones are asked once."""
-        layout = self.judge.layout
+        layout = self.layout
         if layout.datasets is None:
             return ()
         key = tuple(id(chain[one.step]) for one in layout.datasets.artifacts)
@@ -52,7 +54,7 @@ class Demands:
 
     def each(self, chain: Chain) -> Iterator[tuple[str, Sequence[Finding]]]:
         """Yield each demand in words, with what the chain does not satisfy of it: for those who ask why."""
-        layout = self.judge.layout
+        layout = self.layout
         alone = replace(layout, constraints=(), same_run=())
         for one in layout.constraints:
             yield (
@@ -68,6 +70,6 @@ class Demands:
 
     def _owner(self, statement: VerifiedStatement) -> tuple[str, str] | None:
         """Return who stated facts about a data set, if it is somebody who may."""
-        datasets = self.judge.layout.datasets
+        datasets = self.layout.datasets
         who = datasets and self.judge.signers.functionary(statement, datasets.functionaries)
         return (who, self.judge.signers.person(statement.identity)) if who else None

@@ -47,9 +47,10 @@ def explain(
     """
     if search.nearest is not None:
         return Explanation(tuple(search.nearest[1]), search.nearest[0])
+    everything, claims = claims, claims.within(chains.layout)
     steps = tuple(without_evidence(claims))
     if not seeds:
-        about = tuple(about_target(chains, claims, target))
+        about = tuple(about_target(chains, everything, target))
         if about[0].code is Code.NO_EVIDENCE:
             return Explanation(about)
         return Explanation(tuple(dict.fromkeys((*about, *steps))))

@@ -111,8 +111,8 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
                 other += [attested] if target.name else []
             elif isinstance(reason, Rejected):
                 same.append(rejection(reason))
-            elif not is_served(chains.layout, attested.step.name, name, holder):
-                same.append(_not_served(chains, attested, target, name))
+            elif not is_served(claims.judge.layout, attested.step.name, name, holder):
+                same.append(_not_served(claims, attested, target, name))
             else:
                 same += faults(reason) if reason.faults else _reasons(claims, attested.step.name)
         renamed += _renamed(attested, target)
@@ -162,8 +162,9 @@ def _not_made(chains: Chains, claims: Claims, users: Sequence[Attested], target:
         )
 
 
-def _not_served(chains: Chains, attested: Attested, target: Target, name: str) -> Finding:
-    served = [f"{pattern} of step {one.step}" for one in chains.layout.serve for pattern in one.products]
+def _not_served(claims: Claims, attested: Attested, target: Target, name: str) -> Finding:
+    entries = claims.judge.layout.serve
+    served = [f"{pattern} of step {one.step}" for one in entries for pattern in one.products]
     return Finding(
         Code.NOT_SERVED,
         f"step {attested.step.name} made {name}, and the layout does not serve it",

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from gitchain.errors import ExitCode
 from gitchain.evidence.canonical import Json
 from gitchain.layout.model import Identity
+from gitchain.layout.scope import step_names
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
@@ -178,7 +179,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict with its reasons. PASSED has a report for every step of the layout and no error.
+    """The verdict with its reasons. PASSED has a report for every step that the target needs and no error.
 
     `checks` and `path` are empty unless they were asked for: every check that was made for the chain that decided, in
     order, and where that chain is broken the shortest way of steps from the target to the break.
@@ -195,7 +196,8 @@ class Decision:
 
     def __post_init__(self) -> None:
         errors = any(finding.severity == "error" for finding in self.findings)
-        whole = [step.name for step in self.steps] == [step.name for step in self.signed.layout.steps]
+        layout, names = self.signed.layout, tuple(step.name for step in self.steps)
+        whole = any(names == step_names(layout, entry) for entry in layout.serve)
         if errors == self.passed or (self.passed and not whole):
             raise ValueError(f"a decision that is {self.result} contradicts its own reasons")
         if self.checks and all(check.passed for check in self.checks) != self.passed:

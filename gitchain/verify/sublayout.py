@@ -20,6 +20,7 @@ from gitchain.evidence.claim import Claim
 from gitchain.layout.artifact import Artifacts, Link, contents
 from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.layout.rule import Side
+from gitchain.layout.scope import scopes
 from gitchain.verify.attested import Attested
 from gitchain.verify.chain import Chains
 from gitchain.verify.claims import Chain, Claims, Group, Inner, Reasons, content_of
@@ -108,15 +109,16 @@ class _Behind:
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)
             return
-        chains = Chains(layout, self.sources.manifests)
-        for seed in self._deliveries(claims):
-            yield from self._from_seed(chosen, claims, chains, seed)
+        for scope in scopes(layout, {entry.step for entry in layout.serve}):
+            chains = Chains(scope, self.sources.manifests)
+            for seed in self._deliveries(scope, claims):
+                yield from self._from_seed(chosen, claims, chains, seed)
         self.problems.append(self._no_chain(layout))
         self.problems += _inside(self.step, layout, without_evidence(claims))
 
-    def _deliveries(self, claims: Claims) -> Sequence[Group]:
+    def _deliveries(self, scope: Layout, claims: Claims) -> Sequence[Group]:
         """Return the evidence for what the layout serves: all that could be tied to the steps around, and the newest."""
-        names = dict.fromkeys(one.step for one in claims.judge.layout.serve)
+        names = dict.fromkeys(one.step for one in scope.serve)
         found = [group for name in names for group in claims.counted(name)]
         found.sort(key=lambda group: group.time, reverse=True)
         near = self.near
@@ -165,7 +167,7 @@ class _Behind:
         if whole:
             products = {name: one for part, _ in whole for name, one in part.items()}
             faults = self.negative.faults(self.step, Link({}, products))
-            yield self._group(signed, products, faults, Inner(layout, claims, whole[0][1]))
+            yield self._group(signed, products, faults, Inner(signed.layout, claims, whole[0][1], layout))
 
     def _find(
         self, claims: Claims, chains: Chains, seed: Group, products: Artifacts
@@ -173,7 +175,9 @@ class _Behind:
         """Return a whole chain from the seed for the first of the products, and why there is none."""
         name, artifact = next(iter(products.items()))
         target = Target.of(artifact, name)
-        demands = Demands(claims.judge, target, self.sources.statements, self.sources.manifests)
+        demands = Demands(
+            chains.layout, claims.judge, target, self.sources.statements, self.sources.manifests
+        )
         counted = {step.name: claims.counted(step.name) for step in chains.layout.steps}
         search = Search(chains, counted, demands, self.sources.budget)
 

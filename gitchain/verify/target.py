@@ -14,7 +14,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import MANIFEST_VERSION, Version
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
-from gitchain.layout.model import Layout
+from gitchain.layout.model import Layout, Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,12 @@ class Target:
 
 def is_served(layout: Layout, step: str, *names: str) -> bool:
     """Tell whether the layout serves this step's product under one of the names."""
-    patterns = [pattern for one in layout.serve if one.step == step for pattern in one.products]
-    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    return any(is_served_by(one, *names) for one in layout.serve if one.step == step)
+
+
+def is_served_by(entry: Served, *names: str) -> bool:
+    """Tell whether one of the names matches a pattern of this entry."""
+    return any(fnmatchcase(name, pattern) for name in names for pattern in entry.products)
 
 
 def makes(layout: Layout, link: Link, step: str, target: Target, manifests: Manifests) -> bool:

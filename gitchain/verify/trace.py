@@ -160,7 +160,7 @@ def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[Check]:
     message = f"a chain under layout {layout.name} version {layout.version} stands behind step {step}"
     got = layout.expires.isoformat()
     yield Check("sublayout", True, message, step, "a layout that has not expired", got)
-    for check in _about_steps(inner.claims, Chains(layout, chains.manifests), inner.chain):
+    for check in _about_steps(inner.claims, Chains(inner.scope, chains.manifests), inner.chain):
         yield replace(check, step=f"{step}/{check.step}")
 
 

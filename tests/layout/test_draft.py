@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gitchain.errors import LayoutError
+from gitchain.errors import LayoutError, MalformedError
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.names import check_name, check_step_name
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.draft import DraftStage, draft
 from gitchain.layout.lint import lint
@@ -17,6 +22,7 @@ from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Identity, Layout
 from gitchain.layout.rule import Keyword, Side
 from gitchain.layout.rules import apply_rules
+from gitchain.verify.target import is_served
 
 ALICE = Identity("https://issuer.example", "alice@example.com")
 EXPIRES = datetime(2027, 11, 22, tzinfo=UTC)
@@ -204,7 +210,7 @@ def test_every_draft_of_these_tests_lints_without_an_error(monkeypatch: pytest.M
         test_a_step_per_stage_and_a_match_per_edge,
         test_only_what_no_stage_reports_is_served,
         test_a_swapped_file_inside_a_mixed_directory_is_refused,
-        test_only_one_chain_is_drafted,
+        test_independent_models_are_drafted_each_with_its_steps,
         test_a_directory_that_holds_reports_hides_no_model,
         test_a_pipeline_of_reports_alone_serves_them,
         test_workload_identities_get_a_plain_label,
@@ -221,17 +227,156 @@ def test_nothing_to_serve_is_said() -> None:
         made(serve=["other.pkl"])
 
 
-def test_only_one_chain_is_drafted() -> None:
-    """Data and stages that nothing ties to the model are named in a comment: as steps, no evidence could satisfy them."""
+def test_independent_models_are_drafted_each_with_its_steps() -> None:
+    """Each part of the pipeline that makes a model is served on its own; data that nothing takes is named in a comment."""
     spare = DraftStage("extra.dvc", outs=("extra",), observed=False)
     other = DraftStage("other", deps=("x.txt",), outs=("other.pkl",))
     text = draft("credit-model", (spare, other, *STAGES), ALICE, EXPIRES)
-    assert [step.name for step in parse_layout(text.encode()).steps] == [stage.name for stage in STAGES]
-    assert "nothing ties them to these steps: extra.dvc, other\n" in text
-    layout = made((spare, other, *STAGES), serve=["other.pkl"])
-    assert [step.name for step in layout.steps] == ["other"]
+    layout = parse_layout(text.encode())
+    assert [step.name for step in layout.steps] == ["other", *(stage.name for stage in STAGES)]
+    assert [(one.step, one.steps) for one in layout.serve] == [
+        ("other", ("other",)),
+        ("train@us", tuple(stage.name for stage in STAGES)),
+    ]
+    assert 'depends on them: "extra.dvc"\n' in text
+    assert lint(layout, datetime(2027, 1, 1, tzinfo=UTC))[0].severity == "warning"
+    named = made((spare, other, *STAGES), serve=["other.pkl"])
+    assert [step.name for step in named.steps] == ["other"]
+    assert named.serve[0].steps == ()
     both = made((other, *STAGES), serve=["models/us.pkl", "other.pkl"])
-    assert [one.products for one in both.serve] == [("models/us.pkl",)]
+    assert [one.products for one in both.serve] == [("other.pkl",), ("models/us.pkl",)]
+
+
+def test_models_of_one_data_set_are_drafted_each_with_its_steps() -> None:
+    """Trainings that share their data need it, their own evaluation and nothing of each other."""
+    shared = DraftStage("prep", deps=("raw",), outs=("clean",))
+    models = [DraftStage(f"train@{name}", deps=("clean",), outs=(f"{name}.bin",)) for name in ("us", "gb")]
+    score = DraftStage("score@us", deps=("us.bin",), outs=("us.json",), reports=("us.json",))
+    layout = made((shared, *models, score))
+    assert {one.step: one.steps for one in layout.serve} == {
+        "train@us": ("prep", "train@us", "score@us"),
+        "train@gb": ("prep", "train@gb"),
+    }
+    compared = DraftStage("compare", deps=("us.bin", "gb.bin"), outs=("all.json",), reports=("all.json",))
+    assert all(one.steps == () for one in made((shared, *models, compared)).serve)
+
+
+def test_data_alone_is_served_where_there_is_nothing_else() -> None:
+    """A pipeline without a stage that runs has its data sets as products, each with its own step."""
+    data = [DraftStage(f"{name}.dvc", outs=(name,), observed=False) for name in ("a", "b")]
+    assert [one.steps for one in made((data[0], data[1])).serve] == [("a.dvc",), ("b.dvc",)]
+    report = DraftStage("s", outs=("m.json",), reports=("m.json",))
+    assert [one.step for one in made((data[0], report)).serve] == ["s"]
+
+
+HOSTILE = (
+    "models/*", "models/?", "models/[a]", "models/[*]", "[[]", "[!a]", "a]b", "*", "?", "**", "a*b?c[d",
+    "# x", "x # y", "- x", "? x", ": x", "a: b", "{a}", "[a, b]", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a`",
+    '"', "'", 'a"b', "a'b", "~", "null", "True", "no", "NO", "On", "y", "1", "1.0", "0x10", "1e3", ".inf", "2027-01-01",
+    "<<", "=", "...", "---", "--- a", "a ,b", "a]", "}", "\u00e9", "\u20ac", "\U0001f600", "\U0001f600*", "\u00a0x",
+    "FROM", "WITH", "IN", "DISALLOW", "git:model", "git+model", "x" * 190, "колонка",
+)  # fmt: skip
+"""Names that are valid for files, and that mean something in YAML or in a pattern."""
+REFUSED = ("a\nb", "a\rb", "a\u0085b", "a\u2028b", "a\u2029b", "a\x00b", "a\tb", "a\x7fb", "a\\b", "a\ud800b")
+ALPHABET = "ab/*?[]!^-#:,{}&|>%@`\"' .~\u00a0\u00e9\u2028\u2029\u0085\ufeff\u200e\U0001f600\n\t"
+
+
+def hostile_draft(step: str, path: str) -> Layout:
+    """Return the layout of two stages and a left-out data set with these names, checked word by word."""
+    stages = (
+        DraftStage(f"{step}.dvc", outs=(f"left/{path}",), observed=False),
+        DraftStage(step, deps=(f"src/{path}",), outs=(path,)),
+        DraftStage(f"{step}2", deps=(path,), outs=("report",), reports=("report",)),
+    )
+    text = draft("credit-model", stages, ALICE, EXPIRES)
+    assert all(char == "\n" or char.isprintable() for char in text)
+    layout = parse_layout(text.encode())
+    assert [one.name for one in layout.steps] == [step, f"{step}2"]
+    assert [one.functionaries for one in layout.steps] == [("alice",), ("alice",)]
+    assert layout.step(f"{step}2").sources == (step,)
+    assert [(one.step, one.steps) for one in layout.serve] == [(step, ())]
+    as_others_read = yaml.safe_load(text)
+    assert as_others_read["serve"] == [{"step": step, "products": list(layout.serve[0].products)}]
+    assert [one["name"] for one in as_others_read["steps"]] == [step, f"{step}2"]
+    assert set(as_others_read) == {"schema", "name", "version", "expires", "functionaries", "steps", "serve"}
+    return layout
+
+
+def others(path: str) -> set[str]:
+    """Return names near this one: what a wildcard in it would match."""
+    near = {path.replace(char, more) for char in "*?[]!" for more in ("", "x", "xy", "x/y")}
+    return (near | {f"{path}x", f"x{path}", f"{path}/x", "x", "a", "models/evil", "models/a"}) - {path}
+
+
+def serves_only(layout: Layout, step: str, path: str) -> None:
+    assert is_served(layout, step, path)
+    assert [name for name in others(path) if is_served(layout, step, name)] == []
+    for side, link in (
+        (Side.PRODUCTS, Link({}, {path: file("model")})),
+        (Side.MATERIALS, Link({f"src/{path}": file("code")}, {})),
+    ):
+        rules = (
+            layout.step(step).expected_products
+            if side is Side.PRODUCTS
+            else layout.step(step).expected_materials
+        )
+        assert not apply_rules(rules, side, link, {}, Manifests({}.get)).refusals
+        name = next(iter(link.products or link.materials))
+        for other in others(path):
+            near = (
+                Link({f"src/{other}": file("x")}, {})
+                if side is Side.MATERIALS
+                else Link({}, {other: file("x")})
+            )
+            refused = apply_rules(rules, side, near, {}, Manifests({}.get)).refusals
+            assert any(one.artifact != name for one in refused), (name, other)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_a_draft_takes_names_as_they_are(name: str) -> None:
+    """Whatever a stage or a file is called, the draft names exactly it: no field, no comment's end, no wildcard."""
+    step = name.strip()
+    serves_only(hostile_draft(step, name), step, name)
+
+
+@pytest.mark.parametrize("name", REFUSED, ids=ascii)
+def test_a_draft_refuses_names_that_no_layout_holds(name: str) -> None:
+    """A name with a line break or another control character is an error that shows it escaped, not a field of its own."""
+    named = (
+        [] if "\\" in name else [DraftStage(name, outs=("a",))]
+    )  # a step may hold a backslash, a path may not
+    for stage in (DraftStage("s", outs=(name,)), DraftStage("s", (name,), ("a",)), *named):
+        with pytest.raises(LayoutError) as caught:
+            draft("credit-model", (stage,), ALICE, EXPIRES)
+        assert str(caught.value).isprintable()
+    spare = DraftStage(name, outs=("left",), observed=False)
+    text = draft("credit-model", (spare, DraftStage("s", outs=("a",))), ALICE, EXPIRES)
+    assert all(char == "\n" or char.isprintable() for char in text)
+    assert [step.name for step in parse_layout(text.encode()).steps] == ["s"]
+
+
+@given(st.text(ALPHABET, min_size=1, max_size=12), st.text(ALPHABET, min_size=1, max_size=12))
+def test_a_draft_takes_any_name_as_it_is_or_refuses_it(step: str, path: str) -> None:
+    """For names made of everything that is special somewhere: exactly the intended layout, or one clear error."""
+    try:
+        check_step_name(f"{step}2"), check_step_name(step), check_name(path)
+    except MalformedError:
+        with contextlib.suppress(LayoutError):
+            hostile_draft(step, path)
+        return
+    serves_only(hostile_draft(step, path), step, path)
+
+
+def test_a_path_that_looks_like_a_source_is_bound() -> None:
+    """The rules that allow the commit allow no other content of a product that is called like one."""
+    stages = (DraftStage("make", outs=("git:x",)), DraftStage("train", deps=("git:x",), outs=("m",)))
+    layout = made(stages)
+    sources = {"make": (Link({}, {"git:x": file("good")}),)}
+    rules = layout.step("train").expected_materials
+    for content, refused in (("good", []), ("bad", ["git:x"])):
+        link = Link({"git:x": file(content)}, {})
+        found = apply_rules(rules, Side.MATERIALS, link, sources, Manifests({}.get)).refusals
+        assert [one.artifact for one in found] == refused
 
 
 def test_a_directory_that_holds_reports_hides_no_model() -> None:

@@ -289,6 +289,16 @@ FIRES: dict[str, tuple[Change, set[tuple[str, str, str]]]] = {
         materials(1, ["ALLOW", "data"], NONE),
         {("UNTIED", "error", "steps[0]")},
     ),
+    "never needed": (
+        lambda v: v["serve"][0].update(steps=["prepare", "train"]),
+        {("NEVER_NEEDED", "error", "steps[2]"), ("LEFT_OUT", "warning", "serve[0].steps")},
+    ),
+    "independent models": (
+        lambda v: v["steps"].append(
+            {**v["steps"][1], "name": "other", "expectedProducts": [["ALLOW", "other/*"], ["DISALLOW", "*"]]}
+        ),
+        {("TOGETHER", "warning", "serve[0].steps")},
+    ),
     "never served": (
         lambda v: v["serve"][0].update(products=["models/*", "out/*"]),
         {("NEVER_SERVED", "error", "serve[0].products[1]")},

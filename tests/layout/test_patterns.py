@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitchain.layout.patterns import above, includes, meets
+from gitchain.layout.rule import literal_name, literal_pattern, literal_prefix
 
 NAMES = ["".join(letters) for size in range(6) for letters in product("ab/", repeat=size)]
 PATTERNS = st.text("ab/*?", max_size=5)
@@ -68,3 +69,40 @@ def test_directories_above_a_name_are_covered(pattern: str, name: str) -> None:
     if fnmatchcase(name, pattern):
         holders = {name[:at] for at, char in enumerate(name) if char == "/" and at}
         assert all(any(fnmatchcase(holder, one) for one in above(pattern)) for holder in holders)
+
+
+ESCAPING = st.lists(st.sampled_from(["a", "/", "*", "?", "[*]", "[?]", "[[]"]), max_size=4).map("".join)
+ODD_NAMES = ["".join(letters) for size in range(5) for letters in product("a/*?[", repeat=size)]
+
+
+@given(ESCAPING, ESCAPING)
+def test_escaped_wildcards_are_letters(one: str, other: str) -> None:
+    """`[*]`, `[?]` and `[[]` match these characters and nothing else, for both questions and for directories."""
+    mine = {name for name in ODD_NAMES if fnmatchcase(name, one)}
+    theirs = {name for name in ODD_NAMES if fnmatchcase(name, other)}
+    assert meets(one, other) or not mine & theirs
+    if "*" not in one.replace("[*]", "") + other.replace("[*]", ""):
+        assert meets(one, other) == bool(mine & theirs)
+    if includes(one, other):
+        assert theirs <= mine
+    for name in mine:
+        holders = {name[:at] for at, char in enumerate(name) if char == "/" and at}
+        assert all(any(fnmatchcase(holder, pattern) for pattern in above(one)) for holder in holders)
+
+
+@given(st.text("ab/*?[]!", max_size=6))
+def test_literal_pattern_matches_its_name_alone(name: str) -> None:
+    """The pattern of a name is included in itself, includes that name, and meets no other literal."""
+    pattern = literal_pattern(name)
+    assert [
+        one
+        for one in (name, f"{name}x", name.replace("*", "x"), name.replace("?", "x"))
+        if fnmatchcase(one, pattern)
+    ]
+    assert all(one == name for one in ODD_NAMES if fnmatchcase(one, pattern))
+    assert literal_name(pattern) == name
+    assert literal_prefix(pattern) == name
+    assert literal_prefix(f"{pattern}*x") == name
+    assert literal_prefix(f"{pattern}?") == name
+    assert literal_name(f"{pattern}*") is None
+    assert literal_name(f"?{pattern}") is None

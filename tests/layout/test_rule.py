@@ -133,3 +133,16 @@ def test_limits_are_inclusive_and_ordinary_letters_are_no_wildcards() -> None:
 def test_literal_prefix_ends_at_the_first_wildcard() -> None:
     """`*` and `?` are the wildcards."""
     assert [literal_prefix(text) for text in ("a/b*c*", "a?", "a/b", "*")] == ["a/b", "a", "a/b", ""]
+
+
+@pytest.mark.parametrize("pattern", ["[*]", "[?]", "[[]", "a[*]b[?]c[[]d", "*[*]*", "[[]*]", "[[][*][?]"])
+def test_check_pattern_takes_escapes(pattern: str) -> None:
+    """The three wildcards of the language can be meant as characters."""
+    assert check_pattern(pattern) == pattern
+
+
+@pytest.mark.parametrize("pattern", ["[", "[]", "[a]", "[*", "[[*]", "[**]", "[*?]", "[!*]", "[]]", "[[]a]["])
+def test_check_pattern_refuses_every_other_bracket(pattern: str) -> None:
+    """No class of two characters, none negated, none open: they mean different things to different programs."""
+    with pytest.raises(LayoutError, match="character classes"):
+        check_pattern(pattern)

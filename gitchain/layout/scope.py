@@ -1,0 +1,71 @@
+"""Which steps a served product needs: all steps of the layout, or those that its `serve` entry names under `steps`.
+
+A layout about several independent models says so by `steps`. Nothing is inferred: a step is left out of a verdict only
+where the signed layout leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from gitchain.layout.model import Layout
+from gitchain.layout.parts import Served
+
+
+def step_names(layout: Layout, entry: Served) -> tuple[str, ...]:
+    """Return the names of the steps that a `serve` entry needs, in the layout's order."""
+    return tuple(step.name for step in layout.steps if not entry.steps or step.name in entry.steps)
+
+
+def scopes(layout: Layout, served: Collection[str]) -> Iterator[Layout]:
+    """Yield the layout once for each set of steps that `serve` entries need, with these steps and entries alone.
+
+    Only for entries of the steps named in `served`. A layout whose entries name no steps is its own only scope.
+    """
+    groups: dict[tuple[str, ...], list[Served]] = {}
+    for entry in layout.serve:
+        groups.setdefault(step_names(layout, entry), []).append(entry)
+    for names, entries in groups.items():
+        if any(entry.step in served for entry in entries):
+            yield _within(layout, frozenset(names), entries)
+
+
+def _within(layout: Layout, names: Collection[str], entries: Collection[Served]) -> Layout:
+    if len(names) == len(layout.steps) and len(entries) == len(layout.serve):
+        return layout
+    data = layout.datasets
+    if data is not None:
+        artifacts = tuple(one for one in data.artifacts if one.step in names)
+        data = replace(data, artifacts=artifacts) if artifacts else None
+    return replace(
+        layout,
+        steps=tuple(step for step in layout.steps if step.name in names),
+        serve=tuple(replace(entry, steps=()) for entry in entries),
+        datasets=data,
+        same_run=tuple(group for group in layout.same_run if group[0] in names),
+    )
+
+
+def needed_steps(layout: Layout, step: str) -> tuple[str, ...]:
+    """Return the steps that have to do with what `step` makes, in the layout's order.
+
+    Those that take it, directly or not, such as evaluations and approvals; and every step that any of these takes from.
+    """
+    takers: dict[str, list[str]] = {one.name: [] for one in layout.steps}
+    for one in layout.steps:
+        for source in one.sources:
+            takers[source].append(one.name)
+    sources = {one.name: one.sources for one in layout.steps}
+    found = _reached(_reached({step}, takers), sources)
+    return tuple(one.name for one in layout.steps if one.name in found)
+
+
+def _reached(start: Collection[str], edges: dict[str, list[str]] | dict[str, tuple[str, ...]]) -> set[str]:
+    found, waiting = set(start), list(start)
+    while waiting:
+        for name in edges[waiting.pop()]:
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
