@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 @click.option("--material", "-m", "materials", multiple=True, metavar="PATH", help="What the step used.")
 @click.option("--product", "-p", "products", multiple=True, metavar="PATH", help="What the step made.")
 @click.option(
+    "--params",
+    multiple=True,
+    metavar="FILE[:KEY,…]",
+    help="Record the parameters in this YAML, JSON or TOML file.",
+)
+@click.option("--metrics", multiple=True, metavar="FILE", help="Record the values in this file.")
+@click.option(
     "--predicate",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON file with the predicate.",
@@ -43,6 +50,8 @@ def command(
     steps: tuple[str, ...],
     materials: tuple[str, ...],
     products: tuple[str, ...],
+    params: tuple[str, ...],
+    metrics: tuple[str, ...],
     predicate: Path | None,
     predicate_type: str | None,
     kind: str,
@@ -67,7 +76,7 @@ def command(
             "--predicate and --type go together",
             help="gitchain attest STEP -m PATH --type URI --predicate FILE",
         )
-    one = bool(materials or products or predicate)
+    one = bool(materials or products or predicate or params or metrics)
     if one and len(steps) != 1:
         raise UsageError("name one STEP for these files", got=" ".join(steps) or "none")
     project = open_project(options.directory, options.hashing)
@@ -75,11 +84,18 @@ def command(
     drafts: tuple[Draft, ...]
     left: Declared | None = None
     if predicate is not None and predicate_type is not None:
-        if products:
-            raise UsageError("a statement with --type is about --material files; it makes no products")
+        if products or params or metrics:
+            raise UsageError(
+                "a statement with --type is about --material files; it makes no products",
+                help="leave --product, --params and --metrics out",
+            )
         drafts = (typed_draft(project, steps[0], predicate_type, read_predicate(predicate), materials),)
     elif one:
-        drafts = (provenance_draft(project, steps[0], materials, products, kind=kind),)
+        drafts = (
+            provenance_draft(
+                project, steps[0], materials, products, kind=kind, params=params, metrics=metrics
+            ),
+        )
     else:
         left = declared_drafts(project, steps)
         drafts = left.drafts
@@ -120,6 +136,6 @@ def _failure(declared: Declared, *, named: bool) -> GitchainError | None:
 
 
 def _name_others(options: Options, declared: Declared | None, failure: GitchainError | None) -> None:
-    for name, problem in (*declared.absent, *declared.problems) if declared else ():
+    for name, problem in (*declared.absent, *declared.problems, *declared.notices) if declared else ():
         if problem is not failure:
             not_attested(options, name, problem)

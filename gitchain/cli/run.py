@@ -33,6 +33,18 @@ class AfterDashes(click.Command):
 @click.option("--material", "-m", "materials", multiple=True, metavar="PATH", help="What the command uses.")
 @click.option("--product", "-p", "products", multiple=True, metavar="PATH", help="What the command makes.")
 @click.option(
+    "--params",
+    multiple=True,
+    metavar="FILE[:KEY,…]",
+    help="Record the parameters in this YAML, JSON or TOML file, as they are before the command.",
+)
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="FILE",
+    help="Record the values in this file, which the command writes.",
+)
+@click.option(
     "--kind", default="step", show_default=True, metavar="KIND", help="Lifecycle kind of the statement."
 )
 @click.option("--require-log", is_flag=True, help="Exit 9 when the evidence could not be logged yet.")
@@ -71,6 +83,8 @@ def _run(
     *,
     materials: tuple[str, ...],
     products: tuple[str, ...],
+    params: tuple[str, ...],
+    metrics: tuple[str, ...],
     kind: str,
     require_log: bool,
     who: Identity,
@@ -78,14 +92,14 @@ def _run(
     from gitchain.pipeline.project import open_project
     from gitchain.pipeline.record import check_signing, project_profile, record
     from gitchain.pipeline.stages import is_dvc, observe_repro
-    from gitchain.pipeline.steps import observe_step
+    from gitchain.pipeline.steps import StepFiles, observe_step
 
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
     project = open_project(options.directory, options.hashing)
     profile = project_profile(project, options.trust, offline=options.offline)
     check_signing(project, profile, who)  # before the command has run for an hour
     if is_dvc(words):
-        if step or materials or products:
+        if step or materials or products or params or metrics:
             raise UsageError(
                 "dvc repro names its own stages and files", help="gitchain run -- " + shlex.join(words)
             )
@@ -93,7 +107,9 @@ def _run(
     elif step is None:
         raise UsageError("name the step", help="gitchain run STEP -- " + shlex.join(words))
     else:
-        seen = observe_step(project, step, words, materials, products, kind=kind, stdout=stdout)
+        seen = observe_step(
+            project, step, words, StepFiles(materials, products, params, metrics), kind=kind, stdout=stdout
+        )
     result = report(options, profile, record(project, profile, seen.drafts, who), _problems(seen))
     if not seen.drafts and not seen.problems:
         options.talk(

@@ -32,6 +32,7 @@ from gitchain.collect.git import dvc_files_here
 from gitchain.collect.recorded import Reader
 from gitchain.collect.stages import StageRun
 from gitchain.collect.state import StateCache
+from gitchain.collect.values import is_outside
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.names import check_step_name
@@ -42,7 +43,8 @@ from gitchain.evidence.statement import ResourceDescriptor
 class RecordedStage:
     """A stage or *.dvc file with its entries by name; `external` are deps outside the repository, `lost` outs there.
 
-    Outs on a remote (`s3://…`) are left out: nothing here can hash them.
+    Outs on a remote (`s3://…`) are left out: nothing here can hash them. So are the values of parameter files outside the
+    repository: `foreign_params` are their names.
     """
 
     name: str
@@ -54,6 +56,7 @@ class RecordedStage:
     external: tuple[LockEntry, ...]
     source: ImportSource | DatabaseSource | None = None
     lost: tuple[str, ...] = ()
+    foreign_params: tuple[str, ...] = ()
 
 
 def declare(
@@ -103,6 +106,7 @@ def declare_stage(
         products=_collect(reader, stage.outs, stage.name),
         sources=stage_sources(stage),
         run_cache=run_cache,
+        foreign_params=stage.foreign_params,
     )
 
 
@@ -151,7 +155,21 @@ def _locked(root: Path, file: str, project: str) -> list[RecordedStage]:
         outs, lost = _split(base, stage.outs)
         name = _step(f"{yaml}:{key}" if folder else key, file)
         params = {locate(base, path) or path: values for path, values in stage.params.items()}
-        found.append(RecordedStage(name, project, stage.commands, params, deps, outs, far, lost=_lost(lost)))
+        foreign = tuple(path for path in params if is_outside(root, path))
+        params = {path: values for path, values in params.items() if path not in foreign}
+        found.append(
+            RecordedStage(
+                name,
+                project,
+                stage.commands,
+                params,
+                deps,
+                outs,
+                far,
+                lost=_lost(lost),
+                foreign_params=foreign,
+            )
+        )
     return found
 
 

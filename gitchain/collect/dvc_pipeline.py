@@ -159,6 +159,7 @@ def _stage(
             for name in names
             if name not in reports and any(report.startswith(f"{name}/") for report in reports)
         ),
+        metrics=tuple(_metrics(file, stage, root, wdir, names, where)),
         params=tuple(_params(stage, root, wdir, where)),
         sources=tuple(dict.fromkeys(_source(path, datasets, where) for path, name in deps if name is None)),
         lock=posixpath.join(file.folder, "dvc.lock"),
@@ -185,6 +186,17 @@ def _out_paths(stage: Mapping[str, Any], section: str, where: str) -> Iterator[s
     """Yield the paths of a list of outs, each a text or a mapping of paths to their options."""
     for item in stage.get(section) or ():
         yield from (_text(path, where, section) for path in (item if isinstance(item, Mapping) else [item]))
+
+
+def _metrics(
+    file: ResolvedYaml, stage: Mapping[str, Any], root: str, wdir: str, outs: Sequence[str], where: str
+) -> Iterator[str]:
+    """Yield the metric files of a stage: its own, and those of the top level that are one of its outs or lie in one."""
+    own = [locate_below(root, wdir, path) for path in _out_paths(stage, "metrics", where)]
+    top = [locate_below(root, file.folder, path) for path in file.metrics if isinstance(path, str)]
+    for name in dict.fromkeys((*own, *top)):
+        if name is not None and any(name == out or name.startswith(f"{out}/") for out in outs):
+            yield name
 
 
 def _params(stage: Mapping[str, Any], root: str, wdir: str, where: str) -> Iterator[str]:

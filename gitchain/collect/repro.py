@@ -46,13 +46,15 @@ class Reproduction:
     """One run of DVC: its exit code, and the stages that ran or were restored.
 
     `problems` are stages that ran or were restored and have no evidence: they are not in `stages`. `notices` are files
-    and data that could not be read and that this run did not make. `idle` are the recorded stages that did not run.
+    and data that could not be read and that this run did not make. `idle` are the recorded stages that did not run,
+    `metrics` the metric files of each stage.
     """
 
     stages: tuple[StageRun, ...]
     problems: tuple[GitchainError, ...]
     notices: tuple[tuple[str, GitchainError], ...]
     idle: tuple[RecordedStage, ...]
+    metrics: Mapping[str, tuple[str, ...]]
     exit_code: int
     started: datetime
     finished: datetime
@@ -119,6 +121,7 @@ def observe_dvc(
         problems=tuple(settled.problems),
         notices=tuple(settled.notices),
         idle=tuple(settled.idle),
+        metrics={stage.name: stage.metrics for stage in stages if stage.metrics},
         exit_code=code,
         started=started,
         finished=finished,
@@ -278,6 +281,7 @@ def _observed(reader: Reader, recorded: RecordedStage, record: StageRecord) -> S
         ),
         sources=stage_sources(recorded),
         ran=record.ran,
+        foreign_params=recorded.foreign_params,
     )
 
 

@@ -43,7 +43,7 @@ def scrub_command(argv: Sequence[str]) -> tuple[str, ...]:
             scrubbed.append(HIDDEN)
             hide = False
             continue
-        hide = argument.startswith("-") and "=" not in argument and _is_secret(argument)
+        hide = argument.startswith("-") and "=" not in argument and is_secret(argument)
         scrubbed.append(scrub_text(argument))
     return tuple(scrubbed)
 
@@ -59,10 +59,11 @@ def scrub_text(text: str) -> str:
 
 
 def _hide_value(found: re.Match[str]) -> str:
-    if not _is_secret(found["name"]):
+    if not is_secret(found["name"]):
         return found[0]
     return f"{found['name']}{found['mark']}{HIDDEN}"
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Tell whether an option, variable or key is named like a secret."""
     return _NAME.search(name.lstrip("-")) is not None

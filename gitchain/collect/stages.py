@@ -20,8 +20,8 @@ class PipelineStage:
     `name` is DVC's address seen from the repository's root: `train@us`, `sub/dvc.yaml:train`,
     `raw.csv.dvc`. Names of deps and outs are relative to the root; `sources` are the URIs of deps outside of it, as in
     the stage's statement. `reports` are those outs that are metrics or plots, `mixed` directories that hold some, maybe
-    beside a model; `params` are `file:key`, or `file` for all of its keys; `lock` is the file that records the stage,
-    `key` its name there.
+    beside a model; `metrics` are the metric files that are outs or lie in one; `params` are `file:key`, or `file` for all
+    of its keys; `lock` is the file that records the stage, `key` its name there.
     """
 
     name: str
@@ -38,6 +38,7 @@ class PipelineStage:
     is_data: bool = False
     is_import: bool = False
     mixed: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class StageRun:
     `observed`: gitchain saw every command and hashed before and after; `ran` says when and how it ended.
     `declared`: derived from what DVC recorded, every md5 checked against the bytes. `run_cache` is true
     where DVC took the products from its run cache instead of running the command: that is declared, never
-    observed. `sources` are materials outside the repository (imports, remote files), by URI.
+    observed. `sources` are materials outside the repository (imports, remote files), by URI. `foreign_params` are
+    parameter files outside the repository: their values are left out.
     """
 
     name: str
@@ -72,6 +74,7 @@ class StageRun:
     sources: tuple[ResourceDescriptor, ...] = ()
     ran: tuple[CommandRun, ...] = ()
     run_cache: bool = False
+    foreign_params: tuple[str, ...] = ()
 
     @property
     def started(self) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -18,7 +18,8 @@ from gitchain.layout.draft import DraftStage
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
 from gitchain.pipeline.restated import said_of_step
-from gitchain.pipeline.steps import Observed, Problems, provenance
+from gitchain.pipeline.steps import Observed, Problems, provenance, read_metrics
+from gitchain.platform.files import read_regular
 
 if TYPE_CHECKING:
     from gitchain.collect.declared import RecordedStage
@@ -34,18 +35,22 @@ def is_dvc(command: Sequence[str]) -> bool:
 
 _Read = TypeVar("_Read")
 
+MAX_DVC_YAML = 32 << 20  # what collect.dvc_files reads at most
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """The declared statements to make, and how many steps had their attestation.
 
     `absent`: steps whose bytes are not on this machine. `problems`: steps that contradict DVC's record, and broken files.
+    `notices`: what was left out of a statement.
     """
 
     drafts: tuple[Draft, ...]
     absent: Problems = ()
     problems: Problems = ()
     attested: int = 0
+    notices: Problems = ()
 
 
 def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Observed:
@@ -58,10 +63,10 @@ def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> 
 
     done = observe_dvc(project.root, command, cwd=Path.cwd(), state=project.state, stdout=stdout)
     drafts: list[Draft] = []
-    problems, notices = list(done.problems), dict(done.notices)
+    problems, notices = list(done.problems), list(done.notices)
     for run in done.stages:
         try:
-            draft = stage_draft(project, run)
+            draft = stage_draft(project, run, done.metrics.get(run.name, ()), notices)
         except GitchainError as error:  # the other stages keep their evidence
             problems.append(error)
         else:
@@ -69,11 +74,11 @@ def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> 
     if done.exit_code == 0:
         data = declared_drafts(project, (), data_only=True)
         drafts += data.drafts
-        notices |= dict((*data.absent, *data.problems))
+        notices += [*data.absent, *data.problems, *data.notices]
     seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
     idle = tuple(stage.name for stage in done.idle if not _observed_before(project, stage))
     return Observed(
-        tuple(reversed(seen.values())), done.exit_code, tuple(problems), tuple(notices.items()), idle
+        tuple(reversed(seen.values())), done.exit_code, tuple(problems), tuple(dict(notices).items()), idle
     )
 
 
@@ -114,12 +119,15 @@ def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool =
     if steps:
         problems.clear()  # files that nobody named
     drafts: list[Draft] = []
+    notices: list[tuple[str, GitchainError]] = []
+    metrics = {} if data_only else _metrics(project)
     attested = 0
     for name in dict.fromkeys(steps or recorded):
         if data_only and not name.endswith(".dvc"):
             continue
         try:
-            draft = stage_draft(project, declare_stage(project.root, recorded[name], state=project.state))
+            run = declare_stage(project.root, recorded[name], state=project.state)
+            draft = stage_draft(project, run, metrics.get(name, ()), notices)
             known = draft is not None and attested_already(project, draft.statement)
         except GitchainError as error:
             (absent if isinstance(error, MissingError) else problems)[name] = error
@@ -127,16 +135,42 @@ def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool =
         attested += known
         if draft is not None and not known:
             drafts.append(draft)
-    return Declared(tuple(drafts), tuple(absent.items()), tuple(problems.items()), attested)
+    return Declared(tuple(drafts), tuple(absent.items()), tuple(problems.items()), attested, tuple(notices))
 
 
-def stage_draft(project: Project, run: StageRun) -> Draft | None:
-    """Return the statement of one stage run; None for a stage that makes nothing."""
+def _metrics(project: Project) -> Mapping[str, Sequence[str]]:
+    """Return the metric files of each stage; DVC is asked only if a dvc.yaml mentions any."""
+    from gitchain.collect.git import pipelines_here
+
+    with suppress(GitchainError, OSError):  # values add to a statement: one without them is still true
+        if any(
+            b"metrics" in read_regular(project.root / file, MAX_DVC_YAML)
+            for file in pipelines_here(project.root)
+        ):
+            return {stage.name: stage.metrics for stage in _stages(project)}
+    return {}
+
+
+def stage_draft(
+    project: Project,
+    run: StageRun,
+    metrics: Sequence[str] = (),
+    notices: list[tuple[str, GitchainError]] | None = None,
+) -> Draft | None:
+    """Return the statement of one stage run; None for a stage that makes nothing.
+
+    What is left out of the statement is added to `notices`: values that cannot be read, or that lie outside the repository.
+    """
     if not run.products or (run.exit_code or 0) != 0:
         return None
     from gitchain.collect.dvc_api import dvc_version
     from gitchain.collect.scrub import scrub_text
 
+    left_out = notices if notices is not None else []
+    left_out += [
+        (f"{run.name}: parameters of {file}", ProjectError("file lies outside the repository"))
+        for file in run.foreign_params
+    ]
     facts: dict[str, Json] = {"stage": run.name, "version": dvc_version()}
     if run.run_cache or run.evidence == "observed":
         facts["runCache"] = "hit" if run.run_cache else "miss"
@@ -154,6 +188,7 @@ def stage_draft(project: Project, run: StageRun) -> Draft | None:
         times=(run.started, run.finished) if run.started and run.finished else None,
         outputs=(last.stdout_sha256, last.stderr_sha256) if last else None,
         sources=run.sources,
+        metrics=read_metrics(project.root, run.products, metrics, left_out),
         interpreters=run.interpreters,
     )
 

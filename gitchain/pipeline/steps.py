@@ -9,20 +9,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
 from gitchain.collect.git import GitState
 from gitchain.collect.interpreters import SeenInterpreter
-from gitchain.errors import GitchainError, MalformedError, UsageError
+from gitchain.collect.values import parse_values, read_params, read_value_file
+from gitchain.errors import GitchainError, MalformedError, ProjectError, UsageError
 from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.names import check_step_name
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
+
+if TYPE_CHECKING:
+    from gitchain.collect.stages import PipelineStage
 
 Problems = tuple[tuple[str, GitchainError], ...]
 """Steps, files or products that could not be attested, and why."""
@@ -56,48 +61,73 @@ def callers_fault(where: str) -> Iterator[None]:
 
 
 def provenance_draft(
-    project: Project, step: str, materials: Sequence[str], products: Sequence[str], *, kind: str
+    project: Project,
+    step: str,
+    materials: Sequence[str],
+    products: Sequence[str],
+    *,
+    kind: str,
+    params: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> Draft:
     """Return a declared provenance statement: the caller says that these products were made of these materials."""
     if not products:
         raise UsageError("say what the step made", help="--product PATH")
     check_step(step)
+    made = collect_all(project, (*products, *metrics))
+    names = [_inside(project, name) for name in metrics]
+    subjects = {_inside(project, name) for name in products}
     return provenance(
         project,
         step,
         collect_all(project, materials),
-        collect_all(project, products),
+        [one for one in made if one.name in subjects],
         evidence="declared",
         kind=_kind(kind),
+        parameters=read_params(project.root, [_params_file(project, item) for item in params]),
+        metrics=tuple(read_metric(project.root, made, name) for name in names),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StepFiles:
+    """What a step is said to use, to make and to measure: paths from the current directory, parameters as `FILE[:KEY,…]`."""
+
+    materials: Sequence[str] = ()
+    products: Sequence[str] = ()
+    params: Sequence[str] = ()
+    metrics: Sequence[str] = ()
+
+
 def observe_step(
-    project: Project,
-    step: str,
-    command: Sequence[str],
-    materials: Sequence[str],
-    products: Sequence[str],
-    *,
-    kind: str,
-    stdout: int = 1,
+    project: Project, step: str, command: Sequence[str], files: StepFiles, *, kind: str, stdout: int = 1
 ) -> Observed:
-    """Run the command and return its statement (none when it failed) and its exit code."""
+    """Run the command and return its statement (none when it failed) and its exit code.
+
+    Without materials and products, those of the DVC stage of that name count, with its parameters and metrics.
+    """
     from gitchain.collect.run import observe
     from gitchain.collect.scrub import scrub_command
 
     check_step(step)
     _check_command(command)
     _kind(kind)
-    if not materials and not products:
-        materials, products = _stage_files(project, step)
-    names = [_inside(project, name) for name in materials], [_inside(project, name) for name in products]
+    notices: list[tuple[str, GitchainError]] = []
+    params = read_params(project.root, [_params_file(project, item) for item in files.params])
+    if not files.materials and not files.products:
+        stage = _stage_called(project, step)
+        files = _stage_files(project, stage, files.metrics)
+        params = _stage_params(project, stage, notices) | params
+    names = [
+        [_inside(project, name) for name in side] for side in (files.materials, files.products, files.metrics)
+    ]
     if not names[1]:
         raise UsageError("say what the command makes", help="-p PATH, or name a DVC stage")
     seen = observe(
         project.root,
         command,
-        *names,
+        names[0],
+        [*names[1], *names[2]],
         cwd=Path.cwd(),
         state=project.state,
         progress=project.progress,
@@ -105,23 +135,31 @@ def observe_step(
     )
     if seen.exit_code != 0:
         return Observed((), seen.exit_code)
+    products = [one for one in seen.products if _is_in(one.name, names[1])]
+    if not products:
+        raise [*seen.problems, *(error for _, error in seen.unwritten)][0]
     draft = provenance(
         project,
         step,
         seen.materials,
-        seen.products,
+        products,
         evidence="observed",
         kind=_kind(kind),
         command=scrub_command(seen.command),
+        parameters=params,
         times=(seen.started, seen.finished),
         outputs=(seen.stdout_sha256, seen.stderr_sha256),
+        metrics=read_metrics(project.root, seen.products, names[2], notices),
         interpreters=seen.interpreters,
     )
-    return Observed((draft,), 0, seen.problems, seen.unwritten)
+    return Observed((draft,), 0, seen.problems, (*seen.unwritten, *notices))
 
 
-def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the deps and outs of the DVC stage called `step`, as paths from the current directory."""
+def _is_in(name: str, wanted: Sequence[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}/") for one in wanted)
+
+
+def _stage_called(project: Project, step: str) -> PipelineStage:
     from gitchain.collect.dvc_api import load_stages
 
     stages = {stage.name: stage for stage in load_stages(project.root)}
@@ -132,12 +170,71 @@ def _stage_files(project: Project, step: str) -> tuple[Sequence[str], Sequence[s
             expected=", ".join(sorted(stages)) or "a stage in dvc.yaml",
             help=f"gitchain run {step} -m MATERIAL -p PRODUCT -- CMD",
         )
-    stage = stages[step]
+    return stages[step]
+
+
+def _stage_files(project: Project, stage: PipelineStage, metrics: Sequence[str]) -> StepFiles:
+    """Return the files of a DVC stage, as paths from the current directory."""
     here = Path.cwd()
-    names = [
-        [os.path.relpath(project.root / name, here) for name in side] for side in (stage.deps, stage.outs)
-    ]
-    return names[0], names[1]
+    deps, outs, own = (
+        [os.path.relpath(project.root / name, here) for name in side]
+        for side in (stage.deps, stage.outs, stage.metrics)
+    )
+    return StepFiles(deps, outs, (), [*own, *(name for name in metrics if name not in own)])
+
+
+def _stage_params(
+    project: Project, stage: PipelineStage, notices: list[tuple[str, GitchainError]]
+) -> dict[str, dict[str, Json]]:
+    """Return the parameters that a DVC stage names; what cannot be read is named and left out."""
+    found: dict[str, dict[str, Json]] = {}
+    for item in stage.params:
+        file, _, key = item.partition(":")
+        try:
+            values = read_params(project.root, [(file, [key] if key else [])])
+        except GitchainError as error:
+            notices.append((f"{stage.name}: parameter {item}", error))
+            continue
+        found.setdefault(file, {}).update(values[file])
+    return found
+
+
+def _params_file(project: Project, text: str) -> tuple[str, Sequence[str]]:
+    """Return the file and the keys that `FILE[:KEY,…]` names."""
+    file, _, keys = (text, "", "") if Path(text).exists() else text.partition(":")
+    return _inside(project, file), [key for key in keys.split(",") if key]
+
+
+def read_metrics(
+    root: Path,
+    products: Sequence[Artifact],
+    names: Iterable[str],
+    notices: list[tuple[str, GitchainError]],
+) -> tuple[ResourceDescriptor, ...]:
+    """Return the metric files among the products with their values; what holds none is named and left out."""
+    found: list[ResourceDescriptor] = []
+    for name in dict.fromkeys(names):
+        try:
+            found.append(read_metric(root, products, name))
+        except GitchainError as error:
+            notices.append((f"metrics {name}", error))
+    return tuple(found)
+
+
+def read_metric(root: Path, products: Sequence[Artifact], name: str) -> ResourceDescriptor:
+    """Return a metric file with its values as an annotation; ProjectError unless its bytes are those of a product."""
+    data = read_value_file(root, name)
+    digest = sha256_hex(data)
+    hashed = {
+        f"{one.name}/{part.path}" if part.path else one.name: part.sha256
+        for one in products
+        for part in one.parts
+    }
+    if hashed.get(name) != digest:
+        raise ProjectError("metric file is not what the step made", where=name)
+    return ResourceDescriptor(
+        name, DigestSet({"sha256": digest}), annotations={"metrics": parse_values(data, name)}
+    )
 
 
 def collect_all(project: Project, names: Iterable[str]) -> tuple[Artifact, ...]:
@@ -184,6 +281,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
     times: tuple[datetime, datetime] | None = None,
     outputs: tuple[str, str] | None = None,
     sources: Sequence[ResourceDescriptor] = (),
+    metrics: Sequence[ResourceDescriptor] = (),
     interpreters: Sequence[SeenInterpreter] | None = None,
 ) -> Draft:
     """Return the SLSA provenance statement of one step, with the Git commit that it ran from as a material."""
@@ -201,8 +299,11 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
         started=_utc(times[0]) if times else None,
         finished=_utc(times[1]) if times else None,
         byproducts=[
-            ResourceDescriptor(name=name, digest=DigestSet({"sha256": digest}))
-            for name, digest in zip(names, outputs or (), strict=False)
+            *(
+                ResourceDescriptor(name=name, digest=DigestSet({"sha256": digest}))
+                for name, digest in zip(names, outputs or (), strict=False)
+            ),
+            *metrics,
         ],
         exit_code=0 if outputs else None,
     )
