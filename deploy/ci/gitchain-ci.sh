@@ -6,6 +6,10 @@
 #   gitchain-ci.sh verify     fetch the attestations, verify GITCHAIN_TARGETS; the exit code is the verdict
 #
 # GITCHAIN_LAYOUT, GITCHAIN_SIGNER, GITCHAIN_ISSUER, GITCHAIN_TRUST   whose layout decides, and under which trust
+# GITCHAIN_LAYOUT_NAME         the name that the layout must have; without one the repository decides
+# GITCHAIN_MINIMUM_VERSION     the oldest version of the layout that may decide
+# GITCHAIN_CHECKPOINT          a checkpoint of the attestations that the store must cover
+# GITCHAIN_STATE               a directory that the CI system keeps from job to job: what it held last is remembered there
 # GITCHAIN_IDENTITY   who signs, on the embedded instance alone
 # GITCHAIN_SUMMARY    the file to append the page to
 set -eu
@@ -46,11 +50,43 @@ attest() {
 verify() {
     set -- ${GITCHAIN_LAYOUT:+--layout "$GITCHAIN_LAYOUT"} ${GITCHAIN_TRUST:+--trust "$GITCHAIN_TRUST"} \
         ${GITCHAIN_SIGNER:+--signer "$GITCHAIN_SIGNER"} ${GITCHAIN_ISSUER:+--issuer "$GITCHAIN_ISSUER"} \
+        ${GITCHAIN_LAYOUT_NAME:+--layout-name "$GITCHAIN_LAYOUT_NAME"} \
+        ${GITCHAIN_MINIMUM_VERSION:+--minimum-version "$GITCHAIN_MINIMUM_VERSION"} \
+        ${GITCHAIN_CHECKPOINT:+--checkpoint "$GITCHAIN_CHECKPOINT"} \
         ${GITCHAIN_SUMMARY:+--summary "$GITCHAIN_SUMMARY"}
+    remember
     fetch
     by_line
     # shellcheck disable=SC2086 # one argument a line
     gitchain verify "$@" -- ${GITCHAIN_TARGETS:-HEAD}
+}
+
+# Pin the layout in the state that the CI system keeps, and say in the summary what this job cannot notice.
+remember() {
+    if [ -z "${GITCHAIN_LAYOUT_NAME:-}" ]; then
+        warn "No layout name is set, so the repository decides which layout of the signer applies. Set layout-name."
+    fi
+    if [ -z "${GITCHAIN_STATE:-}" ]; then
+        if [ -z "${GITCHAIN_MINIMUM_VERSION:-}" ] || [ -z "${GITCHAIN_CHECKPOINT:-}" ]; then
+            warn "This job is stateless: it cannot detect a layout or a history of attestations that was rolled back. Set state, or minimum-version and checkpoint."
+        fi
+        return
+    fi
+    if [ ! -e "$GITCHAIN_STATE/pins.json" ]; then
+        warn "The state of earlier jobs is empty: this job cannot detect a layout or a history of attestations that was rolled back before it."
+    fi
+    mkdir -p "$GITCHAIN_STATE"
+    GITCHAIN_HOME=$(CDPATH='' cd -- "$GITCHAIN_STATE" && pwd)
+    export GITCHAIN_HOME
+    if [ -n "${GITCHAIN_LAYOUT_NAME:-}" ] && [ -n "${GITCHAIN_SIGNER:-}" ] && [ -n "${GITCHAIN_ISSUER:-}" ] && [ -n "${GITCHAIN_TRUST:-}" ]; then
+        gitchain --trust "$GITCHAIN_TRUST" trust pin --layout "$GITCHAIN_LAYOUT_NAME" \
+            --signer "$GITCHAIN_SIGNER" --issuer "$GITCHAIN_ISSUER" >/dev/null
+    fi
+}
+
+warn() {
+    say "warning: $1"
+    if [ -n "${GITCHAIN_SUMMARY:-}" ]; then printf '> ⚠️ %s\n\n' "$1" >>"$GITCHAIN_SUMMARY"; fi
 }
 
 # From here on what is not quoted splits at line ends and nowhere else, and no pattern is expanded.

@@ -55,6 +55,8 @@ class Source:
     repository: Path | None = None
     evidence: tuple[str, ...] = ()
     minimum_version: int = 0
+    layout_name: str | None = None
+    """The name that the layout must have; any that the signers signed if it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ def _source(name: str, fields: Fields, base: Path) -> Source:
         _optional_path(fields, "repository", base),
         tuple(_place(text, base) for text in fields.texts("evidence", ())),
         fields.integer("minimumVersion", 0),
+        fields.text("layoutName") if "layoutName" in fields else None,
     )
     if source.repository is None and not source.evidence:
         raise LayoutError("there is no evidence", where=fields.where, expected="repository or evidence")

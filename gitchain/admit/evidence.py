@@ -83,7 +83,13 @@ class SourceReader:
         from gitchain.pipeline.consume import Policy
 
         source = self.source
-        return Policy(source.layout, source.signers, source.trust, minimum_version=source.minimum_version)
+        return Policy(
+            source.layout,
+            source.signers,
+            source.trust,
+            minimum_version=source.minimum_version,
+            name=source.layout_name,
+        )
 
     def _sources(self) -> list[Place]:
         from gitchain.pipeline.places import open_source

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import not_empty
 from gitchain.errors import ProjectError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--layout",
             type=click.Path(path_type=Path),
             help="Signed layout [default: .gitchain/layout.sigstore.json].",
+        ),
+        click.option(
+            "--layout-name",
+            "layout_name",
+            metavar="NAME",
+            callback=not_empty,
+            help="Refuse a layout of another name [default: the one that is pinned].",
         ),
         click.option(
             "--signer",
@@ -63,6 +71,7 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def policy_of(
     options: Options,
     layout: Path | None,
+    layout_name: str | None,
     subjects: Sequence[str],
     issuer: str | None,
     minimum_version: int,
@@ -77,6 +86,7 @@ def policy_of(
         raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
     return Policy(
         layout=layout,
+        name=layout_name,
         signers=tuple(Identity(str(issuer), subject) for subject in subjects),
         trust=options.trust,
         offline=options.offline,

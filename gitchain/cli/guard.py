@@ -84,6 +84,7 @@ def _verified(
     words: Sequence[str],
     *,
     layout: Path | None,
+    layout_name: str | None,
     subjects: tuple[str, ...],
     issuer: str | None,
     minimum_version: int,
@@ -104,7 +105,7 @@ def _verified(
         raise UsageError(
             "the command does not name the copy", expected=f"{HERE} or {VARIABLE} in it", got=" ".join(words)
         )
-    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint, witnesses)
+    policy = policy_of(options, layout, layout_name, subjects, issuer, minimum_version, checkpoint, witnesses)
     project = project_of(options, layout)
     _, sources = look_up(options, (), places)
     verifier = Verifier.open(project, policy, datetime.now(UTC), (), sources)

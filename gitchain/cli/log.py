@@ -8,6 +8,7 @@ import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
+from gitchain.cli.signing import not_empty
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -21,9 +22,15 @@ LOG_SCHEMA = "https://gitchain.dev/log/v1"
 
 @click.command(name="log")
 @click.argument("target", required=False)
+@click.option(
+    "--layout-name",
+    metavar="NAME",
+    callback=not_empty,
+    help="Whose revocations count: those of this layout [default: the one that is pinned].",
+)
 @global_options
 @click.pass_obj
-def command(options: Options, target: str | None) -> ExitCode:
+def command(options: Options, target: str | None, layout_name: str | None) -> ExitCode:
     """Show the verified attestations on TARGET's chain, oldest first [default: all of this repository].
 
     What is revoked is marked, with every model that verified statements claim was made of a revoked artifact.
@@ -33,7 +40,7 @@ def command(options: Options, target: str | None) -> ExitCode:
     from gitchain.pipeline.project import open_project
 
     project = open_project(options.directory, options.hashing, changes=False)
-    found = history(project, target, options.trust, offline=options.offline)
+    found = history(project, target, options.trust, offline=options.offline, layout_name=layout_name)
     events = [event.to_json() for event in found.events]
     refused = [
         {"step": one.step or "", "id": one.attestation_id, "reason": one.reason}

@@ -59,6 +59,7 @@ def command(
     options: Options,
     targets: tuple[str, ...],
     layout: Path | None,
+    layout_name: str | None,
     subjects: tuple[str, ...],
     issuer: str | None,
     minimum_version: int,
@@ -76,7 +77,7 @@ def command(
 
     Exit code 0 means that all are verified, and nothing else does.
     """
-    policy = policy_of(options, layout, subjects, issuer, minimum_version, checkpoint, witnesses)
+    policy = policy_of(options, layout, layout_name, subjects, issuer, minimum_version, checkpoint, witnesses)
     project = project_of(options, layout, configured=vsa is not None)
     asked = wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))

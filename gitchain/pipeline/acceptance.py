@@ -13,7 +13,8 @@ from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
 from gitchain.pipeline.archive import kept_keys
-from gitchain.pipeline.home import Pin, pin_for_repository, read_pins
+from gitchain.pipeline.home import Pin
+from gitchain.pipeline.layout_choice import chosen_pin
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
@@ -38,6 +39,9 @@ class Policy:
     witnesses: Path | None = None
     """A witness policy that the log's checkpoint in every bundle has to satisfy."""
 
+    name: str | None = None
+    """The name that the layout must have."""
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -60,7 +64,7 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
     candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
     path, raw = read_signed_layout(candidates)
     name = _claimed_name(raw, path)
-    pin = _pin_of(project if policy.layout is None else None, name)
+    pin = chosen_pin(policy.name, path, name, is_signer_named=bool(policy.signers and policy.trust))
     signers, trust = _who_and_trust(policy, pin, name)
     profile = load_profile(trust, offline=policy.offline)
     if policy.witnesses is not None:
@@ -113,19 +117,6 @@ def _claimed_name(raw: bytes, path: Path) -> str:
     if not isinstance(name, str):
         raise LayoutError("the signed layout has no name", where=str(path))
     return name
-
-
-def _pin_of(project: Project | None, name: str) -> Pin | None:
-    """Return the pin for the layout; a repository pinned to one layout cannot swap in another."""
-    bound = pin_for_repository(project.git.common_dir) if project else None
-    if bound and bound.layout != name:
-        raise LayoutError(
-            "this repository brings another layout than the one it is pinned to",
-            expected=bound.layout,
-            got=name,
-            help="gitchain trust pin   if you mean it",
-        )
-    return bound or read_pins().get(name)
 
 
 def _who_and_trust(policy: Policy, pin: Pin | None, name: str) -> tuple[tuple[Identity, ...], str]:

@@ -124,13 +124,21 @@ def reading_profile(project: Project, trust: str | None, *, offline: bool) -> Pr
     return load_profile(project.configured().trust, base=project.root, offline=offline)
 
 
-def history(project: Project, target: str | None, trust: str | None, *, offline: bool = False) -> History:
+def history(
+    project: Project,
+    target: str | None,
+    trust: str | None,
+    *,
+    offline: bool = False,
+    layout_name: str | None = None,
+) -> History:
     """Return what is known about a target, or about the whole repository when `target` is None.
 
     Raises NoEvidenceError when nothing is known.
     """
     profile = reading_profile(project, trust, offline=offline)
-    layout, warnings = _layout(project, trust, offline=offline)
+    policy = Policy(trust=trust, offline=offline, name=layout_name)
+    layout, warnings = _layout(project, policy)
     evidence = gather(project, profile.trust, keys=layout.keys if layout else ())
     warnings += _lost(project, evidence)
     if target is None:
@@ -153,10 +161,10 @@ def history(project: Project, target: str | None, trust: str | None, *, offline:
     )
 
 
-def _layout(project: Project, trust: str | None, *, offline: bool) -> tuple[Layout | None, tuple[str, ...]]:
+def _layout(project: Project, policy: Policy) -> tuple[Layout | None, tuple[str, ...]]:
     """Return the pinned layout, which says whose revocations count, or why there is none."""
     try:
-        found = load_policy(project, Policy(trust=trust, offline=offline), datetime.now(UTC))
+        found = load_policy(project, policy, datetime.now(UTC))
     except GitchainError as error:
         return None, (f"revocations are not shown: {error}",)
     return found.signed.layout, ()

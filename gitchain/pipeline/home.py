@@ -95,9 +95,15 @@ def pin_for_repository(common_dir: Path) -> Pin | None:
 
 
 def write_pin(pin: Pin) -> None:
-    """Add or replace one pin; atomic, serialised between processes."""
+    """Add or replace one pin; atomic, serialised between processes. A repository is named by the newest pin alone."""
     with home_lock():
-        _write(read_pins() | {pin.layout: pin})
+        others = {
+            name: replace(
+                one, repositories=tuple(path for path in one.repositories if path not in pin.repositories)
+            )
+            for name, one in read_pins().items()
+        }
+        _write(others | {pin.layout: pin})
 
 
 def remember_version(layout: str, version: int, digest: str) -> None:

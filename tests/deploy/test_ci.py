@@ -77,7 +77,7 @@ def act(clone: Path, inputs: Mapping[str, str], *, skip: str = "Install gitchain
         if step["name"] == skip or not runs(step.get("if"), given["do"]):
             continue
         env = {
-            key: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: given[found[1]], value)
+            key: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: given[found[1]], value)
             for key, value in step.get("env", {}).items()
         }
         done = subprocess.run(
@@ -139,6 +139,65 @@ def test_verify_passes_and_shows_the_chain(attested: Path) -> None:
     page = (attested.parent / "summary.md").read_text()
     assert "## ✅ PASSED: model.txt" in page
     assert "```mermaid" in page
+    assert "This job is stateless" in page
+    assert "No layout name is set" in page
+
+
+def test_verify_names_the_layout(attested: Path) -> None:
+    """Another layout than the named one is exit code 5, whatever the repository brings."""
+    code, said = act(attested, {"do": "verify", "targets": "model.txt", "layout-name": "other"})
+    assert code == 5, said
+    code, said = act(attested, {"do": "verify", "targets": "model.txt", "layout-name": "tiny"})
+    assert code == 0, said
+    assert "No layout name is set" not in (attested.parent / "summary.md").read_text().rpartition("PASSED")[2]
+
+
+def test_verify_needs_the_minimum_version_and_the_checkpoint(attested: Path) -> None:
+    """Both reach the command, and then the job is not called stateless."""
+    inputs = {"do": "verify", "targets": "model.txt", "layout-name": "tiny"}
+    assert act(attested, {**inputs, "minimum-version": "2"})[0] == 5
+    code, said = act(attested, {**inputs, "minimum-version": "1", "checkpoint": "0" * 64})
+    assert code == 4, said
+    assert "warning: This job is stateless" not in said
+
+
+def test_verify_remembers_in_the_state_directory(
+    attested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a state directory the second job knows what the first one saw: a store that lost it is exit code 4."""
+    trust = tmp_path / "trust.json"
+    trust.write_text(gitchain(attested, "trust", "export"))
+    issuer = re.search(r'"issuer": "(.+?)"', gitchain(attested, "local", "status", "--json"))
+    assert issuer
+    inputs = {
+        "do": "verify",
+        "targets": "model.txt",
+        "layout-name": "tiny",
+        "trust": str(trust),
+        "signer": "ada@example.com",
+        "issuer": issuer[1],
+        "state": str(tmp_path / "state"),
+    }
+    monkeypatch.delenv("GITCHAIN_HOME")
+    code, said = act(attested, inputs)
+    assert code == 0, said
+    assert "The state of earlier jobs is empty" in said
+    code, said = act(attested, inputs)
+    assert (code, "warning" in said) == (0, False), said
+    empty = subprocess.run(
+        ["git", "hash-object", "-t", "tree", "-w", "/dev/null"],
+        cwd=attested,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    commit = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", "commit-tree", "-m", "x", empty]
+    made = subprocess.run(commit, cwd=attested, check=True, capture_output=True, text=True).stdout.strip()
+    ref = "refs/gitchain/attestations"
+    subprocess.run(["git", "push", "-q", "-f", "origin", f"{made}:{ref}"], cwd=attested, check=True)
+    subprocess.run(["git", "update-ref", "-d", ref], cwd=attested, check=True)
+    code, said = act(attested, inputs)
+    assert code in {1, 4}, said
 
 
 def test_verify_fails_with_gitchain_s_own_code(attested: Path) -> None:
