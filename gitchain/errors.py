@@ -88,6 +88,10 @@ class SignatureError(VerificationError):
     """A signature, certificate or identity does not verify."""
 
 
+class AlgorithmError(SignatureError):
+    """The key did make the signature, with an algorithm that is not supported for it."""
+
+
 class UnknownSignerError(SignatureError):
     """A signature by a key that nobody here holds, so that it cannot be checked."""
 

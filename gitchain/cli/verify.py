@@ -134,6 +134,7 @@ def _one(
         jobsummary.append(summary, jobsummary.verdicts(documents, result.accepted.signed.layout))
     for document in documents:
         print_verdict(options, document, explain=explain)
+    _say_bundle(options, target, result)
     code = _exit_code(decision.exit_code for decision in result.decisions)
     whole = documents[0] if len(documents) == 1 else _several_document(documents)
     whole |= {"refused": _refused(result)}
@@ -180,6 +181,7 @@ def _several(
                 for document in _documents(result):
                     documents.append({"target": target, **document})
                     (print_verdict if explain else print_line)(options, document)
+                _say_bundle(options, target, result)
                 codes.append(_exit_code(one.exit_code for one in result.decisions))
             advance(1)
     options.document(_several_document(documents) | {"refused": _refused(last) if last else []})
@@ -205,6 +207,18 @@ def _documents(result: Verification) -> Iterator[dict[str, Any]]:
         if result.signatures:
             document["git"] = [one.to_json() for one in result.signatures]
         yield document
+
+
+def _say_bundle(options: Options, target: str, result: Verification) -> None:
+    """Say of a target that is a bundle file what the verdict is about."""
+    if result.bundle is None:
+        return
+    count = len(result.bundle.targets)
+    what = "its subject" if count == 1 else f"its {count} subjects"
+    options.talk(
+        f"bundle    {escape(target)} verifies, signed by {escape(str(result.bundle.signer))}; "
+        f"the verdict is about {what}, not about a file beside it"
+    )
 
 
 def _refused(result: Verification) -> list[dict[str, Any]]:

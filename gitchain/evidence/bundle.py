@@ -36,6 +36,7 @@ from gitchain.evidence.fields import (
     get_bytes,
     get_object,
     get_string,
+    proto_names,
 )
 from gitchain.evidence.statement import Statement
 
@@ -115,7 +116,7 @@ class Bundle:
     @classmethod
     def parse_any(cls, data: bytes) -> Bundle:
         """Return the bundle that these bytes hold, whatever was signed; raises as parse() does."""
-        source = as_object(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES), "bundle")
+        source = _message(data)
         media_type = get_string(source, "mediaType", "bundle")
         if media_type not in _WITH_CHAIN | _WITH_LEAF:
             raise MalformedError(
@@ -162,7 +163,7 @@ class Unlogged:
 
         Raises MalformedError for anything else, LimitError beyond the limits above.
         """
-        source = as_object(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES), "bundle")
+        source = _message(data)
         media_type = get_string(source, "mediaType", "bundle")
         if media_type != BUNDLE_MEDIA_TYPE:
             raise MalformedError(
@@ -175,6 +176,10 @@ class Unlogged:
         chain = material.get("x509CertificateChain") is not None
         entries = find_array(material, "tlogEntries", "verificationMaterial", limit=MAX_ENTRIES)
         return cls(envelope, _signer(material, chain=chain), bool(entries))
+
+
+def _message(data: bytes) -> Object:
+    return as_object(proto_names(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES)), "bundle")
 
 
 def _one_of(source: Object, where: str, *keys: str) -> str:
@@ -229,7 +234,7 @@ def _timestamps(material: Object) -> tuple[bytes, ...]:
 
 
 def _entry(material: Object) -> LogEntry:
-    items = get_array(material, "tlogEntries", "verificationMaterial", limit=MAX_ENTRIES)
+    items = find_array(material, "tlogEntries", "verificationMaterial", limit=MAX_ENTRIES)
     if len(items) != 1:
         raise MalformedError("bundle must hold one log entry", expected="1", got=str(len(items)))
     return LogEntry.parse(items[0], "tlogEntries[0]")

@@ -18,9 +18,10 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.fields import (
     Object,
     as_object,
-    decode_base64,
+    decode_proto_base64,
+    find_array,
     find_object,
-    get_array,
+    find_string,
     get_bytes,
     get_object,
     get_string,
@@ -43,7 +44,10 @@ MAX_KIND_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """That an entry is in a log, as the log says: position, size, root, path, signed checkpoint."""
+    """That an entry is in a log, as the log says: position, size, root, path, signed checkpoint.
+
+    `checkpoint` is empty in a bundle of the first version that has none.
+    """
 
     index: int
     tree_size: int
@@ -70,17 +74,15 @@ class LogEntry:
         """Return the log entry that this JSON holds, or raise MalformedError or LimitError."""
         source = as_object(value, where)
         version = get_object(source, "kindVersion", where)
-        promise = find_object(source, "inclusionPromise", where)
-        promised = None if promise is None else get_bytes(promise, "signedEntryTimestamp", "inclusionPromise")
         return cls(
             get_uint64(source, "logIndex", where),
             bounded(get_bytes(get_object(source, "logId", where), "keyId", "logId"), "logId"),
             _word(version, "kind"),
             _word(version, "version"),
-            get_uint64(source, "integratedTime", where) if source.get("integratedTime") is not None else 0,
+            get_uint64(source, "integratedTime", where),
             bounded(get_bytes(source, "canonicalizedBody", where), "canonicalizedBody", limit=MAX_BODY_BYTES),
             _proof(find_object(source, "inclusionProof", where)),
-            None if promised is None else bounded(promised, "inclusionPromise"),
+            _promise(find_object(source, "inclusionPromise", where)),
         )
 
 
@@ -102,6 +104,13 @@ def _word(version: Object, key: str) -> str:
     return text
 
 
+def _promise(source: Object | None) -> bytes | None:
+    where = "inclusionPromise"
+    if source is None or source.get("signedEntryTimestamp") is None:
+        return None
+    return bounded(get_bytes(source, "signedEntryTimestamp", where), where)
+
+
 def _proof(source: Object | None) -> InclusionProof | None:
     if source is None:
         return None
@@ -111,18 +120,18 @@ def _proof(source: Object | None) -> InclusionProof | None:
         raise MalformedError(
             "log entry lies outside its tree", where=where, expected=f"below {size}", got=str(index)
         )
-    hashes = get_array(source, "hashes", where, limit=MAX_PROOF_HASHES)
+    hashes = find_array(source, "hashes", where, limit=MAX_PROOF_HASHES)
     return InclusionProof(
         index,
         size,
         _hash(source.get("rootHash"), "rootHash"),
         tuple(_hash(item, "hashes") for item in hashes),
-        get_string(get_object(source, "checkpoint", where), "envelope", "checkpoint"),
+        find_string(find_object(source, "checkpoint", where) or {}, "envelope", "checkpoint") or "",
     )
 
 
 def _hash(value: Json, where: str) -> bytes:
-    data = decode_base64(value, where) if isinstance(value, str) else b""
+    data = decode_proto_base64(value, where) if isinstance(value, str) else b""
     if len(data) != HASH_SIZE:
         raise MalformedError(
             "hash has the wrong length", where=f"inclusionProof.{where}", expected="32 bytes"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 
 from gitchain.errors import LimitError, MalformedError
@@ -19,6 +20,9 @@ Object = Mapping[str, Json]
 
 MAX_UINT_DIGITS = 19
 """Most digits of a decimal integer in text: those of 2^63-1, so no conversion is ever expensive."""
+
+_STANDARD = str.maketrans("-_", "+/")
+_UNDERSCORE = re.compile(r"_([a-z0-9])", re.ASCII)
 
 
 def _wrong(where: str, expected: str, value: Json) -> MalformedError:
@@ -96,8 +100,16 @@ def decimal(text: str, where: str) -> int:
 
 
 def get_uint64(source: Object, key: str, where: str) -> int:
-    """Return the integer that proto3 JSON carries as text at `key`, or raise MalformedError."""
-    return decimal(get_string(source, key, where), f"{where}.{key}")
+    """Return the integer at `key` in proto3 JSON, or raise MalformedError.
+
+    Text is usual, a number is allowed, and an absent field is 0: writers leave zeros out.
+    """
+    value = source.get(key)
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        return decimal(value, f"{where}.{key}")
+    return get_integer(source, key, where)
 
 
 def decode_base64(text: str, where: str) -> bytes:
@@ -111,6 +123,32 @@ def decode_base64(text: str, where: str) -> bytes:
     return data
 
 
+def decode_proto_base64(text: str, where: str) -> bytes:
+    """Return the bytes that proto3 JSON spells so, or raise MalformedError.
+
+    Both alphabets are read, the standard and the URL-safe one, but not mixed; the padding may be left out.
+    """
+    if set("-_").intersection(text) and not set("+/").intersection(text):
+        text = text.translate(_STANDARD)
+    return decode_base64(text if "=" in text else text + "=" * (-len(text) % 4), where)
+
+
 def get_bytes(source: Object, key: str, where: str) -> bytes:
-    """Return the bytes that are base64 at `key`, or raise MalformedError."""
-    return decode_base64(get_string(source, key, where), f"{where}.{key}")
+    """Return the bytes that are base64 in proto3 JSON at `key`, or raise MalformedError."""
+    return decode_proto_base64(get_string(source, key, where), f"{where}.{key}")
+
+
+def proto_names(value: Json) -> Json:
+    """Return proto3 JSON with every field under its lowerCamelCase name: the original `snake_case` is as good.
+
+    Raises MalformedError if a field is there under both names. For messages without maps, as Sigstore's are.
+    """
+    if isinstance(value, Mapping):
+        found: dict[str, Json] = {}
+        for key, item in value.items():
+            name = _UNDERSCORE.sub(lambda match: match[1].upper(), key)
+            if name in found:
+                raise MalformedError("field is there under two names", got=ascii(name[:100]))
+            found[name] = proto_names(item)
+        return found
+    return [proto_names(item) for item in value] if isinstance(value, list) else value

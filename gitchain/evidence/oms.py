@@ -5,7 +5,8 @@
 
 One subject, whose digest is the SHA-256 over the file digests in their order: it leaves the names out, so a
 renamed file can keep it. It is recomputed here and never used to tell one model from another: the files are
-(`resources`, names and digests). A model that is one file has one resource, named `.`.
+(`resources`, names and digests). A model that is one file has one resource: the specification names it by its
+basename, the reference implementation `.`. Both are read; `.` is written, which that implementation verifies.
 
 Spec: https://github.com/ossf/model-signing-spec
 Does NOT read files, or decide which paths may be ignored; does not support shards, or digests but SHA-256.
@@ -33,7 +34,7 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 
 OMS = "https://model_signing/signature/v1.0"
 SINGLE = "."
-"""The name of the one resource of a model that is one file."""
+"""The name of the one resource of a model that is one file, where it does not have the file's own."""
 
 MAX_RESOURCES = 100_000
 """Most files of one model: ten times the largest that is known, and all that a statement has room for."""
@@ -52,7 +53,7 @@ class ModelSignature:
 
     @property
     def single(self) -> bool:
-        """Tell whether the model is one file rather than a directory."""
+        """Tell whether the model is one file for certain; one that has the file's name may be a directory with it."""
         return list(self.files) == [SINGLE]
 
 

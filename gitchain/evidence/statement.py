@@ -10,7 +10,7 @@ Does NOT read predicates (`predicates.claim_of` does) and verifies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import MalformedError
@@ -23,7 +23,6 @@ from gitchain.evidence.fields import (
     find_object,
     find_string,
     get_array,
-    get_object,
     get_string,
 )
 from gitchain.evidence.manifest import MEDIA_TYPES, Version
@@ -164,15 +163,16 @@ class Statement:
         return cls.parse(payload)
 
     @classmethod
-    def parse(cls, payload: bytes, kinds: Collection[str] = (STATEMENT_TYPE,)) -> Statement:
+    def parse(cls, payload: bytes) -> Statement:
         """Return the statement that these bytes hold; the bytes are kept as they are.
 
-        Raises MalformedError for anything but a Statement of one of the `kinds` with at least one subject, each with
-        a digest and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS subjects or MAX_JSON_BYTES.
+        A predicate that is null or absent is an empty one. Raises MalformedError for anything but a Statement v1
+        with at least one subject, each with a digest and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS
+        subjects or MAX_JSON_BYTES.
         """
         source = as_object(strict_json(payload, "statement"), "statement")
         kind = get_string(source, "_type", "statement")
-        if kind not in kinds:
+        if kind != STATEMENT_TYPE:
             raise MalformedError(
                 "not an in-toto statement", where="_type", expected=STATEMENT_TYPE, got=ascii(kind[:100])
             )
@@ -186,7 +186,9 @@ class Statement:
             raise MalformedError("subject has no digest", where="statement.subject")
         check_rule_names(subject, "statement.subject")
         predicate_type = check_uri(get_string(source, "predicateType", "statement"), "predicateType")
-        predicate = get_object(source, "predicate", "statement")
+        if "predicate" not in source and any(key.casefold() == "predicate" for key in source):
+            raise MalformedError("field name has another case", where="statement", expected="predicate")
+        predicate = find_object(source, "predicate", "statement") or {}
         return cls(subject, predicate_type, predicate, payload)
 
     @property

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import SignatureError, UsageError
-from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
+from gitchain.errors import GitchainError, SignatureError, UsageError
+from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
+from gitchain.evidence.subjects import read_subjects
 from gitchain.pipeline.profiles import load_profile
 from gitchain.platform.files import open_regular
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from gitchain.verify.verified import VerifiedArtifact
 
 DIGESTS = ("sha256", "sha384", "sha512")
+"""What a file is always hashed with: any key may sign one of these."""
 MAX_KEY_BYTES = 64 * 1024
-_DIGEST = re.compile(r"(sha256|sha384|sha512):((?:[0-9a-f]{2})+)")
+_DIGEST = re.compile(r"(sha256|sha384|sha512|sha3_256|sha3_384|sha3_512):((?:[0-9a-f]{2})+)")
 _CHUNK = 1 << 20
 
 
@@ -48,7 +50,7 @@ def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust) -> Veri
     from gitchain.verify.bundle import verify_artifact
 
     raw = read_file(bundle, "bundle", MAX_BUNDLE_BYTES)
-    verified = verify_artifact(raw, trust, digests_of(target), wanted.keys)
+    verified = verify_artifact(raw, trust, digests_of(target, _named(raw)), wanted.keys)
     if verified.identity != wanted.identity:  # a key says nothing about a bundle with a certificate
         raise SignatureError(
             "somebody else signed this", expected=str(wanted.identity), got=str(verified.identity)
@@ -89,15 +91,28 @@ def bundle_trust(trusted_root: Path | None, name: str | None, *, staging: bool) 
     return load_profile("public", offline=True).trust
 
 
-def digests_of(target: str) -> Mapping[str, bytes]:
-    """Return the digests of the file, or the one that the target is; UsageError if the file cannot be read."""
+def _named(raw: bytes) -> frozenset[str]:
+    """Return the digests beside DIGESTS that the bundle's subjects have, and a file has to be hashed with for them."""
+    try:
+        subjects = read_subjects(Bundle.parse(raw).envelope.payload)
+    except GitchainError:
+        return frozenset()  # what is wrong with the bundle is said when it is verified
+    return frozenset(name for one in subjects for name in one.compared).difference(DIGESTS)
+
+
+def digests_of(target: str, more: Iterable[str] = ()) -> Mapping[str, bytes]:
+    """Return the digests of the file, DIGESTS and `more`, or the one that the target is.
+
+    UsageError if the file cannot be read.
+    """
     given = _DIGEST.fullmatch(target)
     if given is not None:
         algorithm, digest = given[1], bytes.fromhex(given[2])
         if len(digest) != hashlib.new(algorithm).digest_size:
             raise UsageError("digest has the wrong length", got=target[:200])
         return {algorithm: digest}
-    hashers = [hashlib.new(algorithm) for algorithm in DIGESTS]
+    algorithms = (*DIGESTS, *sorted(more))
+    hashers = [hashlib.new(algorithm) for algorithm in algorithms]
     try:
         with open_regular(Path(target)) as file:
             while chunk := file.read(_CHUNK):
@@ -105,7 +120,7 @@ def digests_of(target: str) -> Mapping[str, bytes]:
                     hasher.update(chunk)
     except (OSError, ValueError) as error:
         raise UsageError("cannot read the file", where=ascii(target), got=str(error)) from error
-    return {algorithm: hasher.digest() for algorithm, hasher in zip(DIGESTS, hashers, strict=True)}
+    return {algorithm: hasher.digest() for algorithm, hasher in zip(algorithms, hashers, strict=True)}
 
 
 def _public_key(path: Path) -> Key:

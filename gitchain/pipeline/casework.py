@@ -21,11 +21,12 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, build_manifest
 from gitchain.evidence.predicates import PROVENANCE, StepFacts, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import STEP_FIELD
+from gitchain.evidence.vocabulary import LINK, PROVENANCE_V02, STEP_FIELD, VSA
 from gitchain.instance import Instance
 from gitchain.layout.casefile import DIGEST, Artifacts, CaseStatement, Content, Stranger
-from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember
+from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember, Step
 from gitchain.pipeline.policy import layout_statement
+from gitchain.pipeline.sources import claim_in
 from gitchain.sign.keyless import Signer
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.layout import verify_layout
@@ -157,12 +158,20 @@ class Bench:
         if kind == PROVENANCE and facts:
             predicate = provenance(step=facts, materials=given)
             made = self._descriptors(one.products)
+        elif kind in {LINK, PROVENANCE_V02}:
+            named = _link_name(one) if kind == LINK else _step_field(facts)
+            predicate = {**named, "materials": [item.to_json() for item in given]}
+            made = self._descriptors({**one.subject, **one.products})
         elif one.materials or one.products:
             raise LayoutError("of this predicate type, name the subject", where="subject", got=kind)
         else:
-            predicate = {STEP_FIELD: facts.to_json()} if facts else {}
             made = self._descriptors(one.subject)
-        return Statement.build(made, kind, merged(predicate, one.predicate))
+            step = next((step for step in layout.steps if step.name == one.step), None)
+            summary = _summary(step, made) if kind == VSA and step and made else {}
+            predicate = {**summary, **_step_field(facts)}
+        statement = Statement.build(made, kind, merged(predicate, one.predicate))
+        claim_in(statement)  # one that cannot be read would be evidence for no step, in silence
+        return statement
 
     def _kind(self, step: str | None, layout: Layout) -> str:
         for known in layout.steps:
@@ -186,6 +195,31 @@ class Bench:
             )
             for name, content in artifacts.items()
         ]
+
+
+def _step_field(facts: StepFacts | None) -> dict[str, Json]:
+    return {STEP_FIELD: facts.to_json()} if facts else {}
+
+
+def _link_name(one: CaseStatement) -> dict[str, Json]:
+    """Return the field in which a link names its step: it has none for run, layout and strength."""
+    if one.step is None and "name" not in one.predicate:
+        raise LayoutError(
+            "a link names its step", where="step", expected="a step, or predicate.name", got="none"
+        )
+    return {"name": one.step or ""}
+
+
+def _summary(step: Step, made: Sequence[ResourceDescriptor]) -> dict[str, Json]:
+    """Return a verification summary that counts for the step, for a case to say otherwise in its `predicate`."""
+    return {
+        "verifier": {"id": step.verifier},
+        "timeVerified": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "resourceUri": step.resource or f"pkg:generic/artifact?checksum=sha256:{made[0].digest['sha256']}",
+        "policy": {"uri": "gitchain:layout-case"},
+        "verificationResult": "PASSED",
+        "verifiedLevels": [],
+    }
 
 
 def merged(base: Mapping[str, Json], more: Mapping[str, Json]) -> dict[str, Json]:

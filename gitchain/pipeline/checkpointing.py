@@ -32,10 +32,6 @@ from gitchain.verify.revocations import Revocations
 from gitchain.verify.trust import Trust
 
 
-class NotEntitledError(VerificationError):
-    """The layout does not count checkpoints of this signer."""
-
-
 @dataclass(frozen=True, slots=True)
 class Signed:
     """What became of a new checkpoint: its attestation ids (several for a first one), or why there is none."""
@@ -43,8 +39,6 @@ class Signed:
     ids: tuple[str, ...] = ()
     covered: int = 0
     reason: str | None = None
-    failure: GitchainError | None = None
-    """Why signing or storing failed, where it should have worked."""
 
 
 def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentity, now: datetime) -> Signed:
@@ -67,10 +61,8 @@ def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentit
     try:
         bundles = _sign(project, profile, identity, statements, accepted.signed.layout)
         project.store.add(bundles)
-    except NotEntitledError as error:
-        return Signed(reason=str(error))
     except GitchainError as error:
-        return Signed(reason=str(error), failure=error)
+        return Signed(reason=str(error))
     return Signed(tuple(one.attestation_id for one in statements), len(old) + len(new))
 
 
@@ -152,4 +144,4 @@ def _sign(
 
 def _check_signer(layout: Layout, identity: Identity, claims: Mapping[str, str]) -> None:
     if not any(who.matches(identity, claims) for who in layout.functionaries):
-        raise NotEntitledError(f"{identity} is no functionary of layout {layout.name}")
+        raise VerificationError(f"{identity} is no functionary of layout {layout.name}")

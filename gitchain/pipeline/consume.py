@@ -22,7 +22,7 @@ from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import check_seen, remember
 from gitchain.pipeline.snapshots import Snapshot, Source
 from gitchain.pipeline.sources import Evidence, Refused, gather
-from gitchain.pipeline.targets import bundle_file, is_revision, resolve_targets
+from gitchain.pipeline.targets import Subjects, bundle_file, is_revision, resolve_targets, subjects_of
 from gitchain.store.shape import is_sha256
 from gitchain.verify.clock import is_early
 from gitchain.verify.decide import Decision, Target, decide
@@ -44,6 +44,8 @@ class Verification:
     """Why the layout's version, or what the store held, could not be remembered."""
     signatures: tuple[SignatureReport, ...] = ()
     """Who signed the tag and the commit, where the target is a revision."""
+    bundle: Subjects | None = None
+    """What a target that is a bundle file stands for: the decisions are about these subjects, not about the file."""
 
 
 def verify(
@@ -132,16 +134,26 @@ class Verifier:
     def verify(self, target: str, *, explain: bool = False) -> Verification:
         """Decide about one target, and inspect its bytes if the layout asks for it.
 
-        Raises NoEvidenceError or UsageError for a target that names nothing.
+        Raises NoEvidenceError or UsageError for a target that names nothing, SignatureError or InclusionError for a
+        bundle file that does not verify.
         """
-        targets = resolve_targets(self.project, target, self.accepted.signed.layout)
+        bundle = self._bundle(target)
+        layout = self.accepted.signed.layout
+        targets = bundle.targets if bundle else resolve_targets(self.project, target, layout)
         git, signatures = self._git, self._signatures(target)
         decided = (self.decide(one, explain=explain, signatures=signatures) for one in targets)
         decisions = tuple(inspected(one, self.project, target) for one in decided)
         if git is not None:
             decisions = tuple(_with_git(one, git, signatures) for one in decisions)
         refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
-        return Verification(self.accepted, decisions, refused, self.forgotten, signatures)
+        return Verification(self.accepted, decisions, refused, self.forgotten, signatures, bundle)
+
+    def _bundle(self, target: str) -> Subjects | None:
+        """Return the subjects of a target that is a bundle file, which has to verify, None for another target."""
+        raw = bundle_file(target)
+        if raw is None:
+            return None
+        return subjects_of(raw, target, self.accepted.profile.trust, self.accepted.signed.layout.keys)
 
     @cached_property
     def _git(self) -> GitEvidence | None:

@@ -144,7 +144,7 @@ def history(
     if target is None:
         found = evidence.verified(evidence.candidates)
     else:
-        found = evidence.around(target_digests(project, target), None)
+        found = evidence.around(target_digests(project, target, profile.trust, evidence.keys), None)
     if not found:
         raise NoEvidenceError(
             "nothing is attested",

@@ -158,8 +158,20 @@ def _named(ignored: Iterable[str]) -> list[str]:
 def _files(
     signature: ModelSignature, target: Path, ignored: Sequence[str], bundle: Path
 ) -> Mapping[str, str]:
-    if signature.single:
-        return {SINGLE: single_file(target)}
+    is_file = target.is_file()
+    if signature.single or (is_file and list(signature.files) == [target.name]):
+        (name,) = signature.files
+        return {name: single_file(target)}
+    if is_file:
+        names = list(signature.files)
+        raise VerificationError(
+            "the model signature is not of this file",
+            where=os.fspath(target),
+            expected=", ".join(ascii(name[:100]) for name in names[:MAX_SHOWN])
+            + ("…" if len(names) > MAX_SHOWN else ""),
+            got=ascii(target.name[:100]),
+            help="a model that is one file has the name that it was signed under",
+        )
     return model_files(target, (*ignored, *_own(bundle, target)))
 
 

@@ -13,18 +13,23 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
-from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
-from gitchain.evidence.bundle import Bundle
+from gitchain.errors import GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
+from gitchain.evidence.digest import check_hex
 from gitchain.evidence.manifest import MANIFEST_VERSION
-from gitchain.layout.model import Layout
+from gitchain.evidence.subjects import Subject
+from gitchain.layout.model import Identity, Layout
 from gitchain.pipeline.pinned import Wanted
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.versions import pinned_artifacts
 from gitchain.platform.files import open_regular
 from gitchain.verify.target import Target
+
+if TYPE_CHECKING:
+    from gitchain.verify.trust import Trust
 
 SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 BUNDLE_SUFFIXES = (".sigstore.json", ".sigstore")
@@ -32,7 +37,7 @@ MAX_BUNDLE_BYTES = 64 << 20
 
 
 def resolve_targets(project: Project | None, target: str, layout: Layout) -> tuple[Target, ...]:
-    """Return the artifacts that `target` stands for.
+    """Return the artifacts that `target` stands for, which is no bundle file: `subjects_of` reads those.
 
     Raises UsageError or ProjectError for a target that names nothing, NoEvidenceError for a revision that pins nothing
     which the layout serves.
@@ -42,8 +47,6 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     if digest := image_digest(target):
         return (Target(digest, directory=False),)
     path = Path(target)
-    if (bundle := bundle_file(target)) is not None:
-        return _of_bundle(bundle)
     if path.exists() or path.is_symlink():
         return (target_at(project, path, path),)
     if project is None:
@@ -98,15 +101,18 @@ def place_of(project: Project | None, given: str, target: Target) -> Place | Non
     return Place(project.root, target.name, Path(cache_dir(folder)) if folder else None, md5)
 
 
-def target_digests(project: Project, target: str) -> tuple[str, ...]:
-    """Return the sha256 digests that `target` stands for, whatever a layout serves."""
+def target_digests(project: Project, target: str, trust: Trust, keys: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the sha256 digests that `target` stands for, whatever a layout serves.
+
+    A bundle file stands for its subjects, if it verifies: raises what `verify_subjects` raises.
+    """
     if found := SHA256.fullmatch(target):
         return (found[1],)
     if digest := image_digest(target):
         return (digest,)
     path = Path(target)
     if (bundle := bundle_file(target)) is not None:
-        return _all_digests(_of_bundle(bundle))
+        return _all_digests(subjects_of(bundle, target, trust, keys).targets)
     if path.exists() or path.is_symlink():
         return _all_digests([_of_artifact(_collect(project, path))])
     return _all_digests(_of_artifact(one) for one in _pinned(project, target))
@@ -177,16 +183,41 @@ def _of_artifact(artifact: Artifact, *, named: bool = True) -> Target:
     return Target(digest, name, True, artifact.manifest.nodes, older=older)
 
 
-def _of_bundle(data: bytes) -> tuple[Target, ...]:
-    subject = Bundle.parse(data).statement().subject
-    found = [(one, one.digest.get("sha256")) for one in subject]
-    if not all(digest for _, digest in found):
-        raise NoEvidenceError("a subject of the bundle has no sha256", expected="sha256 on each subject")
-    return tuple(
-        Target(digest, one.name, one.is_directory, version=one.manifest_version or MANIFEST_VERSION)
-        for one, digest in found
-        if digest
-    )
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """What a bundle file stands for: its subjects, and who signed that they are."""
+
+    targets: tuple[Target, ...]
+    signer: Identity
+
+
+def subjects_of(data: bytes, name: str, trust: Trust, keys: Sequence[bytes] = ()) -> Subjects:
+    """Return the subjects of a bundle that verifies under this trust, signed by anybody.
+
+    Raises what `verify_subjects` raises with the bundle's name in `where`, NoEvidenceError for a subject without
+    sha256.
+    """
+    from gitchain.verify.bundle import verify_subjects
+
+    try:
+        proven, subjects = verify_subjects(data, trust, keys)
+    except GitchainError as error:
+        error.where = f"bundle {name}: {error.where}" if error.where else f"bundle {name}"
+        raise
+    return Subjects(tuple(_target(one, f"bundle {name}") for one in subjects), proven.identity)
+
+
+def _target(subject: Subject, where: str) -> Target:
+    if "sha256" not in subject.digest:
+        raise NoEvidenceError(
+            "a subject of the bundle has no sha256",
+            where=where,
+            expected="sha256 on each subject",
+            got=str(subject),
+        )
+    digest = check_hex(subject.digest["sha256"], (64,), where)
+    version = subject.manifest_version
+    return Target(digest, subject.name, version is not None, version=version or MANIFEST_VERSION)
 
 
 def _pinned(project: Project, revision: str, wanted: Wanted | None = None) -> Sequence[Artifact]:

@@ -19,6 +19,7 @@ from gitchain.evidence.canonical import Json, strict_json
 from gitchain.sign import http
 from gitchain.sign.http import Http, Limits
 from gitchain.sign.services import Services
+from gitchain.verify.trust import silence_sigstore
 
 MAX_CONFIG_BYTES = 16 << 20
 SERVICE_FIELDS = ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls")
@@ -41,6 +42,7 @@ def signing_services(text: str, limits: Limits | None = None) -> Services:
     except (MalformedError, UnicodeEncodeError) as error:
         raise TrustError("the trust config is not JSON", got=_first_line(error), help=HELP) from error
     check_services(config)
+    silence_sigstore()
     try:
         found = ClientTrustConfig.from_json(text)
         services = Services(

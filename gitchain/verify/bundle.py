@@ -22,15 +22,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from gitchain.errors import SignatureError
+from gitchain.errors import AlgorithmError, SignatureError
 from gitchain.evidence.bundle import Bundle, KeySigner
 from gitchain.evidence.dsse import Envelope, MessageSignature, pae
-from gitchain.evidence.statement import OLD_STATEMENT_TYPE, STATEMENT_TYPE, Statement
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.subjects import COMPARED, Subject, read_subjects, subjects_with
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.certificate import Leaf, check_certificate, leaf_of
 from gitchain.verify.entry import Signed, check_body
-from gitchain.verify.keys import Key
+from gitchain.verify.keys import SHA2, Key, check_algorithm
 from gitchain.verify.logged import check_logged, known_log, promised_time
 from gitchain.verify.timestamp import proven_times
 from gitchain.verify.trust import Trust
@@ -42,11 +43,15 @@ __all__ = [
     "VerifiedStatement",
     "verify_artifact",
     "verify_bundle",
+    "verify_subjects",
     "verify_uncosigned",
 ]
 
 MAX_KEYS = 100
 """Most keys that are tried on a bundle: a layout names a few."""
+
+MAX_NAMED = 3
+"""Most subjects that an error names."""
 
 
 def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
@@ -88,20 +93,47 @@ def verify_artifact(
 ) -> VerifiedArtifact:
     """Return what the bundle proves about the file with these digests (by hashlib's names).
 
-    The file is what was signed, or a subject of the in-toto statement that was signed: by SHA-256. Statements v0.1
-    do too, which other tools still write.
+    The file is what was signed, or a subject of the in-toto statement that was signed. Any statement will do, other
+    tools' too: nothing of it but its subjects' digests is used.
     Raises as verify_bundle() does, SignatureError too if the bundle is about another file.
     """
     bundle = Bundle.parse_any(raw)
     if isinstance(bundle.content, MessageSignature):
         return _prove(bundle, trust, keys, digests)
-    envelope = Bundle.parse(raw).envelope  # B1
-    proven = _prove(bundle, trust, keys, {})
-    statement = Statement.parse(envelope.payload, (STATEMENT_TYPE, OLD_STATEMENT_TYPE))  # B3
-    wanted = digests.get("sha256", b"").hex()
-    if not any(one.digest.get("sha256") == wanted for one in statement.subject):  # B6
-        raise SignatureError("statement is about other artifacts", expected=f"sha256:{wanted}")
+    proven, subjects = verify_subjects(raw, trust, keys)
+    _check_subjects(subjects, {name: digest.hex() for name, digest in digests.items()})  # B6
     return proven
+
+
+def verify_subjects(
+    raw: bytes, trust: Trust, keys: Sequence[bytes] = ()
+) -> tuple[VerifiedArtifact, tuple[Subject, ...]]:
+    """Return what the bundle proves, and the subjects of its statement; raises as verify_bundle() does."""
+    bundle = Bundle.parse(raw)  # B1
+    proven = _prove(bundle, trust, keys, {})
+    return proven, read_subjects(bundle.envelope.payload)  # B3
+
+
+def _check_subjects(subjects: Sequence[Subject], digests: Mapping[str, str]) -> None:
+    """Check that the artifact with these digests is a subject (B6), or raise SignatureError with the reason."""
+    if subjects_with(subjects, digests):
+        return
+    compared = {name for one in subjects for name in one.compared}
+    if not compared.intersection(digests):
+        kinds = sorted({name for one in subjects for name in one.digest})
+        raise SignatureError(
+            "statement has no digest to compare with",
+            expected=" or ".join(digests),
+            got=", ".join(ascii(name[:60])[1:-1] for name in kinds[:10]) or "no digest",
+        )
+    if one := next((one for one in subjects if set(one.compared.items()) & set(digests.items())), None):
+        raise SignatureError("digests of the subject contradict each other", got=str(one))
+    name = next(name for name in COMPARED if name in compared.intersection(digests))
+    others = [str(one) for one in subjects[:MAX_NAMED]]
+    more = f" and {len(subjects) - MAX_NAMED} more" if len(subjects) > MAX_NAMED else ""
+    raise SignatureError(
+        "statement is about other artifacts", expected=f"{name}:{digests[name]}", got=", ".join(others) + more
+    )
 
 
 def _prove(
@@ -137,6 +169,8 @@ def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mappin
         key = trust.memory.once("key", spki, partial(Key.load, spki))
         try:
             signed = _signed(bundle.content, key, None, digests)
+        except AlgorithmError:
+            raise  # the key did sign this
         except SignatureError:
             continue
         return _Signer(signed, Identity(KEY_ISSUER, f"sha256:{key.digest}"), None)
@@ -152,14 +186,22 @@ def _signed(
     """Return what was signed, after B2: the signature verifies over it."""
     if isinstance(content, MessageSignature):
         digest = _digest(content, key, digests)
-        key.verify_digest(content.signature, digest)  # B2
+        try:
+            key.verify_digest(content.signature, digest)  # B2
+        except SignatureError:
+            check_algorithm(key, content.signature, digests)
+            raise
         return Signed(content.signature, digest, key, certificate, None)
     message = pae(content.payload_type, content.payload)
     digest = hashlib.new(key.algorithm, message).digest() if key.algorithm else b""
-    if digest:
-        key.verify_digest(content.signature, digest)  # B2
-    else:
-        key.verify(content.signature, message)  # B2
+    try:
+        if digest:
+            key.verify_digest(content.signature, digest)  # B2
+        else:
+            key.verify(content.signature, message)  # B2
+    except SignatureError:
+        check_algorithm(key, content.signature, {name: hashlib.new(name, message).digest() for name in SHA2})
+        raise
     return Signed(content.signature, digest, key, certificate, content)
 
 

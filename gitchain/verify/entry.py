@@ -128,7 +128,10 @@ def _v1_envelope(signed: Signed, found: Json) -> Json:
 def _v1_intoto(signed: Signed, found: Json) -> Json:
     """Return the old kind's body: it holds the envelope, its fields encoded twice, most often without payload."""
     envelope = _envelope(signed)
-    signature = {"publicKey": _pem_like(found, signed), "sig": _twice(signed.signature)}
+    signature: dict[str, Json] = {"publicKey": _pem_like(found, signed), "sig": _twice(signed.signature)}
+    keyid = _at(_first_signature(found), "keyid")
+    if isinstance(keyid, str):  # as the envelope had it when it was uploaded: a hint that nobody signed
+        signature["keyid"] = keyid
     logged: dict[str, Json] = {"payloadType": envelope.payload_type, "signatures": [signature]}
     if _at(found, "spec", "content", "envelope", "payload") is not None:
         logged["payload"] = _twice(envelope.payload)
@@ -190,11 +193,14 @@ def _pem(signed: Signed) -> str:
     return _b64(x509.load_der_x509_certificate(signed.certificate).public_bytes(Encoding.PEM))
 
 
+def _first_signature(found: Json) -> Json:
+    signatures = _at(found, "spec", "content", "envelope", "signatures")
+    return signatures[0] if isinstance(signatures, list) and signatures else None
+
+
 def _pem_like(found: Json, signed: Signed) -> str:
     """Return the certificate or key as the body has it if it differs in its line ends alone."""
-    signatures = _at(found, "spec", "content", "envelope", "signatures")
-    first = signatures[0] if isinstance(signatures, list) and signatures else None
-    given, ours = _at(first, "publicKey"), _pem(signed)
+    given, ours = _at(_first_signature(found), "publicKey"), _pem(signed)
     if isinstance(given, str) and _unwrapped(given) == _unwrapped(ours):
         return given
     return ours

@@ -13,6 +13,7 @@ Does NOT decide which keys are trusted.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from gitchain.errors import SignatureError
+from gitchain.errors import AlgorithmError, SignatureError
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192  # a larger one costs more to check than it is worth
@@ -39,6 +40,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+SHA2 = tuple(_HASHES)
 _CURVES = {"secp256r1": "sha256", "secp384r1": "sha384", "secp521r1": "sha512"}
 _CURVE_DETAILS = {
     "secp256r1": "PKIX_ECDSA_P256_SHA_256",
@@ -72,7 +74,7 @@ class Key:
         raise SignatureError(
             "key is of a kind that is not accepted",
             expected="ECDSA P-256, P-384 or P-521, Ed25519, or RSA with 2048 to 8192 bits",
-            got=type(public).__name__,
+            got=_kind(public),
         )
 
     @classmethod
@@ -130,6 +132,37 @@ class Key:
             raise SignatureError("this kind of key signs bytes, not digests", got=self.details)
 
 
+def check_algorithm(key: Key, signature: bytes, digests: Mapping[str, bytes]) -> None:
+    """Raise AlgorithmError if the key made the signature over one of the digests with another algorithm than its own.
+
+    Diagnosis alone: such a signature never counts. `digests` are those of what was signed, by hashlib's names.
+    """
+    for name in SHA2:
+        if name in digests and (used := _used(key.public, signature, digests[name], name)):
+            raise AlgorithmError("signature algorithm is not supported", expected=key.details, got=used)
+
+
+def _used(public: PublicKey, signature: bytes, digest: bytes, name: str) -> str | None:
+    """Return the algorithm if the signature verifies with this digest, None otherwise."""
+    prehashed, hash_ = Prehashed(_HASHES[name]), name.upper()
+    try:
+        if isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(signature, digest, ec.ECDSA(prehashed))
+            return f"ECDSA {public.curve.name} with {hash_}"
+    except InvalidSignature:
+        return None
+    if not isinstance(public, rsa.RSAPublicKey):
+        return None
+    pss = padding.PSS(padding.MGF1(_HASHES[name]), padding.PSS.AUTO)
+    for scheme, what in ((padding.PKCS1v15(), "PKCS #1 v1.5"), (pss, "PSS")):
+        try:
+            public.verify(signature, digest, scheme, prehashed)
+        except InvalidSignature:
+            continue
+        return f"RSA {what} with {hash_}"
+    return None
+
+
 def load_log_key(raw: bytes, details: str) -> Key:
     """Return a log's key; SignatureError if it is not of the kind that the trusted root says it is."""
     try:
@@ -139,6 +172,15 @@ def load_log_key(raw: bytes, details: str) -> Key:
     if key.details != details and not (details == _PKCS1 and isinstance(key.public, rsa.RSAPublicKey)):
         raise SignatureError("log key is of another kind", expected=details, got=key.details)
     return key
+
+
+def _kind(public: object) -> str:
+    """Return what kind of key it is, for messages."""
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        return f"ECDSA {public.curve.name}"
+    if isinstance(public, rsa.RSAPublicKey):
+        return f"RSA with {public.key_size} bits"
+    return type(public).__name__
 
 
 def _spki(public: PublicKey) -> bytes:

@@ -80,6 +80,8 @@ def check_logged(entry: LogEntry, log: LogKey, trust: Trust, time: datetime) -> 
 def _proof(entry: LogEntry) -> InclusionProof:
     if entry.proof is None:
         raise InclusionError("log entry has no inclusion proof", where="tlogEntries[0]")
+    if not entry.proof.checkpoint:
+        raise InclusionError("inclusion proof has no checkpoint", where="tlogEntries[0].inclusionProof")
     return entry.proof
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from urllib.parse import urlsplit
 
 from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError
@@ -142,6 +143,7 @@ def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
     from sigstore.models import ClientTrustConfig
     from tuf.api.exceptions import DownloadError
 
+    silence_sigstore()
     try:
         load = ClientTrustConfig.staging if staging else ClientTrustConfig.production
         config = load(offline=offline)
@@ -155,6 +157,17 @@ def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
             cause = cause.__cause__ or cause.__context__
         raise TrustError("the public trusted root does not verify", got=str(error)) from error
     return str(config._inner.to_json())  # noqa: SLF001 - sigstore-python has no public way to write it
+
+
+@cache
+def silence_sigstore() -> None:
+    """Keep sigstore-python's log lines from standard error: what matters of them is an error of ours.
+
+    They still reach the handlers of a program that configures logging.
+    """
+    import logging
+
+    logging.getLogger("sigstore").addHandler(logging.NullHandler())
 
 
 def _read(text: str) -> Object:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,3 +179,54 @@ def test_nothing_is_read_from_where_it_runs(gitchain: Gitchain, signed: Signed, 
     (tmp_path / ".gitchain").mkdir()
     (tmp_path / ".gitchain" / "config.toml").write_bytes(b"\xff hostile")
     assert gitchain(*signed.args(), signed.file, cwd=tmp_path).code == ExitCode.OK
+
+
+@pytest.mark.parametrize("name", ["sha512", "sha3_256"])
+def test_bundle_verify_compares_the_digest_that_the_subject_has(
+    gitchain: Gitchain, signed: Signed, tmp_path: Path, name: str
+) -> None:
+    """For the file, and for its digest under that name; another file is not verified, and the message says with what."""
+    digest = hashlib.new(name, FILE).hexdigest()
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "pkg:npm/x@1.0.0", "digest": {name: digest}}],
+        "predicateType": "https://example.com/publish/v1",
+    }
+    forge = Forge(Instance.open(signed.folder / "local"))
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(raw(craft(forge, payload=json.dumps(statement).encode())))
+    for target in (signed.file, f"{name}:{digest}"):
+        assert gitchain(*signed.args(str(bundle)), target).code == ExitCode.OK
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    done = gitchain(*signed.args(str(bundle)), str(other))
+    assert done.code == ExitCode.FAILED
+    assert f"{name}:{hashlib.new(name, b'other').hexdigest()}" in done.err
+    done = gitchain(*signed.args(str(bundle)), f"sha256:{'0' * 64}")
+    assert (done.code, "no digest to compare with" in done.err, name in done.err) == (
+        ExitCode.FAILED,
+        True,
+        True,
+    )
+
+
+def test_bundle_verify_says_nothing_but_its_own_on_stderr(signed: Signed, tmp_path: Path) -> None:
+    """The public trusted root is read without a word of the library that carries it."""
+    who = ("--certificate-identity", ADA, "--certificate-oidc-issuer", signed.issuer)
+    for more in ((), ("--staging",)):
+        command = [
+            sys.executable,
+            "-m",
+            "gitchain",
+            "bundle",
+            "verify",
+            "--bundle",
+            str(signed.folder / "file"),
+            *who,
+            *more,
+        ]
+        done = subprocess.run(
+            [*command, signed.file], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == ExitCode.FAILED
+        assert done.stderr.startswith("error: log is not in the trusted root"), done.stderr

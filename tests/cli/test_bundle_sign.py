@@ -190,3 +190,44 @@ def test_output_that_cannot_be_written(gitchain: Gitchain, git_repo: Path, trust
     done = gitchain("bundle", "sign", str(model), "-o", "/nowhere/x.sig", cwd=git_repo)
     assert done.code in {2, 7}, done.text
     assert done.err.startswith("error: ")
+
+
+def test_single_file_signed_under_its_own_name(
+    gitchain: Gitchain, git_repo: Path, trust: Path, key: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The specification names the one resource by its basename: the file has to have that name."""
+    top = tmp_path / "model"
+    top.mkdir()
+    one, signature = top / "one.onnx", tmp_path / "one.sig"
+    one.write_text("weights")
+    signed = gitchain("bundle", "sign", str(top), "-o", str(signature), "--key", str(key[0]), cwd=git_repo)
+    assert signed.code == 0, signed.text
+
+    def verify(target: Path) -> Any:
+        args = ("--bundle", str(signature), "--key", str(key[1]), "--trusted-root", str(trust))
+        return gitchain("bundle", "verify", str(target), *args)
+
+    assert verify(one).code == 0
+    assert verify(top).code == 0
+    renamed = tmp_path / "two.onnx"
+    renamed.write_text("weights")
+    done = verify(renamed)
+    assert (done.code, "one.onnx" in done.err, "two.onnx" in done.err) == (1, True, True), done.text
+    one.write_text("other")
+    assert "changed" in verify(one).err
+    (top / "more.bin").write_text("more")
+    one.write_text("weights")
+    assert verify(one).code == 0
+    assert verify(top).code == 1
+
+
+def test_a_file_is_no_model_of_several_files(
+    gitchain: Gitchain, git_repo: Path, trust: Path, model: Path, key: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """One file of a directory is not the model that was signed."""
+    signature = tmp_path / "x.sig"
+    args = ("bundle", "sign", str(model), "-o", str(signature), "--key", str(key[0]))
+    assert gitchain(*args, cwd=git_repo).code == 0
+    who = ("--bundle", str(signature), "--key", str(key[1]), "--trusted-root", str(trust))
+    done = gitchain("bundle", "verify", str(model / "config.json"), *who)
+    assert (done.code, "not of this file" in done.err, "…" in done.err) == (1, True, False), done.text

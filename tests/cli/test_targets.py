@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forge import ADA, Forge, raw
 
 from gitchain.errors import ExitCode
+from gitchain.instance import Instance
 
 Gitchain = Callable[..., Any]
 ATTEST = ["attest", "train", "-m", "in.txt", "-p", "model.txt"]
@@ -80,8 +84,104 @@ def test_an_altered_bundle_does_not_count(
     at = text.index('"sig":"') + 20
     bundle.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :], encoding="utf-8")
     done = gitchain("verify", str(bundle), cwd=attested)
-    assert done.code == ExitCode.NOTHING
+    assert done.code == ExitCode.FAILED
     assert "does not verify" in done.err
+
+
+Sign = Callable[..., Path]
+
+
+@pytest.fixture
+def sign(isolated: Path, tmp_path: Path) -> Sign:
+    """Return a function that signs a statement about subjects on the embedded instance, and writes its bundle."""
+
+    def signed(
+        name: str, *subjects: dict[str, Any], edit: Callable[[dict[str, Any]], object] = bool, **more: Any
+    ) -> Path:
+        forge = Forge(Instance.open(isolated / "local"))
+        statement = {
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": list(subjects),
+            "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        } | more
+        bundle = forge.bundle(json.dumps(statement).encode())
+        edit(bundle)
+        path = tmp_path / name
+        path.write_bytes(raw(bundle))
+        return path
+
+    return signed
+
+
+def forged(bundle: dict[str, Any]) -> None:
+    """Put other bytes under the signature: the subjects are those that the attacker likes."""
+    envelope = bundle["dsseEnvelope"]
+    envelope["payload"] = b64encode(b64decode(envelope["payload"]) + b" ").decode()
+
+
+def stranger(bundle: dict[str, Any]) -> None:
+    """Name another log: one that this trust does not know."""
+    bundle["verificationMaterial"]["tlogEntries"][0]["logId"]["keyId"] = b64encode(bytes(32)).decode()
+
+
+def test_a_bundle_file_as_target_has_to_verify(gitchain: Gitchain, attested: Path, sign: Sign) -> None:
+    """A forged bundle about a model that is known and good is no way to PASSED: neither alone, nor in a batch."""
+    subject = {"name": "model.txt", "digest": {"sha256": DIGEST}}
+    good = sign("good.sigstore.json", subject)
+    done = gitchain("verify", str(good), cwd=attested)
+    assert done.code == ExitCode.OK, done.text
+    assert "the verdict is about its subject, not about a file beside it" in done.err
+    assert ADA in done.err
+    for name, edit, why in (
+        ("forged.sigstore.json", forged, "signature does not verify"),
+        ("stranger.sigstore", stranger, "log is not in the trusted root"),
+    ):
+        bad = sign(name, subject, edit=edit)
+        done = gitchain("verify", str(bad), cwd=attested)
+        assert done.code == ExitCode.FAILED, done.text
+        assert "PASSED" not in done.out
+        assert why in done.err
+        assert str(bad) in done.err
+        (attested / "batch").write_text(f"{bad}\n{good}\nmodel.txt\n")
+        batch = gitchain("verify", "--batch", "batch", "--json", cwd=attested)
+        assert batch.code == ExitCode.FAILED
+        assert [one.get("verificationResult") for one in batch.json["results"]] == [None, "PASSED", "PASSED"]
+        assert gitchain("log", str(bad), cwd=attested).code == ExitCode.FAILED
+    assert gitchain("log", str(good), cwd=attested).code == ExitCode.OK
+
+
+def test_a_bundle_file_of_another_tool_is_a_target(gitchain: Gitchain, attested: Path, sign: Sign) -> None:
+    """A subject without a name, or with a URL, is known by its digest; several subjects are several verdicts."""
+    nameless = {"digest": {"sha256": DIGEST, "gitCommit": "0" * 40}}
+    url = {"name": "https://x.example/y", "digest": {"sha256": DIGEST}}
+    done = gitchain("verify", str(sign("two.sigstore.json", nameless, url)), cwd=attested)
+    assert done.code == ExitCode.OK, done.text
+    assert "its 2 subjects" in done.err
+    other = {"name": "other.txt", "digest": {"sha256": DIGEST}}
+    done = gitchain("verify", str(sign("other.sigstore.json", other)), cwd=attested)
+    assert done.code == ExitCode.FAILED
+    unknown = {"digest": {"sha256": "0" * 64}}
+    assert (
+        gitchain("verify", str(sign("x.sigstore.json", nameless, unknown)), cwd=attested).code != ExitCode.OK
+    )
+
+
+@pytest.mark.parametrize(
+    ("digest", "code", "why"),
+    [
+        ({"sha512": "0" * 128}, ExitCode.NOTHING, "no sha256"),
+        ({}, ExitCode.NOTHING, "no sha256"),
+        ({"sha256": "ZZ"}, ExitCode.FAILED, "digest is malformed"),
+    ],
+)
+def test_a_bundle_file_whose_subject_has_no_sha256_is_no_target(
+    gitchain: Gitchain, attested: Path, sign: Sign, digest: dict[str, str], code: ExitCode, why: str
+) -> None:
+    """One error that names the bundle, never a pass."""
+    done = gitchain(
+        "verify", str(sign("x.sigstore.json", {"name": "model.txt", "digest": digest})), cwd=attested
+    )
+    assert (done.code, why in done.err, "x.sigstore.json" in done.err) == (code, True, True), done.text
 
 
 def test_what_is_not_there_is_said_plainly(gitchain: Gitchain, attested: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import copy
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -26,6 +27,7 @@ from gitchain.evidence.bundle import Bundle, CertificateSigner, KeySigner
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.dsse import MessageSignature
+from gitchain.evidence.fields import decode_proto_base64
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 
 STATEMENT = Statement.build([ResourceDescriptor("m", DigestSet({"sha256": "ab" * 32}))], "https://x.y/z", {})
@@ -164,7 +166,6 @@ BAD: tuple[tuple[Any, ...], ...] = (
     ("dsseEnvelope", None),
     ("dsseEnvelope", "payloadType", "text/plain"),
     ("dsseEnvelope", "payloadType", ""),
-    ("dsseEnvelope", "payload", "e30"),
     ("dsseEnvelope", "payload", "e3 0="),
     ("dsseEnvelope", "payload", "e31="),
     ("dsseEnvelope", "payload", 5),
@@ -182,7 +183,16 @@ BAD: tuple[tuple[Any, ...], ...] = (
     (VM, TL, []),
     (VM, TL, None),
     (VM, TL, [1]),
-    (VM, TL, 0, "logIndex", 1),
+    (VM, TL, 0, "logIndex", -1),
+    (VM, TL, 0, "logIndex", True),
+    (VM, TL, 0, "logIndex", 1.0),
+    (VM, TL, 0, "log_index", "1"),
+    (VM, TL, 0, IP, "treeSize", None),
+    (VM, "certificate", "rawBytes", "A"),
+    (VM, "certificate", "rawBytes", "AA="),
+    (VM, "certificate", "rawBytes", "AB"),
+    (VM, "certificate", "rawBytes", "-A+A"),
+    (VM, "certificate", "rawBytes", "_A/A"),
     (VM, TL, 0, "logIndex", "-1"),
     (VM, TL, 0, "logIndex", "01"),
     (VM, TL, 0, "logIndex", " 1"),
@@ -193,20 +203,16 @@ BAD: tuple[tuple[Any, ...], ...] = (
     (VM, TL, 0, "kindVersion", None),
     (VM, TL, 0, "kindVersion", "kind", ""),
     (VM, TL, 0, "kindVersion", "version", "0\n0"),
-    (VM, TL, 0, "integratedTime", 5),
     (VM, TL, 0, "canonicalizedBody", None),
     (VM, TL, 0, "canonicalizedBody", ""),
-    (VM, TL, 0, "inclusionPromise", {}),
     (VM, TL, 0, "inclusionPromise", {"signedEntryTimestamp": ""}),
     (VM, TL, 0, IP, []),
     (VM, TL, 0, IP, "logIndex", "2"),
     (VM, TL, 0, IP, "treeSize", "0"),
     (VM, TL, 0, IP, "rootHash", b64(bytes(31))),
     (VM, TL, 0, IP, "rootHash", None),
-    (VM, TL, 0, IP, "hashes", None),
     (VM, TL, 0, IP, "hashes", [b64(bytes(33))]),
     (VM, TL, 0, IP, "hashes", [1]),
-    (VM, TL, 0, IP, "checkpoint", None),
     (VM, TL, 0, IP, "checkpoint", {"envelope": 1}),
     (VM, "timestampVerificationData", []),
     (VM, "timestampVerificationData", "rfc3161Timestamps", [{}]),
@@ -221,6 +227,76 @@ def test_changed_documents_are_refused(change: tuple[Any, ...]) -> None:
     put(*change)(value)
     with pytest.raises(MalformedError):
         Bundle.parse(encode(value))
+
+
+SAME: tuple[tuple[Any, ...], ...] = (
+    (VM, TL, 0, "logIndex", 1),
+    (VM, TL, 0, "integratedTime", 0),
+    (VM, TL, 0, "integratedTime", "0"),
+    (VM, TL, 0, "integratedTime", None),
+    (VM, TL, 0, "inclusionPromise", None),
+    (VM, TL, 0, "inclusionPromise", {}),
+    (VM, TL, 0, "inclusionPromise", {"signedEntryTimestamp": None}),
+    (VM, TL, 0, IP, "logIndex", 1),
+    (VM, TL, 0, IP, "treeSize", 2),
+    ("dsseEnvelope", "signatures", 0, "keyid", None),
+    ("dsseEnvelope", "signatures", 0, "keyid", ""),
+    (VM, "unknown_field", {"any_thing": [1, None]}),
+)
+"""What proto3 JSON lets a writer spell in another way, and mean the same."""
+
+
+@pytest.mark.parametrize("change", SAME, ids=lambda change: ".".join(str(step)[:24] for step in change[-3:]))
+def test_proto3_json_has_several_spellings_of_one_bundle(change: tuple[Any, ...]) -> None:
+    """Numbers as text or number, zero and empty fields left out."""
+    value = document()
+    put(*change)(value)
+    assert Bundle.parse(encode(value)) == Bundle.parse(encode(document()))
+
+
+def test_proto3_json_leaves_out_zeros_and_empty_lists() -> None:
+    """The first entry of a log, in a tree of one: without index, without hashes."""
+    value = document()
+    first, proof = value[VM][TL][0], value[VM][TL][0][IP]
+    first["logIndex"], proof["logIndex"], proof["treeSize"], proof["hashes"] = "0", "0", "1", []
+    whole = Bundle.parse(encode(value))
+    del first["logIndex"], proof["logIndex"], proof["hashes"]
+    assert Bundle.parse(encode(value)) == whole
+    assert (whole.entry.log_index, whole.entry.proof.index, whole.entry.proof.hashes) == (0, 0, ())  # type: ignore[union-attr]
+
+
+def snake(value: Any) -> Any:
+    """Return JSON with the field names as they are in the .proto files."""
+    if isinstance(value, dict):
+        return {
+            re.sub("([A-Z])", lambda found: f"_{found[1].lower()}", key): snake(item)
+            for key, item in value.items()
+        }
+    return [snake(item) for item in value] if isinstance(value, list) else value
+
+
+def test_proto3_json_may_have_the_original_field_names() -> None:
+    """`log_index` is `logIndex`, everywhere; a field under both names is ambiguous."""
+    original = snake(document())
+    assert "log_index" in original["verification_material"]["tlog_entries"][0]
+    assert Bundle.parse(encode(original)) == Bundle.parse(encode(document()))
+    with pytest.raises(MalformedError, match="two names"):
+        Bundle.parse(encode(document() | {"media_type": document()["mediaType"]}))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xfb\xff", b"\xfb\xff\xbf", b"a", b"ab", bytes(range(256))])
+def test_proto3_json_bytes_in_either_alphabet(data: bytes) -> None:
+    """Standard or URL-safe base64, padded or not."""
+    for text in (base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()):
+        assert decode_proto_base64(text, "x") == decode_proto_base64(text.rstrip("="), "x") == data
+
+
+def test_a_proof_without_checkpoint_is_read() -> None:
+    """The first version of the format allows it; verification refuses it."""
+    for checkpoint in (None, {}, {"envelope": ""}):
+        value = document()
+        value[VM][TL][0][IP]["checkpoint"] = checkpoint
+        assert Bundle.parse(encode(value)).entry.proof.checkpoint == ""  # type: ignore[union-attr]
 
 
 OLD = "application/vnd.dev.sigstore.bundle+json;version=0.2"

@@ -73,9 +73,20 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int
     return found
 
 
+def meaning(value: Any) -> dict[tuple[str | int, ...], Any]:
+    """Return the leaves that are no zeros, text without the padding of base64."""
+    found = {
+        path: leaf.rstrip("=") if isinstance(leaf, str) else leaf for path, leaf in leaves(value).items()
+    }
+    return {path: leaf for path, leaf in found.items() if leaf not in ("0", 0)}
+
+
 def difference(one: bytes, two: bytes) -> set[tuple[str | int, ...]]:
-    """Return the leaves in which the two documents differ: none, where they differ in white space alone."""
-    first, second = leaves(json.loads(one)), leaves(json.loads(two))
+    """Return the leaves in which the two documents differ: none, where they differ in white space alone.
+
+    In proto3 JSON a zero is as good as an absent field, and base64 as good without its padding.
+    """
+    first, second = meaning(json.loads(one)), meaning(json.loads(two))
     return {path for path in {*first, *second} if first.get(path) != second.get(path)}
 
 

@@ -187,3 +187,108 @@ def test_a_folder_that_is_none_is_an_error(folder: Path, spoil: Callable[[Path],
     spoil(folder)
     with pytest.raises(LayoutError):
         run_cases(folder)
+
+
+LINKS = """
+schema: https://gitchain.dev/layout/v1
+name: links
+version: 1
+expires: "2027-10-01T00:00:00Z"
+functionaries: {key: {identities: [{issuer: "https://issuer.example", subject: ci@org.example}]}}
+steps:
+  - name: clone
+    functionaries: [key]
+    predicateType: https://in-toto.io/attestation/link/v0.3
+    expectedProducts: [[CREATE, foo], [DISALLOW, "*"]]
+  - name: old
+    functionaries: [key]
+    predicateType: https://slsa.dev/provenance/v0.2
+    expectedMaterials: [[MATCH, foo, WITH, PRODUCTS, FROM, clone], [DISALLOW, "*"]]
+    expectedProducts: [[CREATE, bar], [DISALLOW, "*"]]
+  - name: base
+    functionaries: [key]
+    predicateType: https://slsa.dev/verification_summary/v1
+    verifier: https://vendor.example/verifier
+    maxAge: P1D
+    expectedProducts: [[ALLOW, base.bin], [DISALLOW, "*"]]
+  - name: build
+    functionaries: [key]
+    predicateType: https://in-toto.io/attestation/link/v0.3
+    expectedMaterials: [[MATCH, bar, WITH, PRODUCTS, FROM, old], [MATCH, base.bin, WITH, PRODUCTS, FROM, base], [DISALLOW, "*"]]
+    expectedProducts: [[CREATE, app], [DISALLOW, "*"]]
+serve: [{step: build, products: [app]}]
+"""
+GOOD_LINKS = """target: {name: app, content: app 1}
+statements:
+  - {step: clone, signer: key, subject: {foo: src}}
+  - {step: old, signer: key, materials: {foo: src}, products: {bar: object}}
+  - {step: base, signer: key, subject: {base.bin: weights}}
+  - {step: build, signer: key, materials: {bar: object, base.bin: weights}, products: {app: app 1}}
+"""
+LINK_CASES = {
+    "good": (GOOD_LINKS, "PASSED"),
+    "predicate-name": (
+        GOOD_LINKS.replace(
+            "{step: clone, signer: key,",
+            "{signer: key, predicateType: https://in-toto.io/attestation/link/v0.3, predicate: {name: clone},",
+        ),
+        "PASSED",
+    ),
+    "other-step": (
+        GOOD_LINKS.replace("subject: {foo: src}", "subject: {foo: src}, predicate: {name: x}"),
+        "[GC-E0301]",
+    ),
+    "extra-product": (
+        GOOD_LINKS.replace("subject: {foo: src}", "subject: {foo: src}, products: {x: y}"),
+        "[GC-E0311]",
+    ),
+    "other-material": (GOOD_LINKS.replace("materials: {foo: src}", "materials: {foo: other}"), "[GC-E0312]"),
+    "failed-summary": (
+        GOOD_LINKS.replace(
+            "{base.bin: weights}}", "{base.bin: weights}, predicate: {verificationResult: FAILED}}", 1
+        ),
+        "[GC-E0322]",
+    ),
+    "summary-of-another": (
+        GOOD_LINKS.replace(
+            "{base.bin: weights}}", "{base.bin: weights}, predicate: {resourceUri: 'pkg:generic/x'}}", 1
+        ),
+        "[GC-E0327]",
+    ),
+    "late-summary": (f"{GOOD_LINKS}later: P2D\n", "[GC-E0305]"),
+}
+
+
+def links(tmp_path: Path, cases: dict[str, tuple[str, str]]) -> Path:
+    (tmp_path / "layout.yaml").write_text(LINKS, encoding="utf-8")
+    (tmp_path / "cases").mkdir()
+    for name, (text, expected) in cases.items():
+        put(tmp_path, f"{text}expect: {expected}\n", name)
+    return tmp_path
+
+
+def test_links_and_summaries_are_decided_like_any_evidence(tmp_path: Path) -> None:
+    """A link names its step in its own field; a summary counts unless the case says otherwise of it."""
+    _, results = run_cases(links(tmp_path, LINK_CASES))
+    assert {one.case.name: one.as_expected for one in results} == dict.fromkeys(LINK_CASES, True), [
+        (one.case.name, [found.code for found in one.found]) for one in results
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ("{signer: key, predicateType: https://in-toto.io/attestation/link/v0.3,", "mine.statements[0].step"),
+        ("{step: clone, signer: key, predicate: {name: 7},", "mine.statements[0].predicate.name"),
+        (
+            "{step: clone, signer: key, predicate: {gitchain_step: {name: clone, run: r, evidence: observed}},",
+            "mine.statements[0].predicate",
+        ),
+    ],
+)
+def test_a_statement_whose_claim_cannot_be_read_is_an_error(tmp_path: Path, change: str, where: str) -> None:
+    """It would be evidence for no step, in silence."""
+    text = GOOD_LINKS.replace("{step: clone, signer: key,", change)
+    with pytest.raises(LayoutError) as caught:
+        run_cases(links(tmp_path, {"mine": (text, "PASSED")}))
+    assert caught.value.where.startswith(where), caught.value.where

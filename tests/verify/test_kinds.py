@@ -92,9 +92,10 @@ def test_b6_a_statement_is_about_its_subjects(forge: Forge, both: Trust) -> None
     """A file verifies by a statement that names its digest as a subject, any of them, and no other file does."""
     subject = {"sha256": bytes(32)}
     assert verify_artifact(raw(craft(forge)), both, subject).identity.subject == ADA
-    for digests in (DIGESTS, {"sha512": bytes(64)}):
-        with pytest.raises(SignatureError, match="other artifacts"):
-            verify_artifact(raw(craft(forge)), both, digests)
+    with pytest.raises(SignatureError, match="other artifacts"):
+        verify_artifact(raw(craft(forge)), both, DIGESTS)
+    with pytest.raises(SignatureError, match="no digest to compare with, expected sha512, got sha256"):
+        verify_artifact(raw(craft(forge)), both, {"sha512": bytes(64)})
     said = json.loads(some_statement().payload)
     said["subject"].append({"name": "another", "digest": {"sha256": "ab" * 32}})
     two = raw(craft(forge, payload=json.dumps(said).encode()))

@@ -100,6 +100,7 @@ LIMITS: dict[str, Any] = {
     "layout.yaml.MAX_DEPTH": 32,
     "verify.clock.MAX_CLOCK_SKEW": timedelta(seconds=300),
     "verify.bundle.MAX_KEYS": 100,
+    "verify.bundle.MAX_NAMED": 3,
     "verify.certificate.MAX_SCTS": 16,
     "verify.constraints.MAX_ROWS": 1000,
     "verify.explain.MAX_BESIDE": 100,
