@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from gitchain.collect.gpg import Gpg
-from gitchain.errors import GitchainError, StoreError, UsageError
+from gitchain.errors import ExitCode, GitchainError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
@@ -26,6 +26,8 @@ from gitchain.pipeline.targets import Subjects, bundle_file, is_revision, resolv
 from gitchain.store.shape import is_sha256
 from gitchain.verify.clock import is_early
 from gitchain.verify.decide import Decision, Target, decide
+from gitchain.verify.findings import Finding
+from gitchain.verify.other_statements import about_other_steps, names_target, unverified
 from gitchain.verify.report import Check, StepReport
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
@@ -183,10 +185,11 @@ class Verifier:
         and decided about again. So a pass on less evidence is a pass on more: the look at everything is only needed to
         fail for the right reason.
         """
+        beside: Sequence[Finding] = ()
 
         def decided(statements: Sequence[VerifiedStatement]) -> Decision:
             signed, manifest = self.accepted.signed, self.evidence.manifest
-            return decide(signed, statements, target, self.now, manifest, explain=explain)
+            return decide(signed, statements, target, self.now, manifest, explain=explain, beside=beside)
 
         digests = target.digests if self.evidence.has_version_1 else (target.sha256,)
         near = self._with_git(self.evidence.around(digests, self._steps), signatures)
@@ -194,7 +197,19 @@ class Verifier:
         if decision.passed:
             return decision
         everything = self._with_git(self.evidence.of_steps(self._steps), signatures)
-        return self._settled(everything, decided, signatures) if len(everything) > len(near) else decision
+        if len(everything) > len(near):
+            decision = self._settled(everything, decided, signatures)
+        if decision.exit_code is ExitCode.NOTHING and (beside := self._beside(target)):
+            decision = decided(everything)
+        return decision
+
+    def _beside(self, target: Target) -> Sequence[Finding]:
+        """Return why what names the target does not count, for a target that no step of the layout has evidence of."""
+        candidates = [one for one in self.evidence.candidates if names_target(one.claim, target)]
+        found = about_other_steps(self.accepted.signed.layout, self.evidence.verified(candidates), target)
+        ids = {one.statement.attestation_id for one in candidates}
+        refused = [one for one in self.evidence.refused if one.attestation_id in ids]
+        return (*found, *(unverified(one.attestation_id, one.step, one.reason, target) for one in refused))
 
     def _settled(
         self,

@@ -65,7 +65,7 @@ def target_at(project: Project | None, given: Path, actual: Path) -> Target:
     """Return the artifact whose bytes are at `actual`, hashed now, under the name that `given` has in the project."""
     inside = project is not None and project.root in Path(os.path.normpath(Path.cwd() / given)).parents
     target = _of_artifact(_collect(project, actual), named=False)
-    return replace(target, name=_split(project, given)[1]) if inside else target
+    return replace(target, name=_split(project, given)[1]) if inside else replace(target, given=str(given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from gitchain.verify.context import Above, Sources
 from gitchain.verify.demands import Demands
 from gitchain.verify.explain import Explanation
 from gitchain.verify.explain import explain as explain_failure
-from gitchain.verify.findings import Finding
+from gitchain.verify.findings import Code, Finding
 from gitchain.verify.reasons import warnings
 from gitchain.verify.report import Attestation, Check, Decision, StepReport, SublayoutReport
 from gitchain.verify.search import Search
@@ -48,9 +48,11 @@ def decide(
     manifests: Callable[[str], bytes | None],
     *,
     explain: bool = False,
+    beside: Sequence[Finding] = (),
 ) -> Decision:
     """Decide whether the target got here the way the layout says; with `explain`, list every check that was made.
 
+    `beside` is reported in place of the absence of evidence, and decides nothing (`gitchain.verify.other_statements`).
     Raises LimitError if the evidence allows more combinations than can be tried: no verdict.
     """
     layout = signed.layout
@@ -75,7 +77,8 @@ def decide(
         if closest.chain
         else explain_failure(chains, claims, target, seeds, search)
     )
-    findings = (*problems, *why.findings, *warnings(statements))
+    told = beside if beside and any(one.code is Code.NO_EVIDENCE for one in why.findings) else why.findings
+    findings = (*problems, *told, *warnings(statements))
     if not explain:
         return Decision("FAILED", target, signed, now, (), findings)
     checks = trace(signed, claims, chains, why.chain, search, findings)

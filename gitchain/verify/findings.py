@@ -70,7 +70,7 @@ class Code(StrEnum):
 
 
 MEANINGS: dict[Code, str] = {
-    Code.NO_EVIDENCE: "no attestation says anything about the target",
+    Code.NO_EVIDENCE: "no attestation found for the target",
     Code.OTHER_CONTENT: "the target's name is attested with other content",
     Code.NOT_SERVED: "the target was made by a step whose products the layout does not serve",
     Code.OTHER_NAME: "the target's content is attested under another name",

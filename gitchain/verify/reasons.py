@@ -127,7 +127,7 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
     elif users := [one for one, _ in (*known, *rejected) if _uses(one, target)]:
         yield from _not_made(chains, claims, users, target)
     else:
-        message = f"no attestation says anything about {target}"
+        message = f"no attestation found for {target}"
         yield Finding(
             Code.NO_EVIDENCE,
             message,

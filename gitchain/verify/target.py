@@ -35,6 +35,8 @@ class Target:
     nodes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     version: Version = MANIFEST_VERSION
     older: Callable[[], Target] | None = field(default=None, compare=False, repr=False)
+    given: str = field(default="", compare=False)
+    """The path that the user gave, where the target has no name in the repository: for reports, never for evidence."""
 
     @classmethod
     def of(cls, artifact: Artifact, name: str) -> Target:
@@ -46,8 +48,8 @@ class Target:
             raise UsageError("not a sha256", expected="64 lower-case hex digits", got=self.sha256[:80])
 
     def __str__(self) -> str:
-        """Return the name if there is one, else the digest."""
-        return self.name or f"sha256:{self.sha256}"
+        """Return the name if there is one, else the path that was given, else the digest."""
+        return self.name or self.given or f"sha256:{self.sha256}"
 
     @property
     def content(self) -> str:
@@ -95,7 +97,7 @@ class Target:
     def to_json(self) -> dict[str, Json]:
         """Return the target as `verify --json` holds it."""
         kind = {None: None, True: "directory", False: "file"}[self.directory]
-        return {"name": self.name, "digest": {"sha256": self.sha256}, "kind": kind}
+        return {"name": self.name or self.given or None, "digest": {"sha256": self.sha256}, "kind": kind}
 
 
 def is_served(layout: Layout, step: str, *names: str) -> bool:

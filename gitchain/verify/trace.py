@@ -94,7 +94,8 @@ def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) 
         passed=bool(group),
         message=f"step {name} has {'' if group else 'no '}evidence that counts",
         step=name,
-        got=f"attestations: {len(members)} here, {len(rejected)} that do not count",
+        got=f"attestations: {len(members)} here"
+        + (f", {len(rejected)} that do not count" if rejected else ""),
         attestations=tuple(map(_attestation, members)),
     )
     for member in members:

@@ -201,3 +201,45 @@ def test_a_bundle_that_is_none(gitchain: Gitchain, attested: Path, tmp_path: Pat
     assert done.code == ExitCode.FAILED
     assert "error" in done.err
     assert "bug" not in done.err
+
+
+def test_a_target_outside_of_the_repository_is_named(
+    gitchain: Gitchain, attested: Path, tmp_path: Path
+) -> None:
+    """The path that was given stands in the text and in the JSON, for a verdict of either kind."""
+    outside = tmp_path / "elsewhere.bin"
+    outside.write_bytes((attested / "model.txt").read_bytes())
+    assert str(outside) in gitchain("verify", str(outside), cwd=attested).out
+    assert gitchain("verify", str(outside), "--json", cwd=attested).json["resource"]["name"] == str(outside)
+    outside.write_text("something else")
+    unknown = gitchain("verify", str(outside), "--explain", cwd=attested)
+    assert unknown.code == 3
+    assert f"no attestation found for {outside}" in unknown.text
+    relative = gitchain("verify", "../elsewhere.bin", "--json", cwd=attested)
+    assert relative.json["resource"]["name"].endswith("elsewhere.bin")
+
+
+def test_evidence_for_a_step_that_the_layout_lacks_is_named(gitchain: Gitchain, attested: Path) -> None:
+    """An attestation that is there is never told as none: the step, the layout and the help are named; exit code 1."""
+    (attested / "second.txt").write_text("second")
+    assert gitchain("attest", "second", "-p", "second.txt", cwd=attested).code == 0
+    done = gitchain("verify", "second.txt", "--explain", cwd=attested)
+    assert done.code == 1
+    assert "step second, which layout tiny does not have" in done.text
+    assert "no attestation" not in done.text
+    assert "0 that do not count" not in done.text
+
+
+def test_evidence_that_does_not_verify_is_named(
+    gitchain: Gitchain, attested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attestation by another instance is named with the reason why it does not verify."""
+    (attested / "third.txt").write_text("third")
+    with monkeypatch.context() as patch:
+        patch.setenv("GITCHAIN_HOME", str(tmp_path / "other"))
+        assert gitchain("init", "--local", "--force", "--no-hooks", cwd=attested).code == 0
+        assert gitchain("attest", "train", "-m", "in.txt", "-p", "third.txt", cwd=attested).code == 0
+    done = gitchain("verify", "third.txt", cwd=attested)
+    assert done.code == 3
+    assert "of step train names third.txt, but does not verify:" in done.text
+    assert "no attestation" not in done.text

@@ -1,0 +1,107 @@
+"""Statements about a target that are evidence for no step of the layout, and why: for the reader of a failed verdict.
+
+A monorepo's second pipeline, or the provenance of another builder: they verify, they name the target, and they do not
+count. No verdict rests on anything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gitchain.errors import GitchainError
+from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import CHECKPOINT, LAYOUT, REVOCATION
+from gitchain.layout.model import Layout
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.target import Target
+from gitchain.verify.verified import VerifiedStatement
+
+MAX_OTHERS = 5  # statements to name, the newest first
+_ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, LAYOUT, REVOCATION})
+
+
+def names_target(claim: Claim, target: Target) -> bool:
+    """Tell whether a claim names the target among its materials or products, by content or by name."""
+    return _named(claim, target) is not None
+
+
+def about_other_steps(
+    layout: Layout, statements: Iterable[VerifiedStatement], target: Target
+) -> Sequence[Finding]:
+    """Return a finding for each statement that names the target and no step of the layout, the newest first."""
+    steps = {step.name for step in layout.steps}
+    found: list[Finding] = []
+    for one in sorted(statements, key=lambda one: one.time, reverse=True):
+        claim = _claim(one.statement)
+        if claim is None or claim.step in steps or (item := _named(claim, target)) is None:
+            continue
+        found.append(_finding(layout, one, claim, _says(item, target), target))
+    return found[:MAX_OTHERS]
+
+
+def unverified(attestation_id: str, step: str | None, reason: str, target: Target) -> Finding:
+    """Return the finding about an attestation that names the target and does not verify."""
+    of = f" of step {step}" if step else ""
+    return Finding(
+        Code.NO_EVIDENCE,
+        f"attestation {attestation_id[:12]}{of} names {target}, but does not verify: {reason}",
+        artifact=target.name or "",
+        expected="an attestation that verifies under the trusted root",
+        got=reason,
+        help="make the attestation again, or pass the trusted root that it was made under with --trust",
+    )
+
+
+def _claim(statement: Statement) -> Claim | None:
+    if statement.predicate_type in _ABOUT_OTHER_THINGS:
+        return None
+    try:
+        return claim_of(statement)
+    except GitchainError:
+        return None  # what cannot be read is negative evidence (`gitchain.verify.sort`)
+
+
+def _named(claim: Claim, target: Target) -> ResourceDescriptor | None:
+    items = (*claim.products, *claim.materials)
+    same = (item for item in items if item.digest.get("sha256") in target.digests)
+    called = (item for item in items if target.name is not None and item.rule_name == target.name)
+    return next(same, None) or next(called, None)
+
+
+def _says(item: ResourceDescriptor, target: Target) -> str:
+    if item.digest.get("sha256") not in target.digests:
+        return f"names {target} with other content"
+    name = item.rule_name
+    return (
+        f"names {target}"
+        if name in {target.name, None} or target.name is None
+        else f"names {target} as {name}"
+    )
+
+
+def _finding(layout: Layout, one: VerifiedStatement, claim: Claim, says: str, target: Target) -> Finding:
+    kind = one.statement.predicate_type
+    who = f"attestation {one.attestation_id[:12]} by {one.identity} {says}"
+    if claim.step is None:
+        message = f"{who}, but no step: its predicate type is {kind}"
+        got = f"{kind}{_build_type(one.statement)}"
+        fix = "attest the step with gitchain run or gitchain attest: what names no step is evidence for none"
+    else:
+        message = f"{who}, but is evidence for step {claim.step}, which layout {layout.name} does not have"
+        got = f"step {claim.step}"
+        fix = f"add step {claim.step} and its product under serve to the layout, raise version, then: gitchain layout sign"
+    return Finding(
+        Code.UNACCEPTED,
+        message,
+        artifact=target.name or "",
+        expected=f"evidence for a step of layout {layout.name}: {', '.join(step.name for step in layout.steps)}",
+        got=got,
+        help=fix,
+    )
+
+
+def _build_type(statement: Statement) -> str:
+    definition = statement.predicate.get("buildDefinition")
+    found = definition.get("buildType") if isinstance(definition, dict) else None
+    return f", buildType {found}" if isinstance(found, str) else ""
