@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gitchain.collect.committed import not_a_dvc_project
 from gitchain.collect.dvc_cache import dvc_root
 from gitchain.collect.dvc_files import parse_dvc, read_file
 from gitchain.collect.dvc_pipeline import ResolvedYaml, model_paths, plan_data, plan_stages, variable_files
@@ -122,7 +123,7 @@ def _repo(project: Path) -> Iterator[Any]:
         try:
             opened = Repo(os.fspath(project))
         except NotDvcRepoError as error:
-            raise ProjectError("not a DVC project", where=str(project), help="dvc init") from error
+            raise not_a_dvc_project(project) from error
         with opened as repo:
             yield repo
 

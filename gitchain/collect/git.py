@@ -147,6 +147,25 @@ def raw_objects(root: Path, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         yield found[1], found[2]
 
 
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """A tracked file: its blob, and whether the work tree is told to leave it out (a sparse checkout)."""
+
+    oid: str
+    left_out: bool
+
+
+def index_entry(root: Path, name: str) -> IndexEntry | None:
+    """Return what Git's index holds at this path below `root`, None if no file is tracked there."""
+    out = run_git(root, "ls-files", "-z", "-t", "--stage", "--", f":(literal){name}")
+    for line in out.split(b"\0"):
+        facts, _, path = line.partition(b"\t")
+        if path == os.fsencode(name):
+            tag, _, oid, _ = facts.decode("ascii").split()
+            return IndexEntry(oid, tag == "S")
+    return None
+
+
 def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
     """Return the content of every *.dvc, dvc.lock and dvc.yaml file in the commit's tree, by path.
 

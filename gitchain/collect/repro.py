@@ -26,6 +26,7 @@ from typing import Any
 
 from gitchain.collect import shim
 from gitchain.collect.artifacts import Artifact
+from gitchain.collect.committed import not_a_dvc_project
 from gitchain.collect.declared import RecordedStage, declare_stage, recorded_stages, stage_sources
 from gitchain.collect.dvc_api import load_stages
 from gitchain.collect.dvc_cache import dvc_root
@@ -35,7 +36,7 @@ from gitchain.collect.stages import PipelineStage, StageRun
 from gitchain.collect.state import StateCache
 from gitchain.collect.tee import run_plain
 from gitchain.collect.written import not_written, written_products
-from gitchain.errors import GitchainError, ProjectError, RunError, StoreError, UsageError
+from gitchain.errors import GitchainError, RunError, StoreError, UsageError
 
 _SHELL_NAMES = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
 _ELSEWHERE = frozenset({"--temp", "--queue", "--run-all"})
@@ -95,7 +96,7 @@ def observe_dvc(
     here = cwd or root
     project = dvc_root(str(here), str(root))
     if project is None:
-        raise ProjectError("not a DVC project", where=str(here), help="dvc init")
+        raise not_a_dvc_project(root)
     elsewhere = _ELSEWHERE.intersection(argv)
     if elsewhere:
         raise UsageError(

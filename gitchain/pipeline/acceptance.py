@@ -62,7 +62,7 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
             "outside a repository the layout has to be named", help="gitchain verify … --layout FILE"
         )
     candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
-    path, raw = read_signed_layout(candidates)
+    path, raw = read_signed_layout(candidates, project.root if project and not policy.layout else None)
     name = _claimed_name(raw, path)
     pin = chosen_pin(policy.name, path, name, is_signer_named=bool(policy.signers and policy.trust))
     signers, trust = _who_and_trust(policy, pin, name)

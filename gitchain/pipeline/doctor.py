@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gitchain.collect.committed import left_out, restoring
 from gitchain.collect.git_cli import run_git
 from gitchain.errors import GitchainError
 from gitchain.pipeline.home import pin_for_repository, user_directory
 from gitchain.pipeline.profiles import load_profile
-from gitchain.pipeline.project import LAYOUT, SIGNED_LAYOUT, Project, open_project
+from gitchain.pipeline.project import CONFIG, LAYOUT, SIGNED_LAYOUT, Project, open_project
 from gitchain.platform.processes import find_program
 
 if TYPE_CHECKING:
@@ -52,7 +53,13 @@ def examine(directory: Path, trust: str | None, now: datetime) -> tuple[Check, .
 def _project(project: Project, trust: str | None, now: datetime) -> Iterator[Check]:
     yield _clock(project, now)
     if project.config is None:
-        yield Check("configuration", "problem", "none", "gitchain init --local")
+        lost = restoring(project.root, CONFIG)
+        yield Check(
+            "configuration",
+            "problem",
+            "not in the work tree" if lost else "none",
+            lost or "gitchain init --local",
+        )
         return
     config = project.config
     yield _guard(
@@ -99,9 +106,14 @@ def _outbox(project: Project) -> Check:
 
 
 def _layout(project: Project, trust: str | None, now: datetime) -> Check:
-    if not (project.root / LAYOUT).exists():
-        return Check("layout", "warning", "none", "gitchain layout draft --write")
-    if not (project.root / SIGNED_LAYOUT).exists():
+    signed = (project.root / SIGNED_LAYOUT).exists() or left_out(project.root, SIGNED_LAYOUT) is not None
+    if not signed and (lost := restoring(project.root, SIGNED_LAYOUT)):
+        return Check("layout", "warning", "signed, and not in the work tree", lost)
+    if not signed and not (project.root / LAYOUT).exists():
+        lost = restoring(project.root, LAYOUT)
+        said = "not in the work tree" if lost else "none"
+        return Check("layout", "warning", said, lost or "gitchain layout draft --write")
+    if not signed:
         return Check("layout", "warning", "not signed", "gitchain layout sign")
     pin = pin_for_repository(project.git.common_dir)
     if pin is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from gitchain.collect.committed import left_out, require_checked_out, restoring
 from gitchain.errors import GitchainError, LayoutError, ProjectError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import canonical_json
@@ -86,6 +87,15 @@ def layout_statement(layout: Layout) -> Statement:
     return Statement.build((subject,), LAYOUT_TYPE, document)
 
 
+def own_layout(project: Project) -> Path:
+    """Return where the repository's unsigned layout is; LayoutError where Git holds it and the work tree lacks it."""
+    try:
+        require_checked_out(project.root, LAYOUT)
+    except ProjectError as error:
+        raise LayoutError(error.what, where=error.where, help=error.help) from error
+    return project.root / LAYOUT
+
+
 def sign_layout(
     project: Project, profile: Profile, identity: Identity, now: datetime, *, linted: bool = True
 ) -> Signed:
@@ -96,7 +106,7 @@ def sign_layout(
     """
     from gitchain.verify.bundle import verify_bundle
 
-    layout = read_layout(project.root / LAYOUT)
+    layout = read_layout(own_layout(project))
     if layout.expires <= now:
         raise LayoutError(
             "the layout has expired",
@@ -147,8 +157,11 @@ def _check_version(path: Path, layout: Layout) -> None:
         )
 
 
-def read_signed_layout(paths: Sequence[Path]) -> tuple[Path, bytes]:
-    """Return the first signed layout that is there, with its path; LayoutError when there is none."""
+def read_signed_layout(paths: Sequence[Path], root: Path | None = None) -> tuple[Path, bytes]:
+    """Return the first signed layout that is there, with its path; LayoutError when there is none.
+
+    That of the repository at `root` is also read from Git's index, where a sparse checkout leaves it out.
+    """
     for path in paths:
         try:
             with open_regular(path) as file:
@@ -164,8 +177,13 @@ def read_signed_layout(paths: Sequence[Path]) -> tuple[Path, bytes]:
                 "the signed layout is too large", where=str(path), expected=f"≤ {MAX_LAYOUT_BYTES * 4} bytes"
             )
         return path, data
+    own = None if root is None else root / SIGNED_LAYOUT
+    kept = left_out(root, SIGNED_LAYOUT) if root is not None and own in paths else None
+    if own is not None and kept is not None:
+        return own, kept
+    lost = restoring(root, SIGNED_LAYOUT) if root is not None and own in paths else ""
     raise LayoutError(
-        "there is no signed layout",
+        "the signed layout is not in the work tree" if lost else "there is no signed layout",
         where=", ".join(str(path) for path in paths),
-        help="gitchain layout sign   or give one with --layout FILE",
+        help=lost or "gitchain layout sign   or give one with --layout FILE",
     )

@@ -214,7 +214,17 @@ def _load(name: str, base: Path, now: datetime, *, offline: bool) -> Profile:
         return _from_tuf(repository, offline=offline, now=now)
     if kept is not None:
         return Profile(name=name, text=kept)
-    return _from_file(base / name)
+    return _from_file(base / name, _left_out(base, name))
+
+
+def _left_out(base: Path, name: str) -> bytes | None:
+    """Return a trust configuration of the repository at `base` that a sparse checkout leaves out."""
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    if not inside or (base / name).exists() or not (base / ".git").exists():
+        return None
+    from gitchain.collect.committed import left_out
+
+    return left_out(base, Path(name))
 
 
 def is_path(name: str) -> bool:
@@ -277,12 +287,14 @@ def _profile(repository: Repository, fetched: Fetched) -> Profile:
     return Profile(name=repository.name, text=fetched.text, rotates=True, fetched=fetched)
 
 
-def _from_file(path: Path) -> Profile:
+def _from_file(path: Path, kept: bytes | None = None) -> Profile:
     from gitchain.verify.trust import trust_digest
 
     try:
-        with open_regular(path) as file:
-            data = file.read(MAX_TRUST_BYTES + 1)
+        data = kept
+        if data is None:
+            with open_regular(path) as file:
+                data = file.read(MAX_TRUST_BYTES + 1)
         if len(data) > MAX_TRUST_BYTES:
             raise TrustError(
                 "the trust configuration is too large", where=str(path), expected=f"≤ {MAX_TRUST_BYTES} bytes"

@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitchain.collect.committed import left_out, restoring
 from gitchain.collect.git import GitState, git_state
 from gitchain.errors import MalformedError, ProjectError
 from gitchain.evidence.names import check_step_name
@@ -98,6 +99,12 @@ class Project:
     def configured(self) -> Config:
         """Return the configuration, or ProjectError saying how to make one."""
         if self.config is None:
+            if lost := restoring(self.root, CONFIG):
+                raise ProjectError(
+                    "the gitchain configuration is not in the work tree",
+                    where=str(self.root / CONFIG),
+                    help=lost,
+                )
             raise ProjectError(
                 "this repository has no gitchain configuration",
                 where=str(self.root / CONFIG),
@@ -116,13 +123,13 @@ def open_project(
     the store of a partial clone is not completed either.
     """
     git = git_state(path, changes=changes)
-    config = _read_config(git.root / CONFIG) if configured else None
+    config = _read_config(git.root) if configured else None
     return Project(git=git, config=config, progress=progress, fetches=changes)
 
 
-def _read_config(path: Path) -> Config | None:
+def _read_config(root: Path) -> Config | None:
     try:
-        return _load_config(path)
+        return _load_config(root)
     except ProjectError as error:
         error.help = (
             error.help or "git restore .gitchain/config.toml   or set up again: gitchain init … --force"
@@ -130,12 +137,16 @@ def _read_config(path: Path) -> Config | None:
         raise
 
 
-def _load_config(path: Path) -> Config | None:
+def _load_config(root: Path) -> Config | None:
+    path = root / CONFIG
     try:
         with open_regular(path) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
-        return None
+        kept = left_out(root, CONFIG)
+        if kept is None:
+            return None
+        data = kept
     except OSError as error:
         raise ProjectError(
             "cannot read the configuration", where=str(path), got=str(error.strerror)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gitchain.collect.committed import require_checked_out
 from gitchain.collect.git import dvc_files_here, pipelines_here
 from gitchain.collect.identity import user_email
 from gitchain.errors import LayoutError, MalformedError, ProjectError, UsageError
@@ -80,6 +81,7 @@ def initialise(
     embedded instance is to sign and the identity of the signer is not known.
     """
     project = open_project(directory, configured=not force)
+    require_checked_out(project.root, CONFIG)
     if project.config is not None and not force:
         raise _set_up_already(project, trust)
     layout = _layout_name(name or project.root.name)
@@ -138,6 +140,7 @@ def pin_layout(
 def write_layout(project: Project, text: str, *, force: bool = False) -> None:
     """Write `.gitchain/layout.yaml`; never over one that is there unless `force`."""
     path = project.root / LAYOUT
+    require_checked_out(project.root, LAYOUT)
     if path.exists() and not force:
         raise ProjectError(
             "there is a layout already", where=str(path), help="gitchain layout draft --write --force"

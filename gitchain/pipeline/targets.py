@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
+from gitchain.collect.committed import restoring
 from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
 from gitchain.errors import GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.digest import check_hex
@@ -226,9 +227,23 @@ def _pinned(project: Project, revision: str, wanted: Wanted | None = None) -> Se
     except ProjectError as error:
         if error.what != "no such revision":
             raise
+        if lost := _restoring(project, revision):
+            raise UsageError(
+                "this file of the repository is not in the work tree", got=revision, help=lost
+            ) from error
         raise UsageError(
             "no such file or revision", got=revision, help="a path, tag, commit, sha256:… or bundle file"
         ) from error
+
+
+def _restoring(project: Project, given: str) -> str:
+    """Return the command that brings back a tracked file that the work tree lacks, an empty text for anything else."""
+    absolute = Path(os.path.normpath(Path.cwd() / given))
+    return (
+        restoring(project.root, absolute.relative_to(project.root))
+        if absolute.is_relative_to(project.root)
+        else ""
+    )
 
 
 def _of_revision(project: Project, revision: str, layout: Layout) -> tuple[Target, ...]:
