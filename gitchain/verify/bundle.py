@@ -207,11 +207,17 @@ def _signed(
 
 def _digest(content: MessageSignature, key: Key, digests: Mapping[str, bytes]) -> bytes:
     """Return the file's digest that the key signs, after B5: a digest that the bundle names is the file's."""
-    if content.algorithm and digests.get(content.algorithm) != content.digest:
+    if content.algorithm and content.algorithm not in digests:
+        raise SignatureError(
+            "bundle names a digest that cannot be compared",
+            expected=" or ".join(digests),
+            got=content.algorithm,
+        )
+    if content.algorithm and digests[content.algorithm] != content.digest:
         raise SignatureError(
             "bundle is about another file",
-            expected=digests.get(content.algorithm, b"").hex(),
-            got=content.digest.hex(),
+            expected=f"{content.algorithm}:{digests[content.algorithm].hex()}",
+            got=f"{content.algorithm}:{content.digest.hex()}",
         )
     if key.algorithm not in digests:
         raise SignatureError(

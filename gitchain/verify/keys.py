@@ -132,6 +132,15 @@ class Key:
             raise SignatureError("this kind of key signs bytes, not digests", got=self.details)
 
 
+def verify_message(key: Key, signature: bytes, message: bytes) -> None:
+    """Check the key's signature over these bytes, or raise SignatureError, AlgorithmError as check_algorithm()."""
+    try:
+        key.verify(signature, message)
+    except SignatureError:
+        check_algorithm(key, signature, {name: hashlib.new(name, message).digest() for name in SHA2})
+        raise
+
+
 def check_algorithm(key: Key, signature: bytes, digests: Mapping[str, bytes]) -> None:
     """Raise AlgorithmError if the key made the signature over one of the digests with another algorithm than its own.
 

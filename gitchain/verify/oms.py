@@ -36,7 +36,7 @@ from gitchain.evidence.statement import Statement
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.certificate import check_usage, load_certificate
-from gitchain.verify.keys import Key
+from gitchain.verify.keys import Key, verify_message
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import LogRef
 
@@ -108,7 +108,7 @@ def verify_model_by_certificate(
 
 def _signed(envelope: Envelope, key: Key) -> Statement:
     """M1: the statement that the key signed, read from exactly the signed bytes."""
-    key.verify(envelope.signature, pae(envelope.payload_type, envelope.payload))
+    verify_message(key, envelope.signature, pae(envelope.payload_type, envelope.payload))
     return Statement.parse(envelope.payload)
 
 

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from forge import ADA, Forge, b64
 from models import FILES, NOW, bundle, certificate, new_key, spki, statement
 
-from gitchain.errors import GitchainError, MalformedError, SignatureError
+from gitchain.errors import AlgorithmError, GitchainError, MalformedError, SignatureError
+from gitchain.evidence.bundle import BUNDLE_MEDIA_TYPE
+from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, pae
+from gitchain.evidence.oms import model_statement
 from gitchain.instance import Instance
 from gitchain.instance.keys import key_usage
 from gitchain.layout import Identity
@@ -232,3 +236,31 @@ def test_a_certificate_that_cannot_be_read(garbage: bytes) -> None:
     ]
     with pytest.raises(SignatureError):
         verify_model_by_certificate(raw(value), [ROOT], NOW)
+
+
+def test_an_algorithm_that_is_not_supported_is_named() -> None:
+    """A P-384 key that signed with SHA-256: not a bad signature, but an algorithm that is not read."""
+    key = ec.derive_private_key(99, ec.SECP384R1())
+    payload = model_statement("m", {"a": "0" * 64}).payload
+    message = pae(IN_TOTO_PAYLOAD_TYPE, payload)
+
+    def signed(hash_: hashes.HashAlgorithm) -> bytes:
+        value = {
+            "mediaType": BUNDLE_MEDIA_TYPE,
+            "verificationMaterial": {"publicKey": {"hint": "k"}, "tlogEntries": []},
+            "dsseEnvelope": {
+                "payload": b64(payload),
+                "payloadType": IN_TOTO_PAYLOAD_TYPE,
+                "signatures": [{"sig": b64(key.sign(message, ec.ECDSA(hash_)))}],
+            },
+        }
+        return json.dumps(value).encode()
+
+    def trust() -> Trust:
+        raise AssertionError
+
+    assert list(verify_model_by_key(signed(hashes.SHA384()), trust, spki(key)).signature.files) == ["a"]
+    with pytest.raises(
+        AlgorithmError, match="expected PKIX_ECDSA_P384_SHA_384, got ECDSA secp384r1 with SHA256"
+    ):
+        verify_model_by_key(signed(hashes.SHA256()), trust, spki(key))
