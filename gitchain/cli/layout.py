@@ -38,7 +38,10 @@ def command() -> None:
 def draft(
     options: Options, name: str | None, issuer: str | None, subject: str | None, write: bool, force: bool
 ) -> None:
-    """Draft a layout from the DVC pipeline: a step per stage, a MATCH per edge, DISALLOW * at every end."""
+    """Draft a layout: a step per stage of the DVC pipeline, a MATCH per edge, DISALLOW * at every end.
+
+    Without a DVC pipeline, the steps are those that the functionary attested.
+    """
     from gitchain.layout.model import Identity as FunctionaryIdentity
     from gitchain.pipeline.policy import draft_layout
     from gitchain.pipeline.project import LAYOUT, open_project

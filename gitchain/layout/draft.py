@@ -59,8 +59,11 @@ def draft(
     version: int = 1,
     *,
     serve: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """Return the text of a layout for these stages; `serve` are the paths that may be served, if known.
+
+    `notes` are what else its reader should know: each becomes a comment.
 
     Models that have nothing to do with each other are served each with its own steps. Stages that nothing which is
     served has to do with are left out, and named in a comment. Raises LayoutError if the stages make no valid layout,
@@ -69,7 +72,7 @@ def draft(
     for path in serve:
         if not any(stage.makes(path) for stage in stages):
             raise LayoutError("no stage makes what is to be served", where="serve", got=path)
-    drafted = _Draft(name, functionary, expires, version, tuple(stages), _served(stages, serve))
+    drafted = _Draft(name, functionary, expires, version, tuple(stages), _served(stages, serve), tuple(notes))
     layout = parse_layout(drafted.text().encode())
     needs = {one.step: needed_steps(layout, one.step) for one in layout.serve}
     if all(len(names) == len(layout.steps) for names in needs.values()):
@@ -130,6 +133,7 @@ class _Draft:
     version: int
     every: tuple[DraftStage, ...]
     served: Mapping[str, Sequence[str]]
+    notes: tuple[str, ...]
 
     def text(self, needs: Mapping[str, Sequence[str]] | None = None) -> str:
         """Return the layout's text; `needs` are the steps that what a step makes needs, where it is not all of them."""
@@ -144,6 +148,7 @@ class _Draft:
         others = [stage.name for stage in self.every if stage not in stages]
         if others:
             yield f"# Not in here, since nothing that is served depends on them: {', '.join(map(_quoted, others))}"
+        yield from (f"# Attested, and not in here: {_quoted(note)}" for note in self.notes)
         yield f"schema: {SCHEMA}"
         yield f"name: {_word(self.name)}"
         yield f"version: {self.version}"

@@ -65,17 +65,30 @@ def read_layout(path: Path) -> Layout:
 
 
 def draft_layout(project: Project, name: str, functionary: FunctionaryIdentity, now: datetime) -> str:
-    """Return a commented layout for the repository's DVC pipeline; NothingToDraftError when there is none."""
+    """Return a commented layout for the repository's DVC pipeline, without one for the steps attested by `functionary`.
+
+    NothingToDraftError when there is neither.
+    """
     from gitchain.pipeline.stages import draft_stages, served_paths
 
     stages = draft_stages(project)
     if not stages:
+        return _draft_attested(project, name, functionary, now)
+    return draft(name, stages, functionary, now + DRAFT_LIFETIME, serve=served_paths(project, stages))
+
+
+def _draft_attested(project: Project, name: str, functionary: FunctionaryIdentity, now: datetime) -> str:
+    from gitchain.pipeline.attested_steps import attested_steps
+
+    found = attested_steps(project, functionary)
+    if not found.stages:
         raise NothingToDraftError(
-            "no stage of a dvc.yaml has an output",
+            f"no stage of a dvc.yaml has an output, and {functionary} attested no step",
             where=str(project.root),
+            got="; ".join(found.others),
             help=NOTHING_HELP,
         )
-    return draft(name, stages, functionary, now + DRAFT_LIFETIME, serve=served_paths(project, stages))
+    return draft(name, found.stages, functionary, now + DRAFT_LIFETIME, notes=found.others)
 
 
 def layout_statement(layout: Layout) -> Statement:

@@ -200,3 +200,61 @@ def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: World) ->
     )
     assert done.code == 2
     assert "--issuer URL" in done.err
+
+
+def test_layout_draft_without_dvc(gitchain: Gitchain, git_repo: Path) -> None:
+    """A layout is drafted from what was attested, and the model verifies under it; what others signed is a comment."""
+    (git_repo / "raw.csv").write_text("raw")
+    assert gitchain("init", "--local", "--no-hooks", cwd=git_repo).code == 0
+    nothing = gitchain("layout", "draft", cwd=git_repo)
+    assert nothing.code == 2
+    assert "ada@example.com" in nothing.err
+    assert "gitchain run STEP" in nothing.err
+    copy = ("run", "prepare", "-m", "raw.csv", "-p", "clean.csv", "--", "cp", "raw.csv", "clean.csv")
+    assert gitchain(*copy, cwd=git_repo).code == 0
+    copy = ("run", "train", "-m", "clean.csv", "-p", "model.bin", "--", "cp", "clean.csv", "model.bin")
+    assert gitchain(*copy, cwd=git_repo).code == 0
+    assert gitchain("attest", "pack", "-p", "raw.csv", "--as", "eve@example.com", cwd=git_repo).code == 0
+    drafted = gitchain("layout", "draft", cwd=git_repo)
+    assert drafted.code == 0, drafted.text
+    assert '# Attested, and not in here: "step pack, attested by eve@example.com' in drafted.out
+    assert "eve" not in "".join(line for line in drafted.out.splitlines() if not line.startswith("#"))
+    assert gitchain("layout", "draft", "--write", cwd=git_repo).code == 0
+    assert gitchain("layout", "lint", cwd=git_repo).code == 0
+    assert gitchain("layout", "sign", cwd=git_repo).code == 0
+    verified = gitchain("verify", "model.bin", cwd=git_repo)
+    assert verified.code == 0, verified.text
+    (git_repo / "model.bin").write_text("changed")
+    assert gitchain("verify", "model.bin", cwd=git_repo).code == 1
+
+
+def test_rules_of_the_documentation_pass_on_our_own_evidence(gitchain: Gitchain, git_repo: Path) -> None:
+    """The first layout of docs/layout.md, with this instance's identities, passes on evidence made by gitchain."""
+    page = (Path(__file__).parents[2] / "docs/layout.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0]
+    assert gitchain("init", "--local", "--no-hooks", "--name", "credit-model", cwd=git_repo).code == 0
+    issuer = gitchain("local", "status", "--json", cwd=git_repo).json["issuer"]
+    for other in ("https://accounts.example.com", "https://token.example.com"):
+        text = text.replace(other, issuer)
+    text = text.replace("2027-11-22", "2099-11-22")
+    (git_repo / ".gitchain/layout.yaml").write_text(text)
+    for name in ("src/prepare.py", "src/train.py", "data/raw.csv"):
+        (git_repo / name).parent.mkdir(exist_ok=True)
+        (git_repo / name).write_text(name)
+    assert gitchain("layout", "sign", "--no-lint", cwd=git_repo).code == 0
+    ci = ("--as", "https://example.com/repo/.ci@refs/heads/main")
+    prepare = "mkdir -p data/prepared && cp data/raw.csv data/prepared/train.csv"
+    for words in (
+        ("run", "prepare", *ci, "-m", "src/prepare.py", "-m", "data/raw.csv", "-p", "data/prepared", "--", "sh", "-c", prepare),
+        ("run", "train", *ci, "-m", "src/train.py", "-m", "data/prepared", "-p", "model.pkl", "--", "cp", "data/prepared/train.csv", "model.pkl"),
+    ):  # fmt: skip
+        done = gitchain(*words, cwd=git_repo)
+        assert done.code == 0, done.text
+    (git_repo / "verdict.json").write_text(
+        '{"verifier":{"id":"https://risk.example.com"},"timeCreated":"2026-01-01T00:00:00Z","properties":["OK"]}'
+    )
+    svr = ("--type", "https://in-toto.io/attestation/svr/v0.2", "--predicate", "verdict.json")
+    who = ("--as", "alice@example.com")
+    assert gitchain("attest", "approve", *svr, "-m", "model.pkl", *who, cwd=git_repo).code == 0
+    done = gitchain("verify", "model.pkl", cwd=git_repo)
+    assert done.code == 0, done.text
