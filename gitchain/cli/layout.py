@@ -99,12 +99,13 @@ def sign(options: Options, no_lint: bool, who: Identity) -> ExitCode:
 def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:
     """Say what a layout says that its writer may not have meant; exit 5 if that is an error."""
     from gitchain.layout.lint import lint as lint_layout
+    from gitchain.pipeline.acceptance import pinned_signers
     from gitchain.pipeline.policy import own_layout, read_layout
     from gitchain.pipeline.project import open_project
 
     path = file or own_layout(open_project(options.directory, changes=False))
     layout = read_layout(path)
-    found = lint_layout(layout, datetime.now(UTC))
+    found = lint_layout(layout, datetime.now(UTC), pinned_signers(layout.name))
     options.document(
         {
             "schema": LINT_SCHEMA,

@@ -8,14 +8,14 @@ Pure: no I/O, no clock. Does NOT look at evidence: `gitchain layout test` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from gitchain.layout.constraint import Scope, compile_constraint
 from gitchain.layout.lintcode import Lint, LintCode
-from gitchain.layout.lintpeople import lint_people
+from gitchain.layout.lintpeople import lint_people, one_person
 from gitchain.layout.lintrules import lint_rules
-from gitchain.layout.model import Layout
+from gitchain.layout.model import Identity, Layout
 from gitchain.layout.parts import Constraint
 
 __all__ = ["Lint", "LintCode", "lint"]
@@ -24,15 +24,21 @@ MAX_LIFETIME = timedelta(
     days=398
 )  # as for certificates of web servers: a year and a month to get the next one out
 MIN_LIFETIME = timedelta(days=14)
+MIN_FRESHNESS = timedelta(days=1)
 
 
-def lint(layout: Layout, now: datetime) -> tuple[Lint, ...]:
-    """Return everything there is to say about the layout: errors first, else in the order of the codes."""
+def lint(layout: Layout, now: datetime, signers: Sequence[Identity] = ()) -> tuple[Lint, ...]:
+    """Return everything there is to say about the layout: errors first, else in the order of the codes.
+
+    `signers` are those who may sign the layout, as far as they are known.
+    """
     found = (
         *_expiry(layout, now),
         *_strength(layout),
         *_conditions(layout),
+        *_freshness(layout),
         *lint_people(layout),
+        *one_person(layout, signers),
         *lint_rules(layout),
     )
     return tuple(sorted(found, key=lambda one: (one.severity, one.code)))
@@ -55,6 +61,12 @@ def _expiry(layout: Layout, now: datetime) -> Iterator[Lint]:
     elif left > MAX_LIFETIME:
         message = f"expires in {left.days} days: until then, an older layout can be put in its place"
         yield Lint(LintCode.EXPIRY, "warning", "expires", message, f"at most {MAX_LIFETIME.days} days")
+
+
+def _freshness(layout: Layout) -> Iterator[Lint]:
+    if layout.freshness is not None and layout.freshness < MIN_FRESHNESS:
+        message = "verification fails when nobody ran gitchain sync for so short a time"
+        yield Lint(LintCode.SHORT_FRESHNESS, "warning", "freshness", message, "P1D or more")
 
 
 def _strength(layout: Layout) -> Iterator[Lint]:

@@ -42,6 +42,8 @@ class LintCode(StrEnum):
     NEVER_NEEDED = "GC-L22"
     LEFT_OUT = "GC-L23"
     TOGETHER = "GC-L24"
+    ONE_PERSON = "GC-L25"
+    SHORT_FRESHNESS = "GC-L26"
 
 
 LINT_MEANINGS: dict[LintCode, str] = {
@@ -69,6 +71,8 @@ LINT_MEANINGS: dict[LintCode, str] = {
     LintCode.NEVER_NEEDED: "no entry of serve needs the step",
     LintCode.LEFT_OUT: "a product passes without a step that takes it, such as an evaluation or an approval",
     LintCode.TOGETHER: "a product passes only once every model is there, those that it has nothing to do with too",
+    LintCode.ONE_PERSON: "one person performs every step and signs the layout",
+    LintCode.SHORT_FRESHNESS: "freshness is so short that verification fails whenever nobody runs gitchain sync",
 }
 
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.lintcode import Lint, LintCode
 from gitchain.layout.member import REF_MARK, Member, OpenPgpMember, SigstoreMember, SshMember, covers
-from gitchain.layout.model import Layout
+from gitchain.layout.model import Identity, Layout
 from gitchain.layout.patterns import meets
 from gitchain.layout.step import Step
 
@@ -151,6 +151,19 @@ def _same_signer(one: Member, other: Member) -> bool:
         return False
     left, right = one.subject_pattern.casefold(), other.subject_pattern.casefold()
     return _one_subject(one, other) or (left == right and "@" in left and "/" not in left)
+
+
+def one_person(layout: Layout, signers: Sequence[Identity]) -> Iterator[Lint]:
+    """Name the person who performs every step and signs the layout: no other person checks anything."""
+    people = {layout.principal_of(name) for step in layout.steps for name in step.functionaries}
+    if len(people) != 1:
+        return
+    (person,) = people
+    own = [one for one in layout.functionaries if layout.principal_of(one.name) == person]
+    if signers and all(any(one.matches(signer, {}) for one in own) for signer in signers):
+        message = f"{person} performs every step and signs the layout: no other person checks anything"
+        help_ = "let another person sign the layout, or perform a step such as an approval"
+        yield Lint(LintCode.ONE_PERSON, "warning", "steps", message, help_)
 
 
 def _nobody_else(layout: Layout) -> Iterator[Lint]:

@@ -94,6 +94,7 @@ def layout_from_json(value: Json) -> Layout:
         inspections=tuple(
             _inspection(item) for item in fields.items("inspections", MAX_INSPECTIONS, optional=True)
         ),
+        freshness=read_duration(fields, "freshness"),
     )
     fields.done()
     check_constraints(layout)

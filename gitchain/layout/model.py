@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
@@ -90,6 +90,8 @@ class Layout:
     constraints: tuple[Constraint, ...] = ()
     same_run: tuple[tuple[str, ...], ...] = ()
     inspections: tuple[Inspection, ...] = ()
+    freshness: timedelta | None = None
+    """How old the newest signed checkpoint of the store may be; None asks for none."""
 
     def __post_init__(self) -> None:
         check_label(self.name)
@@ -104,6 +106,8 @@ class Layout:
         ):
             if not 1 <= count <= limit:
                 raise LayoutError(f"{name} must have 1 to {limit} entries", where=name, got=str(count))
+        if self.freshness is not None and self.freshness <= timedelta():
+            raise LayoutError("freshness must be longer than nothing", where="freshness", got="P0D")
         _check_people(self)
         _check_steps(self)
         _check_parts(self)
@@ -153,6 +157,7 @@ class Layout:
             "constraints": [one.to_json() for one in self.constraints],
             "sameRun": self.same_run,
             "inspections": [one.to_json() for one in self.inspections],
+            "freshness": format_duration(self.freshness) if self.freshness is not None else None,
         }
         return found | {name: value for name, value in optional.items() if value}
 

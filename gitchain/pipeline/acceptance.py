@@ -13,7 +13,7 @@ from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
 from gitchain.pipeline.archive import kept_keys
-from gitchain.pipeline.home import Pin
+from gitchain.pipeline.home import Pin, read_pins
 from gitchain.pipeline.layout_choice import chosen_pin
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
@@ -92,6 +92,12 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
             help="its owner must raise the version",
         )
     return Accepted(signed, profile, path)
+
+
+def pinned_signers(name: str) -> tuple[Identity, ...]:
+    """Return who may sign the layout of this name, as far as it is pinned."""
+    pin = read_pins().get(name)
+    return tuple(Identity(*signer) for signer in pin.signers) if pin else ()
 
 
 def _witnesses(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from gitchain.pipeline.record import signing_identity
 from gitchain.pipeline.sources import gather
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.checkpoints import behind, covered, lacking
+from gitchain.verify.freshness import newest_checkpoint
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.trust import Trust
 
@@ -54,7 +55,7 @@ def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentit
         return Signed()  # `gitchain doctor` says what is wrong with the layout
     found, tops = _whole(project, accepted, now)
     old = covered(found.known, behind(found.known, tops)[0])
-    new = _new(project, old, found.evidence.present)
+    new = _new(project, old, found.evidence.present, renew=_is_due(accepted, found, now))
     if not new:
         return Signed()
     statements = checkpoint_statements(old, tops, new)
@@ -109,8 +110,21 @@ def _filed_under(found: Checkpoints, top: str) -> Iterator[str]:
         yield RevokedSigner(one.issuer, one.subject).descriptor.digest["sha256"]
 
 
-def _new(project: Project, old: AbstractSet[str], names: AbstractSet[str]) -> list[str]:
-    """Return the bundles to cover, each of which can be read; none if all of them are checkpoints."""
+def _is_due(accepted: Accepted, found: Checkpoints, now: datetime) -> bool:
+    """Return whether the newest checkpoint is older than half of what the layout allows."""
+    layout = accepted.signed.layout
+    if layout.freshness is None:
+        return False
+    newest = newest_checkpoint(
+        layout, [found.revocations], found.evidence.verified(found.evidence.candidates_of(CHECKPOINT)), now
+    )
+    return newest is None or now - newest > layout.freshness / 2
+
+
+def _new(
+    project: Project, old: AbstractSet[str], names: AbstractSet[str], *, renew: bool = False
+) -> list[str]:
+    """Return the bundles to cover, each of which can be read; none if all of them are checkpoints, unless to `renew`."""
     new, other = [], False
     for name in sorted(names - old):
         try:
@@ -119,7 +133,7 @@ def _new(project: Project, old: AbstractSet[str], names: AbstractSet[str]) -> li
             continue  # who covered it would have it demanded for ever
         new.append(name)
         other = other or statement.predicate_type != CHECKPOINT
-    return new if other else []
+    return new if other or renew else []
 
 
 def _sign(

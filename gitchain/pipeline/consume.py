@@ -11,7 +11,7 @@ from gitchain.collect.gpg import Gpg
 from gitchain.errors import ExitCode, GitchainError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
-from gitchain.evidence.vocabulary import DATASET, LAYOUT, REVOCATION
+from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, REVOCATION
 from gitchain.layout.model import Layout
 from gitchain.pipeline.acceptance import Accepted, Policy, load_policy
 from gitchain.pipeline.checkpoints import Checkpoints
@@ -275,8 +275,9 @@ def _always(
 ) -> Sequence[VerifiedStatement]:
     """Return what counts wherever it stands: revocations, facts about data sets, layouts of suppliers."""
     types = [DATASET] if layout.datasets else []
-    if any(step.sublayout for step in layout.steps):
-        types.append(LAYOUT)
+    suppliers = any(step.sublayout for step in layout.steps)
+    types += [LAYOUT] if suppliers else []
+    types += [CHECKPOINT] if suppliers or layout.freshness is not None else []
     return (*negative, *evidence.of_type(*types))
 
 

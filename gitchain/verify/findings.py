@@ -59,6 +59,7 @@ class Code(StrEnum):
     MALFORMED_REVOCATION = "GC-E0343"
     CLOSED = "GC-E0344"
     UNCOSIGNED = "GC-E0345"
+    NOT_FRESH = "GC-E0346"
     INSPECTION = "GC-E0350"
     INSPECTED_NOTHING = "GC-E0351"
     NO_BYTES = "GC-E0352"
@@ -115,6 +116,7 @@ MEANINGS: dict[Code, str] = {
     Code.MALFORMED_REVOCATION: "a revoker signed a revocation that cannot be read",
     Code.CLOSED: "a directory's manifest is not at hand, and negative evidence may be about something in it",
     Code.UNCOSIGNED: "too few witnesses cosigned the log entry of the attestation by now",
+    Code.NOT_FRESH: "the newest signed checkpoint of the store is older than the layout allows, or there is none",
     Code.INSPECTION: "an inspection found something wrong with the target's bytes",
     Code.INSPECTED_NOTHING: "an inspection of the layout looks at no file of the target",
     Code.NO_BYTES: "the layout asks for an inspection, and the target's bytes are not here",

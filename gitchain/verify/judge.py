@@ -44,20 +44,28 @@ class Judge:
     stands `inside` another, evidence has to name its layout: what names none belongs to the outer one.
     """
 
-    __slots__ = ("_allowed", "inside", "layout", "now", "revocations", "signers")
+    __slots__ = ("_allowed", "inside", "layout", "now", "revocations", "signers", "stale")
 
     def __init__(
-        self, layout: Layout, now: datetime, revocations: Sequence[Revocations] = (), *, inside: bool = False
+        self,
+        layout: Layout,
+        now: datetime,
+        revocations: Sequence[Revocations] = (),
+        *,
+        inside: bool = False,
+        stale: Finding | None = None,
     ) -> None:
         self.layout, self.now, self.inside = layout, now, inside
         self.revocations = tuple(revocations)
+        self.stale = stale
         self.signers = Signers(layout)
         self._allowed: dict[str, str] = {}
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """Return the revocations that cannot be read: nobody knows what they take back."""
-        return tuple(problem for one in self.revocations for problem in one.problems)
+        """Return why nothing passes under the layout: revocations that cannot be read, and a store that is not fresh."""
+        unreadable = (problem for one in self.revocations for problem in one.problems)
+        return (*unreadable, *((self.stale,) if self.stale else ()))
 
     def weigh(self, attested: Attested) -> tuple[Rejected | None, bool]:
         """Return the first reason why the claim does not count, or None, and whether it counts as negative evidence."""

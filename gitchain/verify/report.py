@@ -24,6 +24,7 @@ Result: TypeAlias = Literal["PASSED", "FAILED"]
 Kind: TypeAlias = Literal[
     "signature",
     "expiry",
+    "freshness",
     "evidence",
     "layout",
     "predicate type",
@@ -55,6 +56,7 @@ PROVEN: frozenset[Kind] = frozenset(
     {
         "signature",
         "expiry",
+        "freshness",
         "predicate type",
         "functionary",
         "time",

@@ -28,6 +28,7 @@ from gitchain.verify.context import Above, Sources
 from gitchain.verify.demands import Demands
 from gitchain.verify.explain import MAX_SEEDS, explain
 from gitchain.verify.findings import Code, Finding
+from gitchain.verify.freshness import check_freshness
 from gitchain.verify.judge import Judge
 from gitchain.verify.negative_evidence import NegativeEvidence
 from gitchain.verify.offered import Offered, Signed
@@ -46,7 +47,8 @@ def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
     Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
     """
     revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
-    judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1)
+    stale = check_freshness(layout, revocations, sources.statements, sources.now)
+    judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
     claims, negative = sort_claims(
         judge, sources.statements, sources.manifests, sources.reader, above.rejections
     )

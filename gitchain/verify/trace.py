@@ -73,7 +73,7 @@ def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
     still = f"layout {layout.name} has not expired"
     expected, got = f"a time after {now.isoformat()}", layout.expires.isoformat()
     yield Check("expiry", passed=True, message=still, expected=expected, got=got)
-    problems = claims.judge.problems
+    problems = [one for found in claims.judge.revocations for one in found.problems]
     count = sum(
         len(one.attestations) + len(one.signers) + len(one.artifacts) for one in claims.judge.revocations
     )
@@ -81,6 +81,11 @@ def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
     yield Check(
         "revocation", not problems, message, got=f"{count} attestations, signers and artifacts revoked"
     )
+    if layout.freshness is not None:
+        stale = claims.judge.stale
+        fresh = "the newest signed checkpoint of the store is as new as the layout asks for"
+        expected, got = (stale.expected, stale.got) if stale else (f"at most {layout.freshness} old", "")
+        yield Check("freshness", stale is None, stale.message if stale else fresh, "", expected, got)
 
 
 def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gitchain.layout import parse_layout
 from gitchain.layout.lint import Lint, LintCode, lint
 from gitchain.layout.lintcode import LINT_MEANINGS
+from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -520,10 +521,62 @@ def test_the_page_is_the_code_s() -> None:
     assert [row[:2] for row in table] == [[f"`{code}`", LINT_MEANINGS[code]] for code in LintCode]
     assert all(len(row) == 4 and row[3] for row in table)
     fired = {(code, severity) for _, expected in FIRES.values() for code, severity, _ in expected}
-    fired |= {("EXPIRY", "error"), ("EXPIRY", "warning")}
+    fired |= {
+        ("EXPIRY", "error"),
+        ("EXPIRY", "warning"),
+        ("ONE_PERSON", "warning"),
+        ("SHORT_FRESHNESS", "warning"),
+    }
     told = {
         (code.name, word)
         for code, row in zip(LintCode, table, strict=True)
         for word in re.findall("error|warning", row[2])
     }
     assert told == fired
+
+
+ALONE = """
+schema: https://gitchain.dev/layout/v1
+name: alone
+version: 1
+expires: "2027-03-01T00:00:00Z"
+functionaries:
+  ada: {identities: [{issuer: "https://issuer.example", subject: ada}]}
+  ada2: {identities: [{issuer: "https://issuer.example", subject: ada2}]}
+  bob: {identities: [{issuer: "https://issuer.example", subject: bob}]}
+principals: {ada-lovelace: [ada, ada2]}
+revokers: [bob]
+freshness: P7D
+steps:
+  - {name: data, functionaries: [ada], expectedProducts: [[ALLOW, "*"]]}
+  - {name: train, functionaries: [ada2], expectedMaterials: [[MATCH, "*", WITH, PRODUCTS, FROM, data]], expectedProducts: [[ALLOW, "*"]]}
+serve: [{step: train, products: ["*"]}]
+"""
+
+
+def alone(text: str, *signers: str, name: str = "ONE_PERSON") -> bool:
+    layout = parse_layout(text.encode())
+    found = lint(
+        layout,
+        datetime(2026, 11, 22, tzinfo=UTC),
+        [Identity("https://issuer.example", one) for one in signers],
+    )
+    return name in {one.code.name for one in found}
+
+
+def test_one_person_who_does_everything_and_signs_is_a_warning() -> None:
+    """Whichever identity signs; not if another may sign, performs a step, or if the signer is not known."""
+    assert alone(ALONE, "ada")
+    assert alone(ALONE, "ada2", "ada")
+    assert not alone(ALONE)
+    assert not alone(ALONE, "bob")
+    assert not alone(ALONE, "ada", "bob")
+    assert not alone(ALONE.replace("functionaries: [ada2]", "functionaries: [ada2, bob]"), "ada")
+
+
+def test_a_freshness_of_less_than_a_day_is_a_warning() -> None:
+    """Nobody syncs every hour; a day and more is silent."""
+    for freshness, warned in (("PT23H", True), ("P1D", False), ("P7D", False)):
+        text = ALONE.replace("P7D", freshness)
+        assert alone(text, name="SHORT_FRESHNESS") is warned
+    assert not alone(ALONE.replace("freshness: P7D\n", ""), name="SHORT_FRESHNESS")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from world import ISSUER, NOW, World, codes, model, statement
-from worlds import by
+from world import ISSUER, LAYOUT, NOW, World, codes, model, statement
+from worlds import SUPPLIER, by, facts, supplier
 
 from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
@@ -173,3 +173,37 @@ def test_inside_a_layout_only_a_summary_may_be_silent() -> None:
     assert judge._may_be_silent(VSA, None)
     assert not judge._may_be_silent(VSA, "train")
     assert not judge._may_be_silent(PROVENANCE, None)
+
+
+def test_nothing_widens_a_steps_functionaries() -> None:
+    """Neither a principal, a revoker, an owner of facts, another step nor a sublayout lets anybody sign for a step."""
+    outer = LAYOUT.replace(
+        "steps:\n", "principals: {pair: [alice, bob]}\nrevokers: [carol]\nsteps:\n", 1
+    ).replace(
+        "serve:", "datasets: {functionaries: [carol], artifacts: [{step: data, products: ['*']}]}\nserve:"
+    )
+    for step, who in (("evaluate", "bob"), ("evaluate", "carol"), ("prepare", "bob"), ("data", "alice")):
+        world = World.honest()
+        world.layout = parse_layout(outer.encode())
+        world.evidence["facts"] = facts({"data/raw.csv": "raw"}, who="carol")
+        assert world.verdict().passed
+        world.evidence[step] = by(world.evidence[step], Identity(ISSUER, who))
+        assert ("UNAUTHORISED", step, "") in codes(world.verdict()), (step, who)
+    two = supplier()
+    assert two.verdict().passed
+    for name, who in (
+        ("acme-clean", "anna"),
+        ("acme-clean", "acme"),
+        ("acme-collect", "alice"),
+        ("train", "otto"),
+    ):
+        spoilt = World({**two.evidence, name: by(two.evidence[name], Identity(ISSUER, who))}, two.layout)
+        assert not spoilt.verdict().passed, (name, who)
+    inner = SUPPLIER.replace(
+        "functionaries:\n",
+        'functionaries:\n  alice: {identities: [{issuer: "https://issuer.example", subject: mallory}]}\n',
+        1,
+    )
+    named = supplier(inner)
+    named.evidence["train"] = by(named.evidence["train"], Identity(ISSUER, "mallory"))
+    assert ("UNAUTHORISED", "train", "") in codes(named.verdict())
