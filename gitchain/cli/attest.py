@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options
+from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_attested, report, signing_options
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
+    from gitchain.pipeline.project import Project
     from gitchain.pipeline.record import Draft, Identity
     from gitchain.pipeline.stages import Declared
 
@@ -110,7 +112,26 @@ def command(
     else:
         profile = project_profile(project, options.trust, offline=options.offline)
         code = report(options, profile, record(project, profile, drafts, who), left.problems if left else ())
+    _advise(options, project, drafts)
     return _left_out(options, left, failure) or code
+
+
+def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
+    """Name the steps for which the layout does not accept declared evidence, and what to type."""
+    from gitchain.evidence.predicates import claim_of
+    from gitchain.pipeline.stages import layout_wants_observed
+
+    wanted = layout_wants_observed(project) if drafts else frozenset()
+    for draft in drafts:
+        step = claim_of(draft.statement).step
+        if step not in wanted:
+            continue
+        is_dvc = b'"dvc":{"' in draft.statement.payload
+        run = f"-- dvc repro --force {step}" if is_dvc else f"{step} -m FILE -p FILE -- CMD"
+        options.talk(f"step {escape(step)}: the layout asks for observed evidence, and this is declared")
+        options.talk(f"  help  gitchain run {escape(run)}   (runs it again and observes it)")
+        options.talk("  help  or remove `evidence: observed` of the step in .gitchain/layout.yaml, then:")
+        options.talk("  help  gitchain layout sign")
 
 
 def _left_out(options: Options, declared: Declared | None, failure: GitchainError | None) -> ExitCode | None:

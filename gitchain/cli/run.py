@@ -103,7 +103,7 @@ def _run(
             raise UsageError(
                 "dvc repro names its own stages and files", help="gitchain run -- " + shlex.join(words)
             )
-        seen = observe_repro(project, words, stdout)
+        seen = observe_repro(project, words, stdout, lambda name, error: _warn(options, name, error))
     elif step is None:
         raise UsageError("name the step", help="gitchain run STEP -- " + shlex.join(words))
     else:
@@ -126,6 +126,12 @@ def _run(
     if seen.problems and seen.exit_code == 0:
         return ExitCode.RUN
     return seen.exit_code or int(result if require_log or result != ExitCode.QUEUED else ExitCode.OK)
+
+
+def _warn(options: Options, name: str, error: GitchainError) -> None:
+    options.talk(f"warning   if it runs, stage {escape(name)} cannot be attested: {escape(str(error))}")
+    if error.help:
+        options.talk(f"  help  {escape(error.help)}")
 
 
 def _problems(seen: Observed) -> list[tuple[str, GitchainError]]:

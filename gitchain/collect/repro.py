@@ -17,7 +17,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from gitchain.collect import shim
-from gitchain.collect.artifacts import Artifact
+from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.committed import not_a_dvc_project
-from gitchain.collect.declared import RecordedStage, declare_stage, recorded_stages, stage_sources
+from gitchain.collect.declared import RecordedStage, Report, declare_stage, recorded_stages, stage_sources
 from gitchain.collect.dvc_api import load_stages
 from gitchain.collect.dvc_cache import dvc_root
+from gitchain.collect.paths import check_path_name
 from gitchain.collect.recorded import Reader
 from gitchain.collect.records import StageRecord, read_records
 from gitchain.collect.stages import PipelineStage, StageRun
@@ -37,6 +38,7 @@ from gitchain.collect.state import StateCache
 from gitchain.collect.tee import run_plain
 from gitchain.collect.written import not_written, written_products
 from gitchain.errors import GitchainError, RunError, StoreError, UsageError
+from gitchain.evidence.names import check_step_name
 
 _SHELL_NAMES = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
 _ELSEWHERE = frozenset({"--temp", "--queue", "--run-all"})
@@ -86,9 +88,11 @@ def observe_dvc(
     env: Mapping[str, str] | None = None,
     state: StateCache,
     stdout: int = 1,
+    report: Report | None = None,
 ) -> Reproduction:
     """Run DVC and return what it did; names are relative to `root`, DVC's output goes where ours goes.
 
+    Before it runs, `report` gets the stages that could not be attested if they ran; one that is sure to run is an error.
     A failing stage is no error: DVC's exit code is in the result, with the stages that finished before. Raises
     UsageError for runs in other work trees, ProjectError if DVC's project cannot be read, RunError if DVC cannot
     be started.
@@ -109,6 +113,7 @@ def observe_dvc(
     before = _Before(
         recorded_stages(root), {name: _stat(root, name) for stage in stages for name in stage.outs}
     )
+    _check_stages(root, stages, before.recorded, argv, state, report)
     with _watched(root, project, stages, state, env or os.environ, reload="exp" in argv) as (
         scratch,
         variables,
@@ -126,6 +131,72 @@ def observe_dvc(
         exit_code=code,
         started=started,
         finished=finished,
+    )
+
+
+def _check_stages(
+    root: Path,
+    stages: Sequence[PipelineStage],
+    recorded: Collection[str],
+    argv: Sequence[str],
+    state: StateCache,
+    report: Report | None,
+) -> None:
+    """Read what the stages take before they run: raise for a stage that will run and could not be attested afterwards.
+
+    A stage runs for sure if DVC has no record of it, or with --force; any other is passed to `report`.
+    """
+    made = {out for stage in stages if not stage.is_data for out in stage.outs}
+    is_forced = not {"-f", "--force"}.isdisjoint(argv)
+    for stage in _wanted(stages, argv):
+        try:
+            _check_stage(root, stage, made, state)
+        except GitchainError as error:
+            error.where = f"stage {stage.name}: {error.where}"
+            if is_forced or stage.name not in recorded:
+                raise
+            if report is not None:
+                report(stage.name, error)
+
+
+def _check_stage(root: Path, stage: PipelineStage, made: Collection[str], state: StateCache) -> None:
+    check_step_name(stage.name)
+    for out in stage.outs:
+        check_path_name(out)
+    for dep in stage.deps:
+        check_path_name(dep)
+        if os.path.lexists(root / dep) and not any(_overlap(dep, out) for out in made):
+            collect_artifact(root, dep, state)  # the stage needs the digest: it is remembered
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _wanted(stages: Sequence[PipelineStage], argv: Sequence[str]) -> Sequence[PipelineStage]:
+    """Return the stages that DVC is asked to bring up to date; none where the words cannot be told from options' values."""
+    planned = [stage for stage in stages if not stage.is_data and not stage.frozen]
+    dvc = next(index for index, word in enumerate(argv) if os.path.basename(word) == "dvc")
+    verb = next(index for index, word in enumerate(argv) if index > dvc and word in {"repro", "run"})
+    words = [word for word in argv[verb + 1 :] if not word.startswith("-") and "=" not in word]
+    if not words:
+        return planned
+    chosen = [stage for stage in planned if not _addresses(stage).isdisjoint(words)]
+    if len(chosen) != len(words):
+        return ()
+    for stage in chosen:  # grows while it is walked
+        chosen += [
+            other
+            for other in planned
+            if other not in chosen and any(_overlap(dep, out) for dep in stage.deps for out in other.outs)
+        ]
+    return chosen
+
+
+def _addresses(stage: PipelineStage) -> frozenset[str]:
+    """Return what DVC may call the stage: from the repository's root, or from the directory of its dvc.yaml."""
+    return frozenset(
+        {stage.name, stage.key, f"{os.path.dirname(stage.lock)}/dvc.yaml:{stage.key}".lstrip("/")}
     )
 
 

@@ -15,7 +15,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
 from gitchain.layout.draft import DraftStage
-from gitchain.pipeline.project import Project
+from gitchain.pipeline.project import SIGNED_LAYOUT, Project
 from gitchain.pipeline.record import Draft
 from gitchain.pipeline.restated import said_of_step
 from gitchain.pipeline.steps import Observed, Problems, provenance, read_metrics
@@ -35,6 +35,7 @@ def is_dvc(command: Sequence[str]) -> bool:
 
 _Read = TypeVar("_Read")
 
+MAX_LAYOUT_BYTES = 16 << 20
 MAX_DVC_YAML = 32 << 20  # what collect.dvc_files reads at most
 
 
@@ -53,15 +54,23 @@ class Declared:
     notices: Problems = ()
 
 
-def observe_repro(project: Project, command: Sequence[str], stdout: int = 1) -> Observed:
+def observe_repro(
+    project: Project,
+    command: Sequence[str],
+    stdout: int = 1,
+    report: Callable[[str, GitchainError], None] | None = None,
+) -> Observed:
     """Run DVC and return a statement for each stage that really ran or came from the run cache.
 
+    `report` gets, before DVC runs, the stages that could not be attested if they ran.
     Data that DVC tracks without a stage gets its declared statement too, where it has none yet: a chain that starts
     nowhere cannot be verified. Stages that ran before a failure keep their evidence.
     """
     from gitchain.collect.repro import observe_dvc
 
-    done = observe_dvc(project.root, command, cwd=Path.cwd(), state=project.state, stdout=stdout)
+    done = observe_dvc(
+        project.root, command, cwd=Path.cwd(), state=project.state, stdout=stdout, report=report
+    )
     drafts: list[Draft] = []
     problems, notices = list(done.problems), list(done.notices)
     for run in done.stages:
@@ -257,6 +266,18 @@ def dvc_projects(project: Project) -> tuple[Path, ...]:
     files = (*dvc_files_here(top), *pipelines_here(top))
     roots = {dvc_root(str((top / file).parent), str(top)) for file in files}
     return tuple(sorted(Path(root) for root in roots if root is not None))
+
+
+def layout_wants_observed(project: Project) -> frozenset[str]:
+    """Return the steps for which the repository's signed layout asks for observed evidence: for advice, not verified."""
+    try:
+        raw = read_regular(project.root / SIGNED_LAYOUT, MAX_LAYOUT_BYTES)
+        steps = Bundle.parse(raw).statement().predicate.get("steps")
+    except (GitchainError, OSError):
+        return frozenset()
+    listed = steps if isinstance(steps, list) else []
+    wanted = (step for step in listed if isinstance(step, Mapping) and step.get("evidence") == "observed")
+    return frozenset(str(step.get("name")) for step in wanted)
 
 
 def attested_already(project: Project, statement: Statement) -> bool:

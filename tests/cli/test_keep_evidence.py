@@ -263,3 +263,24 @@ def test_pointer_of_git_lfs_is_never_attested(gitchain: Gitchain, world: World, 
         "huge.csv.dvc", "outs:\n- {md5: 379f4610dd04d4c79b4a4b0c1e8d3a5f.dir, hash: md5, path: models}\n"
     )
     refused(gitchain("attest", "huge.csv.dvc", cwd=world.repo), ExitCode.USAGE, "Git LFS pointer")
+
+
+def test_attest_says_that_the_layout_asks_for_observed_evidence(gitchain: Gitchain, world: World) -> None:
+    """The advice that it prints, followed, ends in PASSED: run again observed, or let the layout accept declared."""
+    layout = world.repo / ".gitchain/layout.yaml"
+    plain = layout.read_text()
+    asking = plain.replace("  - name: ", "  - evidence: observed\n    name: ")
+    layout.write_text(asking.replace("version: 1", "version: 2"))
+    assert gitchain("layout", "sign", "--no-lint", cwd=world.repo).code == 0
+    subprocess.run(["dvc", "repro", "-q"], cwd=world.repo, check=True)
+    done = gitchain("attest", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert "step train: the layout asks for observed evidence, and this is declared" in done.err
+    assert "gitchain run -- dvc repro --force train" in done.err
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == ExitCode.FAILED
+    assert gitchain("run", "--", "dvc", "repro", "--force", "train", cwd=world.repo).code == 0
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+    (world.repo / ".gitchain/layout.sigstore.json").write_text("{")
+    world.write("far.csv", "x,y\n")
+    world.write("far.csv.dvc", imported("a1" * 20))
+    assert "layout" not in gitchain("attest", cwd=world.repo).err

@@ -13,7 +13,7 @@ import pytest
 
 from gitchain.collect.repro import Reproduction, is_dvc_repro, observe_dvc
 from gitchain.collect.state import StateCache
-from gitchain.errors import RunError, UsageError, VerificationError
+from gitchain.errors import ProjectError, RunError, UsageError, VerificationError
 
 REPRO = ("dvc", "repro", "-R", ".")
 
@@ -194,6 +194,47 @@ def test_a_product_that_persists_is_observed_as_far_as_the_stage_wrote_it(
     assert [name for name, _ in second.notices] == ["s: kept", "s: log"]
     assert "kept/1" in second.notices[0][1].got
     assert (first.problems, second.problems) == ((), ())
+
+
+def test_a_stage_that_could_not_be_attested_is_told_before_it_runs(
+    pipeline: Path, state: StateCache, tmp_path: Path
+) -> None:
+    """What a stage takes is read before DVC starts: an error if it is sure to run, else a warning, and others go on."""
+    (tmp_path / "far").write_text("far", encoding="utf-8")
+    (pipeline / "link").symlink_to(tmp_path / "far")
+    (pipeline / "in").write_text("1", encoding="utf-8")
+    stages = "stages:\n  a:\n    cmd: cp {0} a.out\n    deps: [{0}]\n    outs: [a.out]\n"
+    stages += "  b:\n    cmd: cp a.out b.out\n    deps: [a.out]\n    outs: [b.out]\n"
+    stages += "  c:\n    cmd: cp in c.out\n    deps: [in]\n    outs: [c.out]\n"
+    (pipeline / "dvc.yaml").write_text(stages.format("link"), encoding="utf-8")
+    told: list[str] = []
+
+    def repro(*words: str) -> Reproduction:
+        told.clear()
+        return observe_dvc(
+            pipeline, ["dvc", "repro", "-q", *words], state=state, report=lambda name, _: told.append(name)
+        )
+
+    for words in ((), ("a",), ("b",), ("dvc.yaml:b",), ("--force", "b")):
+        with pytest.raises(ProjectError) as caught:
+            repro(*words)
+        assert "stage a" in caught.value.where
+        assert "link" in caught.value.where
+    assert not (pipeline / "a.out").exists()
+    assert [stage.name for stage in repro("c").stages] == ["c"]
+    (pipeline / "dvc.yaml").write_text(stages.format("in"), encoding="utf-8")
+    assert {stage.name for stage in repro("b").stages} == {"a", "b"}
+    (pipeline / "dvc.yaml").write_text(stages.format("link"), encoding="utf-8")
+    (pipeline / "in").write_text("2", encoding="utf-8")
+    assert repro("c").exit_code == 0
+    assert told == []
+    seen = repro("b")
+    assert told == ["a"]
+    assert [str(problem) for problem in seen.problems]
+    assert repro("-j", "1", "c").exit_code != 1
+    (pipeline / "dvc.yaml").write_text(stages.format("in").replace("c.out", '"c\\\\out"'), encoding="utf-8")
+    with pytest.raises(ProjectError, match="backslash"):
+        repro("--force", "c")
 
 
 @pytest.mark.parametrize(
