@@ -1,7 +1,8 @@
 """What a commit pins: the artifacts that its .dvc and dvc.lock files name, and their bytes where they are at hand.
 
 DVC names bytes by md5. A sha256 is given only for bytes that were read now and have that md5: from the work tree, else
-from DVC's cache. A directory that is read from the cache has no executable files, as after `dvc checkout`.
+from DVC's cache, else, to verify, from the commit itself (`cache: false`). A directory that is read from the cache has no
+executable files, as after `dvc checkout`.
 
 Left out: what lies outside of the repository, and outs of stages whose `wdir` is a template.
 """
@@ -24,6 +25,7 @@ from gitchain.collect.dvc_files import (
     parse_lock,
 )
 from gitchain.collect.files import HashedFile, hash_path
+from gitchain.collect.git_files import hash_tree
 from gitchain.collect.state import StateCache
 from gitchain.errors import GitchainError
 from gitchain.evidence.names import check_name
@@ -61,18 +63,24 @@ def _all(_name: str) -> bool:
 
 
 def pinned(
-    project: Project, files: Mapping[str, bytes], *, state: StateCache | None, wanted: Wanted = _all
+    project: Project,
+    files: Mapping[str, bytes],
+    *,
+    state: StateCache | None,
+    wanted: Wanted = _all,
+    commit: str | None = None,
 ) -> tuple[Pinned, ...]:
     """Return every wanted artifact that DVC's files (path to content, of one commit) name, sorted by name.
 
-    `state` saves hashing what has not changed: for producing alone, None to verify.
+    `state` saves hashing what has not changed: for producing alone, None to verify. With `commit`, bytes that Git itself
+    holds there are read as well.
 
     Raises ProjectError, LimitError or MalformedError for a file that is broken: half of a version is none.
     """
     found: dict[str, Pinned] = {}
     for item in _named(files):
         found.setdefault(item.name, item)
-    reader = _Reader(project, state)
+    reader = _Reader(project, state, commit)
     return tuple(
         Pinned(item.name, item.defined_in, item.entry, reader.read(item))
         for name, item in sorted(found.items())
@@ -108,16 +116,26 @@ def _raw_md5(entry: LockEntry) -> str | None:
     return entry.md5 if entry.hash_name == "md5" else None
 
 
+def artifact_at(project: Project, commit: str, name: str) -> Artifact | None:
+    """Return the file or directory as the commit itself holds it, None if it holds none.
+
+    Raises ProjectError for a link, a submodule, a pointer, and an object that is not here.
+    """
+    found = hash_tree(project.root, commit, name)
+    return None if found is None else make_artifact(name, found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads the bytes that an md5 names, wherever they are."""
 
     project: Project
     state: StateCache | None
+    commit: str | None = None
 
     def read(self, item: Pinned) -> Artifact | None:
         md5 = _raw_md5(item.entry)
-        for place in (self._work_tree, self._cache) if md5 else ():
+        for place in (self._work_tree, self._cache, self._git) if md5 else ():
             try:
                 artifact = place(item)
             except (GitchainError, OSError):
@@ -147,6 +165,9 @@ class _Reader:
             if file.md5 is not None
         ]
         return make_artifact(item.name, files)
+
+    def _git(self, item: Pinned) -> Artifact | None:
+        return None if self.commit is None else artifact_at(self.project, self.commit, item.name)
 
     def _object(self, cache: str, md5: str) -> HashedFile:
         found = hash_path(cache, _place(cache, md5).relative_to(cache).as_posix(), state=self.state)

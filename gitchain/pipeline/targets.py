@@ -221,9 +221,11 @@ def _target(subject: Subject, where: str) -> Target:
     return Target(digest, subject.name, version is not None, version=version or MANIFEST_VERSION)
 
 
-def _pinned(project: Project, revision: str, wanted: Wanted | None = None) -> Sequence[Artifact]:
+def _pinned(
+    project: Project, revision: str, wanted: Wanted | None = None, names: Iterable[str] = ()
+) -> Sequence[Artifact]:
     try:
-        return pinned_artifacts(project, revision, wanted)
+        return pinned_artifacts(project, revision, wanted, names)
     except ProjectError as error:
         if error.what != "no such revision":
             raise
@@ -252,12 +254,15 @@ def _of_revision(project: Project, revision: str, layout: Layout) -> tuple[Targe
     def wanted(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    served = _pinned(project, revision, wanted)
+    # a pattern could mean any file of the commit: only a name says which ones are models
+    names = [pattern for pattern in dict.fromkeys(patterns) if not set("*?[") & set(pattern)]
+    served = _pinned(project, revision, wanted, names)
     if not served:
         raise NoEvidenceError(
             "this revision pins nothing that the layout serves",
             where=revision,
             expected=", ".join(patterns),
-            help="gitchain log shows what is attested; dvc.lock and .dvc files say what a commit pins",
+            help="gitchain log shows what is attested; a commit pins what its dvc.lock and .dvc files name, and files that "
+            "the layout serves by their full name",
         )
     return tuple(_of_artifact(one) for one in served)

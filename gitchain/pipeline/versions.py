@@ -9,7 +9,7 @@ A commit that pins nothing gets no attestation, and neither does a tag of one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
-from gitchain.pipeline.pinned import Pinned, Wanted, pinned
+from gitchain.pipeline.pinned import Pinned, Wanted, artifact_at, pinned
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Draft
 
@@ -89,24 +89,48 @@ def release_draft(project: Project, tag: str, checkpoints: Sequence[str] = ()) -
     return _draft(git, artifacts, RELEASE, predicate | carried)
 
 
-def pinned_artifacts(project: Project, revision: str, wanted: Wanted | None = None) -> tuple[Artifact, ...]:
+def pinned_artifacts(
+    project: Project, revision: str, wanted: Wanted | None = None, names: Iterable[str] = ()
+) -> tuple[Artifact, ...]:
     """Return the artifacts that a revision pins (those with a `wanted` name), hashed now, to verify them.
 
+    `names` are files and directories that count where the commit itself holds them, whether DVC knows them or not.
     Raises NoEvidenceError for one whose bytes are not here: what was not looked at must not pass.
     """
-    commit = _commit(project, f"{revision}^{{commit}}")
-    found = pinned(
-        project, dvc_files_at(project.root, commit.oid), state=None, wanted=wanted or (lambda _name: True)
-    )
+    commit = _commit(project, f"{revision}^{{commit}}").oid
+    files = dvc_files_at(project.root, commit)
+    found = pinned(project, files, state=None, wanted=wanted or (lambda _name: True), commit=commit)
     for item in found:
         if item.artifact is None:
-            raise NoEvidenceError(
-                "the bytes that this revision pins are not here",
-                where=f"{revision}: {item.name}",
-                expected=f"md5 {item.entry.md5}",
-                help="dvc fetch",
-            )
-    return tuple(item.artifact for item in found if item.artifact)
+            raise _not_here(project, revision, commit, item)
+    known = {item.name for item in found}
+    held = (artifact_at(project, commit, name) for name in names if name not in known)
+    return (*(item.artifact for item in found if item.artifact), *(one for one in held if one is not None))
+
+
+def _not_here(project: Project, revision: str, commit: str, item: Pinned) -> NoEvidenceError:
+    """Return the error for a pinned artifact without its bytes; one that Git holds with other bytes says so."""
+    where = f"{revision}: {item.name}"
+    try:
+        held = artifact_at(project, commit, item.name)
+    except GitchainError as error:
+        return NoEvidenceError(
+            error.what, where=where, expected=error.expected, got=error.got, help=error.help
+        )
+    if held is None:
+        return NoEvidenceError(
+            "the bytes that this revision pins are not here",
+            where=where,
+            expected=f"md5 {item.entry.md5}",
+            help="dvc fetch",
+        )
+    return NoEvidenceError(
+        "what Git holds at this revision is not what DVC recorded there",
+        where=where,
+        expected=f"md5 {item.entry.md5}",
+        got=f"md5 {held.md5}",
+        help=f"if Git converts line endings: echo '/{item.name} -text' >> .gitattributes, then dvc repro and commit",
+    )
 
 
 def package_url(project: Project, tag: str) -> str:
