@@ -321,7 +321,7 @@ def _entry(item: YamlReader) -> LockEntry:
 
 
 def _md5(item: YamlReader) -> str | None:
-    """An md5 of digits alone is a number to YAML, and DVC reads capital letters as small ones."""
+    """Return the md5 as DVC's schema takes it: digits alone are a number to YAML, capital letters are allowed."""
     md5 = item.checksum("md5")
     return md5.lower() if md5 is not None else None
 
