@@ -41,6 +41,9 @@ class Backend(Protocol):
         the object and may not fetch it; StoreError where it is missing, broken or of another kind.
         """
 
+    def size(self, oid: Oid) -> int | None:
+        """Return an object's size from its header, None where the object is not at hand."""
+
     def write(self, kind: Kind, data: bytes) -> Oid:
         """Take in an object and return its id: `read` knows it at once, the repository after `flush`."""
 

@@ -11,9 +11,10 @@ import struct
 import threading
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from gitchain.errors import LimitError, StoreError
 from gitchain.platform.git import NETWORK_SECONDS, Git
@@ -25,6 +26,7 @@ from gitchain.store.objects import Oid
 if TYPE_CHECKING:
     import subprocess
 
+MAX_CHAIN_BYTES = 256 << 20  # git makes chains of up to 50 differences
 _PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 
@@ -36,6 +38,7 @@ class GitBinary:
         self._git, self.common_dir, object_format = locate(path, offline=offline)
         self.oid_bytes = 32 if object_format == "sha256" else 20
         self._reader = _Reader(self._git)
+        self._sizes = ObjectSizes(self._git.directory)
         self._pending: dict[Oid, NewObject] = {}
 
     @property
@@ -61,6 +64,12 @@ class GitBinary:
         if found[0] != kind:
             raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=found[0])
         return found[1]
+
+    def size(self, oid: Oid) -> int | None:
+        """Return an object's size from its header; see `Backend.size`."""
+        if oid in self._pending:
+            return len(self._pending[oid].data)
+        return self._sizes.of(oid)
 
     def write(self, kind: Kind, data: bytes) -> Oid:
         """Take in an object; see `Backend.write`."""
@@ -115,31 +124,58 @@ def _pack(items: Sequence[NewObject], oid_bytes: int) -> bytes:
     return body + (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(body).digest()
 
 
-class _Reader:
-    """One `git cat-file --batch`, started when first needed."""
+class _Process:
+    """One `git cat-file` that answers questions, started when first needed."""
+
+    verb: tuple[str, ...] = ("cat-file", "--batch")
 
     def __init__(self, git: Git) -> None:
         self._git = git
         self._process: subprocess.Popen[bytes] | None = None
 
-    def read(self, oid: Oid, limit: int) -> tuple[str, bytes] | None:
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = self._git.converse(*self.verb)
+        weakref.finalize(self, _end, process)
+        self._process = process
+        return process
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+    def _asked(self, oid: Oid) -> tuple[IO[bytes], list[bytes]]:
+        """Return the pipe to read on from, and the first line of the answer."""
+        process = self._process or self._start()
+        if process.stdin is None or process.stdout is None:
+            raise StoreError("git cat-file has no pipes", where=oid)
+        process.stdin.write(oid.encode("ascii") + b"\n")
+        process.stdin.flush()
+        return process.stdout, process.stdout.readline(200).split()
+
+    @contextmanager
+    def _watched(self, oid: Oid) -> Iterator[None]:
         process = self._process or self._start()
         watch = threading.Timer(NETWORK_SECONDS, process.kill)  # a lazy fetch may never answer
         watch.start()
         try:
-            return self._ask(process, oid, limit)
+            yield
         except OSError as error:
             self._stop()
             raise StoreError("git cat-file went away", where=oid, got=str(error)) from error
         finally:
             watch.cancel()
 
-    def _ask(self, process: subprocess.Popen[bytes], oid: Oid, limit: int) -> tuple[str, bytes] | None:
-        if process.stdin is None or process.stdout is None:
-            raise StoreError("git cat-file has no pipes", where=oid)
-        process.stdin.write(oid.encode("ascii") + b"\n")
-        process.stdin.flush()
-        header = process.stdout.readline(200).split()
+
+class _Reader(_Process):
+    """Reads objects."""
+
+    def read(self, oid: Oid, limit: int) -> tuple[str, bytes] | None:
+        with self._watched(oid):
+            return self._read(oid, limit)
+
+    def _read(self, oid: Oid, limit: int) -> tuple[str, bytes] | None:
+        pipe, header = self._asked(oid)
         if len(header) != 3:  # not `<oid> <kind> <size>` but `<oid> missing`, or git died asking
             if header[1:] != [b"missing"]:
                 self._stop()
@@ -150,22 +186,55 @@ class _Reader:
             raise LimitError(
                 "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
             )
-        data = process.stdout.read(size + 1)
+        data = pipe.read(size + 1)
         if len(data) != size + 1:
             self._stop()
             raise StoreError("git cat-file went away", where=oid)
         return header[1].decode("ascii"), data[:-1]
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = self._git.converse("cat-file", "--batch")
-        weakref.finalize(self, _end, process)
-        self._process = process
-        return process
 
-    def _stop(self) -> None:
-        if self._process is not None:
-            _end(self._process)
-            self._process = None
+class ObjectSizes(_Process):
+    """The sizes of objects and of what they are stored as differences to, none of them inflated."""
+
+    verb = ("cat-file", "--batch-check=%(objectsize) %(deltabase)")
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(Git(directory, offline=True))
+
+    def of(self, oid: Oid) -> int | None:
+        """Return an object's size, None where it is not at hand."""
+        found = self._header(oid)
+        return None if found is None else found[0]
+
+    def check_deltas(self, oid: Oid, limit: int) -> None:
+        """Check what has to be inflated to read an object: no object beyond `limit`, MAX_CHAIN_BYTES in all.
+
+        Raises LimitError.
+        """
+        total, step = 0, oid
+        while (found := self._header(step)) is not None:
+            size, base = found
+            total += size
+            if size > limit or total > MAX_CHAIN_BYTES:
+                raise LimitError(
+                    "object of the store takes too much to unpack",
+                    where=oid,
+                    expected=f"objects of ≤ {limit} bytes, {MAX_CHAIN_BYTES} in all",
+                    got=f"{size} bytes, {total} in all",
+                )
+            if base is None:
+                return
+            step = base
+
+    def _header(self, oid: Oid) -> tuple[int, Oid | None] | None:
+        with self._watched(oid):
+            _, words = self._asked(oid)
+        if len(words) != 2 or not words[0].isdigit():
+            if words[1:] != [b"missing"]:
+                self._stop()
+            return None
+        base = words[1].decode("ascii")
+        return int(words[0]), None if set(base) == {"0"} else Oid(base)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -11,6 +11,7 @@ The store finds evidence; it does not vouch for it. Nothing here verifies a sign
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
@@ -18,7 +19,6 @@ from pathlib import Path as FilePath
 import pygit2
 
 from gitchain.errors import ConflictError, LimitError, MalformedError, ProjectError, StoreError
-from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import Git, check_repository_files
 from gitchain.store import shape
@@ -27,12 +27,13 @@ from gitchain.store.git_binary import GitBinary
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock, pause
 from gitchain.store.loose import NewObject
-from gitchain.store.objects import Commit, Entry, Oid, parse_commit, render_commit
-from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees
+from gitchain.store.objects import BLOB_MODE, Commit, Entry, Oid, parse_commit, render_commit
+from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees, attestation_paths
 
 DEFAULT_REF = "refs/gitchain/attestations"
 MAX_COMMIT_BYTES = 1 << 20
 MAX_ATTEMPTS = 200  # of a writer that keeps losing to writers outside of this machine's lock
+_FORMAT = re.compile(rb"[0-9]{1,9}\n")
 MAX_REFUSALS = 5  # in a row with nobody else moving the ref: then the disk is to blame
 
 
@@ -63,6 +64,8 @@ class AttestationStore:
         self.trees = Trees(backend)
         self.ref = _ref_name(backend)
         self._clock = clock
+        self._rehearsed: Oid | None = None
+        self._rehearsing = False
         self._lock = WriterLock(
             backend.common_dir / "gitchain" / "store.lock", lock_file(backend.common_dir, self.ref)
         )
@@ -82,7 +85,14 @@ class AttestationStore:
 
     def tip(self) -> str | None:
         """Return the commit that the store's ref points to, None before the first attestation."""
-        return self.backend.read_ref(self.ref)
+        return self._tip()
+
+    def _tip(self) -> Oid | None:
+        return self._rehearsed or self.backend.read_ref(self.ref)
+
+    def rehearse(self) -> None:
+        """From now on keep every change in memory: this object shows it, the repository stays as it is."""
+        self._rehearsing = True
 
     def add(self, bundles: Sequence[bytes], manifests: Mapping[str, bytes] = {}) -> tuple[str, ...]:
         """Add bundles and manifest nodes in one commit and return the bundles' names (sha256 of their bytes).
@@ -115,6 +125,9 @@ class AttestationStore:
         `change` is called again after a lost race; if it returns what it was given, nothing is written.
         StoreError, ConflictError as in `add`.
         """
+        if self._rehearsing:
+            self._rehearsed = change(self._tip())
+            return self._rehearsed
         try:
             with self._lock.turn():
                 return self._advance(change)
@@ -157,13 +170,37 @@ class AttestationStore:
 
         StoreError if its format is unknown, MalformedError if foreign.
         """
-        tree = parse_commit(self.backend.read(commit, "commit", MAX_COMMIT_BYTES), commit).tree
+        tree = self._tree(commit)
         version = self.trees.find(tree, (shape.VERSION_NAME,))
         if version is None:
-            raise MalformedError("the ref does not hold an attestation store", where=f"{self.ref} {commit}")
+            raise self._foreign(commit)
         if version.oid != NewObject.of("blob", shape.VERSION_BYTES, self.backend.oid_bytes).oid:
             self.trees.leaf((shape.VERSION_NAME,), version)  # raises, and shows the format that it found
         return tree
+
+    def foreign_root(self, commit: Oid, report: Report) -> Oid:
+        """Return the tree of a commit that somebody else pushed; a VERSION that names no format goes to `report`.
+
+        StoreError if it names another format; MalformedError if the tree has neither VERSION nor attestations.
+        """
+        tree = self._tree(commit)
+        try:
+            return self.root(commit)
+        except UNREADABLE as error:
+            entries = {entry.name: entry for entry in self.trees.entries((), tree)}
+            if _names_format(self.backend, entries.get(shape.VERSION_NAME)):
+                raise
+            found = entries.get(shape.ATTESTATIONS)
+            if found is None or not found.is_tree:
+                raise self._foreign(commit) from error
+            report(Problem(shape.VERSION_NAME, str(error)))
+            return tree
+
+    def _tree(self, commit: Oid) -> Oid:
+        return parse_commit(self.backend.read(commit, "commit", MAX_COMMIT_BYTES), commit).tree
+
+    def _foreign(self, commit: Oid) -> MalformedError:
+        return MalformedError("the ref does not hold an attestation store", where=f"{self.ref} {commit}")
 
     def by_subject(self, alg: str, value: str, report: Report = _ignore) -> tuple[bytes, ...]:
         """Return the bundles that the index lists for a subject digest, in order of their names.
@@ -172,7 +209,7 @@ class AttestationStore:
         """
         if not shape.is_indexed(alg, value):
             return ()
-        tip = self.backend.read_ref(self.ref)
+        tip = self._tip()
         return tuple(data for _, data in self._leaves(shape.subject_path(alg, value), report, tip))
 
     def all(self, report: Report = _ignore) -> Iterator[bytes]:
@@ -188,7 +225,7 @@ class AttestationStore:
 
     def names(self, report: Report = _ignore) -> Iterator[str]:
         """Yield the name of every bundle without reading the bundles."""
-        entries = self._entries((shape.ATTESTATIONS,), report, self.backend.read_ref(self.ref))
+        entries = self._entries((shape.ATTESTATIONS,), report, self._tip())
         return (shape.leaf_name(path) for path, _ in entries)
 
     def count(self) -> int:
@@ -209,7 +246,7 @@ class AttestationStore:
     def problems(self) -> tuple[Problem, ...]:
         """Return everything in the store that is not as the store writes it. Reads every leaf."""
         found: list[Problem] = []
-        tip = self.backend.read_ref(self.ref)
+        tip = self._tip()
         if tip is not None:
             bundles = {}
             for path, data in self._leaves((), found.append, tip):
@@ -230,7 +267,7 @@ class AttestationStore:
                     report(Problem("/".join(path), "attestation is missing from the index"))
 
     def _get(self, room: str, name: str) -> bytes | None:
-        tip = self.backend.read_ref(self.ref)
+        tip = self._tip()
         if tip is None or not shape.is_sha256(name):
             return None
         path = shape.content_path(room, name)
@@ -261,15 +298,17 @@ class AttestationStore:
 
 
 def _bundle_paths(data: bytes) -> tuple[Path, ...]:
-    name = sha256_hex(data)
-    keys = dict.fromkeys(
-        (alg, value)
-        for subject in Bundle.parse(data).statement().subject
-        for alg, value in subject.digest.items()
-        if shape.is_indexed(alg, value)
-    )
-    index = ((*shape.subject_path(alg, value), name) for alg, value in keys)
-    return (shape.content_path(shape.ATTESTATIONS, name), *index)
+    return attestation_paths(data, sha256_hex(data))
+
+
+def _names_format(backend: Backend, version: Entry | None) -> bool:
+    """Tell whether VERSION is what a gitchain writes, of this format or another."""
+    if version is None or version.mode != BLOB_MODE:
+        return False
+    try:
+        return _FORMAT.fullmatch(backend.read(version.oid, "blob", MAX_COMMIT_BYTES)) is not None
+    except UNREADABLE:
+        return False
 
 
 def _manifest_path(digest: str, node: bytes) -> Path:

@@ -71,6 +71,15 @@ class Libgit2:
             raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=str(found))
         return data
 
+    def size(self, oid: Oid) -> int | None:
+        """Return an object's size from its header; see `Backend.size`."""
+        if oid in self._pending:
+            return len(self._pending[oid].data)
+        try:
+            return int(self._repo.odb.read_header(oid)[1])
+        except _FAILURES:
+            return None
+
     def _fetch(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         partial = self.partial
         if partial and not self._git.offline:

@@ -1,4 +1,4 @@
-"""Git's tree and commit objects as bytes: parsed strictly, rendered canonically.
+"""Git's tree and commit objects as bytes: parsed entry by entry, rendered canonically.
 
 A tree is a run of entries `<mode> SP <name> NUL <raw object id>`, sorted by name with directories compared as
 if their name ended in `/` (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects). Works for SHA-1 and
@@ -8,9 +8,8 @@ affair.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NewType
 
@@ -41,7 +40,12 @@ class Entry:
     @property
     def sort_key(self) -> bytes:
         """Return the bytes by which Git orders entries."""
-        return self.name.encode("ascii") + (b"/" if self.is_tree else b"")
+        return self.raw_name + (b"/" if self.is_tree else b"")
+
+    @property
+    def raw_name(self) -> bytes:
+        """Return the name as the tree has it."""
+        return self.name.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,44 +56,29 @@ class Commit:
     parents: tuple[Oid, ...]
 
 
-def parse_tree(data: bytes, oid_bytes: int, where: str) -> tuple[Entry, ...]:
-    """Return the entries of a raw tree; MalformedError where it is cut, unsorted, doubled or not ASCII."""
-    entries: list[Entry] = []
+def parse_tree(data: bytes, oid_bytes: int, where: str) -> Iterator[Entry]:
+    """Yield the entries of a raw tree, in the order of its bytes; MalformedError where it is cut short.
+
+    Lenient: a name or mode that git would refuse, a wrong order and a doubled name are yielded as they are, so that one
+    such entry cannot hide those beside it. `shape.check_entry` refuses each entry that the store does not have.
+    """
     position = 0
     while position < len(data):
         space = data.find(b" ", position, position + 8)
         end = data.find(b"\0", position)
         if space < 0 or end < space or end + 1 + oid_bytes > len(data):
             raise MalformedError("tree object is cut short", where=where)
-        entries.append(
-            _entry(data[position:space], data[space + 1 : end], data[end + 1 : end + 1 + oid_bytes], where)
-        )
+        name = data[space + 1 : end].decode("utf-8", "surrogateescape")
+        mode = data[position:space].decode("latin-1")
+        yield Entry(name, mode, Oid(data[end + 1 : end + 1 + oid_bytes].hex()))
         position = end + 1 + oid_bytes
-    _check_order(entries, where)
-    return tuple(entries)
-
-
-def _entry(mode: bytes, name: bytes, oid: bytes, where: str) -> Entry:
-    if not name.isascii() or not name or b"/" in name:
-        raise MalformedError("name that this store never writes", where=where, got=repr(name[:80]))
-    if not mode.isdigit():
-        raise MalformedError("file mode is no number", where=where, got=repr(mode))
-    return Entry(name.decode("ascii"), mode.decode("ascii"), Oid(oid.hex()))
-
-
-def _check_order(entries: list[Entry], where: str) -> None:
-    keys = [entry.sort_key for entry in entries]
-    if any(left >= right for left, right in itertools.pairwise(keys)):
-        raise MalformedError("tree entries are not in order", where=where)
-    if len({entry.name for entry in entries}) != len(entries):
-        raise MalformedError("tree holds one name twice", where=where)
 
 
 def render_tree(entries: Iterable[Entry]) -> bytes:
-    """Return the canonical bytes of a tree; inverse of `parse_tree`."""
+    """Return the bytes of a tree with these entries in git's order; inverse of `parse_tree` for what git writes."""
     ordered = sorted(entries, key=lambda entry: entry.sort_key)
     return b"".join(
-        entry.mode.encode("ascii") + b" " + entry.name.encode("ascii") + b"\0" + bytes.fromhex(entry.oid)
+        entry.mode.encode("latin-1") + b" " + entry.raw_name + b"\0" + bytes.fromhex(entry.oid)
         for entry in ordered
     )
 

@@ -1,30 +1,44 @@
-"""Bringing two stores together: fetch, unite, push, and again if someone was faster.
+"""The exchange with a remote: fetch and take over what is evidence, then push, and again if another clone was faster.
 
-The remote's ref is fetched into `refs/gitchain-remotes/<remote>/attestations`, never over the store's own
-ref. The two trees are united (add-only, so there is nothing to resolve), committed with both tips as
-parents, and pushed without force: the server's refusal of what is no fast-forward is the compare-and-swap
-between clones. What a remote once had is united before the tracking ref moves on, so a rewound or emptied
-remote loses nothing and gets everything back.
+The remote's ref is fetched into `refs/gitchain-remotes/<remote>/attestations`, never over the store's own ref. Of what
+it lists, well-formed attestations and manifest nodes are taken over. Junk is reported and left where it is: it neither
+comes into the own store nor holds up what stands beside it. A push adds to the remote's tree what it lacks and takes
+nothing away, unless it is to `prune`. It is never forced: the server's refusal of what is no fast-forward is the
+compare-and-swap between clones. What a remote once had is taken over before the tracking ref moves on, so a rewound
+or emptied remote loses nothing and gets everything back.
 
-No working tree, no branch and no configuration is touched. What is fetched is checked for form, not for
-truth.
+No working tree, no branch and no configuration is touched. What is fetched is checked for form, not for truth.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from gitchain.errors import ConflictError, ProjectError, TransportError
+from gitchain.errors import ConflictError, LimitError, ProjectError, TransportError
 from gitchain.platform.git import Done
+from gitchain.store import shape
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Oid
+from gitchain.store.objects import Entry, Oid
+from gitchain.store.trees import UNREADABLE, Path, Problem
 
 MAX_ATTEMPTS = 20  # rounds of fetch and push against other clones that keep pushing
 MAX_DEPTH = 8  # of the store's tree, and one: each round finds what a missing tree hid
 MAX_REFUSALS = 5  # pushes refused although nobody else moved the ref: then the server means it
+MAX_NEW = 200_000  # entries to look at in one exchange
+MAX_NEW_BYTES = 512 << 20  # of their bytes, inflated: smallest first, so that large junk holds up nothing
+MAX_JUNK = 1000  # problems to keep for the report
+MAX_WORDS = 10  # lines of a server's message
+MAX_WORD_CHARS = 200
+
+UNCHECKED = ("fetch.fsckObjects=false", "transfer.fsckObjects=false")
+"""Git would refuse the whole fetch for one malformed tree, and with it a revocation. Nothing of it is checked out."""
+
+REMOTE_KEY = "gitchain.remote"
+"""Git configuration: the one remote that attestations are exchanged with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +46,19 @@ class SyncResult:
     """What one synchronisation did."""
 
     fetched: int
-    """Bundles and manifest nodes that are new here."""
+    """Attestations that are new here."""
     pushed: int
-    """Bundles and manifest nodes that are new at the remote."""
+    """Attestations that are new at the remote."""
     attempts: int
     """Rounds of fetch and push."""
     rewound: bool
     """The remote's ref had lost commits that were seen there before; they are back."""
     tip: str | None = None
-    """The commit that both hold now, None where there is nothing yet."""
+    """The commit that the remote's ref points to now, None where there is nothing yet."""
+    junk: tuple[Problem, ...] = ()
+    """Entries of the remote's store that are no evidence and were not taken over."""
+    unread: int = 0
+    """Entries beyond MAX_NEW and MAX_NEW_BYTES: not taken over."""
 
 
 def wait_for_others(attempt: int) -> None:
@@ -49,61 +67,250 @@ def wait_for_others(attempt: int) -> None:
     time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
 
 
-def sync(
-    store: AttestationStore, remote: str, *, wait: Callable[[int], None] = wait_for_others
-) -> SyncResult:
-    """Make the store and the remote's both hold the union of the two.
+def remotes(store: AttestationStore) -> tuple[str, ...]:
+    """Return the names of the repository's remotes."""
+    return tuple(store.git().run("remote").stdout.decode("utf-8", "replace").splitlines())
 
-    ProjectError where there is no such remote; TransportError where it does not answer or refuses;
-    StoreError or MalformedError where its store holds something that cannot be united, which names the
-    leaf: then nothing is taken. ConflictError where others keep pushing: try again.
+
+def configured_remote(store: AttestationStore) -> str | None:
+    """Return the one remote to exchange with: what `git config gitchain.remote` names, `origin`, or the only one.
+
+    None where there is no remote. ProjectError where the choice is not clear, or the configured one does not exist.
     """
-    return _Sync(store, remote).run(wait)
+    names, named = remotes(store), store.backend.config(REMOTE_KEY)
+    if named is not None:
+        _check_named(named, names)
+        return named
+    if "origin" in names or len(names) < 2:
+        return "origin" if "origin" in names else next(iter(names), None)
+    raise ProjectError(
+        "several remotes, and none is named to exchange attestations with",
+        expected="one of " + ", ".join(sorted(names)),
+        help=f"git config {REMOTE_KEY} NAME",
+    )
 
 
-class _Sync:
-    def __init__(self, store: AttestationStore, remote: str) -> None:
+def _check_named(name: str, names: tuple[str, ...]) -> None:
+    if not names:
+        raise ProjectError("the repository has no remote", help="git remote add origin <url>")
+    if name not in names:
+        known = ", ".join(sorted(names))
+        raise ProjectError("no such remote", where=repr(name), expected=known, help="git remote -v")
+
+
+def sync(
+    store: AttestationStore,
+    remote: str,
+    *,
+    wait: Callable[[int], None] = wait_for_others,
+    prune: bool = False,
+) -> SyncResult:
+    """Take over the remote's evidence and push one's own, as `Exchange.fetch` and `Exchange.push` do."""
+    exchange = Exchange(store, remote, wait=wait)
+    exchange.fetch()
+    return exchange.push(prune=prune)
+
+
+class Exchange:
+    """One exchange with a remote: `fetch`, then `push`. Between the two the caller may add to the store.
+
+    With `imports` off nothing of the remote is taken over. ProjectError where there is no such remote.
+    """
+
+    def __init__(
+        self,
+        store: AttestationStore,
+        remote: str,
+        *,
+        imports: bool = True,
+        wait: Callable[[int], None] = wait_for_others,
+    ) -> None:
         self._store = store
         self._git = store.git()
         self._remote = remote
-        self._tracking = f"refs/gitchain-remotes/{remote}/attestations"
-        self._check_remote()
+        self._imports = imports
+        self._wait = wait
+        self._tracking = f"refs/gitchain-remotes/{remote}/{'attestations' if imports else 'pushed'}"
+        self._theirs: Oid | None = None
+        self._fetched = 0
+        self._rewound = False
+        self._junk: dict[str, Problem] = {}
+        self._unread = 0
+        _check_named(remote, remotes(store))
 
-    def _check_remote(self) -> None:
-        names = self._git.run("remote").stdout.decode("utf-8", "replace").splitlines()
-        if not names:
-            raise ProjectError("the repository has no remote", help="git remote add origin <url>")
-        if self._remote not in names:
-            known = ", ".join(sorted(names))
-            raise ProjectError(
-                "no such remote", where=repr(self._remote), expected=known, help="git remote -v"
-            )
+    @property
+    def junk(self) -> tuple[Problem, ...]:
+        """Return what was found at the remote so far and is no evidence."""
+        return tuple(self._junk.values())
 
-    def run(self, wait: Callable[[int], None]) -> SyncResult:
+    @property
+    def fetched(self) -> int:
+        """Return the number of attestations that were taken over so far."""
+        return self._fetched
+
+    def fetch(self) -> None:
+        """Fetch the remote's store and take over its evidence.
+
+        TransportError where the remote does not answer; StoreError or MalformedError where its ref holds another
+        format or no store at all.
+        """
         before = self._seen()
-        fetched = self._unite(before)  # left over from a run that was interrupted after its fetch
-        theirs = self._fetch()
-        rewound = before is not None and not self._contains(theirs, before)
+        if self._imports:
+            self._take(before)  # left over from a run that was interrupted after its fetch
+        self._again(before)
+
+    def _again(self, before: Oid | None) -> None:
+        self._theirs = self._fetch()
+        self._rewound = self._rewound or (before is not None and not self._contains(self._theirs, before))
+        if self._imports:
+            self._take(self._theirs)
+
+    def push(self, *, prune: bool = False) -> SyncResult:
+        """Push the attestations and manifest nodes that the remote lacks, in one commit on top of its own.
+
+        With `prune` the tree that is pushed holds nothing but evidence, and so does the own store afterwards.
+        TransportError where the remote refuses, with its words; ConflictError where others keep pushing: try again.
+        LimitError if evidence of the remote was left unread, which `prune` would remove.
+        """
         refused = 0
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            fetched += self._unite(theirs)
-            ours = self._store.tip()
-            if ours is None or ours == theirs:
-                return SyncResult(fetched, 0, attempt, rewound, ours)
-            done = self._push(Oid(ours))
+            if prune:
+                self._prune()
+            commit, count = self._commit_to_push(prune=prune)
+            if commit is None:
+                return self._result(0, attempt, self._theirs)
+            done = self._push(commit)
             if done.code == 0:
-                return SyncResult(fetched, self._gained(theirs, Oid(ours)), attempt, rewound, ours)
-            wait(attempt)
-            now = self._fetch()
-            refused = refused + 1 if now == theirs else 0
+                self._git.run("update-ref", "--no-deref", self._tracking, commit)
+                return self._result(count, attempt, commit)
+            self._wait(attempt)
+            theirs = self._theirs
+            self._again(theirs)
+            refused = refused + 1 if self._theirs == theirs else 0
             if refused == MAX_REFUSALS:
-                raise TransportError("the remote refused the push", where=self._remote, got=_refusal(done))
-            rewound = rewound or (theirs is not None and not self._contains(now, theirs))
-            theirs = now
+                raise self._refusal(done)
         raise ConflictError("other clones kept pushing", where=self._remote, help="try again: gitchain sync")
+
+    def lacking(self) -> int:
+        """Return how many attestations the remote lacks."""
+        tip, theirs = self._store.tip(), self._theirs
+        base = None if theirs is None else self._store.foreign_root(theirs, self._note)
+        return 0 if tip is None else _attestations(dict(self._lacking(base, Oid(tip))))
+
+    def forget(self) -> None:
+        """Delete the ref that was fetched into: for an exchange that only looks."""
+        self._git.run("update-ref", "--no-deref", "-d", self._tracking)
+
+    def _result(self, pushed: int, attempts: int, tip: Oid | None) -> SyncResult:
+        return SyncResult(self._fetched, pushed, attempts, self._rewound, tip, self.junk, self._unread)
+
+    def _note(self, problem: Problem) -> None:
+        if len(self._junk) < MAX_JUNK:
+            self._junk.setdefault(problem.path, problem)
 
     def _seen(self) -> Oid | None:
         return self._store.backend.read_ref(self._tracking)
+
+    def _take(self, theirs: Oid | None) -> None:
+        """Add the evidence of a commit of the remote to the own store; adopt the commit where that is all there is."""
+        if theirs is None or self._contains(self._store.tip(), theirs):
+            return
+        other = self._store.foreign_root(theirs, self._note)
+        taken = 0
+
+        def change(tip: Oid | None) -> Oid:
+            nonlocal taken
+            root = None if tip is None else self._store.root(tip)
+            leaves, whole = self._new_leaves(root, other)
+            taken = _attestations(leaves)
+            if tip is not None and not leaves:
+                return tip
+            tree = self._store.trees.insert(root, leaves | self._version())
+            if tree == other and (tip is None or self._contains(theirs, tip)):
+                return theirs
+            parents = (*([tip] if tip else []), *([theirs] if whole else []))  # else it is looked at again
+            return self._store.commit(tree, parents, f"unite with {self._remote}")
+
+        self._store.advance(change)
+        self._fetched += taken
+
+    def _version(self) -> dict[Path, Oid]:
+        return {(shape.VERSION_NAME,): self._store.backend.write("blob", shape.VERSION_BYTES)}
+
+    def _new_leaves(self, root: Oid | None, other: Oid) -> tuple[dict[Path, Oid], bool]:
+        """Return everything to add for the evidence that is new, and whether all of it was read.
+
+        The smallest is read first, until the limits are reached.
+        """
+        backend, trees = self._store.backend, self._store.trees
+        listed = list(islice(trees.added(root, other, self._note), MAX_NEW + 1))
+        sized = sorted((backend.size(entry.oid) or 0, path, entry) for path, entry in listed[:MAX_NEW])
+        leaves: dict[Path, Oid] = {}
+        left = MAX_NEW_BYTES
+        self._unread = len(listed) - len(sized)
+        for size, path, entry in sized:
+            left -= size
+            if left < 0:
+                self._unread += 1
+                continue
+            leaves |= self._leaves_of(path, entry)
+        return leaves, not self._unread
+
+    def _leaves_of(self, path: Path, entry: Entry) -> dict[Path, Oid]:
+        try:
+            return self._store.trees.leaves_of(path, entry)
+        except UNREADABLE as error:
+            self._note(Problem("/".join(path), str(error)))
+            return {}
+
+    def _commit_to_push(self, *, prune: bool) -> tuple[Oid | None, int]:
+        """Return the commit that the remote's ref is to point to, None if it may stay; and what it adds."""
+        tip, theirs = self._store.tip(), self._theirs
+        if tip is None or tip == theirs:
+            return None, 0
+        ours = Oid(tip)
+        base = None if theirs is None else self._store.foreign_root(theirs, self._note)
+        leaves = dict(self._lacking(base, ours))
+        mine = self._store.root(ours)
+        if not leaves and not (prune and base != mine):
+            return None, 0
+        tree = mine if prune else self._store.trees.insert(base, leaves | self._version())
+        if tree == mine and self._follows(ours, theirs):
+            return ours, _attestations(leaves)
+        parents = (ours,) if theirs is None else (ours, theirs)
+        commit = self._store.commit(tree, parents, f"add to {self._remote}")
+        self._store.backend.flush()
+        return commit, _attestations(leaves)
+
+    def _follows(self, ours: Oid, theirs: Oid | None) -> bool:
+        return theirs is None or self._contains(ours, theirs)
+
+    def _lacking(self, base: Oid | None, ours: Oid) -> Iterator[tuple[Path, Oid]]:
+        for path, entry in self._store.trees.added(base, self._store.root(ours), _ignore):
+            try:
+                yield from self._store.trees.leaves_of(path, entry).items()
+            except UNREADABLE:  # junk of one's own store: `gitchain doctor` names it
+                continue
+
+    def _prune(self) -> None:
+        """Make the own store one that holds nothing but evidence."""
+        if self._unread:
+            raise LimitError(
+                "the remote's store holds more than can be read in one exchange: nothing was removed",
+                where=self._remote,
+                got=f"{self._unread} entries that were not read",
+                help="git gc, then gitchain sync, until nothing is left unread",
+            )
+
+        def change(tip: Oid | None) -> Oid | None:
+            if tip is None:
+                return None
+            leaves = dict(self._lacking(None, tip))
+            tree = self._store.trees.insert(None, leaves | self._version())
+            return tip if tree == self._store.root(tip) else self._store.commit(tree, (tip,), "remove junk")
+
+        if self._store.tip() is not None:
+            self._store.advance(change)  # type: ignore[arg-type]
 
     def _fetch(self) -> Oid | None:
         options = (
@@ -116,13 +323,17 @@ class _Sync:
         )
         refspec = f"+{self._store.ref}:{self._tracking}"
         for _ in range(MAX_REFUSALS):
-            done = self._git.talk("fetch", *options, "--end-of-options", self._remote, refspec)
+            done = self._git.talk(
+                "fetch", *options, "--end-of-options", self._remote, refspec, config=UNCHECKED
+            )
             if done.code == 0:
                 self._fill()
                 return self._seen()
             if not self._remote_has_ref():  # nor had it, unless another clone has just made it
                 return None
-        raise TransportError("cannot fetch the attestations", where=self._remote, got=done.reason)
+        raise TransportError(
+            "cannot fetch the attestations", where=f"{self._remote} {self._store.ref}", got=_words(done)
+        )
 
     def _fill(self) -> None:
         """Fetch what a partial clone left out of the newest tree, so that it can be verified offline."""
@@ -145,52 +356,54 @@ class _Sync:
                 "fetch", *options, "--stdin", "--", self._remote, config=config, stdin=wanted
             )
             if done.code != 0:
-                raise TransportError("cannot fill the partial clone", where=self._remote, got=done.reason)
+                raise TransportError("cannot fill the partial clone", where=self._remote, got=_words(done))
 
     def _remote_has_ref(self) -> bool:
         done = self._git.talk("ls-remote", "--quiet", "--end-of-options", self._remote, self._store.ref)
         if done.code != 0:
             remedy = f"check the network, then: git ls-remote {self._remote}"
-            raise TransportError("cannot reach the remote", where=self._remote, got=done.reason, help=remedy)
+            raise TransportError("cannot reach the remote", where=self._remote, got=_words(done), help=remedy)
         names = [line.split(b"\t")[-1].decode("utf-8", "replace") for line in done.stdout.splitlines()]
         return self._store.ref in names
-
-    def _unite(self, theirs: Oid | None) -> int:
-        if theirs is None or self._contains(self._store.tip(), theirs):
-            return 0
-        gained = 0
-
-        def change(tip: Oid | None) -> Oid:
-            nonlocal gained
-            root, other = None if tip is None else self._store.root(tip), self._store.root(theirs)
-            tree, gained = self._store.trees.unite(root, other)
-            if tree == other and (tip is None or self._contains(theirs, tip)):
-                return theirs
-            parents = (theirs,) if tip is None else (tip, theirs)
-            return self._store.commit(tree, parents, f"unite with {self._remote}")
-
-        self._store.advance(change)
-        return gained
 
     def _contains(self, tip: str | None, ancestor: Oid) -> bool:
         if tip is None or tip == ancestor:
             return tip == ancestor
         return self._git.run("merge-base", "--is-ancestor", ancestor, tip, accept=(0, 1)).code == 0
 
-    def _push(self, ours: Oid) -> Done:
+    def _push(self, commit: Oid) -> Done:
         options = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
-        refspec = f"{ours}:{self._store.ref}"
+        refspec = f"{commit}:{self._store.ref}"
         config = (f"remote.{self._remote}.mirror=false",)  # a mirror's push takes no refspec
         return self._git.talk("push", *options, "--end-of-options", self._remote, refspec, config=config)
 
-    def _gained(self, theirs: Oid | None, ours: Oid) -> int:
-        """Count what the remote had not, and note where it stands now."""
-        self._git.run("update-ref", "--no-deref", self._tracking, ours)
-        before = None if theirs is None else self._store.root(theirs)
-        return self._store.trees.count_new(before, self._store.root(ours))
+    def _refusal(self, done: Done) -> TransportError:
+        return TransportError(
+            "the remote refused the push of the attestations",
+            where=f"{self._remote} {self._store.ref}",
+            got=_words(done),
+            help=f"allow pushes to {self._store.ref} at the server (its hooks, rulesets and rights), "
+            "or exchange with another remote: git config gitchain.remote NAME",
+        )
 
 
-def _refusal(done: Done) -> str:
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    told = [line.split("\t")[-1] for line in lines if line.startswith("!")]
-    return told[0] if told else done.reason
+def _ignore(_problem: Problem) -> None:
+    return
+
+
+def _attestations(leaves: dict[Path, Oid]) -> int:
+    return sum(path[0] == shape.ATTESTATIONS for path in leaves)
+
+
+def _words(done: Done) -> str:
+    """Return what the server said and why git failed, on one line, bounded and without control characters."""
+    said = [line for line in done.stderr.splitlines() if line.startswith("remote:")]
+    refused = [line.split("\t")[-1] for line in done.stdout.decode("utf-8", "replace").splitlines()[:1000]]
+    refused = [word for word in refused if word.startswith("[")]
+    lines = [_plain(line) for line in (*refused[:1], *said)] or [_plain(done.reason)]
+    return "; ".join(list(filter(None, lines))[:MAX_WORDS])
+
+
+def _plain(line: str) -> str:
+    shown = "".join(char for char in line if char.isprintable()).strip()
+    return shown if len(shown) <= MAX_WORD_CHARS else f"{shown[:MAX_WORD_CHARS]}…"

@@ -1,8 +1,8 @@
 """Reading, adding to and uniting the store's trees.
 
-Reading is lenient where asked: an entry that the store never writes is reported and passed over, so that junk
-beside the evidence does not hide it. Writing and uniting are strict: what they touch must have the store's
-shape.
+Reading is lenient: an entry that the store never writes is reported and passed over, so that junk beside the evidence
+does not hide it. Uniting takes well-formed attestations and manifest nodes only, and makes their index entries itself.
+Nothing is kept of a tree but the entry at hand, and sizes are read from an object's header before it is inflated.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenceError, StoreError
-from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
+from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import MAX_NODE_BYTES
 from gitchain.store import shape
 from gitchain.store.backend import Backend
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Entry, Oid, parse_tree, render_tree
 
-MAX_TREE_BYTES = 32 << 20  # a directory of 300,000 leaves: the most for one subject's index
+MAX_TREE_BYTES = 8 << 20  # a directory of 90,000 leaves: the most for one subject's index
+MAX_TOLD = 20  # problems that are reported one by one of each directory
+NODE_START = b'{"entries":['  # of every version of the format
 UNREADABLE = (MalformedError, LimitError, StoreError, NoEvidenceError)
 
 Path = tuple[str, ...]
@@ -41,10 +43,13 @@ class Trees:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def entries(self, path: Path, oid: Oid) -> tuple[Entry, ...]:
-        """Return the entries of a tree, unchecked against the store's shape."""
-        where = "/".join(path) or "the store's tree"
-        return parse_tree(self._backend.read(oid, "tree", MAX_TREE_BYTES), self._backend.oid_bytes, where)
+    def entries(self, path: Path, oid: Oid) -> Iterator[Entry]:
+        """Yield the entries of a tree, unchecked against the store's shape; raises what `Backend.read` raises.
+
+        MalformedError, after the entries before it, where the tree is cut short.
+        """
+        data = self._backend.read(oid, "tree", MAX_TREE_BYTES)
+        yield from parse_tree(data, self._backend.oid_bytes, "/".join(path) or "the store's tree")
 
     def find(self, root: Oid, path: Path) -> Entry | None:
         """Return the entry at a path, None where there is none.
@@ -60,22 +65,35 @@ class Trees:
             oid = found.oid
         return found
 
+    def children(self, path: Path, oid: Oid, report: Report | None = None) -> Iterator[tuple[Path, Entry]]:
+        """Yield path and entry of what the store may have in a directory, in order.
+
+        The rest goes to `report`: the first MAX_TOLD one by one, then their number. Without `report`, raises at the
+        first problem.
+        """
+        told = 0
+        try:
+            for entry in self.entries(path, oid):
+                try:
+                    inner = shape.check_entry(path, entry)
+                except MalformedError as error:
+                    told += 1
+                    if told <= MAX_TOLD:
+                        _tell(report, (*path, entry.name), error)
+                    continue
+                yield inner, entry
+        except UNREADABLE as error:
+            _tell(report, path, error)
+        if told > MAX_TOLD:
+            more = MalformedError(f"{told - MAX_TOLD} more entries that this store never writes")
+            _tell(report, (*path, "…"), more)
+
     def walk(self, oid: Oid, path: Path, report: Report | None = None) -> Iterator[tuple[Path, Entry]]:
         """Yield the leaves under a tree in order of their names.
 
         Raise at the first fault unless `report` takes it.
         """
-        try:
-            entries = self.entries(path, oid)
-        except UNREADABLE as error:
-            _tell(report, path, error)
-            return
-        for entry in entries:
-            try:
-                inner = shape.check_entry(path, entry)
-            except MalformedError as error:
-                _tell(report, (*path, entry.name), error)
-                continue
+        for inner, entry in self.children(path, oid, report):
             if entry.is_tree:
                 yield from self.walk(entry.oid, inner, report)
             else:
@@ -97,86 +115,75 @@ class Trees:
         return data
 
     def insert(self, root: Oid | None, leaves: Mapping[Path, Oid], path: Path = ()) -> Oid:
-        """Return the tree with the leaves added.
+        """Return the tree with the leaves added; the same tree if it has them all.
 
-        The same tree if it has them all; StoreError if one differs.
+        A leaf's name is a function of its bytes: another object at its place, or another kind of entry on the way, is
+        junk and gives way.
         """
         entries = {} if root is None else {entry.name: entry for entry in self.entries(path, root)}
         before = dict(entries)
         for name, below in _by_first(leaves).items():
+            if () in below:
+                entries[name] = Entry(name, BLOB_MODE, below[()])
+                continue
             old = entries.get(name)
-            if old is not None:
-                shape.check_entry(path, old)
-            entries[name] = self._inserted((*path, name), old, below)
+            inside = old.oid if old is not None and old.is_tree else None
+            entries[name] = Entry(name, TREE_MODE, self.insert(inside, below, (*path, name)))
         if root is not None and entries == before:
             return root
-        return self._write(entries)
-
-    def _inserted(self, path: Path, old: Entry | None, below: Mapping[Path, Oid]) -> Entry:
-        if () in below:
-            new = Entry(path[-1], BLOB_MODE, below[()])
-            if old is not None and old != new:
-                raise _conflict(path, old, new)
-            return new
-        return Entry(path[-1], TREE_MODE, self.insert(None if old is None else old.oid, below, path))
-
-    def unite(self, left: Oid | None, right: Oid) -> tuple[Oid, int]:
-        """Return the union of two stores and how many bundles and manifests the left one gains.
-
-        Every leaf that is new to the left is checked against its name. StoreError where one name stands for
-        two contents, MalformedError where the right tree holds what the store never writes: nothing is taken
-        then.
-        """
-        taken: dict[Path, Entry] = {}
-        root = self._united((), left, right, taken)
-        checked: set[tuple[str, Oid]] = set()
-        for path, entry in taken.items():
-            if (key := (shape.leaf_name(path), entry.oid)) not in checked:
-                self.leaf(path, entry)
-                checked.add(key)
-        return root, sum(path[0] in {shape.ATTESTATIONS, shape.MANIFESTS} for path in taken)
-
-    def count_new(self, old: Oid | None, new: Oid) -> int:
-        """Return how many bundles and manifest nodes `new` has that `old` has not."""
-        if old == new:
-            return 0
-        before = {} if old is None else {entry.name: entry for entry in self.entries((), old)}
-        return sum(
-            self._count_new((entry.name,), before.get(entry.name), entry)
-            for entry in self.entries((), new)
-            if entry.name in {shape.ATTESTATIONS, shape.MANIFESTS}
-        )
-
-    def _count_new(self, path: Path, old: Entry | None, new: Entry) -> int:
-        if old == new:
-            return 0
-        if not new.is_tree:
-            return 1
-        before = {} if old is None else {entry.name: entry for entry in self.entries(path, old.oid)}
-        inside = self.entries(path, new.oid)
-        return sum(self._count_new((*path, entry.name), before.get(entry.name), entry) for entry in inside)
-
-    def _united(self, path: Path, left: Oid | None, right: Oid, taken: dict[Path, Entry]) -> Oid:
-        if left == right:
-            return right
-        mine = {} if left is None else {entry.name: entry for entry in self.entries(path, left)}
-        before = dict(mine)
-        for entry in self.entries(path, right):
-            inner = shape.check_entry(path, entry)
-            old = mine.get(entry.name)
-            if old is None:
-                taken.update(self.walk(entry.oid, inner) if entry.is_tree else [(inner, entry)])
-                mine[entry.name] = entry
-            elif old != entry:
-                if not (old.is_tree and entry.is_tree):
-                    raise _conflict(inner, old, entry)
-                mine[entry.name] = Entry(
-                    entry.name, TREE_MODE, self._united(inner, old.oid, entry.oid, taken)
-                )
-        return left if left is not None and mine == before else self._write(mine)
-
-    def _write(self, entries: Mapping[str, Entry]) -> Oid:
         return self._backend.write("tree", render_tree(entries.values()))
+
+    def added(self, left: Oid | None, right: Oid, report: Report) -> Iterator[tuple[Path, Entry]]:
+        """Yield the attestations and manifest nodes that the right store lists and the left one does not, unread.
+
+        What stands in the left store as another object is yielded too. Entries of the right one that no store has go to
+        `report`. Its index is not looked at: `leaves_of` makes index entries of what is taken.
+        """
+        yield from self._added((), left, right, report)
+
+    def _added(
+        self, path: Path, left: Oid | None, right: Oid, report: Report
+    ) -> Iterator[tuple[Path, Entry]]:
+        mine = {} if left is None else {entry.name: entry for entry in self.entries(path, left)}
+        for inner, entry in self.children(path, right, report):
+            if inner[0] not in {shape.ATTESTATIONS, shape.MANIFESTS}:
+                continue
+            old = mine.get(entry.name)
+            if old == entry:
+                continue
+            if entry.is_tree:
+                below = old.oid if old is not None and old.is_tree else None
+                yield from self._added(inner, below, entry.oid, report)
+            else:
+                yield inner, entry
+
+    def leaves_of(self, path: Path, entry: Entry) -> dict[Path, Oid]:
+        """Return everything that a store holds because of one attestation or manifest node, which is read.
+
+        MalformedError, LimitError, StoreError, NoEvidenceError if the bytes do not have its name, are no attestation,
+        or cannot be read.
+        """
+        data = self.leaf(path, entry)
+        if path[0] == shape.MANIFESTS:
+            if not data.startswith(NODE_START):
+                raise MalformedError("not a node of a directory manifest", where="/".join(path))
+            return {path: entry.oid}
+        return dict.fromkeys(attestation_paths(data, shape.leaf_name(path)), entry.oid)
+
+
+def attestation_paths(data: bytes, name: str) -> tuple[Path, ...]:
+    """Return where a bundle stands in a store, its own place first, then those of the index.
+
+    MalformedError, LimitError if these bytes are no bundle with a statement.
+    """
+    keys = dict.fromkeys(
+        (alg, value)
+        for subject in Bundle.parse(data).statement().subject
+        for alg, value in subject.digest.items()
+        if shape.is_indexed(alg, value)
+    )
+    index = ((*shape.subject_path(alg, value), name) for alg, value in keys)
+    return (shape.content_path(shape.ATTESTATIONS, name), *index)
 
 
 def _by_first(leaves: Mapping[Path, Oid]) -> dict[str, dict[Path, Oid]]:
@@ -184,16 +191,6 @@ def _by_first(leaves: Mapping[Path, Oid]) -> dict[str, dict[Path, Oid]]:
     for path, oid in leaves.items():
         grouped.setdefault(path[0], {})[path[1:]] = oid
     return grouped
-
-
-def _conflict(path: Path, old: Entry, new: Entry) -> StoreError:
-    return StoreError(
-        "one name stands for two contents: a store was tampered with",
-        where="/".join(path),
-        expected=old.oid,
-        got=new.oid,
-        help="compare both with git cat-file -p and tell whoever may write to the store",
-    )
 
 
 def _check_version(data: bytes) -> None:

@@ -144,23 +144,54 @@ def test_attestation_missing_from_the_index_is_reported(store: AttestationStore,
     assert [problem.message for problem in store.problems()] == ["attestation is missing from the index"]
 
 
-def test_foreign_kind_on_the_way_is_one_clear_error(store: AttestationStore, git: Git) -> None:
-    """A symlink in the place of a directory is not followed; nothing can be added through it."""
-    plant(store, git, "att", "120000", blob(store, b"/etc"))
+@pytest.mark.parametrize("mode", ["120000", "160000", "100644"])
+def test_foreign_kind_on_the_way_is_not_followed(store: AttestationStore, git: Git, mode: str) -> None:
+    """A link, a submodule or a file in the place of a directory is not followed, and gives way to what is added."""
+    plant(store, git, "att", mode, blob(store, b"/etc"))
     assert list(store.all()) == []
     with pytest.raises(MalformedError, match="wrong kind of entry in the store, in att"):
         store.get(NAME)
-    with pytest.raises(MalformedError, match="wrong kind of entry in the store, in att"):
-        store.add([bundle("more")])
+    store.add([bundle("more")])
+    assert list(store.all()) == [bundle("more")]
 
 
-def test_leaf_with_another_object_stops_adding(store: AttestationStore, git: Git) -> None:
-    """The store never overwrites: a name that is taken by other bytes is an attack."""
-    data = bundle("next")
-    path = "/".join(content_path("att", name_of(data)))
-    plant(store, git, path, "100644", blob(store, b"squatter"))
-    with pytest.raises(StoreError, match=f"one name stands for two contents.*{path}"):
-        store.add([data])
+@pytest.mark.parametrize("what", ["bundle", "manifest node"])
+def test_leaf_with_another_object_gives_way(store: AttestationStore, git: Git, what: str) -> None:
+    """Nobody can keep an attestation out by putting other bytes at the place that its digest gives it."""
+    data, (digest, node) = bundle("next"), next(iter(manifest("squatted").nodes.items()))
+    place = content_path("att", name_of(data)) if what == "bundle" else content_path("manifest", digest)
+    plant(store, git, "/".join(place), "100644", blob(store, b"squatter"))
+    store.add([data], {digest: node})
+    assert (store.get(name_of(data)), store.manifest(digest)) == (data, node)
+    assert store.problems() == ()
+
+
+@pytest.mark.parametrize("name", ["\u00e9", "\udcff", "a b", ".git", "x" * 5000])
+def test_name_that_is_not_ascii_hides_nothing(store: AttestationStore, git: Git, name: str) -> None:
+    """An entry with a strange name is reported; the evidence in the same directory counts, and more can be added."""
+    plant(store, git, f"att/{name}", "100644", blob(store, b"junk"))
+    plant(store, git, name, "40000", store.backend.write("tree", b""))
+    found: list[trees.Problem] = []
+    assert list(store.all(found.append)) == [GOOD]
+    assert [problem.message for problem in found] == [
+        f"name that this store never writes, in {problem.path}" for problem in found
+    ]
+    assert store.get(NAME) == GOOD
+    store.add([bundle("more")])
+    assert set(store.all()) == {GOOD, bundle("more")}
+
+
+def test_problems_of_one_directory_are_counted(store: AttestationStore, git: Git) -> None:
+    """The first are named, of the others the number: nobody is to read thousands of lines."""
+    entries = b"".join(b"100644 j%04d\0" % number + b"\1" * 20 for number in range(1000))
+    plant(store, git, "att/00", "40000", store.backend.write("tree", entries))
+    found: list[trees.Problem] = []
+    assert list(store.all(found.append)) == [GOOD]
+    assert len(found) == trees.MAX_TOLD + 1
+    assert (found[-1].path, found[-1].message) == (
+        "att/00/…",
+        "980 more entries that this store never writes",
+    )
 
 
 @pytest.mark.parametrize("version", [b"2\n", b"", b"1", b"1\n\n"])
@@ -249,30 +280,31 @@ def raw_tree(*entries: tuple[bytes, bytes]) -> bytes:
     return b"".join(mode + b" " + name + b"\0" + b"\1" * 20 for mode, name in entries)
 
 
+@pytest.mark.parametrize("data", [b"x", b"100644 a", b"100644 a\0" + b"\1" * 19, b"100644\0a " + b"\1" * 20])
+def test_parse_tree_tells_where_a_tree_is_cut(data: bytes) -> None:
+    """What is before the cut is yielded, then the fault is raised."""
+    found = parse_tree(raw_tree((b"40000", b"att")) + data, 20, "tree")
+    assert next(found) == Entry("att", "40000", Oid("01" * 20))
+    with pytest.raises(MalformedError, match="cut short, in tree"):
+        list(found)
+
+
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"x",
-        b"100644 a",
-        b"100644 a\0" + b"\1" * 19,
-        raw_tree((b"100644", b"b"), (b"100644", b"a")),
-        raw_tree((b"100644", b"a"), (b"100644", b"a")),
-        raw_tree((b"100644", b"a"), (b"40000", b"a")),
-        raw_tree((b"100644", b"")),
-        raw_tree((b"100644", b"a/b")),
-        raw_tree((b"100644", b"\xff")),
-        raw_tree((b"1006x4", b"a")),
-        raw_tree((b"", b"a")),
-    ],
+    ("mode", "name"),
+    [(b"100644", b""), (b"100644", b"a/b"), (b"100644", b"\xff"), (b"1006x4", b"a"), (b"", b"a")],
 )
-def test_malformed_tree_is_refused(data: bytes) -> None:
-    """A tree that git would not write is not read."""
+def test_parse_tree_yields_what_git_would_not_write(mode: bytes, name: bytes) -> None:
+    """Such an entry has no place in the store, comes back as the same bytes, and hides nothing behind it."""
+    data = raw_tree((mode, name), (b"40000", b"att"))
+    odd, good = parse_tree(data, 20, "tree")
     with pytest.raises(MalformedError):
-        parse_tree(data, 20, "tree")
+        check_entry((), odd)
+    assert good.name == "att"
+    assert render_tree([odd]) == raw_tree((mode, name))
 
 
 def test_tree_parser_is_total_and_exact() -> None:
-    """Whatever the bytes, a tree is refused as malformed or renders to the very same bytes."""
+    """Whatever the bytes, a tree is cut short or its entries, in their order, are the very same bytes."""
     rng = random.Random(7)
     whole = raw_tree((b"100644", b"VERSION"), (b"40000", b"att"), (b"40000", b"by-subject"))
     for _ in range(3000):
@@ -281,10 +313,10 @@ def test_tree_parser_is_total_and_exact() -> None:
             data[rng.randrange(len(data))] = rng.randrange(256)
         cut = bytes(data[: rng.randint(0, len(data))])
         try:
-            entries = parse_tree(cut, 20, "tree")
+            entries = list(parse_tree(cut, 20, "tree"))
         except MalformedError:
             continue
-        assert render_tree(entries) == cut
+        assert b"".join(render_tree([entry]) for entry in entries) == cut
 
 
 def test_trees_are_what_git_makes(git_repo: Path, git: Git) -> None:

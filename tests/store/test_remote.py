@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 from store_samples import bundle, digest_of, manifest, name_of
 
-from gitchain.errors import ConflictError, MalformedError, ProjectError, StoreError, TransportError
+from gitchain.errors import (
+    ConflictError,
+    LimitError,
+    MalformedError,
+    ProjectError,
+    StoreError,
+    TransportError,
+)
 from gitchain.store import remote as remote_module
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
+from gitchain.store.objects import Entry, Oid, parse_commit, render_tree
 from gitchain.store.remote import sync
 
 Git = Callable[..., str]
@@ -52,8 +60,8 @@ def test_union_reaches_both_clones(clone: Clone, server: Path, git: Git) -> None
     ours.add([bundle("a"), bundle("b")], manifest("x", "y/z").nodes)
     theirs.add([bundle("c"), bundle("a")])
     first, second, third = sync(ours, "origin"), sync(theirs, "origin"), sync(ours, "origin")
-    assert (first.fetched, first.pushed) == (0, 4)
-    assert (second.fetched, second.pushed) == (3, 1)
+    assert (first.fetched, first.pushed) == (0, 2)
+    assert (second.fetched, second.pushed) == (1, 1)
     assert (third.fetched, third.pushed) == (1, 0)
     expected = {bundle("a"), bundle("b"), bundle("c")}
     for store in (ours, theirs, AttestationStore.open(server)):
@@ -126,17 +134,17 @@ def test_push_that_lost_the_race_is_run_again(clone: Clone, monkeypatch: pytest.
     """Another clone that pushes between our fetch and our push is united with, not overwritten."""
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
-    plain = remote_module._Sync._push
+    plain = remote_module.Exchange._push
     rounds = []
 
-    def race(self: remote_module._Sync, tip: str) -> object:
+    def race(self: remote_module.Exchange, tip: Oid) -> object:
         if self._store is ours and len(rounds) < 3:
             rounds.append(tip)
             theirs.add([bundle("theirs", note=str(len(rounds)))])
             sync(theirs, "origin", wait=at_once)
         return plain(self, tip)
 
-    monkeypatch.setattr(remote_module._Sync, "_push", race)
+    monkeypatch.setattr(remote_module.Exchange, "_push", race)
     result = sync(ours, "origin", wait=at_once)
     assert result.attempts == 4
     assert result.fetched == 3
@@ -150,14 +158,14 @@ def test_remote_ref_made_after_our_fetch_is_fetched(clone: Clone, monkeypatch: p
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
     theirs.add([bundle("theirs")])
-    plain = remote_module._Sync._remote_has_ref
+    plain = remote_module.Exchange._remote_has_ref
 
-    def late(self: remote_module._Sync) -> bool:
+    def late(self: remote_module.Exchange) -> bool:
         if self._store is ours:
             sync(theirs, "origin", wait=at_once)
         return plain(self)
 
-    monkeypatch.setattr(remote_module._Sync, "_remote_has_ref", late)
+    monkeypatch.setattr(remote_module.Exchange, "_remote_has_ref", late)
     assert sync(ours, "origin", wait=at_once).fetched == 1
     assert set(ours.all()) == {bundle("ours"), bundle("theirs")}
 
@@ -166,17 +174,17 @@ def test_rounds_are_bounded(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> No
     """A clone that never wins gives up with an error that says to try again."""
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
-    plain = remote_module._Sync._push
+    plain = remote_module.Exchange._push
     rounds = []
 
-    def race(self: remote_module._Sync, tip: str) -> object:
+    def race(self: remote_module.Exchange, tip: Oid) -> object:
         if self._store is ours:
             rounds.append(tip)
             theirs.add([bundle("theirs", note=str(len(rounds)))])
             sync(theirs, "origin", wait=at_once)
         return plain(self, tip)
 
-    monkeypatch.setattr(remote_module._Sync, "_push", race)
+    monkeypatch.setattr(remote_module.Exchange, "_push", race)
     monkeypatch.setattr(remote_module, "MAX_ATTEMPTS", 3)
     with pytest.raises(ConflictError, match="kept pushing"):
         sync(ours, "origin", wait=at_once)
@@ -221,14 +229,14 @@ def test_interrupted_after_the_fetch_loses_nothing(
     ours, theirs = clone("ours"), clone("theirs")
     theirs.add([bundle("a")])
     sync(theirs, "origin")
-    plain = remote_module._Sync._unite
+    plain = remote_module.Exchange._take
 
-    def stop(self: remote_module._Sync, tip: str | None) -> int:
+    def stop(self: remote_module.Exchange, tip: Oid | None) -> None:
         if tip is not None:
             raise KeyboardInterrupt
-        return plain(self, tip)
+        plain(self, tip)
 
-    monkeypatch.setattr(remote_module._Sync, "_unite", stop)
+    monkeypatch.setattr(remote_module.Exchange, "_take", stop)
     with pytest.raises(KeyboardInterrupt):
         sync(ours, "origin")
     monkeypatch.undo()
@@ -238,37 +246,223 @@ def test_interrupted_after_the_fetch_loses_nothing(
     assert (result.fetched, result.pushed, result.rewound) == (1, 1, True)
 
 
-def forge(store: AttestationStore, path: tuple[str, ...], data: bytes, git: Git) -> None:
-    """Put bytes at a path that the store itself would refuse, and push them."""
-    leaves = {path: store.backend.write("blob", data), ("VERSION",): store.backend.write("blob", b"1\n")}
+JUNK = {
+    "file beside the rooms": "README",
+    "leaf of no bundle": "att/ab/cd/" + "0" * 60,
+    "index": "by-subject/md5/x",
+    "manifest": "manifest/ab/cd/" + "0" * 60,
+    "not ASCII": "att/\u00e9",
+    "file for a directory": "att/00",
+    "what git refuses": "att/.git",
+}
+
+
+def spoil(store: AttestationStore, git: Git, path: str, mode: str = "100644", data: bytes = b"junk") -> None:
+    """Add an entry to the server's store, as anybody may do who can push there, behind the store's back."""
+    backend = store.backend
+
+    def placed(tree: str | None, parts: list[str]) -> str:
+        entries = {} if tree is None else {one.name: one for one in store.trees.entries((), Oid(tree))}
+        below = entries.get(parts[0])
+        inner = below.oid if below is not None and below.is_tree else None
+        new = (
+            Entry(parts[0], "40000", Oid(placed(inner, parts[1:])))
+            if parts[1:]
+            else Entry(parts[0], mode, backend.write("blob", data))
+        )
+        return backend.write("tree", render_tree([*(entries | {parts[0]: new}).values()]))
+
     tip = store.tip()
-    tree = store.trees.insert(None if tip is None else store.root(tip), leaves)  # type: ignore[arg-type]
-    commit = store.commit(tree, () if tip is None else (tip,), "forged")  # type: ignore[arg-type]
-    store.backend.flush()
+    root = None if tip is None else parse_commit(backend.read(Oid(tip), "commit", 1 << 20), "").tree
+    parents = () if tip is None else (Oid(tip),)
+    commit = store.commit(Oid(placed(root, path.split("/"))), parents, "spoilt")
+    backend.flush()
     git(store.path, "update-ref", DEFAULT_REF, commit)
-    git(store.path, "push", "-q", "origin", DEFAULT_REF)
 
 
-def test_leaf_with_other_bytes_is_refused_by_name(clone: Clone, git: Git) -> None:
-    """A leaf whose bytes do not have its name is not taken over, and the error names it."""
+@pytest.mark.parametrize("path", JUNK.values(), ids=JUNK)
+def test_sync_takes_evidence_beside_junk(clone: Clone, server: Path, git: Git, path: str) -> None:
+    """Junk is reported, stays where it is, and comes into no clone; what stands beside it gets everywhere."""
     ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")], manifest("x").nodes)
+    sync(ours, "origin")
+    spoil(AttestationStore.open(server), git, path)
+    ours.add([bundle("b")])
+    result = sync(ours, "origin")
+    assert result.pushed == 1
+    assert [problem.path for problem in result.junk] == ([] if path.startswith("by-subject") else [path])
+    assert sync(theirs, "origin").fetched == 2
+    for store in (ours, theirs):
+        assert set(store.all()) == {bundle("a"), bundle("b")}
+        assert store.problems() == ()
+    assert set(AttestationStore.open(server).all()) == {bundle("a"), bundle("b")}
+    assert AttestationStore.open(server).problems() != ()
+    tips = [store.tip() for store in (ours, theirs)]
+    assert [sync(store, "origin").pushed for store in (ours, theirs)] == [0, 0]
+    assert [store.tip() for store in (ours, theirs)] == tips
+
+
+@pytest.mark.parametrize("mode", ["100644", "100755", "120000", "160000"])
+def test_sync_heals_a_leaf_that_was_replaced(clone: Clone, server: Path, git: Git, mode: str) -> None:
+    """An attestation that was overwritten at the remote is not lost here, and is there again after a push."""
+    ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")])
+    sync(ours, "origin")
+    name = name_of(bundle("a"))
+    leaf = f"att/{name[:2]}/{name[2:4]}/{name[4:]}"
+    spoil(AttestationStore.open(server), git, leaf, mode, b"other bytes")
+    result = sync(ours, "origin")
+    assert ([problem.path for problem in result.junk], result.pushed) == ([leaf], 1)
+    assert sync(theirs, "origin").fetched == 1
+    assert list(theirs.all()) == list(ours.all()) == [bundle("a")]
+
+
+@pytest.mark.parametrize("version", ["removed", b"", b"x\n", b"1\n2\n"])
+def test_sync_goes_on_without_a_version(clone: Clone, server: Path, git: Git, version: str | bytes) -> None:
+    """A VERSION that names no format is junk; the next push puts it right."""
+    ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")])
+    sync(ours, "origin")
+    if isinstance(version, bytes):
+        spoil(AttestationStore.open(server), git, "VERSION", data=version)
+    else:
+        spoil(AttestationStore.open(server), git, "VERSION", mode="120000")
+    result = sync(theirs, "origin")
+    assert (result.fetched, [problem.path for problem in result.junk]) == (1, ["VERSION"])
+    theirs.add([bundle("b")])
+    sync(theirs, "origin")
+    assert AttestationStore.open(server).problems() == ()
+
+
+def test_sync_stops_at_another_format(clone: Clone, server: Path, git: Git) -> None:
+    """A later version's store is not written to."""
+    ours = clone("ours")
+    ours.add([bundle("a")])
+    sync(ours, "origin")
+    spoil(AttestationStore.open(server), git, "VERSION", data=b"2\n")
+    with pytest.raises(StoreError, match="format that this version does not know"):
+        sync(ours, "origin")
+
+
+def test_sync_makes_its_own_index(clone: Clone, server: Path, git: Git) -> None:
+    """Index entries of a remote are not taken over: those of an attestation are made of its subjects."""
+    ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")])
+    sync(ours, "origin")
+    planted = AttestationStore.open(server)
+    name = name_of(bundle("a"))
+    spoil(planted, git, f"by-subject/sha256/00/00/{'0' * 60}/{name}", data=bundle("a"))
+    assert sync(theirs, "origin").fetched == 1
+    assert theirs.by_subject("sha256", "0" * 64) == ()
+    assert theirs.by_subject("sha256", digest_of("a")) == (bundle("a"),)
+
+
+def test_sync_reads_the_small_first_and_within_limits(
+    clone: Clone, server: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large junk is left unread, is counted, and does not hold up what is smaller; it is not removed unread."""
+    ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")])
+    sync(ours, "origin")
+    for number in range(3):
+        data = b"%d" % number + b" " * 50_000
+        name = name_of(data)
+        spoil(AttestationStore.open(server), git, f"att/{name[:2]}/{name[2:4]}/{name[4:]}", data=data)
+    monkeypatch.setattr(remote_module, "MAX_NEW_BYTES", 60_000)
+    result = sync(theirs, "origin")
+    assert (result.fetched, len(result.junk), result.unread) == (1, 1, 2)
+    with pytest.raises(LimitError, match=r"more than can be read.*2 entries"):
+        sync(theirs, "origin", prune=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(remote_module, "MAX_NEW", 2)
+    assert sync(clone("third"), "origin").unread == 1
+
+
+def test_sync_prunes_junk_on_demand(clone: Clone, server: Path, git: Git) -> None:
+    """What is no evidence leaves both stores, in commits on top of what was there; clones take no notice."""
+    ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")], manifest("x", "y/z").nodes)
+    sync(ours, "origin")
+    sync(theirs, "origin")
+    for path in JUNK.values():
+        spoil(AttestationStore.open(server), git, path)
+        spoil(ours, git, path, data=b"own junk")
+    before = git(server, "rev-parse", DEFAULT_REF)
+    result = sync(ours, "origin", prune=True)
+    assert len(result.junk) == len(JUNK) - 1
+    for store in (ours, AttestationStore.open(server)):
+        assert store.problems() == ()
+        assert list(store.all()) == [bundle("a")]
+        assert {name for name, _ in store.items(store.tip(), room="manifest")} == set(
+            manifest("x", "y/z").nodes
+        )
+    git(server, "merge-base", "--is-ancestor", before, DEFAULT_REF)
+    again = sync(theirs, "origin")
+    assert (again.fetched, again.pushed, again.rewound, again.junk) == (0, 0, False, ())
+    assert sync(ours, "origin", prune=True).pushed == 0
+
+
+def test_push_of_junk_stays_here(clone: Clone, server: Path, git: Git) -> None:
+    """Junk in one's own store is not sent to a remote."""
+    ours = clone("ours")
+    ours.add([bundle("a")])
+    spoil(ours, git, "README")
+    assert sync(ours, "origin").pushed == 1
+    assert AttestationStore.open(server).problems() == ()
+
+
+def test_exchange_without_imports_takes_nothing(clone: Clone, server: Path, git: Git) -> None:
+    """A push adds to what the remote has; the own store stays as it is, and the next exchange takes over the rest."""
+    ours, theirs = clone("ours"), clone("theirs")
+    theirs.add([bundle("b")])
+    sync(theirs, "origin")
     ours.add([bundle("a")])
     tip = ours.tip()
-    forge(theirs, ("att", "ab", "cd", "0" * 60), b"junk", git)
-    with pytest.raises(MalformedError, match="not the sha256 of its bytes, in att/ab/cd/0"):
-        sync(ours, "origin")
+    exchange = remote_module.Exchange(ours, "origin", imports=False)
+    exchange.fetch()
+    assert exchange.push().pushed == 1
     assert ours.tip() == tip
+    assert set(AttestationStore.open(server).all()) == {bundle("a"), bundle("b")}
+    result = sync(ours, "origin")
+    assert (result.fetched, result.pushed, result.rewound) == (1, 0, False)
 
 
-def test_one_name_with_two_contents_is_an_attack(clone: Clone, git: Git) -> None:
-    """Equal names with different objects stop the union, and the error names the leaf."""
-    ours, theirs = clone("ours"), clone("theirs")
+def test_configured_remote_is_one(git_repo: Path, git: Git) -> None:
+    """It is what Git's configuration names, else origin, else the only one; anything else has to be said."""
+    assert remote_module.configured_remote(AttestationStore.open(git_repo)) is None
+    git(git_repo, "remote", "add", "fork", "x")
+    assert remote_module.configured_remote(AttestationStore.open(git_repo)) == "fork"
+    git(git_repo, "remote", "add", "team", "x")
+    with pytest.raises(ProjectError, match=r"several remotes.*expected one of fork, team") as error:
+        remote_module.configured_remote(AttestationStore.open(git_repo))
+    assert error.value.help == "git config gitchain.remote NAME"
+    git(git_repo, "remote", "add", "origin", "x")
+    assert remote_module.configured_remote(AttestationStore.open(git_repo)) == "origin"
+    git(git_repo, "config", "gitchain.remote", "team")
+    assert remote_module.configured_remote(AttestationStore.open(git_repo)) == "team"
+    git(git_repo, "remote", "remove", "team")
+    with pytest.raises(ProjectError, match="no such remote"):
+        remote_module.configured_remote(AttestationStore.open(git_repo))
+
+
+def test_refusal_passes_on_the_servers_words(clone: Clone, server: Path) -> None:
+    """The ref, what the server said, bounded and without control characters, and what to allow."""
+    hook = server / "hooks/pre-receive"
+    hook.write_text(
+        "#!/bin/sh\nprintf 'POLICY-42: \\033[31monly branches\\n' >&2\n"
+        "for i in 1 2 3 4 5 6 7 8 9; do printf '%01000d\\n' 7 >&2; done\nexit 1\n"
+    )
+    hook.chmod(0o755)
+    ours = clone("ours")
     ours.add([bundle("a")])
-    name = name_of(bundle("a"))
-    forge(theirs, ("att", name[:2], name[2:4], name[4:]), b"other bytes", git)
-    with pytest.raises(StoreError, match=f"one name stands for two contents.*att/{name[:2]}/{name[2:4]}"):
-        sync(ours, "origin")
-    assert list(ours.all()) == [bundle("a")]
+    with pytest.raises(TransportError) as error:
+        sync(ours, "origin", wait=at_once)
+    assert error.value.where == f"origin {DEFAULT_REF}"
+    assert "pre-receive hook declined" in error.value.got
+    assert "POLICY-42: [31monly branches" in error.value.got
+    assert len(error.value.got) < 2500
+    assert error.value.got.isprintable()
+    assert DEFAULT_REF in error.value.help
 
 
 def test_remote_ref_with_something_else_is_refused(clone: Clone, server: Path, git: Git) -> None:
