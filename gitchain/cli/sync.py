@@ -1,4 +1,4 @@
-"""`gitchain sync`: sign what waits, attest what Git knows, exchange attestations with a remote."""
+"""`gitchain sync`: fetch attestations, attest what Git knows, sign what waits, push."""
 
 from __future__ import annotations
 
@@ -10,86 +10,242 @@ import click
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import signing_options
-from gitchain.errors import ExitCode
+from gitchain.errors import ExitCode, GitchainError, LimitError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.profiles import Profile
+    from gitchain.pipeline.exchange import Exchange, Exchanged, SyncResult
     from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Identity
+    from gitchain.pipeline.record import Identity, Recorded
 
 SYNC_SCHEMA = "https://gitchain.dev/sync/v1"
+SHOWN = 5  # entries of a remote that are named; --json counts them all
 
 
 @click.command(name="sync")
 @click.argument("remote", required=False)
 @click.option("--no-remote", is_flag=True, help="Do not exchange with a remote.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be attested, fetched and pushed; change nothing."
+)
+@click.option(
+    "--prune-junk",
+    is_flag=True,
+    help="Remove from this store and the remote's what is neither an attestation nor a manifest.",
+)
 @signing_options
 @global_options
 @click.pass_obj
-def command(options: Options, remote: str | None, no_remote: bool, who: Identity) -> ExitCode:
-    """Attest what the hooks queued and what they missed, drain the outbox, fetch and push the attestations.
+def command(
+    options: Options, remote: str | None, no_remote: bool, dry_run: bool, prune_junk: bool, who: Identity
+) -> ExitCode:
+    """Fetch attestations, attest commits and tags that lack it, sign what waits in the outbox, push.
 
-    Before it pushes, it signs a checkpoint of all attestations, if the pinned layout knows the signer.
-    REMOTE is a Git remote [default: origin, where there is one]. Exits 9 when statements still wait.
+    Signs a checkpoint of all attestations before it pushes, if the pinned layout knows the signer.
+    REMOTE is a Git remote [default: `git config gitchain.remote`, else origin, else the only one].
+    Exits 9 when statements still wait for a signature, and with the error's code when another part failed.
     """
-    from gitchain.hooks.events import catch_up_with_problems
     from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import drain_outbox, project_profile
 
     project = open_project(options.directory)
-    caught = catch_up_with_problems(project, who, trust=options.trust, offline=options.offline)
-    for what, problem in caught.problems:
-        options.talk(f"not attested: {escape(what)}: {escape(str(problem))}")
-    profile = project_profile(project, options.trust, offline=options.offline)
-    with options.progress("signing", len(list(project.outbox.items()))) as advance:
-        drained = drain_outbox(project, profile, who, advance)
-    exchanged = None if no_remote or options.offline else _exchange(options, project, remote, profile, who)
-    waiting = max(len(project.outbox), len(drained.queued))  # files that cannot be read included
-    options.document(
-        {
-            "schema": SYNC_SCHEMA,
-            "attested": len(drained.stored) + len(caught.recorded.stored),
-            "waiting": waiting,
-            "reason": str(drained.reason) if drained.reason else None,
-            "remote": exchanged,
-        }
-    )
-    options.data(f"attested  {len(drained.stored) + len(caught.recorded.stored)}, waiting {waiting}")
-    if exchanged:
-        options.data(
-            f"remote    {escape(exchanged['name'])}: {exchanged['fetched']} fetched, {exchanged['pushed']} pushed"
+    project.configured()
+    run = _Run(options, project, who, prune_junk)
+    name = None if no_remote or options.offline else run.remote(remote)
+    return run.rehearse(name) if dry_run else run.run(name)
+
+
+class _Run:
+    """One synchronisation: its parts, and what failed of them."""
+
+    def __init__(self, options: Options, project: Project, who: Identity, prune: bool) -> None:
+        self._options, self._project, self._who, self._prune = options, project, who, prune
+        self._failures: list[GitchainError] = []
+
+    def remote(self, named: str | None) -> str | None:
+        """Return the remote to exchange with, None where there is none and none was named."""
+        from gitchain.pipeline.exchange import remote_of
+
+        name = named or remote_of(self._project)
+        if name is None:
+            self._options.talk("no remote: attestations stay in this repository")
+        return name
+
+    def run(self, name: str | None) -> ExitCode:
+        """Do all of it; a part that fails stops no other that can do without it."""
+        from gitchain.pipeline.record import drain_outbox, project_profile
+
+        options, project = self._options, self._project
+        profile = project_profile(project, options.trust, offline=options.offline)
+        exchange = self._fetch(name) if name else None
+        attested = 0 if name and exchange is None else self._catch_up()
+        with options.progress("signing", len(list(project.outbox.items()))) as advance:
+            drained = drain_outbox(project, profile, self._who, advance)
+        done = None
+        if exchange is not None:
+            done = self._attempt(lambda: self._finish(exchange, profile))
+        return self._report(attested + len(drained.stored), drained, name, done)
+
+    def rehearse(self, name: str | None) -> ExitCode:
+        """Say what `run` would do; the store stays as it is."""
+        from gitchain.hooks.events import outstanding
+        from gitchain.pipeline.exchange import rehearse
+
+        options, project = self._options, self._project
+        exchange = rehearse(project, name)
+        found = outstanding(project)
+        lacking = exchange.lacking() if exchange else 0
+        if exchange is not None:
+            exchange.forget()
+        unsigned, waiting = len(found.recorded.queued), len(project.outbox)
+        remote = None
+        if exchange is not None:
+            remote = {"name": name, "fetched": exchange.fetched, "pushed": lacking + unsigned + waiting}
+            remote |= {"rewound": False, "checkpoint": None, "junk": len(exchange.junk), "unread": 0}
+        options.document(
+            {
+                "schema": SYNC_SCHEMA,
+                "dryRun": True,
+                "attested": unsigned,
+                "waiting": waiting,
+                "reason": None,
+                "remote": remote,
+            }
         )
-    if drained.reason:
-        options.talk(f"still waiting: {escape(str(drained.reason))}")
-        options.talk(f"  help  {escape(drained.reason.help or 'gitchain sync, later')}")
-        return ExitCode.QUEUED
-    return ExitCode.OK
+        options.data(f"would attest   {unsigned}, and sign {waiting} that wait")
+        if exchange is not None:
+            address = self._address(exchange)
+            options.data(f"would fetch    {exchange.fetched} from {escape(exchange.remote)} ({address})")
+            options.data(
+                f"would push     {lacking + unsigned + waiting} there, and a checkpoint where one counts"
+            )
+            self._tell_junk(exchange.remote, exchange.junk)
+        return ExitCode.OK
 
+    def _address(self, exchange: Exchange) -> str:
+        from gitchain.pipeline.exchange import remote_address
 
-def _exchange(
-    options: Options, project: Project, remote: str | None, profile: Profile, who: Identity
-) -> dict[str, Any] | None:
-    """Sign a checkpoint, fetch and push; None where there is no remote to exchange with and none was named."""
-    from gitchain.pipeline.exchange import exchange
+        return escape(remote_address(self._project, exchange.remote))
 
-    names = project.store.git().run("remote").stdout.decode("utf-8", "replace").splitlines()
-    if remote is None and not names:
-        options.talk("no remote: attestations stay in this repository")
-        return None
-    name = remote or ("origin" if "origin" in names else names[0])
-    done = exchange(project, name, profile, who, datetime.now(UTC))
-    if done.result.rewound:
-        options.talk(
-            f"the remote {escape(name)} had lost attestations that were seen there before; they are back"
+    def _fetch(self, name: str) -> Exchange | None:
+        from gitchain.pipeline.exchange import begin
+
+        found: Exchange | None = self._attempt(lambda: begin(self._project, name))
+        if found is None:
+            self._options.talk(
+                "not attested: commits and tags, which may be attested at the remote already; "
+                "to attest them without it: gitchain sync --no-remote"
+            )
+        return found
+
+    def _catch_up(self) -> int:
+        from gitchain.hooks.events import catch_up_with_problems
+
+        options = self._options
+        caught = catch_up_with_problems(
+            self._project, self._who, trust=options.trust, offline=options.offline
         )
-    if done.checkpoint.reason:
-        options.talk(f"no checkpoint signed: {escape(done.checkpoint.reason)}")
-    if done.forgotten:
-        options.talk(f"warning   what the remote holds is not remembered: {escape(str(done.forgotten))}")
+        for what, problem in caught.problems:
+            options.talk(f"not attested: {escape(what)}: {escape(str(problem))}")
+            self._failures.append(problem)
+        return len(caught.recorded.stored)
+
+    def _finish(self, exchange: Exchange, profile: Any) -> Exchanged:
+        from gitchain.pipeline.exchange import finish
+
+        talk = self._options.talk
+        now = datetime.now(UTC)
+        return finish(
+            self._project,
+            exchange,
+            profile,
+            self._who,
+            now,
+            announce=lambda text: talk(escape(text)),
+            prune=self._prune,
+        )
+
+    def _attempt(self, part: Any) -> Any:
+        """Return what a part returns, None where it failed, which is reported at once."""
+        try:
+            return part()
+        except GitchainError as error:
+            self._options.error(error, document=False)
+            self._failures.append(error)
+            return None
+
+    def _report(self, attested: int, drained: Recorded, name: str | None, done: Exchanged | None) -> ExitCode:
+        options, project = self._options, self._project
+        waiting = max(len(project.outbox), len(drained.queued))  # files that cannot be read included
+        if done is not None:
+            self._tell(str(name), done)
+        failures = [drained.reason, *self._failures] if drained.reason else self._failures
+        options.document(
+            {
+                "schema": SYNC_SCHEMA,
+                "attested": attested,
+                "waiting": waiting,
+                "reason": str(failures[0]) if failures else None,
+                "remote": None if done is None else _remote(str(name), done),
+            }
+        )
+        options.data(f"attested  {attested}, waiting {waiting}")
+        if done:
+            result = done.result
+            options.data(f"remote    {escape(str(name))}: {result.fetched} fetched, {result.pushed} pushed")
+        options.data(f"store     {project.store.count()} attestations")
+        if drained.reason:
+            options.talk(f"still waiting: {escape(str(drained.reason))}")
+            options.talk(f"  help  {escape(drained.reason.help or 'gitchain sync, later')}")
+            return ExitCode.QUEUED
+        return self._failures[0].exit_code if self._failures else ExitCode.OK
+
+    def _tell(self, name: str, done: Exchanged) -> None:
+        """Say what is remarkable about an exchange, and note which part of it failed."""
+        talk, result = self._options.talk, done.result
+        if result.rewound:
+            talk(
+                f"the remote {escape(name)} had lost attestations that were seen there before; they are back"
+            )
+        self._tell_junk(name, result.junk)
+        if result.unread:
+            self._failures.append(_unread(name, result))
+            self._options.error(self._failures[-1], document=False)
+        if done.checkpoint.reason:
+            talk(f"no checkpoint signed: {escape(done.checkpoint.reason)}")
+        if done.checkpoint.failure:
+            self._failures.append(done.checkpoint.failure)
+        if done.forgotten:
+            talk(f"warning   not remembered in the user's directory: {escape(str(done.forgotten))}")
+            self._failures.append(done.forgotten)
+
+    def _tell_junk(self, name: str, junk: Any) -> None:
+        for problem in junk[:SHOWN]:
+            self._options.talk(
+                f"skipped   {escape(problem.path)} of {escape(name)}: {escape(problem.message)}"
+            )
+        if junk:
+            self._options.talk(
+                f"{len(junk)} entries of {escape(name)} are no evidence and were left there; "
+                "to remove them: gitchain sync --prune-junk"
+            )
+
+
+def _remote(name: str, done: Exchanged) -> dict[str, Any]:
+    result = done.result
     return {
         "name": name,
-        "fetched": done.result.fetched,
-        "pushed": done.result.pushed,
-        "rewound": done.result.rewound,
+        "fetched": result.fetched,
+        "pushed": result.pushed,
+        "rewound": result.rewound,
         "checkpoint": done.checkpoint.ids[-1] if done.checkpoint.ids else None,
+        "junk": len(result.junk),
+        "unread": result.unread,
     }
+
+
+def _unread(name: str, result: SyncResult) -> GitchainError:
+    return LimitError(
+        "the remote's store holds more than is read in one exchange",
+        where=name,
+        got=f"{result.unread} entries that were not read",
+        help="gitchain sync   again reads more; its owner can remove what is no evidence",
+    )

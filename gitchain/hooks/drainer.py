@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,13 +91,15 @@ def _attest(home: Path) -> int:
 
 
 def flush(common_dir: Path, remote: str) -> int:
-    """Attest what is queued, then exchange attestations with `remote`; return how many statements still wait.
+    """Attest what is queued, push attestations if `remote` is the configured one; return how many statements still wait.
 
-    Raises TransportError and others: whether that stops a push is the caller's to say.
+    Nothing is taken over from the remote: `gitchain sync` does that. Raises TransportError and others: whether that
+    stops a push is the caller's to say.
     """
     from gitchain.hooks.events import catch_up_with_problems
-    from gitchain.pipeline.exchange import exchange
+    from gitchain.pipeline.exchange import push_only
     from gitchain.pipeline.record import Identity, drain_outbox, project_profile
+    from gitchain.store.remote import configured_remote
 
     project = _project(common_dir.resolve())
     if project.config is None:
@@ -104,10 +107,13 @@ def flush(common_dir: Path, remote: str) -> int:
     catch_up_with_problems(project)
     profile = project_profile(project)
     drained = drain_outbox(project, profile)
-    known = project.store.git().run("remote").stdout.decode("utf-8", "replace").splitlines()
-    if remote in known and project.store.tip() is not None:
-        exchange(project, remote, profile, Identity(), datetime.now(UTC))
+    if project.store.tip() is not None and remote == configured_remote(project.store):
+        push_only(project, remote, profile, Identity(), datetime.now(UTC), _announce)
     return len(drained.queued)
+
+
+def _announce(text: str) -> None:
+    sys.stderr.write(f"gitchain: {text}\n")
 
 
 def _project(common_dir: Path) -> Project:

@@ -62,6 +62,14 @@ def catch_up_with_problems(
         return _catch_up(project, profile, identity or Identity())
 
 
+def outstanding(project: Project) -> Caught:
+    """Return as `recorded.queued` what `catch_up` would sign now, and as problems what it could not; signs nothing."""
+    problems: list[tuple[str, GitchainError]] = []
+    made = _drafts(project, (), lambda what, error: problems.append((what, error)))
+    drafts = {draft.statement.attestation_id: draft.statement for draft in made}
+    return Caught(Recorded((), tuple(drafts.values())), tuple(problems))
+
+
 def _catch_up(project: Project, profile: Profile, identity: Identity) -> Caught:
     batch = HookQueue(project.state_dir).take()
     problems: list[tuple[str, GitchainError]] = []

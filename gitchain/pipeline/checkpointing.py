@@ -33,6 +33,10 @@ from gitchain.verify.revocations import Revocations
 from gitchain.verify.trust import Trust
 
 
+class NotEntitledError(VerificationError):
+    """The layout does not count checkpoints of this signer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """What became of a new checkpoint: its attestation ids (several for a first one), or why there is none."""
@@ -40,6 +44,8 @@ class Signed:
     ids: tuple[str, ...] = ()
     covered: int = 0
     reason: str | None = None
+    failure: GitchainError | None = None
+    """Why signing or storing failed, where it should have worked."""
 
 
 def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentity, now: datetime) -> Signed:
@@ -62,8 +68,10 @@ def sign_checkpoint(project: Project, profile: Profile, identity: SigningIdentit
     try:
         bundles = _sign(project, profile, identity, statements, accepted.signed.layout)
         project.store.add(bundles)
-    except GitchainError as error:
+    except NotEntitledError as error:
         return Signed(reason=str(error))
+    except GitchainError as error:
+        return Signed(reason=str(error), failure=error)
     return Signed(tuple(one.attestation_id for one in statements), len(old) + len(new))
 
 
@@ -158,4 +166,4 @@ def _sign(
 
 def _check_signer(layout: Layout, identity: Identity, claims: Mapping[str, str]) -> None:
     if not any(who.matches(identity, claims) for who in layout.functionaries):
-        raise VerificationError(f"{identity} is no functionary of layout {layout.name}")
+        raise NotEntitledError(f"{identity} is no functionary of layout {layout.name}")

@@ -3,7 +3,7 @@
 A public log shows everybody who signed, and nobody can take an entry out. An e-mail address is a person's: it is asked
 for on a terminal, and elsewhere `--yes` has to be given. The identity of a workflow is its address: it is told. The
 answer is remembered in the user's directory, `told.json` (schemas/told.schema.json), by profile and identity; no
-repository can give it.
+repository can give it. So is the address of each remote that attestations were pushed to, which is announced before.
 
 It does NOT stop what was agreed to before.
 """
@@ -67,20 +67,38 @@ def _ask(identity: str) -> None:
     )
 
 
+def is_announced(remote: str) -> bool:
+    """Tell whether a push of attestations to this address was announced before; TrustError if that cannot be read."""
+    return remote in _read()[1]
+
+
+def remember_announced(remote: str) -> None:
+    """Remember that a push to this address was announced; StoreError where the user's directory cannot be written."""
+    with home_lock():
+        told, remotes = _read()
+        _write(told, [*remotes, remote])
+
+
 def _told() -> list[list[str]]:
+    return _read()[0]
+
+
+def _read() -> tuple[list[list[str]], list[str]]:
+    """Return the identities that were agreed to, with their profiles, and the remotes that were announced."""
     path = user_directory() / "told.json"
     try:
         document = strict_json(path.read_bytes(), "told.json")
         if not isinstance(document, dict) or document.get("schema") != TOLD_SCHEMA:
             raise TrustError("not what gitchain writes", expected=TOLD_SCHEMA)
-        told = document.get("told")
+        told, remotes = document.get("told"), document.get("remotes")
         return (
             [[str(part) for part in one] for one in told if isinstance(one, list)]
             if isinstance(told, list)
-            else []
+            else [],
+            [str(one) for one in remotes] if isinstance(remotes, list) else [],
         )
     except FileNotFoundError:
-        return []
+        return [], []
     except (OSError, GitchainError) as error:
         raise TrustError(
             "cannot read what was agreed to",
@@ -92,6 +110,12 @@ def _told() -> list[list[str]]:
 
 def _remember(profile: str, identity: str) -> None:
     with home_lock():
-        told: Json = [*_told(), [profile, identity]]
-        document: dict[str, Json] = {"schema": TOLD_SCHEMA, "told": told}
-        write_atomically(user_directory() / "told.json", canonical_json(document), mode=0o600)
+        told, remotes = _read()
+        _write([*told, [profile, identity]], remotes)
+
+
+def _write(told: list[list[str]], remotes: list[str]) -> None:
+    document: dict[str, Json] = {"schema": TOLD_SCHEMA, "told": told}
+    if remotes:
+        document["remotes"] = remotes
+    write_atomically(user_directory() / "told.json", canonical_json(document), mode=0o600)

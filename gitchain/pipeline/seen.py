@@ -23,7 +23,7 @@ from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.predicates import claim_of
 from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
-from gitchain.store.history import attestations, bundle_at, held, keep, lost, roots
+from gitchain.store.history import attestations, bundle_at, held, keep, listed_more, lost, roots
 
 if TYPE_CHECKING:
     from gitchain.store.git_ref import AttestationStore
@@ -214,7 +214,7 @@ def _grown(project: Watched, old: Seen | None, tip: str, tree: str | None) -> in
     try:
         if next(lost(project.store, before, tip), None) is not None:
             return None
-        return (old.size if old else 0) + sum(1 for _ in lost(project.store, tip, before))
+        return (old.size if old else 0) + listed_more(project.store, before, tip)
     except GitchainError:
         return None  # the old commit is not at hand: check_seen says so
 

@@ -141,19 +141,24 @@ def package_url(project: Project, tag: str) -> str:
     return f"pkg:generic/{quote(name, safe='')}@{quote(tag, safe='')}"
 
 
-def is_stored(project: Project, kind: str, git_sha256: str, purl: Json = None) -> bool:
+def is_stored(project: Project, kind: str, git_sha256: str, purl: str | None = None) -> bool:
     """Tell whether the store holds a statement of predicate type `kind` about a commit or tag with this digest.
 
-    For producing only: what is found is not verified.
+    Of a package url the version counts, which is the tag: clones have the repository under different names. For
+    producing only: what is found is not verified.
     """
     for raw in project.store.by_subject("sha256", git_sha256):
         try:
             found = Bundle.parse(raw).statement()
         except GitchainError:
             continue  # what cannot be read attests nothing
-        if found.predicate_type == kind and found.predicate.get("purl") == purl:
+        if found.predicate_type == kind and _version_in(found.predicate.get("purl")) == _version_in(purl):
             return True
     return False
+
+
+def _version_in(purl: Json) -> str | None:
+    return purl.rpartition("@")[2] if isinstance(purl, str) else None
 
 
 def _git_digest(statement: Statement) -> str:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gitchain.errors import MalformedError
+from gitchain.errors import LimitError, MalformedError, NoEvidenceError, StoreError
 from gitchain.store import shape
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Entry, Oid
-from gitchain.store.trees import UNREADABLE, Path, Trees
+from gitchain.store.trees import UNREADABLE, Path, Problem, Trees
 
 SEEN_REF = "refs/gitchain-seen/attestations"
 
@@ -31,26 +31,44 @@ def attestations(store: AttestationStore, commit: str | None) -> Entry | None:
 def lost(store: AttestationStore, old: str | None, new: str | None) -> Iterator[str]:
     """Yield the names of the bundles that the store held at one commit and does not hold, or holds changed, at another.
 
-    Raises as `attestations`. With the two the other way around these are the bundles that were added.
+    What was listed as a bundle and was none is not missed: junk may be removed. Raises as `attestations`.
     """
+    for path, entry in _gone(store, old, new):
+        if _may_be_attestation(store, path, entry):
+            yield shape.leaf_name(path)
+
+
+def listed_more(store: AttestationStore, old: str | None, new: str | None) -> int:
+    """Return how many bundles the store lists at the new commit that it does not list at the old one, unread."""
+    return sum(1 for _ in _gone(store, new, old))
+
+
+def _gone(store: AttestationStore, old: str | None, new: str | None) -> Iterator[tuple[Path, Entry]]:
     before = attestations(store, old)
     if before is not None:
         yield from _lost(store.trees, (shape.ATTESTATIONS,), before, attestations(store, new))
 
 
-def _lost(trees: Trees, path: Path, old: Entry, new: Entry | None) -> Iterator[str]:
+def _may_be_attestation(store: AttestationStore, path: Path, entry: Entry) -> bool:
+    """Tell whether a leaf that is gone held an attestation, or cannot be read to say that it did not."""
+    try:
+        store.trees.leaves_of(path, entry)
+    except (MalformedError, LimitError):
+        return False
+    except (StoreError, NoEvidenceError):
+        return True
+    return True
+
+
+def _lost(trees: Trees, path: Path, old: Entry, new: Entry | None) -> Iterator[tuple[Path, Entry]]:
     if old == new:
         return
     if not old.is_tree:
-        yield shape.leaf_name(path)
+        yield path, old
         return
     inside = trees.entries(path, new.oid) if new is not None and new.is_tree else ()
     after = {entry.name: entry for entry in inside}
-    for entry in trees.entries(path, old.oid):
-        try:
-            inner = shape.check_entry(path, entry)
-        except MalformedError:
-            continue  # no bundle, and never was one
+    for inner, entry in trees.children(path, old.oid, _ignore):
         yield from _lost(trees, inner, entry, after.get(entry.name))
 
 
@@ -90,3 +108,7 @@ def keep(store: AttestationStore, commit: str) -> None:
     now = store.backend.read_ref(SEEN_REF)
     if now != commit:
         store.backend.swap_ref(SEEN_REF, Oid(commit), now)
+
+
+def _ignore(_problem: Problem) -> None:
+    return

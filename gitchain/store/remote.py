@@ -114,7 +114,8 @@ def sync(
 class Exchange:
     """One exchange with a remote: `fetch`, then `push`. Between the two the caller may add to the store.
 
-    With `imports` off nothing of the remote is taken over. ProjectError where there is no such remote.
+    With `imports` off nothing of the remote is taken over. With `rehearses` the store is one that keeps every change in
+    memory, and what was fetched is forgotten by `forget`. ProjectError where there is no such remote.
     """
 
     def __init__(
@@ -123,14 +124,17 @@ class Exchange:
         remote: str,
         *,
         imports: bool = True,
+        rehearses: bool = False,
         wait: Callable[[int], None] = wait_for_others,
     ) -> None:
         self._store = store
         self._git = store.git()
-        self._remote = remote
+        self.remote = self._remote = remote
         self._imports = imports
         self._wait = wait
-        self._tracking = f"refs/gitchain-remotes/{remote}/{'attestations' if imports else 'pushed'}"
+        self._rehearses = rehearses
+        name = "rehearsal" if rehearses else "attestations" if imports else "pushed"
+        self._tracking = f"refs/gitchain-remotes/{remote}/{name}"
         self._theirs: Oid | None = None
         self._fetched = 0
         self._rewound = False
@@ -154,7 +158,7 @@ class Exchange:
         TransportError where the remote does not answer; StoreError or MalformedError where its ref holds another
         format or no store at all.
         """
-        before = self._seen()
+        before = None if self._rehearses else self._seen()
         if self._imports:
             self._take(before)  # left over from a run that was interrupted after its fetch
         self._again(before)

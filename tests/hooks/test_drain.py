@@ -26,6 +26,8 @@ from gitchain.pipeline.profiles import load_profile
 from gitchain.pipeline.project import open_project
 from gitchain.pipeline.setup import initialise
 from gitchain.pipeline.versions import pinned_artifacts
+from gitchain.store.git_ref import AttestationStore
+from gitchain.store.objects import Oid
 from gitchain.verify.bundle import verify_bundle
 
 Git = Callable[..., str]
@@ -307,11 +309,56 @@ def test_push_sends_the_attestations_along(project: Path, git: Git) -> None:
     done = subprocess.run(
         ["git", "push", "-q", "origin", "main"], cwd=project, check=False, capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    said = done.stderr.splitlines()
+    assert [line.partition(" attestations")[0] for line in said] == [
+        "gitchain: first push to origin (../server.git): publishes 1"
+    ]
     assert git(project.parent / "server.git", "rev-parse", "refs/gitchain/attestations") == git(
         project, "rev-parse", "refs/gitchain/attestations"
     )
     assert len(stored(project, VERSION)) == 1
+
+
+@pytest.mark.parametrize("setting", [None, "team"])
+def test_push_exchanges_with_the_configured_remote_alone(
+    project: Path, git: Git, tmp_path: Path, setting: str | None
+) -> None:
+    """A push to a fork sends no attestations there; git config gitchain.remote names the one that gets them."""
+    for name in ("origin", "fork", "team"):
+        git(tmp_path, "init", "-q", "--bare", f"{name}.git")
+        git(project, "remote", "add", name, str(tmp_path / f"{name}.git"))
+    if setting:
+        git(project, "config", "gitchain.remote", setting)
+    for name in ("fork", "origin", "team"):
+        git(project, "push", "-q", name, "main")
+    holders = {
+        name
+        for name in ("origin", "fork", "team")
+        if git(tmp_path / f"{name}.git", "for-each-ref", "refs/gitchain")
+    }
+    assert holders == {setting or "origin"}
+
+
+def test_push_takes_nothing_over(project: Path, git: Git, tmp_path: Path) -> None:
+    """What the remote's ref holds, junk included, does not come into the own store by a push."""
+    git(tmp_path, "init", "-q", "--bare", "server.git")
+    git(project, "remote", "add", "origin", str(tmp_path / "server.git"))
+    git(project, "push", "-q", "origin", "main")
+    theirs = AttestationStore.open(tmp_path / "server.git")
+    readme = theirs.backend.write("blob", b"hello")
+    version = theirs.backend.write("blob", b"1\n")
+    tip = Oid(str(theirs.tip()))
+    tree = theirs.trees.insert(theirs.root(tip), {("README",): readme, ("VERSION",): version})
+    commit = theirs.commit(tree, (tip,), "spoilt")
+    theirs.backend.flush()
+    git(tmp_path / "server.git", "update-ref", "refs/gitchain/attestations", commit)
+    git(project, "commit", "-q", "--allow-empty", "-m", "more")
+    git(project, "push", "-q", "origin", "main")
+    ours = AttestationStore.open(project)
+    assert ours.problems() == ()
+    assert set(theirs.all()) == set(ours.all())
+    assert [problem.path for problem in theirs.problems()] == ["README"]
 
 
 @pytest.mark.parametrize(("mode", "pushed"), [("warn", True), ("block", False)])
