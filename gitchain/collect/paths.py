@@ -16,6 +16,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence.names import MAX_NAME_BYTES, check_name
@@ -46,6 +47,28 @@ def check_path_name(name: str) -> str:
         raise ProjectError(
             "file name is not UTF-8", where=ascii(name[:100]), help="rename the file"
         ) from error
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path that opening `path` leads to now: every link is resolved but that of the last component.
+
+    So `link/../x` is what the kernel opens, and no link that changes later leads elsewhere. The path need not exist.
+    """
+    given = Path.cwd() / path
+    if given.name in {"", ".."}:
+        return Path(os.path.realpath(given))
+    return Path(os.path.realpath(given.parent)) / given.name
+
+
+def climbed(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path with each `..` taken as the kernel takes it: above what a link before it leads to.
+
+    Other links stay, to be refused by name where the path is opened.
+    """
+    found = Path.cwd()
+    for part in Path(path).parts:
+        found = Path(os.path.realpath(found)).parent if part == ".." else found / part
+    return found
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gitchain.collect.paths import real_path
 from gitchain.errors import StoreError, VerificationError
 from gitchain.pipeline.consume import Verifier
 from gitchain.pipeline.copies import copy_private, make_private, remove
@@ -50,8 +51,10 @@ def guard(verifier: Verifier, model: Model, *, copies: Path | None = None, wante
     VerificationError if others could change the bytes and less was `wanted`: before anything is hashed where that can
     be seen. Raises ProjectError and LimitError for a model that cannot be read, StoreError for a copy that cannot be made.
     """
+    model = replace(model, path=real_path(model.path))  # once: every look and the command open the same path
     if copies is None:
         return _in_place(verifier, model, wanted)
+    copies = real_path(copies)
     make_private(copies)
     _demand(window(copies, fresh=True), wanted, copies)
     return _known(verifier, model, copies) or _copied(verifier, model, copies)

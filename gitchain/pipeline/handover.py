@@ -14,6 +14,7 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gitchain.collect.paths import real_path
 from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError
 from gitchain.evidence.names import check_name
 from gitchain.pipeline.consume import Verifier
@@ -103,7 +104,7 @@ def _prepare(to: Path) -> Path:
 
 
 def _copied(verifier: Verifier, source: Source, partial: Path, name: str | None) -> Decision:
-    given = source.path or Path()
+    given = real_path(source.path or Path())
     copy = partial / (given.name or "model")
     copy_private(given, copy, shared=True)
     found = target_at(verifier.project, given, copy)

@@ -15,6 +15,7 @@ from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
 from gitchain.collect.git import GitState
 from gitchain.collect.interpreters import SeenInterpreter
+from gitchain.collect.paths import climbed
 from gitchain.collect.values import parse_values, read_params, read_value_file
 from gitchain.errors import GitchainError, MalformedError, ProjectError, UsageError
 from gitchain.evidence import predicates
@@ -260,7 +261,7 @@ def _check_command(command: Sequence[str]) -> None:
 
 def _inside(project: Project, name: str) -> str:
     """Return the path relative to the repository's root; paths are given relative to the current directory."""
-    path = Path(os.path.normpath(Path.cwd() / name))
+    path = climbed(name)
     try:
         return PurePosixPath(path.relative_to(project.root)).as_posix()
     except ValueError as error:

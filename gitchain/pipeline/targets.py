@@ -6,7 +6,6 @@ tree or DVC's cache and checked against the recorded md5.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.committed import restoring
 from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
+from gitchain.collect.paths import real_path
 from gitchain.errors import GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.digest import check_hex
 from gitchain.evidence.manifest import MANIFEST_VERSION
@@ -64,9 +64,11 @@ def is_revision(target: str) -> bool:
 
 def target_at(project: Project | None, given: Path, actual: Path) -> Target:
     """Return the artifact whose bytes are at `actual`, hashed now, under the name that `given` has in the project."""
-    inside = project is not None and project.root in Path(os.path.normpath(Path.cwd() / given)).parents
     target = _of_artifact(_collect(project, actual), named=False)
-    return replace(target, name=_split(project, given)[1]) if inside else replace(target, given=str(given))
+    path = real_path(given)
+    if project is None or project.root not in path.parents:
+        return replace(target, given=str(given))
+    return replace(target, name=path.relative_to(project.root).as_posix())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def _collect(project: Project | None, path: Path) -> Artifact:
 
 def _split(project: Project | None, path: Path) -> tuple[Path, str]:
     """Return the repository's root and the name below it, or for a path outside of it its directory and last name."""
-    absolute = Path(os.path.normpath(Path.cwd() / path))
+    absolute = real_path(path)
     if project is not None and absolute.is_relative_to(project.root):
         return project.root, absolute.relative_to(project.root).as_posix()
     return absolute.parent, absolute.name
@@ -240,7 +242,7 @@ def _pinned(
 
 def _restoring(project: Project, given: str) -> str:
     """Return the command that brings back a tracked file that the work tree lacks, an empty text for anything else."""
-    absolute = Path(os.path.normpath(Path.cwd() / given))
+    absolute = real_path(given)
     return (
         restoring(project.root, absolute.relative_to(project.root))
         if absolute.is_relative_to(project.root)

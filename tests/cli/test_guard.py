@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gitchain.errors import ExitCode
+from gitchain.errors import ExitCode, ProjectError
 from gitchain.pipeline import window as windows
 from gitchain.pipeline.copies import copy_private, remove
 from gitchain.pipeline.window import window
@@ -287,6 +287,87 @@ def test_links_and_foreign_file_systems_narrow(private: Path, monkeypatch: pytes
     monkeypatch.setattr(windows, "LOCAL", frozenset())
     found = window(private, fresh=True)
     assert (found.state, "it is on " in found.reason) == ("narrowed", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_window_is_open_where_another_user_can_replace_a_link(private: Path) -> None:
+    """Who owns a link in a sticky directory for everybody replaces it, whatever it leads to now; also on a longer way."""
+    shared = private.parent / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for name, target in (("direct", private), ("folder", private.parent), ("twice", shared / "direct")):
+        (shared / name).symlink_to(target)
+    for path in (shared / "direct", shared / "folder" / "private", shared / "twice"):
+        assert window(path, fresh=True).state == "narrowed"
+    os.chown(shared / "direct", 12345, -1, follow_symlinks=False)
+    around = shared / "folder" / ".." / shared.parent.name / "shared" / "direct"
+    for path in (shared / "direct", shared / "twice", around):
+        found = window(path, fresh=True)
+        assert (found.state, str(shared) in found.reason) == ("open", True)
+    assert window(shared / "folder" / "private", fresh=True).state == "narrowed"
+
+
+def test_window_is_open_where_a_link_passes_a_directory_of_everybody(private: Path) -> None:
+    shared = private.parent / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to(private)
+    shared.chmod(0o777)
+    assert window(shared / "link", fresh=True).state == "open"
+    (private / "inside").symlink_to(shared / "link" / "file")
+    assert window(private, fresh=True).state == "open"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_window_looks_at_what_links_inside_lead_to(private: Path) -> None:
+    (private.parent / "elsewhere").mkdir()
+    (private.parent / "elsewhere" / "weights").write_bytes(b"x")
+    (private / "link").symlink_to("../elsewhere")
+    assert window(private, fresh=True).state == "narrowed"
+    os.chown(private.parent / "elsewhere" / "weights", 12345, -1)
+    found = window(private, fresh=True)
+    assert (found.state, "belongs to uid 12345" in found.reason) == ("open", True)
+
+
+def test_window_follows_no_endless_links_and_no_missing_ones(private: Path) -> None:
+    (private / "nowhere").symlink_to("missing")
+    assert window(private, fresh=True).state == "narrowed"
+    (private.parent / "loop").symlink_to("loop")
+    with pytest.raises(ProjectError):
+        window(private.parent / "loop")
+    with pytest.raises(ProjectError):
+        window(private / "missing")
+
+
+MOUNTED = """\
+import sys, subprocess
+from pathlib import Path
+from gitchain.pipeline.window import window
+place = Path(sys.argv[1])
+def mount(*words):
+    subprocess.run(["mount", *words], check=True)
+print(window(place, fresh=True).state)
+mount("-t", "tmpfs", "-o", "mode=0700", "none", str(place / "sub"))
+print(window(place, fresh=True))
+mount("--bind", "/etc/hostname", str(place / "file"))
+print(window(place, fresh=True))
+mount("--rbind", "/proc", str(place / "sub"))
+print(window(place / "sub" / "version", fresh=True))
+"""
+
+
+def test_window_sees_what_is_mounted_inside(private: Path) -> None:
+    """Also a single file, and at whatever depth; run in a mount namespace of its own where that is allowed."""
+    (private / "sub").mkdir(mode=0o700)
+    command = ["unshare", "--mount", "--map-root-user", sys.executable, "-c", MOUNTED, str(private)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"NOT RUN without mount namespaces: {done.stderr[:100]}")
+    before, *after = done.stdout.splitlines()
+    assert before in {"closed", "narrowed"}, done.stderr
+    assert "(tmpfs) is mounted inside of it" in after[0]
+    assert "is mounted inside of it" in after[1]
+    assert "it is on proc" in after[2]
+    assert not any("state='closed'" in line for line in after)
 
 
 def test_copies_are_whole_and_can_be_removed(tmp_path: Path) -> None:

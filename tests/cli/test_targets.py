@@ -243,3 +243,54 @@ def test_evidence_that_does_not_verify_is_named(
     assert done.code == 3
     assert "of step train names third.txt, but does not verify:" in done.text
     assert "no attestation" not in done.text
+
+
+@pytest.fixture
+def confused(attested: Path, tmp_path: Path) -> str:
+    """Return a path that opens another file than the one that it names once `..` is taken away as text."""
+    (tmp_path / "other" / "sub").mkdir(parents=True)
+    (tmp_path / "other" / "model.txt").write_text("EVIL")
+    (attested / "current").symlink_to(tmp_path / "other" / "sub")
+    assert (attested / "current/../model.txt").read_text() == "EVIL"
+    return "current/../model.txt"
+
+
+@pytest.mark.parametrize("command", ["verify", "fetch", "attest", "run"])
+def test_path_through_a_link_is_the_file_that_it_opens(
+    gitchain: Gitchain, attested: Path, confused: str, tmp_path: Path, command: str
+) -> None:
+    """`link/../model` is what the kernel opens, not the attested model beside the link."""
+    arguments = {
+        "verify": ["verify", confused],
+        "fetch": ["fetch", confused, str(tmp_path / "out")],
+        "attest": ["attest", "train", "-m", "in.txt", "-p", confused],
+        "run": ["run", "train", "-p", confused, "--", "true"],
+    }[command]
+    done = gitchain(*arguments, cwd=attested)
+    assert done.code != ExitCode.OK, done.text
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+    if command in {"attest", "run"}:
+        assert "outside the repository" in done.err
+
+
+@pytest.mark.parametrize("require", ["open", "narrowed", "closed"])
+def test_guard_opens_what_it_verified(
+    process: Gitchain, attested: Path, confused: str, tmp_path: Path, require: str
+) -> None:
+    """No command starts on the other file, and a command gets the path that was hashed, without links and `..`."""
+    done = process("guard", confused, "--require", require, "--", "cat", "{}", cwd=attested)
+    assert (done.code, "EVIL" in done.out) == (ExitCode.RUN, False)
+    inside = attested / "a" / "b"
+    inside.mkdir(parents=True)
+    (attested / "back").symlink_to("a/b")
+    done = process("guard", "back/../../model.txt", "--", "echo", "{}", cwd=attested)
+    assert (done.code, done.out) == (0, f"{attested}/model.txt\n"), done.err
+
+
+def test_a_link_back_into_the_repository_is_followed(
+    gitchain: Gitchain, attested: Path, tmp_path: Path
+) -> None:
+    """The name is that of the file which is opened, so it is served as such."""
+    (tmp_path / "link").symlink_to(attested)
+    done = gitchain("verify", f"{tmp_path}/link/model.txt", cwd=attested)
+    assert (done.code, "PASSED  model.txt " in done.out) == (ExitCode.OK, True), done.text
