@@ -83,6 +83,7 @@ def command(
         raise UsageError("name one STEP for these files", got=" ".join(steps) or "none")
     project = open_project(options.directory, options.hashing)
     project.configured()
+    profile = None if dry_run else project_profile(project, options.trust, offline=options.offline)
     drafts: tuple[Draft, ...]
     left: Declared | None = None
     if predicate is not None and predicate_type is not None:
@@ -99,19 +100,19 @@ def command(
             ),
         )
     else:
-        left = declared_drafts(project, steps)
+        left = declared_drafts(project, steps, trust=profile.trust if profile else None)
         drafts = left.drafts
     failure = _failure(left, named=bool(steps)) if left else None
     if failure and not drafts:
         _name_others(options, left, failure)
         raise failure
-    if dry_run:
+    if profile is None:
         for draft in drafts:
             click.echo(draft.statement.payload)
         code = ExitCode.OK
     else:
-        profile = project_profile(project, options.trust, offline=options.offline)
-        code = report(options, profile, record(project, profile, drafts, who), left.problems if left else ())
+        unattested = (*left.absent, *left.problems, *left.notices) if left else ()
+        code = report(options, profile, record(project, profile, drafts, who), unattested)
     _advise(options, project, drafts)
     return _left_out(options, left, failure) or code
 

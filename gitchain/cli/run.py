@@ -103,7 +103,9 @@ def _run(
             raise UsageError(
                 "dvc repro names its own stages and files", help="gitchain run -- " + shlex.join(words)
             )
-        seen = observe_repro(project, words, stdout, lambda name, error: _warn(options, name, error))
+        seen = observe_repro(
+            project, words, stdout, lambda name, error: _warn(options, name, error), profile.trust
+        )
     elif step is None:
         raise UsageError("name the step", help="gitchain run STEP -- " + shlex.join(words))
     else:
@@ -112,11 +114,9 @@ def _run(
         )
     result = report(options, profile, record(project, profile, seen.drafts, who), _problems(seen))
     if not seen.drafts and not seen.problems:
-        options.talk(
-            "nothing ran that was not attested already"
-            if seen.exit_code == 0
-            else f"the command failed with {seen.exit_code}: nothing was attested"
-        )
+        idle = "no stage ran" if seen.idle else "nothing ran that was not attested already"
+        failed = f"the command failed with {seen.exit_code}: nothing was attested"
+        options.talk(idle if seen.exit_code == 0 else failed)
     for name, notice in seen.notices:
         not_attested(options, name, notice)
     if seen.idle and seen.exit_code == 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gitchain.errors import GitchainError, ProjectError, UsageError
-from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.bundle import Bundle, CertificateSigner
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
@@ -24,6 +24,7 @@ from gitchain.platform.files import read_regular
 if TYPE_CHECKING:
     from gitchain.collect.declared import RecordedStage
     from gitchain.collect.stages import PipelineStage, StageRun
+    from gitchain.verify.trust import Trust
 
 
 def is_dvc(command: Sequence[str]) -> bool:
@@ -59,6 +60,7 @@ def observe_repro(
     command: Sequence[str],
     stdout: int = 1,
     report: Callable[[str, GitchainError], None] | None = None,
+    trust: Trust | None = None,
 ) -> Observed:
     """Run DVC and return a statement for each stage that really ran or came from the run cache.
 
@@ -81,7 +83,7 @@ def observe_repro(
         else:
             drafts += [draft] if draft is not None else []
     if done.exit_code == 0:
-        data = declared_drafts(project, (), data_only=True)
+        data = declared_drafts(project, (), data_only=True, trust=trust)
         drafts += data.drafts
         notices += [*data.absent, *data.problems, *data.notices]
     seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
@@ -105,7 +107,9 @@ def _observed_before(project: Project, stage: RecordedStage) -> bool:
     return any(claim.step == stage.name and claim.evidence == "observed" for claim in claims)
 
 
-def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool = False) -> Declared:
+def declared_drafts(
+    project: Project, steps: Sequence[str], *, data_only: bool = False, trust: Trust | None = None
+) -> Declared:
     """Return declared statements for the recorded stages and .dvc files named (all, when none is) that have none yet.
 
     What cannot be attested is in `absent` or `problems`, and costs no other step its statement. Raises UsageError for a
@@ -137,7 +141,7 @@ def declared_drafts(project: Project, steps: Sequence[str], *, data_only: bool =
         try:
             run = declare_stage(project.root, recorded[name], state=project.state)
             draft = stage_draft(project, run, metrics.get(name, ()), notices)
-            known = draft is not None and attested_already(project, draft.statement)
+            known = draft is not None and attested_already(project, draft.statement, trust)
         except GitchainError as error:
             (absent if isinstance(error, MissingError) else problems)[name] = error
             continue
@@ -280,19 +284,29 @@ def layout_wants_observed(project: Project) -> frozenset[str]:
     return frozenset(str(step.get("name")) for step in wanted)
 
 
-def attested_already(project: Project, statement: Statement) -> bool:
+def attested_already(project: Project, statement: Statement, trust: Trust | None = None) -> bool:
     """Tell whether the store holds a statement that says the same about the same step (see `said_of_step`).
 
-    For producing only: what is found is not verified.
+    With `trust`, one that a certificate signed counts only if it verifies under it: after a repository has changed its trust
+    profile, what was signed before proves nothing. For producing only.
     """
     wanted = said_of_step(statement)
     return any(
-        said == wanted for said in _stored(project, statement.subject[0].digest["sha256"], said_of_step)
+        said == wanted
+        for said in _stored(project, statement.subject[0].digest["sha256"], said_of_step, trust)
     )
 
 
-def _stored(project: Project, sha256: str, read: Callable[[Statement], _Read]) -> Iterator[_Read]:
+def _stored(
+    project: Project, sha256: str, read: Callable[[Statement], _Read], trust: Trust | None = None
+) -> Iterator[_Read]:
     """Yield what `read` makes of each stored statement about a digest; what cannot be read attests nothing."""
+    from gitchain.verify.bundle import verify_bundle
+
     for raw in project.store.by_subject("sha256", sha256):
         with suppress(GitchainError):
-            yield read(Bundle.parse(raw).statement())
+            bundle = Bundle.parse(raw)
+            found = read(bundle.statement())
+            if trust is not None and isinstance(bundle.signer, CertificateSigner):
+                verify_bundle(raw, trust)
+            yield found

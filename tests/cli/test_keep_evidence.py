@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,7 @@ def test_attest_attests_what_is_here_and_names_the_rest(gitchain: Gitchain, worl
     done = gitchain("attest", "--json", cwd=world.repo)
     assert done.code == 0, done.text
     assert [row["step"] for row in done.json["attested"]] == ["far.csv.dvc"]
+    assert [row["name"] for row in done.json["notAttested"]] == ["huge.csv.dvc"]
     assert "not attested: huge.csv.dvc" in done.err
     assert "dvc pull" in done.err
     again = gitchain("attest", cwd=world.repo)
@@ -284,3 +287,16 @@ def test_attest_says_that_the_layout_asks_for_observed_evidence(gitchain: Gitcha
     world.write("far.csv", "x,y\n")
     world.write("far.csv.dvc", imported("a1" * 20))
     assert "layout" not in gitchain("attest", cwd=world.repo).err
+
+
+def test_attest_again_after_the_trust_was_changed(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+    """What was signed under another trust proves nothing under this one: attested again, and verified."""
+    gitchain("attest", cwd=world.repo)
+    assert gitchain("attest", "--json", cwd=world.repo).json["attested"] == []
+    shutil.move(world.home / "local", tmp_path / "lost")  # a machine that was set up anew
+    (world.home / "pins.json").unlink()
+    assert gitchain("init", "--local", "--force", "--no-hooks", "--name", "demo", cwd=world.repo).code == 0
+    done = gitchain("attest", "--json", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert {row["step"] for row in done.json["attested"]} == {"prepare", "train"}
+    assert gitchain("attest", "--json", cwd=world.repo).json["attested"] == []
