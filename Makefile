@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples
-FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix verify))
+FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix verify)) tests/cli/test_dvc_shapes.py
 
 .PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down interop k8s lock clean
 

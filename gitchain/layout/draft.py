@@ -31,7 +31,7 @@ _SOURCE_SCHEMES = ("git+", "git:")
 
 @dataclass(frozen=True, slots=True)
 class DraftStage:
-    """One stage of a pipeline, or data that is tracked without one (`observed=False`).
+    """One stage of a pipeline, or one that does not run: tracked data, a frozen stage (`observed=False`).
 
     `reports` are the outs that only report (metrics, plots): they are never proposed for serving. `mixed` are directories
     that hold reports: of an evaluation, or of a training that writes its metrics beside the model; nobody can tell.
@@ -188,7 +188,7 @@ def _step(stage: DraftStage, stages: Sequence[DraftStage], label: str) -> Iterat
     if stage.observed:
         yield "    evidence: observed    # gitchain ran the command itself: gitchain run -- dvc repro"
     else:
-        yield "    evidence: declared    # tracked data: somebody vouches for it with gitchain attest"
+        yield "    evidence: declared    # tracked data, or a frozen stage: nothing runs, attest it with gitchain attest"
     yield "    expectedMaterials:"
     for rule, comment in _materials(stage, stages):
         yield _rule(rule, comment)

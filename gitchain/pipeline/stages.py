@@ -215,7 +215,7 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             outs=stage.outs,
             reports=stage.reports,
             mixed=stage.mixed,
-            observed=not stage.is_data,
+            observed=not stage.is_data and not stage.frozen,
             sources=stage.sources,
         )
         for stage in _stages(project)

@@ -108,6 +108,22 @@ def test_shapes(name: str, gitchain: Gitchain, tmp_path: Path, dvc_codes: list[i
         ended(done, ExitCode.OK, ExitCode.USAGE)
 
 
+def test_frozen_stage_is_declared_in_the_draft(
+    gitchain: Gitchain, tmp_path: Path, dvc_codes: list[int]
+) -> None:
+    """DVC never runs it, not even with --force: a layout that asks for observed evidence could never be met."""
+    root = tmp_path / "p"
+    new_project(root, ALL["a frozen stage that is up to date"])
+    init = ("init", "--local", "--name", "shape", "--no-hooks", "--no-git-signing")
+    for command in (init, ("layout", "sign"), (*RUN, "--force"), ("attest",), ("verify", "model.bin")):
+        ended(gitchain(*command, cwd=root), ExitCode.OK)
+    assert dvc_codes == [0]
+    evidence = {
+        step.name: step.evidence for step in parse_layout((root / ".gitchain/layout.yaml").read_bytes()).steps
+    }
+    assert evidence == {"prepare": "declared", "after": "observed"}
+
+
 def test_shapes_are_many() -> None:
     """The corpus does not shrink unseen."""
     assert len(ALL) >= 150
