@@ -245,8 +245,9 @@ def _talk(options: Options, result: Verification) -> None:
             "pin it where it can be written, or give --minimum-version"
         )
     for one in result.refused:
-        what = f"step {one.step}" if one.step else one.attestation_id[:12] or "the store"
-        options.talk(f"not counted: evidence of {escape(what)} does not verify: {escape(one.reason)}")
+        what = f"attestation {one.attestation_id[:12]}" if one.attestation_id else "evidence"
+        step = f" of step {one.step}" if one.step else ""
+        options.talk(f"not counted: {escape(what + step)}: {escape(one.reason)}")
 
 
 def _summary(codes: Sequence[int]) -> str:

@@ -19,14 +19,14 @@ from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, build_manifest
-from gitchain.evidence.predicates import PROVENANCE, StepFacts, provenance
+from gitchain.evidence.predicates import PROVENANCE, StepFacts, claim_of, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import LINK, PROVENANCE_V02, STEP_FIELD, VSA
 from gitchain.instance import Instance
 from gitchain.layout.casefile import DIGEST, Artifacts, CaseStatement, Content, Stranger
 from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember, Step
 from gitchain.pipeline.policy import layout_statement
-from gitchain.pipeline.sources import claim_in
+from gitchain.pipeline.sources import NEGATIVE
 from gitchain.sign.keyless import Signer
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.layout import verify_layout
@@ -170,7 +170,8 @@ class Bench:
             summary = _summary(step, made) if kind == VSA and step and made else {}
             predicate = {**summary, **_step_field(facts)}
         statement = Statement.build(made, kind, merged(predicate, one.predicate))
-        claim_in(statement)  # one that cannot be read would be evidence for no step, in silence
+        if kind not in NEGATIVE:
+            claim_of(statement)  # one that cannot be read would be evidence for no step, in silence
         return statement
 
     def _kind(self, step: str | None, layout: Layout) -> str:

@@ -326,16 +326,24 @@ def gather(
             statement = Bundle.parse(raw).statement()
             problem = claim_problem(statement)
             if problem and statement.predicate_type not in NEGATIVE:
-                refused.append(Refused(None, "", problem))
+                refused.append(Refused(None, statement.attestation_id, problem))
             candidates.append(Unverified(raw, statement, claim_in(statement), name, bool(problem)))
         except GitchainError as error:
-            refused.append(Refused(None, "", str(error)))
+            refused.append(Refused(None, _id_of(raw), str(error)))
     lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
     lookups += [snapshot.manifest for snapshot in snapshots]
     manifest = lookups[0] if len(lookups) == 1 else together(lookups)
     return Evidence(
         tuple(candidates), trust, manifest, refused, keys, tip, frozenset(raws), frozenset(unreadable)
     )
+
+
+def _id_of(raw: bytes) -> str:
+    """Return the id of an attestation whose statement cannot be read, empty for what is no bundle."""
+    try:
+        return Bundle.parse(raw).attestation_id
+    except GitchainError:
+        return ""
 
 
 def claim_problem(statement: Statement) -> str:

@@ -13,6 +13,7 @@ import pytest
 from forge import ADA, Forge, raw
 
 from gitchain.errors import ExitCode
+from gitchain.evidence.bundle import Bundle
 from gitchain.instance import Instance
 
 Gitchain = Callable[..., Any]
@@ -294,3 +295,21 @@ def test_a_link_back_into_the_repository_is_followed(
     (tmp_path / "link").symlink_to(attested)
     done = gitchain("verify", f"{tmp_path}/link/model.txt", cwd=attested)
     assert (done.code, "PASSED  model.txt " in done.out) == (ExitCode.OK, True), done.text
+
+
+def test_evidence_without_names_is_named_with_the_reason(
+    gitchain: Gitchain, attested: Path, sign: Sign, tmp_path: Path
+) -> None:
+    """A container tool's signature verifies and cannot be evidence in a chain: it is not said to be a bad signature."""
+    (tmp_path / "evidence").mkdir()
+    (attested / "other.txt").write_text("other")
+    digest = sha256(b"other").hexdigest()
+    cosign = sign(
+        "evidence/c.sigstore.json", {"digest": {"sha256": digest}}, predicateType="https://x.example/sign/v1"
+    )
+    done = gitchain("verify", "--evidence", str(tmp_path / "evidence"), "other.txt", "--json", cwd=attested)
+    assert done.code == ExitCode.NOTHING
+    (refused,) = done.json["refused"]
+    assert refused["id"] == Bundle.parse(cosign.read_bytes()).attestation_id
+    assert f"not counted: attestation {refused['id'][:12]}: artifact has neither name nor uri" in done.err
+    assert "does not verify" not in done.err

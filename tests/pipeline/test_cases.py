@@ -247,7 +247,7 @@ LINK_CASES = {
         GOOD_LINKS.replace(
             "{base.bin: weights}}", "{base.bin: weights}, predicate: {verificationResult: FAILED}}", 1
         ),
-        "[GC-E0322]",
+        "[GC-E0320, GC-E0322]",
     ),
     "summary-of-another": (
         GOOD_LINKS.replace(
