@@ -13,6 +13,7 @@ Does NOT check signer, proven time and revocation, which are checked of every at
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -151,7 +152,8 @@ def _resource(wanted: str | None, resource: Json, subjects: Sequence[ResourceDes
 def identifies(resource: str, subject: ResourceDescriptor) -> bool:
     """Tell whether the URI is about the subject: by the digests that it holds, or by its last segment where it holds none.
 
-    `pkg:generic/m.bin?checksum=sha256:…` and `pkg:oci/m@sha256:…` hold digests; `pkg:generic/m.bin@1.0` names `m.bin`.
+    `pkg:generic/m.bin?checksum=sha256:…` and `pkg:oci/m@sha256:…` hold digests; `pkg:generic/m.bin@1.0` names `m.bin`,
+    and so does `pkg:generic/m@1.0`, because names of packages have no extension.
     """
     digests = [(name.lower(), value.lower()) for name, value in _DIGEST.findall(unquote(resource))]
     known = [(name, value) for name, value in digests if name in ACCEPTED]
@@ -161,7 +163,10 @@ def identifies(resource: str, subject: ResourceDescriptor) -> bool:
     path = re.split(r"[?#]", resource, maxsplit=1)[0]
     name = unquote(path.rpartition("/")[2].partition("@")[0])
     wanted = subject.rule_name
-    return wanted is not None and (resource == wanted or name == wanted.rpartition("/")[2] != "")
+    if wanted is None or not name:
+        return resource == wanted
+    file_name = wanted.rpartition("/")[2]
+    return resource == wanted or name in {file_name, posixpath.splitext(file_name)[0]}
 
 
 def _not_future(statement: VerifiedStatement, now: datetime) -> Checked:

@@ -35,6 +35,7 @@ def said(more: str = "", **fields: Any) -> list[tuple[str, str, str]]:
         f"pkg:generic/raw.csv?checksum=sha1:{'0' * 40},sha256:{RAW.upper()}",
         f"pkg:generic/anything@1.0?checksum=sha256%3A{RAW}",
         f"oci://registry.example/models/x@sha256:{RAW}",
+        "pkg:generic/raw@1.0",
         "pkg:generic/raw.csv@1.0?download_url=https://vendor.example/other.csv",
         "https://vendor.example/data/raw.csv#fragment/other",
         "https://vendor.example/r%61w.csv",
@@ -51,6 +52,10 @@ def test_resource_uri_identifies_the_subject(resource: str) -> None:
     "resource",
     [
         "pkg:generic/other.csv",
+        "pkg:generic/other",
+        "pkg:generic/ra",
+        "pkg:generic/raw.",
+        "pkg:generic/raw.csv.csv",
         f"pkg:generic/raw.csv?checksum=sha256:{OTHER}",
         f"pkg:generic/raw.csv?checksum=sha256:{RAW},sha256:{OTHER}",
         f"pkg:generic/raw.csv?checksum=sha512:{'0' * 128}",
