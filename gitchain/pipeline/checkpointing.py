@@ -26,6 +26,8 @@ from gitchain.pipeline.project import Project
 from gitchain.pipeline.record import Identity as SigningIdentity
 from gitchain.pipeline.record import signing_identity
 from gitchain.pipeline.sources import gather
+from gitchain.store.shape import MANIFESTS
+from gitchain.store.trees import NODE_START
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.checkpoints import behind, covered, lacking
 from gitchain.verify.freshness import newest_checkpoint
@@ -94,7 +96,8 @@ def _filed(project: Project, trust: Trust, layout: Layout, now: datetime) -> Che
 
     The index is a hint. What it lacks is covered once more.
     """
-    store, names = project.store, frozenset(project.store.names())
+    store = project.store
+    names = frozenset((*store.names(), *store.names(room=MANIFESTS)))
     raws = dict.fromkeys(store.by_subject("sha256", FILED.digest["sha256"]))
     while True:
         evidence = replace(gather(None, trust, raws, layout.keys), present=names)
@@ -132,9 +135,17 @@ def _is_due(accepted: Accepted, found: Checkpoints, now: datetime) -> bool:
 def _new(
     project: Project, old: AbstractSet[str], names: AbstractSet[str], *, renew: bool = False
 ) -> list[str]:
-    """Return the bundles to cover, each of which can be read; none if all of them are checkpoints, unless to `renew`."""
+    """Return the bundles and manifest nodes to cover, each of which can be read.
+
+    None if all of them are checkpoints, unless to `renew`.
+    """
     new, other = [], False
+    nodes = frozenset(project.store.names(room=MANIFESTS))
     for name in sorted(names - old):
+        if name in nodes and _is_node(project, name):
+            new.append(name)
+            other = True
+            continue
         try:
             statement = Bundle.parse(project.store.get(name) or b"").statement()
         except GitchainError:
@@ -142,6 +153,13 @@ def _new(
         new.append(name)
         other = other or statement.predicate_type != CHECKPOINT
     return new if other or renew else []
+
+
+def _is_node(project: Project, name: str) -> bool:
+    try:
+        return (project.store.manifest(name) or b"").startswith(NODE_START)
+    except GitchainError:
+        return False
 
 
 def _sign(

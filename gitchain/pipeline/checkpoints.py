@@ -147,13 +147,13 @@ def _error(lack: Lack) -> RollbackError:
             where=lack.checkpoint,
             help=f"its signer erred; a revoker can set it aside: gitchain revoke attestation {lack.checkpoint}",
         )
-    missing = [f"bundle {name[:12]}" for name in lack.bundles]
+    missing = [f"bundle or manifest {name[:12]}" for name in lack.bundles]
     missing += [f"checkpoint {name[:12]}" for name in lack.checkpoints]
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     return RollbackError(
         "the attestation store lacks what a checkpoint covers",
         where=f"checkpoint {lack.checkpoint}",
-        expected=f"all of the {lack.size} attestations that it covers",
+        expected=f"all of the {lack.size} bundles and manifests that it covers",
         got=f"{len(missing)} missing: {', '.join(missing[:NAMED])}{more}",
         help="gitchain sync   fetches them, if a remote still has them",
     )

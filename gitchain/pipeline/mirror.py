@@ -24,7 +24,7 @@ from gitchain.pipeline.snapshots import Snapshot
 from gitchain.platform.git import Git
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.http import checked_url
-from gitchain.store.shape import ATTESTATIONS
+from gitchain.store.shape import ATTESTATIONS, MANIFESTS
 
 if TYPE_CHECKING:
     from gitchain.store.trees import Problem
@@ -97,7 +97,13 @@ class Mirror:
         tip = self.store.tip()
         bundles = dict(self.store.items(tip, report))
         return Snapshot(
-            bundles, self.store.manifest, tip or "empty", tuple(problems), tip, frozenset(unreadable)
+            bundles,
+            self.store.manifest,
+            tip or "empty",
+            tuple(problems),
+            tip,
+            frozenset(unreadable),
+            frozenset(self.store.names(room=MANIFESTS)),
         )
 
     def check(self, found: Snapshot) -> None:

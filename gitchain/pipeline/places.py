@@ -80,7 +80,7 @@ class Directory:
             data = _content(path, MAX_BUNDLE_BYTES if is_bundle else MAX_NODE_BYTES)
             budget.take(len(data))
             (bundles if is_bundle else nodes)[sha256_hex(data)] = data
-        return Snapshot(bundles, nodes.get, version)
+        return Snapshot(bundles, nodes.get, version, nodes=frozenset(nodes))
 
     def check(self, found: Snapshot) -> None:
         """Say nothing: there is nothing to compare with."""

@@ -82,7 +82,8 @@ class Referrers:
                     budget.take(layer.size)
                     data = registry.blob(layer, MAX_NODE_BYTES if is_node else MAX_BUNDLE_BYTES)
                     (nodes if is_node else bundles)[layer.digest] = data
-        return Snapshot(bundles, nodes.get, _version(subject, listed), tuple(problems))
+        version = _version(subject, listed)
+        return Snapshot(bundles, nodes.get, version, tuple(problems), nodes=frozenset(nodes))
 
     def check(self, found: Snapshot) -> None:
         """Say nothing: there is nothing to compare with."""

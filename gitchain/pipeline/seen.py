@@ -23,7 +23,8 @@ from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.predicates import claim_of
 from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
-from gitchain.store.history import attestations, bundle_at, held, keep, listed_more, lost, roots
+from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
+from gitchain.store.shape import ATTESTATIONS, MANIFESTS
 
 if TYPE_CHECKING:
     from gitchain.store.git_ref import AttestationStore
@@ -32,6 +33,7 @@ SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
 MAX_SEEN_BYTES = 1 << 20
 MAX_UNREADABLE = 1000  # broken leaves to remember; a store with more of them is not remembered
 NAMED = 5  # lost attestations that a message names
+UNKNOWN = ""
 FORGET = "gitchain sync   brings back what a remote has; if the loss is meant: gitchain trust forget-history"
 
 
@@ -58,10 +60,12 @@ class Seen:
     time: str
     unreadable: tuple[str, ...] = ()
     """Paths of bundles that could not be read then: not to be missed later."""
+    manifests: str | None = None
+    """The tree of manifest nodes; None where there were none, UNKNOWN in what an older version wrote."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the file's content."""
-        return {
+        found: dict[str, Json] = {
             "schema": SEEN_SCHEMA,
             "of": self.key,
             "commit": self.commit,
@@ -70,6 +74,7 @@ class Seen:
             "time": self.time,
             "unreadable": self.unreadable,
         }
+        return found if self.manifests == UNKNOWN else {**found, "manifests": self.manifests}
 
 
 def check_seen(project: Watched, tip: str | None, unreadable: Collection[str] = ()) -> None:
@@ -142,10 +147,10 @@ def _recalled(project: Watched, tip: str | None) -> Iterator[Seen]:
 
 
 def _check(project: Watched, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
-    here = attestations(project.store, tip)
-    same = seen.tree == (here.oid if here else None)
+    same = (seen.tree, seen.manifests) == _trees(project, tip)
     try:
         missing = [] if same else list(lost(project.store, seen.commit, tip))
+        nodes = [] if same else list(lost(project.store, seen.commit, tip, MANIFESTS))
     except GitchainError as error:
         raise RollbackError(
             "the attestation store is not the one that was seen here before",
@@ -155,12 +160,15 @@ def _check(project: Watched, seen: Seen, tip: str | None, unreadable: Collection
             help=FORGET,
         ) from error
     broken = _gone(project, seen, unreadable)
-    if missing or broken:
+    if missing or broken or nodes:
+        told = [_named(project, seen.commit, missing, broken)] if missing or broken else []
+        told += [f"manifest {name[:12]}" for name in nodes[:NAMED]]
+        told += [f"and {len(nodes) - NAMED} more manifests"] if len(nodes) > NAMED else []
         raise RollbackError(
             "the attestation store has lost what it held before",
             where=project.store.ref,
-            expected=f"all of the {seen.size} attestations seen at {seen.time}",
-            got=f"{len(missing) + len(broken)} missing: {_named(project, seen.commit, missing, broken)}",
+            expected=f"all of the {seen.size} attestations seen at {seen.time}, and their manifests",
+            got=f"{len(missing) + len(broken) + len(nodes)} missing: {', '.join(told)}",
             help=FORGET,
         )
 
@@ -197,23 +205,31 @@ def _advance(project: Watched, key: str, tip: str, now: datetime, unreadable: tu
         broken = (old.unreadable if old else ()) if unreadable is None else unreadable
         if old is not None and (old.commit, old.unreadable) == (tip, broken):
             return
-        tree = attestations(project.store, tip)
-        size = _grown(project, old, tip, tree.oid if tree else None)
+        tree, manifests = _trees(project, tip)
+        size = _grown(project, old, tip, (tree, manifests))
         if size is None:
             return
         time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        _write(Seen(key, tip, tree.oid if tree else None, size, time, broken))
+        _write(Seen(key, tip, tree, size, time, broken, manifests))
     keep(project.store, tip)
 
 
-def _grown(project: Watched, old: Seen | None, tip: str, tree: str | None) -> int | None:
-    """Return how many bundles the store holds at `tip`; None if it lacks one of those that were seen."""
-    if old is not None and old.tree == tree:
+def _trees(project: Watched, commit: str | None) -> tuple[str | None, str | None]:
+    """Return the trees of the bundles and of the manifest nodes at a commit, None where there are none."""
+    found = (tree_of(project.store, commit, room) for room in (ATTESTATIONS, MANIFESTS))
+    bundles, manifests = (entry.oid if entry else None for entry in found)
+    return bundles, manifests
+
+
+def _grown(project: Watched, old: Seen | None, tip: str, trees: tuple[str | None, str | None]) -> int | None:
+    """Return how many bundles the store holds at `tip`; None if it lacks a bundle or a manifest that was seen."""
+    if old is not None and (old.tree, old.manifests) == trees:
         return old.size
     before = old.commit if old else None
     try:
-        if next(lost(project.store, before, tip), None) is not None:
-            return None
+        for room in (ATTESTATIONS, MANIFESTS):
+            if next(lost(project.store, before, tip, room), None) is not None:
+                return None
         return (old.size if old else 0) + listed_more(project.store, before, tip)
     except GitchainError:
         return None  # the old commit is not at hand: check_seen says so
@@ -262,10 +278,12 @@ def _parse(data: bytes, key: str) -> Seen:
     if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
         raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
     size, tree, unreadable = value["size"], value["tree"], value["unreadable"]
-    texts = [value["commit"], value["time"], *unreadable, *([] if tree is None else [tree])]
+    manifests = value.get("manifests", UNKNOWN)
+    trees = [one for one in (tree, manifests) if one is not None]
+    texts = [value["commit"], value["time"], *unreadable, *trees]
     if not isinstance(size, int) or not all(isinstance(text, str) for text in texts):
         raise MalformedError("a field has the wrong type", where="seen")
-    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable))
+    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable), manifests)
 
 
 def _write(seen: Seen) -> None:

@@ -32,6 +32,8 @@ class Snapshot:
     problems: tuple[str, ...] = ()
     tip: str | None = None
     unreadable: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+    """The names of the manifest nodes."""
 
 
 class Source(Protocol):

@@ -22,7 +22,7 @@ from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.snapshots import Snapshot, together
-from gitchain.store.shape import ATTESTATIONS
+from gitchain.store.shape import ATTESTATIONS, MANIFESTS
 from gitchain.store.trees import Problem
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.negative_evidence import contents_of
@@ -61,7 +61,8 @@ class Refused:
 class Evidence:
     """Everything a repository holds, verified on demand and once.
 
-    `tip` is the store's commit that was read, `unreadable` the paths of bundles that it lists and does not hold whole.
+    `tip` is the store's commit that was read, `present` the names of the bundles and manifest nodes, `unreadable` the paths
+    of bundles that it lists and does not hold whole.
     """
 
     candidates: tuple[Unverified, ...]
@@ -333,9 +334,9 @@ def gather(
     lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
     lookups += [snapshot.manifest for snapshot in snapshots]
     manifest = lookups[0] if len(lookups) == 1 else together(lookups)
-    return Evidence(
-        tuple(candidates), trust, manifest, refused, keys, tip, frozenset(raws), frozenset(unreadable)
-    )
+    nodes = frozenset(project.store.names(room=MANIFESTS)) if project else frozenset()
+    present = nodes.union(raws, *(snapshot.nodes for snapshot in snapshots))
+    return Evidence(tuple(candidates), trust, manifest, refused, keys, tip, present, frozenset(unreadable))
 
 
 def _id_of(raw: bytes) -> str:

@@ -223,9 +223,9 @@ class AttestationStore:
         leaves = self._leaves((room,), report, None if at is None else Oid(at))
         return ((shape.leaf_name(path), data) for path, data in leaves)
 
-    def names(self, report: Report = _ignore) -> Iterator[str]:
-        """Yield the name of every bundle without reading the bundles."""
-        entries = self._entries((shape.ATTESTATIONS,), report, self._tip())
+    def names(self, report: Report = _ignore, room: str = shape.ATTESTATIONS) -> Iterator[str]:
+        """Yield the name of every bundle (or manifest node) without reading them."""
+        entries = self._entries((room,), report, self._tip())
         return (shape.leaf_name(path) for path, _ in entries)
 
     def count(self) -> int:

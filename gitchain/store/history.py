@@ -20,33 +20,37 @@ from gitchain.store.trees import UNREADABLE, Path, Problem, Trees
 SEEN_REF = "refs/gitchain-seen/attestations"
 
 
-def attestations(store: AttestationStore, commit: str | None) -> Entry | None:
-    """Return the tree of the bundles at a commit of the store, None where it holds none.
+def tree_of(store: AttestationStore, commit: str | None, room: str = shape.ATTESTATIONS) -> Entry | None:
+    """Return the tree of the bundles (or manifest nodes) at a commit of the store, None where it holds none.
 
     StoreError where the commit is not at hand, MalformedError where it is no store's.
     """
-    return None if commit is None else store.trees.find(store.root(Oid(commit)), (shape.ATTESTATIONS,))
+    return None if commit is None else store.trees.find(store.root(Oid(commit)), (room,))
 
 
-def lost(store: AttestationStore, old: str | None, new: str | None) -> Iterator[str]:
-    """Yield the names of the bundles that the store held at one commit and does not hold, or holds changed, at another.
+def lost(
+    store: AttestationStore, old: str | None, new: str | None, room: str = shape.ATTESTATIONS
+) -> Iterator[str]:
+    """Yield the names of what the store held in a room at one commit and does not hold, or holds changed, at another.
 
-    What was listed as a bundle and was none is not missed: junk may be removed. Raises as `attestations`.
+    What was listed there and was no bundle or node is not missed: junk may be removed. Raises as `tree_of`.
     """
-    for path, entry in _gone(store, old, new):
+    for path, entry in _gone(store, old, new, room):
         if _may_be_attestation(store, path, entry):
             yield shape.leaf_name(path)
 
 
 def listed_more(store: AttestationStore, old: str | None, new: str | None) -> int:
     """Return how many bundles the store lists at the new commit that it does not list at the old one, unread."""
-    return sum(1 for _ in _gone(store, new, old))
+    return sum(1 for _ in _gone(store, new, old, shape.ATTESTATIONS))
 
 
-def _gone(store: AttestationStore, old: str | None, new: str | None) -> Iterator[tuple[Path, Entry]]:
-    before = attestations(store, old)
+def _gone(
+    store: AttestationStore, old: str | None, new: str | None, room: str
+) -> Iterator[tuple[Path, Entry]]:
+    before = tree_of(store, old, room)
     if before is not None:
-        yield from _lost(store.trees, (shape.ATTESTATIONS,), before, attestations(store, new))
+        yield from _lost(store.trees, (room,), before, tree_of(store, new, room))
 
 
 def _may_be_attestation(store: AttestationStore, path: Path, entry: Entry) -> bool:

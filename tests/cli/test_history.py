@@ -236,3 +236,24 @@ def test_a_tag_carries_the_checkpoint(
     repo = fresh(gitchain, git, tmp_path, isolated)
     done = gitchain("verify", str(shared / "model.txt"), cwd=repo)
     refused(done, ExitCode.TRUST, "that a release names")
+
+
+def test_a_removed_manifest_hides_no_revocation(
+    gitchain: Gitchain, shared: Path, git: Git, tmp_path: Path, isolated: Path
+) -> None:
+    """A checkpoint covers the manifests too: a new clone of somebody new gives no verdict without one of them."""
+    (shared / "data").mkdir()
+    (shared / "data/a.csv").write_text("1")
+    assert gitchain("attest", "x", "-p", "data", cwd=shared).code == 0
+    (node,) = AttestationStore.open(shared).names(room="manifest")
+    point = sync(gitchain, shared)
+    assert point is not None
+    assert node in inventories(shared)[point].added
+    assert sync(gitchain, shared) is None
+    repo = fresh(gitchain, git, tmp_path, isolated)
+    assert gitchain("verify", str(shared / "model.txt"), cwd=repo).code == 0
+    drop(git, tmp_path / "remote.git", node)
+    shutil.rmtree(repo)
+    repo = fresh(gitchain, git, tmp_path, isolated)
+    done = gitchain("verify", str(shared / "model.txt"), cwd=repo)
+    refused(done, ExitCode.TRUST, "lacks what a checkpoint covers", f"manifest {node[:12]}")

@@ -16,6 +16,7 @@ from store_samples import bundle
 from gitchain.errors import ExitCode, RollbackError, StoreError, TrustError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.pipeline.project import Project, open_project
 from gitchain.pipeline.seen import check_seen, forget, recalled, remember, remember_exchange
 from gitchain.store.history import SEEN_REF
@@ -360,3 +361,65 @@ def test_an_exchange_in_vain_is_not_remembered(clones: tuple[Project, Project, P
     exchange(first)
     check(first)
     assert {path: path.stat().st_mtime_ns for path in (isolated / "seen").iterdir()} == before
+
+
+def with_manifest(project: Project) -> tuple[str, str]:
+    """Add a manifest node, remember it, and return its name and the store's commit before it."""
+    before = project.store.tip()
+    manifest = build_manifest([FileEntry("a.csv", False, 1, "a" * 64)])
+    project.store.add([bundle("four")], manifest.nodes)
+    tip = project.store.tip()
+    assert before is not None
+    assert tip is not None
+    remember(project, tip, NOW)
+    return manifest.digest, before
+
+
+def without_manifests(project: Project, git: Git) -> None:
+    """Take the manifests out of the store by a commit that keeps every bundle."""
+    root = project.root
+    listed = git(root, "ls-tree", REF).splitlines()
+    kept = "".join(f"{line}\n" for line in listed if not line.endswith("manifest"))
+    made = subprocess.run(["git", "mktree"], cwd=root, input=kept, text=True, capture_output=True, check=True)
+    git(root, "update-ref", REF, git(root, "commit-tree", "-p", REF, "-m", "x", made.stdout.strip()))
+
+
+def test_check_seen_misses_a_manifest(project: Project, git: Git, isolated: Path) -> None:
+    """A child commit that keeps every bundle and lacks a manifest node has lost it, and is not remembered."""
+    name, _ = with_manifest(project)
+    (found,) = memory(isolated)
+    assert found["manifests"] == git(project.root, "rev-parse", f"{REF}:manifest")
+    check(project)
+    without_manifests(project, git)
+    with pytest.raises(RollbackError) as caught:
+        check(project)
+    assert caught.value.got == f"1 missing: manifest {name[:12]}"
+    fresh = again(project)
+    remember(fresh, fresh.store.tip(), NOW)
+    assert memory(isolated) == [found]
+
+
+def test_check_seen_names_five_manifests(project: Project, git: Git) -> None:
+    """And counts the rest."""
+    nodes = [build_manifest([FileEntry(f"{n}.csv", False, 1, "a" * 64)]).nodes for n in range(7)]
+    project.store.add([bundle("four")], {name: data for one in nodes for name, data in one.items()})
+    remember(project, project.store.tip(), NOW)
+    without_manifests(project, git)
+    with pytest.raises(RollbackError) as caught:
+        check(project)
+    assert caught.value.got.startswith("7 missing: manifest ")
+    assert caught.value.got.endswith(", and 2 more manifests")
+    assert caught.value.got.count("manifest ") == 5
+
+
+def test_check_seen_reads_what_an_older_version_wrote(project: Project, git: Git, isolated: Path) -> None:
+    """Without the manifests' tree it is compared by the commit, and written anew at the next growth."""
+    with_manifest(project)
+    (path,) = (isolated / "seen").glob("*.json")
+    value = json.loads(path.read_text())
+    del value["manifests"]
+    path.write_text(json.dumps(value, separators=(",", ":"), sort_keys=True))
+    check(project)
+    without_manifests(project, git)
+    with pytest.raises(RollbackError):
+        check(project)
