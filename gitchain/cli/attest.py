@@ -112,7 +112,7 @@ def command(
         code = ExitCode.OK
     else:
         unattested = (*left.absent, *left.problems, *left.notices) if left else ()
-        code = report(options, profile, record(project, profile, drafts, who), unattested)
+        code = report(options, profile, record(project, profile, drafts, who, replaces=True), unattested)
     _advise(options, project, drafts)
     return _left_out(options, left, failure) or code
 

@@ -112,7 +112,9 @@ def _run(
         seen = observe_step(
             project, step, words, StepFiles(materials, products, params, metrics), kind=kind, stdout=stdout
         )
-    result = report(options, profile, record(project, profile, seen.drafts, who), _problems(seen))
+    result = report(
+        options, profile, record(project, profile, seen.drafts, who, replaces=True), _problems(seen)
+    )
     if not seen.drafts and not seen.problems:
         idle = "no stage ran" if seen.idle else "nothing ran that was not attested already"
         failed = f"the command failed with {seen.exit_code}: nothing was attested"

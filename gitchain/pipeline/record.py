@@ -104,9 +104,17 @@ def rooted(key: str, root: Path) -> str:
 
 
 def record(
-    project: Project, profile: Profile, drafts: Sequence[Draft], identity: Identity = ANYONE
+    project: Project,
+    profile: Profile,
+    drafts: Sequence[Draft],
+    identity: Identity = ANYONE,
+    *,
+    replaces: bool = False,
 ) -> Recorded:
     """Sign, log, check and store `drafts`; what cannot be signed now stays in the outbox.
+
+    With `replaces`, a draft takes the place of a statement that waits there and says the same: that is what a command that
+    was killed leaves behind, and the command repeated must not be logged beside it.
 
     Raises UsageError for an identity that nobody can sign as and TrustError for a trust that is none, before anything
     is kept, and StoreError if even the outbox cannot be written. Everything after that is reported in the result.
@@ -116,7 +124,7 @@ def record(
     who = signing_identity(project, profile, identity)
     profile.check(who.name, who.key)
     with project.outbox.holding():  # no drainer signs these a second time
-        return _record(project, profile, drafts, who)
+        return _record(project, profile, drafts, who, replaces=replaces)
 
 
 def outbox_meta(profile: Profile, who: Identity) -> dict[str, str]:
@@ -125,9 +133,11 @@ def outbox_meta(profile: Profile, who: Identity) -> dict[str, str]:
     return {"trust": profile.name} | {name: value for name, value in said.items() if value}
 
 
-def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity) -> Recorded:
+def _record(
+    project: Project, profile: Profile, drafts: Sequence[Draft], who: Identity, *, replaces: bool
+) -> Recorded:
     meta = outbox_meta(profile, who)
-    replaced = _said_before(project, drafts, meta)
+    replaced = _said_before(project, drafts, meta) if replaces else set()
     waiting = [
         (project.outbox.put(draft.statement.payload, draft.manifests, meta), draft) for draft in drafts
     ]
@@ -137,10 +147,7 @@ def _record(project: Project, profile: Profile, drafts: Sequence[Draft], who: Id
 
 
 def _said_before(project: Project, drafts: Sequence[Draft], meta: Mapping[str, str]) -> set[str]:
-    """Return the ids of waiting items that say what a draft says again, under the same trust and signer.
-
-    A command that was killed before it signed leaves one behind; the command repeated must not be logged beside it.
-    """
+    """Return the ids of waiting items that say what a draft says again, under the same trust and signer."""
     said = {said_in_all(draft.statement) for draft in drafts}
     found: set[str] = set()
     for item in project.outbox.items():
