@@ -9,8 +9,8 @@ The destination is empty or not there before; it holds the whole model afterward
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from gitchain.collect.paths import real_path
 from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError
 from gitchain.evidence.names import check_name
 from gitchain.pipeline.consume import Verifier
-from gitchain.pipeline.copies import copy_private, remove
+from gitchain.pipeline.copies import copy_private
 from gitchain.pipeline.inspections import inspected
+from gitchain.pipeline.staging import staged
 from gitchain.pipeline.targets import target_at
 from gitchain.store import oci
 from gitchain.store.http import Deadline
@@ -27,7 +28,6 @@ from gitchain.store.oci import Descriptor, Reference
 from gitchain.store.registry import SECONDS, Registry
 from gitchain.verify.decide import Decision, Target
 
-PARTIAL = ".gitchain-partial-"
 SLOWEST = 1 << 20  # bytes a second: what is slower is given up
 _ARCHIVES = re.compile(r"[+.](tar|gzip|zstd|gz|zip)\b")
 _SOURCE = re.compile(
@@ -70,42 +70,27 @@ def hand_over(verifier: Verifier, source: Source, to: Path, *, name: str | None 
     `name` is what the layout calls it. VerificationError for bytes of another digest than was named; StoreError;
     UsageError for a destination that is not empty.
     """
-    partial = _prepare(to)
-    try:
-        if source.reference is not None:
-            decision = verifier.decide(Target(str(source.reference.digest), directory=False))
-            if decision.passed:
-                _download(source.reference, partial)
-        else:
-            decision = _copied(verifier, source, partial, name)
+    with staged(to) as staging:
+        try:
+            if source.reference is None:
+                decision, found = _copied(verifier, source, staging.files, name)
+            else:
+                decision = verifier.decide(Target(str(source.reference.digest), directory=False))
+                found = staging.files
+                if decision.passed:
+                    _download(source.reference, found)
+        except OSError as error:
+            raise StoreError("cannot hand the model over", where=str(to), got=str(error.strerror)) from error
         if decision.passed:
-            _appear(partial, to)
-    except OSError as error:
-        raise StoreError("cannot hand the model over", where=str(to), got=str(error.strerror)) from error
-    finally:
-        remove(partial)
+            _seal(found)
+            staging.publish(found)
     return decision
 
 
-def _prepare(to: Path) -> Path:
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-        if any(one for one in to.iterdir() if not one.name.startswith(PARTIAL)):
-            raise UsageError(
-                "something lies at the destination", where=str(to), expected="an empty directory"
-            )
-        for left in to.iterdir():  # of an earlier try that was killed
-            remove(left)
-        partial = to / f"{PARTIAL}{secrets.token_hex(8)}"
-        partial.mkdir(mode=0o700)
-    except OSError as error:
-        raise StoreError("cannot write to the destination", where=str(to), got=str(error.strerror)) from error
-    return partial
-
-
-def _copied(verifier: Verifier, source: Source, partial: Path, name: str | None) -> Decision:
+def _copied(verifier: Verifier, source: Source, files: Path, name: str | None) -> tuple[Decision, Path]:
+    """Copy the model below `files` and decide about the copy; return the directory whose content is the model."""
     given = real_path(source.path or Path())
-    copy = partial / (given.name or "model")
+    copy = files / (given.name or "model")
     copy_private(given, copy, shared=True)
     found = target_at(verifier.project, given, copy)
     target = found if name is None else replace(found, name=name)
@@ -117,15 +102,10 @@ def _copied(verifier: Verifier, source: Source, partial: Path, name: str | None)
             got=target.content,
         )
     decision = inspected(verifier.decide(target), verifier.project, str(copy))
-    if decision.passed and copy.is_dir():
-        copy.chmod(0o700)
-        for one in list(copy.iterdir()):
-            _move(one, partial / one.name)
-        copy.rmdir()
-    return decision
+    return decision, copy if copy.is_dir() else files
 
 
-def _download(reference: Reference, partial: Path) -> None:
+def _download(reference: Reference, files: Path) -> None:
     """Fetch the layers of a verified manifest: each is one file, under the name that its title says."""
     registry = Registry.of(reference)
     _, raw = registry.manifest(f"sha256:{reference.digest}")
@@ -133,7 +113,7 @@ def _download(reference: Reference, partial: Path) -> None:
     if not layers:
         raise MalformedError("the artifact holds no files", where=str(reference))
     for layer in layers:
-        place = partial / _file_name(layer)
+        place = files / _file_name(layer)
         place.parent.mkdir(parents=True, exist_ok=True)
         registry.deadline = Deadline(SECONDS + layer.size / SLOWEST)
         registry.download(layer, place)
@@ -151,20 +131,8 @@ def _file_name(layer: Descriptor) -> str:
     return check_name(layer.title, "title of a layer")
 
 
-def _appear(partial: Path, to: Path) -> None:
-    """Move everything to its place: one rename for each entry, in the same file system."""
-    for one in list(partial.iterdir()):
-        _move(one, to / one.name)
-
-
-def _move(one: Path, to: Path) -> None:
-    if one.is_dir():
-        one.chmod(0o755)  # a directory that may not be written cannot be moved
-    try:
-        one.rename(to)
-    except OSError as error:
-        raise StoreError(
-            "cannot move the model to its place", where=str(to), got=str(error.strerror)
-        ) from error
-    if to.is_dir():
-        to.chmod(0o555)
+def _seal(folder: Path) -> None:
+    """Take the right to write from every directory below."""
+    for root, folders, _ in os.walk(folder):
+        for one in folders:
+            Path(root, one).chmod(0o555)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,45 @@ def test_what_does_not_pass_never_appears(fetch: Gitchain, tiny: Path, tmp_path:
 def test_a_destination_that_is_not_empty_is_refused(fetch: Gitchain, tiny: Path, tmp_path: Path) -> None:
     """Verified and foreign files never lie side by side; what a killed try left is cleared away."""
     to = tmp_path / "dest"
-    (to / ".gitchain-partial-old" / "sub").mkdir(parents=True)
+    (to / ".gitchain-partial-0123456789abcdef" / "sub").mkdir(parents=True)
     (to / "foreign").write_text("x")
     assert fetch(str(tiny / "model.txt"), str(to)).code == ExitCode.USAGE
     (to / "foreign").unlink()
     assert fetch(str(tiny / "model.txt"), str(to)).code == 0
     assert [one.name for one in to.iterdir()] == ["model.txt"]
+
+
+def test_fetch_lets_a_directory_appear_all_at_once(
+    gitchain: Gitchain, process: Gitchain, tiny: Path, tmp_path: Path
+) -> None:
+    """Whoever looks at the destination meanwhile sees nothing or everything; its mode stays."""
+    layout = tiny / ".gitchain/layout.yaml"
+    layout.write_text(layout.read_text().replace("model.txt", "model").replace("version: 1", "version: 2"))
+    (tiny / "model").mkdir()
+    for number in range(300):
+        (tiny / "model" / f"{number}").write_text(f"{number}")
+    assert gitchain("layout", "sign", "--no-lint", cwd=tiny).code == 0
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model", cwd=tiny).code == 0
+    to = tmp_path / "dest"
+    to.mkdir(mode=0o750)
+    seen: set[int] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                seen.add(sum(1 for _ in to.iterdir()))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    found = process("fetch", "model", str(to), cwd=tiny)
+    done.set()
+    looker.join()
+    assert found.code == 0, found.err
+    assert seen <= {0, 300}
+    assert len(list(to.iterdir())) == 300
+    assert to.stat().st_mode & 0o777 == 0o750
+    assert [one for one in tmp_path.iterdir() if one.name.startswith(".gitchain-partial")] == []
 
 
 @pytest.mark.parametrize(
