@@ -10,7 +10,7 @@ import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
-from gitchain.cli.signing import not_attested, report, signing_options
+from gitchain.cli.signing import not_attested, note_line_endings, report, signing_options
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def command(
         unattested = (*left.absent, *left.problems, *left.notices) if left else ()
         code = report(options, profile, record(project, profile, drafts, who, replaces=True), unattested)
     _advise(options, project, drafts)
+    note_line_endings(options, project, drafts)
     return _left_out(options, left, failure) or code
 
 

@@ -10,7 +10,7 @@ import click
 
 from gitchain.cli.main import global_options, system_error
 from gitchain.cli.output import Options, escape
-from gitchain.cli.signing import not_attested, report, signing_options
+from gitchain.cli.signing import not_attested, note_line_endings, report, signing_options
 from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def _run(
         idle = "no stage ran" if seen.idle else "nothing ran that was not attested already"
         failed = f"the command failed with {seen.exit_code}: nothing was attested"
         options.talk(idle if seen.exit_code == 0 else failed)
+    note_line_endings(options, project, seen.drafts)
     for name, notice in seen.notices:
         not_attested(options, name, notice)
     if seen.idle and seen.exit_code == 0:

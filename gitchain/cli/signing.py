@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from gitchain.errors import ExitCode, GitchainError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.profiles import Profile
-    from gitchain.pipeline.record import Recorded
+    from gitchain.pipeline.project import Project
+    from gitchain.pipeline.record import Draft, Recorded
 
 ATTESTED_SCHEMA = "https://gitchain.dev/attested/v1"
 
@@ -142,3 +144,16 @@ def report(
         options.talk(f"  help  {escape(getattr(recorded.reason, 'help', '') or 'gitchain sync')}")
         return ExitCode.QUEUED
     return ExitCode.OK
+
+
+def note_line_endings(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
+    """Say which attested files have other bytes here than in Git, because Git converts their line endings."""
+    from gitchain.pipeline.line_endings import converted_in, keep_bytes
+
+    for name, (here, committed) in sorted(converted_in(project, drafts).items())[:20]:
+        shown = escape(name)
+        options.talk(
+            f"note      {shown} was hashed with {here} line endings, and Git holds it with {committed}"
+        )
+        options.talk("  why   a clone elsewhere may have other bytes, which do not verify")
+        options.talk(f"  help  {escape(keep_bytes(name))}; git add --renormalize {escape(shlex.quote(name))}")

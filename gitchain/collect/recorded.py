@@ -26,6 +26,7 @@ from gitchain.collect.artifacts import (
 )
 from gitchain.collect.dvc_files import LEGACY_HASH, LockEntry, parse_dir
 from gitchain.collect.files import HashedFile, Progress, hash_path
+from gitchain.collect.line_endings import differs_by_line_endings, help_for
 from gitchain.collect.paths import OPEN_FILE, unreadable
 from gitchain.collect.state import StateCache
 from gitchain.errors import ProjectError, TransportError, VerificationError
@@ -70,7 +71,18 @@ class Reader:
         seen = self._as_dvc_sees(artifact)
         if seen is not artifact and seen.md5 == entry.md5:
             return
-        check_md5(seen, entry, where, listed=self._listed(entry))
+        try:
+            check_md5(seen, entry, where, listed=self._listed(entry))
+        except VerificationError as error:
+            self._name_line_endings(error)
+            raise
+
+    def _name_line_endings(self, error: VerificationError) -> None:
+        """Say so in the error where the file differs from its record by line endings that Git converted."""
+        name, md5 = error.where.rpartition(": ")[2], error.expected.removeprefix("md5 ")
+        if differs_by_line_endings(self.root, name, md5, "md5"):
+            error.what = f"{error.what}: only its line endings differ"
+            error.help = help_for(self.root, name, md5, "md5")
 
     def _as_dvc_sees(self, artifact: Artifact) -> Artifact:
         """Return the artifact without the files that .dvcignore hides from DVC."""

@@ -18,6 +18,7 @@ from gitchain.pipeline.checkpoints import Checkpoints
 from gitchain.pipeline.gitevidence import GitEvidence, SignatureReport
 from gitchain.pipeline.home import remember_version
 from gitchain.pipeline.inspections import inspected
+from gitchain.pipeline.line_endings import with_line_endings
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import check_seen, remember
 from gitchain.pipeline.snapshots import Snapshot, Source
@@ -144,7 +145,9 @@ class Verifier:
         targets = bundle.targets if bundle else resolve_targets(self.project, target, layout)
         git, signatures = self._git, self._signatures(target)
         decided = (self.decide(one, explain=explain, signatures=signatures) for one in targets)
-        decisions = tuple(inspected(one, self.project, target) for one in decided)
+        decisions = tuple(
+            with_line_endings(inspected(one, self.project, target), self.project) for one in decided
+        )
         if git is not None:
             decisions = tuple(_with_git(one, git, signatures) for one in decisions)
         refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
