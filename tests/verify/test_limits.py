@@ -111,6 +111,7 @@ LIMITS: dict[str, Any] = {
     "verify.offered.MAX_DEPTH": 4,
     "verify.oms.MAX_CHAIN": 8,
     "verify.reasons.MAX_PER_STEP": 5,
+    "verify.other_statements.MAX_OTHERS": 5,
     "verify.reasons.MAX_FILES": 10,
     "verify.search.MAX_CHECKS": 20_000,
     "verify.trust.MAX_TRUST_BYTES": 2**20,
