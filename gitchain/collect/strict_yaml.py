@@ -5,7 +5,8 @@ the process. Events cost no stack, so depth, size and number of values are bound
 as a copy of what it stands for: a small file of nested aliases cannot fill the memory of whoever walks the result.
 
 Refused: duplicate keys, tags that are not YAML's own, keys that are collections, several documents, merge conflicts,
-an alias inside its own anchor. Dates and binary data stay text, a set is a mapping to nulls.
+an alias inside its own anchor. Dates, binary data and numbers of more than 400 characters stay text, a set is a
+mapping to nulls.
 Spec: https://yaml.org/spec/1.2.2/ chapter 10 and https://yaml.org/type/merge.html
 """
 
@@ -66,7 +67,7 @@ _TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "boo
 _MERGE = "<<"
 _BASES = {"b": 2, "o": 8, "x": 16}
 _MAX_NUMBER = 400
-"""Longest number that is converted: Python's conversion of digits is quadratic."""
+"""Longest number that is converted, since Python's conversion of digits is quadratic: a longer one stays text."""
 
 
 class YamlMap(dict[str, Json]):
@@ -224,10 +225,7 @@ class _Builder:
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         text, is_plain = event.value, event.implicit[0] and not event.style
         self._count(1, len(text), line)
-        try:
-            value = plain_scalar(text) if is_plain or event.tag in _TYPED else text
-        except ValueError as error:
-            self._refuse("YAML number cannot be read", line, str(error))
+        value = plain_scalar(text) if is_plain or event.tag in _TYPED else text
         if event.anchor is not None:
             self._anchors[event.anchor] = _Anchored(value, text, 1, len(text))
         if not self._wants_key():
@@ -311,19 +309,12 @@ class _Builder:
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """Return what an unquoted scalar means in YAML 1.2, as DVC's reader takes it.
-
-    Raises ValueError for a number too long to convert.
-    """
+    """Return what an unquoted scalar means in YAML 1.2, as DVC's reader takes it."""
     if text in _NULLS:
         return None
     if text in _BOOLS:
         return _BOOLS[text]
-    if text[0] not in "+-.0123456789":
-        return text
-    if len(text) > _MAX_NUMBER:
-        if _DECIMAL.fullmatch(text) or _BASED.fullmatch(text) or _FLOAT.fullmatch(text):
-            raise ValueError(f"number of {len(text)} characters")
+    if text[0] not in "+-.0123456789" or len(text) > _MAX_NUMBER:
         return text
     return _number(text)
 

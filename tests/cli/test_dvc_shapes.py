@@ -196,11 +196,15 @@ def locked(root: Path) -> dict[str, Any]:
         folder = lock.parent.relative_to(root).as_posix()
         try:
             stages = yaml.safe_load(lock.read_bytes())["stages"]
-        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            made = {
+                key: stage
+                for key, stage in stages.items()
+                if any("://" not in out["path"] for out in stage.get("outs") or ())
+            }
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
             continue
-        for key, stage in stages.items():
-            if any("://" not in out["path"] for out in stage.get("outs") or ()):
-                found[key if folder == "." else f"{folder}/dvc.yaml:{key}"] = stage
+        for key, stage in made.items():
+            found[key if folder == "." else f"{folder}/dvc.yaml:{key}"] = stage
     return found
 
 
