@@ -10,7 +10,7 @@ import click
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import signing_options
-from gitchain.errors import ExitCode, GitchainError, LimitError
+from gitchain.errors import ExitCode, GitchainError, LimitError, TrustError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.exchange import Exchange, Exchanged, SyncResult
@@ -74,8 +74,15 @@ class _Run:
         from gitchain.pipeline.record import drain_outbox, project_profile
 
         options, project = self._options, self._project
-        profile = project_profile(project, options.trust, offline=options.offline)
         exchange = self._fetch(name) if name else None
+        try:
+            profile = project_profile(project, options.trust, offline=options.offline)
+        except TrustError:
+            if exchange is not None:  # a machine that only verifies needs what was fetched
+                options.talk(
+                    f"fetched   {exchange.fetched} from {escape(exchange.remote)}; nothing signed or pushed"
+                )
+            raise
         attested = 0 if name and exchange is None else self._catch_up()
         with options.progress("signing", len(list(project.outbox.items()))) as advance:
             drained = drain_outbox(project, profile, self._who, advance)

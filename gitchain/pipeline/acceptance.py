@@ -130,7 +130,7 @@ def _who_and_trust(policy: Policy, pin: Pin | None, name: str) -> tuple[tuple[Id
     trust = policy.trust or (pin.trust if pin else None)
     if not signers or trust is None:
         raise TrustError(
-            "nobody has said who may sign this layout",
+            "no trusted signer is configured for this layout",
             where=f"layout {name}",
             help=f"gitchain trust pin --layout {name} --signer IDENTITY   (or --signer, --issuer and --trust on verify)",
         )

@@ -133,7 +133,8 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
             message,
             artifact=target.name or "",
             got=target.content,
-            help="gitchain sync fetches evidence; gitchain run makes it",
+            help="gitchain sync fetches evidence; to make it: gitchain run -- dvc repro --force, "
+            "which runs stages again that are up to date",
         )
 
 
