@@ -95,7 +95,7 @@ def verify(
         raise UsageError("not a model", where=target, expected="a directory with a model signature")
     wanted = wanted_signer(subject, issuer, key)
     trust = bundle_trust(trusted_root, options.trust, staging=staging)
-    verified = verify_file(bundle, target, wanted, trust)
+    verified = verify_file(bundle, target, wanted, trust, datetime.now(UTC))
     options.document(
         {
             "schema": BUNDLE_SCHEMA,

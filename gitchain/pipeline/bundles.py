@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,13 @@ class Wanted:
     keys: tuple[bytes, ...] = ()
 
 
-def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust) -> VerifiedArtifact:
+def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust, now: datetime) -> VerifiedArtifact:
     """Return what the bundle proves about the file or `sha256:…`; raises as `verify_artifact`.
 
-    SignatureError too if somebody else signed; UsageError if a file cannot be read.
+    SignatureError too if somebody else signed, or if it was signed in the future; UsageError if a file cannot be read.
     """
     from gitchain.verify.bundle import verify_artifact
+    from gitchain.verify.clock import check_time
 
     raw = read_file(bundle, "bundle", MAX_BUNDLE_BYTES)
     verified = verify_artifact(raw, trust, digests_of(target, _named(raw)), wanted.keys)
@@ -55,6 +57,7 @@ def verify_file(bundle: Path, target: str, wanted: Wanted, trust: Trust) -> Veri
         raise SignatureError(
             "somebody else signed this", expected=str(wanted.identity), got=str(verified.identity)
         )
+    check_time(verified.time, verified.log, now)
     return verified
 
 

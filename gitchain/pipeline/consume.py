@@ -172,7 +172,7 @@ class Verifier:
             return [one for one in found if not is_early(one, self.now)]
 
         gpg = Gpg(self.project.root, self.now)
-        return GitEvidence(self.project.root, profile.trust, layout, about, gpg)
+        return GitEvidence(self.project.root, profile.trust, layout, about, gpg, self.now)
 
     def _signatures(self, target: str) -> tuple[SignatureReport, ...]:
         if self._git is None or not is_revision(target):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from gitchain.collect.git import git_state, raw_object, raw_objects, resolve
@@ -30,6 +31,7 @@ from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import Layout
 from gitchain.pipeline.sources import Refused
+from gitchain.verify.clock import check_time
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
@@ -105,6 +107,7 @@ class GitEvidence:
     layout: Layout
     about: About
     run_gpg: RunGpg
+    now: datetime
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why an object does not count, by step and id."""
     _found: dict[tuple[str, str], VerifiedStatement | None] = field(default_factory=dict)
@@ -225,9 +228,11 @@ class GitEvidence:
 
     def _asked(self, found: GitObject) -> VerifiedObject | GitchainError:
         try:
-            return verify_object(found, self.trust, OpenPgp(self.layout.openpgp, self.run_gpg))
+            verified = verify_object(found, self.trust, OpenPgp(self.layout.openpgp, self.run_gpg))
+            check_time(verified.time, verified.log, self.now)
         except GitchainError as error:
             return error
+        return verified
 
     def _object(self, oid: str) -> GitObject:
         kind, raw = raw_object(self.root, oid)

@@ -19,6 +19,7 @@ from gitchain.pipeline.project import Project
 from gitchain.pipeline.seen import check_seen
 from gitchain.pipeline.sources import Evidence, Unverified, claim_in, gather
 from gitchain.pipeline.targets import target_digests
+from gitchain.verify.clock import is_early
 from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.verified import VerifiedStatement
 
@@ -145,6 +146,13 @@ def history(
         found = evidence.verified(evidence.candidates)
     else:
         found = evidence.around(target_digests(project, target, profile.trust, evidence.keys), None)
+    now = datetime.now(UTC)
+    early = [one for one in found if is_early(one, now)]
+    if early:
+        warnings += (
+            f"not shown: {len(early)} attestations whose proven time is ahead of this machine's clock",
+        )
+        found = tuple(one for one in found if not is_early(one, now))
     if not found:
         raise NoEvidenceError(
             "nothing is attested",
@@ -153,7 +161,7 @@ def history(
         )
     ordered = sorted(found, key=lambda one: (one.time, one.log.index))
     negative = evidence.of_type(REVOCATION)
-    revocations = Revocations.of(layout, negative, datetime.now(UTC)) if layout else Revocations()
+    revocations = Revocations.of(layout, negative, now) if layout else Revocations()
     warnings += tuple(finding.message for finding in revocations.problems)
     events = tuple(Event(one, tuple(_revoked(one, revocations))) for one in ordered)
     return History(

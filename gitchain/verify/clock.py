@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.errors import SignatureError
+from gitchain.verify.verified import LogRef, VerifiedStatement
 
 MAX_CLOCK_SKEW = timedelta(minutes=5)
 """How far a proven time may be ahead: timestamps have whole seconds and clocks differ; a certificate lives ten minutes."""
@@ -26,3 +27,15 @@ def is_early(statement: VerifiedStatement, now: datetime) -> bool:
     Cosignatures that a witness policy asks for and that are not there are ahead of every clock.
     """
     return is_ahead(statement.time, now) or is_ahead(statement.log.cosigned, now)
+
+
+def check_time(time: datetime | None, log: LogRef | None, now: datetime) -> None:
+    """Raise SignatureError if a signature, or the cosignatures of its log entry, are ahead of the verifier's clock."""
+    for found in (time, log.cosigned if log else None):
+        if found is not None and is_ahead(found, now):
+            raise SignatureError(
+                "signed in the future",
+                expected=f"not after {now.isoformat()}",
+                got=found.isoformat(),
+                help="check the clock of this machine: gitchain doctor",
+            )

@@ -9,8 +9,9 @@ import pytest
 from world import NOW, World, codes, run
 from worlds import facts, revoked
 
+from gitchain.errors import SignatureError
 from gitchain.layout import parse_layout
-from gitchain.verify.clock import is_ahead, is_early
+from gitchain.verify.clock import check_time, is_ahead, is_early
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import NEVER, LogRef, VerifiedStatement
 
@@ -110,3 +111,16 @@ serve: [{step: a, products: ["*"]}]
     assert Revocations.of(layout, [first, early], NOW).statement(one) is not None
     assert Revocations.of(layout, [replace(first, time=NOW + timedelta(hours=1))], NOW).statement(one)
     assert Revocations.of(layout, [cosigned(first, log)], NOW).statement(one)
+
+
+@pytest.mark.parametrize("ahead", [NEVER, NOW + timedelta(minutes=6)], ids=str)
+def test_check_time_refuses_what_is_ahead(ahead: datetime) -> None:
+    """By the signature's time or its cosignatures'; what has no proven time is not ahead."""
+    for time, log in ((ahead, None), (ahead, LogRef("l", 0)), (NOW, LogRef("l", 0, ahead))):
+        with pytest.raises(SignatureError, match="in the future") as told:
+            check_time(time, log, NOW)
+        assert told.value.got == ahead.isoformat()
+        assert told.value.expected == f"not after {NOW.isoformat()}"
+    for log in (None, LogRef("l", 0), LogRef("l", 0, NOW + SKEW)):
+        check_time(None, log, NOW)
+        check_time(NOW + SKEW, log, NOW)

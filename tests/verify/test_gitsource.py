@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from forge import ADA, Forge, raw
 from gitcraft import Cms, armor, signed_commit, ssh_blob, sshsig, string
-from world import NOW, verified
+from world import LAYOUT, NOW, verified
 
 from gitchain.errors import GitchainError, MalformedError, SignatureError
 from gitchain.evidence.claim import claim_of
@@ -22,6 +23,8 @@ from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.revocation import attestation_descriptor, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION, SOURCE
+from gitchain.layout import parse_layout
+from gitchain.pipeline.gitevidence import GitEvidence
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
@@ -197,3 +200,18 @@ def test_a_commit_with_its_signature_in_another_form_stays_revoked(
         found = Revocations.by(lambda _: True, [revocation, *both, other], NOW)
         assert found.statement(other) is not None
     assert Revocations.by(lambda _: True, [revoking(["0" * 64]), one, other], NOW).statement(other) is None
+
+
+def test_a_git_signature_from_the_future_does_not_verify(forge: Forge, trust: Trust) -> None:
+    """Neither as evidence nor in the report about a revision: its proven time is ahead of the clock."""
+    commit = Cms(forge, payload=payload()).commit()
+    layout = parse_layout(LAYOUT.encode())
+    now = datetime.now(UTC)
+
+    def asked(at: datetime) -> object:
+        return GitEvidence(Path(), trust, layout, lambda _: (), lambda *_: (0, b"", b""), at)._asked(commit)
+
+    assert isinstance(asked(now), VerifiedObject)
+    found = asked(now - timedelta(hours=1))
+    assert isinstance(found, SignatureError)
+    assert found.what == "signed in the future"
