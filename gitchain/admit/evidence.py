@@ -6,13 +6,13 @@ what each source says of itself (docs/evidence-sources.md). While it stays the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gitchain.admit.config import Source
-from gitchain.errors import TrustError
+from gitchain.errors import LayoutError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.pipeline.profiles import is_path
 from gitchain.platform.files import open_regular
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gitchain.pipeline.consume import Policy, Verifier
     from gitchain.pipeline.project import Project
     from gitchain.pipeline.snapshots import Source as Place
+    from gitchain.verify.verified import SignedLayout
 
 MAX_POLICY_BYTES = 16 << 20
 PUBLIC_AGE = 3600
@@ -52,6 +53,8 @@ class SourceReader:
     """Reads a repository's attestation store, the sources that the settings name, or both."""
 
     source: Source
+    highest: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Version and digest of the newest layout accepted in this process, by its name."""
 
     def version(self, now: datetime) -> str:
         """Return the digest of the layout's and the trust's bytes, the store's commit and what the sources say."""
@@ -70,7 +73,23 @@ class SourceReader:
         """Accept the layout and read the evidence; errors as `Verifier.open`."""
         from gitchain.pipeline.consume import Verifier
 
-        return Verifier.open(self._project(), self._policy(), now, sources=self._sources())
+        found = Verifier.open(self._project(), self._policy(), now, sources=self._sources())
+        self.check_version(found.accepted.signed)
+        return found
+
+    def check_version(self, signed: SignedLayout) -> None:
+        """Remember the layout's version for the life of the process; LayoutError for an older one, or other content."""
+        name, found = signed.layout.name, (signed.layout.version, signed.digest)
+        version, digest = self.highest.get(name, found)
+        if found[0] < version or (found[0] == version and found[1] != digest):
+            raise LayoutError(
+                "layout is older than the one accepted before, or another one of the same version",
+                where=str(self.source.layout),
+                expected=f"version {version}, sha256:{digest}, or newer",
+                got=f"version {found[0]}, sha256:{found[1]}",
+                help="its owner must raise the version",
+            )
+        self.highest[name] = found
 
     def _project(self) -> Project | None:
         from gitchain.pipeline.project import open_project

@@ -24,6 +24,9 @@ MAX_OBJECT_BYTES = 64 * 1024 * 1024
 """Largest Git object that is read: commits and DVC's files are far smaller."""
 
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_REF_RULES = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
+"""Where Git looks for a name in this order (gitrevisions): the first only below `refs/`, as `HEAD` is one of its own."""
+
 _FACTS = ("--is-bare-repository", "--is-shallow-repository", "--show-object-format", "--git-common-dir")
 
 
@@ -95,15 +98,45 @@ def git_state(path: Path, *, changes: bool = True) -> GitState:
 def resolve(root: Path, rev: str) -> tuple[str, str]:
     """Return (kind, object id) of a revision, an annotated tag as itself.
 
-    Raises ProjectError if there is none.
+    Raises ProjectError if there is none, or if its name is that of several refs with different objects.
     """
     if "\n" in rev or "\0" in rev or not rev:
         raise ProjectError("revision is malformed", got=ascii(rev[:100]))
-    out = run_git(root, "cat-file", "--batch-check", stdin=os.fsencode(rev) + b"\n")
-    parts = out.decode("utf-8", "replace").split()
-    if len(parts) != 3 or not _OID.fullmatch(parts[0]):
+    base = _base(rev)
+    found, *refs = _resolved(root, [rev, *(prefix + base for prefix in _REF_RULES)])
+    if found is None:
         raise ProjectError("no such revision", where=str(root), got=ascii(rev[:100]))
-    return parts[1], parts[0]
+    named = {prefix + base: one for prefix, one in zip(_REF_RULES, refs, strict=True) if one is not None}
+    if len({oid for _, oid in named.values()}) > 1 and not _OID.fullmatch(base):
+        raise ProjectError(
+            "revision is ambiguous",
+            got=ascii(rev[:100]),
+            expected="the name of one ref",
+            help=f"name it in full: {' or '.join(map(ascii, named))}",
+        )
+    return found
+
+
+def refs_named(root: Path, rev: str) -> Mapping[str, tuple[str, str]]:
+    """Return kind and object id of each ref that Git's rules find under the name in a revision, by full name."""
+    base = _base(rev)
+    names = [f"{prefix}{base}" for prefix in _REF_RULES if f"{prefix}{base}".startswith("refs/")]
+    return {
+        name: found for name, found in zip(names, _resolved(root, names), strict=True) if found is not None
+    }
+
+
+def _base(rev: str) -> str:
+    """Return the name that a revision begins with, without `^…`, `~…`, `@{…}` and `:…`."""
+    return re.split(r"\^|~|:|@\{", rev, maxsplit=1)[0]
+
+
+def _resolved(root: Path, names: list[str]) -> list[tuple[str, str] | None]:
+    """Return kind and object id of each name, None for one that names no object, by one process."""
+    lines = b"".join(os.fsencode(name) + b"\n" for name in names)
+    out = run_git(root, "cat-file", "--batch-check", stdin=lines).decode("utf-8", "replace").splitlines()
+    found = [line.split(" ") for line in out]
+    return [(one[1], one[0]) if len(one) == 3 and _OID.fullmatch(one[0]) else None for one in found]
 
 
 def raw_object(root: Path, oid: str) -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.collect.git import git_state, raw_object, raw_objects, resolve
+from gitchain.collect.git import git_state, raw_object, raw_objects, refs_named, resolve
 from gitchain.collect.git_cli import run_git
 from gitchain.errors import (
     GitchainError,
@@ -140,7 +140,7 @@ class GitEvidence:
     def report(self, revision: str) -> tuple[SignatureReport, ...]:
         """Return what is to be said of the tag that a revision names, and of its commit."""
         kind, oid = resolve(self.root, revision)
-        named = _tag_name(self.root, revision)
+        named = _tag_name(self.root, revision, oid)
         found: list[SignatureReport] = []
         while kind == "tag" and len(found) < MAX_OBJECTS:
             found.append(self._report(self._object(oid), named))
@@ -310,11 +310,12 @@ def _named(said: VerifiedStatement) -> Iterator[tuple[str, str]]:
                 yield oid, sha256
 
 
-def _tag_name(root: Path, revision: str) -> str | None:
-    """Return the name under which a tag was asked for, None where the revision is spelled in another way."""
-    name = revision.removeprefix("refs/tags/")
-    try:
-        same = resolve(root, f"refs/tags/{name}") == resolve(root, revision)
-    except ProjectError:
-        return None
-    return name if same else None
+def _tag_name(root: Path, revision: str, oid: str) -> str | None:
+    """Return the name that a tag object must have: that of the ref which leads to it; None where no ref was named.
+
+    However the ref is spelled: `v1`, `tags/v1`, `refs/tags/v1^{tag}`. Below `refs/tags/` all of it counts.
+    """
+    for ref, (_, found) in refs_named(root, revision).items():
+        if found == oid:
+            return ref.removeprefix("refs/tags/")
+    return None

@@ -38,7 +38,7 @@ from gitchain.admit.engine import MAX_FLYING, Engine
 from gitchain.admit.evidence import SourceReader
 from gitchain.admit.gate import Gate, Verdict
 from gitchain.admit.problems import Problem
-from gitchain.errors import GitchainError, RollbackError, StoreError, TransportError
+from gitchain.errors import GitchainError, LayoutError, RollbackError, StoreError, TransportError
 from gitchain.pipeline.consume import Verifier
 from gitchain.pipeline.profiles import Identity as Signing
 from gitchain.pipeline.profiles import load_profile
@@ -479,3 +479,22 @@ def test_executors_are_not_shared_between_reading_and_deciding(models: World) ->
             return found
 
         assert asyncio.run(ask()).passed
+
+
+def test_source_reader_accepts_no_older_layout_after_a_newer_one(copied: Stand) -> None:
+    """Without a pin too: the process remembers, and nothing is decided until the newer layout is back."""
+    reader = copied.reader.reader
+    now = copied.clock()
+    signed = reader.open(now).accepted.signed
+    newer = replace(signed, layout=replace(signed.layout, version=signed.layout.version + 1), digest="f" * 64)
+    reader.check_version(newer)
+    with pytest.raises(LayoutError, match="older than the one accepted before") as error:
+        reader.open(now)
+    assert error.value.got.startswith(f"version {signed.layout.version},")
+    reader.check_version(newer)
+    with pytest.raises(LayoutError, match="another one of the same version"):
+        reader.check_version(replace(newer, digest="e" * 64))
+    gate = Gate("credit", reader, Times())
+    gate.refresh(now)
+    assert gate.opened is None
+    assert "older than the one accepted before" in gate.problem

@@ -109,9 +109,23 @@ def test_a_tag_under_another_name_is_refused(tmp_path: Path, gitchain: Gitchain)
     signed.git("tag", "-s", "v1", "-m", "one", key=signed.dev)
     signed.git("update-ref", "refs/tags/v2", "refs/tags/v1")
     signed.verify("v1")
-    document = signed.verify("v2", ExitCode.FAILED)
-    assert codes(document) == {"GC-E0360"}
-    assert "another name" in document["git"][0]["message"]
+    signed.git("update-ref", "refs/releases/v2", "refs/tags/v1")
+    signed.git("symbolic-ref", "refs/tags/v3", "refs/tags/v1")
+    for name in (
+        "v2",
+        "tags/v2",
+        "refs/tags/v2",
+        "tags/v2^{tag}",
+        "v2^{object}",
+        "releases/v2",
+        "v3",
+        "tags/v3",
+    ):
+        document = signed.verify(name, ExitCode.FAILED)
+        assert codes(document) == {"GC-E0360"}, name
+        assert "another name" in document["git"][0]["message"]
+    for name in ("tags/v1", "refs/tags/v1", "v1^{tag}"):
+        assert signed.verify(name)["git"][0]["name"] == "v1"
 
 
 def test_a_changed_commit_is_refused(tmp_path: Path, gitchain: Gitchain) -> None:

@@ -179,3 +179,27 @@ def test_the_branchs_own_remote_comes_first(git_repo: Path, git: Git) -> None:
     assert git_state(git_repo).remote == "ssh://git@example.com/o.git"
     git(git_repo, "config", "branch.main.remote", "fork")
     assert git_state(git_repo).remote == "https://example.com/fork.git"
+
+
+def test_resolve_refuses_a_name_of_several_refs(git_repo: Path, git: Git) -> None:
+    """A branch that is called as a tag, or a ref that Git prefers to the tag, does not decide what is meant."""
+    git(git_repo, "tag", "v1")
+    git(git_repo, "branch", "v1")
+    assert resolve(git_repo, "v1")[0] == "commit"  # one commit
+    git(git_repo, "commit", "-q", "--allow-empty", "-m", "second")
+    git(git_repo, "branch", "-f", "v1")
+    for name in ("v1", "v1^{commit}", "v1~0"):
+        with pytest.raises(ProjectError, match="ambiguous") as error:
+            resolve(git_repo, name)
+        assert "refs/tags/v1" in error.value.help
+    for name in ("tags/v1", "heads/v1", "refs/tags/v1", "HEAD", "HEAD~1"):
+        assert resolve(git_repo, name)[0] == "commit"
+    git(git_repo, "tag", "v2")
+    git(git_repo, "update-ref", "refs/v2", "HEAD~1")
+    with pytest.raises(ProjectError, match="ambiguous"):
+        resolve(git_repo, "v2")
+    git(git_repo, "update-ref", "refs/heads/HEAD", "HEAD~1")
+    with pytest.raises(ProjectError, match="ambiguous"):
+        resolve(git_repo, "HEAD")
+    commit = git(git_repo, "rev-parse", "refs/tags/v2")
+    assert resolve(git_repo, commit[:12]) == resolve(git_repo, commit) == ("commit", commit)
