@@ -229,6 +229,12 @@ def stricter(change: Change, *, also: Change | None = None) -> tuple[World, Call
     )
 
 
+def audited(value: dict[str, Any]) -> None:
+    """Add a step that has no evidence, and serve the model without it."""
+    value["serve"][0]["steps"] = [step["name"] for step in value["steps"]]
+    value["steps"].append({**value["steps"][4], "name": "audit"})
+
+
 def at(index: int, **changed: Any) -> Change:
     return lambda value: value["steps"][index].update(changed)
 
@@ -288,6 +294,7 @@ STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
     "Layout.datasets": lambda: stricter(top(datasets={**SETS, "functionaries": ["bob"]})),
     "Layout.constraints": lambda: stricter(top(constraints=[FALSE])),
     "Layout.same_run": lambda: stricter(top(sameRun=[["train", "evaluate"]])),
+    "Layout.freshness": lambda: stricter(top(freshness="P7D")),
     "Layout.inspections": lambda: stricter(top(inspections=[{"name": "no-code", "kind": "pickle", "artifacts": ["*"]}])),
     "Step.name": lambda: stricter(renamed),
     "Step.functionaries": lambda: stricter(at(2, functionaries=["alice", "carol"])),
@@ -330,6 +337,7 @@ STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
     "Inspection.frameworks": INSPECTIONS,
     "Served.step": lambda: stricter(top(serve=[{"step": "prepare", "products": ["models/*"]}])),
     "Served.products": lambda: stricter(top(serve=[{"step": "train", "products": ["models/other.*"]}])),
+    "Served.steps": lambda: stricter(lambda value: value["serve"][0]["steps"].append("audit"), also=audited),
 }  # fmt: skip
 KINDS = (
     Layout, step.Step, step.Sublayout, members.Functionary, members.SigstoreMember, members.KeyMember, members.SshMember,
