@@ -50,7 +50,7 @@ def sort_claims(
     for one in _read(judge, statements, manifests, reader):
         if isinstance(one, Rejected):
             rejected.append(one)
-            against += _unreadable(judge, one)
+            against += _unreadable(judge, one, manifests)
             continue
         reason, counts_against = judge.weigh(one)
         signed = judge.named(one) if counts_against else one
@@ -73,10 +73,11 @@ def _rejection(signed: Attested, denial: Rejected) -> Rejection:
     return Rejection(step, signer, signed.statement, about, why, denial.expected, denial.got)
 
 
-def _unreadable(judge: Judge, one: Rejected) -> Iterator[Rejection]:
+def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[Rejection]:
     """Yield a rejection for each step whose functionary signed a statement of its type that cannot be read."""
     statement = one.statement
-    about = frozenset(pair for item in statement.statement.subject for pair in item.digest.accepted)
+    subject = statement.statement.subject
+    about = frozenset(pair for item in subject for pair in manifests.artifact(item).digests)
     for step in judge.layout.steps:
         kind, asked = statement.statement.predicate_type, bool(step.constraints or step.verifier)
         if asked and kind == step.predicate_type and judge.may_speak(step, statement):

@@ -12,7 +12,7 @@ from worlds import revoked, saying
 
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Manifest, Version, build_manifest
-from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout.artifact import Artifact, Link, Manifests, contents, lookup
 from gitchain.verify.decide import Target
 from gitchain.verify.reasons import MAX_FILES
@@ -341,6 +341,21 @@ def test_denied_statement_counts_under_both_versions(good: Manifest, bad: Manife
     against = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": bad}, who="bob")
     found.evidence["against"] = saying(against, score=0.5)
     assert ("DENIED", "prepare", "data/prepared") in codes(found.verdict())
+
+
+def test_unreadable_statement_counts_under_both_versions() -> None:
+    """What an authorised signer signed against a product and this version cannot read: the same."""
+    floor = '    evidence: observed\n    constraints: [{name: floor, expression: "predicate.score >= 0.9"}]\n'
+    before = "  - name: prepare\n    functionaries: [alice]\n    evidence: observed\n"
+    after = "  - name: prepare\n    functionaries: [alice, bob]\n" + floor
+    for bad, passes in ((OLD_X, False), (NEW, False), (tree(1, {"a": "b"}), True)):
+        found = chain(NEW, NEW, change=lambda text: text.replace(before, after))
+        found.evidence["prepare"] = saying(found.evidence["prepare"], score=0.95)
+        made = Statement.build(
+            [descriptor("data/prepared", bad)], "https://slsa.dev/provenance/v1", {"buildDefinition": 3}
+        )
+        found.evidence["against"] = verified(made, "bob", NOW - timedelta(hours=1))
+        assert found.verdict().passed == passes
 
 
 def test_an_honest_world_is_of_version_2() -> None:
