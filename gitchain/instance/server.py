@@ -62,7 +62,7 @@ class LocalServer(ThreadingHTTPServer):
                 "the local instance's port cannot be used",
                 where=f"{host}:{wanted}",
                 got=str(error.strerror),
-                help="stop what listens there, or gitchain local start --port N",
+                help="stop the program that listens there; exported trust configurations name this port",
             ) from error
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.server_address[1]}"
