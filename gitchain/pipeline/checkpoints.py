@@ -37,7 +37,7 @@ class Checkpoints:
         found = {}
         for one in self.evidence.candidates_of(CHECKPOINT):
             try:
-                found[one.statement.attestation_id] = read_checkpoint(one.statement)
+                found[one.attestation_id] = read_checkpoint(one.statement)
             except (MalformedError, LimitError):
                 continue  # `broken` says so, if somebody signed it who counts
         return found
@@ -59,7 +59,7 @@ class Checkpoints:
     def _signed(self) -> Mapping[str, list[Unverified]]:
         found: dict[str, list[Unverified]] = {}
         for one in self.evidence.candidates_of(CHECKPOINT):
-            found.setdefault(one.statement.attestation_id, []).append(one)
+            found.setdefault(one.attestation_id, []).append(one)
         return found
 
     def _counts(self, one: VerifiedStatement) -> bool:

@@ -210,7 +210,7 @@ class Verifier:
         """Return why what names the target does not count, for a target that no step of the layout has evidence of."""
         candidates = [one for one in self.evidence.candidates if names_target(one.claim, target)]
         found = about_other_steps(self.accepted.signed.layout, self.evidence.verified(candidates), target)
-        ids = {one.statement.attestation_id for one in candidates}
+        ids = {one.attestation_id for one in candidates}
         refused = [one for one in self.evidence.refused if one.attestation_id in ids]
         return (*found, *(unverified(one.attestation_id, one.step, one.reason, target) for one in refused))
 

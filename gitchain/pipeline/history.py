@@ -242,10 +242,10 @@ def find_attestation(
         raise UsageError("an id needs more digits", expected=f"at least {MIN_ID}", got=prefix)
     profile = reading_profile(project, trust, offline=offline)
     evidence = gather(project, profile.trust)
-    matches = [one for one in evidence.candidates if one.statement.attestation_id.startswith(prefix.lower())]
+    matches = [one for one in evidence.candidates if one.attestation_id.startswith(prefix.lower())]
     if not matches:
         raise NoEvidenceError("no attestation has this id", where=prefix, help="gitchain log")
-    if len({one.statement.attestation_id for one in matches}) > 1:
+    if len({one.attestation_id for one in matches}) > 1:
         raise UsageError(
             "several attestations have an id that starts so", got=prefix, help="give more digits"
         )

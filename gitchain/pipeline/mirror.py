@@ -16,19 +16,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, StoreError, TransportError, UsageError
+from gitchain.errors import (
+    GitchainError,
+    LimitError,
+    MalformedError,
+    StoreError,
+    TransportError,
+    UsageError,
+)
+from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
 from gitchain.pipeline.home import home_lock, user_directory
 from gitchain.pipeline.seen import check_seen, remember
-from gitchain.pipeline.snapshots import Snapshot
+from gitchain.pipeline.snapshots import Budget, Snapshot
 from gitchain.platform.git import Git
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.http import checked_url
+from gitchain.store.remote import SMALL, UNCHECKED
 from gitchain.store.shape import ATTESTATIONS, MANIFESTS
 
 if TYPE_CHECKING:
     from gitchain.store.trees import Problem
 
+MAX_PROBLEMS = 200  # that are kept one by one
 SECONDS = 120.0  # one fetch of what is new
 _SLOW = ("http.lowSpeedLimit=1000", "http.lowSpeedTime=20", "http.followRedirects=false")
 _OPTIONS = (
@@ -90,12 +100,23 @@ class Mirror:
         unreadable: set[str] = set()
 
         def report(problem: Problem) -> None:
-            problems.append(f"{problem.message}, in {problem.path} of {self.name}")
+            if len(problems) < MAX_PROBLEMS:
+                problems.append(f"{problem.message}, in {problem.path} of {self.name}")
             if problem.path.split("/")[0] == ATTESTATIONS:
                 unreadable.add(problem.path)
 
         tip = self.store.tip()
-        bundles = dict(self.store.items(tip, report))
+        bundles: dict[str, bytes] = {}
+        budget = Budget(self.name)
+        for name, raw in self.store.items(tip, report):
+            try:
+                Bundle.parse(raw)
+            except (MalformedError, LimitError) as error:
+                if len(problems) < MAX_PROBLEMS:
+                    problems.append(f"{error}, in bundle {name[:12]} of {self.name}")
+                continue
+            budget.take(len(raw))
+            bundles[name] = raw
         return Snapshot(
             bundles,
             self.store.manifest,
@@ -142,7 +163,7 @@ class Mirror:
             "--end-of-options",
             self.url,
             refspec,
-            config=(*_SLOW, *allowed),
+            config=(*_SLOW, *allowed, *UNCHECKED, *SMALL),
             seconds=SECONDS,
         )
         if done.code == 0:

@@ -15,7 +15,7 @@ from gitchain.errors import LimitError
 from gitchain.evidence.digest import sha256_hex
 
 MAX_BUNDLES = 100_000
-MAX_BYTES = 1 << 30  # of bundles and manifest nodes that are held in memory
+MAX_BYTES = 64 << 20  # of bundles and manifest nodes that are held in memory
 
 
 @dataclass(frozen=True, slots=True)

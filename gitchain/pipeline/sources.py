@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
-from gitchain.errors import GitchainError
+from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import Version
@@ -33,16 +33,43 @@ NEGATIVE = frozenset({REVOCATION, CHECKPOINT})
 """Predicate types that take away: always gathered, whatever the target."""
 
 
+MAX_ARTIFACTS = 150_000  # named by all statements together; each costs about a kilobyte
+MAX_REFUSED = 200  # reasons that are kept one by one
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Unverified:
-    """A parsed bundle of which nothing is believed yet. `name` is the SHA-256 of its bytes."""
+    """What is kept of a parsed bundle, of which nothing is believed yet; the rest is read again when it is needed.
 
-    raw: bytes
-    statement: Statement
-    claim: Claim
+    `name` is the SHA-256 of its bytes. Of the artifacts only digests and media types are kept.
+    """
+
     name: str
+    attestation_id: str
+    predicate_type: str
+    step: str | None
+    kind: str | None
+    subject: tuple[ResourceDescriptor, ...]
+    materials: tuple[ResourceDescriptor, ...]
+    products: tuple[ResourceDescriptor, ...]
+    load: Callable[[str], bytes]
     unreadable: bool = False
     """Whether its claim cannot be read: then it may be about any step."""
+
+    @property
+    def raw(self) -> bytes:
+        """Read the bundle's bytes; StoreError, NoEvidenceError if they are not at hand any more."""
+        return self.load(self.name)
+
+    @property
+    def statement(self) -> Statement:
+        """Read the statement; raises as `raw`."""
+        return Bundle.parse(self.raw).statement()
+
+    @property
+    def claim(self) -> Claim:
+        """Read what the statement claims, names included; raises as `raw`."""
+        return claim_in(self.statement)
 
 
 Index: TypeAlias = Mapping[str, Sequence[Unverified]]
@@ -91,19 +118,19 @@ class Evidence:
         """
         forward: dict[int, Unverified] = {}
         named = tuple(digests)
-        _walk(named, self._by_material, forward, lambda one: self._digests(one.claim.products), steps)
+        _walk(named, self._by_material, forward, lambda one: self._named(one, one.products), steps)
         back: dict[int, Unverified] = dict(forward)
         start = [
             *named,
-            *(digest for one in forward.values() for digest in self._digests(one.claim.materials)),
+            *(digest for one in forward.values() for digest in self._named(one, one.materials)),
         ]
-        _walk(start, self._by_product, back, lambda one: self._digests(one.claim.materials), steps)
-        made = {digest for one in back.values() for digest in self._with_files(one.claim.products)}
+        _walk(start, self._by_product, back, lambda one: self._named(one, one.materials), steps)
+        made = {digest for one in back.values() for digest in self._with_files(one.products)}
         beside = {
             id(one): one
             for digest in made
             for one in (*self._by_product.get(digest, ()), *self._speaking.get(digest, ()))
-            if steps is None or one.claim.step in steps
+            if steps is None or one.step in steps
         }
         return self.verified((back | beside).values())
 
@@ -125,9 +152,7 @@ class Evidence:
                 for one in (*self._by_product.get(digest, ()), *self._speaking.get(digest, ()))
             )
         return self.verified(
-            {
-                id(one): one for one in found if steps is None or one.claim.step in steps or one.unreadable
-            }.values()
+            {id(one): one for one in found if steps is None or one.step in steps or one.unreadable}.values()
         )
 
     def of_steps(self, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
@@ -154,9 +179,9 @@ class Evidence:
                 continue
             seen.add(digest)
             for one in self._by_material.get(digest, ()):
-                if id(one) not in found and one.claim.products and (verified := self._verify(one)):
+                if id(one) not in found and one.products and (verified := self._verify(one)):
                     found[id(one)] = verified
-                    waiting.extend(self._with_files(one.claim.products))
+                    waiting.extend(self._with_files(one.products))
         return tuple(found.values())
 
     @cached_property
@@ -165,7 +190,7 @@ class Evidence:
         return any(
             item.manifest_version == 1
             for one in self.candidates
-            for item in (*one.statement.subject, *one.claim.materials, *one.claim.products)
+            for item in (*one.subject, *one.materials, *one.products)
         )
 
     def about(self, sha256: str) -> tuple[Unverified, ...]:
@@ -174,32 +199,42 @@ class Evidence:
 
     @cached_property
     def _by_product(self) -> Index:
-        return _index((one, self._with_files(one.claim.products)) for one in self.candidates)
+        return _index((one, self._opened(one, one.products)) for one in self.candidates)
 
     @cached_property
     def _by_material(self) -> Index:
-        return _index((one, self._with_files(one.claim.materials)) for one in self.candidates)
+        return _index((one, self._opened(one, one.materials)) for one in self.candidates)
 
     @cached_property
     def _speaking(self) -> Index:
         """Index what only informs, by what it speaks of."""
         return _index(
-            (one, self._with_files(one.claim.materials))
-            for one in self.candidates
-            if one.claim.kind == "informational"
+            (one, self._opened(one, one.materials)) for one in self.candidates if one.kind == "informational"
         )
 
     @cached_property
     def _by_subject(self) -> Index:
-        return _index((one, self._digests(one.statement.subject)) for one in self.candidates)
+        return _index((one, self._named(one, one.subject)) for one in self.candidates)
 
     @cached_property
     def _by_step(self) -> Index:
-        return _index((one, (one.claim.step,)) for one in self.candidates if one.claim.step is not None)
+        return _index((one, (one.step,)) for one in self.candidates if one.step is not None)
 
     @cached_property
     def _by_type(self) -> Index:
-        return _index((one, (one.statement.predicate_type,)) for one in self.candidates)
+        return _index((one, (one.predicate_type,)) for one in self.candidates)
+
+    def _opened(self, one: Unverified, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
+        """Return the digests of a candidate's artifacts and of the files inside its directories."""
+        return self._with_files(items) if self._may_open(one, items) else _plain(items)
+
+    def _named(self, one: Unverified, items: Sequence[ResourceDescriptor]) -> tuple[str, ...]:
+        """Return the digests of a candidate's artifacts."""
+        return self._digests(items) if self._may_open(one, items) else _plain(items)
+
+    def _may_open(self, one: Unverified, items: Sequence[ResourceDescriptor]) -> bool:
+        """Tell whether manifests may be read for a candidate: only its signature bounds what they cost."""
+        return all(item.manifest_version is None for item in items) or self._verify(one) is not None
 
     def _with_files(self, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
         """Digests of artifacts, and of the files inside directory artifacts: a step may consume one file of a directory."""
@@ -244,23 +279,27 @@ class Evidence:
     def _verify(self, candidate: Unverified) -> VerifiedStatement | None:
         key = candidate.name  # not the attestation id: two people may sign the same statement
         if key not in self._verified:
+            raw = candidate.raw
             try:
-                self._verified[key] = verify_bundle(candidate.raw, self.trust, self.keys)
+                self._verified[key] = verify_bundle(raw, self.trust, self.keys)
             except GitchainError as error:
-                self._verified[key] = self._uncosigned(candidate)
-                self.refused.append(
-                    Refused(candidate.claim.step, candidate.statement.attestation_id, str(error))
-                )
+                self._verified[key] = self._uncosigned(raw)
+                if len(self.refused) < MAX_REFUSED:
+                    self.refused.append(Refused(candidate.step, candidate.attestation_id, str(error)))
         return self._verified[key]
 
-    def _uncosigned(self, candidate: Unverified) -> VerifiedStatement | None:
+    def _uncosigned(self, raw: bytes) -> VerifiedStatement | None:
         """Return what a bundle says against something where all that it lacks are the witnesses' cosignatures."""
         if self.trust.witnesses is None:
             return None
         try:
-            return verify_uncosigned(candidate.raw, self.trust, self.keys)
+            return verify_uncosigned(raw, self.trust, self.keys)
         except GitchainError:
             return None
+
+
+def _plain(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+    return tuple(value for item in items for _, value in item.digest.accepted)
 
 
 def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
@@ -291,7 +330,7 @@ def _walk(
             continue
         seen.add(digest)
         for one in index.get(digest, ()):
-            if (steps is None or one.claim.step in steps) and id(one) not in found:
+            if (steps is None or one.step in steps) and id(one) not in found:
                 found[id(one)] = one
                 waiting.extend(onward(one))
 
@@ -307,36 +346,40 @@ def gather(
 
     `keys` are those that the policy names: a key never comes from a bundle.
     """
-    refused: list[Refused] = []
-    unreadable: set[str] = set()
-
-    def report(problem: Problem) -> None:
-        refused.append(Refused(None, "", f"{problem.message}, in {problem.path}"))
-        if problem.path.split("/")[0] == ATTESTATIONS:
-            unreadable.add(problem.path)
-
+    found = _Gathered()
     tip = project.store.tip() if project else None
-    raws = dict(project.store.items(tip, report)) if project else {}
+    held = {name: raw for snapshot in snapshots for name, raw in snapshot.bundles.items()}
+    held |= {sha256_hex(raw): raw for raw in extra}
+
+    def load(name: str) -> bytes:
+        raw = held.get(name) or (project.store.get(name, tip) if project and tip else None)
+        if raw is None:
+            raise StoreError("an attestation is not in the store any more", where=name, help="run it again")
+        return raw
+
+    if project is not None:
+        for name, raw in project.store.items(tip, found.report):
+            found.add(name, raw, load)
     for snapshot in snapshots:
-        raws |= snapshot.bundles
-        refused += [Refused(None, "", problem) for problem in snapshot.problems]
-    raws |= {sha256_hex(raw): raw for raw in extra}
-    candidates = []
-    for name, raw in raws.items():
-        try:
-            statement = Bundle.parse(raw).statement()
-            problem = claim_problem(statement)
-            if problem and statement.predicate_type not in NEGATIVE:
-                refused.append(Refused(None, statement.attestation_id, problem))
-            candidates.append(Unverified(raw, statement, claim_in(statement), name, bool(problem)))
-        except GitchainError as error:
-            refused.append(Refused(None, _id_of(raw), str(error)))
+        for problem in snapshot.problems:
+            found.refuse(problem)
+    for name, raw in held.items():
+        found.add(name, raw, load)
     lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
     lookups += [snapshot.manifest for snapshot in snapshots]
     manifest = lookups[0] if len(lookups) == 1 else together(lookups)
     nodes = frozenset(project.store.names(room=MANIFESTS)) if project else frozenset()
-    present = nodes.union(raws, *(snapshot.nodes for snapshot in snapshots))
-    return Evidence(tuple(candidates), trust, manifest, refused, keys, tip, present, frozenset(unreadable))
+    present = nodes.union(found.names, *(snapshot.nodes for snapshot in snapshots))
+    return Evidence(
+        tuple(found.candidates),
+        trust,
+        manifest,
+        found.reasons(),
+        keys,
+        tip,
+        present,
+        frozenset(found.unreadable),
+    )
 
 
 def _id_of(raw: bytes) -> str:
@@ -345,6 +388,77 @@ def _id_of(raw: bytes) -> str:
         return Bundle.parse(raw).attestation_id
     except GitchainError:
         return ""
+
+
+class _Gathered:
+    """Collects bundles one by one; nothing is kept of one but what `Unverified` has."""
+
+    def __init__(self) -> None:
+        self.candidates: list[Unverified] = []
+        self.names: set[str] = set()
+        self.unreadable: set[str] = set()
+        self._refused: list[Refused] = []
+        self._more = 0
+        self._count = 0
+        self._artifacts: dict[ResourceDescriptor, ResourceDescriptor] = {}
+
+    def report(self, problem: Problem) -> None:
+        self.refuse(f"{problem.message}, in {problem.path}")
+        if problem.path.split("/")[0] == ATTESTATIONS:
+            self.unreadable.add(problem.path)
+
+    def refuse(self, reason: str, attestation_id: str = "") -> None:
+        if len(self._refused) < MAX_REFUSED:
+            self._refused.append(Refused(None, attestation_id, reason))
+        else:
+            self._more += 1
+
+    def reasons(self) -> list[Refused]:
+        """Return why what does not count does not, the last one a number if there are many."""
+        more = (
+            [Refused(None, "", f"{self._more} more stored objects that do not count")] if self._more else []
+        )
+        return [*self._refused, *more]
+
+    def add(self, name: str, raw: bytes, load: Callable[[str], bytes]) -> None:
+        """Parse a bundle and keep what is needed of it; LimitError if that is too much with those before."""
+        if name in self.names:
+            return
+        self.names.add(name)
+        try:
+            statement = Bundle.parse(raw).statement()
+            problem, claim = claim_problem(statement), claim_in(statement)
+        except GitchainError as error:
+            self.refuse(str(error), _id_of(raw))
+            return
+        if problem and statement.predicate_type not in NEGATIVE:
+            self.refuse(problem, statement.attestation_id)
+        self.candidates.append(
+            Unverified(
+                name,
+                statement.attestation_id,
+                statement.predicate_type,
+                claim.step,
+                claim.kind,
+                self._kept(statement.subject),
+                self._kept(claim.materials),
+                self._kept(claim.products),
+                load,
+                bool(problem),
+            )
+        )
+
+    def _kept(self, items: Sequence[ResourceDescriptor]) -> tuple[ResourceDescriptor, ...]:
+        bare = (ResourceDescriptor(None, one.digest, media_type=one.media_type) for one in items)
+        kept = tuple(dict.fromkeys(self._artifacts.setdefault(one, one) for one in bare))
+        self._count += len(kept)
+        if self._count > MAX_ARTIFACTS:
+            raise LimitError(
+                "the attestations name more artifacts than can be looked at",
+                expected=f"at most {MAX_ARTIFACTS}",
+                help="gitchain sync --prune-junk   removes what is no attestation",
+            )
+        return kept
 
 
 def claim_problem(statement: Statement) -> str:

@@ -44,6 +44,9 @@ class Backend(Protocol):
     def size(self, oid: Oid) -> int | None:
         """Return an object's size from its header, None where the object is not at hand."""
 
+    def digest(self, oid: Oid) -> tuple[str, bytes]:
+        """Return the SHA-256 of a blob of any size, which is streamed, and how it begins; raises as `read`."""
+
     def write(self, kind: Kind, data: bytes) -> Oid:
         """Take in an object and return its id: `read` knows it at once, the repository after `flush`."""
 

@@ -31,7 +31,10 @@ from gitchain.store.objects import BLOB_MODE, Commit, Entry, Oid, parse_commit, 
 from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees, attestation_paths
 
 DEFAULT_REF = "refs/gitchain/attestations"
-MAX_COMMIT_BYTES = 1 << 20
+MAX_COMMIT_BYTES = 32 << 20  # its message is of no interest, and must not hide the tree
+MAX_LEAVES = 200_000  # entries of one walk
+MAX_STORE_BYTES = 512 << 20  # of all bundles, inflated one after the other: a few seconds
+MAX_FOUND_BYTES = 64 << 20  # of the bundles about one subject
 MAX_ATTEMPTS = 200  # of a writer that keeps losing to writers outside of this machine's lock
 _FORMAT = re.compile(rb"[0-9]{1,9}\n")
 MAX_REFUSALS = 5  # in a row with nobody else moving the ref: then the disk is to blame
@@ -205,12 +208,19 @@ class AttestationStore:
     def by_subject(self, alg: str, value: str, report: Report = _ignore) -> tuple[bytes, ...]:
         """Return the bundles that the index lists for a subject digest, in order of their names.
 
-        Broken leaves go to `report`. The index is a hint: only `all` sees what an index lacks.
+        Broken leaves go to `report`. The index is a hint: only `all` sees what an index lacks. LimitError beyond
+        MAX_FOUND_BYTES.
         """
         if not shape.is_indexed(alg, value):
             return ()
         tip = self._tip()
-        return tuple(data for _, data in self._leaves(shape.subject_path(alg, value), report, tip))
+        found, size = [], 0
+        for _, data in self._leaves(shape.subject_path(alg, value), report, tip):
+            size += len(data)
+            if size > MAX_FOUND_BYTES:
+                raise self._too_much(f"{MAX_FOUND_BYTES} bytes about {alg}:{value}")
+            found.append(data)
+        return tuple(found)
 
     def all(self, report: Report = _ignore) -> Iterator[bytes]:
         """Yield every bundle in order of their names; broken leaves go to `report`."""
@@ -219,9 +229,24 @@ class AttestationStore:
     def items(
         self, at: str | None, report: Report = _ignore, room: str = "att"
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield name and bytes of all bundles (or nodes) that a commit holds; broken leaves go to `report`."""
-        leaves = self._leaves((room,), report, None if at is None else Oid(at))
-        return ((shape.leaf_name(path), data) for path, data in leaves)
+        """Yield name and bytes of all bundles (or nodes) that a commit holds; broken leaves go to `report`.
+
+        LimitError beyond MAX_STORE_BYTES and MAX_LEAVES.
+        """
+        size = 0
+        for path, data in self._leaves((room,), report, None if at is None else Oid(at)):
+            size += len(data)
+            if size > MAX_STORE_BYTES:
+                raise self._too_much(f"{MAX_STORE_BYTES} bytes")
+            yield shape.leaf_name(path), data
+
+    def _too_much(self, expected: str) -> LimitError:
+        return LimitError(
+            "the store holds too much",
+            where=self.ref,
+            expected=f"at most {expected}",
+            help="gitchain sync --prune-junk   removes what is neither an attestation nor a manifest",
+        )
 
     def names(self, report: Report = _ignore, room: str = shape.ATTESTATIONS) -> Iterator[str]:
         """Yield the name of every bundle (or manifest node) without reading them."""
@@ -232,12 +257,12 @@ class AttestationStore:
         """Return the number of bundles."""
         return sum(1 for _ in self.names())
 
-    def get(self, name: str) -> bytes | None:
-        """Return the bundle of that name, None if the store has none.
+    def get(self, name: str, at: str | None = None) -> bytes | None:
+        """Return the bundle of that name (at a commit, or now), None if the store has none.
 
         MalformedError if its bytes are others.
         """
-        return self._get(shape.ATTESTATIONS, name)
+        return self._get(shape.ATTESTATIONS, name, at)
 
     def manifest(self, digest: str) -> bytes | None:
         """Return the manifest node of that digest, None if the store has none."""
@@ -266,8 +291,8 @@ class AttestationStore:
                 if self.trees.find(root, path) is None:
                     report(Problem("/".join(path), "attestation is missing from the index"))
 
-    def _get(self, room: str, name: str) -> bytes | None:
-        tip = self._tip()
+    def _get(self, room: str, name: str, at: str | None = None) -> bytes | None:
+        tip = self._tip() if at is None else Oid(at)
         if tip is None or not shape.is_sha256(name):
             return None
         path = shape.content_path(room, name)
@@ -286,7 +311,7 @@ class AttestationStore:
             return
         root = self.root(tip)
         if not start:
-            yield from self.trees.walk(root, start, report)
+            yield from self._walk(root, start, report)
             return
         try:
             entry = self.trees.find(root, start)
@@ -294,7 +319,13 @@ class AttestationStore:
             report(Problem("/".join(start), str(error)))
             return
         if entry is not None:
-            yield from self.trees.walk(entry.oid, start, report)
+            yield from self._walk(entry.oid, start, report)
+
+    def _walk(self, oid: Oid, start: Path, report: Report) -> Iterator[tuple[Path, Entry]]:
+        for count, found in enumerate(self.trees.walk(oid, start, report), 1):
+            if count > MAX_LEAVES:
+                raise self._too_much(f"{MAX_LEAVES} entries")
+            yield found
 
 
 def _bundle_paths(data: bytes) -> tuple[Path, ...]:

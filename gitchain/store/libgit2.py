@@ -15,9 +15,11 @@ import pygit2
 from pygit2.enums import ObjectType, Option
 
 from gitchain.errors import GitchainError, LimitError, StoreError
+from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
+from gitchain.store.git_binary import BEGINNING, MAX_BASE_BYTES, ObjectSizes, streamed_digest
 from gitchain.store.loose import Kind, NewObject, write_loose
 from gitchain.store.objects import Oid
 
@@ -25,6 +27,8 @@ _FAILURES = (pygit2.GitError, KeyError, ValueError, OSError)
 _TYPES = {"blob": ObjectType.BLOB, "tree": ObjectType.TREE, "commit": ObjectType.COMMIT}
 
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+pygit2.option(Option.SET_MWINDOW_SIZE, 16 << 20)  # of a pack that is mapped at once; the default is 1 GiB
+pygit2.option(Option.SET_MWINDOW_MAPPED_LIMIT, 64 << 20)
 
 
 class Libgit2:
@@ -41,6 +45,7 @@ class Libgit2:
         self._path = Path(found)
         self.common_dir = _common_dir(Path(found))
         self._pending: dict[Oid, NewObject] = {}
+        self._sizes = ObjectSizes(Path(found))
 
     def config(self, key: str) -> str | None:
         """Return a configuration value."""
@@ -60,6 +65,8 @@ class Libgit2:
                 raise LimitError(
                     "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
                 )
+            if not (self.common_dir / "objects" / oid[:2] / oid[2:]).exists():
+                self._sizes.check_deltas(oid, max(limit, MAX_BASE_BYTES))
             data: bytes = odb.read(oid)[1]
         except KeyError:
             return self._fetch(oid, kind, limit)
@@ -79,6 +86,13 @@ class Libgit2:
             return int(self._repo.odb.read_header(oid)[1])
         except _FAILURES:
             return None
+
+    def digest(self, oid: Oid) -> tuple[str, bytes]:
+        """Return the SHA-256 of a blob, which is streamed, and how it begins; see `Backend.digest`."""
+        if oid in self._pending:
+            return sha256_hex(self._pending[oid].data), self._pending[oid].data[:BEGINNING]
+        self._sizes.check_deltas(oid, MAX_BASE_BYTES)
+        return streamed_digest(self._git, oid)
 
     def _fetch(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         partial = self.partial

@@ -37,6 +37,15 @@ MAX_WORD_CHARS = 200
 UNCHECKED = ("fetch.fsckObjects=false", "transfer.fsckObjects=false")
 """Git would refuse the whole fetch for one malformed tree, and with it a revocation. Nothing of it is checked out."""
 
+SMALL = (
+    "core.bigFileThreshold=1m",
+    "core.deltaBaseCacheLimit=16m",
+    "pack.threads=1",
+    "pack.windowMemory=32m",
+    "pack.deltaCacheSize=16m",
+)
+"""What bounds git's own memory: blobs beyond a megabyte are streamed and never stored as differences."""
+
 REMOTE_KEY = "gitchain.remote"
 """Git configuration: the one remote that attestations are exchanged with."""
 
@@ -328,7 +337,7 @@ class Exchange:
         refspec = f"+{self._store.ref}:{self._tracking}"
         for _ in range(MAX_REFUSALS):
             done = self._git.talk(
-                "fetch", *options, "--end-of-options", self._remote, refspec, config=UNCHECKED
+                "fetch", *options, "--end-of-options", self._remote, refspec, config=UNCHECKED + SMALL
             )
             if done.code == 0:
                 self._fill()
@@ -378,7 +387,7 @@ class Exchange:
     def _push(self, commit: Oid) -> Done:
         options = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
         refspec = f"{commit}:{self._store.ref}"
-        config = (f"remote.{self._remote}.mirror=false",)  # a mirror's push takes no refspec
+        config = (f"remote.{self._remote}.mirror=false", *SMALL)  # a mirror's push takes no refspec
         return self._git.talk("push", *options, "--end-of-options", self._remote, refspec, config=config)
 
     def _refusal(self, done: Done) -> TransportError:

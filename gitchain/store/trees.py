@@ -19,6 +19,7 @@ from gitchain.store.backend import Backend
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Entry, Oid, parse_tree, render_tree
 
 MAX_TREE_BYTES = 8 << 20  # a directory of 90,000 leaves: the most for one subject's index
+LARGE_BYTES = 16 << 20  # of a manifest node, beyond which it is streamed to be checked
 MAX_TOLD = 20  # problems that are reported one by one of each directory
 NODE_START = b'{"entries":['  # of every version of the format
 UNREADABLE = (MalformedError, LimitError, StoreError, NoEvidenceError)
@@ -163,12 +164,24 @@ class Trees:
         MalformedError, LimitError, StoreError, NoEvidenceError if the bytes do not have its name, are no attestation,
         or cannot be read.
         """
-        data = self.leaf(path, entry)
         if path[0] == shape.MANIFESTS:
-            if not data.startswith(NODE_START):
-                raise MalformedError("not a node of a directory manifest", where="/".join(path))
+            self._check_node(path, entry)
             return {path: entry.oid}
+        data = self.leaf(path, entry)
         return dict.fromkeys(attestation_paths(data, shape.leaf_name(path)), entry.oid)
+
+    def _check_node(self, path: Path, entry: Entry) -> None:
+        """Check that a leaf has its name and begins as a manifest node does: a large one is not held in memory."""
+        size = self._backend.size(entry.oid)
+        if size is not None and size > MAX_NODE_BYTES:
+            raise LimitError("manifest node is too large", where="/".join(path), got=str(size))
+        if size is not None and size > LARGE_BYTES:
+            digest, first = self._backend.digest(entry.oid)
+        else:
+            data = self.leaf(path, entry)
+            digest, first = sha256_hex(data), data[: len(NODE_START)]
+        if digest != shape.leaf_name(path) or not first.startswith(NODE_START):
+            raise MalformedError("not a node of a directory manifest", where="/".join(path))
 
 
 def attestation_paths(data: bytes, name: str) -> tuple[Path, ...]:

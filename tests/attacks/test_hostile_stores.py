@@ -1,0 +1,295 @@
+"""Stores that anybody who may push can make: each command stays within 256 MiB and ten seconds, and loses no evidence."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_world import World
+
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.store.git_ref import AttestationStore
+from gitchain.store.shape import content_path
+
+REF = "refs/gitchain/attestations"
+MAX_MIB = 256
+MAX_SECONDS = 10  # of processor time: other work on the machine does not count
+MIB = 1 << 20
+Entry = tuple[str, str, bytes]
+"""Mode, path and content; of a tree and a submodule the object id."""
+
+DRIVER = """
+import json, os, resource, subprocess, sys, time
+from gitchain.cli.main import run
+
+def spent():
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in found)
+
+def peak():
+    with open("/proc/self/status") as status:
+        own = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
+
+steps = []
+for command in json.loads(sys.argv[1]):
+    if command[0] == "git":
+        subprocess.run(command, check=True)
+        continue
+    before = spent()
+    code = int(run(tuple(command)))
+    steps.append([command[0], code, spent() - before, peak()])
+with open(sys.argv[2], "w") as file:
+    json.dump(steps, file)
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A repository with one attested model, and the server that it was synchronised with."""
+
+    repo: Path
+    server: Path
+    home: Path
+
+    def git(self, *args: str, cwd: Path | None = None, given: bytes | None = None) -> bytes:
+        done = subprocess.run(
+            ["git", *args], cwd=cwd or self.server, check=True, capture_output=True, input=given
+        )
+        return done.stdout.strip()
+
+    def write(self, kind: str, data: bytes) -> str:
+        return self.git("hash-object", "-t", kind, "-w", "--literally", "--stdin", given=data).decode()
+
+    def plant(self, entries: Iterator[Entry], message: bytes = b"x") -> None:
+        """Add entries to the server's store, below the rules of the store."""
+        first = next(entries)  # what it makes of the server's store comes before
+        process = subprocess.Popen(
+            ["git", "fast-import", "--quiet", "--depth=0"], cwd=self.server, stdin=subprocess.PIPE
+        )
+        pipe = process.stdin
+        assert pipe is not None
+        pipe.write(b"commit %s\ncommitter x <x@x> 0 +0000\ndata %d\n" % (REF.encode(), len(message)))
+        pipe.write(message + b"\nfrom " + REF.encode() + b"^0\n")
+        for mode, path, data in chain([first], entries):
+            if mode in {"160000", "40000"}:
+                pipe.write(f"M {mode.zfill(6)} {data.decode()} {path}\n".encode())
+            else:
+                pipe.write(f"M {mode} inline {path}\ndata {len(data)}\n".encode() + data + b"\n")
+        pipe.close()
+        assert process.wait() == 0
+
+
+def leaf(data: bytes, room: str = "att") -> Entry:
+    """Return an entry at the place that its bytes have in a store."""
+    return "100644", "/".join(content_path(room, hashlib.sha256(data).hexdigest())), data
+
+
+def large_blobs(_target: Target) -> Iterator[Entry]:
+    for number in range(6):
+        yield leaf(b'{"x":"%08d' % number + b"a" * (24 * MIB - 30) + b'"}')
+
+
+def blob_beyond_the_limit(_target: Target) -> Iterator[Entry]:
+    yield leaf(b"[" * (100 * MIB))
+
+
+def deep_trees(_target: Target) -> Iterator[Entry]:
+    yield "100644", "/".join(["att", *["00"] * 1500, "x"]), b"x"
+
+
+def trees_of_many_entries(target: Target) -> Iterator[Entry]:
+    for count, place in ((1_000_000, "att/01"), (150_000, "att/02/03")):
+        data = b"".join(b"100644 %07x\0" % number + b"\1" * 20 for number in range(count))
+        yield "40000", place, target.write("tree", data).encode()
+
+
+def differences_to_a_bomb(target: Target) -> Iterator[Entry]:
+    """A few bytes that are stored as a part of 300 MiB: to read them, all of it has to be unpacked."""
+    base, small = b"\0" * (300 * MIB), b"\0" * 20
+    header = b"blob %d\0" % len(base)
+
+    def sized(number: int) -> bytes:
+        found = bytearray()
+        while number > 127:
+            found.append(number & 127 | 128)
+            number >>= 7
+        return bytes([*found, number])
+
+    def typed(kind: int, size: int) -> bytes:
+        first, size = kind << 4 | size & 15, size >> 4
+        return bytes([first | 128]) + sized(size) if size else bytes([first])
+
+    delta = sized(len(base)) + sized(len(small)) + bytes([0x90, len(small)])
+    body = b"PACK" + struct.pack(">II", 2, 2) + typed(3, len(base)) + zlib.compress(base, 1)
+    body += typed(7, len(delta)) + hashlib.sha1(header + base).digest() + zlib.compress(delta)
+    target.git("index-pack", "--stdin", given=body + hashlib.sha1(body).digest())
+    name = hashlib.sha256(small).hexdigest()
+    oid = target.git("hash-object", "--stdin", given=small)
+    folder = target.write("tree", b"100644 " + name[4:].encode() + b"\0" + bytes.fromhex(oid.decode()))
+    yield "40000", f"att/{name[:2]}/{name[2:4]}", folder.encode()
+
+
+def many_tiny_entries(_target: Target) -> Iterator[Entry]:
+    for number in range(5000):
+        yield leaf(b"%d" % number)
+        yield "100644", f"att/junk{number}", b""
+
+
+def nested_json(_target: Target) -> Iterator[Entry]:
+    for filling in (b"[],", b'{"a":"bc"},', b'"ab",'):
+        yield leaf(b'{"mediaType":[' + filling * (23 * MIB // len(filling)) + b"1]}")
+        yield leaf(b'{"mediaType":[' + filling * 100_000 + b"1]}")
+
+
+def other_kinds_of_entries(target: Target) -> Iterator[Entry]:
+    commit = target.git("rev-parse", REF)
+    for number, mode in enumerate(("120000", "160000", "100755") * 3):
+        content = commit if mode == "160000" else b"/etc/passwd"
+        place = ("link", f"att/0{number}", f"att/10/1{number}/{'0' * 60}")[number // 3]
+        yield mode, f"{place}{number}" if place == "link" else place, content
+
+
+def many_index_entries(target: Target) -> Iterator[Entry]:
+    store = AttestationStore.open(target.server)
+    name, data = next(store.items(store.tip()))
+    blob = target.write("blob", data)
+    for start in range(2):
+        entries = sorted(f"{hashlib.sha256(b'%d' % number).hexdigest()}" for number in range(40_000))
+        tree = b"".join(b"100644 " + one.encode() + b"\0" + bytes.fromhex(blob) for one in entries)
+        yield (
+            "40000",
+            f"by-subject/sha256/{name[:2]}/0{start}/{'0' * 60}",
+            target.write("tree", tree).encode(),
+        )
+
+
+def huge_manifests(target: Target) -> Iterator[Entry]:
+    """A node of 40 MiB, and a bundle that names it, with a signature that does not verify."""
+    node = b'{"entries":[' + b'{"mode":"644","name":"x","sha256":"","size":1,"type":"file"},' * (
+        40 * MIB // 61
+    )
+    store = AttestationStore.open(target.server)
+    for _, raw in store.items(store.tip()):
+        bundle = json.loads(raw)
+        statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+        statement["subject"][0] |= {
+            "digest": {"sha256": hashlib.sha256(node).hexdigest()},
+            "mediaType": MANIFEST_MEDIA_TYPE,
+        }
+        bundle["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+        yield leaf(json.dumps(bundle).encode())
+    yield leaf(node, "manifest")
+
+
+def many_forged_bundles(target: Target) -> Iterator[Entry]:
+    """Bundles that parse, and whose signatures do not verify."""
+    store = AttestationStore.open(target.server)
+    raw = next(data for _, data in store.items(store.tip()))
+    bundle = json.loads(raw)
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    for number in range(1000):
+        statement["subject"] = [{"name": f"f{number}", "digest": {"sha256": f"{number:064x}"}}]
+        bundle["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+        yield leaf(json.dumps(bundle).encode())
+
+
+def long_history(target: Target) -> Iterator[Entry]:
+    tree = target.git("rev-parse", f"{REF}^{{tree}}").decode()
+    commit = f"commit {REF}\ncommitter x <x@x> 0 +0000\ndata 1\nx\n"
+    lines = [f"{commit}from {REF}^0\nM 040000 {tree} \n", *[f"{commit}M 040000 {tree} \n"] * 20_000]
+    target.git("fast-import", "--quiet", given="".join(lines).encode())
+    yield "100644", "README", b"junk"
+
+
+STORES = (
+    large_blobs,
+    blob_beyond_the_limit,
+    deep_trees,
+    trees_of_many_entries,
+    differences_to_a_bomb,
+    many_tiny_entries,
+    nested_json,
+    other_kinds_of_entries,
+    many_index_entries,
+    huge_manifests,
+    many_forged_bundles,
+    long_history,
+)
+
+
+@pytest.fixture
+def target(project: World, git: Callable[..., str], tmp_path: Path) -> Target:
+    """Return the set-up repository, whose attestations a server has too."""
+    git(tmp_path, "init", "-q", "--bare", "server.git")
+    git(project.repo, "remote", "add", "origin", str(tmp_path / "server.git"))
+    git(project.repo, "push", "-q", "origin", f"{REF}:{REF}", "HEAD:refs/heads/main")
+    for setting in (
+        "pack.windowMemory=16m",
+        "pack.threads=1",
+        "core.bigFileThreshold=1m",
+        "core.compression=1",
+    ):
+        git(tmp_path / "server.git", "config", *setting.split("="))
+    return Target(project.repo, tmp_path / "server.git", project.home)
+
+
+@pytest.mark.parametrize("make", STORES, ids=[make.__name__ for make in STORES])
+def test_hostile_store_stays_within_bounds(
+    target: Target, tmp_path: Path, make: Callable[[Target], Iterator[Entry]]
+) -> None:
+    """Memory and time are bounded for each command; sync leaves the junk behind, and verification passes after it.
+
+    Verification of the planted store itself passes too, or refuses a store that holds too much.
+    """
+    own = target.git("rev-parse", REF, cwd=target.repo).decode()
+    message = b"m" * (20 * MIB) if make is long_history else b"x"
+    target.plant(make(target), message)
+    planted = target.git("rev-parse", REF).decode()
+    alternates = target.repo / ".git/objects/info/alternates"
+    alternates.write_text(f"{target.server}/objects\n")
+    identity = next(iter(AttestationStore.open(target.repo).all()))
+    commands = [
+        ["git", "update-ref", REF, planted],
+        ["verify", "model.bin"],
+        ["log"],
+        ["show", Bundle.parse(identity).attestation_id],
+        ["git", "update-ref", REF, own],
+        ["sync"],
+        ["verify", "model.bin"],
+    ]
+    steps = driven(target, tmp_path, commands)
+    assert {step[0]: step[3] for step in steps if step[3] > MAX_MIB} == {}
+    assert {step[0]: step[2] for step in steps if step[2] > MAX_SECONDS} == {}
+    codes = [step[1] for step in steps]
+    assert codes[0] in {0, 8}, codes
+    assert codes[-1] == 0, codes
+    assert AttestationStore.open(target.repo).problems() == ()
+
+
+def driven(target: Target, tmp_path: Path, commands: list[list[str]]) -> list[list[Any]]:
+    """Run the commands in a process of their own; return name, exit code, seconds and the peak so far in MiB."""
+    result = tmp_path / "result.json"
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, json.dumps(commands), str(result)],
+        cwd=target.repo,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[list[Any]] = json.loads(result.read_text())
+    return found
