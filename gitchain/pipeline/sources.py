@@ -125,7 +125,7 @@ class Evidence:
             *(digest for one in forward.values() for digest in self._named(one, one.materials)),
         ]
         _walk(start, self._by_product, back, lambda one: self._named(one, one.materials), steps)
-        made = {digest for one in back.values() for digest in self._with_files(one.products)}
+        made = {digest for one in back.values() for digest in self._opened(one, one.products)}
         beside = {
             id(one): one
             for digest in made
