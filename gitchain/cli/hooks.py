@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, table
+from gitchain.cli.output import Options, escape, table
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -42,9 +42,13 @@ def install_hooks(options: Options, force: bool, tags: bool) -> ExitCode:
 @click.pass_obj
 def show_status(options: Options) -> ExitCode:
     """Show which hooks are installed."""
-    from gitchain.hooks import status
+    from gitchain.hooks import status, troubles
 
-    return _report(options, status(options.directory))
+    code = _report(options, status(options.directory))
+    for trouble in troubles(options.directory):  # `gitchain doctor` reports the same
+        options.talk(f"problem   {escape(trouble)}")
+        options.talk("  help    gitchain sync")
+    return code
 
 
 @command.command(name="remove")

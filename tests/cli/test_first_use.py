@@ -258,3 +258,14 @@ def test_rules_of_the_documentation_pass_on_our_own_evidence(gitchain: Gitchain,
     assert gitchain("attest", "approve", *svr, "-m", "model.pkl", *who, cwd=git_repo).code == 0
     done = gitchain("verify", "model.pkl", cwd=git_repo)
     assert done.code == 0, done.text
+
+
+def test_hooks_status_and_doctor_agree(gitchain: Gitchain, git_repo: Path) -> None:
+    """What went wrong behind the hooks is shown by both, with the same help."""
+    assert gitchain("init", "--local", cwd=git_repo).code == 0
+    (git_repo / ".git/gitchain").mkdir(exist_ok=True)
+    (git_repo / ".git/gitchain/hook-error").write_text("the queue cannot be written\n")
+    for words in (("hooks", "status"), ("doctor",)):
+        done = gitchain(*words, cwd=git_repo)
+        assert "hook: the queue cannot be written" in done.text, words
+        assert "gitchain sync" in done.text
