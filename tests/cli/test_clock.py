@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gitchain.errors import NoEvidenceError, SignatureError
+from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey
 from gitchain.pipeline import history as module
 from gitchain.pipeline.bundles import bundle_trust, verify_file, wanted_signer
 from gitchain.pipeline.project import open_project
+from gitchain.pipeline.record import project_profile
+from gitchain.pipeline.sources import gather
 from gitchain.store.git_ref import AttestationStore
+from gitchain.verify.verified import NEVER
+from gitchain.verify.witnesses import WitnessPolicy
 
 Gitchain = Callable[..., Any]
 
@@ -62,3 +69,18 @@ def test_history_leaves_out_what_is_ahead_of_the_clock(
     monkeypatch.setattr(module, "datetime", Behind)
     with pytest.raises(NoEvidenceError, match="nothing is attested"):
         module.history(project, str(attested / "model.txt"), None)
+
+
+def test_evidence_without_the_quorum_counts_against_alone(attested: Path) -> None:
+    """Under a witness policy that nothing satisfies each bundle is told as refused, and kept as negative evidence."""
+    project = open_project(attested)
+    trust = project_profile(project).trust
+    raw = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    key = str(VerifierKey("w.example", ED25519_COSIGNATURE, raw))
+    demanding = replace(trust, witnesses=WitnessPolicy.parse(f"witness w {key}\nquorum w\n".encode()))
+    plain, strict = gather(project, trust), gather(project, demanding)
+    found = strict.verified(strict.candidates)
+    assert [one.statement for one in found] == [one.statement for one in plain.verified(plain.candidates)]
+    assert {one.log.cosigned for one in found} == {NEVER}
+    assert len(strict.refused) == len(found) > 0
+    assert all("not enough witnesses" in one.reason for one in strict.refused)

@@ -23,7 +23,7 @@ from gitchain.layout.model import Constraint, Step
 from gitchain.verify import constraints as module
 from gitchain.verify.clock import is_early
 from gitchain.verify.constraints import check_chain, check_step
-from gitchain.verify.datasets import Facts, check_datasets
+from gitchain.verify.datasets import Facts, _keys, check_datasets
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
@@ -645,3 +645,12 @@ def test_what_a_constraint_cannot_tell_apart_ends_where_a_field_is_missing() -> 
     """A field of the same name further up is another field."""
     assert module._at({"b": 1}, ("a", "b")) == (0, {"b": 1})
     assert module._at({"a": {"b": None}}, ("a", "b")) == (2, None)
+
+
+def test_facts_about_a_directory_hold_for_a_version_1_directory_in_it() -> None:
+    """A directory of version 1 is found by its version 2 digest too, where that is known."""
+    old = Artifact(DigestSet({"sha256": "1" * 64}), True, 1, lambda _: "2" * 64)
+    unknown = Artifact(DigestSet({"sha256": "1" * 64}), True, 1, lambda _: None)
+    assert list(_keys(old)) == [(1, "1" * 64), (2, "2" * 64)]
+    assert list(_keys(unknown)) == [(1, "1" * 64)]
+    assert list(_keys(Artifact(DigestSet({"sha256": "3" * 64})))) == [(0, "3" * 64)]

@@ -282,3 +282,21 @@ def test_a_directory_that_repeats_itself_is_looked_through_once() -> None:
     found.nodes |= twice.nodes
     found.evidence["prepare"] = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": twice})
     assert found.verdict().passed
+
+
+def test_an_artifact_is_revoked_by_another_digest_than_sha256() -> None:
+    """By SHA-512, where the evidence names it by that too."""
+    found = with_revocation(revoked({"x": "nothing of it"}))
+    before = found.evidence["train"].statement
+    both = DigestSet({**before.subject[0].digest, "sha512": "5" * 128})
+    made = Statement.build(
+        [ResourceDescriptor("models/model.pkl", both)], before.predicate_type, before.predicate
+    )
+    found.evidence["train"] = verified(made, "alice", NOW - timedelta(hours=1))
+    assert found.verdict().passed
+    said = found.evidence["revocation"].statement
+    for digits, passes in (("5", False), ("6", True)):
+        subject = [ResourceDescriptor("x", DigestSet({"sha512": digits * 128}))]
+        built = Statement.build(subject, REVOCATION, said.predicate)
+        found.evidence["revocation"] = verified(built, "alice", NOW)
+        assert found.verdict().passed is passes

@@ -8,12 +8,19 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from forge import Forge, b64, entry_of, raw
+from forge import ADA, Forge, b64, entry_of, raw
+from world import LAYOUT
 
-from gitchain.errors import GitchainError, InclusionError, TrustError
+from gitchain.errors import GitchainError, InclusionError, LayoutError, TrustError
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
 from gitchain.evidence.cosignature import VerifierKey, cosignature, cosigned_bytes
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.predicates import LAYOUT as LAYOUT_TYPE
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.instance import Instance
+from gitchain.layout import Identity, parse_layout
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
+from gitchain.verify.layout import verify_layout
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import NEVER
 from gitchain.verify.witnesses import MAX_NAMES, MAX_POLICY_BYTES, MAX_TIME, WitnessPolicy, cosigned_time
@@ -295,3 +302,23 @@ def test_cosigned_time_beyond_the_year_9999_is_never() -> None:
     assert cosigned_time(MAX_TIME + 1) == NEVER
     found = policy(*WITNESSES, "quorum a").check(noted([cosign("a", time=2**63 - 1)]))
     assert found == NEVER
+
+
+def test_a_layout_that_was_cosigned_in_the_future_is_refused(instance: Instance, trust: Trust) -> None:
+    """As one that was signed in the future: a cosignature's time is compared with the verifier's clock."""
+    layout, now = parse_layout(LAYOUT.encode()), datetime.now(UTC)
+    subject = ResourceDescriptor(layout.name, DigestSet({"sha256": layout.digest}))
+    document = Forge(instance, ADA).bundle(Statement.build([subject], LAYOUT_TYPE, layout.to_json()).payload)
+    proof = entry_of(document)["inclusionProof"]
+    note = SignedCheckpoint.parse(proof["checkpoint"]["envelope"])
+    demanding = replace(trust, witnesses=policy(*WITNESSES, "quorum a"))
+
+    def accepted(time: int) -> str:
+        line = cosign("a", note.checkpoint, time=time)
+        proof["checkpoint"]["envelope"] = render(note.checkpoint, (*note.signatures, line))
+        return verify_layout(raw(document), demanding, [Identity(instance.issuer, ADA)], now, 1).layout.name
+
+    assert accepted(int(now.timestamp())) == layout.name
+    with pytest.raises(LayoutError, match="cosigned in the future") as told:
+        accepted(int(now.timestamp()) + 3600)
+    assert told.value.where == layout.name
