@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 from gitchain.collect.inspect import Problem
 from gitchain.collect.inspect.compressed import SEALED
-from gitchain.collect.inspect.pickle_machine import OVERFLOW, UNKNOWN, Imports, Machine
+from gitchain.collect.inspect.pickle_machine import HIDDEN, OVERFLOW, UNKNOWN, Imports, Machine
 from gitchain.layout.parts import FRAMEWORKS
 
 BAD = pickle.dumps(Runs())
@@ -311,8 +311,53 @@ STRINGS = {
 def test_every_way_to_name_something_is_followed(program: bytes) -> None:
     """The name is what the unpickler would make of it; what cannot be told is dangerous."""
     names = imports(program)
-    assert names in ({("os", "system")}, {UNKNOWN})
-    assert found(program) == (UNDETERMINED if names == {UNKNOWN} else DANGEROUS)
+    assert names in ({("os", "system")}, {UNKNOWN}, {HIDDEN})
+    assert found(program) == (DANGEROUS if names == {("os", "system")} else UNDETERMINED)
+
+
+_CALL = b"S'id'\n\x85R"
+_DOTTED = b"path.os." * 600 + b"system"
+READ_ON = {
+    "escape": b"S'\\x6fs'\nS'system'\n\x93" + _CALL + b"\xff",
+    "escape of protocol 0": b"V\\u006fs\nVsystem\n\x93" + _CALL + b"\xff",
+    "made text": b"cbuiltins\nstr\n\x8c\x02os\x85R\x8c\x06system\x93" + _CALL + b"\xff",
+    "long text": b"N\x80\x040\x8c\x02osX"
+    + struct.pack("<I", len(_DOTTED))
+    + _DOTTED
+    + b"\x93"
+    + _CALL
+    + b"\xff",
+    "long STRING": b"N\x80\x040S'os'\nS'" + _DOTTED + b"'\n\x93" + _CALL + b"\xff",
+    "long line": b"N\x80\x040cos\n" + _DOTTED + b"\n" + _CALL + b"\xff",
+    "two memos": b"I1\np0\n\x940cos\nsystem\n" + _CALL + b".",
+    "index with a sign": b"I1\np+5\n0cos\nsystem\n" + _CALL + b".",
+    "index with an underscore": b"I1\np1_0\n0cos\nsystem\n" + _CALL + b".",
+    "long index": b"I1\np" + b" " * 5000 + b"5\n0cos\nsystem\n" + _CALL + b".",
+    "call of a result": b"cbuiltins\nint\n)RS'id'\n\x85R\xff",
+    "call of what an earlier pickle kept": b"h\x00S'id'\n\x85R\xff",
+    "array of joblib": b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)R0cos\nsystem\n" + _CALL + b".",
+}
+
+
+@pytest.mark.parametrize("program", READ_ON.values(), ids=READ_ON)
+def test_code_is_found_whatever_the_file_is_called(program: bytes) -> None:
+    """Where an unpickler reads on, the inspection does not take the file for something else than a pickle."""
+    frameworks = ("scikit-learn",)
+    assert found(program, "model.weights", frameworks=frameworks)
+    assert found(zipped({"weights": program}), "model.zip", frameworks=frameworks)
+
+
+def test_other_bytes_have_no_hidden_names() -> None:
+    """What no unpickler could take for the name of something, or call, does not count against a file that is no pickle."""
+    for data in (
+        b"NN\x93\xff",
+        b"K\x01\x8c\x02os\x93\xff",
+        b"N)R\xff",
+        b"c\xe9\xe8\n??\n\xff",
+        b"c" + b"?" * 5000,
+        b"python is a language\n",
+    ):
+        assert found(data, "model.weights") == []
 
 
 BROKEN = {

@@ -45,11 +45,13 @@ As opcodes, the bytes 1 to 16 end a pickle with an error: no unpickler reads the
 """
 
 CHUNK = 1 << 16
+_TOO_LONG = b"\n"  # in place of an argument that is passed over: no name
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_<][A-Za-z0-9_<>]*)*", re.ASCII)
 _RECONSTRUCTORS = {
     ("copyreg", "_reconstructor"),
     ("copy_reg", "_reconstructor"),
 }  # protocols 0 and 1 make objects so
+_LONG_INDEX = re.compile(rb"[\s0-9_+]*")
 _ITEM_TYPE = re.compile(r"([biufcmMSUV])([1-9][0-9]{0,8})", re.ASCII)
 _HAS_OBJECTS = 1  # NPY_ITEM_HASOBJECT, NumPy's flag of a type whose items are Python objects
 _LENGTHS = {-2: 1, -3: 4, -4: 4, -5: 8}  # pickletools: an argument that says its own length, in so many bytes
@@ -76,12 +78,25 @@ UNKNOWN: Final = ("unknown", "unknown")
 OVERFLOW: Final = ("unknown", "beyond the limit")
 """The name of an import that depends on a value that was not kept: it could be anything."""
 
+HIDDEN: Final = ("unknown", "hidden")
+"""The name of an import or a call of what only the loading process sees: a text with escapes, the result of a call."""
+
 ARRAY: Final = "NumpyArrayWrapper"
 """The class by which joblib describes the array that follows, under whatever module it is found."""
 
 _MARK: Final = object()
 UNSEEN: Final = object()
-"""A value that the machine does not follow."""
+"""A value that the machine does not follow, and that is neither a text nor anything to call."""
+
+UNREAD: Final = object()
+"""A text that is not kept as it stands: with escapes or other letters, or too long."""
+
+FORGOTTEN: Final = object()
+"""A value of the memo that was not kept, or that the unpickler has from an earlier pickle: anything."""
+
+
+class NotFollowedError(MalformedError):
+    """A pickle that an unpickler reads on where the machine stops: what it imports is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,7 @@ class Imports:
     called: set[Name] = field(default_factory=set)
     opcodes: int = 0
     pickles: int = 0
+    has_arrays: bool = False
 
 
 class Machine:
@@ -231,7 +247,7 @@ class Machine:
 
     def _global(self, argument: bytes) -> None:
         module, attribute = argument.split(b"\n")[:2]
-        self._import(_name(module), _name(attribute))
+        self._import(_line_name(module), _line_name(attribute))
 
     def _instance(self, argument: bytes) -> None:
         arguments = tuple(self._above_mark()[:MAX_ITEMS])
@@ -273,13 +289,13 @@ class Machine:
         by NEWOBJ: nothing else may get hold of it.
         """
         if not isinstance(function, Imported):
-            self._found(UNKNOWN)
+            self._found(HIDDEN if isinstance(function, Made) or function is FORGOTTEN else UNKNOWN)
         elif function.name not in _RECONSTRUCTORS:
             if not is_new:
                 self._imports.called.add(function.name)
             self._imports.called.update(one.name for one in _within(arguments) if isinstance(one, Imported))
         if self._arrays and (
-            _is_array(function) or any(one is UNSEEN or _is_array(one) for one in _within(arguments))
+            _is_array(function) or any(_is_unknown(one) or _is_array(one) for one in _within(arguments))
         ):
             raise MalformedError("array of joblib cannot be followed", expected="its class made by NEWOBJ")
         self._stack.append(Made(function, arguments))
@@ -328,21 +344,19 @@ class Machine:
             return
         index = _index(name, argument)
         if name in _GETS:
-            self._stack.append(self._memo.get(index, UNSEEN))
+            self._stack.append(self._memo.get(index, FORGOTTEN))
         else:
             self._put = True
             self._store(index)
 
     def _store(self, index: int) -> None:
         if self._put and self._memoized:
-            raise MalformedError(
-                "pickle fills its memo in two ways at once"
-            )  # the index would depend on the reader
+            raise NotFollowedError("pickle fills its memo in two ways at once")
         if not self._stack:
             raise MalformedError("pickle takes from an empty stack")
         top = self._stack[-1]
         self._memo.pop(index, None)
-        if top is UNSEEN:
+        if _is_unknown(top):
             return
         if len(self._memo) < MAX_REMEMBERED:
             self._memo[index] = top
@@ -380,11 +394,14 @@ class Machine:
     def _import(self, module: object, attribute: object) -> None:
         if isinstance(module, str) and isinstance(attribute, str):
             name: Name = (module, attribute)
+        elif self._lost:
+            name = OVERFLOW
         else:
-            name = OVERFLOW if self._lost else UNKNOWN
+            name = HIDDEN if _could_be_text(module) and _could_be_text(attribute) else UNKNOWN
         self._found(name)
         found = Imported(name)
         self._arrays = self._arrays or (self._with_arrays and _is_array(found))
+        self._imports.has_arrays |= self._arrays
         self._stack.append(found)
         if self._arrays and self._lost:
             raise LimitError("pickle has too many values to follow", expected=f"at most {MAX_REMEMBERED}")
@@ -409,7 +426,7 @@ class Machine:
         if known.name == "LONG1" or (known.name in _TEXTS and length <= MAX_LINE):
             return self._take(length)
         self._pass(length)
-        return b""
+        return _TOO_LONG
 
     def _line(self) -> bytes:
         line = self._stream.readline(MAX_LINE)
@@ -418,7 +435,7 @@ class Machine:
             line = self._stream.readline(CHUNK)
         if not line:
             raise MalformedError("pickle ends too early")
-        return start[:-1] if start is line else b""
+        return start.removesuffix(b"\n")
 
     def _take(self, count: int) -> bytes:
         data = self._stream.read(count) if count else b""
@@ -459,6 +476,14 @@ class Machine:
     }
 
 
+def _is_unknown(value: object) -> bool:
+    return value is UNSEEN or value is UNREAD or value is FORGOTTEN
+
+
+def _could_be_text(value: object) -> bool:
+    return isinstance(value, str | Made | Imported) or value is UNREAD or value is FORGOTTEN
+
+
 def _is_array(value: object) -> bool:
     return isinstance(value, Imported) and value.name[1].rpartition(".")[2] == ARRAY
 
@@ -471,7 +496,7 @@ def _within(arguments: object) -> Iterator[object]:
         one = left.pop()
         if isinstance(one, tuple):
             left.extend(one)
-        elif one is not UNSEEN or one is arguments:
+        elif not _is_unknown(one) or one is arguments:
             yield one
     if left:
         yield UNSEEN
@@ -532,16 +557,34 @@ def _item_size(kind: object, depth: int = 0) -> int | None:
 def _index(name: str, argument: bytes) -> int:
     if name not in {"GET", "PUT"}:
         return int.from_bytes(argument, "little")
-    if re.fullmatch(rb"[0-9]{1,18}", argument) is None:
+    if len(argument) >= MAX_LINE and _LONG_INDEX.fullmatch(argument):
+        raise NotFollowedError(
+            "pickle has a memo index that is too long", expected=f"less than {MAX_LINE} digits"
+        )
+    try:
+        index = int(argument)  # as unpicklers read it: with a sign, spaces and underscores
+    except ValueError:
+        index = -1
+    if not 0 <= index < 1 << 63:
         raise MalformedError("pickle has a malformed memo index", got=ascii(argument[:40]))
-    return int(argument)
+    return index
 
 
 def _text(opcode: str, argument: bytes) -> object:
     """Return the text if it could name something: protocol 0 quotes a STRING, and escapes a UNICODE."""
+    if len(argument) >= MAX_LINE:
+        return UNREAD
     if opcode == "STRING":
         argument = argument.strip()[1:-1]
-    return _name(argument)
+    found = _name(argument)
+    return UNREAD if found is UNSEEN else found
+
+
+def _line_name(line: bytes) -> object:
+    """Return the name on a line of GLOBAL, UNREAD for one that goes on, UNSEEN for what is no name."""
+    if len(line) < MAX_LINE:
+        return _name(line)
+    return UNSEEN if _name(line.rstrip(b".")) is UNSEEN else UNREAD
 
 
 def _name(text: bytes) -> object:

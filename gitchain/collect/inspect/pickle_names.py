@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from gitchain.collect.inspect.frameworks import names_of
-from gitchain.collect.inspect.pickle_machine import OVERFLOW, UNKNOWN, Name
+from gitchain.collect.inspect.pickle_machine import HIDDEN, OVERFLOW, UNKNOWN, Name
 from gitchain.collect.inspect.problem import Problem, shown
 
 _MODULES = frozenset({
@@ -42,6 +42,9 @@ _REACHED = frozenset({
     "subprocess", "sys",
 })  # fmt: skip
 """Modules that are dangerous to get hold of, or to reach through another module."""
+
+
+_UNNAMED = frozenset({HIDDEN, OVERFLOW, UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Refused:
 
     def at(self, where: str) -> Problem:
         """Return the problem of a file that imports the name."""
-        if self.name in {UNKNOWN, OVERFLOW}:
+        if self.name in _UNNAMED:
             return Problem("pickle imports a name that cannot be determined", where)
         got = shown(".".join(self.name))
         if self.is_known:
@@ -96,7 +99,7 @@ def refused(names: Iterable[Name], called: Container[Name], allowed: Allowed) ->
         Refused(name, is_known)
         for name in sorted(names)
         if (is_known := _is_known_bad(name))
-        or name in {UNKNOWN, OVERFLOW}
+        or name in _UNNAMED
         or not allowed.has(name, is_called=name in called)
     )
 
@@ -111,7 +114,7 @@ def scanner_is_here() -> bool:
 
 
 def _is_known_bad(name: Name) -> bool:
-    if name in {UNKNOWN, OVERFLOW}:
+    if name in _UNNAMED:
         return False
     forms = tuple(_forms(name))
     return any(_is_ours(form) for form in forms) or (scanner_is_here() and _scanner_refuses(forms))

@@ -25,7 +25,7 @@ from gitchain.collect.inspect.archive import Member, foreign, is_tar, is_zip, ta
 from gitchain.collect.inspect.compressed import SEALED, is_compressed, unpack
 from gitchain.collect.inspect.numpy_array import MAGIC as NUMPY
 from gitchain.collect.inspect.numpy_array import data_size
-from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine
+from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine, NotFollowedError
 from gitchain.collect.inspect.pickle_names import Allowed, refused
 from gitchain.collect.inspect.problem import Problem, shown
 from gitchain.collect.inspect.source import Source
@@ -134,7 +134,8 @@ class _Scan:
             broken = error
         self.opcodes = imports.opcodes
         self._judge(imports, where, whole=loaded or broken is None)
-        if broken is not None and (loaded or (imports.pickles and _begins_like_a_pickle(head))):
+        is_read_on = isinstance(broken, NotFollowedError) or imports.has_arrays
+        if broken is not None and (loaded or is_read_on or (imports.pickles and _begins_like_a_pickle(head))):
             raise broken
 
     def _judge(self, imports: Imports, where: str, *, whole: bool) -> None:
