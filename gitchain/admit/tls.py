@@ -1,6 +1,8 @@
-"""The server's certificate: read, checked, and put to use for new connections while the old ones go on.
+"""The server's certificate: read, checked, and used for new connections while the old ones go on.
 
-TLS 1.3 and nothing older: the API server and Gatekeeper speak it. A pair of files that do not fit together, as in the
+TLS 1.3 and nothing older: the API server and Gatekeeper speak it. A new certificate gets a complete context of its own,
+which each later handshake uses from its start: loading a pair into a context in use takes two steps, and a handshake
+between them fails. A pair of files that do not fit together, as in the
 middle of a rotation, or that cannot be read, changes nothing: the certificate in use stays, and the next look tries again.
 """
 
@@ -30,23 +32,28 @@ class Files:
 
 
 class Certificate:
-    """A live TLS context, and the end of the certificate in it."""
+    """The server's TLS contexts, and the end of the certificate in use.
+
+    `context` is the one to listen with. It hands every handshake to the newest context.
+    """
 
     def __init__(self, files: Files) -> None:
-        """Load the files; TrustError for what no server can use."""
+        """Load the files; raises TrustError if a server cannot use them."""
         self._files = files
         self._seen: tuple[bytes, bytes] | None = None
-        self.context = _context()
         self.end: datetime | None = None
-        if files.client_ca is not None:
-            _require_clients(self.context, files.client_ca)
         self.reload()
+        self.context = self._newest
+        self.context.sni_callback = self._use_newest
+
+    def _use_newest(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Give a handshake the newest context. OpenSSL calls this before it chooses a certificate, SNI or not."""
+        connection.context = self._newest
 
     def reload(self) -> bool:
-        """Take what is in the files into use if it changed; TrustError, and no change, if it cannot be used.
+        """Use the files for new connections if they changed; raises TrustError, and changes nothing, if they are unusable.
 
-        Both files are read once, tried on a context of their own, and only then loaded into the live one: a
-        certificate without its key would break every handshake.
+        Returns whether they changed. Both files are read once.
         """
         pair = _read(self._files.certificate), _read(self._files.key)
         if pair == self._seen:
@@ -58,9 +65,11 @@ class Certificate:
                 handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
-            for context in (_context(), self.context):
-                _load(context, places[0], places[1], self._files)
-        self._seen, self.end = pair, end
+            context = _context()
+            if self._files.client_ca is not None:
+                _require_clients(context, self._files.client_ca)
+            _load(context, places[0], places[1], self._files)
+        self._newest, self._seen, self.end = context, pair, end
         return True
 
 

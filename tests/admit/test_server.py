@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -345,6 +347,54 @@ def test_files_that_do_not_belong_together_change_nothing(tmp_path: Path) -> Non
     assert used.end is not None
     assert end is not None
     assert used.end > end
+
+
+def handshakes(
+    context: ssl.SSLContext, until: threading.Event, *, with_name: bool
+) -> tuple[set[bytes], list[str]]:
+    """Make connections to a context in memory until the event; return the certificates that were served, and failures."""
+    client = ssl.create_default_context()
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    served: set[bytes] = set()
+    failures: list[str] = []
+    while not until.is_set():
+        here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+        near = client.wrap_bio(here, there, server_hostname="webhook.example" if with_name else None)
+        far = context.wrap_bio(there, here, server_side=True)
+        try:
+            for end in (near, far, near, far):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+        except ssl.SSLError as error:
+            failures.append(str(error))
+        else:
+            served.add(near.getpeercert(binary_form=True) or b"")
+    return served, failures
+
+
+def test_certificate_rotations_break_no_handshake(tmp_path: Path) -> None:
+    """1,000 rotations between two pairs while others connect, with and without a server name: no handshake fails."""
+    pairs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        pairs.append([path.read_bytes() for path in certificate(tmp_path / name)])
+    places = certificate(tmp_path)
+    used = Certificate(Files(*places))
+    until = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(handshakes, used.context, until, with_name=flag) for flag in (True, False)]
+        try:
+            for rotation in range(1000):
+                for place, data in zip(places, pairs[rotation % 2], strict=True):
+                    place.write_bytes(data)
+                assert used.reload() is True
+        finally:
+            until.set()
+        results = [one.result() for one in found]
+    for served, failures in results:
+        assert failures == []
+        assert len(served) >= 2
+        assert b"" not in served
 
 
 def test_an_expired_certificate_is_not_ready(models: World, tmp_path: Path) -> None:
