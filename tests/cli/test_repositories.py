@@ -194,6 +194,15 @@ def test_init_where_hooks_are_shared(gitchain: Gitchain, git_repo: Path) -> None
     assert (git_repo / ".gitchain/config.toml").exists()
 
 
+def test_init_installs_hooks_unless_told_not_to(gitchain: Gitchain, git_repo: Path) -> None:
+    """With --no-hooks there are none; without it, a later `init` installs them."""
+    hook = git_repo / ".git/hooks/post-commit"
+    assert gitchain("init", "--local", "--no-hooks", cwd=git_repo).code == 0
+    assert not hook.exists()
+    assert gitchain("init", "--local", "--force", cwd=git_repo).code == 0
+    assert hook.exists()
+
+
 def test_init_keeps_hooks_that_are_there(gitchain: Gitchain, git_repo: Path) -> None:
     """A hand-written hook still runs after `init`."""
     hook = git_repo / ".git/hooks/post-commit"

@@ -242,12 +242,14 @@ def test_nothing_unpinned_is_used() -> None:
 
 
 def test_the_component_asks_for_what_signing_needs() -> None:
-    """GitLab's token has the audience sigstore, the commit of gitchain is a whole digest, and both run one script."""
+    """GitLab's token has the audience sigstore, the commit is a whole digest, one script runs, its page is kept."""
     spec, jobs = COMPONENT
     assert spec["spec"]["inputs"]["commit"]["regex"] == "^[0-9a-f]{40}$"
     (job,) = jobs.values()
     assert job["id_tokens"] == {"SIGSTORE_ID_TOKEN": {"aud": "sigstore"}}
     assert job["script"] == ['sh /tmp/gitchain/deploy/ci/gitchain-ci.sh "$[[ inputs.do ]]"']
+    assert job["artifacts"] == {"when": "always", "paths": ["gitchain-summary.md"]}
+    assert job["cache"]["key"].endswith("-$CI_COMMIT_REF_SLUG")
     told = {
         name.removeprefix("GITCHAIN_").lower() for name in job["variables"] if name.startswith("GITCHAIN_")
     }

@@ -42,6 +42,18 @@ def test_commit_is_queued_with_its_id(hooked: Path, git: Git, queued: Queued) ->
     assert queued(hooked) == [f"v1 post-commit {oid}"]
 
 
+def test_hooks_off_queues_nothing(
+    hooked: Path, git: Git, queued: Queued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GITCHAIN_HOOKS_OFF=1 switches the hooks off for one command."""
+    with monkeypatch.context() as patch:
+        patch.setenv("GITCHAIN_HOOKS_OFF", "1")
+        commit(git, hooked)
+    assert not (hooked / ".git/gitchain/queue").exists()
+    oid = commit(git, hooked)
+    assert queued(hooked) == [f"v1 post-commit {oid}"]
+
+
 def test_detached_head_is_queued(hooked: Path, git: Git, queued: Queued) -> None:
     """A commit on no branch is queued as well."""
     git(hooked, "checkout", "-q", "--detach")

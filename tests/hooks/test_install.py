@@ -254,6 +254,30 @@ def test_hooks_path_of_husky_is_used(
     assert len(queued(git_repo)) == 1
 
 
+def test_status_after_husky_rewrote_its_directory(git_repo: Path, git: Git, write_script: Write) -> None:
+    """A hook that was deleted is missing, one that was replaced is foreign; a new install repairs both."""
+    git(git_repo, "config", "core.hooksPath", ".husky/_")
+    install(git_repo)
+    (git_repo / ".husky/_/post-commit").unlink()
+    write_script(git_repo / ".husky/_/pre-push", "#!/usr/bin/env sh\nexit 0\n")
+    found = states(status(git_repo))
+    assert (found["post-commit"], found["pre-push"]) == ("missing", "foreign")
+    assert states(install(git_repo)) == dict.fromkeys(NAMES, "installed")
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/usr/bin/env dash", "/bin/bash", "/usr/bin/ksh"])
+def test_shell_script_gets_the_block_after_its_first_line(
+    git_repo: Path, write_script: Write, shell: str
+) -> None:
+    """Exactly one block, whichever shell; the script's own lines follow it."""
+    write_script(git_repo / ".git/hooks/post-commit", f"#!{shell}\necho theirs\n")
+    install(git_repo)
+    lines = (git_repo / ".git/hooks/post-commit").read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[-1]) == (f"#!{shell}", "echo theirs")
+    assert (lines[1][:16], lines[-2]) == ("# >>> gitchain >", "# <<< gitchain <<<")
+    assert sum(line.startswith("# >>> gitchain") for line in lines) == 1
+
+
 def test_hooks_path_outside_needs_force(git_repo: Path, git: Git) -> None:
     """A machine-wide hooks directory belongs to other repositories too; there, ours do nothing."""
     git(git_repo, "config", "core.hooksPath", str(git_repo.parent / "global hooks"))
