@@ -193,6 +193,19 @@ def test_second_machine_makes_an_instance_of_its_own(
     assert gitchain("local", "status", cwd=world.repo).code == 0
 
 
+def test_local_status_says_where_the_instance_is_and_how_long_its_log_has_grown(
+    gitchain: Gitchain, git_repo: Path
+) -> None:
+    """The log grows by one entry for each attestation."""
+    assert gitchain("init", "--local", "--no-hooks", cwd=git_repo).code == 0
+    before = gitchain("local", "status", "--json", cwd=git_repo).json
+    assert Path(before["directory"]).is_dir()
+    (git_repo / "model.bin").write_bytes(b"model")
+    assert gitchain("attest", "train", "-p", "model.bin", cwd=git_repo).code == 0
+    after = gitchain("local", "status", "--json", cwd=git_repo).json
+    assert after["logSize"] == before["logSize"] + 1
+
+
 def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: World) -> None:
     """Only an embedded instance says by itself who its issuer is."""
     done = gitchain(

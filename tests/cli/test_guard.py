@@ -17,6 +17,7 @@ from gitchain.errors import ExitCode, ProjectError
 from gitchain.pipeline import window as windows
 from gitchain.pipeline.copies import copy_private, remove
 from gitchain.pipeline.window import window
+from gitchain.platform.mounts import Mount, read_mounts
 
 Gitchain = Callable[..., Any]
 SHARDS = [f"model-{number:05}-of-00005.safetensors" for number in range(1, 6)]
@@ -93,6 +94,17 @@ def test_the_command_takes_this_process_over(guard: Gitchain, model: Path) -> No
     assert "verified  " in done.err
 
 
+def test_descriptors_reach_the_command(guard: Gitchain) -> None:
+    """A descriptor that this process was started with, such as a listening socket, is the command's."""
+    ours, theirs = os.pipe()
+    try:
+        done = guard(*python(f"import os; os.write({theirs}, b'here')"), pass_fds=(theirs,))
+        assert (done.code, os.read(ours, 10)) == (0, b"here")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 @pytest.mark.parametrize("place", [(), ("--copy", "copies")], ids=["in place", "copy"])
 def test_one_flipped_byte_in_the_last_shard_is_refused(
     guard: Gitchain, model: Path, place: tuple[str, ...]
@@ -134,6 +146,7 @@ def test_a_copy_is_private_and_named_by_its_digest(guard: Gitchain, model: Path)
     assert (done.code, "window    closed" in done.err) == (0, True)
     place = Path(done.out.strip())
     (named,) = (model.parent / "copies").iterdir()
+    assert (named.stat().st_mode & 0o777, named.stat().st_uid) == (0o700, os.geteuid())
     assert (place.parent, named.name[:7]) == (named, "sha256-")
     modes = {str(one.relative_to(place)): one.stat().st_mode & 0o777 for one in place.rglob("*")}
     assert modes["sub"] == 0o500
@@ -287,6 +300,26 @@ def test_links_and_foreign_file_systems_narrow(private: Path, monkeypatch: pytes
     monkeypatch.setattr(windows, "LOCAL", frozenset())
     found = window(private, fresh=True)
     assert (found.state, "it is on " in found.reason) == ("narrowed", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "state"),
+    [
+        ("fuse.sshfs", "rw,user_id=12345,group_id=0", "open"),
+        ("fuse.sshfs", f"rw,user_id={os.geteuid()},group_id=0", "narrowed"),
+        ("nfs4", "rw", "narrowed"),
+    ],
+)
+def test_window_of_a_file_system_that_a_program_or_a_server_serves(
+    private: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: str, state: str
+) -> None:
+    """Another user's program can change every byte that it serves; a server, or a program of ours, may."""
+    device = private.lstat().st_dev
+    line = f"1 1 {os.major(device)}:{os.minor(device)} / {private} rw - {kind} x {options}"
+    table = (*read_mounts(), Mount.parse(line))
+    monkeypatch.setattr(windows, "read_mounts", lambda: table)
+    found = window(private, fresh=True)
+    assert (found.state, kind in found.reason) == (state, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

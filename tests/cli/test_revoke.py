@@ -249,6 +249,9 @@ def test_a_model_of_revoked_data_fails(gitchain: Gitchain, revoking: Path) -> No
     done = gitchain("verify", "--json", "model.txt", cwd=revoking)
     assert done.code == ExitCode.FAILED
     assert "GC-E0342" in codes(done)
+    (found,) = (one for one in done.json["findings"] if one["code"] == "GC-E0342")
+    assert "ada@example.com" in json.dumps(found)
+    assert WHY[1] in json.dumps(found)
 
 
 def test_a_revoked_attestation_and_signer_do_not_count(gitchain: Gitchain, revoking: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from inspected import GGUF_PAIRS, gguf, look, message, number, pair, text, whats
 
 from gitchain.collect.inspect import Kind
+from gitchain.collect.inspect.frameworks import names_of
 
 MODELS = Path(__file__).parents[1] / "fixtures/models"
 NOT_ALLOWED = "Keras model has an object that the layout does not allow"
@@ -223,6 +224,26 @@ def test_savedmodel_operations_that_no_list_has_are_refused(operation: bytes) ->
     assert found(saved(node(operation)), "savedmodel", "saved_model.pb") == [OPERATION]
     function = message(1, message(1, message(1, b"f")) + message(3, node(operation)))
     assert found(saved(node(b"f"), functions=function), "savedmodel", "saved_model.pb") == [OPERATION]
+
+
+def test_savedmodel_list_has_no_operation_that_reaches_out() -> None:
+    """Of the operations that read, write, send, print or call Python it has those that every SavedModel has."""
+    listed = {name for _, name in names_of("tensorflow")}
+    assert {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"} <= listed
+    reach_out = {
+        *("Save", "SaveSlices", "Restore", "RestoreSlice", "ReadFile", "WriteFile", "MatchingFiles"),
+        *("TextLineReaderV2", "TFRecordReaderV2", "FixedLengthRecordReaderV2", "WholeFileReaderV2"),
+        *(
+            "TextLineDataset",
+            "TFRecordDataset",
+            "SaveDataset",
+            "LoadDataset",
+            "InitializeTableFromTextFileV2",
+        ),
+        *("Print", "PrintV2", "PyFunc", "PyFuncStateless", "EagerPyFunc", "Send", "Recv", "LoadLibrary"),
+        *("_Send", "_Recv", "RpcClient", "DebugIdentityV2", "WriteSummary", "CreateSummaryFileWriter"),
+    }
+    assert reach_out & listed == set()
 
 
 def test_savedmodel_functions_of_the_model_are_operations() -> None:

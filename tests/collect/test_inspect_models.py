@@ -66,6 +66,15 @@ def test_frameworks_models_pass_with_their_list_alone(path: str) -> None:
     assert set(found(data, path, "numpy")) == {NOT_ALLOWED}
 
 
+@pytest.mark.parametrize(
+    ("framework", "included"),
+    [("scikit-learn", "numpy"), ("xgboost", "scikit-learn"), ("lightgbm", "scikit-learn")],
+)
+def test_frameworks_include_those_that_their_models_hold(framework: str, included: str) -> None:
+    """A layout that names one framework allows what the included one allows."""
+    assert names_of(included) <= names_of(framework)
+
+
 def test_frameworks_list_of_scikit_learn_covers_its_estimators() -> None:
     """Every estimator that fits two classes of plain numbers, by pickle and by joblib."""
     rng = np.random.default_rng(0)

@@ -54,6 +54,15 @@ def test_hooks_off_queues_nothing(
     assert queued(hooked) == [f"v1 post-commit {oid}"]
 
 
+def test_event_is_queued_with_shell_builtins_alone(hooked: Path, queued: Queued) -> None:
+    """Without a single program in PATH the line is in the queue, and the hook succeeds."""
+    environment = {"PATH": "/nowhere", "HOME": str(hooked), "GIT_DIR": str(hooked / ".git")}
+    hook = hooked / ".git/hooks/post-commit"
+    done = subprocess.run(["/bin/sh", hook], cwd=hooked, env=environment, check=False)
+    assert done.returncode == 0
+    assert len(queued(hooked)) == 1
+
+
 def test_detached_head_is_queued(hooked: Path, git: Git, queued: Queued) -> None:
     """A commit on no branch is queued as well."""
     git(hooked, "checkout", "-q", "--detach")
