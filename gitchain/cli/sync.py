@@ -78,6 +78,8 @@ class _Run:
         try:
             profile = project_profile(project, options.trust, offline=options.offline)
         except TrustError:
+            if exchange is not None and self._only_verifies():
+                return self._exchange_only(str(name), exchange)
             if exchange is not None:  # a machine that only verifies needs what was fetched
                 options.talk(
                     f"fetched   {exchange.fetched} from {escape(exchange.remote)}; nothing signed or pushed"
@@ -90,6 +92,24 @@ class _Run:
         if exchange is not None:
             done = self._attempt(lambda: self._finish(exchange, profile))
         return self._report(attested + len(drained.stored), drained, name, done)
+
+    def _only_verifies(self) -> bool:
+        """Tell whether this machine verifies under a trust that its user pinned, and has nothing that waits to be signed."""
+        from gitchain.pipeline.acceptance import pinned_profile
+
+        if self._options.trust or len(self._project.outbox):
+            return False
+        return pinned_profile(self._project, offline=self._options.offline) is not None
+
+    def _exchange_only(self, name: str, exchange: Exchange) -> ExitCode:
+        """Exchange what is signed already."""
+        from gitchain.pipeline.record import Recorded
+
+        self._options.talk(
+            "not attested: commits and tags: this machine verifies this repository and cannot sign for it"
+        )
+        done = self._attempt(lambda: self._finish(exchange, None))
+        return self._report(0, Recorded(()), name, done)
 
     def rehearse(self, name: str | None) -> ExitCode:
         """Say what `run` would do; the store stays as it is."""

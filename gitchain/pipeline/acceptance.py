@@ -13,7 +13,7 @@ from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
 from gitchain.pipeline.archive import kept_keys
-from gitchain.pipeline.home import Pin, read_pins
+from gitchain.pipeline.home import Pin, pin_for_repository, read_pins
 from gitchain.pipeline.layout_choice import chosen_pin
 from gitchain.pipeline.policy import read_signed_layout
 from gitchain.pipeline.profiles import Profile, load_profile
@@ -98,6 +98,17 @@ def pinned_signers(name: str) -> tuple[Identity, ...]:
     """Return who may sign the layout of this name, as far as it is pinned."""
     pin = read_pins().get(name)
     return tuple(Identity(*signer) for signer in pin.signers) if pin else ()
+
+
+def pinned_profile(project: Project, *, offline: bool = False) -> Profile | None:
+    """Return the trust that this repository's layout is pinned under, None if it is the configured trust or not pinned.
+
+    A machine that pinned another machine's trust verifies under it and signs nothing. Raises as `load_profile`.
+    """
+    pin = pin_for_repository(project.git.common_dir)
+    if pin is None or pin.trust == project.configured().trust:
+        return None
+    return load_profile(pin.trust, offline=offline)
 
 
 def _witnesses(path: Path) -> bytes:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from gitchain.collect.committed import left_out, restoring
 from gitchain.collect.git_cli import run_git
-from gitchain.errors import GitchainError
+from gitchain.errors import GitchainError, TrustError
 from gitchain.pipeline.home import pin_for_repository, user_directory
 from gitchain.pipeline.profiles import load_profile
-from gitchain.pipeline.project import CONFIG, LAYOUT, SIGNED_LAYOUT, Project, open_project
+from gitchain.pipeline.project import CONFIG, LAYOUT, SIGNED_LAYOUT, Config, Project, open_project
 from gitchain.platform.processes import find_program
 
 if TYPE_CHECKING:
@@ -62,13 +62,25 @@ def _project(project: Project, trust: str | None, now: datetime) -> Iterator[Che
         )
         return
     config = project.config
-    yield _guard(
-        "trust", lambda: load_profile(trust or config.trust, base=project.root, offline=True).trust.name
-    )
+    yield _guarded("trust", lambda: _trust(project, config, trust))
     yield _guarded("layout", lambda: _layout(project, trust, now))
     yield _guarded("store", lambda: _store(project))
     yield _guarded("history", lambda: _history(project))
     yield _guarded("outbox", lambda: _outbox(project))
+
+
+def _trust(project: Project, config: Config, trust: str | None) -> Check:
+    """Return the trust that this repository signs with, or the pinned one on a machine that only verifies."""
+    from gitchain.pipeline.acceptance import pinned_profile
+
+    try:
+        found = load_profile(trust or config.trust, base=project.root, offline=True)
+    except TrustError:
+        pinned = None if trust else pinned_profile(project, offline=True)
+        if pinned is None:
+            raise
+        return Check("trust", "ok", f"{pinned.trust.name}, pinned; this machine verifies and cannot sign")
+    return Check("trust", "ok", found.trust.name)
 
 
 def _history(project: Project) -> Check:

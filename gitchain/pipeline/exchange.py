@@ -69,7 +69,7 @@ def begin(project: Project, remote: str) -> Exchange:
 def finish(
     project: Project,
     exchange: Exchange,
-    profile: Profile,
+    profile: Profile | None,
     who: Identity,
     now: datetime,
     *,
@@ -78,10 +78,11 @@ def finish(
 ) -> Exchanged:
     """Sign a checkpoint of what is here, push what the remote lacks, and remember what it holds.
 
+    Without a profile no checkpoint is signed.
     Raises as `Exchange.push`, and RollbackError where another clone of this user has seen more at a remote: then both
     stores are united all the same.
     """
-    signed = sign_checkpoint(project, profile, who, now)
+    signed = sign_checkpoint(project, profile, who, now) if profile else Signed()
     forgotten = _announce(project, exchange, announce)
     result = exchange.push(prune=prune)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from cli_world import refused
 from jsonschema import Draft202012Validator
 
-from gitchain.errors import StoreError
+from gitchain.errors import ExitCode, StoreError
+from gitchain.evidence.bundle import Bundle
+from gitchain.pipeline.project import open_project
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Oid
 
@@ -261,3 +264,57 @@ def without(store: AttestationStore, name: str) -> str:
     commit = store.commit(store.trees.insert(None, leaves | version), (), "less")
     store.backend.flush()
     return commit
+
+
+@pytest.fixture
+def verifier(
+    gitchain: Gitchain, shared: Path, git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return a clone on a second machine that pinned the first machine's trust and has no instance of its own."""
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=shared).code == 0
+    synced(gitchain, shared)
+    (tmp_path / "trust.json").write_text(gitchain("local", "trust", cwd=shared).out)
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "second"))
+    place = clone(git, tmp_path, "verifier")
+    pin = ("--trust", str(tmp_path / "trust.json"), "trust", "pin", "--signer", "ada@example.com")
+    assert gitchain(*pin, cwd=place).code == 0
+    return place
+
+
+def test_sync_fetches_on_a_machine_that_only_verifies(
+    gitchain: Gitchain, verifier: Path, git: Git, tmp_path: Path
+) -> None:
+    """Nothing is signed, which is no failure; what it fetched verifies, and doctor finds no problem."""
+    before = git(tmp_path / "remote.git", "rev-parse", REF)
+    done = gitchain("sync", cwd=verifier)
+    assert done.code == 0, done.text
+    assert "this machine verifies this repository and cannot sign for it" in done.err
+    assert git(tmp_path / "remote.git", "rev-parse", REF) == before
+    assert synced(gitchain, verifier)["attested"] == 0
+    (verifier / "model.txt").write_text("model")
+    assert gitchain("verify", "model.txt", cwd=verifier).code == 0
+    checks = {check["name"]: check for check in gitchain("doctor", "--json", cwd=verifier).json["checks"]}
+    assert (checks["trust"]["state"], "cannot sign" in checks["trust"]["detail"]) == ("ok", True)
+
+
+def test_sync_fails_without_an_instance_where_no_other_trust_is_pinned(
+    gitchain: Gitchain, shared: Path, git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that pinned nothing, and one that lost the instance that it pinned, say that it is missing."""
+    synced(gitchain, shared)
+    place = clone(git, tmp_path, "lost")
+    home = Path(os.environ["GITCHAIN_HOME"])
+    (home / "local").rename(home / "gone")
+    refused(gitchain("sync", cwd=shared), ExitCode.TRUST, "the local instance is missing")
+    assert "problem  trust" in gitchain("doctor", cwd=shared).out
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "second"))
+    refused(gitchain("sync", cwd=place), ExitCode.TRUST, "the local instance is missing")
+
+
+def test_sync_fails_on_a_machine_that_only_verifies_if_statements_wait(
+    gitchain: Gitchain, verifier: Path
+) -> None:
+    """What waits for a signature is not passed over."""
+    waiting = Bundle.parse((verifier / ".gitchain/layout.sigstore.json").read_bytes()).statement()
+    open_project(verifier).outbox.put(waiting.payload, {}, {"trust": "local"})
+    refused(gitchain("sync", cwd=verifier), ExitCode.TRUST, "the local instance is missing")
