@@ -25,6 +25,7 @@ from gitchain.collect.dvc_files import (
     parse_lock,
 )
 from gitchain.collect.files import HashedFile, hash_path
+from gitchain.collect.git import dvc_files_here, pipelines_here
 from gitchain.collect.git_files import hash_tree
 from gitchain.collect.state import StateCache
 from gitchain.errors import GitchainError
@@ -86,6 +87,18 @@ def pinned(
         for name, item in sorted(found.items())
         if wanted(name)
     )
+
+
+def tracked_names(project: Project) -> frozenset[str]:
+    """Return the name of each artifact that a .dvc or dvc.lock file of the work tree names.
+
+    Raises OSError for a file that cannot be read, else as `pinned`.
+    """
+    files = {path: read_regular(project.root / path, MAX_DIR_BYTES) for path in dvc_files_here(project.root)}
+    pipelines = {
+        path: read_regular(project.root / path, MAX_DIR_BYTES) for path in pipelines_here(project.root)
+    }
+    return frozenset(item.name for item in _named({**files, **pipelines}))
 
 
 def _named(files: Mapping[str, bytes]) -> Iterator[Pinned]:

@@ -7,6 +7,7 @@ tree or DVC's cache and checked against the recorded md5.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -23,7 +24,7 @@ from gitchain.evidence.digest import check_hex
 from gitchain.evidence.manifest import MANIFEST_VERSION
 from gitchain.evidence.subjects import Subject
 from gitchain.layout.model import Identity, Layout
-from gitchain.pipeline.pinned import Wanted
+from gitchain.pipeline.pinned import Wanted, tracked_names
 from gitchain.pipeline.project import Project
 from gitchain.pipeline.versions import pinned_artifacts
 from gitchain.platform.files import open_regular
@@ -235,6 +236,12 @@ def _pinned(
             raise UsageError(
                 "this file of the repository is not in the work tree", got=revision, help=lost
             ) from error
+        if _is_dvc_tracked(project, revision):
+            raise UsageError(
+                "this file is tracked by DVC and not in the work tree",
+                got=revision,
+                help=f"dvc pull {shlex.quote(revision)}",
+            ) from error
         raise UsageError(
             "no such file or revision", got=revision, help="a path, tag, commit, sha256:… or bundle file"
         ) from error
@@ -248,6 +255,19 @@ def _restoring(project: Project, given: str) -> str:
         if absolute.is_relative_to(project.root)
         else ""
     )
+
+
+def _is_dvc_tracked(project: Project, given: str) -> bool:
+    """Tell whether a .dvc or dvc.lock file of the work tree names this path or a directory around it."""
+    absolute = real_path(given)
+    if not absolute.is_relative_to(project.root):
+        return False
+    name = absolute.relative_to(project.root).as_posix()
+    try:
+        tracked = tracked_names(project)
+    except (GitchainError, OSError):
+        return False  # a file that cannot be read is no reason to hide the error itself
+    return any(name == one or name.startswith(f"{one}/") for one in tracked)
 
 
 def _of_revision(project: Project, revision: str, layout: Layout) -> tuple[Target, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_world import refused
 from forge import ADA, Forge, raw
 
 from gitchain.errors import ExitCode
@@ -191,6 +192,26 @@ def test_what_is_not_there_is_said_plainly(gitchain: Gitchain, attested: Path) -
     assert done.code == ExitCode.USAGE
     assert "no such file or revision" in done.err
     assert "^{" not in done.err
+
+
+@pytest.mark.parametrize("target", ["data/big.bin", "data/model", "data/model/weights.bin", "out.bin"])
+def test_verify_says_how_to_fetch_what_dvc_tracks(gitchain: Gitchain, attested: Path, target: str) -> None:
+    """A file that a .dvc file or a dvc.lock names, or one in a directory that they name, is pulled with DVC."""
+    (attested / "data").mkdir()
+    for name in ("big.bin", "model"):
+        (attested / f"data/{name}.dvc").write_text(
+            f"outs:\n- md5: {'a' * 32}\n  size: 1\n  hash: md5\n  path: {name}\n"
+        )
+    (attested / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n"
+        f"    - {{path: out.bin, hash: md5, md5: {'a' * 32}, size: 1}}\n"
+    )
+    done = gitchain("verify", target, cwd=attested)
+    refused(done, ExitCode.USAGE, "tracked by DVC and not in the work tree", f"dvc pull {target}")
+    refused(gitchain("verify", "data/other", cwd=attested), ExitCode.USAGE, "no such file or revision")
+    refused(gitchain("verify", "../out.bin", cwd=attested), ExitCode.USAGE, "no such file or revision")
+    (attested / "dvc.lock").write_text("]")
+    refused(gitchain("verify", target, cwd=attested), ExitCode.USAGE, "no such file or revision")
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "\x00", '{"mediaType":"x"}'])
