@@ -119,6 +119,8 @@ def command(
     options.talk(escape(done.undrafted) or "drafted   .gitchain/layout.yaml")
     if done.pinned:
         options.talk(f"pinned    only {escape(str(done.pinned))} may sign it")
+        for signer in done.replaced:
+            options.talk(f"unpinned  {escape(str(signer))} may no longer sign layout {escape(done.layout)}")
     else:
         options.talk(
             "not pinned: gitchain trust pin --signer IDENTITY --issuer URL says who may sign the layout"

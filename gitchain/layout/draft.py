@@ -186,7 +186,7 @@ def _step(stage: DraftStage, stages: Sequence[DraftStage], label: str) -> Iterat
     yield f"    functionaries: [{_word(label)}]"
     yield "    threshold: 1"
     if stage.observed:
-        yield "    evidence: observed    # gitchain ran the command itself: gitchain run -- dvc repro"
+        yield "    evidence: observed    # gitchain ran the command itself: gitchain run"
     else:
         yield "    evidence: declared    # tracked data, or a frozen stage: nothing runs, attest it with gitchain attest"
     yield "    expectedMaterials:"

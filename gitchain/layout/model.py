@@ -208,7 +208,7 @@ def _check_steps(layout: Layout) -> None:
         distinct = {principal.get(one, one) for one in step.functionaries}
         if step.threshold > len(distinct):
             raise LayoutError(
-                "threshold cannot be met as meant",
+                "threshold does not fit the functionaries of the step",
                 where=f"steps[{index}].threshold",
                 expected=f"1 to {len(distinct)}, the number of distinct principals",
                 got=str(step.threshold),

@@ -79,7 +79,7 @@ class Step:
         check_distinct("functionary", "functionaries", self.functionaries)
         if not 1 <= self.threshold <= len(self.functionaries):
             raise LayoutError(
-                "threshold cannot be met as meant",
+                "threshold does not fit the functionaries of the step",
                 where="threshold",
                 expected=f"1 to {len(self.functionaries)}, the number of functionaries",
                 got=str(self.threshold),

@@ -59,7 +59,7 @@ def read_layout(path: Path) -> Layout:
             "cannot read the layout",
             where=str(path),
             got=str(error.strerror),
-            help="gitchain layout draft   writes one from dvc.yaml",
+            help="gitchain layout draft --write",
         ) from error
     return parse_layout(data)
 

@@ -148,7 +148,7 @@ class Profile:
             if who.token is None and who.name is None:
                 raise AuthenticationError(
                     "no identity to sign as",
-                    help="git config user.email you@example.com, or add --as IDENTITY",
+                    help="git config user.email you@example.com, then: gitchain sync   (or gitchain sync --as IDENTITY)",
                 )
             return Signer(instance.signing_context(), who.token or (lambda: instance.token(name)))
         self.check_identity(who.name)

@@ -163,7 +163,9 @@ def unheard(project: Project, statement: Statement, now: datetime) -> tuple[str,
     if not _is_heard(project, accepted, statement):
         names = ", ".join(layout.revokers) or "nobody"
         found.append(
-            f"it does not count here: the signer is no revoker of layout {layout.name} (revokers: {names})"
+            f"it does not count here: the signer is no revoker of layout {layout.name} (revokers: {names}); "
+            "to let it count: name the signer's functionary under revokers in .gitchain/layout.yaml, raise version, "
+            "then: gitchain layout sign"
         )
     found += _unmatched(project, statement)
     signers = Signers(layout)

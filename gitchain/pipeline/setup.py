@@ -12,7 +12,7 @@ from pathlib import Path
 from gitchain.collect.committed import require_checked_out
 from gitchain.collect.git import dvc_files_here, pipelines_here
 from gitchain.collect.identity import user_email
-from gitchain.errors import LayoutError, MalformedError, ProjectError, UsageError
+from gitchain.errors import GitchainError, LayoutError, MalformedError, ProjectError, UsageError
 from gitchain.evidence.names import check_step_name
 from gitchain.layout.model import Identity
 from gitchain.layout.rule import literal_name
@@ -35,7 +35,8 @@ from gitchain.pipeline.stages import dvc_projects
 class Initialised:
     """What `init` made. `undrafted` says why no layout was drafted; it is empty if one was.
 
-    `commands` are what to type next, in order, up to a first verdict.
+    `commands` are what to type next, in order, up to a first verdict. `replaced` are the signers that were pinned for
+    this layout before, if another one is now.
     """
 
     project: Project
@@ -44,6 +45,7 @@ class Initialised:
     undrafted: str
     pinned: Identity | None
     commands: tuple[str, ...] = ()
+    replaced: tuple[Identity, ...] = ()
 
     @property
     def drafted(self) -> bool:
@@ -84,9 +86,9 @@ def initialise(
     require_checked_out(project.root, CONFIG)
     if project.config is not None and not force:
         raise _set_up_already(project, trust)
-    layout = _layout_name(name or project.root.name)
+    layout = _layout_name(name or _kept_name(project) or project.root.name)
     _check_place(project.root / CONFIG.parent)
-    read_pins()  # a damaged file is found before the first file is written
+    old = read_pins().get(layout)  # a damaged file is found before the first file is written
     if trust == "local":
         from gitchain.instance import Instance
 
@@ -108,9 +110,11 @@ def initialise(
     make_directory(project.root / CONFIG.parent)
     write_atomically(project.root / CONFIG, render_config(config).encode("utf-8"))
     pinned = Identity(*who) if who else None
+    replaced: tuple[Identity, ...] = ()
     if pinned:
         pin_layout(layout, (pinned,), profile, project)
-    return Initialised(project, profile, layout, undrafted, pinned, _next_commands(project))
+        replaced = tuple(Identity(*one) for one in old.signers if one != who) if old else ()
+    return Initialised(project, profile, layout, undrafted, pinned, _next_commands(project), replaced)
 
 
 def pin_layout(
@@ -174,6 +178,14 @@ def _draft_first(project: Project, name: str, who: tuple[str, str] | None) -> st
         return f"No layout drafted: {nothing.what}. {nothing.help}"
     write_layout(project, text)
     return ""
+
+
+def _kept_name(project: Project) -> str | None:
+    """Return the name of the layout that is in the repository, None if there is none that can be read."""
+    try:
+        return read_layout(project.root / LAYOUT).name
+    except GitchainError:
+        return None
 
 
 def _next_commands(project: Project) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
-from gitchain.collect.git import GitState
+from gitchain.collect.git import GitState, pipelines_here
 from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.collect.paths import climbed
 from gitchain.collect.values import parse_values, read_params, read_value_file
@@ -163,7 +163,9 @@ def _is_in(name: str, wanted: Sequence[str]) -> bool:
 def _stage_called(project: Project, step: str) -> PipelineStage:
     from gitchain.collect.dvc_api import load_stages
 
-    stages = {stage.name: stage for stage in load_stages(project.root)}
+    stages: dict[str, PipelineStage] = {}
+    if pipelines_here(project.root):
+        stages = {stage.name: stage for stage in load_stages(project.root)}
     if step not in stages:
         raise UsageError(
             "no files named and no DVC stage of this name",

@@ -25,7 +25,8 @@ MAX_FILES = (
 HELP = {
     Code.STEP_MISSING: "run the step with gitchain run, or vouch for it with gitchain attest; then gitchain sync",
     Code.UNAUTHORISED: "if this signer may do the step, add the identity to the layout and sign the layout again",
-    Code.TOO_WEAK: "run the step again under gitchain run -- dvc repro",
+    Code.TOO_WEAK: "run the step again under gitchain: gitchain run -- dvc repro --force, "
+    "or without DVC: gitchain run STEP -m INPUT -p PRODUCT -- COMMAND",
     Code.STALE: "run the step again",
     Code.FUTURE: "check the clock of this machine",
     Code.MANIFEST: "fetch the manifests: gitchain sync",
@@ -134,7 +135,7 @@ def about_target(chains: Chains, claims: Claims, target: Target) -> Iterator[Fin
             artifact=target.name or "",
             got=target.content,
             help="gitchain sync fetches evidence; to make it: gitchain run -- dvc repro --force, "
-            "which runs stages again that are up to date",
+            "or without DVC: gitchain run STEP -m INPUT -p PRODUCT -- COMMAND",
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World
+from cli_world import World, refused
 
 Gitchain = Callable[..., Any]
 PIPELINE = "stages:\n  train:\n    cmd: cp a model.bin\n    deps: [a]\n    outs: [model.bin]\n"
@@ -282,3 +283,38 @@ def test_hooks_status_and_doctor_agree(gitchain: Gitchain, git_repo: Path) -> No
         done = gitchain(*words, cwd=git_repo)
         assert "hook: the queue cannot be written" in done.text, words
         assert "gitchain sync" in done.text
+
+
+def test_init_takes_the_name_of_the_layout_that_is_there(gitchain: Gitchain, tiny: Path) -> None:
+    """`--force` keeps the name, not the directory's, and tells whose pin it replaces."""
+    done = gitchain("init", "--local", "--force", "--as", "bob@example.com", cwd=tiny)
+    assert done.code == 0, done.text
+    assert "set up    layout tiny," in done.out
+    assert re.search(
+        r"^unpinned  ada@example.com \(.*\) may no longer sign layout tiny$", done.err, re.MULTILINE
+    )
+    again = gitchain("init", "--local", "--force", "--as", "bob@example.com", "--name", "other", cwd=tiny)
+    assert "set up    layout other," in again.out
+    assert "unpinned" not in again.err
+
+
+def test_run_without_dvc_asks_for_the_files_of_a_step(gitchain: Gitchain, tiny: Path) -> None:
+    """In a project without dvc.yaml the help is not to set DVC up."""
+    done = gitchain("run", "train", "--", "true", cwd=tiny)
+    refused(done, 125, "gitchain run train -m MATERIAL -p PRODUCT -- CMD")
+    assert "dvc init" not in done.err
+
+
+def test_verify_says_how_to_make_evidence_without_dvc(gitchain: Gitchain, tiny: Path) -> None:
+    """The help for missing and for declared evidence has a command for projects without DVC."""
+    (tiny / "other.txt").write_text("other")
+    assert "or without DVC: gitchain run STEP" in gitchain("verify", "other.txt", cwd=tiny).out
+    layout = tiny / ".gitchain/layout.yaml"
+    text = layout.read_text().replace("version: 1", "version: 2")
+    layout.write_text(text.replace("functionaries: [ada]", "functionaries: [ada]\n    evidence: observed"))
+    assert gitchain("layout", "sign", cwd=tiny).code == 0
+    (tiny / "model.txt").write_text("declared")
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=tiny).code == 0
+    done = gitchain("verify", "model.txt", cwd=tiny)
+    assert "GC-E0304" in done.out
+    assert "gitchain run -- dvc repro --force, or without DVC: gitchain run STEP" in done.out

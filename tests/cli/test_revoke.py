@@ -138,6 +138,7 @@ def test_who_is_no_revoker_is_told(gitchain: Gitchain, revoking: Path) -> None:
     assert done.code == ExitCode.OK
     assert "does not count" in done.err
     assert "revokers: ada" in done.err
+    assert "under revokers in .gitchain/layout.yaml, raise version, then: gitchain layout sign" in done.err
     heard = gitchain("revoke", "artifact", "in.txt", *WHY, cwd=revoking)
     assert "does not count" not in heard.err
     assert (
