@@ -17,6 +17,7 @@ from inspected import look, whats
 from sklearn.utils import all_estimators
 
 from gitchain.collect.inspect.frameworks import names_of
+from gitchain.collect.inspect.pickle_machine import HIDDEN as HIDDEN_NAME
 from gitchain.collect.inspect.pickle_machine import Imports, Machine
 from gitchain.collect.inspect.pickle_names import Allowed, refused
 from gitchain.layout.parts import FRAMEWORKS
@@ -188,7 +189,7 @@ def test_pickle_machine_counts_calls_of_called_objects() -> None:
     """The result of a call that is called itself cannot be named."""
     imports = Imports()
     Machine(io.BytesIO(b"cbuiltins\nlist\n)R)R."), imports).run()
-    assert imports.names == {("builtins", "list"), ("unknown", "unknown")}
+    assert imports.names == {("builtins", "list"), HIDDEN_NAME}
     assert imports.called == {("builtins", "list")}
 
 

@@ -126,6 +126,8 @@ def test_every_protocol_is_followed(protocol: int) -> None:
 def test_real_models_pass(tmp_path: Any) -> None:
     """A model of scikit-learn and arrays of NumPy, as their libraries write them."""
     model = LogisticRegression().fit(np.arange(20).reshape(10, 2), np.arange(10) % 2)
+    masked = pickle.dumps([np.ma.array([1, 2], mask=[0, 1]), b""], 2)
+    assert found(masked, frameworks=["numpy"]) == []
     assert found(pickle.dumps(model), frameworks=["scikit-learn"]) == []
     assert set(found(pickle.dumps(model))) == set(NOT_ALLOWED)
     np.savez(tmp_path / "a.npz", a=np.zeros(3), b=np.ones((2, 2)))
@@ -345,6 +347,82 @@ def test_code_is_found_whatever_the_file_is_called(program: bytes) -> None:
     frameworks = ("scikit-learn",)
     assert found(program, "model.weights", frameworks=frameworks)
     assert found(zipped({"weights": program}), "model.zip", frameworks=frameworks)
+
+
+def text(value: str) -> bytes:
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
+def name(module: str, attribute: str) -> bytes:
+    return text(module) + text(attribute) + b"\x93"
+
+
+def instance(module: str, attribute: str, **state: bytes) -> bytes:
+    """An object made without its constructor, with attributes of the file's choice."""
+    items = b"".join(text(key) + value for key, value in state.items())
+    return name(module, attribute) + b")\x81}(" + items + b"ub"
+
+
+SCORER = instance("sklearn.metrics._scorer", "_PassthroughScorer", _estimator=b"N")
+COUNTER = instance("collections", "Counter", append=SCORER, keys=SCORER)
+STACKING = instance(
+    "sklearn.ensemble._stacking", "StackingRegressor", estimators_=b"](" + name("numpy", "ndarray") + b"e",
+    stack_method_=b"](" + text("tofile") + b"e",
+)  # fmt: skip
+REBUILD = name("torch._tensor", "_rebuild_from_type_v2")
+BY_METHODS = {
+    "calls an object": REBUILD + b"(" + SCORER + name("torch", "Tensor") + b"(" + STACKING + text("path") + b"NtNtR.",
+    "calls with an object": REBUILD + b"(" + name("builtins", "str") + name("torch", "Tensor") + b"(" + STACKING + b"tNtR.",
+    "calls with a list of objects": REBUILD + b"(" + name("builtins", "str") + name("torch", "Tensor") + b"](" + STACKING + b"eNtR.",
+    "rebuilds from an object": REBUILD + SCORER + b"R.",
+    "converts an object": name("builtins", "dict") + COUNTER + b"\x85R.",
+    "converts an object of the memo": COUNTER + b"q\x000" + name("builtins", "dict") + b"h\x00\x85R.",
+    "converts a finished result": name("builtins", "dict") + name("collections", "Counter") + b")R}(" + text("keys") + SCORER + b"ub\x85R.",
+    "converts a list of objects": name("builtins", "str") + b"](" + STACKING + b"e\x85R.",
+    "calls a constructor by number": name("numpy.random._pickle", "__generator_ctor") + b"K\x01" + SCORER + b"\x86R.",
+    "calls a function of a library": name("sklearn.metrics._regression", "r2_score") + b"K\x01K\x01\x86R.",
+    "calls a constructor": name("sklearn.pipeline", "Pipeline") + b")R.",
+    "makes an object by a class of a library": name("copyreg", "_reconstructor") + name("collections", "OrderedDict") + name("xgboost.core", "Booster") + b"N\x87R.",
+    "appends to a finished object": COUNTER + STACKING + b"a.",
+    "appends all to a finished object": COUNTER + b"(" + STACKING + b"e.",
+    "adds to a finished object": COUNTER + b"(" + STACKING + b"\x90.",
+    "sets an item of a finished object": COUNTER + b"K\x01K\x02s.",
+    "gives a second state": COUNTER + b"}b.",
+    "gives a class a state": name("collections", "Counter") + b"N}(" + text("update") + SCORER + b"u\x86b.",
+    "gives an unknown a state": b"]}b.",
+    "gives an object for a state": name("sklearn.pipeline", "Pipeline") + b")\x81" + COUNTER + b"b.",
+    "gives an object for attributes": name("sklearn.pipeline", "Pipeline") + b")\x81" + COUNTER + b"N\x86b.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", BY_METHODS.values(), ids=BY_METHODS)
+def test_objects_of_allowed_classes_run_no_method_of_the_files_choice(program: bytes) -> None:
+    """Attributes can stand for methods: of what has them nothing is called, and nothing is called with it."""
+    every = ("scikit-learn", "pytorch", "xgboost", "lightgbm")
+    for data in (b"\x80\x04" + program, b"N0" + program):
+        assert found(data, frameworks=every), "as model.pkl"
+        assert found(data, "model.weights", frameworks=every), "as another file"
+
+
+def test_objects_and_containers_of_allowed_classes_pass() -> None:
+    """What models hold: objects in lists, dictionaries and states, copies of lists, tensors with attributes."""
+    every = ("scikit-learn", "pytorch")
+    programs = (
+        COUNTER + b".", b"](" + STACKING + COUNTER + b"e.", name("builtins", "set") + b"](" + SCORER + b"e\x85R.",
+        name("collections", "OrderedDict") + b"](](" + text("a") + SCORER + b"ee\x85R.",
+        REBUILD + b"(" + name("torch._utils", "_rebuild_tensor_v2") + name("torch", "Tensor") + b"(K\x01K\x02t}tR.",
+        name("collections", "Counter") + b")\x81(K\x01K\x02u}b.", b"C\x01bq\x000" + name("builtins", "bytearray") + b"h\x00\x85R.",
+    )  # fmt: skip
+    for program in programs:
+        assert found(b"\x80\x04" + program, frameworks=every) == []
+    assert (
+        found(
+            b"\x80\x04" + BY_METHODS["calls with an object"],
+            frameworks=every,
+            allow=("torch._tensor.*", "builtins.str"),
+        )
+        == []
+    )
 
 
 def test_other_bytes_have_no_hidden_names() -> None:

@@ -31,6 +31,9 @@ MAX_REMEMBERED = 200_000
 MAX_ITEMS = 64
 """Most items of a dictionary or tuple that are kept: the descriptions of arrays and types have fewer than ten."""
 
+MAX_ARGUMENTS = 4096
+"""Most values in tuples that are looked at in one call."""
+
 MAX_FIELDS_DEPTH = 4
 """Deepest structured type in a structured type."""
 
@@ -56,6 +59,18 @@ _ITEM_TYPE = re.compile(r"([biufcmMSUV])([1-9][0-9]{0,8})", re.ASCII)
 _HAS_OBJECTS = 1  # NPY_ITEM_HASOBJECT, NumPy's flag of a type whose items are Python objects
 _LENGTHS = {-2: 1, -3: 4, -4: 4, -5: 8}  # pickletools: an argument that says its own length, in so many bytes
 _LINE = -1  # pickletools: an argument up to the next newline
+_KEEPERS = {
+    *(
+        (module, name)
+        for module in ("builtins", "__builtin__")
+        for name in ("dict", "frozenset", "list", "set", "tuple")
+    ),
+    *(("collections", name) for name in ("Counter", "OrderedDict", "deque")),
+}  # what is in a list or dictionary that they are given, they only keep, hash and compare
+_CYTHON = "__pyx_unpickle_"  # the same holds for these, and for the functions of torch._utils
+_REBUILD = ("torch._tensor", "_rebuild_from_type_v2")
+_BASES = {"dict", "frozenset", "int", "float", "list", "object", "set", "str", "tuple"}
+_CONTAINERS = {"EMPTY_LIST", "LIST", "EMPTY_SET", "FROZENSET"}
 _TEXTS = {
     "STRING",
     "BINSTRING",
@@ -86,13 +101,19 @@ ARRAY: Final = "NumpyArrayWrapper"
 
 _MARK: Final = object()
 UNSEEN: Final = object()
-"""A value that the machine does not follow, and that is neither a text nor anything to call."""
+"""A value that the machine does not follow: bytes, a number."""
+
+CONTAINER: Final = object()
+"""A list or a set."""
 
 UNREAD: Final = object()
 """A text that is not kept as it stands: with escapes or other letters, or too long."""
 
 FORGOTTEN: Final = object()
 """A value of the memo that was not kept, or that the unpickler has from an earlier pickle: anything."""
+
+
+_KINDS = (FORGOTTEN, UNSEEN, UNREAD, CONTAINER)
 
 
 class NotFollowedError(MalformedError):
@@ -114,6 +135,7 @@ class Made:
     arguments: object
     state: object = UNSEEN
     has_state: bool = False
+    is_instance: bool = False
 
 
 @dataclass(slots=True)
@@ -132,10 +154,14 @@ class Items:
 
 @dataclass(slots=True)
 class Imports:
-    """What one or more pickles import, which of it they call or let others call, and how much was read for it."""
+    """What one or more pickles import, which of it they call or let others call, and how much was read for it.
+
+    `given`: names that are called with objects of the pickle's making, whose methods they could call.
+    """
 
     names: set[Name] = field(default_factory=set)
     called: set[Name] = field(default_factory=set)
+    given: set[Name] = field(default_factory=set)
     opcodes: int = 0
     pickles: int = 0
     has_arrays: bool = False
@@ -154,6 +180,7 @@ class Machine:
     def _reset(self) -> None:
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
+        self._kinds = bytearray()
         self._memoized = 0
         self._put = False
         self._lost = False
@@ -235,15 +262,15 @@ class Machine:
         if isinstance(target, Items):
             for at in range(0, len(found) - 1, 2):
                 target.put(found[at], found[at + 1])
-        self._stack.append(target)
+        self._stack.append(_unfinished(target))
 
     def _append(self, _: bytes) -> None:
         self._pop()
-        self._stack.append(self._pop())
+        self._stack.append(_unfinished(self._pop()))
 
     def _append_all(self, _: bytes) -> None:
         self._above_mark()
-        self._stack.append(self._pop())
+        self._stack.append(_unfinished(self._pop()))
 
     def _global(self, argument: bytes) -> None:
         module, attribute = argument.split(b"\n")[:2]
@@ -293,23 +320,45 @@ class Machine:
         elif function.name not in _RECONSTRUCTORS:
             if not is_new:
                 self._imports.called.add(function.name)
+                self._give(function.name, arguments)
+            self._imports.called.update(one.name for one in _within(arguments) if isinstance(one, Imported))
+        elif not _makes_object(arguments):
+            self._imports.given.add(function.name)
             self._imports.called.update(one.name for one in _within(arguments) if isinstance(one, Imported))
         if self._arrays and (
             _is_array(function) or any(_is_unknown(one) or _is_array(one) for one in _within(arguments))
         ):
             raise MalformedError("array of joblib cannot be followed", expected="its class made by NEWOBJ")
-        self._stack.append(Made(function, arguments))
+        by_class = is_new or (isinstance(function, Imported) and function.name in _RECONSTRUCTORS)
+        self._stack.append(Made(function, arguments, is_instance=by_class))
+
+    def _give(self, name: Name, arguments: object) -> None:
+        """Note a call of a name with objects whose methods it could call, or with lists and dictionaries of such."""
+        if name == _REBUILD:  # calls its first argument with those in the third
+            known = arguments if isinstance(arguments, tuple) and len(arguments) == 4 else (None,) * 4
+            if not isinstance(known[0], Imported) or not isinstance(known[2], tuple):
+                self._imports.given.add(name)
+                return
+            self._give(known[0].name, known[2])
+        keeps = (
+            name in _KEEPERS or name == _REBUILD or name[0] == "torch._utils" or name[1].startswith(_CYTHON)
+        )
+        if not _is_plain(arguments, containers=keeps):
+            self._imports.given.add(name)
 
     def _build(self, _: bytes) -> None:
         state, target = self._pop(), self._pop()
+        if self._arrays and not isinstance(target, Made):
+            raise MalformedError("array of joblib cannot be followed", expected="the state of an object")
         if not isinstance(target, Made):
-            if self._arrays:
-                raise MalformedError("array of joblib cannot be followed", expected="the state of an object")
-            self._stack.append(target)
-            return
+            raise NotFollowedError("pickle gives a state to what it did not make")
         is_array = self._arrays and _is_array(target.by)
         if target.has_state and (is_array or _is_type(target)):
             raise MalformedError("array of joblib cannot be followed", expected="one state for each object")
+        _unfinished(target)
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # attributes and slots
+        if any(not isinstance(one, tuple) and not _is_plain(one, containers=True) for one in parts):
+            raise NotFollowedError("pickle gives an object another object for a state")
         target.state, target.has_state = state, True
         if is_array:
             self._array(state)
@@ -344,7 +393,8 @@ class Machine:
             return
         index = _index(name, argument)
         if name in _GETS:
-            self._stack.append(self._memo.get(index, FORGOTTEN))
+            kind = self._kinds[index] if index < len(self._kinds) else 0
+            self._stack.append(self._memo.get(index, _KINDS[kind]))
         else:
             self._put = True
             self._store(index)
@@ -356,7 +406,11 @@ class Machine:
             raise MalformedError("pickle takes from an empty stack")
         top = self._stack[-1]
         self._memo.pop(index, None)
-        if _is_unknown(top):
+        kind = _KINDS.index(top) if _is_unknown(top) else 0
+        if index < MAX_OPCODES:
+            self._kinds.extend(bytes(max(index + 1 - len(self._kinds), 0)))
+            self._kinds[index] = kind
+        if kind:
             return
         if len(self._memo) < MAX_REMEMBERED:
             self._memo[index] = top
@@ -371,7 +425,8 @@ class Machine:
             del before[before.index(pickletools.markobject) :]
         for _ in before:
             self._pop()
-        self._stack.extend([UNSEEN] * len(known.stack_after))
+        after = CONTAINER if known.name in _CONTAINERS else UNSEEN
+        self._stack.extend([after] * len(known.stack_after))
 
     def _above_mark(self) -> list[object]:
         found = []
@@ -476,8 +531,51 @@ class Machine:
     }
 
 
+def _unfinished(target: object) -> object:
+    """Return what an opcode changes; raises NotFollowedError if it is an import, or an object that has its state.
+
+    An object with a state has attributes of the pickle's choice, and an unpickler would call them as its methods.
+    """
+    if isinstance(target, Imported) or target is FORGOTTEN or (isinstance(target, Made) and target.has_state):
+        raise NotFollowedError("pickle changes what it has imported or finished")
+    return target
+
+
+def _has_attributes(value: Made) -> bool:
+    """Tell whether the object could have attributes of the pickle's choice. NumPy's own have none."""
+    by = value.by.name[0] if isinstance(value.by, Imported) else ""
+    return value.is_instance or (value.has_state and by.partition(".")[0] != "numpy")
+
+
+def _is_plain(arguments: object, *, containers: bool) -> bool:
+    """Tell whether no argument has attributes of the pickle's choice; `containers`: nor is a list, set or dictionary."""
+    left, count = [arguments], 0
+    while left and count <= MAX_ARGUMENTS:
+        one, count = left.pop(), count + 1
+        is_container = one is CONTAINER or isinstance(one, Items)
+        if isinstance(one, tuple):
+            left.extend(one)
+        elif (
+            one is FORGOTTEN
+            or (is_container and not containers)
+            or (isinstance(one, Made) and _has_attributes(one))
+        ):
+            return False
+    return not left
+
+
+def _makes_object(arguments: object) -> bool:
+    """Tell whether `_reconstructor` is given a class, and one of Python's own to make it by."""
+    if not isinstance(arguments, tuple) or len(arguments) != 3:
+        return False
+    base = arguments[1]
+    return (
+        isinstance(base, Imported) and base.name[0] in {"builtins", "__builtin__"} and base.name[1] in _BASES
+    )
+
+
 def _is_unknown(value: object) -> bool:
-    return value is UNSEEN or value is UNREAD or value is FORGOTTEN
+    return any(value is one for one in _KINDS)
 
 
 def _could_be_text(value: object) -> bool:

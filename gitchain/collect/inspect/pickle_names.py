@@ -63,10 +63,15 @@ class Allowed:
             self, "objects", frozenset[Name]().union(*(names_of(one, "objects") for one in lists))
         )
 
-    def has(self, name: Name, *, is_called: bool) -> bool:
-        """Tell whether the name may be imported, and called if the pickle does that."""
+    def has(self, name: Name, *, is_called: bool, is_given: bool = False) -> bool:
+        """Tell whether the name may be imported, called if the pickle does that, and given objects that it could call."""
+        if is_given:
+            return self._has_pattern(name)
         if name in self.names or (name in self.objects and not is_called):
             return True
+        return self._has_pattern(name)
+
+    def _has_pattern(self, name: Name) -> bool:
         return any(fnmatchcase(".".join(name), pattern) for pattern in self.patterns)
 
 
@@ -93,14 +98,16 @@ class Refused:
         )
 
 
-def refused(names: Iterable[Name], called: Container[Name], allowed: Allowed) -> tuple[Refused, ...]:
-    """Return the names that may not be loaded, or not be called as those in `called` are, sorted."""
+def refused(
+    names: Iterable[Name], called: Container[Name], allowed: Allowed, given: Container[Name] = frozenset()
+) -> tuple[Refused, ...]:
+    """Return the names that may not be loaded, or not be called as those in `called` and `given` are, sorted."""
     return tuple(
         Refused(name, is_known)
         for name in sorted(names)
         if (is_known := _is_known_bad(name))
         or name in _UNNAMED
-        or not allowed.has(name, is_called=name in called)
+        or not allowed.has(name, is_called=name in called, is_given=name in given)
     )
 
 

@@ -144,7 +144,7 @@ class _Scan:
         They count where a loader takes the file for a pickle (`whole`): an unpickler would look the name up.
         """
         names = imports.names if whole else imports.names - {UNKNOWN}
-        found = refused(names, imports.called, self.allowed)
+        found = refused(names, imports.called | imports.given, self.allowed, imports.given)
         self.problems.extend(problem.at(where) for problem in found[:MAX_SHOWN])
 
     def count(self, more: int) -> None:

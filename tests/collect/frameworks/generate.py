@@ -5,8 +5,9 @@
     env/bin/python tests/collect/frameworks/generate.py keras tensorflow  # in an environment without PyTorch
 
 A framework that is not installed keeps its list. Names of earlier versions stay: a list only grows. What may get in:
-classes whose constructor stores its arguments, functions that rebuild arrays and tensors, metrics. Never: anything that
-imports, evaluates, opens, downloads, or calls what it is given by name.
+compiled classes whose constructor stores its arguments, functions that rebuild arrays and tensors; as objects that are
+made without their constructor, classes written in Python, and functions that models keep. Never: anything that imports,
+evaluates, opens, downloads, or calls what it is given by name.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LISTS = Path(__file__).parents[3] / "gitchain/collect/inspect/frameworks"
 PYTHON = {
     "builtins": ["bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range",
                  "set", "slice", "str", "tuple"],
-    "__builtin__": ["bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "set", "slice",
+    "__builtin__": ["bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set", "slice",
                     "str", "tuple", "unicode", "xrange"],
     "collections": ["Counter", "OrderedDict", "defaultdict", "deque"],
     "copy_reg": ["_reconstructor"],
@@ -43,6 +44,7 @@ _SCALARS = ["bool_", "bool", "float16", "float32", "float64", "longdouble", "com
             "void"]  # fmt: skip
 NUMPY = {
     "numpy": ["dtype", "ndarray", "recarray", *_SCALARS],
+    "numpy.ma": ["MaskedArray"],
     "numpy.ma.core": ["MaskedArray", "_mareconstruct"],
     "numpy.random._pickle": ["__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"],
     "numpy.random.bit_generator": ["SeedSequence", "__pyx_unpickle_SeedSequence"],
@@ -234,19 +236,29 @@ def tensorflow() -> tuple[str, Names]:
     return library.__version__, {"": sorted({*names, *OP_NEEDED})}
 
 
-def write(framework: str, version: str, names: Names, includes: list[str], *, objects: bool = False) -> None:
-    """Write a list; `objects`: constructors can open files, so that a pickle may make objects and not call the names."""
+def write(
+    framework: str, version: str, names: Names, includes: list[str], objects: Names | None = None
+) -> None:
+    """Write a list; of `objects` a pickle may make instances without their constructor, and call nothing."""
     path = LISTS / f"{framework}.json"
     old = json.loads(path.read_text()) if path.exists() else {"versions": [], "names": {}, "objects": {}}
     data = {
         "framework": framework,
         "versions": sorted({*old["versions"], version}),
         "includes": includes,
-        "names": merged(old["names"], {} if objects else names),
-        "objects": merged(old["objects"], names if objects else {}),
+        "names": merged(old["names"], names),
+        "objects": merged(old["objects"], objects or {}),
     }
     path.write_text(json.dumps(data, indent=1) + "\n")
-    print(framework, version, len(names), "modules")
+    print(framework, version, len(names), len(objects or {}), "modules")
+
+
+def is_called(framework: str, module: str) -> bool:
+    """Tell whether models call the names of a module when they are loaded: compiled code, and what rebuilds tensors."""
+    if framework == "pytorch":
+        return not module.startswith(("torch.nn.modules", "torch.nn.functional", "torch._C._nn"))
+    path = getattr(importlib.import_module(module), "__file__", "") or ""
+    return framework == "scikit-learn" and module.startswith("sklearn.") and path.endswith(".so")
 
 
 if __name__ == "__main__":
@@ -260,6 +272,13 @@ if __name__ == "__main__":
         try:
             opens_files = framework in {"xgboost", "lightgbm"}
             includes = [] if framework in others else ["scikit-learn" if opens_files else "numpy"]
-            write(framework, *collect(), includes, objects=opens_files)
+            version, names = collect()
+            called = {
+                module: found
+                for module, found in names.items()
+                if framework in others or is_called(framework, module)
+            }
+            objects = {module: found for module, found in names.items() if module not in called}
+            write(framework, version, called, includes, objects)
         except ImportError as error:
             print("kept", framework, error, file=sys.stderr)

@@ -2,8 +2,8 @@
 
 One JSON file a framework, with its `versions`, the lists that it `includes`, and `names` and `objects` as
 `{module: [attribute, …]}`.
-A pickle may import and call `names`. Of `objects` it may only make instances without calling the constructor, which
-would open a file whose name the pickle gives.
+A pickle may import and call `names`. Of `objects` it may only make instances without calling the constructor, or keep
+them: called, they open files, or call methods of what they are given.
 `tests/collect/frameworks/generate.py` writes them from the installed frameworks; a list only grows, so that models of
 earlier versions stay loadable. docs/inspections.md says what gets into a list.
 """
