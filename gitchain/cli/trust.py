@@ -93,10 +93,9 @@ def status(options: Options) -> ExitCode:
     )
     for source in sources.values():
         _show_source(options, source)
-    if kept:
-        options.data(
-            f"\nkept      {len(kept)} trusted root(s) of earlier: --trust sha256:{kept[0][:12]}… names one"
-        )
+    shown = {source["digest"].removeprefix("sha256:") for source in sources.values()}
+    if earlier := [digest for digest in kept if digest not in shown]:
+        options.data(f"\nkept      {len(earlier)} earlier trusted root(s), for --trust: sha256:{earlier[0]}")
     return worst
 
 

@@ -17,6 +17,7 @@ from gitchain.pipeline.project import CONFIG, LAYOUT, SIGNED_LAYOUT, Config, Pro
 from gitchain.platform.processes import find_program
 
 if TYPE_CHECKING:
+    from gitchain.layout.model import Layout
     from gitchain.store.trees import Problem
 
 CLOCK_SLACK = timedelta(minutes=5)  # what certificates and tokens tolerate
@@ -135,6 +136,11 @@ def _layout(project: Project, trust: str | None, now: datetime) -> Check:
     from gitchain.pipeline.acceptance import Policy, load_policy
 
     found = load_policy(project, Policy(trust=trust, offline=True), now).signed.layout
+    return _signed_layout(project, found, pin.version, now)
+
+
+def _signed_layout(project: Project, found: Layout, seen: int, now: datetime) -> Check:
+    """Return what there is to do about a signed layout that counts; `seen` is the highest version seen of it."""
     left = (found.expires - now).days
     if left < EXPIRES_SOON:
         return Check(
@@ -143,7 +149,26 @@ def _layout(project: Project, trust: str | None, now: datetime) -> Check:
             f"{found.name} expires in {left} days",
             "raise expires and version, sign again",
         )
-    return Check("layout", "ok", f"{found.name} v{found.version}, highest version seen {pin.version}")
+    if _is_changed(project, found):
+        return Check(
+            "layout",
+            "warning",
+            f"{LAYOUT} differs from the signed layout {found.name} v{found.version}, which decides",
+            "raise its version, then: gitchain layout sign",
+        )
+    return Check("layout", "ok", f"{found.name} v{found.version}, highest version seen {seen}")
+
+
+def _is_changed(project: Project, signed: Layout) -> bool:
+    """Tell whether the layout that people edit is there and is not the signed one."""
+    from gitchain.pipeline.policy import read_layout
+
+    if not (project.root / LAYOUT).exists():
+        return False
+    try:
+        return read_layout(project.root / LAYOUT).to_json() != signed.to_json()
+    except GitchainError:
+        return True  # what was signed could be read
 
 
 def _clock(project: Project, now: datetime) -> Check:

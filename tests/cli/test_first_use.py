@@ -318,3 +318,40 @@ def test_verify_says_how_to_make_evidence_without_dvc(gitchain: Gitchain, tiny: 
     done = gitchain("verify", "model.txt", cwd=tiny)
     assert "GC-E0304" in done.out
     assert "gitchain run -- dvc repro --force, or without DVC: gitchain run STEP" in done.out
+
+
+def test_doctor_finds_a_layout_that_was_changed_after_it_was_signed(gitchain: Gitchain, tiny: Path) -> None:
+    """The signed layout decides: an edit, and a file that is no layout any more, are warnings until it is signed."""
+    layout = tiny / ".gitchain/layout.yaml"
+    text = layout.read_text()
+
+    def found() -> dict[str, Any]:
+        checks = gitchain("doctor", "--json", cwd=tiny).json["checks"]
+        return next(check for check in checks if check["name"] == "layout")
+
+    assert found()["state"] == "ok"
+    for changed in (text.replace("in.txt", "other.txt"), "]"):
+        layout.write_text(changed)
+        assert (found()["state"], "differs from the signed layout tiny v1" in found()["detail"]) == (
+            "warning",
+            True,
+        )
+        assert found()["help"] == "raise its version, then: gitchain layout sign"
+    layout.write_text("# a comment\n" + text)
+    assert found()["state"] == "ok"
+    layout.unlink()
+    assert found()["state"] == "ok"
+
+
+def test_trust_status_names_trusted_roots_that_are_not_in_use(
+    gitchain: Gitchain, tiny: Path, isolated: Path
+) -> None:
+    """The one in use is not an earlier one."""
+    assert "earlier" not in gitchain("trust", "status", cwd=tiny).out
+    kept = gitchain("trust", "status", "--json", cwd=tiny).json["kept"]
+    shutil.rmtree(isolated / "local")
+    assert gitchain("init", "--local", "--force", cwd=tiny).code == 0
+    assert (
+        f"1 earlier trusted root(s), for --trust: sha256:{kept[0]}"
+        in gitchain("trust", "status", cwd=tiny).out
+    )
