@@ -38,7 +38,11 @@ def known_log(entry: LogEntry, trust: Trust) -> LogKey:
     if log is None:
         known = ", ".join(one.host for one in trust.logs)
         raise InclusionError(
-            "log is not in the trusted root", expected=known, got=f"log id {entry.key_id.hex()}"
+            "log is not in the trusted root",
+            expected=known,
+            got=f"log id {entry.key_id.hex()}",
+            help="verify under the trust of the instance that signed: --trust local for this machine's own, "
+            "--trust FILE for another's",
         )
     return log
 

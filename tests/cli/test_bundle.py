@@ -171,6 +171,7 @@ def test_the_trust_is_named(gitchain: Gitchain, signed: Signed) -> None:
     for more in ((), ("--staging",)):
         done = gitchain(*plain, *more)
         assert (done.code, "log is not in the trusted root" in done.err) == (ExitCode.FAILED, True)
+        assert "--trust local for this machine's own" in done.err
     assert gitchain(*plain, "--trust", str(signed.folder / "root.json")).code == ExitCode.OK
 
 
