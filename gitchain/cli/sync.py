@@ -14,10 +14,12 @@ from gitchain.errors import ExitCode, GitchainError, LimitError, TrustError
 
 if TYPE_CHECKING:
     from gitchain.pipeline.exchange import Exchange, Exchanged, SyncResult
+    from gitchain.pipeline.profiles import Profile
     from gitchain.pipeline.project import Project
     from gitchain.pipeline.record import Identity, Recorded
 
 SYNC_SCHEMA = "https://gitchain.dev/sync/v1"
+CANNOT_SIGN = "not attested: commits and tags: this machine verifies this repository and cannot sign for it"
 SHOWN = 5  # entries of a remote that are named; --json counts them all
 
 
@@ -71,15 +73,15 @@ class _Run:
 
     def run(self, name: str | None) -> ExitCode:
         """Do all of it; a part that fails stops no other that can do without it."""
-        from gitchain.pipeline.record import drain_outbox, project_profile
+        from gitchain.pipeline.record import drain_outbox
 
         options, project = self._options, self._project
         exchange = self._fetch(name) if name else None
         try:
-            profile = project_profile(project, options.trust, offline=options.offline)
+            profile = self._profile()
+            if profile is None:
+                return self._exchange_only(name, exchange)
         except TrustError:
-            if exchange is not None and self._only_verifies():
-                return self._exchange_only(str(name), exchange)
             if exchange is not None:  # a machine that only verifies needs what was fetched
                 options.talk(
                     f"fetched   {exchange.fetched} from {escape(exchange.remote)}; nothing signed or pushed"
@@ -93,22 +95,28 @@ class _Run:
             done = self._attempt(lambda: self._finish(exchange, profile))
         return self._report(attested + len(drained.stored), drained, name, done)
 
-    def _only_verifies(self) -> bool:
-        """Tell whether this machine verifies under a trust that its user pinned, and has nothing that waits to be signed."""
+    def _profile(self) -> Profile | None:
+        """Return the profile to sign with, None on a machine that verifies under another trust, which its user pinned.
+
+        Raises TrustError where neither can be had, or statements wait for a signature.
+        """
         from gitchain.pipeline.acceptance import pinned_profile
+        from gitchain.pipeline.record import project_profile
 
-        if self._options.trust or len(self._project.outbox):
-            return False
-        return pinned_profile(self._project, offline=self._options.offline) is not None
+        options, project = self._options, self._project
+        try:
+            return project_profile(project, options.trust, offline=options.offline)
+        except TrustError:
+            if options.trust or len(project.outbox) or not pinned_profile(project, offline=options.offline):
+                raise
+            return None
 
-    def _exchange_only(self, name: str, exchange: Exchange) -> ExitCode:
+    def _exchange_only(self, name: str | None, exchange: Exchange | None) -> ExitCode:
         """Exchange what is signed already."""
         from gitchain.pipeline.record import Recorded
 
-        self._options.talk(
-            "not attested: commits and tags: this machine verifies this repository and cannot sign for it"
-        )
-        done = self._attempt(lambda: self._finish(exchange, None))
+        self._options.talk(CANNOT_SIGN)
+        done = self._attempt(lambda: self._finish(exchange, None)) if exchange else None
         return self._report(0, Recorded(()), name, done)
 
     def rehearse(self, name: str | None) -> ExitCode:
@@ -117,12 +125,13 @@ class _Run:
         from gitchain.pipeline.exchange import rehearse
 
         options, project = self._options, self._project
+        signs = self._profile() is not None
         exchange = rehearse(project, name)
-        found = outstanding(project)
+        unsigned = len(outstanding(project).recorded.queued) if signs else 0
         lacking = exchange.lacking() if exchange else 0
         if exchange is not None:
             exchange.forget()
-        unsigned, waiting = len(found.recorded.queued), len(project.outbox)
+        waiting = len(project.outbox)
         remote = None
         if exchange is not None:
             remote = {"name": name, "fetched": exchange.fetched, "pushed": lacking + unsigned + waiting}
@@ -137,6 +146,8 @@ class _Run:
                 "remote": remote,
             }
         )
+        if not signs:
+            options.talk(CANNOT_SIGN)
         options.data(f"would attest   {unsigned}, and sign {waiting} that wait")
         if exchange is not None:
             address = self._address(exchange)

@@ -291,6 +291,12 @@ def test_sync_fetches_on_a_machine_that_only_verifies(
     assert "this machine verifies this repository and cannot sign for it" in done.err
     assert git(tmp_path / "remote.git", "rev-parse", REF) == before
     assert synced(gitchain, verifier)["attested"] == 0
+    git(verifier, "commit", "-q", "--no-verify", "--allow-empty", "-m", "mine")
+    git(verifier, "tag", "v2")
+    rehearsed = gitchain("sync", "--dry-run", cwd=verifier)
+    assert "would attest   0," in rehearsed.out
+    assert "this machine verifies this repository and cannot sign for it" in rehearsed.err
+    assert gitchain("sync", "--no-remote", cwd=verifier).code == 0
     (verifier / "model.txt").write_text("model")
     assert gitchain("verify", "model.txt", cwd=verifier).code == 0
     checks = {check["name"]: check for check in gitchain("doctor", "--json", cwd=verifier).json["checks"]}
