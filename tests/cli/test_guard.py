@@ -385,12 +385,16 @@ mount("--bind", "/etc/hostname", str(place / "file"))
 print(window(place, fresh=True))
 mount("--rbind", "/proc", str(place / "sub"))
 print(window(place / "sub" / "version", fresh=True))
+mount("-t", "tmpfs", "-o", "mode=0777", "none", str(place / "here"))
+mount("-o", "remount,ro", str(place / "here"))
+print(window(place / "here", fresh=True))
 """
 
 
 def test_window_sees_what_is_mounted_inside(private: Path) -> None:
-    """Also a single file, and at whatever depth; run in a mount namespace of its own where that is allowed."""
-    (private / "sub").mkdir(mode=0o700)
+    """Also a single file, at whatever depth, or read-only here; run in a mount namespace of its own where that is allowed."""
+    for name in ("sub", "here"):
+        (private / name).mkdir(mode=0o700)
     command = ["unshare", "--mount", "--map-root-user", sys.executable, "-c", MOUNTED, str(private)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "unshare" in done.stderr:
@@ -400,6 +404,7 @@ def test_window_sees_what_is_mounted_inside(private: Path) -> None:
     assert "(tmpfs) is mounted inside of it" in after[0]
     assert "is mounted inside of it" in after[1]
     assert "it is on proc" in after[2]
+    assert "read-only here, but others may write" in after[3]
     assert not any("state='closed'" in line for line in after)
 
 

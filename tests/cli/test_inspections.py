@@ -94,6 +94,19 @@ def test_a_model_that_runs_code_fails(setting: Setting) -> None:
     assert "system" in done.out
 
 
+@pytest.mark.parametrize("place", [(), ("--copy", "copies")], ids=["in place", "copy"])
+@pytest.mark.parametrize(("model", "code"), [(BAD, ExitCode.RUN), (GOOD, ExitCode.OK)], ids=["bad", "good"])
+def test_guard_inspects_the_bytes_that_it_starts_the_command_on(
+    setting: Setting, process: Gitchain, model: bytes, code: int, place: tuple[str, ...]
+) -> None:
+    """The command starts if the inspection of the model, or of its copy, finds nothing, and only then."""
+    setting.layout().made("m.pkl", m_pkl=model)
+    done = process(
+        "guard", "m.pkl", "--name", "m.pkl", *place, "--", "echo", "started", "{}", cwd=setting.repo
+    )
+    assert (done.code, "started" in done.out) == (code, code == ExitCode.OK), done.err
+
+
 def test_inspection_allows_the_named_frameworks_alone(setting: Setting) -> None:
     """An estimator passes where the layout names scikit-learn, and fails where it names NumPy or a class of another kind."""
     model = pickle.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,16 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys\nfrom gitchain.cli.main import run\nrun(['--help'])\nimport json; print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_completion_of_the_shell_knows_the_program(gitchain: Gitchain) -> None:
+    """What is printed is a script for bash that registers a completion for `gitchain`."""
+    done = gitchain("completion", "bash")
+    shell = ["bash", "--norc", "-c", 'eval "$1" && complete -p gitchain', "bash", done.out]
+    asked = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (done.code, asked.returncode) == (0, 0), asked.stderr
+    assert asked.stdout.endswith(" gitchain\n")
 
 
 @pytest.mark.parametrize("verb", VERBS)
