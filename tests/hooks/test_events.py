@@ -79,6 +79,20 @@ def test_sha256_repository_is_queued(hooked: Path, git: Git, queued: Queued) -> 
     assert queued(other) == [f"v1 post-commit {oid}"]
 
 
+def test_cherry_pick_and_revert_are_queued(hooked: Path, git: Git, queued: Queued) -> None:
+    """Each makes a commit, which is queued with its own id."""
+    git(hooked, "checkout", "-q", "-b", "side")
+    add_file(git, hooked, "x")
+    git(hooked, "checkout", "-q", "main")
+    commit(git, hooked, "main")
+    git(hooked, "cherry-pick", "side")
+    picked = git(hooked, "rev-parse", "HEAD")
+    git(hooked, "revert", "--no-edit", "HEAD")
+    assert queued(hooked)[-2:] == [
+        f"v1 post-commit {oid}" for oid in (picked, git(hooked, "rev-parse", "HEAD"))
+    ]
+
+
 def test_merge_is_queued(hooked: Path, git: Git, queued: Queued) -> None:
     """A true merge and a fast-forward each queue the commit that HEAD moved to."""
     git(hooked, "checkout", "-q", "-b", "side")
