@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +30,12 @@ TICK = 0.02
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """One file before the command; `held` if its inode number cannot have been given to another file since."""
+    """One file before the command; `held` if its inode number cannot have been given to another file since.
 
-    sha256: str
+    `sha256` is None for one that could not be read: whether it was written is told by inode and times alone.
+    """
+
+    sha256: str | None
     device: int
     inode: int
     modified: int
@@ -64,23 +67,40 @@ def look_before(
     progress: Progress | None = None,
     hold: bool = True,
 ) -> ProductsBefore:
-    """Return the files of the named products that are there now; what cannot be read counts as not there."""
+    """Return the files of the named products that are there now.
+
+    Where something in a product cannot be read, all of its files are taken by inode and times, without their bytes: the
+    command may remove what is in the way, and has then not written the rest.
+    """
     before = ProductsBefore()
     for name in names:
         if not os.path.lexists(root / name):
             continue
-        with suppress(GitchainError):
-            artifact = collect_artifact(root, name, state, progress=progress)
-            for part in artifact.parts:
-                path = f"{name}/{part.path}" if part.path else name
-                held = hold and len(before.files) < MAX_HELD and _hold(before, root / path)
-                with suppress(OSError):
-                    before.files[path] = _state(root / path, part.sha256, held=held)
+        for path, sha256 in _files(root, name, state, progress):
+            held = hold and len(before.files) < MAX_HELD and _hold(before, root / path)
+            with suppress(OSError):
+                before.files[path] = _state(root / path, sha256, held=held)
     newest = max((max(one.modified, one.changed, one.accessed) for one in before.files.values()), default=0)
     if abs(time.time_ns() - newest) < TICK * 1e9:
         time.sleep(TICK)  # else a write could leave the times that are there
     before.started = time.time_ns()
     return before
+
+
+def _files(
+    root: Path, name: str, state: StateCache | None, progress: Progress | None
+) -> Iterator[tuple[str, str | None]]:
+    """Yield path and SHA-256 of each file of a product, None for the SHA-256 where the product cannot be read."""
+    try:
+        artifact = collect_artifact(root, name, state, progress=progress)
+    except GitchainError:
+        yield name, None
+        for folder, _, files in os.walk(root / name):
+            for file in files:
+                yield (Path(folder) / file).relative_to(root).as_posix(), None
+        return
+    for part in artifact.parts:
+        yield f"{name}/{part.path}" if part.path else name, part.sha256
 
 
 def _hold(before: ProductsBefore, path: Path) -> bool:
@@ -95,7 +115,7 @@ def _hold(before: ProductsBefore, path: Path) -> bool:
     return True
 
 
-def _state(path: Path, sha256: str, *, held: bool = False) -> FileState:
+def _state(path: Path, sha256: str | None, *, held: bool = False) -> FileState:
     info = os.stat(path)
     return FileState(
         sha256, info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns, held
@@ -119,7 +139,7 @@ def unwritten_parts(
     for part in artifact.parts:
         path = f"{artifact.name}/{part.path}" if part.path else artifact.name
         old, now = before.get(path), after.get(path)
-        if old is None or now is None or part.sha256 != old.sha256:
+        if old is None or now is None or old.sha256 not in {None, part.sha256}:
             continue
         if not _is_rewritten(old, now, started):
             found.append(part.path)

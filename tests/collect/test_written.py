@@ -118,12 +118,30 @@ def test_look_before_holds_a_bounded_number_of_files(root: Path, monkeypatch: py
         assert not found.files["old"].held
 
 
-def test_look_before_skips_what_it_cannot_read(root: Path) -> None:
+@pytest.mark.parametrize("what", ["pipe", "pointer", "pipe in it"])
+def test_unwritten_files_count_though_the_product_could_not_be_read_before(root: Path, what: str) -> None:
+    """A command that removes what stands in the way has not written the files beside it."""
+    if what == "pointer":
+        (root / "out" / "c").write_text(LFS)
+    else:
+        (root / "out" / "deep").mkdir()
+        os.mkfifo(root / "out" / ("c" if what == "pipe" else "deep/c"))
+    with pytest.raises(RunError, match="did not write its product out"):
+        sh(root, "rm -rf out/c out/deep", "out")
+
+
+def test_unwritten_files_count_where_others_are_written_over_what_could_not_be_read(root: Path) -> None:
+    """A file that replaces what could not be read is a product; the files beside it are not."""
+    (root / "out" / "c").write_text(LFS)
+    assert [one.name for one in sh(root, "echo 1 > out/c", "out").products] == ["out/c"]
+
+
+def test_look_before_takes_what_it_cannot_read_without_its_bytes(root: Path) -> None:
     """A pipe or pointer in the product's place is no product yet; what stands there after the run is looked at then."""
     os.mkfifo(root / "pipe")
     (root / "model").write_text(LFS)
     with look_before(root, ["pipe", "model"]) as found:
-        assert found.files == {}
+        assert {path: one.sha256 for path, one in found.files.items()} == {"pipe": None, "model": None}
     assert [one.name for one in sh(root, "echo 1 > model", "model").products] == ["model"]
 
 
