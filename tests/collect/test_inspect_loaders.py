@@ -290,6 +290,34 @@ def test_transformers_code_is_refused() -> None:
     assert found(b"weights", "transformers", "model.safetensors") == []
 
 
+def test_transformers_modules_are_of_sentence_transformers() -> None:
+    """modules.json names classes by their full path, and their loader imports any: joblib's would load a pickle."""
+    dense = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
+    assert hf([dense, {**dense, "type": "sentence_transformers.models.Pooling"}], "modules.json") == []
+    other = ["model has a module of another library"]
+    for kind in (
+        "joblib.numpy_pickle",
+        "sentence_transformers.util.torch",
+        "sentence_transformersx.Y",
+        "",
+        None,
+        1,
+    ):
+        assert hf([dense, {**dense, "type": kind}], "modules.json") == other
+    assert hf({"type": "torch.serialization"}, "a/modules.json") == hf([[dense]], "modules.json") == other
+    assert hf([{"type": "joblib.numpy_pickle"}], "config.json") == []
+
+
+def test_transformers_adapter_has_a_known_base() -> None:
+    """adapter_config.json of PEFT: the module of the base model's class is imported."""
+    base = {"base_model_class": "BertModel", "parent_library": "transformers.models.bert.modeling_bert"}
+    assert hf({"peft_type": "LORA", "auto_mapping": base}, "adapter_config.json") == []
+    assert hf({"peft_type": "LORA", "auto_mapping": None}, "adapter_config.json") == []
+    for parent in ("my_module", "", 1, ["transformers"]):
+        found = hf({"auto_mapping": {**base, "parent_library": parent}}, "adapter_config.json")
+        assert found == ["adapter has a base model of another library"]
+
+
 def test_transformers_pipeline_names_known_libraries() -> None:
     """model_index.json of diffusers."""
     index = {

@@ -3,7 +3,8 @@
 1. Files of code (`.py`, shared libraries) beside the model are refused.
 2. `auto_map`, `custom_pipelines` and `trust_remote_code: true` in a JSON file make transformers import such files, from
    the directory or from another repository.
-3. A `model_index.json` of diffusers names classes of `diffusers` and `transformers` only.
+3. A `model_index.json` of diffusers names classes of `diffusers` and `transformers` only, a `modules.json` those of
+   `sentence_transformers`, the adapter of PEFT a base model of `transformers` or `diffusers`: the loader imports them.
 4. Chat templates are programs in Jinja. Templates in JSON files, in `.jinja` files and in GGUF metadata use the tags,
    filters and methods that templates need, and no names with a leading underscore.
 
@@ -12,6 +13,7 @@ Templates are parsed by Jinja itself, and not run (the extra `gitchain[inspect]`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +30,10 @@ MAX_TEMPLATE = 1 << 20
 CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".sh", ".ipynb")
 _INDEX = "model_index.json"
 _LIBRARIES = {None, "diffusers", "transformers"}
+_MODULES = "modules.json"
+_MODULE_CLASS = re.compile(
+    r"sentence_transformers(\.[a-z_]\w*)*\.[A-Z]\w*", re.ASCII
+)  # a class, not what it imports
 
 TAGS = {
     "Add", "And", "Assign", "AssignBlock", "Break", "Call", "CallBlock", "Compare", "Concat", "CondExpr", "Const",
@@ -89,6 +95,8 @@ def _json(source: Source, name: str) -> Iterator[Problem]:
     value = strict_json(data, source.name, max_bytes=MAX_JSON, max_depth=100, max_values=MAX_JSON // 8)
     if name == _INDEX and isinstance(value, dict):
         yield from _index(value, source.name)
+    if name == _MODULES:
+        yield from _modules(value, source.name)
     left: list[Json] = [value]
     while left:
         one = left.pop()
@@ -103,6 +111,14 @@ def _json(source: Source, name: str) -> Iterator[Problem]:
                         source.name,
                         got=f"{key}: {shown(one[key])}",
                     )
+            parent = one.get("parent_library")
+            if parent is not None and str(parent).partition(".")[0] not in _LIBRARIES:
+                yield Problem(
+                    "adapter has a base model of another library",
+                    source.name,
+                    "diffusers or transformers",
+                    shown(parent),
+                )
             for text in _templates(one.get("chat_template")):
                 yield from _template(text, source.name)
 
@@ -127,6 +143,16 @@ def _index(value: dict[str, Json], where: str) -> Iterator[Problem]:
                 where,
                 "diffusers or transformers",
                 f"{shown(key)}: {shown(library)}",
+            )
+
+
+def _modules(value: Json, where: str) -> Iterator[Problem]:
+    """Yield the modules of a sentence-transformers model that are of another library, or no module."""
+    for one in value if isinstance(value, list) else [value]:
+        kind = one.get("type") if isinstance(one, dict) else None
+        if not isinstance(kind, str) or _MODULE_CLASS.fullmatch(kind) is None:
+            yield Problem(
+                "model has a module of another library", where, "sentence_transformers", shown(kind)
             )
 
 
