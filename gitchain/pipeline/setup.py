@@ -28,7 +28,7 @@ from gitchain.pipeline.home import (
 from gitchain.pipeline.policy import NothingToDraftError, draft_layout, read_layout
 from gitchain.pipeline.profiles import Profile, is_path, load_profile
 from gitchain.pipeline.project import CONFIG, LAYOUT, Config, Project, open_project, render_config
-from gitchain.pipeline.stages import dvc_projects
+from gitchain.pipeline.steps import dvc_projects
 
 
 @dataclass(frozen=True, slots=True)

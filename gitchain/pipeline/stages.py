@@ -18,12 +18,19 @@ from gitchain.layout.draft import DraftStage
 from gitchain.pipeline.project import SIGNED_LAYOUT, Project
 from gitchain.pipeline.record import Draft
 from gitchain.pipeline.restated import said_of_step
-from gitchain.pipeline.steps import Observed, Problems, provenance, read_metrics
+from gitchain.pipeline.steps import (
+    Observed,
+    Problems,
+    dvc_projects,
+    planned_stages,
+    provenance,
+    read_metrics,
+)
 from gitchain.platform.files import read_regular
 
 if TYPE_CHECKING:
     from gitchain.collect.declared import RecordedStage
-    from gitchain.collect.stages import PipelineStage, StageRun
+    from gitchain.collect.stages import StageRun
     from gitchain.verify.trust import Trust
 
 
@@ -160,7 +167,7 @@ def _metrics(project: Project) -> Mapping[str, Sequence[str]]:
             b"metrics" in read_regular(project.root / file, MAX_DVC_YAML)
             for file in pipelines_here(project.root)
         ):
-            return {stage.name: stage.metrics for stage in _stages(project)}
+            return {stage.name: stage.metrics for stage in planned_stages(project)}
     return {}
 
 
@@ -218,7 +225,7 @@ def draft_stages(project: Project) -> tuple[DraftStage, ...]:
             observed=not stage.is_data and not stage.frozen,
             sources=stage.sources,
         )
-        for stage in _stages(project)
+        for stage in planned_stages(project)
         if stage.outs
     }
     order = TopologicalSorter(
@@ -249,27 +256,6 @@ def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, .
     named = sorted({path for dvc in dvc_projects(project) for path in artifacts(project.root, dvc).values()})
     made = [path for path in named if any(stage.observed and stage.makes(path) for stage in stages)]
     return tuple(made or [path for path in named if any(stage.makes(path) for stage in stages)])
-
-
-def _stages(project: Project) -> Sequence[PipelineStage]:
-    from gitchain.collect.dvc_api import load_stages
-    from gitchain.collect.git import pipelines_here
-
-    projects = dvc_projects(project)
-    if not projects and pipelines_here(project.root):
-        projects = (project.root,)  # a dvc.yaml outside of a DVC project: the error is DVC's own
-    return [stage for dvc in projects for stage in load_stages(project.root, dvc)]
-
-
-def dvc_projects(project: Project) -> tuple[Path, ...]:
-    """Return the DVC projects in the repository: one at its root, or several in subdirectories."""
-    from gitchain.collect.dvc_cache import dvc_root
-    from gitchain.collect.git import dvc_files_here, pipelines_here
-
-    top = project.root
-    files = (*dvc_files_here(top), *pipelines_here(top))
-    roots = {dvc_root(str((top / file).parent), str(top)) for file in files}
-    return tuple(sorted(Path(root) for root in roots if root is not None))
 
 
 def layout_wants_observed(project: Project) -> frozenset[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import Artifact, collect_artifact
 from gitchain.collect.environment import environment
-from gitchain.collect.git import GitState, pipelines_here
+from gitchain.collect.git import GitState
 from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.collect.paths import climbed
 from gitchain.collect.values import parse_values, read_params, read_value_file
@@ -160,12 +160,30 @@ def _is_in(name: str, wanted: Sequence[str]) -> bool:
     return any(name == one or name.startswith(f"{one}/") for one in wanted)
 
 
-def _stage_called(project: Project, step: str) -> PipelineStage:
+def planned_stages(project: Project) -> Sequence[PipelineStage]:
+    """Return the stages of every DVC project in the repository, templates resolved; raises as `load_stages`."""
     from gitchain.collect.dvc_api import load_stages
+    from gitchain.collect.git import pipelines_here
 
-    stages: dict[str, PipelineStage] = {}
-    if pipelines_here(project.root):
-        stages = {stage.name: stage for stage in load_stages(project.root)}
+    projects = dvc_projects(project)
+    if not projects and pipelines_here(project.root):
+        projects = (project.root,)  # a dvc.yaml outside of a DVC project: the error is DVC's own
+    return [stage for dvc in projects for stage in load_stages(project.root, dvc)]
+
+
+def dvc_projects(project: Project) -> tuple[Path, ...]:
+    """Return the DVC projects in the repository: one at its root, or several in subdirectories."""
+    from gitchain.collect.dvc_cache import dvc_root
+    from gitchain.collect.git import dvc_files_here, pipelines_here
+
+    top = project.root
+    files = (*dvc_files_here(top), *pipelines_here(top))
+    roots = {dvc_root(str((top / file).parent), str(top)) for file in files}
+    return tuple(sorted(Path(root) for root in roots if root is not None))
+
+
+def _stage_called(project: Project, step: str) -> PipelineStage:
+    stages = {stage.name: stage for stage in planned_stages(project)}
     if step not in stages:
         raise UsageError(
             "no files named and no DVC stage of this name",

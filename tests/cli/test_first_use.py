@@ -355,3 +355,18 @@ def test_trust_status_names_trusted_roots_that_are_not_in_use(
         f"1 earlier trusted root(s), for --trust: sha256:{kept[0]}"
         in gitchain("trust", "status", cwd=tiny).out
     )
+
+
+def test_run_takes_the_files_of_a_stage_in_a_subdirectory(gitchain: Gitchain, git_repo: Path) -> None:
+    """`run STEP` in a monorepo finds a stage of a DVC project that is not at the root, by its name in the layout."""
+    part = git_repo / "text"
+    (part / ".dvc").mkdir(parents=True)
+    (part / ".dvc/config").write_text("")
+    (part / "dvc.yaml").write_text(
+        "stages:\n  train:\n    cmd: x\n    deps: [in.txt]\n    outs: [model.bin]\n"
+    )
+    (part / "in.txt").write_text("in")
+    assert gitchain("init", "--local", "--no-hooks", cwd=git_repo).code == 0
+    done = gitchain("run", "text/dvc.yaml:train", "--", "cp", "in.txt", "model.bin", cwd=part)
+    assert done.code == 0, done.text
+    assert "text/model.bin" in done.out
