@@ -132,7 +132,9 @@ def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None
         run = f"-- dvc repro --force {step}" if is_dvc else f"{step} -m FILE -p FILE -- CMD"
         options.talk(f"step {escape(step)}: the layout asks for observed evidence, and this is declared")
         options.talk(f"  help  gitchain run {escape(run)}   (runs it again and observes it)")
-        options.talk("  help  or remove `evidence: observed` of the step in .gitchain/layout.yaml, then:")
+        options.talk(
+            "  help  or remove `evidence: observed` of the step in .gitchain/layout.yaml, raise version, then:"
+        )
         options.talk("  help  gitchain layout sign")
 
 

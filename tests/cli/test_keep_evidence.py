@@ -279,6 +279,7 @@ def test_attest_says_that_the_layout_asks_for_observed_evidence(gitchain: Gitcha
     done = gitchain("attest", cwd=world.repo)
     assert done.code == 0, done.text
     assert "step train: the layout asks for observed evidence, and this is declared" in done.err
+    assert "in .gitchain/layout.yaml, raise version, then:" in done.err
     assert "gitchain run -- dvc repro --force train" in done.err
     assert gitchain("verify", "model.bin", cwd=world.repo).code == ExitCode.FAILED
     assert gitchain("run", "--", "dvc", "repro", "--force", "train", cwd=world.repo).code == 0
