@@ -130,8 +130,7 @@ def look_up(
     for source in sources:
         if not source.remembers:
             options.talk(
-                f"evidence  {escape(source.name)}: it cannot be seen whether something was taken away there, "
-                "unless a --checkpoint is demanded"
+                f"warning: {escape(source.name)} may be incomplete. Pass --checkpoint to detect removed attestations."
             )
     return pinned, sources
 

@@ -31,7 +31,7 @@ def lint_people(layout: Layout) -> Iterator[Lint]:
     for index, step in enumerate(layout.steps):
         yield from _threshold(layout, step, f"steps[{index}]")
     if not layout.revokers:
-        message = "nobody may revoke anything: a stolen identity or a spoilt data set counts until the layout changes"
+        message = "nobody may revoke anything: a stolen identity or a withdrawn data set counts until the layout changes"
         yield Lint(LintCode.NO_REVOKERS, "warning", "revokers", message, "name functionaries under revokers")
     yield from _nobody_else(layout)
 

@@ -45,7 +45,8 @@ HELP = {
     Code.INCONSISTENT: "trust nothing that this log says from here on; keep both checkpoints, tell its operator",
     Code.SPLIT: "trust nothing that this log says from here on; keep both checkpoints, tell its operator",
     Code.REWOUND: "it may have been restored from a backup: ask its operator, and do not forget the old checkpoint",
-    Code.UNKNOWN_ENTRY: "find out who signed; if you do not know: gitchain revoke signer, and look at that account",
+    Code.UNKNOWN_ENTRY: "look for it in the other repositories in which you sign; if it is in none: gitchain revoke signer, "
+    "and check that account",
     Code.NOT_LOGGED: "gitchain show ID; the attestation proves no time any more: sign it again",
     Code.EXPIRING: "gitchain trust update, or get a new trust configuration from whoever runs the instance",
     Code.ROTATED: "gitchain trust status says what is trusted now",

@@ -176,7 +176,7 @@ def _revoked(step: Step, name: str, artifact: Artifact, revoked: Revoked) -> Fin
         step=step.name,
         artifact=name,
         got=str(artifact),
-        help="run the steps again without it",
+        help="replace the artifact, then run the steps that used it again",
     )
 
 

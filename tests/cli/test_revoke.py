@@ -253,6 +253,7 @@ def test_a_model_of_revoked_data_fails(gitchain: Gitchain, revoking: Path) -> No
     (found,) = (one for one in done.json["findings"] if one["code"] == "GC-E0342")
     assert "ada@example.com" in json.dumps(found)
     assert WHY[1] in json.dumps(found)
+    assert found["help"] == "replace the artifact, then run the steps that used it again"
 
 
 def test_a_revoked_attestation_and_signer_do_not_count(gitchain: Gitchain, revoking: Path) -> None:

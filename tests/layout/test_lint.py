@@ -505,7 +505,7 @@ def test_a_finding_says_what_helps() -> None:
         "code": "GC-L17",
         "severity": "warning",
         "where": "revokers",
-        "message": "nobody may revoke anything: a stolen identity or a spoilt data set counts until the layout changes",
+        "message": "nobody may revoke anything: a stolen identity or a withdrawn data set counts until the layout changes",
         "help": "name functionaries under revokers",
     }
     assert found[LintCode.DEAD_MATCH]["help"] is None

@@ -100,6 +100,7 @@ def test_somebody_signs_as_me(gitchain: Gitchain) -> None:
     done = gitchain("monitor", "--json")
     assert (done.code, done.codes) == (ExitCode.FAILED, ["GC-M04"])
     assert ADA in done.json["alerts"][0]["got"]
+    assert "look for it in the other repositories in which you sign" in done.json["alerts"][0]["help"]
     assert done.json["alerts"][0]["index"] == instance().log.size() - 1
     assert gitchain("monitor").code == ExitCode.OK
 
