@@ -134,7 +134,8 @@ def _out_of_time(name: str, time: datetime, now: datetime, issuer: str) -> Authe
             where=issuer,
             expected="a token that has not expired",
             got=f"one that expired at {shown}, {apart} s ago; {here}",
-            advice="request a new token just before you sign; if it is new already, set this machine's clock",
+            advice="request a new token just before you sign, or log in with --interactive; "
+            "if it is new already, set this machine's clock",
         )
     return _refused(
         where=issuer,
