@@ -11,14 +11,15 @@ from collections.abc import Iterable, Sequence
 from gitchain.errors import GitchainError
 from gitchain.evidence.claim import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import CHECKPOINT, LAYOUT, REVOCATION
+from gitchain.evidence.vocabulary import CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION
 from gitchain.layout.model import Layout
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 
 MAX_OTHERS = 5  # statements to name, the newest first
-_ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, LAYOUT, REVOCATION})
+_ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION})
+"""Types that say nothing of how a model was made: the deployment log, in which a cluster records what it admits, too."""
 
 
 def names_target(claim: Claim, target: Target) -> bool:

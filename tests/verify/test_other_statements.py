@@ -12,6 +12,7 @@ from worlds import revoked, signed_layout
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION
 from gitchain.layout import Layout
 from gitchain.verify.decide import decide
 from gitchain.verify.findings import Code
@@ -61,6 +62,16 @@ def test_provenance_without_a_step_is_named_with_its_type() -> None:
         one = foreign(buildDefinition=definition)
         found = about_other_steps(layout(), [one], TARGET)
         assert [each.got for each in found] in ([SLSA], [])
+
+
+@pytest.mark.parametrize("kind", [CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION])
+def test_about_other_steps_leaves_out_what_says_nothing_of_how_it_was_made(kind: str) -> None:
+    """A cluster that only warned has recorded the deployment of a model that nobody attested."""
+    subject = [ResourceDescriptor("other.bin", DigestSet(model("other").artifact.digest))]
+    one = verified(Statement.build(subject, kind, {}), "alice", NOW)
+    assert about_other_steps(layout(), [one], TARGET) == []
+    other = verified(Statement.build(subject, f"{kind}/other", {}), "alice", NOW)
+    assert len(about_other_steps(layout(), [other], TARGET)) == 1
 
 
 @pytest.mark.parametrize(
