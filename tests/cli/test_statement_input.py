@@ -52,11 +52,11 @@ def test_predicates_that_are_none(gitchain: Gitchain, world: World, how: str) ->
 
 
 def test_a_huge_predicate(gitchain: Gitchain, world: World) -> None:
-    """A predicate beyond its limit is refused with 8, and an endless one is not read to its end."""
+    """A predicate beyond its limit is refused with 8, and an endless device is not read at all."""
     world.write("p.json", b'{"a": "' + b"x" * (5 << 20) + b'"}')
     command = ("attest", "review", "-m", "model.bin", "--type", OTHER, "--predicate")
     refused(gitchain(*command, "p.json", cwd=world.repo), ExitCode.LIMIT)
-    refused(gitchain(*command, "/dev/zero", cwd=world.repo), ExitCode.LIMIT)
+    refused(gitchain(*command, "/dev/zero", cwd=world.repo), ExitCode.USAGE, "not a regular file")
     intact(world)
 
 

@@ -327,7 +327,7 @@ def test_taken_port_is_reported(served: LocalServer) -> None:
     """A port that is in use gives an error that says what to type."""
     with pytest.raises(TransportError) as caught:
         LocalServer(served.instance, port=served.server_address[1])
-    assert "--port" in caught.value.help
+    assert "stop the program that listens there" in caught.value.help
 
 
 def test_too_many_connections(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:

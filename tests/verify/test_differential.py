@@ -23,6 +23,7 @@ from sigstore.verify import Verifier
 from suites import VECTORS
 
 from gitchain.errors import GitchainError, SignatureError
+from gitchain.evidence.bundle import Bundle as OurBundle
 from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_artifact
 from gitchain.verify.keys import Key
@@ -197,6 +198,9 @@ def test_a_changed_bundle_is_judged_alike(instance: Instance, name: str) -> None
     bundle = craft(forge, **more)
     other = craft(forge, **(more | ({} if "file" in more else {"payload": some_statement("other").payload})))
     assert (ours(trust, raw(bundle), FILE), theirs(verifier, raw(bundle), FILE)) == ("", "")
+    meant = OurBundle.parse_any(
+        raw(bundle)
+    )  # proto3 JSON has several spellings of one value; sigstore-python reads one
     alone, unnumbered, count = [], [], 0
     for path in _leaves(bundle):
         for changed in _changed(bundle, other, path):
@@ -204,11 +208,11 @@ def test_a_changed_bundle_is_judged_alike(instance: Instance, name: str) -> None
             we, count = ours(trust, data, FILE), count + 1
             they = theirs(verifier, data, FILE)
             if they and not we:
-                alone.append((path, they))
+                alone.append((path, they, OurBundle.parse_any(data) == meant))
             elif we and not they and not numbered(we):
                 unnumbered.append((path, we))
     assert count > 300
-    assert [one for one in alone if one[0] != NULL] == []
+    assert [(path, they) for path, they, same in alone if path != NULL and not same] == []
     assert unnumbered == []
 
 

@@ -31,7 +31,7 @@ LIMITS: dict[str, Any] = {
     "evidence.bundle.MAX_HINT_CHARS": 1024,
     "evidence.canonical.MAX_JSON_BYTES": 2**24,
     "evidence.canonical.MAX_JSON_DEPTH": 64,
-    "evidence.canonical.MAX_JSON_VALUES": 2_000_000,
+    "evidence.canonical.MAX_JSON_VALUES": 400_000,
     "evidence.canonical.MAX_SAFE_INTEGER": 2**53 - 1,
     "evidence.checkpoint.MAX_CHECKPOINT_CHARS": 1_000_000,
     "evidence.checkpoint.MAX_SIGNATURES": 100,

@@ -164,4 +164,4 @@ def test_the_verdict_is_the_same_when_asked_why() -> None:
     """Explaining changes nothing but what is told."""
     world = World.honest()
     assert codes(world.verdict(model("x"))) == codes(world.verdict(model("x"), explain=True))
-    assert decide.__kwdefaults__ == {"explain": False}
+    assert decide.__kwdefaults__ == {"explain": False, "beside": ()}
