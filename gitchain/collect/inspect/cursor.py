@@ -42,6 +42,16 @@ class Cursor:
             )
         self.at += count
 
+    def varint(self, what: str) -> int:
+        """Return the next number in protobuf's variable length; raises MalformedError beyond ten bytes."""
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self.take(1, what)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise MalformedError("number is too long", where=what, expected="at most 10 bytes")
+
     def number(self, width: int, what: str) -> int:
         """Return the next unsigned little-endian number of `width` bytes."""
         return int.from_bytes(self.take(width, what), "little")

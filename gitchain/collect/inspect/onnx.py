@@ -120,7 +120,7 @@ class _Walk:
             self.fields += 1
             if self.fields > MAX_FIELDS:
                 raise LimitError("ONNX model has too many fields", expected=f"at most {MAX_FIELDS}")
-            number, wire = divmod(self._varint(), 8)
+            number, wire = divmod(self.cursor.varint("ONNX"), 8)
             known = MESSAGES[name].get(number)
             if known is None or wire not in known[0]:
                 raise MalformedError(
@@ -131,22 +131,13 @@ class _Walk:
         if self.cursor.at != end:
             raise MalformedError(f"ONNX {name} does not end where it says")
 
-    def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.cursor.take(1, "number")[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise MalformedError("ONNX number is too long")
-
     def _number(self, wire: int) -> int:
         if wire == VARINT:
-            return self._varint()
+            return self.cursor.varint("ONNX")
         return self.cursor.number(8 if wire == FIXED64 else 4, "number")
 
     def _length(self, end: int, name: str) -> int:
-        length = self._varint()
+        length = self.cursor.varint("ONNX")
         if length > end - self.cursor.at:
             raise MalformedError(
                 f"ONNX {name} has a field that is longer than itself",

@@ -86,13 +86,13 @@ class _Walk:
             self.fields += 1
             if self.fields > MAX_FIELDS:
                 raise LimitError("SavedModel has too many fields", expected=f"at most {MAX_FIELDS}")
-            number, wire = divmod(self._varint(), 8)
+            number, wire = divmod(self.cursor.varint("SavedModel"), 8)
             if wire == 0:
-                self._varint()
+                self.cursor.varint("SavedModel")
             elif wire in _WIDTHS:
                 self.cursor.skip(_WIDTHS[wire], "field")
             elif wire == _BYTES:
-                length = self._varint()
+                length = self.cursor.varint("SavedModel")
                 if length > end - self.cursor.at:
                     raise MalformedError("SavedModel has a field that is longer than its message")
                 yield number, length
@@ -100,12 +100,3 @@ class _Walk:
                 raise MalformedError("SavedModel has a field of an unknown type", got=f"wire type {wire}")
         if self.cursor.at != end:
             raise MalformedError("SavedModel has a message that does not end where it says")
-
-    def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.cursor.take(1, "number")[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise MalformedError("SavedModel has a number that is too long")
