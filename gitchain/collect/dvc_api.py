@@ -115,7 +115,7 @@ def _repo(project: Path) -> Iterator[Any]:
         raise _special(str(path))
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(logging.NullHandler())
-    with safe_path(project), warnings.catch_warnings(), _translated(str(project)):
+    with safe_path(project), warnings.catch_warnings(), _unlogged(), _translated(str(project)):
         warnings.simplefilter("ignore")
         from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
@@ -126,6 +126,17 @@ def _repo(project: Path) -> Iterator[Any]:
             raise not_a_dvc_project(project) from error
         with opened as repo:
             yield repo
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Let no library log: DVC's handler raises when the stream is closed that was standard error at DVC's import."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _special(where: str) -> ProjectError:

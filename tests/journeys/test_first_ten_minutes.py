@@ -101,7 +101,7 @@ def test_existing_dvc_project_by_verify_alone(dvc_project: Shell) -> None:
         assert dvc_project.gitchain(*words).code == 0
     failed = dvc_project.gitchain("verify", "model.bin")
     assert failed.code == 3
-    [command] = [one for one in printed(failed.text) if " run " in one]
+    command = next(one for one in printed(failed.text) if " run -- dvc repro" in one)
     assert typed(dvc_project, command).code == 0
     dvc_project.verify("model.bin")
 
