@@ -4,23 +4,37 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CHECKED := gitchain tests bench examples
-FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix verify)) tests/cli/test_dvc_shapes.py
+CHECKED := gitchain tests bench examples deploy
+ROOMS := evidence layout verify
+PARALLEL := -n 2 --dist worksteal
+FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix sources verify)) tests/cli/test_dvc_shapes.py
 
-.PHONY: demo test check fuzz mutants bench conformance stack-build stack-up stack-down interop k8s lock clean
+.PHONY: demo test coverage quick check fuzz mutants bench conformance stack-build stack-up stack-down interop k8s lock clean
 
 demo: $(STAMP)  ## the main job on real input: data to verified model, then attacks on copies of it
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)  ## every test; every branch of the rooms that decide is covered
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=85
+test: $(STAMP)  ## every test; those of evidence, layout and verify cover every branch there. T=verify: one directory, without coverage
+ifdef T
+	$(BIN)/python -m pytest $(PARALLEL) tests/$(T)
+else
+	$(BIN)/python -m pytest $(PARALLEL) $(addprefix --cov=gitchain.,$(ROOMS)) --cov-report=term-missing:skip-covered --cov-fail-under=100 $(addprefix tests/,$(ROOMS))
+	$(BIN)/python -m pytest $(PARALLEL) $(addprefix --ignore=tests/,$(ROOMS))
+endif
+
+coverage: $(STAMP)  ## every test in one run, with the branch coverage of the whole package; CI runs it
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=85
 	$(BIN)/python -m coverage report --skip-covered --fail-under=100 --include='gitchain/evidence/*,gitchain/layout/*,gitchain/verify/*'
 
-check: $(STAMP)  ## lint, format and types
+quick: $(STAMP)  ## tests for what differs from main, at most 60 s on two cores
+	$(BIN)/python tests/quick.py
+
+check: $(STAMP)  ## lint, format, types, and that each package that is imported is declared
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_floors.py
+	$(BIN)/deptry gitchain
+	$(BIN)/python -m pytest -q tests/test_floors.py tests/distribution/test_requirements.py
 
 fuzz: $(STAMP)  ## the generated tests at full size, with other cases every time
 	GITCHAIN_FUZZ=1 $(BIN)/python -m pytest -n 2 $(FUZZED)
@@ -50,7 +64,7 @@ k8s: $(STAMP)  ## admission on a real API server and etcd: every way around it, 
 	PYTHONPATH=tests/admit:tests/cli $(BIN)/python tests/stack/k8s.py
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
-	cd requirements && for name in build base serve dev; do \
+	cd requirements && for name in build core base serve dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$name.in -o $$name.txt; done
 
 clean:

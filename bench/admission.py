@@ -73,12 +73,12 @@ def serve(top: Path) -> None:
     from gitchain.admit.admission import Judgement
     from gitchain.admit.config import read_settings
     from gitchain.admit.logs import set_up
-    from gitchain.admit.review import Answer
+    from gitchain.admit.review import ReviewResponse
     from gitchain.admit.run import serve as run
     from gitchain.admit.tls import Files
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    made = Judgement("u" * 36, Answer(allowed=True, audit={"models": "x" * 90}), "verified")
+    made = Judgement("u" * 36, ReviewResponse(allowed=True, audit={"models": "x" * 90}), "verified")
     constant = json.dumps(made.answer.to_json(made.uid)).encode()
 
     async def answer(request: Request) -> Response:

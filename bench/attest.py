@@ -40,18 +40,18 @@ def main() -> None:
         from sigstore.oidc import IdentityToken
 
         from gitchain.instance import Instance
-        from gitchain.pipeline.home import local_directory
-        from gitchain.pipeline.profiles import load_profile
-        from gitchain.pipeline.project import open_project
-        from gitchain.pipeline.record import Identity, record
-        from gitchain.pipeline.steps import provenance_draft
+        from gitchain.produce.sign_and_store import SigningIdentity, record
+        from gitchain.produce.steps import provenance_draft
+        from gitchain.trust.profiles import load_profile
+        from gitchain.workspace.project import open_project
+        from gitchain.workspace.user_directory import local_directory
 
         Instance.create(local_directory())
         os.chdir(repo)
         project, profile = open_project(repo), load_profile("local")
         instance = profile.instance
         assert instance is not None
-        who = Identity("ada@example.com")
+        who = SigningIdentity("ada@example.com")
 
         def ours() -> float:
             start = time.perf_counter()

@@ -38,10 +38,10 @@ def measure(stack: Any, directory: Path) -> dict[str, Any]:
     from sigstore.oidc import IdentityToken
     from sigstore.sign import SigningContext
 
-    from gitchain.pipeline.profiles import load_profile
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import Identity, record
-    from gitchain.pipeline.steps import provenance_draft
+    from gitchain.produce.sign_and_store import SigningIdentity, record
+    from gitchain.produce.steps import provenance_draft
+    from gitchain.trust.profiles import load_profile
+    from gitchain.workspace.project import open_project
 
     os.chdir(repo)
     project, profile = open_project(repo), load_profile(str(stack.trust_config))
@@ -50,7 +50,7 @@ def measure(stack: Any, directory: Path) -> dict[str, Any]:
         return provenance_draft(project, "train", ["data.csv"], ["model.json"], kind="training")
 
     def ours(token: str) -> None:
-        done = record(project, profile, (draft(),), Identity(token=token))
+        done = record(project, profile, (draft(),), SigningIdentity(token=token))
         assert len(done.stored) == 1, done.reason
 
     def peer(token: str, payload: bytes) -> None:

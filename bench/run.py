@@ -17,6 +17,7 @@ BENCHES = (
     "version",
     "git_commit",
     "store_append",
+    "store_size",
     "attest",
     "verify_bundle",
     "verify_batch",

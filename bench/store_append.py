@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "store"))
 from store_samples import bundle, digest_of
 
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
-from gitchain.store.shape import content_path, subject_path
+from gitchain.store.tree_paths import content_path, subject_path
 
 GOAL = 3.0
 

@@ -27,14 +27,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gitchain.cli.main import run
+from gitchain.consume.verifier import Policy, verify, verify_batch
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.pipeline.consume import Policy, verify, verify_batch
-from gitchain.pipeline.profiles import Identity as Signing
-from gitchain.pipeline.profiles import load_profile
-from gitchain.pipeline.project import open_project
+from gitchain.trust.profiles import SigningIdentity as Signing
+from gitchain.trust.profiles import load_profile
+from gitchain.workspace.project import open_project
 
 GOAL = 1 / 3  # three times the rate
 SESSION = 250

@@ -24,7 +24,7 @@ from sigstore.verify import Verifier
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
-from gitchain.sign.keyless import Signer
+from gitchain.sign.keyless import KeylessSigner
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust, public_trust_config
 
@@ -57,7 +57,7 @@ def signed(instance: Instance, *, sessions: int, each: int) -> list[bytes]:
     made: list[bytes] = []
     for number in range(sessions):
         who = f"person{number}@example.com"
-        with Signer(instance.signing_context(), instance.token(who)) as signer:
+        with KeylessSigner(instance.signing_context(), instance.token(who)) as signer:
             made += signer.sign(statements(each))
     return made
 

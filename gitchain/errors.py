@@ -62,6 +62,11 @@ class GitchainError(Exception):
         return ", ".join(parts)
 
 
+def reason(error: BaseException) -> str:
+    """Return why a call failed: of the system's refusals the reason alone, without number and file name."""
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 class UsageError(GitchainError):
     """The command line asks for something that cannot be."""
 
@@ -70,6 +75,10 @@ class UsageError(GitchainError):
 
 class ProjectError(UsageError):
     """The repository, dvc.yaml, dvc.lock or a path on disk cannot be worked with."""
+
+
+class NoRepositoryError(ProjectError):
+    """There is no Git repository: not one that git refuses or cannot read."""
 
 
 class MalformedError(GitchainError):
@@ -120,6 +129,10 @@ class LayoutError(GitchainError):
     """A layout is invalid, unsigned, expired or older than the pinned version."""
 
     exit_code = ExitCode.LAYOUT
+
+
+class LayoutExpiredError(LayoutError):
+    """A layout whose `expires` has passed, and that is acceptable otherwise as far as it was checked."""
 
 
 class AuthenticationError(GitchainError):

@@ -19,7 +19,6 @@ from gitchain.verify.findings import MEANINGS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-README = ROOT / "README.md"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 SCHEMAS = ROOT / "schemas"
 SOURCES = [
@@ -94,6 +93,16 @@ def test_no_page_names_this_machine_or_a_foreign_host(page: Path) -> None:
     assert {host for host in foreign if "." in host} == set()
 
 
+def test_every_page_is_in_the_index_once() -> None:
+    """docs/README.md lists each page below one of four headings, and the decisions as a directory."""
+    found = sections(DOCS / "README.md")
+    assert list(found) == ["Tutorial", "How-to guides", "Reference", "Explanation"]
+    listed = re.findall(r"\]\(([^)#]+)\)", "".join(found.values()))
+    pages = [path.relative_to(DOCS) for path in DOCS.rglob("*.md") if path.name != "README.md"]
+    there = {"decisions/" if path.parts[0] == "decisions" else str(path) for path in pages}
+    assert sorted(listed) == sorted(there)
+
+
 def test_every_schema_is_named_on_a_page() -> None:
     """No schema is without a page that says what it is for."""
     told = "".join(map(text, PAGES))
@@ -108,9 +117,9 @@ def test_the_findings_are_those_of_the_code() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    """README.md has every code; docs/design.md has each with its name and the errors that end in it."""
-    readme = [int(cells[0]) for cells in rows(text(README)) if cells[0].isdigit()]
-    assert readme == list(ExitCode)
+    """docs/reference/exit-codes.md has every code; docs/design.md has each with its name and the errors that end in it."""
+    page = rows(text(DOCS / "reference" / "exit-codes.md"))
+    assert [int(cells[0]) for cells in page if cells[0].isdigit()] == list(ExitCode)
     table = rows(sections(DOCS / "design.md")["5. Exit codes"])[1:]
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     raised = [kind for kind in kinds if issubclass(kind, errors.GitchainError)]
@@ -171,7 +180,7 @@ def test_every_predicate_type_is_on_the_page() -> None:
     ours = {
         value for value in vars(predicates).values() if str(value).startswith("https://gitchain.dev/pred")
     }
-    assert len(ours) == 7
+    assert len(ours) == 8
     assert [kind for kind in known | ours if f"`{kind}`" not in page] == []
 
 

@@ -54,6 +54,8 @@ verify() {
         ${GITCHAIN_MINIMUM_VERSION:+--minimum-version "$GITCHAIN_MINIMUM_VERSION"} \
         ${GITCHAIN_CHECKPOINT:+--checkpoint "$GITCHAIN_CHECKPOINT"} \
         ${GITCHAIN_SUMMARY:+--summary "$GITCHAIN_SUMMARY"}
+    if [ -n "${GITCHAIN_SUMMARY:-}" ]; then not_of_repository "$GITCHAIN_SUMMARY"; fi
+    if [ -n "${GITCHAIN_STATE:-}" ]; then not_of_repository "$GITCHAIN_STATE"; fi
     remember
     fetch
     by_line
@@ -81,6 +83,14 @@ remember() {
     if [ -n "${GITCHAIN_LAYOUT_NAME:-}" ] && [ -n "${GITCHAIN_SIGNER:-}" ] && [ -n "${GITCHAIN_ISSUER:-}" ] && [ -n "${GITCHAIN_TRUST:-}" ]; then
         gitchain --trust "$GITCHAIN_TRUST" trust pin --layout "$GITCHAIN_LAYOUT_NAME" \
             --signer "$GITCHAIN_SIGNER" --issuer "$GITCHAIN_ISSUER" >/dev/null
+    fi
+}
+
+# A path that the repository brings: its author would decide whom this job trusts, or where it writes.
+not_of_repository() {
+    if [ -L "$1" ] || [ -n "$(GIT_LITERAL_PATHSPECS=1 git ls-files -- "$1" 2>/dev/null)" ]; then
+        say "the repository holds $1, which is for this job alone: remove it from the repository, or name another path"
+        exit 2
     fi
 }
 

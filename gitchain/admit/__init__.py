@@ -1,6 +1,8 @@
-"""Admission: whether what a cluster is about to run serves only models whose chain passed.
+"""Kubernetes admission: admit only objects whose models are verified.
 
-`review` reads what the API server asks, `models` finds what an object serves, `engine` decides about digests and
-remembers for a while, `admission` puts both together under the rules of the operator, `app` speaks HTTP, `server` TLS.
-docs/admission.md is the reference. A webhook cannot see a model's bytes: what is loaded is checked on the node.
+`review` parses the API server's requests, `models` finds the models that an object serves, `layout_evaluator` decides
+about digests and `verdict_cache` caches the verdicts, `admission` applies the operator's rules, `app` is the HTTP
+layer, `server` the process.
+
+docs/admission.md is the reference. A webhook cannot read a model's bytes: the node verifies what is loaded.
 """

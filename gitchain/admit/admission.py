@@ -1,51 +1,56 @@
-"""The answer to a review: the operator's rule for the namespace, the models that the object names, their verdicts.
+"""Decide about a review: find the namespace's rule, the models in the object, and their verdicts.
 
-An object is admitted for one of these reasons, and no other:
+An object is admitted for one of these reasons only:
 
-    verified      it names models, all of them by their content, and the verdict about each is PASSED
-    no model      it provably names none, and the rule does not demand one (`strict: false`)
-    nothing new   nothing can start by it: a deletion, an update that changes nothing that runs, a scale that does not grow
-    warn, audit   the rule's mode says that what is wrong is told and not enforced
+verified      it contains models, all with digests, and the verdict about each is PASSED
+no model      it provably contains none, and the rule does not require one (`strict: false`)
+nothing new   the request starts nothing: a deletion, an update without effect on what runs, a scale-down
+warn, audit   the rule's mode reports problems without enforcing them
 
-What cannot be read is denied whatever the mode: there is no object to say anything about.
+A request that cannot be parsed is denied in every mode.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gitchain.admit.config import Rule, Settings
-from gitchain.admit.engine import Engine
-from gitchain.admit.gate import Verdict
+from gitchain.admit.config import AdmissionRule, Settings
+from gitchain.admit.denial_reasons import DenialCode, DenialReason, summary
 from gitchain.admit.kinds import KNOWN, WHOLE, starts_nothing
-from gitchain.admit.models import Found, models_of
+from gitchain.admit.layout_evaluator import LayoutVerdict
+from gitchain.admit.models import DemandedModels, models_of
 from gitchain.admit.mutate import guard_pod, unguarded
-from gitchain.admit.problems import Code, Problem, summary
-from gitchain.admit.review import Answer, Kind, Review, read_envelope, read_request
+from gitchain.admit.review import Kind, Review, ReviewResponse, read_envelope, read_request
 from gitchain.admit.scale import Workloads
+from gitchain.admit.verdict_cache import Engine
 from gitchain.errors import GitchainError
+from gitchain.layout.model import Layout
 
 POD = Kind("", "v1", "Pod")
 INLINE_BYTES = 128 << 10
-"""Larger requests are read and searched in a thread: 128 KiB take a few milliseconds."""
+"""Requests above this size are parsed and searched in a thread: 128 KiB take a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An answer, for which reason it was given, and what it rests on."""
+    """A response, its reason, and the verdicts that it is based on."""
 
     uid: str
-    answer: Answer
+    answer: ReviewResponse
     reason: str
     review: Review | None = None
-    rule: Rule | None = None
-    verdicts: tuple[Verdict, ...] = field(default=(), repr=False)
+    rule: AdmissionRule | None = None
+    verdicts: tuple[LayoutVerdict, ...] = field(default=(), repr=False)
+    problems: tuple[DenialReason, ...] = ()
+    """The problems, whether the rule's mode enforces them or not."""
+    layout: Layout | None = field(default=None, repr=False)
+    """The layout that was in force for the object's namespace."""
 
 
 class Admission:
-    """The settings, an engine for each layout, and where workloads are looked up when they are scaled."""
+    """The settings, an engine for each layout, and the client that looks up scaled workloads."""
 
     def __init__(
         self, settings: Settings, engines: Mapping[str, Engine], workloads: Workloads | None = None
@@ -55,15 +60,16 @@ class Admission:
         self._workloads = workloads
 
     async def judge(self, body: bytes) -> Judgement:
-        """Answer one AdmissionReview. Raises MalformedError or LimitError only where there is no id to answer to."""
+        """Answer one AdmissionReview. Raises MalformedError or LimitError only if the request has no readable id."""
         large = len(body) > INLINE_BYTES
         review = await _read(body, large=large)
         return review if isinstance(review, Judgement) else await self.review(review, large=large)
 
     async def mutate(self, body: bytes) -> Judgement:
-        """Answer one AdmissionReview of a mutating webhook: what has to be changed in a new pod, or why it cannot be.
+        """Answer one AdmissionReview of a mutating webhook: a patch for a new pod, or the reason why it cannot be guarded.
 
-        That a pod is let through here admits nothing: it is judged afterwards, as it then is. Raises as `judge` does.
+        An allowed pod is not admitted yet: the validating webhook decides about the patched pod. Raises the errors of
+        `judge`.
         """
         review = await _read(body, large=len(body) > INLINE_BYTES)
         if isinstance(review, Judgement):
@@ -75,7 +81,7 @@ class Admission:
         if not new or rule.guarding is None or review.object is None:
             return Judgement(
                 review.uid,
-                Answer(allowed=True, audit={"outcome": "not guarded"}),
+                ReviewResponse(allowed=True, audit={"outcome": "not guarded"}),
                 "not guarded",
                 review,
                 rule,
@@ -83,47 +89,52 @@ class Admission:
         found = guard_pod(review.object, rule.guarding)
         if found.problems:
             return _faulty(review, rule, found.problems, ())
-        if rule.mode != "enforce":  # the guard on the node would stop what this mode lets run
+        if rule.mode != "enforce":  # this mode admits pods that the guard on the node would stop
             return Judgement(
                 review.uid,
-                Answer(allowed=True, audit={"outcome": "not guarded"}),
+                ReviewResponse(allowed=True, audit={"outcome": "not guarded"}),
                 "not guarded",
                 review,
                 rule,
             )
-        answer = Answer(allowed=True, audit={"outcome": "guarded"}, patch=found.patch)
+        answer = ReviewResponse(allowed=True, audit={"outcome": "guarded"}, patch=found.patch)
         return Judgement(review.uid, answer, "guarded", review, rule)
 
     async def review(self, review: Review, *, large: bool = False) -> Judgement:
-        """Answer a review that was read; a large one is searched beside the event loop."""
-        if (why := starts_nothing(review)) is not None:
-            return Judgement(review.uid, Answer(allowed=True, audit={"outcome": why}), "nothing new", review)
+        """Answer a parsed review. A large one is searched in a thread."""
         rule = self.settings.rule_for(review.namespace)
+        found = await self._review(review, rule, large=large)
+        return replace(found, layout=self.engines[rule.layout].gate.layout) if rule else found
+
+    async def _review(self, review: Review, rule: AdmissionRule | None, *, large: bool) -> Judgement:
+        if (why := starts_nothing(review)) is not None:
+            answer = ReviewResponse(allowed=True, audit={"outcome": why})
+            return Judgement(review.uid, answer, "nothing new", review, rule)
         if rule is None:
             return _denied(review, _no_rule(review))
         if review.subresource == "scale" and self._workloads is not None:
             return await self._scale(review, rule, self._workloads)
         return await self._judge(review, rule, review, large=large)
 
-    async def _scale(self, review: Review, rule: Rule, workloads: Workloads) -> Judgement:
-        """Answer about more of a workload as about an update of it, in as much time as for any other answer."""
+    async def _scale(self, review: Review, rule: AdmissionRule, workloads: Workloads) -> Judgement:
+        """Answer a scale-up like an update of the workload, within the same time limit."""
         try:
             async with asyncio.timeout(self.settings.times.answer):
                 seen = await workloads.scaled(review)
                 return await self._judge(review, rule, seen, large=True)
         except TimeoutError:
-            problem = Problem(Code.TIMEOUT, f"no decision within {self.settings.times.answer} s")
+            problem = DenialReason(DenialCode.TIMEOUT, f"no decision within {self.settings.times.answer} s")
         except GitchainError as error:
-            problem = Problem(
-                Code.UNKNOWN_OPERATION,
+            problem = DenialReason(
+                DenialCode.UNKNOWN_OPERATION,
                 f"what is scaled cannot be looked at: {error}",
                 "request",
                 error.help or "do it on the object itself",
             )
         return _faulty(review, rule, (problem,), ())
 
-    async def _judge(self, review: Review, rule: Rule, seen: Review, *, large: bool) -> Judgement:
-        """Answer a review by the object in `seen`."""
+    async def _judge(self, review: Review, rule: AdmissionRule, seen: Review, *, large: bool) -> Judgement:
+        """Answer a review, using the object in `seen`."""
         problem = _unreadable(seen)
         if problem is not None:
             return _faulty(review, rule, (problem,), ())
@@ -131,11 +142,11 @@ class Admission:
             await asyncio.to_thread(models_of, seen, rule.looking) if large else models_of(seen, rule.looking)
         )
         engine = self.engines[rule.layout]
-        asked = () if found.problems else tuple(found.models)
-        if len(asked) == 1:
-            verdicts = [await engine.verdict(asked[0])]
+        digests = () if found.problems else tuple(found.models)
+        if len(digests) == 1:
+            verdicts = [await engine.verdict(digests[0])]
         else:
-            verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in asked))
+            verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in digests))
         problems = (
             *found.problems,
             *_unguarded(seen, rule),
@@ -151,30 +162,32 @@ async def _read(body: bytes, *, large: bool) -> Review | Judgement:
     try:
         return read_request(uid, request)
     except GitchainError as error:
-        problem = Problem(Code.MALFORMED, str(error), "", "gitchain reads admission.k8s.io/v1")
-        return Judgement(uid, Answer(allowed=False, problems=(problem,)), "malformed")
+        problem = DenialReason(DenialCode.MALFORMED, str(error), "", "gitchain reads admission.k8s.io/v1")
+        return Judgement(
+            uid, ReviewResponse(allowed=False, problems=(problem,)), "malformed", problems=(problem,)
+        )
 
 
-def _unguarded(review: Review, rule: Rule) -> tuple[Problem, ...]:
-    """Return why a pod that runs has volumes that nobody verifies, where the rule wants them verified."""
+def _unguarded(review: Review, rule: AdmissionRule) -> tuple[DenialReason, ...]:
+    """Return problems of a running pod's unverified volumes, if the rule requires verified ones."""
     if rule.guarding is None or review.kind != POD or review.object is None:
         return ()
     return unguarded(review.object, rule.guarding, review.old if review.operation == "UPDATE" else None)
 
 
-def _unreadable(review: Review) -> Problem | None:
-    """Return why the object cannot be looked at; None if it can."""
+def _unreadable(review: Review) -> DenialReason | None:
+    """Return the problem of an object that cannot be parsed, or None."""
     if review.operation == "CONNECT" or review.subresource not in WHOLE:
         what = review.subresource or review.operation.lower()
-        return Problem(
-            Code.UNKNOWN_OPERATION,
+        return DenialReason(
+            DenialCode.UNKNOWN_OPERATION,
             f"{what} of {review.resource} carries no object to look at",
             "request",
             "do it on the object itself, or leave this subresource out of the webhook's rules",
         )
     if review.kind not in KNOWN:
-        return Problem(
-            Code.UNKNOWN_KIND,
+        return DenialReason(
+            DenialCode.UNKNOWN_KIND,
             f"{review.kind} is not known",
             "request.kind",
             "leave it out of the webhook's rules, or use a newer gitchain",
@@ -182,49 +195,60 @@ def _unreadable(review: Review) -> Problem | None:
     return None
 
 
-def _no_rule(review: Review) -> Problem:
-    return Problem(
-        Code.NO_RULE,
+def _no_rule(review: Review) -> DenialReason:
+    return DenialReason(
+        DenialCode.NO_RULE,
         f"no rule is for namespace {review.namespace or '(none)'}",
         "",
         "add one to the settings of gitchain serve, or exclude the namespace in the webhook",
     )
 
 
-def _denied(review: Review, problem: Problem) -> Judgement:
-    answer = Answer(allowed=False, problems=(problem,), audit={"outcome": "denied", "problems": problem.code})
-    return Judgement(review.uid, answer, "denied", review)
+def _denied(review: Review, problem: DenialReason) -> Judgement:
+    answer = ReviewResponse(
+        allowed=False, problems=(problem,), audit={"outcome": "denied", "problems": problem.code}
+    )
+    return Judgement(review.uid, answer, "denied", review, problems=(problem,))
 
 
 def _faulty(
-    review: Review, rule: Rule, problems: tuple[Problem, ...], verdicts: tuple[Verdict, ...]
+    review: Review,
+    rule: AdmissionRule,
+    problems: tuple[DenialReason, ...],
+    verdicts: tuple[LayoutVerdict, ...],
 ) -> Judgement:
-    """Return what the rule's mode makes of problems."""
+    """Return the response to problems under the rule's mode."""
     audit = {
         "outcome": {"enforce": "denied", "warn": "warned", "audit": "audited"}[rule.mode],
         "layout": rule.layout,
         "problems": summary(problems, 1500),
     }
     if rule.mode == "enforce":
-        answer = Answer(allowed=False, problems=problems, audit=audit)
+        answer = ReviewResponse(allowed=False, problems=problems, audit=audit)
     elif rule.mode == "warn":
-        answer = Answer(allowed=True, warnings=tuple(f"gitchain: {one}" for one in problems), audit=audit)
+        answer = ReviewResponse(
+            allowed=True, warnings=tuple(f"gitchain: {one}" for one in problems), audit=audit
+        )
     else:
-        answer = Answer(allowed=True, audit=audit)
-    return Judgement(review.uid, answer, audit["outcome"], review, rule, verdicts)
+        answer = ReviewResponse(allowed=True, audit=audit)
+    return Judgement(review.uid, answer, audit["outcome"], review, rule, verdicts, problems)
 
 
 def _admitted(
-    review: Review, rule: Rule, found: Found, verdicts: tuple[Verdict, ...], engine: Engine
+    review: Review,
+    rule: AdmissionRule,
+    demanded: DemandedModels,
+    verdicts: tuple[LayoutVerdict, ...],
+    engine: Engine,
 ) -> Judgement:
-    """Return an allow, after looking once more that it has a reason."""
-    if {one.sha256 for one in verdicts if one.passed} != set(found.models):
+    """Return an allowing response, after a final check that it has a reason."""
+    if {one.sha256 for one in verdicts if one.passed} != set(demanded.models):
         raise ValueError("an admission without a verdict about each model")
     if not verdicts:
-        if rule.looking.strict:
+        if rule.looking.demands_model(review.kind):
             raise ValueError("an admission without a model where one is demanded")
         return Judgement(
-            review.uid, Answer(allowed=True, audit={"outcome": "no model"}), "no model", review, rule
+            review.uid, ReviewResponse(allowed=True, audit={"outcome": "no model"}), "no model", review, rule
         )
     layout = engine.gate.layout
     audit = {
@@ -237,7 +261,7 @@ def _admitted(
         warnings = (stale, *warnings)
     return Judgement(
         review.uid,
-        Answer(allowed=True, warnings=warnings, audit=audit),
+        ReviewResponse(allowed=True, warnings=warnings, audit=audit),
         "verified",
         review,
         rule,

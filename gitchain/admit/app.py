@@ -1,15 +1,15 @@
-"""The endpoints over HTTP: what is read and how much of it, and what each answer looks like.
+"""HTTP endpoints: request limits and response formats.
 
-    POST /validate     AdmissionReview v1                    200 with the answer
-    POST /mutate       AdmissionReview v1                    200 with a patch that guards a pod
-    POST /gatekeeper   external data of Gatekeeper           200 with a value or an error for each key
-    POST /v1/decide    plain JSON                            200, `verified` true or false
-    GET  /healthz      the process answers                   200
-    GET  /readyz       it would decide                       200, or 503 with what is missing
-    GET  /metrics      Prometheus                            200
+POST /validate     AdmissionReview v1                    200 with the answer
+POST /mutate       AdmissionReview v1                    200 with a patch that guards a pod
+POST /gatekeeper   external data of Gatekeeper           200 with a value or an error for each key
+POST /v1/decide    plain JSON                            200, `verified` true or false
+GET  /healthz      the process answers                   200
+GET  /readyz       it can answer reviews                 200, or 503 with the reasons
+GET  /metrics      Prometheus                            200
 
-A body that cannot be read is refused with a 4xx; an exception that nobody foresaw is a 500. Neither is an allow, as long
-as the webhook's `failurePolicy` is Fail. Callers are not authenticated here: that is for the client certificate (`tls`).
+A body that cannot be parsed gets a 4xx status, an unexpected exception a 500. Neither allows anything if the
+webhook's `failurePolicy` is Fail. With a client CA, reviews are accepted from the API server only.
 """
 
 from __future__ import annotations
@@ -29,27 +29,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gitchain.admit.admission import Admission, Judgement
-from gitchain.admit.asked import MAX_ASKED_BYTES, decide_external, decide_plain
-from gitchain.admit.engine import Engine
+from gitchain.admit.conditions import LayoutCondition, Reason
+from gitchain.admit.denial_reasons import printable
+from gitchain.admit.external_data import MAX_ASKED_BYTES, decide_external, decide_plain
 from gitchain.admit.logs import log, log_judgement
 from gitchain.admit.metrics import CONTENT_TYPE, Metrics
-from gitchain.admit.problems import printable
 from gitchain.admit.review import MAX_BODY_BYTES
+from gitchain.admit.tls import Client
+from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.watch import Watch
 from gitchain.errors import GitchainError, LimitError
 from gitchain.evidence.canonical import Json
 from gitchain.platform.http_body import parse_length
 
 BODY_SECONDS = 5.0
-"""Longest time for a body to arrive: the API server sends it at once."""
+"""Longest time for a body to arrive, in seconds: the API server sends it at once."""
 
 MAX_WAITING_BYTES = 64 << 20
-"""Most bytes of bodies that are held at a time; what comes on top is told to come again."""
+"""Most bytes of bodies in memory; further requests get a status that asks for a retry."""
 
 Decider = Callable[[bytes, Mapping[str, Engine]], Awaitable[dict[str, Json]]]
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, and ends as one
-    """A request that is not read, with the status that it is answered with."""
+class RequestRefused(Exception):  # noqa: N818 - it is an answer, and ends as one
+    """Raised for a request that is not read, with the status of its response."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -58,79 +61,146 @@ class Refused(Exception):  # noqa: N818 - it is an answer, and ends as one
 
 @dataclass
 class Server:
-    """What the endpoints share: the engines, what is counted, and whether the end has begun."""
+    """Shared state of the endpoints: the engines, the metrics, and whether the process is shutting down."""
 
     admission: Admission
     metrics: Metrics
     clock: Callable[[], datetime]
     certificate_end: Callable[[], datetime | None] = lambda: None
-    report: Callable[[Judgement], Awaitable[None]] | None = None
+    takes_clients: bool = False
+    client_names: tuple[str, ...] = ()
+    """With `takes_clients`: common names of the API server's certificates; any name if empty."""
+
+    report: Callable[[Judgement, Client], Awaitable[None]] | None = None
+    tell: Callable[[Judgement], None] = lambda _judgement: None
+    """Receives notices for the cluster. Never blocks."""
+
     draining: bool = False
+    unused: str = ""
+    """Why the settings in the file are not in use; empty if they are."""
     waiting: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.clock, self.metrics.changed)
+        self._has_started = False
+
     def unready(self) -> list[str]:
-        """Return everything for which a review could not be decided now."""
-        now, found = self.clock(), ["the server is stopping"] if self.draining else []
-        unfit = (engine.gate.unfit(now) for engine in self.admission.engines.values())
-        found += [str(problem) for problem in unfit if problem is not None]
+        """Return the reasons why this process cannot answer reviews; empty if it can.
+
+        After the start, a closed layout is no such reason: its reviews are denied, with the reason.
+        """
+        found = ["the server is stopping"] if self.draining else []
+        return [*found, *(why for _, why in self.faults()), *self._starting()]
+
+    def _starting(self) -> list[str]:
+        """Return what the start waits for: the first reading of each layout, and one readable source."""
+        if self._has_started:
+            return []
+        now, gates = self.clock(), [engine.gate for engine in self.admission.engines.values()]
+        unread = [gate for gate in gates if gate.read is None and gate.error is None]
+        if all(gate.read is None and gate.condition(now).reason is Reason.SOURCE for gate in gates):
+            unread = gates  # a new replica with wrong credentials must not replace a working one
+        self._has_started = not unread
+        return [str(problem) for gate in unread if (problem := gate.unfit(now)) is not None]
+
+    @property
+    def has_started(self) -> bool:
+        """Return True after the first reading of every layout."""
+        return not self._starting()
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Return the problems of the server as a whole: names and reasons."""
         end = self.certificate_end()
-        if end is not None and end <= now:
-            found.append("the server's certificate has expired")
-        return found
+        expired = end is not None and end <= self.clock()
+        return [("certificate", "the server's certificate has expired")] if expired else []
+
+    def is_trusted(self, client: Client | None) -> bool:
+        """Return True if the client's certificate identifies it as the API server."""
+        return client is not None and (not self.client_names or client.name in self.client_names)
+
+    def _api_server(self, request: Request) -> Client | None:
+        """Return the API server's client, or None if no client CA is set. Raises RequestRefused for other clients."""
+        client: Client | None = getattr(request.state, "client", None)
+        if self.takes_clients and not self.is_trusted(client):
+            shown = printable(client.name, 100) if client is not None else "no certificate"
+            raise RequestRefused(
+                403, f"reviews are read from the API server alone, by its client certificate: {shown}"
+            )
+        return client
+
+    def look(self) -> None:
+        """Log and count changes since the last call, and detect the end of the start."""
+        self._starting()
+        self.watch.look(self.admission.engines, self.faults())
 
     async def validate(self, request: Request) -> Response:
-        """Answer the API server."""
-        started = time.perf_counter()
+        """Answer the API server's validating webhook call."""
+        started, client = time.perf_counter(), self._api_server(request)
         async with self._body(request, MAX_BODY_BYTES) as body:
             judgement = await self.admission.judge(body)
-            if self.report is not None:
-                await self.report(judgement)
+            if self.report is not None and client is not None:
+                await self.report(judgement, client)
         taken = time.perf_counter() - started
-        self.metrics.reviews.labels("validate", judgement.reason).inc()
-        self.metrics.seconds.labels("validate").observe(taken)
-        log_judgement(judgement, "validate", taken)
-        return self._told(judgement.answer.to_json(judgement.uid))
+        self.metrics.answered("validate", judgement, taken)
+        log_judgement(judgement, "validate", taken, client)
+        self.tell(judgement)
+        return self._response(judgement.answer.to_json(judgement.uid))
 
     async def mutate(self, request: Request) -> Response:
-        """Answer the API server's mutating call."""
-        started = time.perf_counter()
+        """Answer the API server's mutating webhook call."""
+        started, client = time.perf_counter(), self._api_server(request)
         async with self._body(request, MAX_BODY_BYTES) as body:
             judgement = await self.admission.mutate(body)
         taken = time.perf_counter() - started
-        self.metrics.reviews.labels("mutate", judgement.reason).inc()
-        self.metrics.seconds.labels("mutate").observe(taken)
-        log_judgement(judgement, "mutate", taken)
-        return self._told(judgement.answer.to_json(judgement.uid))
+        self.metrics.answered("mutate", judgement, taken)
+        log_judgement(judgement, "mutate", taken, client)
+        self.tell(judgement)
+        return self._response(judgement.answer.to_json(judgement.uid))
 
     async def gatekeeper(self, request: Request) -> Response:
         """Answer Gatekeeper."""
         return await self._decide(request, "gatekeeper", decide_external)
 
     async def plain(self, request: Request) -> Response:
-        """Answer anybody else."""
+        """Answer `/v1/decide`."""
         return await self._decide(request, "decide", decide_plain)
 
     async def _decide(self, request: Request, endpoint: str, decide: Decider) -> Response:
         started = time.perf_counter()
         async with self._body(request, MAX_ASKED_BYTES) as body:
             answer = await decide(body, self.admission.engines)
-        self.metrics.reviews.labels(endpoint, "answered").inc()
+        self.metrics.reviews.labels(endpoint, "answered", "", "").inc()
         self.metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
-        return self._told(answer)
+        return self._response(answer)
 
-    def _told(self, answer: Mapping[str, Json]) -> Response:
-        """Return an answer; near the end, one after which nobody comes back on a connection that is about to end."""
+    def _response(self, answer: Mapping[str, Json]) -> Response:
+        """Return a response. During shutdown it closes the connection."""
         return _json(answer, headers={"connection": "close"} if self.draining else None)
 
     async def health(self, _request: Request) -> Response:
-        """Say that the process answers."""
+        """Return 200: the process answers."""
         return _json({"ok": True})
 
     async def ready(self, _request: Request) -> Response:
-        """Say whether reviews can be decided, and what is missing if not."""
+        """Return whether reviews can be answered, the reasons if not, and the state of each layout."""
         missing = self.unready()
         told: list[Json] = [printable(text) for text in missing]
-        return _json({"ready": not missing, "missing": told}, 503 if missing else 200)
+        now = self.clock()
+        layouts: dict[str, Json] = {
+            name: _condition(engine.gate.condition(now)) for name, engine in self.admission.engines.items()
+        }
+        found: dict[str, Json] = {
+            "ready": not missing,
+            "missing": told,
+            "layouts": layouts,
+            "settings": self._settings(),
+        }
+        return _json(found, 503 if missing else 200)
+
+    def _settings(self) -> dict[str, Json]:
+        digest = self.admission.settings.digest
+        found: dict[str, Json] = {"inUse": f"sha256:{digest}" if digest else None}
+        return found | ({"refused": printable(self.unused, 2000)} if self.unused else {})
 
     async def scrape(self, _request: Request) -> Response:
         """Answer Prometheus."""
@@ -138,7 +208,7 @@ class Server:
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """Yield the body, which counts as held until it is answered; Refused for one that is not to be read."""
+        """Yield the body, which counts as in memory until the response. Raises RequestRefused for an invalid request."""
         _check_headers(request, limit)
         found = bytearray()
         try:
@@ -147,34 +217,46 @@ class Server:
         finally:
             self.waiting -= len(found)
 
-    async def _receive(self, request: Request, limit: int, found: bytearray) -> None:
-        """Take the body in; Refused for one that is too long, too slow, or too much at this time."""
+    async def _receive(self, request: Request, limit: int, buffer: bytearray) -> None:
+        """Read the body. Raises RequestRefused if it is too long, too slow, or exceeds the memory limit."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in request.stream():
                     self.waiting += len(part)
-                    found += part
-                    if len(found) > limit:
-                        raise Refused(413, f"more than {limit} bytes")
+                    buffer += part
+                    if len(buffer) > limit:
+                        raise RequestRefused(413, f"more than {limit} bytes")
                     if self.waiting > MAX_WAITING_BYTES:
-                        raise Refused(503, "too many large requests at a time")
+                        raise RequestRefused(503, "too many large requests at a time")
         except TimeoutError as error:
-            raise Refused(408, f"the body took longer than {BODY_SECONDS} s") from error
+            raise RequestRefused(408, f"the body took longer than {BODY_SECONDS} s") from error
         except ClientDisconnect as error:
-            raise Refused(400, "the body broke off") from error
+            raise RequestRefused(400, "the body broke off") from error
 
     async def refused(self, request: Request, error: Exception) -> Response:
-        """Answer what was not read; the connection ends, as the rest of the body may still be on its way."""
-        status = error.status if isinstance(error, Refused) else 413 if isinstance(error, LimitError) else 400
+        """Answer a request that was not read, and close the connection, since more of the body may follow."""
+        status = (
+            error.status
+            if isinstance(error, RequestRefused)
+            else 413
+            if isinstance(error, LimitError)
+            else 400
+        )
         self.metrics.refused.labels(str(status)).inc()
         log(logging.WARNING, "request refused", status=status, why=str(error), path=request.url.path[:100])
         return _json({"error": printable(str(error))}, status, {"connection": "close"})
 
     async def failed(self, _request: Request, error: Exception) -> Response:
-        """Answer our own bug: it is logged, and the caller learns nothing of it."""
-        del error  # Starlette raises it again, and uvicorn's logger writes it down
+        """Answer an internal error: it is logged, and the caller gets no details."""
+        del error  # Starlette raises it again, and uvicorn logs it
         self.metrics.refused.labels("500").inc()
         return _json({"error": "a bug in gitchain: see the log"}, 500)
+
+
+def _condition(condition: LayoutCondition) -> dict[str, Json]:
+    if condition.state == "deciding":
+        return {"state": condition.state}
+    return {"state": condition.state, "reason": condition.reason, "why": printable(condition.why)}
 
 
 def application(server: Server) -> Starlette:
@@ -188,7 +270,7 @@ def application(server: Server) -> Starlette:
             *probes(server),
         ],
         exception_handlers={
-            Refused: server.refused,
+            RequestRefused: server.refused,
             GitchainError: server.refused,
             Exception: server.failed,
         },
@@ -196,7 +278,7 @@ def application(server: Server) -> Starlette:
 
 
 def probes(server: Server) -> list[Route]:
-    """Return the endpoints that tell nothing about models: they may be had without a client certificate."""
+    """Return the endpoints without data about models. They need no client certificate."""
     return [
         Route("/healthz", server.health, methods=["GET"]),
         Route("/readyz", server.ready, methods=["GET"]),
@@ -205,17 +287,17 @@ def probes(server: Server) -> list[Route]:
 
 
 def _check_headers(request: Request, limit: int) -> None:
-    """Refuse what is no JSON by its header, or too long by its own word."""
+    """Refuse a request whose headers declare another type than JSON, or too long a body."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
-        raise Refused(415, "send application/json, not compressed")
+        raise RequestRefused(415, "send application/json, not compressed")
     length = parse_length(request.headers.get("content-length", ""))
-    if length is not None and length > limit:  # what is longer or no number is bounded while it is read
-        raise Refused(413, f"more than {limit} bytes")
+    if length is not None and length > limit:  # longer bodies and invalid lengths are bounded while reading
+        raise RequestRefused(413, f"more than {limit} bytes")
 
 
 def _json(value: Mapping[str, Json], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return an answer in JSON, on one line of ASCII."""
+    """Return a JSON response, on one line of ASCII."""
     body = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=list).encode("ascii")
     return Response(
         body,

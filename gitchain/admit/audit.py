@@ -1,7 +1,8 @@
-"""The audit of what already runs: every object is judged as if it came in now, and nothing is changed.
+"""Audit of running objects: each is judged as if it were created now; nothing is changed.
 
-It finds what got in before the webhook was there, while it failed open, under a mode that does not enforce, and what was
-verified then and is not now: a revocation, an approval that grew too old. What it finds goes to the log and the metrics.
+It finds objects that were admitted before the webhook existed, while it failed open, or under a mode that does not
+enforce, and models whose verdict changed: a revocation, an approval that is too old now, an expired layout. `checks`
+compares the results with those of the last audit.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from gitchain.admit.admission import Admission
+from gitchain.admit.checks import Check, Key, checks_of, merged
 from gitchain.admit.cluster import Cluster
+from gitchain.admit.denial_reasons import UNDECIDED
 from gitchain.admit.kinds import KSERVE
 from gitchain.admit.logs import log
-from gitchain.admit.problems import summary
+from gitchain.admit.notices import Notice, notice
 from gitchain.admit.review import Kind, Resource, Review
 from gitchain.errors import GitchainError
 from gitchain.evidence.fields import Object, find_object, find_string
@@ -33,27 +37,34 @@ LISTS = (
         )
     ),
 )
-"""What runs, and what KServe was told to run. Other workloads are what makes pods, and are not asked for."""
+"""Running objects, and KServe's objects. Other workloads create pods, which are audited themselves."""
 
-MAX_TOLD = 1000
-"""Lines of one audit; the counts go on."""
+MAX_NOTICES = 1000
+"""Most failing objects of one audit in reports; all are counted."""
 
 ENDED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How many objects each outcome has, and whether every list could be read to its end."""
+    """Number of objects per outcome, and whether every list was read completely."""
 
-    outcomes: Counter[str]
-    whole: bool
+    outcomes: Counter[str] = field(default_factory=Counter)
+    whole: bool = True
+    notices: list[tuple[Key, Notice]] = field(default_factory=list)
+    """The first `MAX_NOTICES` objects that would not be admitted."""
+
+    checks: dict[Key, Check] = field(default_factory=dict)
+    """The result of each model and workload."""
+
+    places: dict[str, Counter[str]] = field(default_factory=dict)
+    """Number of objects of each namespace per outcome, in the terms of reports."""
 
 
 async def audit(admission: Admission, cluster: Cluster, executor: Executor) -> Audit:
-    """Judge everything that runs. `executor` reads the lists; a namespace that no rule is for counts as denied."""
+    """Judge everything that runs. `executor` reads the lists. A namespace without a rule counts as denied."""
     loop = asyncio.get_running_loop()
-    outcomes: Counter[str] = Counter()
-    whole = True
+    found, whole = Audit(), True
     for path, kind, resource in LISTS:
         reviews = _reviews(cluster, path, kind, resource)
         while True:
@@ -65,28 +76,32 @@ async def audit(admission: Admission, cluster: Cluster, executor: Executor) -> A
                 break
             if review is None:
                 break
-            outcomes[await _outcome(admission, review, tell=sum(outcomes.values()) < MAX_TOLD)] += 1
-    log(logging.INFO, "audit", outcomes=dict(outcomes), whole=whole)
-    return Audit(outcomes, whole)
+            await _take(found, admission, review)
+    log(logging.INFO, "audit", outcomes=dict(found.outcomes), whole=whole)
+    return replace(found, whole=whole)
 
 
-async def _outcome(admission: Admission, review: Review, *, tell: bool) -> str:
-    """Return what a review comes to; what a mode lets in counts as denied, as the rule would like it to be."""
+async def _take(totals: Audit, admission: Admission, review: Review) -> None:
+    """Count the outcome of a review. Objects admitted by a lenient mode count as denied."""
     judgement = await admission.review(review)
-    problems = judgement.answer.problems or judgement.answer.audit.get("problems")
+    for check in checks_of(judgement):
+        totals.checks[check.key] = merged(totals.checks.get(check.key), check)
+    problems = judgement.problems
+    here = totals.places.setdefault(review.namespace, Counter())
     if not problems:
-        return judgement.reason
-    if tell:
-        log(
-            logging.WARNING,
-            "runs and would not be admitted",
-            kind=str(review.kind),
-            namespace=review.namespace,
-            name=review.name,
-            mode=judgement.rule.mode if judgement.rule else None,
-            problems=problems if isinstance(problems, str) else summary(problems),
-        )
-    return "denied"
+        totals.outcomes[judgement.reason] += 1
+        here["pass" if judgement.verdicts else "skip"] += 1
+        return
+    if UNDECIDED.issuperset(problem.code for problem in problems):
+        totals.outcomes["undecided"] += 1
+        here["error"] += 1
+        return
+    totals.outcomes["denied"] += 1
+    result = None if judgement.rule is None else notice(judgement, datetime.now(UTC), runs=True)
+    here["skip" if judgement.rule is None else result.outcome if result else "fail"] += 1
+    if result is not None and len(totals.notices) < MAX_NOTICES:
+        failed = next(check.key for check in checks_of(judgement) if check.codes)
+        totals.notices.append((failed, result))
 
 
 def _reviews(cluster: Cluster, path: str, kind: Kind, resource: str) -> Iterator[Review]:
@@ -98,7 +113,7 @@ def _reviews(cluster: Cluster, path: str, kind: Kind, resource: str) -> Iterator
 
 
 def _review(item: Object, kind: Kind, resource: str) -> Review:
-    """Return the question that the object's creation would have been; lists leave out version and kind."""
+    """Return the review of the object's creation. Items of lists lack version and kind."""
     metadata = find_object(item, "metadata", "item") or {}
     name, namespace = (find_string(metadata, key, "metadata") or "" for key in ("name", "namespace"))
     place = Resource(kind.group, kind.version, resource)

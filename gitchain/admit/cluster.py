@@ -1,41 +1,43 @@
-"""The few things that are read from a cluster's own API, with the rights of the pod's service account.
+"""Client of the cluster's API, with the rights of the pod's service account.
 
-https://kubernetes.io/docs/reference/using-api/api-concepts/ : lists come in pages. Nothing is written, no redirect is
-followed, no proxy is used, and the token goes to the one server that the settings or the pod's environment name.
+https://kubernetes.io/docs/reference/using-api/api-concepts/ : lists come in pages. Only `send` writes, and only
+`reporting` calls it. Redirects are not followed and no proxy is used. The token is sent only to the server in the
+settings or the pod's environment.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlencode
 
 from gitchain.errors import MalformedError, StoreError, TransportError
-from gitchain.evidence.canonical import strict_json
+from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.fields import Object, as_array, as_object, find_object, find_string
 from gitchain.platform.files import open_regular
-from gitchain.store.http import Deadline, ask
+from gitchain.store.http import ReadDeadline, RegistryResponse, ask
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PAGE = 250
 MAX_PAGES = 4000
-"""A million objects; a list without an end is none."""
+"""Most pages of a list, for about a million objects."""
 
 MAX_PAGE_BYTES = 128 << 20
 MAX_TOKEN_BYTES = 64 << 10
 MAX_OBJECT_BYTES = 8 << 20
-"""Largest object: as much as a review that carries one may have."""
+"""Largest object: the limit of a review, which carries one."""
 
 SECONDS = 30.0
-"""Longest time for a page."""
+"""Longest time for a page, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where the API server is, the file of the token, and the file of the CA. Both files are read at each call."""
+    """The API server's address, and the paths of token and CA, which are read at each call."""
 
     server: str
     token: Path
@@ -43,18 +45,19 @@ class Cluster:
 
     @classmethod
     def around(cls) -> Cluster | None:
-        """Return the cluster that this pod runs in; None outside of one, or without a token."""
+        """Return the cluster that this pod runs in, or None outside of one, or without a token."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
         if not host or not port or not (ACCOUNT / "token").is_file():
             return None
         shown = f"[{host}]" if ":" in host else host
         return cls(f"https://{shown}:{port}", ACCOUNT / "token", ACCOUNT / "ca.crt")
 
-    def list(self, path: str) -> Iterator[Object]:
-        """Yield every object of a list; none of a kind that is unknown there. TransportError, MalformedError, LimitError."""
+    def list(self, path: str, *, labels: str = "") -> Iterator[Object]:
+        """Yield every object of a list; none for an unknown kind. Raises TransportError, MalformedError or LimitError."""
         more: str | None = ""
+        chosen = {"labelSelector": labels} if labels else {}
         for _ in range(MAX_PAGES):
-            query = urlencode({"limit": PAGE, "continue": more or ""})
+            query = urlencode({"limit": PAGE, "continue": more or "", **chosen})
             page = self._get(f"{path}?{query}", SECONDS, MAX_PAGE_BYTES)
             if page is None:
                 return
@@ -67,13 +70,33 @@ class Cluster:
         raise TransportError("a list of the cluster has no end", where=self.server + path)
 
     def get(self, path: str, seconds: float) -> Object | None:
-        """Return one object, within that many seconds; None if there is none. Raises as `list` does."""
+        """Return one object, within `seconds`, or None if it does not exist. Raises the errors of `list`."""
         return self._get(path, seconds, MAX_OBJECT_BYTES)
 
-    def _get(self, path: str, seconds: float, limit: int) -> Object | None:
+    def send(self, method: str, path: str, body: Mapping[str, Json], seconds: float) -> int:
+        """Create or replace an object, and return the HTTP status, which the caller interprets. Raises TransportError."""
+        data = json.dumps(body, ensure_ascii=True).encode("ascii")
+        return self._ask(method, path, seconds, MAX_OBJECT_BYTES, data).status
+
+    def _ask(
+        self, method: str, path: str, seconds: float, limit: int, body: bytes | None = None
+    ) -> RegistryResponse:
         headers = {"Authorization": f"Bearer {self._secret()}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return ask(
+            method,
+            self.server + path,
+            headers,
+            ReadDeadline(seconds),
+            limit=limit,
+            body=body,
+            trusted=self.ca,
+        )
+
+    def _get(self, path: str, seconds: float, limit: int) -> Object | None:
         where = self.server + path
-        answer = ask("GET", where, headers, Deadline(seconds), limit=limit, trusted=self.ca)
+        answer = self._ask("GET", path, seconds, limit)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
         if answer.status != HTTPStatus.OK:

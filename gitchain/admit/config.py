@@ -1,4 +1,4 @@
-"""What the operator says about admission: a file outside of the cluster, read once at the start.
+"""What the operator says about admission: a file outside of the cluster's objects.
 
     schema: https://gitchain.dev/serve/v1
     layouts:
@@ -20,20 +20,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from gitchain.admit.models import Looking
 from gitchain.admit.mutate import NOBODY, Guarding
-from gitchain.errors import LayoutError, UsageError
+from gitchain.admit.reports import Reports, ReportSettings
+from gitchain.errors import LayoutError, UsageError, reason
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import sha256_hex
 from gitchain.layout.fields import Fields
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
-from gitchain.pipeline.profiles import is_path
 from gitchain.platform.files import open_regular
+from gitchain.trust.profiles import is_path
 
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20
@@ -45,8 +47,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One layout: where it is, who may sign it, under which trust, and where its evidence is."""
+class LayoutSource:
+    """One layout: its file, its allowed signers, its trusted root, and its evidence."""
 
     name: str
     layout: Path
@@ -56,28 +58,32 @@ class Source:
     evidence: tuple[str, ...] = ()
     minimum_version: int = 0
     layout_name: str | None = None
-    """The name that the layout must have; any that the signers signed if it is not given."""
+    """The required name of the layout; any name signed by the signers if not given."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is demanded in some namespaces: the layout, how hard, and what counts as naming a model."""
+class AdmissionRule:
+    """Requirements in some namespaces: the layout, the mode, and what counts as a reference to a model."""
 
     namespaces: tuple[str, ...]
     layout: str
     mode: Mode = "enforce"
     looking: Looking = field(default_factory=Looking)
     guarding: Guarding | None = None
-    """How pods are changed so that volumes are verified on the node; None where they are left as they are."""
+    """How pods are patched so that volumes are verified on the node; None to leave them unchanged."""
 
     def matches(self, namespace: str) -> bool:
-        """Tell whether this is the rule for a namespace; cluster-wide objects have the empty one."""
+        """Return True if this is the rule for a namespace. Cluster-wide objects have an empty one."""
         return any(fnmatchcase(namespace, pattern) for pattern in self.namespaces)
+
+    def pattern(self, namespace: str) -> str:
+        """Return the first pattern that matches a namespace, or an empty text."""
+        return next((pattern for pattern in self.namespaces if fnmatchcase(namespace, pattern)), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds. A verdict counts for `verdict` at most, evidence that cannot be read again for `fresh` and `stale`."""
+    """Durations in seconds. A verdict is valid for `verdict` at most, unreadable evidence for `fresh` and `stale`."""
 
     refresh: int = 10
     fresh: int = 60
@@ -85,7 +91,7 @@ class Times:
     verdict: int = 30
     denial: int = 5
     answer: int = 8
-    """The API server waits 10 seconds unless told otherwise, and then the failure policy decides."""
+    """Longest time for a response: the API server waits 10 seconds by default, then the failure policy decides."""
 
     drain: int = 5
     audit: int = 0
@@ -95,14 +101,14 @@ class Times:
             raise LayoutError(
                 "evidence would go stale before it is read again",
                 where="times.fresh",
-                expected=f"at least {self.refresh}, as times.refresh says",
+                expected=f"at least {self.refresh}, the value of times.refresh",
                 got=str(self.fresh),
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Deployments:
-    """Where what is admitted is stated, who signs it, and what this cluster is called."""
+    """Deployment log: the repository of its statements, their signer, and the name of this cluster."""
 
     repository: Path
     environment: str
@@ -114,36 +120,63 @@ class Deployments:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole file."""
+    """The parsed settings file."""
 
-    sources: Mapping[str, Source]
-    rules: tuple[Rule, ...]
+    sources: Mapping[str, LayoutSource]
+    rules: tuple[AdmissionRule, ...]
     times: Times = field(default_factory=Times)
     decisions: int = 10_000
-    """Most verdicts that are remembered."""
+    """Most cached verdicts."""
 
     connections: int = 256
     deployments: Deployments | None = None
+    reporting: ReportSettings | None = None
+    """What is reported to the cluster about denials; None for nothing."""
 
-    def rule_for(self, namespace: str) -> Rule | None:
-        """Return the first rule for a namespace, None if there is none."""
+    path: Path | None = field(default=None, compare=False)
+    """The file, or None for settings that were not read from one."""
+
+    digest: str = field(default="", compare=False)
+    """SHA-256 of the file's bytes."""
+
+    def rule_for(self, namespace: str) -> AdmissionRule | None:
+        """Return the first rule for a namespace, or None."""
         return next((rule for rule in self.rules if rule.matches(namespace)), None)
 
 
 def read_settings(path: Path) -> Settings:
-    """Read the file; UsageError, which names the field, for anything that is not as it should be."""
+    """Return the settings in a file. Raises UsageError with the name of the invalid field."""
+    return parse_settings(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of the settings file. Raises UsageError if it cannot be read or is too large."""
     try:
         with open_regular(path) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
-        text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("cannot read the settings", where=str(path), got=str(error)) from error
+    except OSError as error:
+        raise UsageError(
+            "cannot read the settings",
+            where=str(path),
+            got=reason(error),
+            help="check the path and its rights",
+        ) from error
     if len(data) > MAX_CONFIG_BYTES:
         raise UsageError(
             "the settings are too large", where=str(path), expected=f"at most {MAX_CONFIG_BYTES} bytes"
         )
+    return data
+
+
+def parse_settings(data: bytes, path: Path) -> Settings:
+    """Return the settings in these bytes. Paths are relative to the file.
+
+    Raises UsageError with the name of the invalid field.
+    """
     try:
-        return _settings(Fields(read_yaml(text), ""), path.parent)
+        found = _settings(Fields(read_yaml(data.decode("utf-8")), ""), path.parent)
+    except UnicodeDecodeError as error:
+        raise UsageError("the settings are not UTF-8", where=str(path), got=reason(error)) from error
     except LayoutError as error:
         raise UsageError(
             error.what,
@@ -152,6 +185,7 @@ def read_settings(path: Path) -> Settings:
             got=error.got,
             help="docs/admission.md describes every field",
         ) from error
+    return replace(found, path=path, digest=sha256_hex(data))
 
 
 def _settings(fields: Fields, base: Path) -> Settings:
@@ -168,23 +202,24 @@ def _settings(fields: Fields, base: Path) -> Settings:
         _bounded(fields, "decisions", 10_000, 100, 1_000_000),
         _bounded(fields, "connections", 256, 8, 4096),
         _deployments(fields.map("deployments"), base) if "deployments" in fields else None,
+        _reporting(fields.map("reporting")) if "reporting" in fields else None,
     )
     fields.done()
     return settings
 
 
-def _source(name: str, fields: Fields, base: Path) -> Source:
+def _source(name: str, fields: Fields, base: Path) -> LayoutSource:
     signers = tuple(_signer(one) for one in fields.items("signers", MAX_RULES))
     if not signers:
-        raise LayoutError("nobody may sign the layout", where=fields.path("signers"))
-    source = Source(
+        raise LayoutError("the layout has no allowed signer", where=fields.path("signers"))
+    source = LayoutSource(
         name,
         base / fields.text("layout"),
         signers,
         _trust(fields, base),
         _optional_path(fields, "repository", base),
         tuple(_place(text, base) for text in fields.texts("evidence", ())),
-        fields.integer("minimumVersion", 0),
+        _bounded(fields, "minimumVersion", 0, 0, 2**53 - 1),
         fields.text("layoutName") if "layoutName" in fields else None,
     )
     if source.repository is None and not source.evidence:
@@ -212,26 +247,34 @@ def _deployments(fields: Fields, base: Path) -> Deployments:
     return found
 
 
+def _reporting(fields: Fields) -> ReportSettings:
+    reports = _one_of(fields, "reports", tuple(Reports), None) if "reports" in fields else None
+    found = ReportSettings(_boolean(fields, "events", default=True), reports)
+    fields.done()
+    return found
+
+
 def _trust(fields: Fields, base: Path) -> str:
     name = fields.text("trust")
     return str(base / name) if is_path(name) else name
 
 
-def _rule(fields: Fields, sources: Mapping[str, Source]) -> Rule:
+def _rule(fields: Fields, sources: Mapping[str, LayoutSource]) -> AdmissionRule:
     namespaces = fields.texts("namespaces")
     if not namespaces:
         raise LayoutError("the rule is for no namespace", where=fields.path("namespaces"))
     layout = _one_of(fields, "layout", tuple(sources), None)
     mode = _one_of(fields, "mode", MODES, "enforce")
+    guarding = _guarding(fields.map("guard")) if "guard" in fields else None
     looking = Looking(
         _boolean(fields, "claims", default=False),
         fields.texts("ignore", ()),
         fields.texts("images", ()),
         _boolean(fields, "strict", default=True),
+        guarding.ignore if guarding else None,
     )
-    guarding = _guarding(fields.map("guard")) if "guard" in fields else None
     fields.done()
-    return Rule(namespaces, layout, mode, looking, guarding)
+    return AdmissionRule(namespaces, layout, mode, looking, guarding)
 
 
 def _guarding(fields: Fields) -> Guarding:
@@ -307,7 +350,7 @@ def _optional(fields: Fields, name: str, read: Callable[[Fields], T], default: T
 
 
 def _place(text: str, base: Path) -> str:
-    """Return a source of evidence as `gitchain verify --evidence` takes it; a directory is relative to the file."""
+    """Return an evidence source as `gitchain verify --evidence` accepts it. Directories are relative to the file."""
     return text if "://" in text else str(base / text)
 
 

@@ -1,67 +1,79 @@
-"""Where a layout's evidence is read from, and which state of it was read.
+"""Readers of a layout's evidence, and the version of the evidence.
 
-A version names everything that a verdict rests on besides time: the layout's file, the trust's, the store's commit,
-what each source says of itself (docs/evidence-sources.md). While it stays the same nothing has to be read again.
+A version covers everything that a verdict depends on besides time: the layout file, the trusted root, the store's
+commit, and the version of each source (docs/evidence-sources.md). While it is unchanged, nothing must be read again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import weakref
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from gitchain.admit.config import Source
-from gitchain.errors import LayoutError, TrustError
+from gitchain.admit.config import LayoutSource
+from gitchain.admit.memory import recall, remember
+from gitchain.errors import LayoutError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.pipeline.profiles import is_path
 from gitchain.platform.files import open_regular
+from gitchain.trust.profiles import is_path
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.consume import Policy, Verifier
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.snapshots import Source as Place
+    from gitchain.consume.verifier import Policy, Verifier
+    from gitchain.sources.evidence import Evidence
+    from gitchain.sources.interface import EvidenceSource as Place
     from gitchain.verify.verified import SignedLayout
+    from gitchain.workspace.project import Project
 
 MAX_POLICY_BYTES = 16 << 20
 PUBLIC_AGE = 3600
-"""Seconds until the public trusted root is asked for again: it rotates, and sigstore-python keeps it up to date."""
+"""Seconds between updates of the public trusted root, which rotates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A verifier over one state of the evidence, and the version that names this state."""
+    """A verifier over one state of the evidence, and the version of this state."""
 
     verifier: Verifier
     version: str
 
 
-class Reader(Protocol):
-    """Reads the evidence of one layout. Both may block, and raise GitchainError; neither changes anything."""
+class EvidenceReader(Protocol):
+    """Reads the evidence of one layout. Methods may block, raise GitchainError, and change nothing."""
 
     def version(self, now: datetime) -> str:
-        """Return what names the state that is there now."""
+        """Return the version of the current state."""
         ...
 
     def open(self, now: datetime) -> Verifier:
-        """Accept the layout and read the evidence as it is now."""
+        """Load the layout and read the current evidence."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SourceReader:
-    """Reads a repository's attestation store, the sources that the settings name, or both."""
+    """Reads a repository's attestation store, the sources in the settings, or both."""
 
-    source: Source
+    source: LayoutSource
+    offline: bool = False
+    """Whether the network must not be used."""
+
+    is_remembering: bool = True
+    """Whether accepted layout versions are stored in the user's directory for the next process."""
+
     highest: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Version and digest of the newest layout accepted in this process, by its name."""
+    """Version and digest of the newest layout that this reader accepted, by its name."""
+
+    last: list[weakref.ref[Evidence]] = field(default_factory=list)
+    """The evidence of the last reading while it is in use: what it indexed is not parsed again."""
 
     def version(self, now: datetime) -> str:
-        """Return the digest of the layout's and the trust's bytes, the store's commit and what the sources say."""
+        """Return a digest over the layout, the trusted root, the store's commit and the versions of the sources."""
         source = self.source
-        parts = [_content(source.layout)]
+        parts = [_content(source.layout, LayoutError, "cannot read the layout")]
         if is_path(source.trust):
-            parts.append(_content(Path(source.trust)))
+            parts.append(_content(Path(source.trust), TrustError, "cannot read the trust"))
         elif source.trust != "local":
             parts.append(f"{source.trust} {int(now.timestamp()) // PUBLIC_AGE}")
         if (project := self._project()) is not None:
@@ -70,56 +82,71 @@ class SourceReader:
         return sha256_hex("\n".join(parts).encode("utf-8", "surrogateescape"))
 
     def open(self, now: datetime) -> Verifier:
-        """Accept the layout and read the evidence; errors as `Verifier.open`."""
-        from gitchain.pipeline.consume import Verifier
+        """Load the layout and read the evidence. Raises the errors of `Verifier.open`."""
+        from gitchain.consume.verifier import Verifier
 
-        found = Verifier.open(self._project(), self._policy(), now, sources=self._sources())
-        self.check_version(found.accepted.signed)
-        return found
+        last = self.last[0]() if self.last else None
+        found = Verifier.open(self._project(), self._policy(), now, sources=self._sources(), before=last)
+        self.last[:] = [weakref.ref(found.evidence)]
+        forgotten = self.check_version(found.accepted.signed)
+        return replace(found, forgotten=found.forgotten or forgotten)
 
-    def check_version(self, signed: SignedLayout) -> None:
-        """Remember the layout's version for the life of the process; LayoutError for an older one, or other content."""
+    def check_version(self, signed: SignedLayout) -> StoreError | None:
+        """Store the layout's version; return the error if the user's directory is not writable.
+
+        Raises LayoutError for an older version than was accepted, or different content of the same version;
+        TrustError if the stored state is damaged.
+        """
         name, found = signed.layout.name, (signed.layout.version, signed.digest)
-        version, digest = self.highest.get(name, found)
-        if found[0] < version or (found[0] == version and found[1] != digest):
-            raise LayoutError(
-                "layout is older than the one accepted before, or another one of the same version",
-                where=str(self.source.layout),
-                expected=f"version {version}, sha256:{digest}, or newer",
-                got=f"version {found[0]}, sha256:{found[1]}",
-                help="its owner must raise the version",
-            )
+        key = f"{self.source.name}/{name}"
+        known = [self.highest.get(name), recall(key) if self.is_remembering else None]
+        for version, digest in filter(None, known):
+            if found[0] < version or (found[0] == version and found[1] != digest):
+                raise LayoutError(
+                    "layout is older than the one accepted before, or another one of the same version",
+                    where=str(self.source.layout),
+                    expected=f"version {version}, sha256:{digest}, or newer",
+                    got=f"version {found[0]}, sha256:{found[1]}",
+                    help="its owner must raise the version",
+                )
         self.highest[name] = found
+        try:
+            if self.is_remembering:
+                remember(key, found)
+        except StoreError as error:
+            return error
+        return None
 
     def _project(self) -> Project | None:
-        from gitchain.pipeline.project import open_project
+        from gitchain.workspace.project import open_project
 
         if self.source.repository is None:
             return None
         return open_project(self.source.repository, configured=False, changes=False)
 
     def _policy(self) -> Policy:
-        from gitchain.pipeline.consume import Policy
+        from gitchain.consume.verifier import Policy
 
         source = self.source
         return Policy(
             source.layout,
             source.signers,
             source.trust,
+            offline=self.offline,
             minimum_version=source.minimum_version,
             name=source.layout_name,
         )
 
     def _sources(self) -> list[Place]:
-        from gitchain.pipeline.places import open_source
+        from gitchain.sources.open_source import open_source
 
-        return [open_source(text) for text in self.source.evidence]
+        return [open_source(text, offline=self.offline) for text in self.source.evidence]
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, kind: type[LayoutError | TrustError], what: str) -> str:
     try:
         with open_regular(path) as file:
             data = file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
-        raise TrustError("cannot read what decides", where=str(path), got=str(error.strerror)) from error
+        raise kind(what, where=str(path), got=str(error.strerror)) from error
     return sha256_hex(data)

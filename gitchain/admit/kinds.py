@@ -1,6 +1,6 @@
-"""Which kinds of objects gitchain knows how to read, and what a subresource or an operation can start.
+"""Supported kinds of objects, and which subresources and operations can start something.
 
-Every string of these is looked at, so a new field of a known kind is covered; a new kind is refused.
+Every string of an object is checked, so new fields of known kinds are covered. New kinds are refused.
 """
 
 from __future__ import annotations
@@ -23,22 +23,30 @@ _KSERVE = {
 }
 KNOWN = frozenset(Kind(*one) for one in _CORE | _APPS | _BATCH | _KSERVE)
 SERVING = frozenset({"InferenceService", "LLMInferenceService", "TrainedModel"})
-"""Kinds of KServe that serve a model by their nature: one that names none is not understood."""
+"""Kinds of KServe that always serve a model: one without a reference is not understood."""
+
+TEMPLATES = frozenset({"ServingRuntime", "ClusterServingRuntime", "LLMInferenceServiceConfig"})
+"""Kinds of KServe that start nothing by themselves: objects created from them are reviewed like pods."""
 
 WHOLE = frozenset({"", "status", "ephemeralcontainers", "resize"})
-"""Subresources whose requests carry the whole object."""
+"""Subresources whose requests contain the whole object."""
 
 
 def is_serving(kind: Kind) -> bool:
-    """Tell whether objects of this kind serve a model whatever else they say."""
+    """Return True if objects of this kind always serve a model."""
     return kind.group == KSERVE and kind.kind in SERVING
 
 
-def starts_nothing(review: Review) -> str | None:
-    """Return why nothing new can start by this request; None if something might.
+def is_template(kind: Kind) -> bool:
+    """Return True if objects of this kind only describe what others start."""
+    return kind.group == KSERVE and kind.kind in TEMPLATES
 
-    Deleting and evicting take away. A scale to no more than was ordered before starts no pod: the API server itself
-    says how many those were. An update that leaves specification, labels and annotations as they are is bookkeeping:
+
+def starts_nothing(review: Review) -> str | None:
+    """Return why this request cannot start anything new, or None if it might.
+
+    Deletion and eviction only remove. A scale that does not exceed the previous number, which the API server itself
+    reports, starts no pod. An update without changes of specification, labels and annotations is bookkeeping:
     finalizers, owners, status.
     """
     if review.operation == "DELETE":
@@ -52,17 +60,17 @@ def starts_nothing(review: Review) -> str | None:
     if (
         review.subresource in {"", "status"}
         and review.kind in KNOWN
-        and _says(review.object) == _says(review.old)
+        and _effective_parts(review.object) == _effective_parts(review.old)
     ):
         return "unchanged"
     return None
 
 
-def _says(found: Object) -> tuple[object, ...]:
-    """Return what of an object decides about what runs: all but its status and the other metadata."""
-    metadata = found.get("metadata")
+def _effective_parts(source: Object) -> tuple[object, ...]:
+    """Return the parts of an object that affect what runs: all but its status and other metadata."""
+    metadata = source.get("metadata")
     about = metadata if isinstance(metadata, dict) else {}
-    rest = {key: value for key, value in found.items() if key not in {"metadata", "status"}}
+    rest = {key: value for key, value in source.items() if key not in {"metadata", "status"}}
     return rest, about.get("annotations"), about.get("labels")
 
 
@@ -71,7 +79,9 @@ def _grows(review: Review) -> bool:
     return new is None or (new > 0 and (old is None or new > old))
 
 
-def _replicas(found: object) -> int | None:
-    spec = found.get("spec") if isinstance(found, dict) else None
-    count = spec.get("replicas", 0) if isinstance(spec, dict) else None  # zero is left out on the wire
+def _replicas(scale: object) -> int | None:
+    spec = scale.get("spec") if isinstance(scale, dict) else None
+    count = (
+        spec.get("replicas", 0) if isinstance(spec, dict) else None
+    )  # zero is omitted in the serialized form
     return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None

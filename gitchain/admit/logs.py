@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, on stderr, in plain ASCII. No object, header, token or key is ever logged."""
+"""Log lines: one JSON object each, on stderr, in plain ASCII. Objects, headers, tokens and keys are never logged."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from gitchain.admit.admission import Judgement
-from gitchain.admit.problems import printable, summary
+from gitchain.admit.denial_reasons import printable, summary
+from gitchain.admit.tls import Client
 
 LOGGER = "gitchain.serve"
 _QUIET = frozenset({"nothing new", "no model"})
 
 
 class Lines(logging.Formatter):
-    """One JSON object for each record; what a record carries as `facts` stands beside the message."""
+    """Formatter with one JSON object per record; `facts` of a record are added to the message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -35,7 +36,7 @@ class Lines(logging.Formatter):
 
 
 def set_up(stream: TextIO | None = None, *, verbose: bool = False) -> None:
-    """Send the server's and its HTTP stack's records to a stream as JSON lines."""
+    """Send the records of the server and its HTTP stack to a stream as JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Lines())
     for name, level in ((LOGGER, logging.DEBUG if verbose else logging.INFO), ("uvicorn", logging.WARNING)):
@@ -46,13 +47,16 @@ def set_up(stream: TextIO | None = None, *, verbose: bool = False) -> None:
 
 
 def log(level: int, message: str, **facts: object) -> None:
-    """Write one line with facts beside the message; texts are made printable."""
+    """Write one line with facts; texts are made printable."""
     shown = {key: printable(value, 3000) if isinstance(value, str) else value for key, value in facts.items()}
     logging.getLogger(LOGGER).log(level, message, extra={"facts": shown})
 
 
-def log_judgement(judgement: Judgement, endpoint: str, seconds: float) -> None:
-    """Write who asked for what, what was answered, and why; what changes nothing only when asked to be verbose."""
+def log_judgement(judgement: Judgement, endpoint: str, seconds: float, client: Client | None) -> None:
+    """Log the request, its client, the response and the reason; requests without effect only if verbose.
+
+    Only `client` was authenticated; the other fields are copied from the review.
+    """
     review, answer = judgement.review, judgement.answer
     facts: dict[str, object] = {
         "endpoint": endpoint,
@@ -71,6 +75,8 @@ def log_judgement(judgement: Judgement, endpoint: str, seconds: float) -> None:
             "user": review.user,
             "dryRun": review.dry_run,
         }
+    if client is not None:
+        facts["client"] = {"name": printable(client.name, 200), "sha256": client.sha256}
     if judgement.rule is not None:
         facts["layout"] = judgement.rule.layout
         facts["mode"] = judgement.rule.mode

@@ -1,31 +1,46 @@
-"""What Prometheus is told: counts and ages, under labels whose values come from the settings or from short lists.
+"""Prometheus metrics: counts and ages, with label values from the settings or from fixed lists.
 
-Nothing that a caller wrote becomes a label: a cluster's users could make one series for each name they think of.
+Caller input never becomes a label, because users could create unlimited series. So `namespace` is the matching
+pattern of the settings: a literal name, or `ml-*`, or `*`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import partial
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from gitchain.admit.engine import Engine
+from gitchain.admit.admission import Judgement
+from gitchain.admit.conditions import STATES, LayoutCondition, Reason
+from gitchain.admit.verdict_cache import Engine
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MAX_PATTERNS = 500
+"""Most different values of the label `namespace`; further patterns count as `other`."""
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """One server's registry."""
+    """Metrics registry of one server."""
 
-    def __init__(self, engines: Mapping[str, Engine], clock: Callable[[], datetime]) -> None:
+    def __init__(self, engines: Callable[[], Mapping[str, Engine]], clock: Callable[[], datetime]) -> None:
         self._registry = CollectorRegistry()
+        self._patterns: set[str] = set()
         self.reviews = Counter(
             "gitchain_reviews",
-            "Answers by endpoint and reason",
-            ["endpoint", "reason"],
+            "Answers by endpoint, reason, layout, and pattern of the namespace",
+            ["endpoint", "reason", "layout", "namespace"],
+            registry=self._registry,
+        )
+        self.changes = Counter(
+            "gitchain_layout_state_changes",
+            "Changes of a layout's state, by the new state and its reason",
+            ["layout", "state", "reason"],
             registry=self._registry,
         )
         self.seconds = Histogram(
@@ -37,6 +52,13 @@ class Metrics:
         )
         self.refused = Counter(
             "gitchain_refused_requests", "Requests that were not read", ["status"], registry=self._registry
+        )
+        self.refused.labels("500")  # initialise the series: an increase needs an earlier value
+        self.closed = Counter(
+            "gitchain_closed_connections",
+            "Connections that were ended for want of room, or did not end their handshake",
+            ["reason"],
+            registry=self._registry,
         )
         self.certificate = Gauge(
             "gitchain_certificate_expiry_seconds",
@@ -55,24 +77,116 @@ class Metrics:
         self.audit_time = Gauge(
             "gitchain_audit_timestamp_seconds", "When the last whole audit ended", registry=self._registry
         )
+        self.checks = Counter(
+            "gitchain_running_changes",
+            "Models and objects that run and stopped being acceptable (FAILED), or are acceptable again (PASSED)",
+            ["layout", "result"],
+            registry=self._registry,
+        )
+        self.written = Counter(
+            "gitchain_cluster_objects",
+            "Events and reports for the cluster, and notices for which there was no room",
+            ["object", "outcome"],
+            registry=self._registry,
+        )
+        for what, outcome in (("event", "failed"), ("report", "failed"), ("notice", "dropped")):
+            self.written.labels(what, outcome)
+        self.reloads = Counter(
+            "gitchain_settings_reloads",
+            "Changes of the settings' file: used, refused, or back to those in use",
+            ["result"],
+            registry=self._registry,
+        )
+        self.settings_refused = Gauge(
+            "gitchain_settings_refused",
+            "1 where the settings in the file are not those in use",
+            registry=self._registry,
+        )
+        self.settings_time = Gauge(
+            "gitchain_settings_timestamp_seconds",
+            "When the settings were taken into use",
+            registry=self._registry,
+        )
+        self.settings_time.set(clock().timestamp())
+        self._registry.register(_Layouts(engines, clock))
+
+    def answered(self, endpoint: str, judgement: Judgement, seconds: float) -> None:
+        """Count the response to a review, and its duration."""
+        rule, review = judgement.rule, judgement.review
+        pattern = rule.pattern(review.namespace) if rule and review else ""
+        if pattern not in self._patterns and len(self._patterns) >= MAX_PATTERNS:
+            pattern = "other"
+        self._patterns.add(pattern)
+        self.reviews.labels(endpoint, judgement.reason, rule.layout if rule else "", pattern).inc()
+        self.seconds.labels(endpoint).observe(seconds)
+
+    def reloaded(self, result: Literal["used", "refused", "back"], now: datetime) -> None:
+        """Count the result of changed settings."""
+        self.reloads.labels(result).inc()
+        self.settings_refused.set(float(result == "refused"))
+        if result == "used":
+            self.settings_time.set(now.timestamp())
+
+    def changed(self, layout: str, condition: LayoutCondition) -> None:
+        """Count a change of a layout's state."""
+        self.changes.labels(layout, condition.state, condition.reason).inc()
+
+    def render(self) -> bytes:
+        """Return the metrics as text for a scrape."""
+        return generate_latest(self._registry)
+
+
+class _Layouts(Collector):
+    """Collector of the layouts' metrics, from the engines of the current settings."""
+
+    def __init__(self, engines: Callable[[], Mapping[str, Engine]], clock: Callable[[], datetime]) -> None:
+        self._engines = engines
+        self._clock = clock
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Return nothing: the registry need not collect to know the names."""
+        yield from ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield each metric with a sample for each layout."""
+        now, engines = self._clock(), self._engines()
         by_layout: Mapping[str, tuple[str, Callable[[Engine], float]]] = {
             "gitchain_evidence_age_seconds": (
                 "Since the evidence was read, or found unchanged",
-                lambda engine: _age(engine, clock()),
+                lambda one: _age(one, now),
             ),
             "gitchain_layout_expiry_seconds": ("When the layout ends", _expiry),
             "gitchain_verdicts": ("Verdicts that are remembered", len),
             "gitchain_verdict_hits": ("Questions that a remembered verdict answered", lambda one: one.hits),
             "gitchain_verdict_misses": ("Questions that had to be decided", lambda one: one.misses),
+            "gitchain_memory_failing": (
+                "1 where the next process would not notice a rollback, as nothing can be remembered",
+                lambda one: float(bool(one.gate.forgotten)),
+            ),
         }
         for metric, (about, read) in by_layout.items():
-            gauge = Gauge(metric, about, ["layout"], registry=self._registry)
+            family = GaugeMetricFamily(metric, about, labels=["layout"])
             for name, engine in engines.items():
-                gauge.labels(name).set_function(partial(read, engine))
+                family.add_metric([name], read(engine))
+            yield family
+        yield from _states({name: one.gate.condition(now) for name, one in engines.items()})
 
-    def render(self) -> bytes:
-        """Return the text that a scrape gets."""
-        return generate_latest(self._registry)
+
+def _states(conditions: Mapping[str, LayoutCondition]) -> Iterator[GaugeMetricFamily]:
+    states = GaugeMetricFamily(
+        "gitchain_layout_state", "1 for the state that the layout is in", labels=["layout", "state"]
+    )
+    reasons = GaugeMetricFamily(
+        "gitchain_layout_problem", "1 for the reason of that state", labels=["layout", "reason"]
+    )
+    for name, condition in conditions.items():
+        for state in STATES:
+            states.add_metric([name, state], float(condition.state == state))
+        for reason in Reason:
+            if reason:
+                reasons.add_metric([name, reason], float(condition.reason == reason))
+    yield states
+    yield reasons
 
 
 def _age(engine: Engine, now: datetime) -> float:

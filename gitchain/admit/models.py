@@ -1,12 +1,14 @@
-"""Which models an object serves, by a rule that its author cannot use to hide one (docs/admission.md).
+"""Find the models that an object serves, so that its author cannot hide one (docs/admission.md).
 
- 1. Every reference outside of metadata and status: fields that hold one, image volumes, and schemes of models in any
-    text. So it makes no difference in which container, template, argument or variable it stands.
- 2. Annotations `gitchain.dev/model` and `gitchain.dev/model.NAME`, wherever annotations stand. They only add: what they
-    name is demanded too. They give the digest of a reference that has none, and one that contradicts is a problem.
- 3. What is named without a digest, disguised, or set from elsewhere is a problem.
+1. All references outside of metadata and status: reference fields, image volumes, and model schemes in any text. The
+  container, template, argument or variable makes no difference.
+2. Annotations `gitchain.dev/model` and `gitchain.dev/model.NAME`, wherever annotations are allowed. They only add
+  models. They give a digest to a reference without one; a contradiction is a problem.
+3. A reference without a digest, a disguised one, and one from another object are problems.
+4. With `strict`, also every text and volume that can contain a model without a digest (`candidates`). An annotation
+  covers one reference: the only one with its name, or the only one at all.
 
-Does NOT say whether a model may be served.
+Whether a model may be served is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -14,99 +16,131 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from gitchain.admit import references
-from gitchain.admit.kinds import KSERVE, is_serving
-from gitchain.admit.problems import Code, Problem
-from gitchain.admit.references import Reference
-from gitchain.admit.review import Review
+from gitchain.admit.candidates import Candidates, text_digest
+from gitchain.admit.denial_reasons import DenialCode, DenialReason
+from gitchain.admit.kinds import KSERVE, is_serving, is_template
+from gitchain.admit.mutate import PREFIX
+from gitchain.admit.references import ModelReference
+from gitchain.admit.review import Kind, Review
 from gitchain.evidence.canonical import Json
 
 ANNOTATION = "gitchain.dev/model"
 MAX_REFERENCES = 4096
+MAX_WORDS = 20_000
+"""Most words of command lines and variables of one object."""
+
+MAX_SHOWN = 200
+"""Longest text shown in a message, in characters; a longer one is shown by its digest."""
+
 MAX_MODELS = 64
-"""Most different models of one object: each one is a decision."""
+"""Most different models of one object: each needs a decision."""
 
 _FIELDS = frozenset({"storageUri", "storageURI", "modelUri", "sourceModelUri"})
 _TEXTS = _FIELDS | {"uri", "image"}
 _UNSAID = frozenset({"apiVersion", "kind", "status"})
-"""What of an object says nothing about what it runs. The rest is looked at, also where a kind has no `spec`."""
+"""Fields that do not affect what runs. All others are checked, also for kinds without a `spec`."""
 
 _HOLDERS = (dict, list)
 _VARIABLES = frozenset({"STORAGE_URI", "SRC_URI"})
+_RUNS = frozenset({"command", "args", "env", "envFrom"})
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""kubectl's copy of the object: redundant, and read by nothing that runs."""
+
 _MODEL_CONTAINERS = frozenset({"modelcar", "modelcar-init"})
 _PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
 
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What the operator's rule says about where to look: claims that count, texts to pass over, images to take in."""
+    """The rule's settings for the search: claims that count, ignored texts, images that hold models."""
 
     claims: bool = False
     ignore: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     strict: bool = True
+    guarded: tuple[str, ...] | None = None
+    """Patterns for volumes without models, if the node verifies the others; None if it verifies none."""
+
+    def demands_model(self, kind: Kind) -> bool:
+        """Return True if an object of this kind must reference a model."""
+        return (self.strict and not is_template(kind)) or is_serving(kind)
+
+
+@lru_cache(256)
+def _candidates(ignore: tuple[str, ...], volumes: tuple[str, ...]) -> Candidates:
+    return Candidates(ignore, volumes)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The digests that an object demands, each with the places that name it, and what is wrong with the others."""
+class DemandedModels:
+    """The digests that an object references, each with its places, and the problems of other references."""
 
     models: Mapping[str, tuple[str, ...]]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DenialReason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """One digest of an annotation. `about` is the name that it is bound to."""
+class _AnnotatedDigest:
+    """The digest of one annotation. `about` is the name that it is bound to."""
 
     sha256: str
     about: str
     where: str
 
 
-def models_of(review: Review, looking: Looking) -> Found:
-    """Return which models the reviewed object names; a problem for each that cannot be decided about."""
+def models_of(review: Review, looking: Looking) -> DemandedModels:
+    """Return the models of the reviewed object, and a problem for each reference that cannot be decided."""
     source = review.object or {}
-    looker = _Looker(looking, kserve=review.kind.group == KSERVE)
+    looker = _Looker(looking, review.kind)
     looker.look({key: value for key, value in source.items() if key not in _UNSAID}, "", "")
-    found, told = looker.found, looker.told
+    references, annotated = [*looker.found, *looker.candidates], looker.told
     if looker.overflows:
-        return Found({}, (_too_many(f"more than {MAX_REFERENCES} references"),))
-    problems = [*looker.problems, *_contradictions(found, told)]
+        return DemandedModels(
+            {}, (_too_many(f"more than {MAX_REFERENCES} references, or {MAX_WORDS} words"),)
+        )
+    problems = [*looker.problems, *_contradictions(references, annotated)]
     models: dict[str, list[str]] = {}
-    for one in _completed(found, told):
+    for one in _completed(references, annotated):
         problem = _problem(one, looking)
         if problem is not None:
             problems.append(problem)
         elif one.sha256 is not None:
             models.setdefault(one.sha256, []).append(one.where)
-    for note in told:
+    named = bool(models) or (bool(annotated) and (looking.claims or looking.guarded is not None))
+    for note in annotated:
         models.setdefault(note.sha256, []).append(note.where)
-    if not models and not problems and (looking.strict or is_serving(review.kind)):
+    if not named and not problems and looking.demands_model(review.kind):
         problems.append(_no_model())
     if len(models) > MAX_MODELS:
         problems.append(_too_many(f"more than {MAX_MODELS} different models"))
-    return Found({digest: tuple(places) for digest, places in models.items()}, tuple(problems))
+    return DemandedModels({digest: tuple(places) for digest, places in models.items()}, tuple(problems))
 
 
 class _Looker:
-    """Walks one object, and keeps what it sees: at most one thing more than are looked at."""
+    """Walks one object and collects its references, up to one more than the limit."""
 
-    def __init__(self, looking: Looking, *, kserve: bool) -> None:
+    def __init__(self, looking: Looking, kind: Kind) -> None:
         self._looking = looking
-        self._kserve = kserve
-        self.found: list[Reference] = []
-        self.told: list[_Told] = []
-        self.problems: list[Problem] = []
+        self._kserve = kind.group == KSERVE
+        wanted = looking.strict and not is_template(kind)
+        self._strict = _candidates(looking.ignore, looking.guarded or ()) if wanted else None
+        self.found: list[ModelReference] = []
+        self.candidates: list[ModelReference] = []
+        self._words = 0
+        self.told: list[_AnnotatedDigest] = []
+        self.problems: list[DenialReason] = []
 
     @property
     def overflows(self) -> bool:
-        """Tell whether there is more than is looked at."""
-        return len(self.found) + len(self.told) + len(self.problems) > MAX_REFERENCES
+        """Return True if the object exceeds the limit."""
+        references = len(self.found) + len(self.candidates)
+        return references + len(self.told) + len(self.problems) > MAX_REFERENCES or self._words > MAX_WORDS
 
     def look(self, value: Json, where: str, owner: str) -> None:
-        """Look at everything in a value; its depth is bounded where the request is parsed."""
+        """Search a value recursively. The parser bounds its depth."""
         if isinstance(value, dict):
             self._map(value, where, owner, _name(value))
         elif isinstance(value, list):
@@ -115,7 +149,7 @@ class _Looker:
             self._text(value, where, owner)
 
     def _list(self, items: list[Json], where: str, owner: str) -> None:
-        """Look at each item; one with a name owns what is in it."""
+        """Search each item. An item with a name owns its contents."""
         if self.overflows:
             return
         for index, item in enumerate(items):
@@ -126,11 +160,13 @@ class _Looker:
                 self.look(item, f"{where}[{index}]", owner)
 
     def _map(self, value: dict[str, Json], where: str, owner: str, name: str) -> None:
-        """Metadata has annotations to read; some fields hold a reference by what they are."""
+        """Search a map: metadata for annotations, some fields as references."""
         if name in _VARIABLES:
             self.found += _variable(value, where, owner)
+        if self._strict is not None:
+            self._candidates(self._strict, value, where, owner)
         for key, item in value.items():
-            # Most are short words that can hold nothing, and are passed over without any ado.
+            # Most texts are short words that cannot contain a reference.
             if isinstance(item, str):
                 if key not in _TEXTS and "://" not in item and item.isascii():
                     continue
@@ -146,16 +182,31 @@ class _Looker:
             else:
                 self.look(item, place, key if self._kserve and where == "spec" else owner)
 
+    def _candidates(self, strict: Candidates, value: dict[str, Json], where: str, owner: str) -> None:
+        """Collect what can name or contain a model. The guard's own containers are compared exactly elsewhere."""
+        guarded = self._looking.guarded is not None and owner.startswith(PREFIX)
+        if not _RUNS.isdisjoint(value) and not guarded:
+            self._words += sum(len(one) for key in _RUNS if isinstance(one := value.get(key), list))
+            if self.overflows:
+                return
+            self.candidates += strict.container(value, where, owner)
+        volumes = value.get("volumes")
+        for index, one in enumerate(volumes if isinstance(volumes, list) else ()):
+            if isinstance(one, dict):
+                self.candidates += strict.volume(one, f"{where}.volumes[{index}]")
+
     def _text(self, text: str, where: str, owner: str) -> None:
-        """Keep the references in a text, but for those that the operator passes over; a disguise is always kept."""
-        for one in references.find(text, where, owner):
+        """Collect the references in a text, except ignored ones. A disguised one is always collected."""
+        if self._strict is not None and self._strict.pins(text):
+            return
+        for one in references.find(text, where, owner, strict=self._strict is not None):
             if one.disguised or not any(fnmatchcase(one.text, pattern) for pattern in self._looking.ignore):
                 self.found.append(one)
                 if self.overflows:
                     return
 
-    def _field(self, key: str, item: Json, around: dict[str, Json]) -> Reference | None:
-        """Return the reference in a field that holds one by what the field is."""
+    def _field(self, key: str, item: Json, around: dict[str, Json]) -> ModelReference | None:
+        """Return the reference in a field that always holds one, or None."""
         if isinstance(item, str):
             if key in _FIELDS or (self._kserve and key == "uri"):
                 return references.uri(item, "", "")
@@ -165,29 +216,41 @@ class _Looker:
             if key == "image" and isinstance(name := item.get("reference"), str):
                 return references.image(name, "", "")
             if self._kserve and key == "storage":
-                return Reference("storage", "")
+                return ModelReference("storage", "")
         return None
 
     def _metadata(self, metadata: Json, where: str) -> None:
         for one in _annotations(metadata, where):
-            if isinstance(one, Problem):
+            if isinstance(one, DenialReason):
                 self.problems.append(one)
             else:
                 self.told.append(one)
             if self.overflows:
                 return
+        if self._strict is not None:
+            self._annotations(self._strict, metadata, where)
+
+    def _annotations(self, strict: Candidates, metadata: Json, where: str) -> None:
+        """Collect candidates in foreign annotations that refer to models: runtimes and webhooks read some of them."""
+        annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+        for key, value in annotations.items() if isinstance(annotations, dict) else ():
+            if isinstance(value, str) and key != _APPLIED and not key.startswith(ANNOTATION):
+                place = f"{where}.annotations[{key}]"
+                self.candidates += strict.annotation(key, value, place)
+                found = references.find(value, place, "")
+                self.found += [one for one in found if one.disguised or not strict.passes(one.text)]
 
 
 def _holds_model(image: str, around: dict[str, Json], looking: Looking) -> bool:
-    """Tell whether a container's image is a model: KServe's own way to mount one, or as the operator says."""
+    """Return True if a container's image is a model: mounted by KServe's method, or listed by the operator."""
     return _name(around) in _MODEL_CONTAINERS or any(
         fnmatchcase(image, pattern) for pattern in looking.images
     )
 
 
-def _variable(entry: Mapping[str, Json], where: str, owner: str) -> Iterator[Reference]:
+def _variable(entry: Mapping[str, Json], where: str, owner: str) -> Iterator[ModelReference]:
     if entry.get("valueFrom") is not None:
-        yield Reference(str(entry["name"]), f"{where}.valueFrom", owner, unseen=True)
+        yield ModelReference(str(entry["name"]), f"{where}.valueFrom", owner, unseen=True)
     elif isinstance(value := entry.get("value"), str):
         yield references.uri(value, f"{where}.value", owner)
 
@@ -197,8 +260,8 @@ def _name(item: Mapping[str, Json]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _annotations(metadata: Json, where: str) -> Iterator[_Told | Problem]:
-    """Yield the digests of gitchain's annotations, or a problem for one that cannot be read."""
+def _annotations(metadata: Json, where: str) -> Iterator[_AnnotatedDigest | DenialReason]:
+    """Yield the digests of gitchain's annotations, or a problem for an invalid one."""
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     for key, value in annotations.items() if isinstance(annotations, dict) else ():
         if key != ANNOTATION and not key.startswith(f"{ANNOTATION}."):
@@ -207,70 +270,98 @@ def _annotations(metadata: Json, where: str) -> Iterator[_Told | Problem]:
         texts = value.replace(",", " ").split() if isinstance(value, str) else []
         digests = [references.digest(text) for text in texts]
         if not digests or None in digests or len(digests) > MAX_MODELS:
-            yield Problem(Code.ANNOTATION, "not a list of digests", place, "write sha256:<64 hex digits>, …")
+            yield DenialReason(
+                DenialCode.ANNOTATION, "not a list of digests", place, "write sha256:<64 hex digits>, …"
+            )
         about = key[len(ANNOTATION) + 1 :]
-        yield from (_Told(digest, about, place) for digest in digests if digest is not None)
+        yield from (_AnnotatedDigest(digest, about, place) for digest in digests if digest is not None)
 
 
-def _completed(found: Sequence[Reference], told: Sequence[_Told]) -> Iterator[Reference]:
-    """Yield each reference, with the digest that an annotation gives it where it has none itself."""
-    free = {note.sha256 for note in told if not note.about}
-    bare = {one.text for one in found if one.basis == "none"}
-    for one in found:
+def _completed(
+    references: Sequence[ModelReference], annotated: Sequence[_AnnotatedDigest]
+) -> Iterator[ModelReference]:
+    """Yield each reference, with the annotation's digest if it has none itself."""
+    free = {note.sha256 for note in annotated if not note.about}
+    bare: dict[str, set[str]] = {}
+    for one in references:
+        if one.basis == "none":
+            bare.setdefault(one.owner, set()).add(one.text)
+    lone = len(set().union(*bare.values())) == 1 if bare else False
+    for one in references:
         if one.basis != "none" or one.disguised or one.unseen:
             yield one
             continue
-        bound = {note.sha256 for note in told if note.about and note.about == one.owner}
-        given = bound or (free if len(bare) == 1 else set())
+        bound = {note.sha256 for note in annotated if note.about and note.about == one.owner}
+        given = (bound if len(bare[one.owner]) == 1 else set()) or (free if lone else set())
         yield replace(one, sha256=next(iter(given)), basis="claimed") if len(given) == 1 else one
 
 
-def _contradictions(found: Sequence[Reference], told: Sequence[_Told]) -> list[Problem]:
-    """Return a problem for each annotation that names another digest than the reference that it is bound to."""
+def _contradictions(
+    references: Sequence[ModelReference], annotated: Sequence[_AnnotatedDigest]
+) -> list[DenialReason]:
+    """Return a problem for each annotation whose digest differs from its reference."""
     named: dict[str, set[str]] = {}
-    for one in found:
+    for one in references:
         if one.sha256 is not None and one.owner:
             named.setdefault(one.owner, set()).add(one.sha256)
     return [
-        Problem(
-            Code.MISMATCH,
-            f"{note.about} names sha256:{min(named[note.about])[:12]}..., and not what the annotation says",
+        DenialReason(
+            DenialCode.MISMATCH,
+            f"{note.about} names sha256:{min(named[note.about])[:12]}..., which differs from the annotation",
             note.where,
             "leave the annotation out: the reference has the digest",
         )
-        for note in told
+        for note in annotated
         if note.about in named and note.sha256 not in named[note.about]
     ]
 
 
-def _problem(one: Reference, looking: Looking) -> Problem | None:
-    shown = one.text[:200]
-    if one.disguised:
-        return Problem(
-            Code.LOOKALIKE, f"{shown!a} is not plain ASCII", one.where, "write it in ASCII characters"
+def _problem(one: ModelReference, looking: Looking) -> DenialReason | None:
+    shown = one.text[:MAX_SHOWN]
+    if one.disguised or (one.candidate and not one.text.isascii()):
+        return DenialReason(
+            DenialCode.LOOKALIKE, f"{shown!a} is not plain ASCII", one.where, "write it in ASCII characters"
         )
     if one.unseen:
-        return Problem(
-            Code.UNSEEN, f"{shown} is set from elsewhere", one.where, f"write the value, and {_PIN}"
-        )
+        help_ = f"write the value itself, or let the rule ignore {shown!a}" if ":" in shown else _PIN
+        return DenialReason(DenialCode.UNSEEN, f"what {shown!a} holds is not shown", one.where, help_)
+    if one.candidate:
+        guarded = one.candidate == "volume" and looking.guarded is not None
+        covered = one.basis == "claimed" and (looking.claims or guarded)
+        return None if covered else _uncovered(one)
     if one.basis == "none":
-        return Problem(Code.NO_DIGEST, f"model {shown!a} has no digest", one.where, _PIN)
-    if one.basis == "claimed" and not looking.claims:
-        message = f"nothing binds {shown!a} to the digest that is claimed for it"
-        return Problem(
-            Code.NO_DIGEST, message, one.where, f"{_PIN}; or let the rule take claims and guard the node"
-        )
-    return None
+        return DenialReason(DenialCode.NO_DIGEST, f"model {shown!a} has no digest", one.where, _PIN)
+    return None if one.basis == "content" or looking.claims else _unbound(one)
 
 
-def _no_model() -> Problem:
-    return Problem(
-        Code.NO_MODEL,
+def _unbound(one: ModelReference) -> DenialReason:
+    message = f"nothing binds {one.text[:MAX_SHOWN]!a} to the digest that is claimed for it"
+    return DenialReason(
+        DenialCode.NO_DIGEST, message, one.where, f"{_PIN}; or let the rule take claims and guard the node"
+    )
+
+
+def _uncovered(one: ModelReference) -> DenialReason:
+    """Return the problem of a text or a volume that may be a model."""
+    what = "hold" if one.candidate == "volume" else "name"
+    plain = len(one.text) <= MAX_SHOWN and len(one.text.split()) == 1
+    shown = f"{one.text!a}" if plain else text_digest(one.text)
+    return DenialReason(
+        DenialCode.UNCOVERED,
+        f"{one.text[:MAX_SHOWN]!a} can {what} a model, and no digest covers it",
+        one.where,
+        f"{_PIN}; or let the rule ignore {shown}",
+    )
+
+
+def _no_model() -> DenialReason:
+    return DenialReason(
+        DenialCode.NO_MODEL,
         "no model is named",
         "",
         f"{_PIN}, or annotate {ANNOTATION}: sha256:DIGEST in the template",
     )
 
 
-def _too_many(what: str) -> Problem:
-    return Problem(Code.TOO_MANY, what, "", "split the object")
+def _too_many(what: str) -> DenialReason:
+    return DenialReason(DenialCode.TOO_MANY, what, "", "split the object")

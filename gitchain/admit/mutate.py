@@ -1,12 +1,12 @@
-"""The node's half of admission: a pod is changed so that its containers see models only after their bytes were verified.
+"""Patch pods so that their containers see a model only after the node verified its bytes.
 
-For each volume whose content nobody at admission can see (a claim, a host's path, a network share) an init container is
-put first. It copies the volume into `gitchain-verified` if the copy has the digest that the pod names and the layout
-passes it: `gitchain fetch file:///source@sha256:… /verified/VOLUME/sha256-…`. Every other container gets that directory,
-read-only, in place of the volume: what is written to the volume later reaches nobody.
+For each volume whose content is not visible at admission (a claim, a host path, a network share), an init container
+is inserted first. It copies the volume into `gitchain-verified` if the copy has the digest in the pod's annotation
+and the layout passes it: `gitchain fetch file:///source@sha256:… /verified/VOLUME/sha256-…`. Every other container
+gets that directory, read-only, instead of the volume: later writes to the volume have no effect.
 
-The pod's author chooses the digest, and nothing else: image, arguments and order are the operator's. Containers and
-mounts that only look like ours are refused. A pod that is guarded already is left as it is. Pure: no request goes out.
+The pod's author controls only the digest. Image, arguments and order are the operator's. Containers and mounts that
+imitate ours are refused. A guarded pod is unchanged. Pure: no network access.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gitchain.admit.problems import Code, Problem
+from gitchain.admit.candidates import volume_source
+from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.references import digest
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
@@ -23,13 +24,13 @@ from gitchain.evidence.digest import sha256_hex
 ANNOTATION = "gitchain.dev/model"
 PREFIX = "gitchain-guard-"
 VERIFIED = "gitchain-verified"
-NOBODY = 65532  # the user of images without a shell, by custom
+NOBODY = 65532  # the conventional user of images without a shell
 HARMLESS = frozenset({"configMap", "secret", "downwardAPI", "projected", "emptyDir", "image"})
-"""Volumes that bring no bytes of their own, or whose content admission has by its digest (images)."""
+"""Volumes without bytes of their own, or with content known at admission by digest (images)."""
 
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 _ADDED = frozenset({"resources", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy"})
-"""What the API server and its limits add to a container."""
+"""Fields that the API server and its limits add to a container."""
 
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where Kubernetes mounts the account's token
 _HELP = "see docs/guard.md"
@@ -38,7 +39,7 @@ Object = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class Guarding:
-    """What the operator says: the image to verify with, by digest; its policy's flags; what holds no models.
+    """The operator's settings: the verifying image with digest, its policy flags, and volumes without models.
 
     `ignore` are patterns for volumes as `KIND:NAME`, such as `persistentVolumeClaim:cache-*` or `hostPath:/dev/shm`.
     """
@@ -50,16 +51,16 @@ class Guarding:
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
-    """The JSON Patch (RFC 6902) that guards a pod, empty if it is guarded; or why it cannot be, and then no patch."""
+class GuardPatch:
+    """The JSON Patch (RFC 6902) that guards a pod, empty if it is guarded already; or the problems, without a patch."""
 
     patch: tuple[Object, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DenialReason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A volume, the part of it that is mounted, and the digest that it must have."""
+    """A volume, its mounted part, and the required digest."""
 
     volume: str
     sub_path: str
@@ -67,38 +68,38 @@ class _Model:
 
     @property
     def place(self) -> str:
-        """Where the verified copy is, below the verified volume."""
+        """Return the path of the verified copy in the verified volume."""
         return f"{self.volume}/sha256-{self.sha256}"
 
 
-def guard_pod(pod: Object, settings: Guarding) -> Guarded:
-    """Return what has to be changed in a pod so that its models are verified before anything else runs."""
+def guard_pod(pod: Object, settings: Guarding) -> GuardPatch:
+    """Return the patch of a pod that verifies its models before anything else runs."""
     work = _Pod(pod, settings)
     models = list(work.models())
     ours = [_container(one, settings) for one in models]
     work.check_reserved(models, ours)
     if work.problems:
-        return Guarded(problems=tuple(work.problems))
-    return Guarded(tuple(work.patch(models, ours)))
+        return GuardPatch(problems=tuple(work.problems))
+    return GuardPatch(tuple(work.patch(models, ours)))
 
 
-def unguarded(pod: Object, settings: Guarding, old: Object | None = None) -> tuple[Problem, ...]:
-    """Return why a pod may not run: another webhook undid what was done, or it cannot be guarded. Asked at validation.
+def unguarded(pod: Object, settings: Guarding, old: Object | None = None) -> tuple[DenialReason, ...]:
+    """Return why a pod may not run: another webhook undid the patch, or the pod cannot be guarded.
 
-    No update can give a pod an init container. Of one that was there before, or was guarded in another way, only what
-    would change what runs in it is refused: `old` is the pod as it was.
+    No update can add an init container. For a pod that existed before, or was guarded in another way (`old`), only
+    changes of what runs are refused.
     """
     if old is not None and _runs(pod) == _runs(old):
         return ()
     found = guard_pod(pod, settings)
     if found.patch:
-        return (_problem("the pod mounts models that nobody verifies", "spec"),)
+        return (_problem("the pod mounts models that are not verified", "spec"),)
     return found.problems
 
 
 class _Pod:
     def __init__(self, pod: Object, settings: Guarding) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[DenialReason] = []
         self._settings = settings
         self._spec = _object(pod.get("spec"))
         self._notes = _object(_object(pod.get("metadata")).get("annotations"))
@@ -110,19 +111,19 @@ class _Pod:
         if all(kind in HARMLESS for kind in kinds):
             return False
         return not any(
-            fnmatchcase(f"{kind}:{_named(volume[kind])}", pattern)
+            fnmatchcase(f"{kind}:{volume_source(volume[kind])}", pattern)
             for kind in kinds
             for pattern in self._settings.ignore
         )
 
     def containers(self) -> Iterator[tuple[str, int, Object]]:
-        """Yield every container with the list that it is in and its place there."""
+        """Yield every container with its list and its index."""
         for key in _LISTS:
             for index, one in enumerate(_list(self._spec.get(key))):
                 yield key, index, _object(one)
 
     def models(self) -> Iterator[_Model]:
-        """Yield the models of the pod in the order of its volumes; problems are kept."""
+        """Yield the models of the pod in the order of its volumes. Problems are collected."""
         used: dict[str, set[str]] = {}
         for key, index, container in self.containers():
             where = f"spec.{key}[{index}]"
@@ -142,15 +143,15 @@ class _Pod:
                 yield _Model(volume, paths.pop(), sha256)
 
     def _digest(self, volume: str, volumes: int) -> str | None:
-        """Return the digest that an annotation names for a volume: its own, or the only one for the only volume."""
+        """Return the digest for a volume: of its own annotation, or of the only annotation for the only volume."""
         own = self._notes.get(f"{ANNOTATION}.{volume}")
         text = own if own is not None or volumes > 1 else self._notes.get(ANNOTATION)
         found = digest(text.strip()) if isinstance(text, str) else None
         if found is None:
             self.problems.append(
-                Problem(
-                    Code.NO_DIGEST,
-                    f"nothing says which model is on volume {volume}",
+                DenialReason(
+                    DenialCode.NO_DIGEST,
+                    f"no annotation has the digest of the model on volume {volume}",
                     "metadata.annotations",
                     f"annotate {ANNOTATION}.{volume}: sha256:DIGEST",
                 )
@@ -158,7 +159,7 @@ class _Pod:
         return found
 
     def check_reserved(self, models: Sequence[_Model], ours: Sequence[Object]) -> None:
-        """Keep a problem for each container, volume and mount that has a name of ours and is not ours."""
+        """Collect a problem for each container, volume and mount that uses a reserved name."""
         places = {one.place for one in models}
         for key, index, container in self.containers():
             where = f"spec.{key}[{index}]"
@@ -220,13 +221,13 @@ def _container(model: _Model, settings: Guarding) -> dict[str, Json]:
 
 
 def _present(containers: Sequence[Json], ours: Object) -> Object:
-    """Return the container as it is there already, else as it is to be."""
+    """Return the existing container if there is one, else the new one."""
     found = (_object(one) for one in containers)
     return next((one for one in found if _is_ours(one, ours)), ours)
 
 
 def _is_ours(container: Object, ours: Object) -> bool:
-    """Tell whether a container is the one that we put there, with what the API server adds to any."""
+    """Return True if a container is ours, apart from fields that the API server adds."""
     if container.keys() - ours.keys() - _ADDED:
         return False
     mounts, own = _list(container.get("volumeMounts")), _list(ours["volumeMounts"])
@@ -237,7 +238,7 @@ def _is_ours(container: Object, ours: Object) -> bool:
 
 
 def _mounted(container: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
-    """Return a container that sees the verified copies in place of the volumes; ours sees the volumes."""
+    """Return a container with the verified copies instead of the volumes; ours keeps the volumes."""
     mounts = _list(container.get("volumeMounts"))
     if _is_reserved(container) or not mounts:
         return dict(container)
@@ -258,7 +259,7 @@ def _mount(mount: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
 
 
 def _runs(pod: Object) -> tuple[Json, ...]:
-    """Return what of a pod decides which bytes its containers see: how much of the node they get is left out."""
+    """Return the parts of a pod that affect which bytes its containers see; resources are excluded."""
     spec, notes = _object(pod.get("spec")), _object(_object(pod.get("metadata")).get("annotations"))
     containers = [
         [
@@ -275,13 +276,6 @@ def _is_reserved(container: Json) -> bool:
     return str(_object(container).get("name", "")).startswith(PREFIX)
 
 
-def _named(source: Json) -> str:
-    """Return what a volume's source is called: the claim, the path, or the driver."""
-    found = _object(source)
-    names = (found.get(key) for key in ("claimName", "path", "driver", "volumeID", "server"))
-    return next((name for name in names if isinstance(name, str)), "")
-
-
 def _object(value: Json) -> Object:
     return value if isinstance(value, Mapping) else {}
 
@@ -290,5 +284,5 @@ def _list(value: Json) -> Sequence[Json]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _problem(what: str, where: str) -> Problem:
-    return Problem(Code.NODE, what, where, _HELP)
+def _problem(what: str, where: str) -> DenialReason:
+    return DenialReason(DenialCode.NODE, what, where, _HELP)

@@ -1,10 +1,10 @@
-"""AdmissionReview v1 in and out: what the API server asks, and what it is told.
+"""Parse and serialize AdmissionReview v1.
 
-    {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "…", "kind": {…}, …}}
+{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "…", "kind": {…}, …}}
 
-Format: https://github.com/kubernetes/api/blob/master/admission/v1/types.go . Reading is strict and bounded. It has
-two stages, so that everything that has an id can be answered with a denial under that id: an HTTP error would be an
-allow under `failurePolicy: Ignore`. Does NOT decide.
+Format: https://github.com/kubernetes/api/blob/master/admission/v1/types.go . Parsing is strict and bounded. It has
+two stages, so that a request with a readable id always gets a denial with that id: an HTTP error would be an allow
+under `failurePolicy: Ignore`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gitchain.admit.problems import Problem, printable, summary
+from gitchain.admit.denial_reasons import DenialReason, printable, summary
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.fields import Object, as_object, find_object, find_string, get_object, get_string
@@ -22,14 +22,14 @@ from gitchain.evidence.fields import Object, as_object, find_object, find_string
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 MAX_BODY_BYTES = 8 << 20
-"""Largest request: the API server takes objects of 3 MiB, and sends the old object beside the new one."""
+"""Largest request: the API server accepts objects of 3 MiB, and sends the old object beside the new one."""
 
 MAX_REVIEW_VALUES = 500_000
 MAX_UID = 128
 """Longest id: the API server sends a UUID."""
 
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
-MAX_WARNINGS = 16  # the API server shows 4096 characters in all
+MAX_WARNINGS = 16  # the API server shows 4096 characters in total
 MAX_WARNING_CHARACTERS = 240
 
 
@@ -48,20 +48,20 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A group, version and resource: where objects of a kind are in the API."""
+    """A group, version and resource: the path of objects in the API."""
 
     group: str
     version: str
     resource: str
 
     def __str__(self) -> str:
-        """Return the resource alone."""
+        """Return the resource without group and version."""
         return self.resource
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One question of the API server. The objects are whatever the cluster's users wrote."""
+    """A request of the API server. The objects are untrusted."""
 
     uid: str
     kind: Kind
@@ -77,15 +77,15 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the API server is told. A denial has a reason."""
+class ReviewResponse:
+    """The response to the API server. A denial has a reason."""
 
     allowed: bool
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DenialReason, ...] = ()
     warnings: tuple[str, ...] = ()
     audit: Mapping[str, str] = field(default_factory=dict)
     patch: tuple[Mapping[str, Json], ...] = ()
-    """A JSON Patch (RFC 6902), of a mutating webhook's answer alone."""
+    """A JSON Patch (RFC 6902), only in responses of the mutating webhook."""
 
     def __post_init__(self) -> None:
         if not self.allowed and not self.problems:
@@ -94,7 +94,7 @@ class Answer:
             raise ValueError("a denial with a patch")
 
     def to_json(self, uid: str) -> dict[str, Json]:
-        """Return the AdmissionReview that answers the request with this id."""
+        """Return the AdmissionReview with the response to the request with this id."""
         response: dict[str, Json] = {"uid": uid, "allowed": self.allowed}
         if not self.allowed:
             message = f"gitchain: {summary(self.problems)}"
@@ -103,15 +103,15 @@ class Answer:
             patch = json.dumps(self.patch, ensure_ascii=True, default=dict).encode()
             response |= {"patchType": "JSONPatch", "patch": b64encode(patch).decode()}
         if self.warnings:
-            told = [printable(text, MAX_WARNING_CHARACTERS) for text in self.warnings[:MAX_WARNINGS]]
-            response["warnings"] = told
+            warnings = [printable(text, MAX_WARNING_CHARACTERS) for text in self.warnings[:MAX_WARNINGS]]
+            response["warnings"] = warnings
         if self.audit:
             response["auditAnnotations"] = {key: printable(value, 2000) for key, value in self.audit.items()}
         return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
 
 
 def read_envelope(body: bytes) -> tuple[str, Object]:
-    """Return the id and the request of an AdmissionReview v1; MalformedError or LimitError for anything else."""
+    """Return the id and the request of an AdmissionReview v1. Raises MalformedError or LimitError."""
     value = strict_json(body, "review", max_bytes=MAX_BODY_BYTES, max_values=MAX_REVIEW_VALUES)
     review = as_object(value, "review")
     for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
@@ -127,7 +127,7 @@ def read_envelope(body: bytes) -> tuple[str, Object]:
 
 
 def read_request(uid: str, request: Object) -> Review:
-    """Return the request; MalformedError where it contradicts itself or lacks what every request has."""
+    """Return the parsed request. Raises MalformedError if it is contradictory or lacks a required field."""
     kind = _kind(get_object(request, "kind", "request"), "request.kind")
     operation = get_string(request, "operation", "request")
     if operation not in OPERATIONS:
@@ -170,7 +170,7 @@ def _text(source: Object, key: str) -> str:
 
 
 def _object(request: Object, key: str, kind: Kind) -> Object | None:
-    """Return an object of the request; MalformedError if it is of another kind than the request says."""
+    """Return an object of the request. Raises MalformedError if its kind differs from the request's."""
     if request.get(key) is None:
         return None
     found = get_object(request, key, "request")
@@ -178,7 +178,7 @@ def _object(request: Object, key: str, kind: Kind) -> Object | None:
     for name, value in zip(("apiVersion", "kind"), expected, strict=True):
         if found.get(name) != value:
             raise MalformedError(
-                "the object is of another kind than the request says",
+                "the object's kind differs from the request's",
                 where=f"request.{key}.{name}",
                 expected=value,
                 got=ascii(found.get(name))[:100],
@@ -195,7 +195,7 @@ def _check(review: Review) -> None:
     inside = find_string(find_object(review.object, "metadata", "request.object") or {}, "namespace", where)
     if inside and inside != review.namespace:
         raise MalformedError(
-            "the object is in another namespace than the request says",
+            "the object's namespace differs from the request's",
             where="request.object.metadata.namespace",
             expected=review.namespace or "none",
             got=ascii(inside)[:100],

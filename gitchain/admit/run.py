@@ -1,4 +1,4 @@
-"""One process from its settings to its end: bind, serve, close."""
+"""Run the admission server: bind, serve, close."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.config import Deployments, Settings
 from gitchain.admit.logs import log
 from gitchain.admit.server import Service, bind
 from gitchain.admit.tls import Certificate, Files
-from gitchain.errors import UsageError
-from gitchain.pipeline.deployments import DeploymentLog
-from gitchain.pipeline.profiles import load_profile
-from gitchain.pipeline.project import open_project
-from gitchain.pipeline.record import Identity
+from gitchain.errors import TransportError, UsageError
+from gitchain.produce.deployments import DeploymentLog, PendingProfile
+from gitchain.produce.sign_and_store import SigningIdentity
+from gitchain.trust.profiles import Profile, load_profile
+from gitchain.workspace.project import open_project
 
 
 def serve(
@@ -31,14 +32,22 @@ def serve(
 
     `told` hears where the server listens, once it does.
     """
+    if settings.deployments is not None and files.client_ca is None:
+        raise UsageError(
+            "deployments are signed only for an API server that is authenticated",
+            where="deployments",
+            got="no CA of clients",
+            help="give --client-ca, and the API server a certificate of it (docs/admission.md), or leave deployments out",
+        )
     certificate = Certificate(files)
     cluster = Cluster.around()
-    if settings.times.audit and cluster is None:
+    if cluster is None and (settings.times.audit or settings.reporting):
+        what, where = ("an audit", "times.audit") if settings.times.audit else ("reporting", "reporting")
         raise UsageError(
-            "an audit needs a cluster around it",
-            where="times.audit",
+            f"{what} needs a cluster around it",
+            where=where,
             got="no service account",
-            help="run it in a pod whose account may list what runs, or leave times.audit out",
+            help=f"run it in a pod whose account has the chart's rights, or leave {where} out",
         )
     socket = bind(*address)
     others = [bind(*probes)] if probes else []
@@ -51,15 +60,26 @@ def serve(
         service = Service(settings, certificate, cluster=cluster, deployments=deployments)
         await service.run([socket], others)
 
-    gc.freeze()  # what was loaded stays: nobody looks at it again each time that a review leaves garbage
+    gc.freeze()  # excludes loaded objects from garbage collections, which reviews trigger
     asyncio.run(run())
 
 
 def deployment_log(settings: Deployments) -> DeploymentLog:
-    """Open the deployment log that the settings name; what an earlier process left there is signed at once."""
+    """Open the deployment log that the settings name; what an earlier process left there is signed at once.
+
+    Statements wait in its outbox while the TUF repository of the trust cannot be reached.
+    """
     project = open_project(settings.repository, configured=False, changes=False)
-    profile = load_profile(settings.trust)
-    who = Identity(name=settings.identity, key=settings.key)
+    profile = _profile(settings.trust)
+    identity = SigningIdentity(name=settings.identity, key=settings.key)
     return DeploymentLog(
-        project, profile, who, told=lambda text: log(logging.WARNING, "deployments", why=text)
+        project, profile, identity, on_error=lambda text: log(logging.WARNING, "deployments", why=text)
     )
+
+
+def _profile(trust: str) -> Profile | PendingProfile:
+    try:
+        return load_profile(trust)
+    except TransportError as error:
+        log(logging.WARNING, "deployments wait to be signed: the trust cannot be fetched", why=str(error))
+        return PendingProfile(trust, partial(load_profile, trust))

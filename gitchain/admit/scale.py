@@ -1,8 +1,8 @@
-"""Scaling up: the request says how many and not of what, so the workload is looked up and judged as if it were updated.
+"""Scale-ups: the request lacks the object, so the workload is looked up and judged like an update.
 
-    PATCH /apis/apps/v1/namespaces/NAMESPACE/deployments/NAME/scale   asks for   GET …/deployments/NAME
+PATCH /apis/apps/v1/namespaces/NAMESPACE/deployments/NAME/scale   leads to   GET …/deployments/NAME
 
-The template that is found was reviewed when it was written, or was there before gitchain: that is who is found here.
+The template was reviewed when it was written, or existed before gitchain; the second case is detected here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gitchain.errors import MalformedError, TransportError, UsageError
 
 SCALE = Kind("autoscaling", "v1", "Scale")
 LOOK_SECONDS = 2.0
-"""Longest look; never more than half of the time for an answer, which is shorter than the API server waits."""
+"""Longest lookup in seconds; never more than half of the response time."""
 
 SCALED = {
     Resource("apps", "v1", "deployments"): Kind("apps", "v1", "Deployment"),
@@ -26,13 +26,13 @@ SCALED = {
     Resource("apps", "v1", "replicasets"): Kind("apps", "v1", "ReplicaSet"),
     Resource("", "v1", "replicationcontrollers"): Kind("", "v1", "ReplicationController"),
 }
-"""What the chart may look at: a `scale` of anything else is denied."""
+"""Resources that the chart may read: a `scale` of others is denied."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 
 class Workloads:
-    """Looks workloads up. `executor` waits for the cluster's API: as many looks as it has threads at a time."""
+    """Looks workloads up. `executor` waits for the cluster's API: its threads limit concurrent lookups."""
 
     def __init__(self, cluster: Cluster, executor: Executor, answer: float) -> None:
         self._cluster = cluster
@@ -40,11 +40,14 @@ class Workloads:
         self._seconds = min(LOOK_SECONDS, answer / 2)
 
     async def scaled(self, review: Review) -> Review:
-        """Return the review of what is scaled; UsageError, MalformedError or TransportError where it cannot be looked at."""
+        """Return the review of the scaled workload.
+
+        Raises UsageError, MalformedError or TransportError if it cannot be looked up.
+        """
         kind = SCALED.get(review.resource)
         if kind is None or review.kind != SCALE or review.operation != "UPDATE":
             raise UsageError(f"{review.resource} is no workload that is looked up")
-        for name in (review.namespace, review.name):  # they become a path
+        for name in (review.namespace, review.name):  # they become part of a path
             if _NAME.fullmatch(name) is None:
                 raise MalformedError("not a name", where="request", got=ascii(name)[:100])
         group = f"apis/{kind.group}" if kind.group else "api"

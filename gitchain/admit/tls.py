@@ -1,13 +1,17 @@
-"""The server's certificate: read, checked, and used for new connections while the old ones go on.
+"""The server's certificate: loaded, checked, and replaced for new connections without closing old ones.
 
-TLS 1.3 and nothing older: the API server and Gatekeeper speak it. A new certificate gets a complete context of its own,
-which each later handshake uses from its start: loading a pair into a context in use takes two steps, and a handshake
-between them fails. A pair of files that do not fit together, as in the
-middle of a rotation, or that cannot be read, changes nothing: the certificate in use stays, and the next look tries again.
+TLS 1.3 only: the API server and Gatekeeper support it. A new certificate gets a new context, which later handshakes
+use from their start: loading a pair into a context in use takes two steps, and a handshake between them fails. If the
+files do not match, as in the middle of a rotation, or cannot be read, the certificate in use remains, and the next
+check tries again.
+
+With a client CA, a client may send a certificate of that CA; another certificate fails the handshake. A client
+without a certificate is anonymous (`client_of`). The endpoints decide what anonymous clients may do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import tempfile
@@ -15,7 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.errors import TrustError
+from gitchain.errors import TrustError, reason
+from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import open_regular
 
 MAX_PEM_BYTES = 1 << 20
@@ -24,39 +29,73 @@ ALPN = ["http/1.1"]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the certificate with its chain, its key, and the CA of the clients are."""
+    """Paths of the certificate with its chain, its key, and the client CA."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
+    client_names: tuple[str, ...] = ()
+    """Common names of the API server's certificates; without any, all certificates of that CA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client with a verified certificate: its common name, and the certificate's digest."""
+
+    name: str
+    sha256: str
+
+
+def client_of(transport: asyncio.BaseTransport) -> Client | None:
+    """Return the client of a connection, or None without a certificate of the client CA."""
+    link = transport.get_extra_info("ssl_object")
+    found = link.getpeercert(binary_form=True) if link is not None else None
+    if found is None or link.context.verify_mode == ssl.CERT_NONE:
+        return None
+    names = [
+        value for part in (link.getpeercert() or {}).get("subject", ()) for key, value in part
+        if key == "commonName"
+    ]  # fmt: skip
+    return Client(names[0] if len(names) == 1 else "", sha256_hex(found))
 
 
 class Certificate:
-    """The server's TLS contexts, and the end of the certificate in use.
+    """The server's TLS contexts, and the expiry of the current certificate.
 
-    `context` is the one to listen with. It hands every handshake to the newest context.
+    `context` is for listening. It passes every handshake to the newest context.
     """
 
     def __init__(self, files: Files) -> None:
-        """Load the files; raises TrustError if a server cannot use them."""
+        """Load the files. Raises TrustError if a server cannot use them."""
         self._files = files
-        self._seen: tuple[bytes, bytes] | None = None
+        self._seen: tuple[bytes, bytes, bytes] | None = None
         self.end: datetime | None = None
         self.reload()
         self.context = self._newest
         self.context.sni_callback = self._use_newest
 
+    @property
+    def takes_clients(self) -> bool:
+        """Return True if client certificates are enabled."""
+        return self._files.client_ca is not None
+
+    @property
+    def client_names(self) -> tuple[str, ...]:
+        """The names in the API server's certificates; empty for all of the CA."""
+        return self._files.client_names
+
     def _use_newest(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Give a handshake the newest context. OpenSSL calls this before it chooses a certificate, SNI or not."""
+        """Set the newest context for a handshake. OpenSSL calls this before it selects a certificate."""
         connection.context = self._newest
 
     def reload(self) -> bool:
-        """Use the files for new connections if they changed; raises TrustError, and changes nothing, if they are unusable.
+        """Load the files if they changed; return True if they did.
 
-        Returns whether they changed. Both files are read once.
+        Raises TrustError, and changes nothing, if they are unusable. Each file is read once.
         """
         pair = _read(self._files.certificate), _read(self._files.key)
-        if pair == self._seen:
+        authority = _read(self._files.client_ca) if self._files.client_ca is not None else b""
+        if (*pair, authority) == self._seen:
             return False
         end = _end(pair[0], self._files.certificate)
         with tempfile.TemporaryDirectory(prefix="gitchain-tls-") as directory:
@@ -67,9 +106,9 @@ class Certificate:
                     file.write(data)
             context = _context()
             if self._files.client_ca is not None:
-                _require_clients(context, self._files.client_ca)
+                _take_clients(context, authority, self._files.client_ca)
             _load(context, places[0], places[1], self._files)
-        self._newest, self._seen, self.end = context, pair, end
+        self._newest, self._seen, self.end = context, (*pair, authority), end
         return True
 
 
@@ -82,24 +121,24 @@ def _context() -> ssl.SSLContext:
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path, files: Files) -> None:
     try:
-        context.load_cert_chain(certificate, key, password=lambda: b"")  # never ask a terminal
+        context.load_cert_chain(certificate, key, password=lambda: b"")  # never prompt on a terminal
     except (ssl.SSLError, OSError, ValueError) as error:
         raise TrustError(
             "the server's certificate and key do not belong together, or cannot be used",
             where=f"{files.certificate}, {files.key}",
-            got=str(error),
+            got=reason(error),
             help="write a PEM certificate with its chain, and its key without a passphrase",
         ) from error
 
 
-def _require_clients(context: ssl.SSLContext, authority: Path) -> None:
+def _take_clients(context: ssl.SSLContext, authority: bytes, where: Path) -> None:
     try:
-        context.load_verify_locations(cadata=_read(authority).decode("ascii"))
+        context.load_verify_locations(cadata=authority.decode("ascii"))
     except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
         raise TrustError(
-            "the CA of the clients cannot be used", where=str(authority), got=str(error)
+            "the CA of the clients cannot be used", where=str(where), got=reason(error), help="write PEM"
         ) from error
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL
 
 
 def _end(data: bytes, where: Path) -> datetime:

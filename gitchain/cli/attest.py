@@ -1,4 +1,4 @@
-"""`gitchain attest`: declared evidence, from what DVC recorded or from what the caller says."""
+"""`gitchain attest`: declared evidence, from DVC's records or from options."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ from gitchain.cli.signing import not_attested, note_line_endings, report, signin
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Draft, Identity
-    from gitchain.pipeline.stages import Declared
+    from gitchain.produce.dvc_stages import Declared
+    from gitchain.produce.sign_and_store import Draft, SigningIdentity
+    from gitchain.workspace.project import Project
+
+
+NOTHING_NEW = "nothing to attest: every step has its attestation"
+NOTHING_RECORDED = (
+    "nothing to attest: no dvc.lock or .dvc file records a step\n"
+    "  help  gitchain attest STEP -m MATERIAL -p PRODUCT   (names the files of a step)"
+)
 
 
 @click.command(name="attest")
@@ -58,20 +65,26 @@ def command(
     predicate_type: str | None,
     kind: str,
     dry_run: bool,
-    who: Identity,
+    who: SigningIdentity,
 ) -> ExitCode:
-    """Attest what was declared.
+    """Attest steps that did not run under gitchain, as declared evidence.
 
-    Without options: every DVC stage and .dvc file (or each STEP named) that has no attestation yet, from dvc.lock, with each
-    recorded md5 checked against the bytes. Steps whose files are not here are named, and the others are attested. With
-    --material/--product: one step on these files. With --type and --predicate: a statement of that type about the
-    --material files.
+    Without options: every DVC stage and .dvc file (or each STEP named) that has no attestation yet, from
+    dvc.lock, with each recorded md5 checked against the bytes. Steps whose files are not here are named, and the
+    others are attested. With --material/--product: one step on these files. With --type and --predicate: a
+    statement of that type about the --material files.
+
+    \b
+    Examples:
+      gitchain attest
+      gitchain attest train -m data.csv -p model.pkl
+      gitchain attest approve --type https://in-toto.io/attestation/svr/v0.2 --predicate verdict.json -m model.pkl
     """
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import project_profile, record
-    from gitchain.pipeline.stages import declared_drafts
-    from gitchain.pipeline.steps import provenance_draft
-    from gitchain.pipeline.typed import read_predicate, typed_draft
+    from gitchain.produce.dvc_stages import declared_drafts
+    from gitchain.produce.predicate_input import read_predicate, typed_draft
+    from gitchain.produce.sign_and_store import project_profile, record
+    from gitchain.produce.steps import provenance_draft
+    from gitchain.workspace.project import open_project
 
     if (predicate is None) != (predicate_type is None):
         raise UsageError(
@@ -80,7 +93,11 @@ def command(
         )
     one = bool(materials or products or predicate or params or metrics)
     if one and len(steps) != 1:
-        raise UsageError("name one STEP for these files", got=" ".join(steps) or "none")
+        raise UsageError(
+            "name one STEP for these files",
+            got=" ".join(steps) or "none",
+            help="gitchain attest STEP -m MATERIAL -p PRODUCT",
+        )
     project = open_project(options.directory, options.hashing)
     project.configured()
     profile = None if dry_run else project_profile(project, options.trust, offline=options.offline)
@@ -121,7 +138,7 @@ def command(
 def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
     """Name the steps for which the layout does not accept declared evidence, and what to type."""
     from gitchain.evidence.predicates import claim_of
-    from gitchain.pipeline.stages import layout_wants_observed
+    from gitchain.produce.dvc_stages import layout_wants_observed, typed_name
 
     wanted = layout_wants_observed(project) if drafts else frozenset()
     for draft in drafts:
@@ -129,7 +146,11 @@ def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None
         if step not in wanted:
             continue
         is_dvc = b'"dvc":{"' in draft.statement.payload
-        run = f"-- dvc repro --force {step}" if is_dvc else f"{step} -m FILE -p FILE -- CMD"
+        run = (
+            f"-- dvc repro --force {typed_name(project, step)}"
+            if is_dvc
+            else f"{step} -m FILE -p FILE -- CMD"
+        )
         options.talk(f"step {escape(step)}: the layout asks for observed evidence, and this is declared")
         options.talk(f"  help  gitchain run {escape(run)}   (runs it again and observes it)")
         options.talk(
@@ -141,7 +162,9 @@ def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None
 def _left_out(options: Options, declared: Declared | None, failure: GitchainError | None) -> ExitCode | None:
     """Name what was not attested; return the exit code that this decides, None if it decides none."""
     if declared and not (declared.drafts or declared.absent or declared.problems):
-        options.talk("nothing to attest: every step has its attestation")
+        options.talk(NOTHING_NEW if declared.attested else NOTHING_RECORDED)
+        if declared.planned and not declared.attested:
+            options.talk("  help  gitchain run -- dvc repro   (runs the stages of dvc.yaml and attests them)")
     _name_others(options, declared, failure)
     if failure is None:
         return None

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import Group, Options, escape
 from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.bundles import Wanted
-    from gitchain.pipeline.profiles import Profile
-    from gitchain.pipeline.record import Identity
+    from gitchain.consume.single_bundle import ExpectedSigner
+    from gitchain.produce.sign_and_store import SigningIdentity
+    from gitchain.trust.profiles import Profile
     from gitchain.verify.oms import VerifiedModel
     from gitchain.verify.trust import Trust
 
@@ -27,10 +27,10 @@ PUSHED_SCHEMA = "https://gitchain.dev/pushed/v1"
 MODEL_SCHEMA = "https://gitchain.dev/model/v1"
 
 
-@click.group(name="bundle")
+@click.group(name="bundle", cls=Group)
 @global_options
 def command() -> None:
-    """Sigstore bundles: of single files, whoever made them, or all of this repository's."""
+    """Sign, verify and publish Sigstore bundles without a layout."""
 
 
 @command.command(name="verify")
@@ -38,7 +38,9 @@ def command() -> None:
 @click.option(
     "--bundle", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Bundle to verify."
 )
-@click.option("--certificate-identity", "subject", metavar="IDENTITY", help="Who must have signed, exactly.")
+@click.option(
+    "--certificate-identity", "subject", metavar="IDENTITY", help="Identity that must have signed, exactly."
+)
 @click.option("--certificate-oidc-issuer", "issuer", metavar="URL", help="Issuer of that identity, exactly.")
 @click.option(
     "--key", type=click.Path(path_type=Path), metavar="FILE", help="Public key (PEM) that must have signed."
@@ -78,11 +80,16 @@ def verify(
 ) -> ExitCode:
     """Verify that FILE_OR_DIGEST was signed, or is a subject of a signed statement.
 
-    FILE_OR_DIGEST is a path or sha256:…, or a model directory with an OpenSSF model signature.
-    Exit code 0 means verified, and nothing else does. No network is used.
+    FILE_OR_DIGEST is a path or sha256:…, or a model directory with an OpenSSF model signature. Exit code 0 means
+    verified, and no other code does. No network is used.
+
+    \b
+    Examples:
+      gitchain bundle verify model.pkl --bundle model.sig --key ada.pub
+      gitchain bundle verify model.pkl --bundle model.sig --certificate-identity ada@example.com --certificate-oidc-issuer https://accounts.example.com
     """
-    from gitchain.pipeline.bundles import bundle_trust, verify_file, wanted_signer
-    from gitchain.pipeline.oms import is_model
+    from gitchain.consume.model_signature import is_model
+    from gitchain.consume.single_bundle import bundle_trust, verify_file, wanted_signer
 
     if is_model(bundle, target):
         named = subject or issuer or key
@@ -119,12 +126,17 @@ def verify(
 @global_options
 @click.pass_obj
 def push(options: Options, place: str) -> ExitCode:
-    """Put every attestation of this repository into a directory, or beside an artifact in an OCI registry.
+    """Copy every attestation of this repository into a directory or an OCI registry.
 
-    There `gitchain verify --evidence` finds them without the repository. What is there already stays.
+    `gitchain verify --evidence` finds them there without the repository. Existing files and artifacts stay.
+
+    \b
+    Examples:
+      gitchain bundle push evidence/
+      gitchain bundle push oci://registry.example.com/team/model:v3
     """
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.publish import publish
+    from gitchain.produce.publish import publish
+    from gitchain.workspace.project import open_project
 
     done = publish(
         open_project(options.directory, configured=False, changes=False), place, offline=options.offline
@@ -160,12 +172,19 @@ def push(options: Options, place: str) -> ExitCode:
 @signing_options
 @global_options
 @click.pass_obj
-def sign(options: Options, model: Path, output: Path, ignored: tuple[str, ...], who: Identity) -> ExitCode:
+def sign(
+    options: Options, model: Path, output: Path, ignored: tuple[str, ...], who: SigningIdentity
+) -> ExitCode:
     """Sign MODEL, a directory or a file, as an OpenSSF model signature (OMS v1.0).
 
     `model_signing verify` and `gitchain bundle verify` read it. Git's own files are left out.
+
+    \b
+    Examples:
+      gitchain bundle sign model.pkl -o model.sig
+      gitchain bundle sign models/bert -o bert.sig --key ada.pem
     """
-    from gitchain.pipeline.oms import sign_model
+    from gitchain.produce.model_signature import sign_model
 
     profile, who = _signing_profile(options, who)
     found = sign_model(model, output, profile, who, ignored)
@@ -175,16 +194,16 @@ def sign(options: Options, model: Path, output: Path, ignored: tuple[str, ...], 
     return ExitCode.OK
 
 
-def _signing_profile(options: Options, who: Identity) -> tuple[Profile, Identity]:
-    """Return the trust to sign under and who signs: --trust needs no repository, where it says who."""
-    from gitchain.errors import ProjectError
-    from gitchain.pipeline.profiles import load_profile
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import project_profile, signing_identity
+def _signing_profile(options: Options, who: SigningIdentity) -> tuple[Profile, SigningIdentity]:
+    """Return the trust to sign under and the signer. With --trust and a signer, no repository is needed."""
+    from gitchain.errors import NoRepositoryError
+    from gitchain.produce.sign_and_store import project_profile, signing_identity
+    from gitchain.trust.profiles import load_profile
+    from gitchain.workspace.project import open_project
 
     try:
         project = open_project(options.directory)
-    except ProjectError:
+    except NoRepositoryError:
         if options.trust is None:
             raise
         return load_profile(options.trust, offline=options.offline), who
@@ -210,7 +229,7 @@ def _model_document(found: VerifiedModel) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Model:
-    """What the command line says about a model."""
+    """The options about a model."""
 
     bundle: Path
     target: Path
@@ -219,15 +238,17 @@ class _Model:
 
 
 def _verify_model(
-    options: Options, model: _Model, wanted: Wanted | None, trust: Callable[[], Trust]
+    options: Options, model: _Model, wanted: ExpectedSigner | None, trust: Callable[[], Trust]
 ) -> ExitCode:
-    from gitchain.pipeline.oms import Signer, authorities_of, verify_model
+    from gitchain.consume.model_signature import ExpectedModelSigner, authorities_of, verify_model
 
     if wanted is not None and model.chains:
         raise UsageError(
-            "say in one way who must have signed", expected="an identity, a key or a certificate chain"
+            "say in one way who must have signed",
+            expected="an identity, a key or a certificate chain",
+            help="gitchain bundle verify FILE --bundle BUNDLE --certificate-identity IDENTITY --certificate-oidc-issuer URL",
         )
-    signer = Signer(wanted, authorities_of(model.chains))
+    signer = ExpectedModelSigner(wanted, authorities_of(model.chains))
     found = verify_model(
         model.bundle,
         model.target,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
 
-from gitchain.cli.main import global_options
+from gitchain.cli.main import gitchain, global_options
+from gitchain.cli.shells import completion_of
 
 
 @click.command(name="completion")
@@ -14,12 +14,15 @@ from gitchain.cli.main import global_options
 def command(shell: str) -> None:
     """Print the completion script of SHELL.
 
-    bash: eval "$(gitchain completion bash)"    zsh: eval "$(gitchain completion zsh)"
-    fish: gitchain completion fish | source
-    """
-    from gitchain.cli.main import gitchain
+    It completes files, tags, commits, steps, attestation ids, identities, layout names and trust profiles.
 
-    completion = get_completion_class(shell)
+    \b
+    Examples:
+      eval "$(gitchain completion bash)"
+      eval "$(gitchain completion zsh)"
+      gitchain completion fish | source
+    """
+    completion = completion_of(shell, gitchain)
     if completion is None:
         raise click.UsageError(f"no completion for {shell}")
-    click.echo(completion(gitchain, {}, "gitchain", "_GITCHAIN_COMPLETE").source())
+    click.echo(completion.source())

@@ -14,7 +14,7 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.doctor import Check
+    from gitchain.produce.doctor import DoctorCheck
 
 DOCTOR_SCHEMA = "https://gitchain.dev/doctor/v1"
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -24,10 +24,17 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @global_options
 @click.pass_obj
 def command(options: Options) -> ExitCode:
-    """Look at clock, git, dvc, trust, layout, hooks and outbox. Exits 1 when there is a problem."""
-    from gitchain.pipeline.doctor import examine
+    """Check clock, Git, DVC, trust, layout, hooks and outbox. Exits 1 if there is a problem.
 
-    checks = [*examine(options.directory, options.trust, datetime.now(UTC)), *_hooks(options.directory)]
+    \b
+    Examples:
+      gitchain doctor
+      gitchain doctor --json
+    """
+    from gitchain.produce.doctor import examine, only_verifies
+
+    found = examine(options.directory, options.trust, datetime.now(UTC))
+    checks = [*found, *_hooks(options.directory, signs=not any(map(only_verifies, found)))]
     options.document({"schema": DOCTOR_SCHEMA, "checks": [asdict(check) for check in checks]})
     for check in checks:
         options.data(
@@ -38,21 +45,26 @@ def command(options: Options) -> ExitCode:
     return ExitCode.FAILED if any(check.state == "problem" for check in checks) else ExitCode.OK
 
 
-def _hooks(directory: Path) -> list[Check]:
-    """Return what the hooks and their drainer left behind, which lie above the pipeline."""
+def _hooks(directory: Path, *, signs: bool) -> list[DoctorCheck]:
+    """Return what the hooks and their drainer left behind, which are above the pipeline; hooks only help to sign."""
     from gitchain.hooks import status, troubles
-    from gitchain.pipeline.doctor import Check
+    from gitchain.produce.doctor import DoctorCheck
 
     try:
         states = {hook.name: hook.state for hook in status(directory)}
         left = troubles(directory)
     except GitchainError as error:
-        return [Check("hooks", "warning", str(error), error.help)]
+        return [DoctorCheck("hooks", "warning", str(error), error.help)]
     missing = [name for name, state in states.items() if state != "installed"]
-    found = [Check("hooks", "problem", trouble, "gitchain sync") for trouble in left]
-    if missing:
+    found = [DoctorCheck("hooks", "problem", trouble, "gitchain sync") for trouble in left]
+    if missing and not signs:
         return [
-            Check("hooks", "warning", f"not installed: {', '.join(missing)}", "gitchain hooks install"),
+            DoctorCheck("hooks", "ok", "not installed: this machine signs nothing that they could queue"),
             *found,
         ]
-    return [Check("hooks", "ok", ", ".join(states)), *found]
+    if missing:
+        return [
+            DoctorCheck("hooks", "warning", f"not installed: {', '.join(missing)}", "gitchain hooks install"),
+            *found,
+        ]
+    return [DoctorCheck("hooks", "ok", ", ".join(states)), *found]

@@ -29,15 +29,21 @@ from gitchain.errors import ExitCode
 @global_options
 @click.pass_obj
 def command(options: Options, /, source: str, to: Path, name: str | None, **arguments: Any) -> ExitCode:
-    """Put the model at SOURCE into DEST if it passes, read-only; otherwise DEST stays empty.
+    """Copy the model at SOURCE to DEST, read-only, if it passes; otherwise DEST stays empty.
 
-    SOURCE is a path, file:///PATH or oci://HOST/NAME@sha256:…; with @sha256:… behind a path its bytes must have that digest.
+    SOURCE is a path, file:///PATH or oci://HOST/NAME@sha256:…; with @sha256:… after a path its bytes must have
+    that digest.
+
+    \b
+    Examples:
+      gitchain fetch model.pkl served/
+      gitchain fetch model.pkl served/ --layout layout.sigstore.json --evidence evidence/
     """
-    from gitchain.pipeline.consume import Verifier
-    from gitchain.pipeline.handover import Source, hand_over
+    from gitchain.consume.fetch import FetchSource, hand_over
+    from gitchain.consume.verifier import Verifier
 
     places = arguments.pop("places")
-    wanted = Source.parse(source)
+    wanted = FetchSource.parse(source)
     policy = policy_of(options, **arguments)
     project = project_of(options, arguments["layout"])
     _, sources = look_up(options, (str(wanted.reference),) if wanted.reference else (), places)

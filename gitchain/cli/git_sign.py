@@ -5,9 +5,9 @@
     gitchain-git-sign --status-fd=1 --verify SIGNATURE - < payload         verifies
     gitchain-git-sign --trailer [REVISION]                                 the line that binds files by SHA-256
 
-Git reads the answer as GnuPG's status lines. A good signature says who signed, not that they may: that, `gitchain
-verify COMMIT` says. Older versions of Git swallow what this program writes on stderr, so a failure is told on the
-terminal as well.
+Git reads the answer as GnuPG's status lines. A good signature proves who signed, not that the
+signer is allowed to: `gitchain verify COMMIT` checks that. Older versions of Git discard this program's stderr, so a
+failure is printed on the terminal as well.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HELP = "git runs this program: git config gpg.format x509; git config gpg.x509.p
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What Git asked for: `signature` is the file to verify, empty to sign; `status` the descriptor for status lines."""
+    """One request from Git: `signature` is the file to verify, empty to sign; `status` the descriptor for status lines."""
 
     key: str = ""
     signature: str = ""
@@ -42,12 +42,12 @@ class Asked:
 
 
 def main() -> None:
-    """Do what Git asks and exit with 0, or with the error's code."""
+    """Run the request from Git and exit with 0, or with the error's code."""
     raise SystemExit(run(sys.argv[1:]))
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do what Git asks and return the exit code; whatever fails is told, and is never 0."""
+    """Run the request from Git and return the exit code; report every failure, never with code 0."""
     try:
         if list(argv) == ["--version"]:
             from gitchain import __version__
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
             sys.stdout.write(f"gitchain-git-sign {__version__}\n")
             return ExitCode.OK
         if argv and argv[0] == "--trailer" and len(argv) <= 2:
-            from gitchain.pipeline.gitevidence import trailer_for
+            from gitchain.consume.git_evidence import trailer_for
 
             sys.stdout.write(f"{trailer_for(Path.cwd(), argv[1] if argv[1:] else None)}\n")
             return ExitCode.OK
@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def parse(argv: Sequence[str]) -> Asked:
-    """Return what these arguments ask for; UsageError for any that Git does not give."""
+    """Parse Git's arguments; UsageError for any other."""
     rest = list(argv)
     key, signing, verifying, status = "", False, "", -1
     while rest:
@@ -90,7 +90,7 @@ def parse(argv: Sequence[str]) -> Asked:
 
 
 def _sign(asked: Asked) -> int:
-    from gitchain.pipeline.gitsigning import read_settings, sign_for_git
+    from gitchain.produce.git_signing import read_settings, sign_for_git
 
     payload = _read(sys.stdin.buffer, "the commit or tag")
     settings = read_settings(Path.cwd())
@@ -104,7 +104,7 @@ def _sign(asked: Asked) -> int:
 
 
 def _verify(asked: Asked) -> int:
-    from gitchain.pipeline.gitsigning import (
+    from gitchain.produce.git_signing import (
         certificate_fingerprint,
         read_settings,
         settings_profile,

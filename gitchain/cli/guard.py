@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from gitchain.cli.evidence import look_up, policy_of, policy_options, project_of
+from gitchain.cli.evidence import (
+    look_up,
+    policy_of,
+    policy_options,
+    project_of,
+    tell_open_choice,
+    tell_unread,
+)
 from gitchain.cli.main import global_options, system_error
 from gitchain.cli.output import Options, escape
-from gitchain.cli.run import AfterDashes
 from gitchain.cli.signing import not_empty
+from gitchain.cli.usage import AfterDashes
 from gitchain.cli.verdict import print_verdict
-from gitchain.errors import GitchainError, RunError, UsageError, VerificationError
+from gitchain.errors import GitchainError, RunError, UsageError, VerificationError, reason
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.guard import Guarded
-    from gitchain.pipeline.window import State
+    from gitchain.consume.guard import GuardedModel
+    from gitchain.consume.mutability import State
 
 HERE = "{}"
 VARIABLE = "GITCHAIN_MODEL"
@@ -55,10 +62,15 @@ VARIABLE = "GITCHAIN_MODEL"
 @global_options
 @click.pass_context
 def command(context: click.Context, /, model: Path, **arguments: Any) -> NoReturn:
-    """Verify MODEL's bytes, then run what stands after `--` in the place of this process.
+    """Verify MODEL's bytes, then replace this process with the command after `--`.
 
-    In the command {} stands for the verified path, GITCHAIN_MODEL holds it too. A model that does not pass, and anything
-    else that keeps the command from starting, is exit code 125; after that the code is the command's.
+    In the command, {} is the verified path; the variable GITCHAIN_MODEL has it too. Exit code 125 means that the
+    command did not start, for example because the model does not pass. After the start the code is the command's.
+
+    \b
+    Examples:
+      gitchain guard model.pkl -- python serve.py {}
+      gitchain guard models/credit --copy /dev/shm/models --require closed -- vllm serve {}
     """
     words: tuple[str, ...] = context.meta["gitchain.command"]
     options: Options = context.obj
@@ -94,22 +106,27 @@ def _verified(
     name: str | None,
     copies: Path | None,
     wanted: State,
-) -> Guarded:
+) -> GuardedModel:
     """Return what was verified; raises VerificationError if it did not pass, after telling why."""
-    from gitchain.pipeline.consume import Verifier
-    from gitchain.pipeline.guard import Model, guard
+    from gitchain.consume.guard import NamedModel, guard
+    from gitchain.consume.verifier import Verifier
 
     if not words:
         raise UsageError("no command to run", help="gitchain guard MODEL --layout FILE -- CMD {}")
     if copies is not None and not any(HERE in word or VARIABLE in word for word in words):
         raise UsageError(
-            "the command does not name the copy", expected=f"{HERE} or {VARIABLE} in it", got=" ".join(words)
+            "the command does not name the copy",
+            expected=f"{HERE} or {VARIABLE} in it",
+            got=" ".join(words),
+            help="write {} where the command takes the model's path: gitchain guard MODEL --copy DIR -- CMD {}",
         )
     policy = policy_of(options, layout, layout_name, subjects, issuer, minimum_version, checkpoint, witnesses)
     project = project_of(options, layout)
+    tell_unread(options, project)
     _, sources = look_up(options, (), places)
     verifier = Verifier.open(project, policy, datetime.now(UTC), (), sources)
-    found = guard(verifier, Model(model, name), copies=copies, wanted=wanted)
+    found = guard(verifier, NamedModel(model, name), copies=copies, wanted=wanted)
+    tell_open_choice(options, verifier.accepted)
     trust = verifier.accepted.profile
     if not found.decision.passed:
         document = found.decision.to_json(
@@ -124,7 +141,7 @@ def _verified(
     return found
 
 
-def _become(words: Sequence[str], found: Guarded) -> NoReturn:
+def _become(words: Sequence[str], found: GuardedModel) -> NoReturn:
     """Replace this process: descriptors 0 to 2, environment, directory and signals are the command's own."""
     path = str(found.path.absolute())
     command = [word.replace(HERE, path) for word in words]
@@ -136,5 +153,8 @@ def _become(words: Sequence[str], found: Guarded) -> NoReturn:
         os.execvpe(command[0], command, {**os.environ, VARIABLE: path})  # noqa: S606 - no shell is the point
     except (OSError, ValueError) as error:
         raise RunError(
-            "cannot start the command", where=command[0], got=getattr(error, "strerror", None) or str(error)
+            "cannot start the command",
+            where=command[0],
+            got=reason(error),
+            help="check the name of the program and PATH",
         ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape, table
+from gitchain.cli.output import Group, Options, escape, table
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 HOOKS_SCHEMA = "https://gitchain.dev/hooks/v1"
 
 
-@click.group(name="hooks")
+@click.group(name="hooks", cls=Group)
 @global_options
 def command() -> None:
-    """Git hooks: they queue, one drainer signs; commits and tags never wait for them."""
+    """Install Git hooks, which queue events and never block Git."""
 
 
 @command.command(name="install")
@@ -31,7 +31,13 @@ def command() -> None:
 @global_options
 @click.pass_obj
 def install_hooks(options: Options, force: bool, tags: bool) -> ExitCode:
-    """Install the hooks beside those that are there."""
+    """Install the hooks; hooks that exist keep running.
+
+    \b
+    Examples:
+      gitchain hooks install
+      gitchain hooks install --tags
+    """
     from gitchain.hooks import install
 
     return _report(options, install(options.directory, force=force, tags=tags))
@@ -41,27 +47,39 @@ def install_hooks(options: Options, force: bool, tags: bool) -> ExitCode:
 @global_options
 @click.pass_obj
 def show_status(options: Options) -> ExitCode:
-    """Show which hooks are installed."""
+    """Show which hooks are installed, and their failures. Exits 1 if there is a problem.
+
+    \b
+    Examples:
+      gitchain hooks status
+    """
     from gitchain.hooks import status, troubles
 
-    code = _report(options, status(options.directory))
-    for trouble in troubles(options.directory):  # `gitchain doctor` reports the same
+    found = troubles(options.directory)  # `gitchain doctor` reports the same
+    _report(options, status(options.directory), found)
+    for trouble in found:
         options.talk(f"problem   {escape(trouble)}")
         options.talk("  help    gitchain sync")
-    return code
+    return ExitCode.FAILED if found else ExitCode.OK
 
 
 @command.command(name="remove")
 @global_options
 @click.pass_obj
 def remove_hooks(options: Options) -> ExitCode:
-    """Remove the hooks without a trace."""
+    """Remove the hooks and restore those that were there before.
+
+    \b
+    Examples:
+      gitchain hooks remove
+    """
     from gitchain.hooks import remove
 
     return _report(options, remove(options.directory))
 
 
-def _report(options: Options, hooks: Sequence[HookStatus]) -> ExitCode:
-    options.document({"schema": HOOKS_SCHEMA, "hooks": [hook.to_json() for hook in hooks]})
+def _report(options: Options, hooks: Sequence[HookStatus], troubles: Sequence[str] = ()) -> ExitCode:
+    rows = [hook.to_json() for hook in hooks]
+    options.document({"schema": HOOKS_SCHEMA, "hooks": rows, "troubles": list(troubles)})
     options.data(table([(hook.name, hook.state, hook.detail) for hook in hooks], ("hook", "state", "")))
     return ExitCode.OK

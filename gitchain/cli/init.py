@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gitchain.cli.local import NOTICE
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import NOTICE, Options, escape
 from gitchain.cli.signing import not_empty
 from gitchain.cli.trust import read_root, tuf_root_option
 from gitchain.errors import ExitCode, GitchainError, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.workspace.user_directory import Pin
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
 PUBLIC_NOTICE = (
@@ -23,15 +27,15 @@ PUBLIC_NOTICE = (
 
 
 @click.command(name="init")
-@click.option("--local", "local", is_flag=True, help="Embedded instance: works with the cable out.")
-@click.option("--public", "public", is_flag=True, help="The public-good Sigstore instance.")
+@click.option("--local", "local", is_flag=True, help="Use the built-in Sigstore instance (works offline).")
+@click.option("--public", "public", is_flag=True, help="Use the public-good Sigstore instance.")
 @click.option("--name", metavar="NAME", help="The layout's name [default: the directory's].")
 @click.option(
     "--as",
     "identity",
     metavar="IDENTITY",
     callback=not_empty,
-    help="Who signs the layout [default: Git's user.email].",
+    help="Identity that signs the layout [default: Git's user.email].",
 )
 @click.option("--issuer", metavar="URL", help="Issuer of that identity [default: the embedded instance's].")
 @click.option("--no-hooks", is_flag=True, help="Install no Git hooks.")
@@ -63,12 +67,17 @@ def command(
     force: bool,
     tuf_root: Path | None,
 ) -> ExitCode:
-    """Set this repository up: configuration, a layout drafted from dvc.yaml, hooks, the layout signer's pin.
+    """Set up this repository: configuration, a layout drafted from dvc.yaml, hooks, the layout signer's pin.
 
-    Say which trust: --local, --public, or --trust FILE, or the URL of a TUF repository.
+    Choose the trust: --local, --public, or --trust with a file or the URL of a TUF repository.
+
+    \b
+    Examples:
+      gitchain init --local
+      gitchain init --public --as ada@example.com --issuer https://accounts.example.com
     """
-    from gitchain.pipeline.profiles import pin_root
-    from gitchain.pipeline.setup import initialise
+    from gitchain.produce.init import initialise
+    from gitchain.trust.profiles import pin_root
 
     chosen = [
         value for value in ("local" if local else None, "public" if public else None, options.trust) if value
@@ -119,8 +128,8 @@ def command(
     options.talk(escape(done.undrafted) or "drafted   .gitchain/layout.yaml")
     if done.pinned:
         options.talk(f"pinned    only {escape(str(done.pinned))} may sign it")
-        for signer in done.replaced:
-            options.talk(f"unpinned  {escape(str(signer))} may no longer sign layout {escape(done.layout)}")
+        if done.replaced:
+            _tell_replaced(options, done.replaced)
     else:
         options.talk(
             "not pinned: gitchain trust pin --signer IDENTITY --issuer URL says who may sign the layout"
@@ -133,6 +142,19 @@ def command(
     return ExitCode.OK
 
 
+def _tell_replaced(options: Options, pin: Pin) -> None:
+    """Say whose pin was replaced, and how to pin it again."""
+    from gitchain.layout.model import Identity
+
+    for issuer, subject in pin.signers:
+        signer = Identity(issuer, subject)
+        options.talk(f"unpinned  {escape(str(signer))} may no longer sign layout {escape(pin.layout)}")
+    words = ["gitchain", "--trust", pin.trust, "trust", "pin", "--layout", pin.layout]
+    words += [word for _, subject in pin.signers for word in ("--signer", subject)]
+    words += ["--issuer", pin.signers[0][0]]
+    options.talk(f"          to pin it again: {escape(shlex.join(words))}")
+
+
 def _say_next(options: Options, commands: Sequence[str]) -> None:
     for index, line in enumerate(commands):
         options.talk(f"{'' if index else 'next':<9} {escape(line)}")
@@ -140,11 +162,12 @@ def _say_next(options: Options, commands: Sequence[str]) -> None:
         options.talk(
             "          --force: only stages that run under gitchain are observed; what is up to date does not run"
         )
+    options.talk("commit    .gitchain: clones read the layout and the settings from it")
 
 
 def _git_signing(options: Options, root: Path, *, wanted: bool | None) -> tuple[str, ...]:
     """Set Git up to sign with the user's SSH key if they agree; return the settings that were made."""
-    from gitchain.pipeline.gitsetup import find_ssh_signing, set_up_ssh_signing
+    from gitchain.produce.git_setup import find_ssh_signing, set_up_ssh_signing
 
     if wanted is False:
         return ()

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import Group, Options, escape
 from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.record import Identity
+    from gitchain.produce.sign_and_store import SigningIdentity
 
 LAYOUT_SCHEMA = "https://gitchain.dev/layout-status/v1"
 TEST_SCHEMA = "https://gitchain.dev/layout-test/v1"
 LINT_SCHEMA = "https://gitchain.dev/layout-lint/v1"
 
 
-@click.group(name="layout")
+@click.group(name="layout", cls=Group)
 @global_options
 def command() -> None:
-    """The policy: which steps, by whom, and what has to flow where."""
+    """Draft, check, test, sign and show the layout, which is your policy."""
 
 
 @command.command(name="draft")
@@ -41,11 +41,16 @@ def draft(
     """Draft a layout: a step per stage of the DVC pipeline, a MATCH per edge, DISALLOW * at every end.
 
     Without a DVC pipeline, the steps are those that the functionary attested.
+
+    \b
+    Examples:
+      gitchain layout draft
+      gitchain layout draft --write
     """
     from gitchain.layout.model import Identity as FunctionaryIdentity
-    from gitchain.pipeline.policy import draft_layout
-    from gitchain.pipeline.project import LAYOUT, open_project
-    from gitchain.pipeline.setup import default_identity, write_layout
+    from gitchain.produce.init import default_identity, write_layout
+    from gitchain.produce.sign_layout import draft_layout
+    from gitchain.workspace.project import LAYOUT, open_project
 
     project = open_project(options.directory)
     config = project.configured()
@@ -67,11 +72,17 @@ def draft(
 @signing_options
 @global_options
 @click.pass_obj
-def sign(options: Options, no_lint: bool, who: Identity) -> ExitCode:
-    """Sign .gitchain/layout.yaml; the signed layout is what verification reads. One with errors of lint is refused."""
-    from gitchain.pipeline.policy import sign_layout
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import project_profile
+def sign(options: Options, no_lint: bool, who: SigningIdentity) -> ExitCode:
+    """Sign .gitchain/layout.yaml for verification. A layout with errors of lint is refused.
+
+    \b
+    Examples:
+      gitchain layout sign
+      gitchain layout sign --key owner.pem
+    """
+    from gitchain.produce.sign_and_store import project_profile
+    from gitchain.produce.sign_layout import sign_layout
+    from gitchain.workspace.project import open_project
 
     project = open_project(options.directory)
     profile = project_profile(project, options.trust, offline=options.offline)
@@ -88,6 +99,9 @@ def sign(options: Options, no_lint: bool, who: Identity) -> ExitCode:
     options.data(
         f"signed  {escape(layout.name)} v{layout.version}  by {escape(str(signed.signer))}  {signed.path}"
     )
+    for message, help_ in signed.warnings:
+        options.talk(f"warning   {escape(message)}")
+        options.talk(f"  help    {escape(help_)}")
     return ExitCode.OK
 
 
@@ -97,11 +111,17 @@ def sign(options: Options, no_lint: bool, who: Identity) -> ExitCode:
 @global_options
 @click.pass_obj
 def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:
-    """Say what a layout says that its writer may not have meant; exit 5 if that is an error."""
+    """Check the layout for common mistakes; exit 5 if one is an error.
+
+    \b
+    Examples:
+      gitchain layout lint
+      gitchain layout lint .gitchain/layout.yaml
+    """
+    from gitchain.consume.layout_files import own_layout, read_layout
+    from gitchain.consume.load_layout import pinned_signers
     from gitchain.layout.lint import lint as lint_layout
-    from gitchain.pipeline.acceptance import pinned_signers
-    from gitchain.pipeline.policy import own_layout, read_layout
-    from gitchain.pipeline.project import open_project
+    from gitchain.workspace.project import open_project
 
     path = file or own_layout(open_project(options.directory, changes=False))
     layout = read_layout(path)
@@ -129,8 +149,13 @@ def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:
 @global_options
 @click.pass_obj
 def test(options: Options, folder: Path) -> ExitCode:
-    """Decide about every case in DIR/cases, and compare with what it expects; exit 1 if one differs."""
-    from gitchain.pipeline.cases import run_cases
+    """Verify every case in DIR/cases and compare with its expectation; exit 1 if one differs.
+
+    \b
+    Examples:
+      gitchain layout test examples/layouts/credit-model
+    """
+    from gitchain.layout_test.cases import run_cases
 
     layout, results = run_cases(folder)
     options.document(
@@ -164,9 +189,14 @@ def test(options: Options, folder: Path) -> ExitCode:
 @global_options
 @click.pass_obj
 def show(options: Options, file: Path | None) -> ExitCode:
-    """Show the signed layout after checking it against the pin."""
-    from gitchain.pipeline.acceptance import Policy, load_policy
-    from gitchain.pipeline.project import open_project
+    """Show the signed layout after checking it against the pin.
+
+    \b
+    Examples:
+      gitchain layout show
+    """
+    from gitchain.consume.load_layout import Policy, load_policy
+    from gitchain.workspace.project import open_project
 
     project = None if file else open_project(options.directory, changes=False)
     accepted = load_policy(

@@ -5,26 +5,30 @@ from __future__ import annotations
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import NOTICE, Group, Options, escape
 from gitchain.errors import ExitCode
 
 LOCAL_SCHEMA = "https://gitchain.dev/local/v1"
-NOTICE = "embedded instance: proves only that the holder of this machine's keys signed"
 
 
-@click.group(name="local")
+@click.group(name="local", cls=Group)
 @global_options
 def command() -> None:
-    """The embedded Sigstore instance: works with the cable out, proves what its key holder says."""
+    """Use the built-in Sigstore instance (works offline)."""
 
 
 @command.command(name="status")
 @global_options
 @click.pass_obj
 def status(options: Options) -> None:
-    """Say where the instance is, who it is and how long its log has grown."""
+    """Show the instance's directory, its identity and the size of its log.
+
+    \b
+    Examples:
+      gitchain local status
+    """
     from gitchain.instance import Instance
-    from gitchain.pipeline.home import local_directory
+    from gitchain.workspace.user_directory import local_directory
 
     instance = Instance.open(local_directory())
     facts = {
@@ -42,8 +46,13 @@ def status(options: Options) -> None:
 @global_options
 @click.pass_obj
 def trust(options: Options) -> None:
-    """Print the trust configuration: hand it to those who verify (also to the plain sigstore client)."""
-    from gitchain.pipeline.profiles import load_profile
+    """Print the trust configuration that a verifier needs, also for other Sigstore clients.
+
+    \b
+    Examples:
+      gitchain local trust > trust.json
+    """
+    from gitchain.trust.profiles import load_profile
 
     del options
     click.echo(load_profile("local").text)
@@ -54,9 +63,14 @@ def trust(options: Options) -> None:
 @global_options
 @click.pass_obj
 def token(options: Options, identity: str) -> None:
-    """Print a short-lived OIDC token for IDENTITY."""
+    """Print a short-lived OIDC token for IDENTITY.
+
+    \b
+    Examples:
+      gitchain local token ada@example.com
+    """
     from gitchain.instance import Instance
-    from gitchain.pipeline.home import local_directory
+    from gitchain.workspace.user_directory import local_directory
 
     value = Instance.open(local_directory()).token(identity)
     options.document({"schema": LOCAL_SCHEMA, "token": value})
@@ -69,11 +83,15 @@ def token(options: Options, identity: str) -> None:
 def start(options: Options) -> ExitCode:
     """Serve the instance on loopback for other Sigstore clients, until interrupted.
 
-    The port was fixed when the instance was made: the exported trust configuration names it.
+    The port is fixed when the instance is made: the exported trust configuration contains it.
+
+    \b
+    Examples:
+      gitchain local start
     """
     from gitchain.instance import Instance
     from gitchain.instance.server import serve
-    from gitchain.pipeline.home import local_directory
+    from gitchain.workspace.user_directory import local_directory
 
     instance = Instance.open(local_directory())
     options.talk(f"serving {instance.url} ({NOTICE}); stop with Ctrl-C")

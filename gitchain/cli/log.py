@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gitchain.cli.evidence import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.cli.signing import not_empty
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.history import History
+    from gitchain.consume.history import History
 
 SHOWN = 3  # names on one line; --json has them all
 WHERE = ("environment", "cluster", "namespace", "workload")
@@ -28,19 +31,34 @@ LOG_SCHEMA = "https://gitchain.dev/log/v1"
     callback=not_empty,
     help="Whose revocations count: those of this layout [default: the one that is pinned].",
 )
+@keys_option
 @global_options
 @click.pass_obj
-def command(options: Options, target: str | None, layout_name: str | None) -> ExitCode:
+def command(
+    options: Options, target: str | None, layout_name: str | None, key_files: tuple[Path, ...]
+) -> ExitCode:
     """Show the verified attestations on TARGET's chain, oldest first [default: all of this repository].
 
-    What is revoked is marked, with every model that verified statements claim was made of a revoked artifact.
-    The history says what was signed, not that it satisfies a layout: `gitchain verify` says that.
+    Marks revoked artifacts and every model derived from them. The history shows what was signed; `gitchain
+    verify` checks it against a layout.
+
+    \b
+    Examples:
+      gitchain log
+      gitchain log model.pkl
     """
-    from gitchain.pipeline.history import history
-    from gitchain.pipeline.project import open_project
+    from gitchain.consume.history import KEY_HELP, history, lacks_key
+    from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, options.hashing, changes=False)
-    found = history(project, target, options.trust, offline=options.offline, layout_name=layout_name)
+    found = history(
+        project,
+        target,
+        options.trust,
+        offline=options.offline,
+        layout_name=layout_name,
+        keys=tuple(public_keys(key_files).values()),
+    )
     events = [event.to_json() for event in found.events]
     refused = [
         {"step": one.step or "", "id": one.attestation_id, "reason": one.reason}
@@ -71,11 +89,24 @@ def command(options: Options, target: str | None, layout_name: str | None) -> Ex
     _print_revoked(options, found)
     for warning in found.warnings:
         options.talk(f"warning   {escape(warning)}")
-    for one in refused:
-        options.talk(
-            f"not counted: {escape(one['step'] or one['id'][:12] or 'a stored object')}: {escape(one['reason'])}"
-        )
+    _print_refused(options, refused)
+    if lacks_key(found.evidence):
+        options.talk(f"  help      {KEY_HELP}")
     return ExitCode.OK
+
+
+def _print_refused(options: Options, refused: Sequence[dict[str, str]]) -> None:
+    """Print each reason once for all attestations of a step that it is about: forged ones come by the thousand."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in refused:
+        groups.setdefault((one["step"], one["reason"]), []).append(one["id"][:12])
+    for (step, reason), ids in groups.items():
+        if len(ids) == 1:
+            options.talk(f"not counted: {escape(step or ids[0] or 'a stored object')}: {escape(reason)}")
+        else:
+            options.talk(
+                f"not counted: {escape(step or 'no step')}: {escape(reason)} ({len(ids)} attestations)"
+            )
 
 
 def _print_revoked(options: Options, found: History) -> None:
@@ -94,13 +125,26 @@ def _print_revoked(options: Options, found: History) -> None:
             )
 
 
+def _check(check: dict[str, object]) -> str:
+    """Return a check as text: the result, the codes, the layout, and where the model runs."""
+    place = " / ".join(str(check[part]) for part in WHERE if isinstance(check.get(part), str))
+    layout = f" under layout {check['layout']}" if "layout" in check else ""
+    if check.get("result") == "PASSED":
+        return f"acceptable again in {place}{layout}"
+    return f"not acceptable in {place}: {check.get('codes', 'no code')}{layout}"
+
+
 def _what(event: dict[str, object]) -> str:
+    check = event.get("check")
+    if isinstance(check, dict):
+        return _check(check)
     for key, word, by in (("deployment", "to", "deployedBy"), ("retirement", "left", "retiredBy")):
         place = event.get(key)
         if isinstance(place, dict):
             parts = [str(place[part]) for part in WHERE if isinstance(place.get(part), str)]
             who = f", by {place[by]}" if isinstance(place.get(by), str) else ""
-            return f"{word} {' / '.join(parts)}{who}"
+            told = f", reported by {place['reportedBy']}" if "reportedBy" in place else ""
+            return f"{word} {' / '.join(parts)}{who}{told}"
     subject = event["subject"]
     assert isinstance(subject, list)  # noqa: S101 - Event.to_json makes it so
     names = sorted(

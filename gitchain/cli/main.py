@@ -18,13 +18,17 @@ from typing import Any, TextIO
 import click
 
 from gitchain import __version__
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import Group, Options, escape
 from gitchain.errors import ExitCode, GitchainError, LimitError, StoreError, UsageError
 
-VERBS = (
-    "attest", "bundle", "completion", "doctor", "fetch", "guard", "hooks", "init", "layout", "local",
-    "log", "monitor", "revoke", "run", "serve", "show", "sync", "trust", "verify",
-)  # fmt: skip
+SECTIONS = {
+    "Make and sign evidence": ("init", "run", "attest", "sync", "revoke"),
+    "Verify": ("verify", "log", "show", "guard", "fetch", "bundle"),
+    "Policy and trust": ("layout", "trust", "local"),
+    "Clusters": ("serve", "admit"),
+    "Operate": ("monitor", "hooks", "doctor", "completion"),
+}
+VERBS = tuple(sorted(verb for verbs in SECTIONS.values() for verb in verbs))
 
 
 _REFUSALS = {
@@ -41,8 +45,10 @@ _REFUSALS = {
 }
 
 
-class Verbs(click.Group):
-    """A group that imports a verb's module when the verb is asked for."""
+class Verbs(Group):
+    """A group that imports a verb's module when it is called."""
+
+    SECTIONS = SECTIONS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every verb."""
@@ -73,11 +79,16 @@ def _change_directory(path: Path) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        raise UsageError("cannot work in this directory", where=str(path), got=str(error.strerror)) from error
+        raise UsageError(
+            "cannot work in this directory",
+            where=str(path),
+            got=str(error.strerror),
+            help="name a directory that exists: gitchain -C DIR",
+        ) from error
 
 
 def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the global options: they may stand before the verb or after it."""
+    """Add the global options, which are accepted before and after the verb."""
     decorators = [
         click.option(
             "-C",
@@ -94,7 +105,7 @@ def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             expose_value=False,
             callback=_set,
-            help="Say nothing on stderr but errors.",
+            help="Print only errors on stderr.",
         ),
         click.option(
             "-v",
@@ -102,10 +113,14 @@ def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             expose_value=False,
             callback=_set,
-            help="Say more; tracebacks of bugs.",
+            help="Print more, and tracebacks of bugs.",
         ),
         click.option(
-            "--json", is_flag=True, expose_value=False, callback=_set, help="One JSON document on stdout."
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            callback=_set,
+            help="Print one JSON document on stdout.",
         ),
         click.option(
             "--no-color",
@@ -115,11 +130,9 @@ def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             expose_value=False,
             callback=_no_color,
-            help="Never colour.",
+            help="Print no colour.",
         ),
-        click.option(
-            "--offline", is_flag=True, expose_value=False, callback=_set, help="Use no network at all."
-        ),
+        click.option("--offline", is_flag=True, expose_value=False, callback=_set, help="Use no network."),
         click.option(
             "--trust",
             metavar="NAME|FILE|URL",
@@ -148,6 +161,11 @@ def gitchain() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; every exception in existence maps to a non-zero one."""
+    asked = os.environ.pop("_GITCHAIN_COMPLETE", None)
+    if asked and not argv:  # a shell completes: with arguments, the variable must not stand in for a verdict
+        from gitchain.cli.shells import answer
+
+        return answer(asked, gitchain)
     try:
         code = _run(argv)
     except SystemExit as end:
@@ -159,8 +177,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _ended(end: SystemExit) -> int:
     """Return the code of an end in the middle: a signal's, click's, and never a library's word for success."""
-    if os.environ.get("_GITCHAIN_COMPLETE") or (isinstance(end.code, int) and end.code > 128):
-        raise end  # the shell completes, or a signal was heard
+    if isinstance(end.code, int) and end.code > 128:
+        raise end  # a signal was heard
     # click ends with 1 where the reader of the output went away; here 1 is a verdict
     return ExitCode.INTERRUPTED if end.code == 1 else ExitCode.BUG
 
@@ -192,9 +210,9 @@ def _run(argv: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way
     except click.exceptions.NoArgsIsHelpError as error:
         return _no_command(options, error)
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        help_text = f"{context.command_path} --help" if context else "gitchain --help"
-        return _failed(options, UsageError(_one_line(error.format_message()), help=help_text))
+        from gitchain.cli.usage import usage_error
+
+        return _failed(options, usage_error(error, gitchain, argv))
     except GitchainError as error:
         return _failed(options, error)
     except Exception as error:  # noqa: BLE001 - the one place that maps the unknown to 70
@@ -217,11 +235,6 @@ def _no_command(options: Options, error: click.exceptions.NoArgsIsHelpError) -> 
         with contextlib.suppress(OSError):
             click.echo(error.format_message() + "\n", err=True, color=error.ctx.color)
     return _failed(options, UsageError("no command is given", where=path, help=f"{path} --help"))
-
-
-def _one_line(message: str) -> str:
-    """Return a message of click on one line: it puts each choice of an option on a line of its own."""
-    return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 
 def system_error(error: Exception) -> GitchainError | None:
@@ -249,6 +262,9 @@ def system_error(error: Exception) -> GitchainError | None:
 
 
 def _failed(options: Options, error: GitchainError) -> int:
+    cause = error.__cause__
+    if not error.help and isinstance(cause, OSError) and cause.errno in _REFUSALS:
+        error.help = _REFUSALS[cause.errno]
     with contextlib.suppress(
         OSError
     ):  # nobody can be told where even stderr takes nothing: the code still tells
@@ -257,7 +273,7 @@ def _failed(options: Options, error: GitchainError) -> int:
 
 
 def _code(result: object) -> int:
-    """Only a verb's own word is a code: a verb that says nothing ended well, an unknown value is a bug."""
+    """Return a verb's result as an exit code: None is OK, an unknown value is a bug."""
     if result is None:
         return ExitCode.OK
     known = (

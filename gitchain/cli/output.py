@@ -19,8 +19,11 @@ import click
 from gitchain.errors import GitchainError
 
 ERROR_SCHEMA = "https://gitchain.dev/error/v1"
+NOTICE = "embedded instance: proves only that the holder of this machine's keys signed"
 
 
+SUMMARY = 1000
+"""Longest summary of a command in the help of its group, in characters."""
 LARGE_BYTES = 32 << 20  # hashed in a few hundredths of a second: below that a bar only flickers
 
 
@@ -54,6 +57,20 @@ class HashingBar:
         if self._bar is not None:
             self._bar.render_finish()
             self._bar = None
+
+
+class Group(click.Group):
+    """A group whose help shows each command's summary in full, below headings where it has SECTIONS."""
+
+    SECTIONS: Mapping[str, Sequence[str]] = {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands; a summary that is longer than its line wraps."""
+        for heading, names in (self.SECTIONS or {"Commands": self.list_commands(ctx)}).items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name, command.get_short_help_str(SUMMARY)) for name, command in commands if command]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 @dataclass

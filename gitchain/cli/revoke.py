@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import Group, Options, escape
 from gitchain.cli.signing import not_empty, report, signing_options
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Draft, Identity
-    from gitchain.pipeline.revoke import Why
+    from gitchain.produce.revoke import Why
+    from gitchain.produce.sign_and_store import Draft, SigningIdentity
+    from gitchain.workspace.project import Project
 
 REASONS = ("compromised", "mistaken", "superseded", "withdrawn")
 
 
-@click.group(name="revoke")
+@click.group(name="revoke", cls=Group)
 @global_options
 def command() -> None:
-    """Take something back: it counts if the layout names the signer among its revokers.
+    """Revoke an attestation, a signer or an artifact, if the layout lists you as a revoker.
 
-    A revocation is for ever; `gitchain revoke attestation` with its own id takes back a mistaken one.
+    A revocation is permanent; to undo a mistake, revoke its own id with `gitchain revoke attestation`.
     """
 
 
@@ -49,10 +49,15 @@ def attestation(
     ids: tuple[str, ...],
     reason: Any,
     message: str | None,
-    who: Identity,
+    who: SigningIdentity,
 ) -> ExitCode:
-    """Revoke attestations by their ids, or the first six digits or more of them."""
-    from gitchain.pipeline.revoke import revoke_attestations
+    """Revoke attestations by their ids, or the first six digits or more of them.
+
+    \b
+    Examples:
+      gitchain revoke attestation 4c5478ab616a --reason compromised
+    """
+    from gitchain.produce.revoke import revoke_attestations
 
     return _revoke(
         options,
@@ -84,10 +89,15 @@ def signer(
     since: str | None,
     reason: Any,
     message: str | None,
-    who: Identity,
+    who: SigningIdentity,
 ) -> ExitCode:
-    """Revoke a signer: SUBJECT as certificates name it, such as an e-mail address."""
-    from gitchain.pipeline.revoke import revoke_signer
+    """Revoke a signer: SUBJECT as in certificates, such as an e-mail address.
+
+    \b
+    Examples:
+      gitchain revoke signer ada@example.com --issuer https://accounts.example.com --reason compromised
+    """
+    from gitchain.produce.revoke import revoke_signer
 
     return _revoke(
         options,
@@ -109,10 +119,15 @@ def artifact(
     artifacts: tuple[str, ...],
     reason: Any,
     message: str | None,
-    who: Identity,
+    who: SigningIdentity,
 ) -> ExitCode:
-    """Revoke artifacts by their content, such as a data set: every model that was made from it fails."""
-    from gitchain.pipeline.revoke import revoke_artifacts
+    """Revoke artifacts by their content, such as a data set: every model made from it fails.
+
+    \b
+    Examples:
+      gitchain revoke artifact data.csv --reason withdrawn
+    """
+    from gitchain.produce.revoke import revoke_artifacts
 
     return _revoke(
         options,
@@ -127,12 +142,12 @@ def _revoke(
     options: Options,
     reason: Any,
     message: str | None,
-    who: Identity,
+    who: SigningIdentity,
     make: Callable[[Project, Why], Draft],
 ) -> ExitCode:
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import project_profile, record
-    from gitchain.pipeline.revoke import Why, unheard
+    from gitchain.produce.revoke import Why, no_effect_reasons
+    from gitchain.produce.sign_and_store import project_profile, record
+    from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, options.hashing)
     project.configured()
@@ -142,7 +157,7 @@ def _revoke(
     recorded = record(project, profile, [draft], who)
     code = report(options, profile, recorded)
     for statement in recorded.stored:
-        for problem in unheard(project, statement, now):
+        for problem in no_effect_reasons(project, statement, now):
             options.talk(f"warning   {escape(problem)}")
     if recorded.stored:
         options.talk("others learn of it by gitchain sync")

@@ -11,21 +11,12 @@ import click
 from gitchain.cli.main import global_options, system_error
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_attested, note_line_endings, report, signing_options
+from gitchain.cli.usage import AfterDashes
 from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.record import Identity
-    from gitchain.pipeline.steps import Observed
-
-
-class AfterDashes(click.Command):
-    """A command that keeps what stands after `--` apart from its own arguments."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Split at the first `--`; what follows goes to ctx.meta."""
-        own, rest = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
-        ctx.meta["gitchain.command"] = tuple(rest)
-        return super().parse_args(ctx, own)
+    from gitchain.produce.sign_and_store import SigningIdentity
+    from gitchain.produce.steps import Observed
 
 
 @click.command(name="run", cls=AfterDashes, options_metavar="[OPTIONS]")
@@ -47,22 +38,29 @@ class AfterDashes(click.Command):
 @click.option(
     "--kind", default="step", show_default=True, metavar="KIND", help="Lifecycle kind of the statement."
 )
-@click.option("--require-log", is_flag=True, help="Exit 9 when the evidence could not be logged yet.")
 @signing_options
 @global_options
 @click.pass_context
-def command(context: click.Context, /, step: str | None, require_log: bool, **arguments: Any) -> int:
-    """Run what stands after `--` and attest it, hashed before and after. Its exit code passes through.
+def command(context: click.Context, /, step: str | None, **arguments: Any) -> int:
+    """Run a command and attest its inputs and outputs. The command's exit code passes through.
 
-    `run -- dvc repro`: every stage that really ran gets its own attestation.
-    `run STEP -- CMD` without -m/-p takes the deps and outs of that DVC stage.
+    Inputs are hashed before the command runs, outputs after it. If the command ended with 0 and its statements
+    wait in the outbox, the exit code is 9: `gitchain sync` signs them.
+
+    `run -- dvc repro`: every stage that really ran gets its own attestation. `run STEP -- CMD` without -m/-p
+    takes the deps and outs of that DVC stage.
+
+    \b
+    Examples:
+      gitchain run -- dvc repro
+      gitchain run train -m data.csv -p model.pkl -- python train.py
     """
     words: tuple[str, ...] = context.meta["gitchain.command"]
     if not words:
         raise UsageError("no command to run", help="gitchain run [STEP] [-m PATH]... [-p PATH]... -- CMD...")
     options: Options = context.obj
     try:
-        return _run(options, step, words, require_log=require_log, **arguments)
+        return _run(options, step, words, **arguments)
     except RunError:
         raise
     except GitchainError as error:
@@ -86,13 +84,12 @@ def _run(
     params: tuple[str, ...],
     metrics: tuple[str, ...],
     kind: str,
-    require_log: bool,
-    who: Identity,
+    who: SigningIdentity,
 ) -> int:
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.record import check_signing, project_profile, record
-    from gitchain.pipeline.stages import is_dvc, observe_repro
-    from gitchain.pipeline.steps import StepFiles, observe_step
+    from gitchain.produce.dvc_stages import is_dvc, observe_repro
+    from gitchain.produce.sign_and_store import check_signing, project_profile, record
+    from gitchain.produce.steps import StepFiles, observe_step
+    from gitchain.workspace.project import open_project
 
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
     project = open_project(options.directory, options.hashing)
@@ -128,7 +125,7 @@ def _run(
         options.error(problem, document=False)
     if seen.problems and seen.exit_code == 0:
         return ExitCode.RUN
-    return seen.exit_code or int(result if require_log or result != ExitCode.QUEUED else ExitCode.OK)
+    return seen.exit_code or int(result)
 
 
 def _warn(options: Options, name: str, error: GitchainError) -> None:

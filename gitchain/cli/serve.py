@@ -22,7 +22,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="PEM certificate with its chain; read again when it changes.",
 )
 @click.option("--key", type=_FILE, required=True, help="PEM key of the certificate, without a passphrase.")
-@click.option("--client-ca", type=_FILE, help="Answer only clients with a certificate of this CA.")
+@click.option(
+    "--client-ca", type=_FILE, help="Read reviews only from clients with a certificate of this CA (PEM)."
+)
+@click.option(
+    "--client-name",
+    multiple=True,
+    metavar="NAME",
+    help="Common name of such a certificate; repeatable. Without: any of the CA.",
+)
 @click.option(
     "--listen",
     default="127.0.0.1:8443",
@@ -39,12 +47,17 @@ def command(
     certificate: Path,
     key: Path,
     client_ca: Path | None,
+    client_name: tuple[str, ...],
     listen: str,
     probes: str | None,
 ) -> ExitCode:
-    """Answer a Kubernetes API server whether what it is about to run serves verified models only.
+    """Serve the Kubernetes admission webhook: it admits objects only if their models are verified.
 
-    Ends with 0 after SIGTERM, when what was under way is answered.
+    Exits 0 after SIGTERM, once open requests are answered.
+
+    \b
+    Examples:
+      gitchain serve --settings serve.yaml --certificate tls.crt --key tls.key
     """
     try:
         import prometheus_client
@@ -63,7 +76,9 @@ def command(
     from gitchain.admit.tls import Files
 
     set_up(verbose=options.verbose)
-    files = Files(certificate, key, client_ca)
+    if client_name and client_ca is None:
+        raise UsageError("no CA of clients for their names", where="--client-name", help="give --client-ca")
+    files = Files(certificate, key, client_ca, client_name)
     where, plain = address(listen, "--listen"), address(probes, "--probes") if probes else None
     serve(read_settings(settings), files, where, plain, told=options.talk)
     return ExitCode.OK
@@ -73,5 +88,11 @@ def address(text: str, option: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT` or `[HOST]:PORT`; UsageError for anything else."""
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
-        raise UsageError("not an address to listen on", where=option, expected="HOST:PORT", got=text)
+        raise UsageError(
+            "not an address to listen on",
+            where=option,
+            expected="HOST:PORT",
+            got=text,
+            help="for example 127.0.0.1:8443",
+        )
     return host.removeprefix("[").removesuffix("]"), int(port)

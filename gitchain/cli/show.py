@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
+from gitchain.cli.evidence import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode
@@ -15,16 +17,26 @@ SHOW_SCHEMA = "https://gitchain.dev/show/v1"
 
 @click.command(name="show")
 @click.argument("attestation", metavar="ID")
+@keys_option
 @global_options
 @click.pass_obj
-def command(options: Options, attestation: str) -> ExitCode:
-    """Print the attestation whose id starts with ID. Exits 1, after printing it, when it does not verify."""
-    from gitchain.pipeline.history import Event, find_attestation
-    from gitchain.pipeline.project import open_project
+def command(options: Options, attestation: str, key_files: tuple[Path, ...]) -> ExitCode:
+    """Print the attestation whose id starts with ID. Exits 1, after printing it, if it does not verify.
+
+    \b
+    Examples:
+      gitchain show 4c5478ab616a
+    """
+    from gitchain.consume.history import HistoryEvent, find_attestation
+    from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, changes=False)
     statement, verified, reason = find_attestation(
-        project, attestation, options.trust, offline=options.offline
+        project,
+        attestation,
+        options.trust,
+        offline=options.offline,
+        keys=tuple(public_keys(key_files).values()),
     )
     document = json.loads(statement.payload)
     options.document(
@@ -32,7 +44,7 @@ def command(options: Options, attestation: str) -> ExitCode:
             "schema": SHOW_SCHEMA,
             "verified": verified is not None,
             "reason": reason or None,
-            "signature": Event(verified).to_json() if verified else None,
+            "signature": HistoryEvent(verified).to_json() if verified else None,
             "statement": document,
         }
     )

@@ -1,4 +1,4 @@
-"""What the signing verbs share: the options that say who signs, and the report of what was signed."""
+"""The options for the signer that all signing verbs have, and the report of signed statements."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.profiles import Profile
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Draft, Recorded
+    from gitchain.produce.sign_and_store import Draft, Recorded
+    from gitchain.trust.profiles import Profile
+    from gitchain.workspace.project import Project
 
 ATTESTED_SCHEMA = "https://gitchain.dev/attested/v1"
 
 
 def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say who signs; the function gets them as one `who`."""
+    """Add the options for the signer; the function gets them as one `who`."""
 
     @functools.wraps(function)
     def called(
@@ -34,10 +34,14 @@ def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         agreed: bool,
         **rest: Any,
     ) -> Any:
-        from gitchain.pipeline.record import Identity, rooted
+        from gitchain.trust.profiles import SigningIdentity
 
-        where = None if key is None else rooted(key, Path.cwd())
-        who = Identity(identity, token, where, interactive, agreed)
+        where = None
+        if key is not None:
+            from gitchain.produce.sign_and_store import rooted
+
+            where = rooted(key, Path.cwd())
+        who = SigningIdentity(identity, token, where, interactive, agreed)
         who.check_token()  # before anything is kept, run or sent
         return function(*args, who=who, **rest)
 
@@ -47,7 +51,7 @@ def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Refuse an empty value: an unset variable in a script must not sign as somebody else."""
+    """Refuse an empty value: an unset variable in a script must not sign under another identity."""
     if value is not None and not value.strip():
         raise click.BadParameter("it is empty", ctx, param)
     return value
@@ -59,7 +63,7 @@ _SIGNING = (
         "identity",
         metavar="IDENTITY",
         callback=not_empty,
-        help="Who signs (embedded instance only).",
+        help="Identity that signs (embedded instance only).",
     ),
     click.option(
         "--identity-token",
@@ -76,13 +80,13 @@ _SIGNING = (
         callback=not_empty,
         help="Key to sign with instead: a PEM file, hsm:…, pkcs11:…, or a cloud's (docs/signing.md).",
     ),
-    click.option("--interactive", is_flag=True, help="Log in for a token where there is none."),
+    click.option("--interactive", is_flag=True, help="Log in for a token if the environment has none."),
     click.option(
         "--yes",
         "agreed",
         is_flag=True,
         envvar="GITCHAIN_YES",
-        help="Agree that the identity becomes public for ever, in a public log.",
+        help="Accept that your identity is published permanently in a public log.",
     ),
 )
 
@@ -148,9 +152,11 @@ def report(
 
 def note_line_endings(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
     """Say which attested files have other bytes here than in Git, because Git converts their line endings."""
-    from gitchain.pipeline.line_endings import converted_in, keep_bytes
+    from gitchain.consume.line_endings import converted_in, keep_bytes
 
-    for name, (here, committed) in sorted(converted_in(project, drafts).items())[:20]:
+    for name, (here, committed) in sorted(
+        converted_in(project, (draft.statement for draft in drafts)).items()
+    )[:20]:
         shown = escape(name)
         options.talk(
             f"note      {shown} was hashed with {here} line endings, and Git holds it with {committed}"

@@ -10,13 +10,13 @@ import click
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import signing_options
-from gitchain.errors import ExitCode, GitchainError, LimitError, TrustError
+from gitchain.errors import ExitCode, GitchainError, TrustError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.exchange import Exchange, Exchanged, SyncResult
-    from gitchain.pipeline.profiles import Profile
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Identity, Recorded
+    from gitchain.produce.sign_and_store import Recorded, SigningIdentity
+    from gitchain.produce.sync import Exchange, Exchanged
+    from gitchain.trust.profiles import Profile
+    from gitchain.workspace.project import Project
 
 SYNC_SCHEMA = "https://gitchain.dev/sync/v1"
 CANNOT_SIGN = "not attested: commits and tags: this machine verifies this repository and cannot sign for it"
@@ -38,15 +38,26 @@ SHOWN = 5  # entries of a remote that are named; --json counts them all
 @global_options
 @click.pass_obj
 def command(
-    options: Options, remote: str | None, no_remote: bool, dry_run: bool, prune_junk: bool, who: Identity
+    options: Options,
+    remote: str | None,
+    no_remote: bool,
+    dry_run: bool,
+    prune_junk: bool,
+    who: SigningIdentity,
 ) -> ExitCode:
-    """Fetch attestations, attest commits and tags that lack it, sign what waits in the outbox, push.
+    """Exchange attestations with the remote, attest new commits and tags, sign what waits, push.
 
-    Signs a checkpoint of all attestations before it pushes, if the pinned layout knows the signer.
-    REMOTE is a Git remote [default: `git config gitchain.remote`, else origin, else the only one].
-    Exits 9 when statements still wait for a signature, and with the error's code when another part failed.
+    Signs a checkpoint of all attestations before it pushes, if the pinned layout knows the signer. REMOTE is a
+    Git remote [default: `git config gitchain.remote`, else origin, else the only one]. Exits 9 if statements
+    still wait for a signature, and with the error's code if another part failed.
+
+    \b
+    Examples:
+      gitchain sync
+      gitchain sync --dry-run
+      gitchain sync upstream
     """
-    from gitchain.pipeline.project import open_project
+    from gitchain.workspace.project import open_project
 
     project = open_project(options.directory)
     project.configured()
@@ -58,13 +69,14 @@ def command(
 class _Run:
     """One synchronisation: its parts, and what failed of them."""
 
-    def __init__(self, options: Options, project: Project, who: Identity, prune: bool) -> None:
+    def __init__(self, options: Options, project: Project, who: SigningIdentity, prune: bool) -> None:
         self._options, self._project, self._who, self._prune = options, project, who, prune
         self._failures: list[GitchainError] = []
+        self._why = CANNOT_SIGN
 
     def remote(self, named: str | None) -> str | None:
-        """Return the remote to exchange with, None where there is none and none was named."""
-        from gitchain.pipeline.exchange import remote_of
+        """Return the remote to exchange with, None if the repository has none and no REMOTE is given."""
+        from gitchain.produce.sync import remote_of
 
         name = named or remote_of(self._project)
         if name is None:
@@ -73,7 +85,7 @@ class _Run:
 
     def run(self, name: str | None) -> ExitCode:
         """Do all of it; a part that fails stops no other that can do without it."""
-        from gitchain.pipeline.record import drain_outbox
+        from gitchain.produce.sign_and_store import drain_outbox
 
         options, project = self._options, self._project
         exchange = self._fetch(name) if name else None
@@ -100,12 +112,18 @@ class _Run:
 
         Raises TrustError where neither can be had, or statements wait for a signature.
         """
-        from gitchain.pipeline.acceptance import pinned_profile
-        from gitchain.pipeline.record import project_profile
+        from gitchain.consume.load_layout import pinned_profile
+        from gitchain.produce.sign_and_store import project_profile
+        from gitchain.trust.committed_trust import NotChosenError
 
         options, project = self._options, self._project
         try:
             return project_profile(project, options.trust, offline=options.offline)
+        except NotChosenError as error:
+            if len(project.outbox):
+                raise
+            self._why = f"not attested: commits and tags: {error.what}\n  help      {escape(error.help)}"
+            return None
         except TrustError:
             if options.trust or len(project.outbox) or not pinned_profile(project, offline=options.offline):
                 raise
@@ -113,16 +131,16 @@ class _Run:
 
     def _exchange_only(self, name: str | None, exchange: Exchange | None) -> ExitCode:
         """Exchange what is signed already."""
-        from gitchain.pipeline.record import Recorded
+        from gitchain.produce.sign_and_store import Recorded
 
-        self._options.talk(CANNOT_SIGN)
+        self._options.talk(self._why)
         done = self._attempt(lambda: self._finish(exchange, None)) if exchange else None
         return self._report(0, Recorded(()), name, done)
 
     def rehearse(self, name: str | None) -> ExitCode:
         """Say what `run` would do; the store stays as it is."""
         from gitchain.hooks.events import outstanding
-        from gitchain.pipeline.exchange import rehearse
+        from gitchain.produce.sync import rehearse
 
         options, project = self._options, self._project
         signs = self._profile() is not None
@@ -159,12 +177,12 @@ class _Run:
         return ExitCode.OK
 
     def _address(self, exchange: Exchange) -> str:
-        from gitchain.pipeline.exchange import remote_address
+        from gitchain.produce.sync import remote_address
 
         return escape(remote_address(self._project, exchange.remote))
 
     def _fetch(self, name: str) -> Exchange | None:
-        from gitchain.pipeline.exchange import begin
+        from gitchain.produce.sync import begin
 
         found: Exchange | None = self._attempt(lambda: begin(self._project, name))
         if found is None:
@@ -187,7 +205,7 @@ class _Run:
         return len(caught.recorded.stored)
 
     def _finish(self, exchange: Exchange, profile: Any) -> Exchanged:
-        from gitchain.pipeline.exchange import finish
+        from gitchain.produce.sync import finish
 
         talk = self._options.talk
         now = datetime.now(UTC)
@@ -238,6 +256,8 @@ class _Run:
 
     def _tell(self, name: str, done: Exchanged) -> None:
         """Say what is remarkable about an exchange, and note which part of it failed."""
+        from gitchain.produce.sync import unread_error
+
         talk, result = self._options.talk, done.result
         if result.rewound:
             talk(
@@ -245,7 +265,7 @@ class _Run:
             )
         self._tell_junk(name, result.junk)
         if result.unread:
-            self._failures.append(_unread(name, result))
+            self._failures.append(unread_error(name, result.unread))
             self._options.error(self._failures[-1], document=False)
         if done.checkpoint.reason:
             talk(f"no checkpoint signed: {escape(done.checkpoint.reason)}")
@@ -278,12 +298,3 @@ def _remote(name: str, done: Exchanged) -> dict[str, Any]:
         "junk": len(result.junk),
         "unread": result.unread,
     }
-
-
-def _unread(name: str, result: SyncResult) -> GitchainError:
-    return LimitError(
-        "the remote's store holds more than is read in one exchange",
-        where=name,
-        got=f"{result.unread} entries that were not read",
-        help="gitchain sync   again reads more; its owner can remove what is no evidence",
-    )

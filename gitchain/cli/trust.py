@@ -1,4 +1,4 @@
-"""`gitchain trust`: what is trusted, how old it is, and who may sign which layout."""
+"""`gitchain trust`: trusted roots, their age, and the signers of each layout."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, escape, table
+from gitchain.cli.output import Group, Options, escape, table
 from gitchain.errors import ExitCode
 from gitchain.evidence.digest import sha256_hex
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.profiles import Profile
-    from gitchain.verify.trust import Window
+    from gitchain.trust.profiles import Profile
+    from gitchain.verify.trust import ValidityPeriod
 
 MAX_ROOT_BYTES = 512_000
 """Largest TUF root: python-tuf's own limit."""
@@ -26,32 +26,37 @@ tuf_root_option = click.option(
     "--tuf-root",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
-    help="Root of the TUF repository at the --trust URL, to believe from now on.",
+    help="Root of the TUF repository at the --trust URL, to trust from now on.",
 )
 
 
 def read_root(path: Path | None) -> bytes | None:
-    """Return the root that --tuf-root names, cut at a size that none has; None without one."""
-    from gitchain.pipeline.bundles import read_file
+    """Return the root that --tuf-root names, cut after the largest valid size; None without the option."""
+    from gitchain.consume.single_bundle import read_file
 
     return None if path is None else read_file(path, "TUF root", MAX_ROOT_BYTES)
 
 
-@click.group(name="trust")
+@click.group(name="trust", cls=Group)
 @global_options
 def command() -> None:
-    """Trust material: never taken from the repository that is judged."""
+    """Show, pin, update and export trusted roots and layout signers."""
 
 
 @command.command(name="status")
 @global_options
 @click.pass_obj
 def status(options: Options) -> ExitCode:
-    """Show the pinned layouts and the state of the trust behind them."""
+    """Show the pinned layouts and the age and keys of their trusted roots.
+
+    \b
+    Examples:
+      gitchain trust status
+    """
     from gitchain.errors import GitchainError
-    from gitchain.pipeline.archive import digests
-    from gitchain.pipeline.home import read_pins
-    from gitchain.pipeline.profiles import load_profile
+    from gitchain.trust.archive import digests
+    from gitchain.trust.profiles import load_profile
+    from gitchain.workspace.user_directory import read_pins
 
     pins: list[dict[str, Any]] = []
     sources: dict[str, dict[str, Any]] = {}
@@ -128,7 +133,7 @@ def source_row(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _window(window: Window) -> dict[str, str | None]:
+def _window(window: ValidityPeriod) -> dict[str, str | None]:
     return {"start": window.start.isoformat(), "end": window.end.isoformat() if window.end else None}
 
 
@@ -148,9 +153,14 @@ def _show_source(options: Options, source: dict[str, Any]) -> None:
 @global_options
 @click.pass_obj
 def export(options: Options) -> None:
-    """Print the trust configuration of this repository (or of --trust) for other Sigstore clients."""
-    from gitchain.pipeline.profiles import load_profile
-    from gitchain.pipeline.project import open_project
+    """Print the trust configuration of this repository (or of --trust) for other Sigstore clients.
+
+    \b
+    Examples:
+      gitchain trust export > trust.json
+    """
+    from gitchain.trust.profiles import load_profile
+    from gitchain.workspace.project import open_project
 
     if options.trust:
         click.echo(load_profile(options.trust, offline=options.offline).text)
@@ -186,14 +196,19 @@ def pin(
     issuer: str | None,
     tuf_root: Path | None,
 ) -> ExitCode:
-    """Say in your own directory who may sign a layout, under which trust."""
+    """Store in your own directory which signers may sign a layout, and under which trust.
+
+    \b
+    Examples:
+      gitchain --trust trust.json trust pin --signer ada@example.com
+    """
+    from gitchain.consume.single_bundle import wanted_signer
     from gitchain.errors import UsageError
     from gitchain.layout.model import Identity
-    from gitchain.pipeline.archive import keep_key
-    from gitchain.pipeline.bundles import wanted_signer
-    from gitchain.pipeline.profiles import load_profile, pin_root
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.setup import pin_layout
+    from gitchain.produce.init import pin_layout
+    from gitchain.trust.archive import keep_key
+    from gitchain.trust.profiles import is_path, load_profile, pin_root
+    from gitchain.workspace.project import open_project
 
     project = None if name and options.trust else open_project(options.directory, changes=False)
     config = project.config if project else None
@@ -226,6 +241,43 @@ def pin(
     who = [str(signer) for signer in signers]
     options.document({"schema": TRUST_SCHEMA, "pins": [{"layout": name, "signers": who, "trust": trust}]})
     options.data(f"pinned  {escape(name)}: only {escape(', '.join(who))} may sign it, under {escape(trust)}")
+    if not options.trust and is_path(trust):
+        options.talk(
+            f"trust   sha256:{profile.trust.digest}: compare it with what its owner tells you (gitchain trust status)"
+        )
+    return ExitCode.OK
+
+
+@command.command(name="agree")
+@global_options
+@click.pass_obj
+def agree(options: Options) -> ExitCode:
+    """Accept the trust file in this repository for signing, until that file changes.
+
+    \b
+    Examples:
+      gitchain trust agree
+    """
+    from gitchain.errors import UsageError
+    from gitchain.trust.committed_trust import choose, services_of
+    from gitchain.trust.profiles import is_path, load_profile
+    from gitchain.workspace.project import open_project
+
+    project = open_project(options.directory, changes=False)
+    trust = project.configured().trust
+    if options.trust or not is_path(trust):
+        raise UsageError(
+            "only a repository's own trust file needs this choice",
+            got=options.trust or trust,
+            help="gitchain sync",
+        )
+    profile = load_profile(trust, base=project.root, offline=True)
+    row = source_row(profile)
+    digest = choose(project, profile)
+    options.document({"schema": TRUST_SCHEMA, "pins": [], "digest": row["digest"], "sources": [row]})
+    options.data(f"agreed    to sign here under {escape(trust)}, {digest}")
+    for url in services_of(profile):
+        options.data(f"  service {escape(url)}")
     return ExitCode.OK
 
 
@@ -234,9 +286,14 @@ def pin(
 @global_options
 @click.pass_obj
 def update(options: Options, tuf_root: Path | None) -> ExitCode:
-    """Refresh the trusted root of --trust from its TUF repository [default: public]."""
+    """Refresh the trusted root of --trust from its TUF repository [default: public].
+
+    \b
+    Examples:
+      gitchain trust update
+    """
     from gitchain.errors import UsageError
-    from gitchain.pipeline.profiles import pin_root, update_profile
+    from gitchain.trust.profiles import pin_root, update_profile
 
     if options.offline:
         raise UsageError("an update asks the network", got="--offline", help="gitchain trust update")
@@ -255,14 +312,18 @@ def update(options: Options, tuf_root: Path | None) -> ExitCode:
 @global_options
 @click.pass_obj
 def forget_history(options: Options, yes: bool) -> ExitCode:
-    """Forget what you have seen of this repository's attestations.
+    """Delete your record of this repository's attestations, so that a smaller store is accepted.
 
-    After it, `gitchain verify` accepts a store that holds less than it did: a revocation may be among what is gone.
-    Checkpoints in the store still demand what they cover.
+    Afterwards `gitchain verify` cannot detect what is missing: a revocation may be among it. Checkpoints in the
+    store still require what they cover.
+
+    \b
+    Examples:
+      gitchain trust forget-history --yes
     """
     from gitchain.errors import UsageError
-    from gitchain.pipeline.project import open_project
-    from gitchain.pipeline.seen import forget, recalled
+    from gitchain.sources.rollback_protection import forget, recalled
+    from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, configured=False, changes=False)
     seen = recalled(project)

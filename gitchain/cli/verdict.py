@@ -1,6 +1,6 @@
-"""How a verdict reads: the sentence first, then the steps or what is wrong, and on request every check that was made.
+"""Print a verdict: first the result, then the steps or the findings, and with --explain every check.
 
-Everything is taken from the documents that `verify --json` prints: the two can not say different things.
+All text is made from the documents that `verify --json` prints, so that both agree.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _signature(one: Document) -> str:
 
 
 def _print_steps(options: Options, steps: Iterable[Document], indent: str) -> None:
-    """Print the steps, and below one that stands for another layout the steps of its chain."""
+    """Print the steps, and below a sublayout's step the steps of its chain."""
     for step in steps:
         who = ", ".join(escape(str(person)) for person in step["functionaries"])
         options.data(f"{indent}step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")

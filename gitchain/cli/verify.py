@@ -1,4 +1,4 @@
-"""`gitchain verify`: whether the supply chain of these models matches their layout."""
+"""`gitchain verify`: check models against their layout."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitchain.cli.evidence import look_up, policy_of, policy_options, project_of
-from gitchain.cli.local import NOTICE
+from gitchain.cli.evidence import (
+    look_up,
+    policy_of,
+    policy_options,
+    project_of,
+    tell_open_choice,
+    tell_unread,
+    unread,
+)
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Options, error_document, escape
+from gitchain.cli.output import NOTICE, Options, error_document, escape
 from gitchain.cli.signing import not_empty, signing_options
 from gitchain.cli.verdict import print_error, print_line, print_verdict
-from gitchain.cli.vsa import Wanted, summarised, wanted
 from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.consume import Policy, Verification
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Identity as SigningIdentity
-    from gitchain.pipeline.snapshots import Source
+    from gitchain.cli.vsa import VsaRequest
+    from gitchain.consume.verifier import Policy, Verification
+    from gitchain.produce.sign_and_store import SigningIdentity
+    from gitchain.sources.interface import EvidenceSource
+    from gitchain.workspace.project import Project
 
 MAX_TARGETS = 1_000_000
 MAX_LINE = 8192
@@ -75,11 +82,19 @@ def command(
 ) -> ExitCode:
     """Verify each TARGET: a path, tag, commit, sha256:…, oci://… or bundle file [default: HEAD].
 
-    Exit code 0 means that all are verified, and nothing else does.
+    Exit code 0 means that all targets are verified, and no other code does.
+
+    \b
+    Examples:
+      gitchain verify model.pkl
+      gitchain verify v1.0 --explain
+      gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
+      gitchain verify oci://registry.example.com/team/model:v3 --layout layout.sigstore.json
     """
     policy = policy_of(options, layout, layout_name, subjects, issuer, minimum_version, checkpoint, witnesses)
     project = project_of(options, layout, configured=vsa is not None)
-    asked = wanted(vsa, verifier, who)
+    tell_unread(options, project)
+    asked = _wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
     named, sources = look_up(options, named, places)
     if batch is None and len(named) < 2:
@@ -88,6 +103,15 @@ def command(
     if asked is not None:
         raise UsageError("a summary is about one artifact", help="gitchain verify PATH --vsa OUT")
     return _several(options, project, named, policy, summary, explain=explain, sources=sources)
+
+
+def _wanted(path: Path | None, verifier: str | None, who: SigningIdentity) -> VsaRequest | None:
+    """Return the requested summary, None without --vsa; raises UsageError if --verifier or --vsa is missing."""
+    if path is None and not verifier and not who.name:
+        return None
+    from gitchain.cli.vsa import wanted
+
+    return wanted(path, verifier, who)
 
 
 def _lines(batch: Any) -> list[str]:
@@ -112,14 +136,13 @@ def _one(
     project: Project | None,
     target: str,
     policy: Policy,
-    asked: Wanted | None,
+    asked: VsaRequest | None,
     summary: Path | None,
     *,
     explain: bool,
-    sources: Sequence[Source],
+    sources: Sequence[EvidenceSource],
 ) -> ExitCode:
-    from gitchain.cli import jobsummary
-    from gitchain.pipeline.consume import verify
+    from gitchain.consume.verifier import verify
 
     try:
         result = verify(project, target, policy, datetime.now(UTC), explain=explain, sources=sources)
@@ -127,18 +150,24 @@ def _one(
         if asked is not None:
             options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
         if summary is not None:
-            jobsummary.append(summary, jobsummary.failures([(target, error)]))
+            from gitchain.cli import job_summary
+
+            job_summary.append(summary, job_summary.failures([(target, error)]))
         raise
     documents = list(_documents(result))
     if summary is not None:
-        jobsummary.append(summary, jobsummary.verdicts(documents, result.accepted.signed.layout))
+        from gitchain.cli import job_summary
+
+        job_summary.append(summary, job_summary.verdicts(documents, result.accepted.signed.layout))
     for document in documents:
         print_verdict(options, document, explain=explain)
     _say_bundle(options, target, result)
     code = _exit_code(decision.exit_code for decision in result.decisions)
     whole = documents[0] if len(documents) == 1 else _several_document(documents)
-    whole |= {"refused": _refused(result)}
+    whole |= {"refused": _refused(result)} | unread(project)
     if asked is not None:
+        from gitchain.cli.vsa import summarised
+
         written, unwritten = summarised(options, project, result.decisions, asked)
         whole |= {"summary": written}
         code = code or unwritten
@@ -155,14 +184,17 @@ def _several(
     summary: Path | None,
     *,
     explain: bool,
-    sources: Sequence[Source],
+    sources: Sequence[EvidenceSource],
 ) -> ExitCode:
-    """Verify target by target: one that cannot be verified is a result like the others, and fails the whole."""
-    from gitchain.cli import jobsummary
-    from gitchain.pipeline.consume import verify_batch
+    """Verify target by target: one that cannot be verified is a failed result, and the others go on."""
+    from gitchain.consume.verifier import verify_batch
 
     if not targets:
-        raise NoEvidenceError("the batch names no target", expected="one a line")
+        raise NoEvidenceError(
+            "the batch names no target",
+            expected="one a line",
+            help="write one path a line into it: gitchain verify --batch FILE",
+        )
     documents: list[dict[str, Any]] = []
     codes: list[int] = []
     failed: list[tuple[str, GitchainError]] = []
@@ -184,11 +216,15 @@ def _several(
                 _say_bundle(options, target, result)
                 codes.append(_exit_code(one.exit_code for one in result.decisions))
             advance(1)
-    options.document(_several_document(documents) | {"refused": _refused(last) if last else []})
+    options.document(
+        _several_document(documents) | {"refused": _refused(last) if last else []} | unread(project)
+    )
     if summary is not None:
+        from gitchain.cli import job_summary
+
         decided = [one for one in documents if "verificationResult" in one]
-        pages = [jobsummary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
-        jobsummary.append(summary, "\n".join([*pages, jobsummary.failures(failed)]))
+        pages = [job_summary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
+        job_summary.append(summary, "\n".join([*pages, job_summary.failures(failed)]))
     if last is not None:
         _talk(options, last)
     options.talk(_summary(codes))
@@ -210,7 +246,7 @@ def _documents(result: Verification) -> Iterator[dict[str, Any]]:
 
 
 def _say_bundle(options: Options, target: str, result: Verification) -> None:
-    """Say of a target that is a bundle file what the verdict is about."""
+    """Describe what the verdict on a bundle file covers."""
     if result.bundle is None:
         return
     count = len(result.bundle.targets)
@@ -239,6 +275,7 @@ def _several_document(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def _talk(options: Options, result: Verification) -> None:
     if result.accepted.profile.trust.is_local:
         options.talk(f"trust     {NOTICE}")
+    tell_open_choice(options, result.accepted)
     if result.forgotten:
         options.talk(
             f"warning   an older layout would be accepted later: {escape(str(result.forgotten))}; "

@@ -15,37 +15,37 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.project import Project
-    from gitchain.pipeline.record import Identity
+    from gitchain.produce.sign_and_store import SigningIdentity
     from gitchain.verify.decide import Decision
+    from gitchain.workspace.project import Project
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Where the summary goes, whose it is said to be, and who signs it."""
+class VsaRequest:
+    """Path of the summary, its verifier, and its signer."""
 
     path: Path
     verifier: str
-    who: Identity
+    who: SigningIdentity
 
 
-def wanted(path: Path | None, verifier: str | None, who: Identity) -> Wanted | None:
-    """Return what was asked for, None for no summary; raises UsageError for half of it."""
+def wanted(path: Path | None, verifier: str | None, who: SigningIdentity) -> VsaRequest | None:
+    """Return the requested summary, None without --vsa; raises UsageError if one of its options is missing."""
     if path is None:
         if verifier or who.name:
             raise UsageError("--verifier and --as belong to --vsa", help="--vsa OUT --verifier URI")
         return None
     if not verifier:
-        raise UsageError("a summary says whose it is", help="--vsa OUT --verifier URI")
-    return Wanted(path, verifier, who)
+        raise UsageError("--vsa needs the URI of the verifier", help="--vsa OUT --verifier URI")
+    return VsaRequest(path, verifier, who)
 
 
 def summarised(
-    options: Options, project: Project | None, decisions: Sequence[Decision], asked: Wanted
+    options: Options, project: Project | None, decisions: Sequence[Decision], asked: VsaRequest
 ) -> tuple[dict[str, Any] | None, ExitCode]:
-    """Sign, store and write the summary of the one decision; return what the document says of it, and a code.
+    """Sign, store and write the summary of the one decision; return its part of the JSON document, and an exit code.
 
-    The code is not 0 where nothing was written.
+    The code is not 0 if nothing was written.
     """
     try:
         return _write(options, project, decisions, asked)
@@ -56,10 +56,10 @@ def summarised(
 
 
 def _write(
-    options: Options, project: Project | None, decisions: Sequence[Decision], asked: Wanted
+    options: Options, project: Project | None, decisions: Sequence[Decision], asked: VsaRequest
 ) -> tuple[dict[str, Any] | None, ExitCode]:
-    from gitchain.pipeline.record import project_profile
-    from gitchain.pipeline.summary import summarise, write_summary
+    from gitchain.produce.sign_and_store import project_profile
+    from gitchain.produce.vsa import summarise, write_summary
 
     if project is None:
         raise UsageError("a summary is signed and stored in a repository", help="run it inside of one")

@@ -1,10 +1,11 @@
-"""Artifacts: a file or directory as the descriptor that a statement carries, with DVC's md5 for comparison.
+"""Artifacts: files and directories as descriptors of a statement, with DVC's md5 for comparison.
 
-A file's digest is its SHA-256; a directory's is that of its manifest. Both carry `dvc.md5` as an annotation
-if asked: never a match key. `check_md5` compares with what DVC recorded and names the file that differs.
+A file's digest is its SHA-256; a directory's is that of its manifest. On request both get `dvc.md5` as an annotation,
+which is never a match key. `check_md5` compares with DVC's record and reports the file that differs.
 
 DVC's md5 of a directory: md5 of the JSON list `[{"md5": …, "relpath": …}, …]` sorted by relpath, plus `.dir`.
-Does NOT know stages: the caller says `where`.
+
+Stages are unknown here: the caller passes `where`.
 """
 
 from __future__ import annotations
@@ -15,23 +16,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitchain.collect.dvc_cache import CacheLinks
-from gitchain.collect.dvc_files import LockEntry
 from gitchain.collect.files import HashedFile, Progress, hash_path
-from gitchain.collect.state import StateCache
 from gitchain.errors import GitchainError, ProjectError, VerificationError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, Manifest, build_manifest
 from gitchain.evidence.statement import ResourceDescriptor
 
+if TYPE_CHECKING:
+    from gitchain.collect.hash_cache import StateCache
+
+if TYPE_CHECKING:
+    from gitchain.collect.dvc_files import LockEntry
+
 MD5_ANNOTATION = "dvc.md5"
 LINKS_ANNOTATION = "gitchain.followedLinks"
+CHANGED = "file is not what DVC recorded"
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact:
+class CollectedArtifact:
     """A file or directory as it was read.
 
     `manifest` is None for a file; `md5` ends in `.dir` for a directory.
@@ -63,7 +70,7 @@ def collect_artifact(
     links: CacheLinks | None = None,
     progress: Progress | None = None,
     annotate: bool = True,
-) -> Artifact:
+) -> CollectedArtifact:
     """Return the file or directory at `name` below `root`, read now.
 
     Raises ProjectError for what is missing, refused or changes while it is read, LimitError beyond the
@@ -75,13 +82,15 @@ def collect_artifact(
     return make_artifact(name, found, annotate=annotate)
 
 
-def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annotate: bool = True) -> Artifact:
+def make_artifact(
+    name: str, found: HashedFile | Sequence[HashedFile], *, annotate: bool = True
+) -> CollectedArtifact:
     """Return the artifact of one hashed file, or of a directory with these files."""
     if isinstance(found, HashedFile):
         digest = DigestSet({"sha256": found.sha256})
         notes = _notes(found.md5 if annotate else None, [found])
         descriptor = ResourceDescriptor(name, digest, annotations=notes)
-        return Artifact(descriptor, None, found.md5, found.size, 1, (found,))
+        return CollectedArtifact(descriptor, None, found.md5, found.size, 1, (found,))
     try:
         manifest = build_manifest(_entries(found))
     except GitchainError as error:
@@ -93,7 +102,7 @@ def make_artifact(name: str, found: HashedFile | Sequence[HashedFile], *, annota
         media_type=MANIFEST_MEDIA_TYPE,
         annotations=_notes(md5 if annotate else None, found),
     )
-    return Artifact(descriptor, manifest, md5, manifest.size, manifest.files, tuple(found))
+    return CollectedArtifact(descriptor, manifest, md5, manifest.size, manifest.files, tuple(found))
 
 
 def _notes(md5: str | None, files: Iterable[HashedFile]) -> dict[str, Json]:
@@ -117,7 +126,7 @@ def directory_md5(files: Iterable[tuple[str, str]]) -> str:
 
 
 def check_md5(
-    artifact: Artifact, recorded: LockEntry, where: str, *, listed: Mapping[str, str] | None = None
+    artifact: CollectedArtifact, recorded: LockEntry, where: str, *, listed: Mapping[str, str] | None = None
 ) -> None:
     """Check the bytes' md5 against what DVC recorded for the stage in `where`.
 
@@ -145,7 +154,7 @@ def check_md5(
     raise mismatch(where, artifact.name, recorded.md5, artifact.md5)
 
 
-def _compare_files(artifact: Artifact, listed: Mapping[str, str], where: str) -> None:
+def _compare_files(artifact: CollectedArtifact, listed: Mapping[str, str], where: str) -> None:
     """Raise VerificationError for the first file that differs; return if none does."""
     here = {part.path: part.md5 for part in artifact.parts}
     for path in sorted(here.keys() | listed.keys()):
@@ -161,9 +170,9 @@ def _compare_files(artifact: Artifact, listed: Mapping[str, str], where: str) ->
 def mismatch(where: str, name: str, expected: str, got: str) -> VerificationError:
     """Return the error for bytes that are not what DVC recorded."""
     return VerificationError(
-        "file is not what DVC recorded",
+        CHANGED,
         where=f"{where}: {name}",
         expected=f"md5 {expected}",
         got=f"md5 {got}",
-        help="dvc repro to make it anew, or dvc checkout to restore it",
+        help="gitchain run -- dvc repro   to run the stage again",
     )

@@ -1,14 +1,17 @@
-"""Files of the repository that Git holds and the work tree lacks: left out by a sparse checkout, or deleted.
+"""Files in Git's index that the work tree lacks: left out by a sparse checkout, or deleted.
 
-Cone mode leaves out `.gitchain` unless it is named. gitchain's own files are then read as Git's index holds them; whoever
-would write or change one has to add the directory first.
+Cone mode leaves out `.gitchain` unless it is listed. gitchain's own files are then read from Git's index. To write or
+change one, add the directory to the sparse checkout first.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
-from gitchain.collect.git import index_entry, raw_object
+from gitchain.collect.git import index_entry, is_submodule, raw_object
+from gitchain.collect.git_cli import run_git
 from gitchain.errors import GitchainError, ProjectError
 
 
@@ -27,7 +30,7 @@ def left_out(root: Path, name: Path) -> bytes | None:
             "this sparse checkout leaves the file out, and its object is not in this clone",
             where=str(root / name),
             got=error.what,
-            help=f"git sparse-checkout add {name.parent.as_posix()}",
+            help=f"git sparse-checkout add {shlex.quote(name.parent.as_posix())}",
         ) from error
     return content
 
@@ -35,7 +38,7 @@ def left_out(root: Path, name: Path) -> bytes | None:
 def require_checked_out(root: Path, name: Path) -> None:
     """Raise ProjectError for a file that is not in the work tree although Git holds it: it cannot be changed there."""
     if not (root / name).exists() and (help_ := restoring(root, name)):
-        sparse = help_.startswith("git sparse-checkout")
+        sparse = "sparse-checkout" in help_
         raise ProjectError(
             "this sparse checkout leaves the file out"
             if sparse
@@ -46,17 +49,20 @@ def require_checked_out(root: Path, name: Path) -> None:
 
 
 def restoring(root: Path, name: Path) -> str:
-    """Return the command that brings a file back which Git holds, an empty text if it holds none."""
+    """Return the command that brings a file back which Git holds, typed here, an empty text if it holds none."""
     path = name.as_posix()
+    git = "git" if Path.cwd() == root else f"git -C {shlex.quote(os.path.relpath(root))}"
     try:
         entry = index_entry(root, path)
         if entry is not None:
             return (
-                f"git sparse-checkout add {name.parent.as_posix()}"
+                f"{git} sparse-checkout add {shlex.quote(name.parent.as_posix())}"
                 if entry.left_out
-                else f"git restore {path}"
+                else f"{git} restore {shlex.quote(path)}"
             )
-        return f"git checkout HEAD -- {path}" if holds(root, "HEAD", path) else ""
+        if module := _absent_submodule(root, name):
+            return f"{git} submodule update --init {shlex.quote(module)}"
+        return f"{git} checkout HEAD -- {shlex.quote(path)}" if _head_has(root, path) else ""
     except GitchainError:
         return ""  # what Git cannot tell is no reason to hide the error itself
 
@@ -66,7 +72,7 @@ def not_a_dvc_project(folder: Path) -> ProjectError:
     lost = restoring(folder, Path(".dvc/config"))
     if not lost:
         return ProjectError("not a DVC project", where=str(folder), help="dvc init")
-    sparse = lost.startswith("git sparse-checkout")
+    sparse = "sparse-checkout" in lost
     what = (
         "this sparse checkout leaves DVC's directory out"
         if sparse
@@ -75,12 +81,14 @@ def not_a_dvc_project(folder: Path) -> ProjectError:
     return ProjectError(what, where=str(folder / ".dvc"), help=lost)
 
 
-def holds(root: Path, revision: str, path: str) -> bool:
-    """Tell whether the revision's tree has an object at the path."""
-    from gitchain.collect.git import resolve
+def _absent_submodule(root: Path, name: Path) -> str:
+    """Return the submodule above the name if its files are not checked out, else an empty text."""
+    for folder in (one.as_posix() for one in name.parents if one.parts):
+        if is_submodule(root, folder) and not (root / folder / ".git").exists():
+            return folder
+    return ""
 
-    try:
-        resolve(root, f"{revision}:{path}")
-    except ProjectError:
-        return False
-    return True
+
+def _head_has(root: Path, path: str) -> bool:
+    """Tell whether the tree of HEAD names the path; its object may be absent, as in a partial clone."""
+    return bool(run_git(root, "ls-tree", "-z", "--full-tree", "HEAD", "--", path))

@@ -1,20 +1,21 @@
-"""Declared evidence: what dvc.lock and *.dvc files say has run, every md5 in them checked against the bytes.
+"""Declared evidence: stages recorded in dvc.lock and *.dvc files, with every md5 checked against the bytes.
 
-DVC's files say that it ran; nobody saw it. They can be written by hand, which is why the result says
-`declared`. Paths in dvc.lock are relative to the stage's working directory, which dvc.yaml holds; DVC is
-asked only if that is templated.
+gitchain did not observe these runs, and the files can be written by hand: the result is `declared`. Paths in dvc.lock
+are relative to the stage's working directory, which is in dvc.yaml; DVC is run only if that is a template.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.collect.artifacts import Artifact
+from gitchain.collect.artifacts import CollectedArtifact
 from gitchain.collect.dvc_cache import dvc_root
+from gitchain.collect.dvc_digest_check import ArtifactReader
 from gitchain.collect.dvc_files import (
     DatabaseSource,
     DvcYaml,
@@ -29,9 +30,9 @@ from gitchain.collect.dvc_ignore import not_ignored
 from gitchain.collect.dvc_sources import outside_sources
 from gitchain.collect.files import Progress
 from gitchain.collect.git import dvc_files_here
-from gitchain.collect.recorded import Reader
+from gitchain.collect.hash_cache import StateCache
+from gitchain.collect.stage_names import as_dvc_reads
 from gitchain.collect.stages import StageRun
-from gitchain.collect.state import StateCache
 from gitchain.collect.values import is_outside
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence.canonical import Json
@@ -76,7 +77,9 @@ def declare(
     unknown = [name for name in names if name not in recorded]
     if unknown:
         raise ProjectError(
-            "DVC has no record of this stage", where=unknown[0], help=f"dvc repro {unknown[0]}"
+            "DVC has no record of this stage",
+            where=unknown[0],
+            help=f"dvc repro {shlex.quote(as_dvc_reads(unknown[0], root))}",
         )
     chosen = [stage for name, stage in recorded.items() if not names or name in names]
     return tuple(declare_stage(root, stage, state=state, progress=progress, fetch=fetch) for stage in chosen)
@@ -94,9 +97,9 @@ def declare_stage(
     """Return declared evidence for one stage; raises as `declare` does."""
     if stage.lost:
         raise ProjectError(
-            "out lies outside the repository", where=f"stage {stage.name}", got=ascii(stage.lost[0][:200])
+            "out is outside the repository", where=f"stage {stage.name}", got=ascii(stage.lost[0][:200])
         )
-    reader = Reader(root, stage.project, state, progress, fetch)
+    reader = ArtifactReader(root, stage.project, state, progress, fetch)
     return StageRun(
         name=stage.name,
         evidence="declared",
@@ -178,8 +181,8 @@ def _wdirs(
 ) -> Mapping[str, str]:
     """Return the working directory of each stage, relative to the directory of its dvc.yaml.
 
-    DVC is asked where that, or which stages there are, depends on a template: dvc.lock keeps the stages of a `foreach`
-    whose item is gone.
+    DVC is run if a template determines it or the set of stages: dvc.lock keeps the stages of a `foreach` whose item
+    was removed.
     """
     is_generated = any(key.partition("@")[0] in plan.groups for key in recorded)
     if not is_generated and not any("${" in wdir for wdir in plan.stages.values()):
@@ -205,7 +208,7 @@ def _lost(outs: tuple[LockEntry, ...]) -> tuple[str, ...]:
 
 
 def locate(base: str, path: str) -> str | None:
-    """Return the repository-relative name of a path in a DVC file, None if it lies outside."""
+    """Return the repository-relative name of a path in a DVC file, or None if it is outside."""
     if "://" in path or path.startswith("/"):
         return None
     name = posixpath.normpath(posixpath.join(base, path))
@@ -213,7 +216,7 @@ def locate(base: str, path: str) -> str | None:
 
 
 def stage_sources(stage: RecordedStage) -> tuple[ResourceDescriptor, ...]:
-    """Return the materials that lie outside the repository, by URI: an import's commit, a remote file's etag."""
+    """Return the materials outside the repository, by URI: an import's commit, a remote file's etag."""
     return outside_sources(stage.source, stage.external)
 
 
@@ -225,7 +228,9 @@ def _split(
     return inside, tuple(entry for name, entry in located if name is None)
 
 
-def _collect(reader: Reader, entries: tuple[tuple[str, LockEntry], ...], where: str) -> tuple[Artifact, ...]:
+def _collect(
+    reader: ArtifactReader, entries: tuple[tuple[str, LockEntry], ...], where: str
+) -> tuple[CollectedArtifact, ...]:
     return tuple(reader.collect(name, entry, f"stage {where}") for name, entry in entries)
 
 

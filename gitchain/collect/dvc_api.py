@@ -1,19 +1,21 @@
-"""What only DVC itself can say: dvc.yaml with templates resolved, ignored files, and fetching. The one place that calls DVC.
+"""Calls of DVC itself: dvc.yaml with templates resolved, ignored files, and fetching. No other module calls DVC.
 
-DVC is imported inside the functions (0.3 s). DVC and its libraries raise many types of exceptions, and not all of them
-are DVC's own. Each becomes one ProjectError that names the file, or TransportError while fetching; only Ctrl-C, a lack
-of memory, and a disk that is full or failing stay what they are. No Stage of DVC is built: that would need what a
-path names to be here, and the libraries of its remote.
+DVC is imported inside the functions (0.3 s). DVC and its libraries raise many types of exceptions, some of them not
+DVC's own. Each is converted to one ProjectError with the file name, or TransportError during a fetch;
+KeyboardInterrupt, MemoryError, and errors of a full or failing disk are raised unchanged. No Stage of DVC is created:
+that would require all its files, and the libraries of its remote.
 
-Does NOT run stages (see `repro`) and does not read what `dvc_files` can read without DVC.
+Stages are run by `repro`. Files that need no DVC are read by `dvc_files`.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib.metadata
+import importlib.util
 import logging
 import os
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,7 +29,7 @@ from gitchain.collect.dvc_pipeline import ResolvedYaml, model_paths, plan_data, 
 from gitchain.collect.git import dvc_files_here, pipelines_here
 from gitchain.collect.stages import PipelineStage
 from gitchain.collect.strict_yaml import load_yaml
-from gitchain.errors import GitchainError, ProjectError, TransportError
+from gitchain.errors import GitchainError, ProjectError, TransportError, UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.platform.files import is_special, special_files
 from gitchain.platform.processes import safe_path
@@ -44,20 +46,21 @@ _SYSTEM = frozenset(
         errno.EAGAIN,
     }
 )
-"""What the command line explains better than we can here."""
+"""Exceptions that the command line handles."""
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects", "scmrepo")
 
 
 def dvc_version() -> str:
-    """Return the version of the DVC that is installed beside gitchain."""
+    """Return the version of the installed DVC. Raises UsageError if it is missing."""
+    _require_dvc()
     return importlib.metadata.version("dvc")
 
 
 def load_stages(root: Path, project: Path | None = None) -> tuple[PipelineStage, ...]:
-    """Return every stage and *.dvc file of the DVC project (at `root` unless given), templates resolved.
+    """Return every stage and *.dvc file of the DVC project (default: at `root`), templates resolved.
 
-    Names are relative to `root`. Raises ProjectError, or LimitError, if there is no project or a file cannot be read.
+    Names are relative to `root`. Raises ProjectError or LimitError if there is no project or a file cannot be read.
     """
     top = os.path.realpath(root)
     with _repo(project or root) as repo:
@@ -68,7 +71,7 @@ def load_stages(root: Path, project: Path | None = None) -> tuple[PipelineStage,
 
 
 def artifacts(root: Path, project: Path | None = None) -> Mapping[str, str]:
-    """Return the models that dvc.yaml files name, as `name` or `sub:name` to a path relative to `root`."""
+    """Return the models in dvc.yaml files: `name` or `sub:name`, mapped to a path relative to `root`."""
     found: dict[str, str] = {}
     with _repo(project or root) as repo:
         for file in _own(repo, root, pipelines_here(root)):
@@ -77,9 +80,9 @@ def artifacts(root: Path, project: Path | None = None) -> Mapping[str, str]:
 
 
 def fetch_artifact(project: Path, path: Path) -> None:
-    """Bring the cache objects of one tracked file or directory here from the default remote.
+    """Fetch the cache objects of one tracked file or directory from the default remote.
 
-    Raises TransportError if they cannot be had, ProjectError if DVC does not track the path.
+    Raises TransportError if that fails, ProjectError if DVC does not track the path.
     """
     with _repo(project) as repo:
         from dvc.exceptions import NoOutputOrStageError
@@ -88,27 +91,37 @@ def fetch_artifact(project: Path, path: Path) -> None:
         try:
             repo.fetch(targets=[os.fspath(path)])
         except (NoOutputOrStageError, StageFileDoesNotExistError) as error:
-            raise ProjectError("DVC does not track this", where=str(path), got=_said(error)) from error
+            raise ProjectError(
+                "DVC does not track this",
+                where=str(path),
+                got=_first_line(error),
+                help="dvc add it, or make it in a stage of dvc.yaml",
+            ) from error
         except MemoryError:
             raise
         except Exception as error:
             raise TransportError(
-                "file cannot be fetched", where=str(path), got=_said(error), help=f"dvc fetch {path}"
+                "file cannot be fetched",
+                where=str(path),
+                got=_first_line(error),
+                help=f"dvc fetch {shlex.quote(str(path))}",
             ) from error
 
 
 def ignored(project: Path, paths: Iterable[str]) -> frozenset[str]:
-    """Return those of the absolute paths that DVC leaves out of directories (.dvcignore, .git, .dvc)."""
+    """Return the absolute paths among `paths` that DVC ignores in directories (.dvcignore, .git, .dvc)."""
     with _repo(project) as repo:
         return frozenset(path for path in paths if repo.dvcignore.is_ignored_file(path))
 
 
 @contextmanager
 def _repo(project: Path) -> Iterator[Any]:
-    """Open DVC's project; what is raised while it is open becomes an error that names the project.
+    """Open DVC's project; exceptions are converted to errors with the project's name.
 
-    Under `safe_path`, since importing a Git library of DVC's runs git already.
+    Runs under `safe_path`, since importing a Git library of DVC already runs git. Raises UsageError if DVC is not
+    installed.
     """
+    _require_dvc(str(project))
     if is_special(project / ".dvcignore"):
         raise _special(str(project / ".dvcignore"))
     for path in special_files(project / ".dvc"):
@@ -128,9 +141,19 @@ def _repo(project: Path) -> Iterator[Any]:
             yield repo
 
 
+def _require_dvc(where: str = "") -> None:
+    """Raise UsageError if DVC is not installed: gitchain-core excludes it (docs/packaging.md)."""
+    if importlib.util.find_spec("dvc") is None:
+        raise UsageError(
+            "this needs DVC, which is not installed beside gitchain",
+            where=where,
+            help="install gitchain rather than gitchain-core, or DVC in the same environment: pip install 'dvc>=3.67,<4'",
+        )
+
+
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Let no library log: DVC's handler raises when the stream is closed that was standard error at DVC's import."""
+    """Disable logging of libraries: DVC's handler fails if the stderr of DVC's import was closed."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -145,26 +168,34 @@ def _special(where: str) -> ProjectError:
 
 @contextmanager
 def _translated(where: str) -> Iterator[None]:
-    """Turn whatever DVC raises into a ProjectError that names the file or project `where`."""
+    """Convert exceptions of DVC to a ProjectError with the file or project `where`."""
     try:
         yield
     except (GitchainError, MemoryError):
         raise
     except RecursionError as error:
         raise ProjectError(
-            "DVC cannot read the project", where=where, got="a value that is nested too deeply"
+            "DVC cannot read the project",
+            where=where,
+            got="a value that is nested too deeply",
+            help="correct what DVC names; dvc status   reads the same files",
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _SYSTEM:
             raise
-        raise ProjectError("DVC cannot read the project", where=where, got=_said(error)) from error
+        raise ProjectError(
+            "DVC cannot read the project",
+            where=where,
+            got=_first_line(error),
+            help="correct what DVC names; dvc status   reads the same files",
+        ) from error
 
 
-def _said(error: BaseException) -> str:
-    """Return the first line of a library's message: DVC puts its advice on the lines after it."""
+def _first_line(error: BaseException) -> str:
+    """Return the first line of a library's message: DVC's advice is on the following lines."""
     from dvc.exceptions import DvcException
 
-    detail = getattr(error, "exc", None)  # what the schema did not like, where that is what failed
+    detail = getattr(error, "exc", None)  # the failed part of the schema, for schema errors
     said = f"{error}: {detail}" if isinstance(detail, Exception) else str(error)
     line = next((line for line in said.splitlines() if line.strip()), "")[:300]
     is_plain = isinstance(error, DvcException) and line
@@ -172,7 +203,7 @@ def _said(error: BaseException) -> str:
 
 
 def _own(repo: Any, root: Path, files: Iterable[str]) -> Iterator[str]:
-    """Yield the files that belong to this project and not to one inside it, and that no .dvcignore hides."""
+    """Yield the files of this project, without those of nested projects and those in .dvcignore."""
     top = os.path.realpath(root)
     for file in files:
         path = os.path.join(top, file)
@@ -182,10 +213,10 @@ def _own(repo: Any, root: Path, files: Iterable[str]) -> Iterator[str]:
 
 
 def _resolve(repo: Any, root: Path, file: str) -> ResolvedYaml:
-    """Return what the dvc.yaml says once DVC has resolved its templates.
+    """Return the dvc.yaml after DVC resolved its templates.
 
-    It and the files in its `vars` are read by our own bounded reader first, since DVC expands what aliases stand for:
-    LimitError. What that refuses otherwise and DVC takes is right; what both refuse is told with our line.
+    It and the files in its `vars` are first read by our bounded reader, since DVC expands aliases: raises LimitError.
+    Files that only our reader refuses are accepted; if both refuse, the error has our line number.
     """
     ours: ProjectError | None = None
     try:
@@ -202,9 +233,9 @@ def _resolve(repo: Any, root: Path, file: str) -> ResolvedYaml:
 
 
 def _check_size(root: Path, file: str, document: Json) -> None:
-    """Raise LimitError for a YAML file that templates may take values from and that is too large once expanded."""
+    """Raise LimitError for a YAML file with template values that is too large after expansion."""
     for name in variable_files(file, document):
-        if is_special(root / name):  # DVC would wait for it
+        if is_special(root / name):  # DVC would block on it
             raise _special(name)
         if os.path.isfile(root / name):
             with suppress(ProjectError):

@@ -1,9 +1,9 @@
-"""DVC's cache on disk: where it is, where an object lies, and which links into it may be followed.
+"""DVC's cache on disk: its directory, the paths of objects, and the links into it that may be followed.
 
-Objects lie at `<cache>/files/md5/<2 hex>/<30 hex>[.dir]`; DVC 2 left them at `<cache>/<2 hex>/<30
-hex>[.dir]`. The directory is `.dvc/cache` unless `.dvc/config` or `.dvc/config.local` sets `[cache] dir`.
+Objects are at `<cache>/files/md5/<2 hex>/<30 hex>[.dir]`, of DVC 2 at `<cache>/<2 hex>/<30 hex>[.dir]`. The directory
+is `.dvc/cache` unless `.dvc/config` or `.dvc/config.local` sets `[cache] dir`.
 
-Does NOT fetch (see `dvc_api`) and does not read DVC's user-wide configuration.
+Nothing is fetched (see `dvc_api`), and DVC's user-wide configuration is not read.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _configured(path: str) -> str | None:
 
 
 def object_paths(cache: str, md5: str) -> tuple[str, str]:
-    """Return where the object with this md5 (with `.dir` or without) lies: DVC 3's place, then DVC 2's."""
+    """Return the paths of the object with this md5 (with or without `.dir`): of DVC 3, then of DVC 2."""
     tail = os.path.join(md5[:2], md5[2:])
     return os.path.join(cache, "files", "md5", tail), os.path.join(cache, tail)
 
@@ -67,7 +67,7 @@ def object_paths(cache: str, md5: str) -> tuple[str, str]:
 def tampered(shown: str, named: str, got: str) -> VerificationError:
     """Return the error for a cache object whose bytes are not those that its name promises."""
     return VerificationError(
-        "DVC cache object is not what its name says",
+        "DVC cache object does not match the md5 of its path",
         where=ascii(shown[:200]),
         expected=f"md5 {named}",
         got=f"md5 {got}",

@@ -41,7 +41,7 @@ MAX_DIR_BYTES = 256 * 1024 * 1024
 """Largest .dir object: 70 bytes an entry, so about three million files."""
 
 LEGACY_HASH = "md5-dos2unix"
-"""DVC 2's hash, meant where an entry says no `hash:`: md5 after CRLF became LF in text."""
+"""DVC 2's hash, for entries without `hash:`: md5 of text with CRLF converted to LF."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?", re.ASCII)
 _DVC_KEYS = frozenset({"md5", "wdir", "deps", "outs", "locked", "frozen", "meta", "always_changed", "desc"})
@@ -106,13 +106,13 @@ class LockEntry:
 
     @property
     def is_dir(self) -> bool:
-        """Tell whether the entry stands for a directory."""
+        """Return True if the entry is a directory."""
         return bool(self.files) or self.nfiles is not None or (self.md5 or "").endswith(".dir")
 
 
 @dataclass(frozen=True, slots=True)
 class LockStage:
-    """One stage of dvc.lock: what DVC says it ran, on what, with which result."""
+    """One stage of dvc.lock: its command, dependencies and outputs according to DVC."""
 
     name: str
     commands: tuple[str, ...]
@@ -153,9 +153,9 @@ class DvcFile:
 
 @dataclass(frozen=True, slots=True)
 class DvcYaml:
-    """What dvc.yaml says without its templates: stage names, their raw wdir, the `artifacts:` section.
+    """The raw content of dvc.yaml: stage names, their wdir, the `artifacts:` section.
 
-    `groups` are the names that `foreach` or `matrix` makes several stages of.
+    `groups` are the names of stages with `foreach` or `matrix`.
     """
 
     stages: Mapping[str, str]

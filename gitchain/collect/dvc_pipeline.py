@@ -56,7 +56,7 @@ def plan_stages(files: Sequence[ResolvedYaml], root: str) -> Iterator[PipelineSt
 
 
 def plan_data(file: str, parsed: DvcFile, root: str) -> PipelineStage:
-    """Return the stage that stands for a *.dvc file; names are relative to `root`."""
+    """Return the stage of a *.dvc file; names are relative to `root`."""
     wdir = posixpath.normpath(posixpath.join(posixpath.dirname(file), parsed.wdir))
     deps = [(entry, locate_below(root, wdir, entry.path)) for entry in parsed.deps]
     outs = [locate_below(root, wdir, entry.path) for entry in parsed.outs]
@@ -92,9 +92,9 @@ def model_paths(file: ResolvedYaml, root: str) -> Mapping[str, str]:
 
 
 def locate_below(root: str, folder: str, path: str) -> str | None:
-    """Return the name below `root` of a path that DVC takes from `folder`; None where it lies outside or on a remote.
+    """Return the name below `root` of a DVC path relative to `folder`, or None if it is outside or remote.
 
-    Links in the path's own directories are resolved where that leads below the root.
+    Links in the path's directories are resolved if the result is below the root.
     """
     if "://" in path:
         return None
@@ -138,7 +138,7 @@ def _stage(
     where = f"{file.file}: stage {key}"
     wdir = locate_below(root, file.folder, _text(stage.get("wdir") or ".", where, "wdir"))
     if wdir is None:
-        raise ProjectError("wdir lies outside the repository", where=where, got=ascii(stage["wdir"])[:200])
+        raise ProjectError("wdir is outside the repository", where=where, got=ascii(stage["wdir"])[:200])
     deps = [(path, locate_below(root, wdir, path)) for path in _texts(stage, "deps", where)]
     outs = [
         (locate_below(root, wdir, path), is_report)
@@ -191,7 +191,7 @@ def _out_paths(stage: Mapping[str, Any], section: str, where: str) -> Iterator[s
 def _metrics(
     file: ResolvedYaml, stage: Mapping[str, Any], root: str, wdir: str, outs: Sequence[str], where: str
 ) -> Iterator[str]:
-    """Yield the metric files of a stage: its own, and those of the top level that are one of its outs or lie in one."""
+    """Yield the metric files of a stage: its own, and top-level ones that are outs, or in an out."""
     own = [locate_below(root, wdir, path) for path in _out_paths(stage, "metrics", where)]
     top = [locate_below(root, file.folder, path) for path in file.metrics if isinstance(path, str)]
     for name in dict.fromkeys((*own, *top)):
@@ -215,7 +215,7 @@ def _source(path: str, datasets: Mapping[str, Mapping[str, Any]], where: str) ->
     if not path.startswith(_DATASET):
         return file_uri(path)
     dataset = datasets.get(path.removeprefix(_DATASET))
-    if dataset is None:  # DVC says so itself when it runs the stage
+    if dataset is None:  # DVC reports this itself when it runs the stage
         return file_uri(path)
     kind, url = (_text(dataset.get(field), where, f"datasets.{field}") for field in ("type", "url"))
     return dataset_uri(kind, url)
@@ -249,5 +249,9 @@ def _text(value: Any, where: str, field: str) -> str:
 
 def _wrong(where: str, field: str, expected: str, value: Any) -> ProjectError:
     return ProjectError(
-        "DVC file is malformed", where=where, expected=f"{expected} in {field!a}", got=type(value).__name__
+        "DVC file is malformed",
+        where=where,
+        expected=f"{expected} in {field!a}",
+        got=type(value).__name__,
+        help="dvc status   shows DVC's error",
     )

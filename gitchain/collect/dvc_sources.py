@@ -51,7 +51,10 @@ def repository_uri(url: str) -> str:
 
 
 def file_uri(path: str) -> str:
-    """Return the URI of a file outside the repository or on a remote, without credentials; ProjectError if it is none."""
+    """Return the URI of a file outside the repository or on a remote, without credentials.
+
+    Raises ProjectError for an invalid one.
+    """
     if "://" not in path:
         return f"file://{quote(posixpath.normpath(path))}"
     return _checked(public_url(path) or quote(path, safe=":/?#[]@!$&'()*+,;=%~"))
@@ -63,7 +66,7 @@ def database_uri(connection: str) -> str:
 
 
 def dataset_uri(kind: str, url: str) -> str:
-    """Return the URI of what a dataset in dvc.yaml stands for, by its type (dvc, dc, url) and url."""
+    """Return the URI of a dataset in dvc.yaml, from its type (dvc, dc, url) and url."""
     return repository_uri(url) if kind == "dvc" else file_uri(url)
 
 
@@ -101,7 +104,7 @@ def _dataset(lock: DatasetLock) -> ResourceDescriptor:
 
 
 def _files_digest(files: Iterable[DirEntry]) -> str | None:
-    """Return a SHA-256 over path, md5, etag and version of each file of a directory, None if there is none."""
+    """Return a SHA-256 over path, md5, etag and version of each file of a directory, or None without files."""
     facts: list[Json] = [
         [
             file.path,

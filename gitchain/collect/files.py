@@ -17,10 +17,10 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gitchain.collect.dvc_cache import CacheLinks
-from gitchain.collect.links import DVC_CACHE, KUBERNETES, Followed, Links
+from gitchain.collect.links import DVC_CACHE, KUBERNETES, FollowedLink, Links
 from gitchain.collect.paths import (
     OPEN_DIRECTORY,
     OPEN_FILE,
@@ -36,8 +36,10 @@ from gitchain.collect.paths import (
     volume_directory,
 )
 from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
-from gitchain.collect.state import StateCache
 from gitchain.errors import LimitError, ProjectError
+
+if TYPE_CHECKING:
+    from gitchain.collect.hash_cache import StateCache
 
 BUFFER = 1024 * 1024
 """1 MiB: within 2 % of the best read size on every file system measured."""
@@ -77,9 +79,9 @@ class _Tree:
 
     name: str
     files: list[tuple[str, int]] = field(default_factory=list)
-    links: dict[str, Followed] = field(default_factory=dict)
+    links: dict[str, FollowedLink] = field(default_factory=dict)
     volume: str | None = None
-    """The directory that stands for this one, which is a Kubernetes volume."""
+    """The directory that replaces this one in a Kubernetes volume."""
     below: list[_Tree] = field(default_factory=list)
 
 
@@ -125,7 +127,7 @@ class _Hasher:
         self._state = state
         self._links = links
         self._progress = progress
-        self._told = 0  # bytes of the file being read that progress has heard of
+        self._reported_bytes = 0  # bytes of the file being read that progress has heard of
         self._buffer = memoryview(bytearray(0))
         self._found = 0
 
@@ -216,7 +218,7 @@ class _Hasher:
             if handle != outer:
                 os.close(outer)
 
-    def _file(self, path: str, shown: str, name: str, parent: int, link: Followed | None) -> HashedFile:
+    def _file(self, path: str, shown: str, name: str, parent: int, link: FollowedLink | None) -> HashedFile:
         """Hash one open file: its stat must be the same before and after, and a link must still lead to it."""
         handle = link.open(shown) if link is not None else open_at(name, OPEN_FILE, parent, shown)
         try:
@@ -237,8 +239,8 @@ class _Hasher:
             if read_link(name, parent) != link.text:
                 raise _changed(shown)
         if self._progress is not None:
-            self._progress.advance(1, before.st_size - self._told)
-            self._told = 0
+            self._progress.advance(1, before.st_size - self._reported_bytes)
+            self._reported_bytes = 0
         followed = link.kind if link is not None and link.kind != DVC_CACHE else ""
         return HashedFile(path, bool(before.st_mode & stat.S_IXUSR), before.st_size, sha256, md5, followed)
 
@@ -273,7 +275,7 @@ class _Hasher:
             size += read
             if self._progress is not None:
                 self._progress.advance(0, read)
-                self._told += read
+                self._reported_bytes += read
         return size, sha256.hexdigest(), md5.hexdigest()
 
 
@@ -288,7 +290,7 @@ def _replaced(old: int, new: int) -> int:
     return new
 
 
-def _size(link: Followed, shown: str) -> int:
+def _size(link: FollowedLink, shown: str) -> int:
     try:
         return os.stat(link.path, follow_symlinks=False).st_size
     except OSError as error:

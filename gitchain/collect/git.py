@@ -1,10 +1,7 @@
-"""The Git side of a step: commit, tree, branch, dirty or not, and raw objects, through the git binary.
+"""Git state of a step: commit, tree, branch, changes, and raw objects, with the git binary.
 
-The binary rather than a library because it alone reads SHA-256 repositories, reftables and partial clones.
-See `gitchain.platform.git` for how it is run.
-
-Revisions are given on standard input and never as arguments, so that none can be read as an option.
-Does NOT write to the repository (the store does).
+Only the binary reads SHA-256 repositories, reftables and partial clones. See `gitchain.platform.git`. Revisions are
+passed on standard input, never as arguments, so that none is parsed as an option. The repository is not changed.
 """
 
 from __future__ import annotations
@@ -18,7 +15,8 @@ from pathlib import Path
 
 from gitchain.collect.git_cli import WORK_TREE_SECONDS, finish, run_git, start
 from gitchain.collect.remotes import public_url
-from gitchain.errors import LimitError, ProjectError
+from gitchain.errors import LimitError, NoRepositoryError, ProjectError
+from gitchain.platform.git import refused_owner
 
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
 """Largest Git object that is read: commits and DVC's files are far smaller."""
@@ -36,7 +34,8 @@ class GitState:
 
     `dirty`: tracked files differ from the commit, staged or not; untracked files do not count.
     `diff_sha256` is over `git diff HEAD --binary` then. `remote` has no credentials, and is None for a path
-    on this machine.
+    on this machine. In a bare repository and inside a Git directory `has_work_tree` is False, and `root` is the
+    Git directory.
     """
 
     root: Path
@@ -50,6 +49,7 @@ class GitState:
     remote: str | None
     shallow: bool
     object_format: str
+    has_work_tree: bool = True
 
 
 _STATUS = ("--porcelain=v2", "--branch", "-z", "--untracked-files=no", "--ignore-submodules=dirty")
@@ -58,18 +58,22 @@ _STATUS = ("--porcelain=v2", "--branch", "-z", "--untracked-files=no", "--ignore
 def git_state(path: Path, *, changes: bool = True) -> GitState:
     """Return the state of the repository around `path`.
 
-    Without `changes` nobody looks for changes: `branch` is None then and `dirty` False. Looking runs the filters that
-    the repository's own settings name, so what judges a repository must not look.
-    Raises ProjectError if there is no work tree there, git is missing, or git refuses the repository.
+    Without `changes`, changes are not detected: `branch` is None and `dirty` is False. Detecting them runs filters
+    from the repository's settings, so verification must not do it. A repository without a work tree is accepted only
+    without `changes`. Raises NoRepositoryError without a repository, ProjectError without a work tree or git, or if
+    git refuses the repository.
     """
-    bare, shallow, object_format, common, root = _facts(path)
-    if bare == "true":
+    bare, shallow, object_format, common, top = _facts(path)
+    if changes and not top:
         raise ProjectError(
-            "repository is bare",
+            "repository is bare" if bare == "true" else "not in a work tree",
             where=os.path.abspath(path),
             expected="a work tree",
-            help="run it in a clone with files",
+            help="git clone it, and type the command there"
+            if bare == "true"
+            else "type the command outside of the .git directory",
         )
+    root = top or common
     jobs = [
         start(root, "cat-file", "--batch", stdin=b"HEAD\n"),
         start(root, "config", "-z", "--get-regexp", r"^(remote|branch)\..*\.(url|remote)$"),
@@ -92,20 +96,26 @@ def git_state(path: Path, *, changes: bool = True) -> GitState:
         remote=_remote(config, branch),
         shallow=shallow == "true",
         object_format=object_format,
+        has_work_tree=bool(top),
     )
 
 
 def resolve(root: Path, rev: str) -> tuple[str, str]:
     """Return (kind, object id) of a revision, an annotated tag as itself.
 
-    Raises ProjectError if there is none, or if its name is that of several refs with different objects.
+    Raises ProjectError if it is unknown, or ambiguous between refs with different objects.
     """
     if "\n" in rev or "\0" in rev or not rev:
         raise ProjectError("revision is malformed", got=ascii(rev[:100]))
     base = _base(rev)
     found, *refs = _resolved(root, [rev, *(prefix + base for prefix in _REF_RULES)])
     if found is None:
-        raise ProjectError("no such revision", where=str(root), got=ascii(rev[:100]))
+        raise ProjectError(
+            "no such revision",
+            where=str(root),
+            got=ascii(rev[:100]),
+            help="git log, git tag   show those that are here; git fetch --tags   gets those of the remote",
+        )
     named = {prefix + base: one for prefix, one in zip(_REF_RULES, refs, strict=True) if one is not None}
     if len({oid for _, oid in named.values()}) > 1 and not _OID.fullmatch(base):
         raise ProjectError(
@@ -182,7 +192,7 @@ def raw_objects(root: Path, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A tracked file: its blob, and whether the work tree is told to leave it out (a sparse checkout)."""
+    """A tracked file: its blob, and whether a sparse checkout leaves it out."""
 
     oid: str
     left_out: bool
@@ -197,6 +207,14 @@ def index_entry(root: Path, name: str) -> IndexEntry | None:
             tag, _, oid, _ = facts.decode("ascii").split()
             return IndexEntry(oid, tag == "S")
     return None
+
+
+def is_submodule(root: Path, name: str) -> bool:
+    """Tell whether Git's index holds a submodule at this path below `root`."""
+    out = run_git(root, "ls-files", "-z", "--stage", "--", f":(literal){name}")
+    return any(
+        line.startswith(b"160000 ") and line.endswith(b"\t" + os.fsencode(name)) for line in out.split(b"\0")
+    )
 
 
 def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
@@ -250,17 +268,30 @@ def _facts(path: Path) -> tuple[str, ...]:
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
     if done.code == 0 and len(lines) == 5:
         return tuple(lines)
-    if len(lines) == 4 and lines[0] == "true":
+    if len(lines) == 4 and "work tree" in done.stderr:
         return (*lines, "")
     if "dubious ownership" in done.stderr:
         raise ProjectError(
             "repository belongs to another user",
             where=str(folder),
-            help=f"git config --global --add safe.directory {folder}",
+            help=refused_owner(done.stderr, str(folder)),
         )
-    raise ProjectError(
-        "not a Git repository with files", where=str(folder), help="git init", got=done.reason[:200]
-    )
+    if "safe.bareRepository" in done.stderr:
+        raise ProjectError(
+            "Git is set to use no bare repository that it finds by itself",
+            where=str(folder),
+            expected="safe.bareRepository all",
+            got="safe.bareRepository explicit",
+            help="git config --global safe.bareRepository all",
+        )
+    if done.code == 0:  # Git ends each line of the answer with the character that is in the name
+        raise ProjectError(
+            "the path of the repository holds a line break",
+            where=ascii(str(folder)),
+            help="give the directory another name: mv",
+        )
+    error = NoRepositoryError if "not a git repository" in done.stderr else ProjectError
+    raise error("not a Git repository with files", where=str(folder), help="git init", got=done.reason[:200])
 
 
 def _batch(out: bytes, object_format: str, asked: str) -> tuple[str, str, bytes] | None:

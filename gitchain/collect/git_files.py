@@ -7,6 +7,7 @@ Links, submodules and pointers of Git LFS and git-annex are refused: the commit 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class TreeFile:
 
 
 def tree_files(root: Path, commit: str, name: str) -> tuple[TreeFile, ...]:
-    """Return the file at this path of the commit, or every file below the directory there; nothing if there is none.
+    """Return the file at this path of the commit, or every file in the directory; empty if it does not exist.
 
     Raises ProjectError for a link, a submodule or a path that is not UTF-8.
     """
@@ -65,6 +66,22 @@ def hash_tree(root: Path, commit: str, name: str) -> HashedFile | tuple[HashedFi
         return _hashed(root, found[0], "")
     files = [_hashed(root, one, one.path[len(name) + 1 :]) for one in found]
     return tuple(sorted(files, key=lambda file: file.path.encode()))
+
+
+def write_blob(root: Path, commit: str, name: str, handle: int) -> None:
+    """Write the content of the commit's file at this path to an open file.
+
+    Raises ProjectError if the commit has no such file, for what `tree_files` refuses, and for an object that is not here.
+    """
+    found = [one for one in tree_files(root, commit, name) if one.path == name]
+    if not found:
+        raise ProjectError("no such file or directory", where=f"{commit[:12]}: {name}")
+
+    def take(data: bytes) -> None:
+        while data:
+            data = data[os.write(handle, data) :]
+
+    finish(start(str(root), "cat-file", "blob", found[0].oid, seconds=BLOB_SECONDS, sink=take), str(root))
 
 
 def _hashed(root: Path, one: TreeFile, path: str) -> HashedFile:

@@ -1,10 +1,8 @@
-"""The gpg program, run so that only what it is given decides: a home of its own, empty, and gone afterwards.
+"""Run gpg isolated: only its arguments affect the result; its home is empty, temporary, and deleted afterwards.
 
-The program is found by an absolute entry of PATH that does not lie in the repository; what Git's settings name is never
-run. It gets an environment of its own, no options of the user's or of Git's, no agent, no network, no keys but one,
-a time that it is told, and seconds to answer in. What it answers `gitchain.verify.openpgp` reads.
-
-Does NOT make anything of the answer, and needs GnuPG 2.2 or newer.
+The program is found in an absolute entry of PATH outside of the repository; programs in Git's settings are never run.
+It has a minimal environment, no options of the user or of Git, no agent, no network, a single key, a given time, and
+a deadline. `gitchain.verify.openpgp` parses the output. Needs GnuPG 2.2 or newer.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
+from gitchain.errors import LimitError, ProjectError, StoreError, TransportError, reason
 from gitchain.platform.processes import find_program, run
 
 SECONDS = 20.0
@@ -35,7 +33,7 @@ _INSTALL = "install GnuPG: apt-get install gnupg, dnf install gnupg2, brew insta
 
 @dataclass(frozen=True, slots=True)
 class Gpg:
-    """Runs gpg to judge a signature at a time; never a program that lies in this repository."""
+    """Runs gpg to verify one signature at a time; never a program inside this repository."""
 
     repository: Path
     now: datetime
@@ -55,10 +53,10 @@ class Gpg:
                 self._call(program, home, "--import", "key")
                 return self._call(program, home, "--verify", "signature", "payload")
         except OSError as error:
-            raise StoreError("gpg cannot be run", where=program, got=str(error)) from error
+            raise StoreError("gpg cannot be run", where=program, got=reason(error)) from error
 
     def _program(self) -> str:
-        """Return the absolute path of gpg; ProjectError where PATH has none outside of the repository."""
+        """Return the absolute path of gpg. Raises ProjectError if PATH has none outside of the repository."""
         found = find_program("gpg", self.repository)
         if found is None:
             raise ProjectError("gpg is not installed", where="PATH", help=_INSTALL)
@@ -84,7 +82,7 @@ class Gpg:
             raise TransportError("gpg did not answer in time", where=verb, got=f"{SECONDS:.0f} s") from error
         except LimitError as error:
             raise LimitError(
-                "gpg says more than it should", expected=f"at most {MAX_STATUS} bytes"
+                "the output of gpg is too long", expected=f"at most {MAX_STATUS} bytes"
             ) from error
         if not done.stdout:
             got = done.stderr.strip()[-200:] or f"exit code {done.code}"

@@ -1,4 +1,4 @@
-"""Who Git says is working here: a name to ask for a token with, never a proof of anything."""
+"""Git's identity of the user: a name to request a token with, without any proof."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitchain.platform.git import Git
 
 
 def user_email(root: Path) -> str | None:
-    """Return the e-mail that Git would commit with here (GIT_COMMITTER_EMAIL, user.email), None when nobody set one."""
+    """Return the e-mail that Git would commit with here (GIT_COMMITTER_EMAIL, user.email), or None."""
     if given := os.environ.get("GIT_COMMITTER_EMAIL", "").strip():
         return given
     try:

@@ -1,13 +1,13 @@
-"""Which Python interpreters ran under a command, and which packages each of them has installed.
+"""Detect the Python interpreters that ran under a command, and their installed packages.
 
-Two ways, because each misses some. The command's processes are looked at in /proc: at once when it has started, and then
-every few milliseconds. And PYTHONPATH begins with a directory whose `sitecustomize` writes down the interpreter that imports
-it (see `startup_hook`), which finds those that live for a moment. No interpreter is run for it: packages are read off the
-names in the site-packages directories.
+Two methods complement each other. The command's processes are read in /proc: at its start, and then every few
+milliseconds. And PYTHONPATH starts with a directory whose `sitecustomize` records the interpreter that imports it
+(see `startup_hook`), which detects short-lived ones. No interpreter is run: packages are read from the names in the
+site-packages directories.
 
-Not seen: an interpreter that ends within INTERVAL and is started with -I, -E, -S or a PYTHONPATH of its own; one on another
-machine or started by a daemon. In another mount namespace (a container) the interpreter is seen and its packages are not:
-its paths mean something else here.
+Not detected: an interpreter that ends within INTERVAL and is started with -I, -E, -S or its own PYTHONPATH; one on
+another machine or started by a daemon. In another mount namespace (a container) the interpreter is detected without
+its packages, because its paths differ from ours.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from typing import Self
 from gitchain.evidence.canonical import Json, canonical_json
 
 INTERVAL = 0.005
-"""Seconds between two looks for the first EAGER seconds; Python itself takes 10 ms to start."""
+"""Seconds between two scans for the first EAGER seconds; Python itself takes 10 ms to start."""
 
 EAGER = 10.0
 PATIENT = 0.02
-"""Seconds between two looks after that."""
+"""Seconds between two scans after that."""
 
 SCAN = 0.05
 """Seconds after which all processes are listed again even if the kernel reports no new one."""
 
 SHARE = 20
-"""Looks take at most one part in SHARE of the time."""
+"""Scans take at most 1/SHARE of the time."""
 
 MAX_INTERPRETERS = 16
-"""Most interpreters that are recorded."""
+"""Most recorded interpreters."""
 
 MAX_PACKAGES = 2_000
-"""Most packages that are listed over all interpreters; each digest is over all packages of its interpreter."""
+"""Most listed packages of all interpreters; each digest covers all packages of its interpreter."""
 
 _MAX_READ = 1 << 20  # an environment block or pyvenv.cfg is far smaller
 _NAME = re.compile(r"(?:python|pypy)\d*(?:\.\d+)*[a-z]{0,2}", re.ASCII)
@@ -60,9 +60,9 @@ _CONDA = re.compile(r"([A-Za-z0-9_.][A-Za-z0-9._-]*)-([^-]{1,100})-([^-]{1,100})
 
 @dataclass(frozen=True, slots=True)
 class SeenInterpreter:
-    """A Python interpreter that ran: its file, the path that it was started by, and more directories that it imports from.
+    """A detected Python interpreter: its file, the path that started it, and further import directories.
 
-    `elsewhere`: it ran in another mount namespace, where the paths mean something else.
+    `elsewhere`: it ran in another mount namespace, whose paths differ.
     """
 
     executable: str
@@ -73,7 +73,7 @@ class SeenInterpreter:
 
 
 class InterpreterWatch:
-    """Looks for interpreters under a command: start it with `variables` in a `with` block, then `follow` its process."""
+    """Detects interpreters under a command: start it with `variables` in a `with` block, then `follow` its process."""
 
     def __init__(self) -> None:
         self._family: dict[int, str] = {}
@@ -99,14 +99,14 @@ class InterpreterWatch:
             shutil.rmtree(self._hook, ignore_errors=True)
 
     def variables(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the command's environment with the start-up hook in it."""
+        """Return the command's environment with the start-up hook added."""
         if not self._hook:
             return dict(env)
         before = env.get("PYTHONPATH", "")
         return {**env, "PYTHONPATH": f"{self._hook}{os.pathsep}{before}" if before else self._hook}
 
     def follow(self, pid: int) -> None:
-        """Look at the process now, and at its descendants until the block ends."""
+        """Scan the process now, and its descendants until the block ends."""
         if not os.path.exists("/proc/self/exe"):
             return
         self._family[pid] = ""
@@ -132,7 +132,7 @@ class InterpreterWatch:
 
     @property
     def found(self) -> tuple[SeenInterpreter, ...] | None:
-        """Return the interpreters that were seen, after the block's end; None if nothing could be watched."""
+        """Return the detected interpreters, after the block's end; None if nothing could be watched."""
         return tuple(self._found) if self._thread is not None or self._hook else None
 
     def _run(self) -> None:
@@ -151,7 +151,7 @@ class InterpreterWatch:
             cost = time.thread_time() - start
 
     def _scan(self) -> None:
-        """Take in the processes whose parent is in the family."""
+        """Add the processes whose parent is in the process tree."""
         with contextlib.suppress(OSError):
             now = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
             self._known &= now
@@ -204,7 +204,7 @@ class InterpreterWatch:
 
 
 def _last_process() -> str:
-    """Return the number of the newest process or thread: it tells in microseconds that there is none to look for."""
+    """Return the id of the newest process or thread, to detect in microseconds that there is no new one."""
     return _read("/proc/loadavg").rpartition(b" ")[2].decode("ascii", "replace")
 
 
@@ -229,14 +229,14 @@ def _read(path: str) -> bytes:
 
 
 def _variables(block: bytes) -> dict[str, str]:
-    """Return the few variables that say where Python imports from; no other is looked at."""
+    """Return the variables that define where Python imports from; no other is read."""
     wanted = {b"PATH", b"PYTHONPATH", b"PYTHONNOUSERSITE"}
     pairs = (item.partition(b"=") for item in block.split(b"\0"))
     return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs if name in wanted}
 
 
 def _started_as(called: str, executable: str, here: str, path: str) -> str:
-    """Return the absolute path that the interpreter was started by, a link of a virtual environment included."""
+    """Return the absolute path that started the interpreter, which may be a link of a virtual environment."""
     folders = [here] if "/" in called else [os.path.join(here, folder) for folder in path.split(":")]
     for folder in folders:
         candidate = os.path.normpath(os.path.join(folder, called))
@@ -246,7 +246,7 @@ def _started_as(called: str, executable: str, here: str, path: str) -> str:
 
 
 def describe_interpreters(seen: Iterable[SeenInterpreter]) -> list[Json]:
-    """Return what a statement says of the interpreters: version, file, packages; no path of this machine."""
+    """Return the interpreters as JSON for a statement: version, file, packages; no local path."""
     left = MAX_PACKAGES
     found: dict[bytes, Json] = {}
     for one in sorted(set(seen), key=lambda one: (one.executable, one.called, one.paths)):
@@ -260,7 +260,7 @@ def describe_interpreters(seen: Iterable[SeenInterpreter]) -> list[Json]:
 
 
 def _digests(facts: dict[str, Json]) -> bytes:
-    """Return the digests of the lists: two interpreters that have the same packages are one, however much is listed."""
+    """Return the digests of the lists: interpreters with equal packages are equal, independent of the listed part."""
     lists = (facts.get(name) for name in ("packages", "conda"))
     return canonical_json([one.get("sha256") if isinstance(one, dict) else None for one in lists])
 
@@ -298,7 +298,7 @@ def _facts(one: SeenInterpreter) -> tuple[dict[str, Json], dict[str, list[str]]]
 
 
 def _settings(one: SeenInterpreter) -> dict[str, str]:
-    """Return the settings of the interpreter's virtual environment and its `prefix`, nothing if it is in none."""
+    """Return the settings of the interpreter's virtual environment and its `prefix`; empty outside of one."""
     folder = Path(one.called).parent
     for prefix in (folder, folder.parent):
         text = _read(str(prefix / "pyvenv.cfg")).decode("utf-8", "replace")
@@ -309,7 +309,7 @@ def _settings(one: SeenInterpreter) -> dict[str, str]:
 
 
 def _minor(name: str, settings: dict[str, str], base: Path) -> str:
-    """Return the version of the language as X.Y, empty if it cannot be told."""
+    """Return the version of the language as X.Y, or an empty text if unknown."""
     if found := _MINOR.match(name):
         return found[1]
     if found := re.match(r"\d+\.\d+", settings.get("version", settings.get("version_info", ""))):
@@ -319,7 +319,7 @@ def _minor(name: str, settings: dict[str, str], base: Path) -> str:
 
 
 def _patch_level(base: Path, minor: str) -> str:
-    """Return the full version from the headers or from conda's record, empty if neither is installed."""
+    """Return the full version from the headers or from conda's record; empty if neither is installed."""
     for name in (f"python{minor}", f"pypy{minor}"):
         if found := _PATCH.search(
             _read(str(base / "include" / name / "patchlevel.h")).decode("ascii", "replace")
@@ -342,13 +342,13 @@ def _sites(prefix: Path, minor: str) -> list[Path]:
 
 @cache
 def _installed(folder: Path) -> tuple[str, ...]:
-    """Return `name==version` of what is installed in a directory, read off the names in it: no file is opened."""
+    """Return `name==version` of a directory's installed packages, from their file names: no file is opened."""
     found = (match for name in _names(folder) if (match := _INSTALLED.fullmatch(name)))
     return tuple(f"{re.sub(r'[-_.]+', '-', match[1]).lower()}=={match[2]}" for match in found)
 
 
 def _conda(folder: Path) -> Iterator[str]:
-    """Yield conda's own packages, which are not of Python alone: `name==version=build`."""
+    """Yield conda's own packages, not only of Python: `name==version=build`."""
     for name in _names(folder):
         if found := _CONDA.fullmatch(name):
             yield f"{found[1]}=={found[2]}={found[3]}"

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gitchain.collect.git import index_entry, raw_object
@@ -37,10 +37,37 @@ def differs_by_line_endings(root: Path, name: str, expected: str, algorithm: str
     )
 
 
+def directory_differs_by_line_endings(
+    root: Path, name: str, files: Mapping[str, str], is_recorded: Callable[[Mapping[str, str]], bool]
+) -> bool:
+    """Tell whether the directory is the recorded one if the files that Git converted have Git's line endings.
+
+    `files` maps paths in the directory to their md5; `is_recorded` compares such a mapping with the record.
+    """
+    try:
+        converted = converted_names(root, [name])
+    except GitchainError:
+        return False
+    as_git_has = {
+        path: committed_digest(root, f"{name}/{path}", "md5")
+        for path in files
+        if f"{name}/{path}" in converted
+    }
+    if not as_git_has or None in as_git_has.values():
+        return False
+    return is_recorded({**files, **{path: md5 for path, md5 in as_git_has.items() if md5 is not None}})
+
+
+def help_for_directory(name: str) -> str:
+    """Return what to type for a directory of which Git holds the recorded bytes."""
+    quoted = shlex.quote(name)
+    return f"Git converts its line endings here: {keep_bytes(f'{name}/**')}; rm -r {quoted}; git restore {quoted}"
+
+
 def help_for(root: Path, name: str, expected: str, algorithm: str = "sha256") -> str:
     """Return what to type: it depends on whether Git's own copy of the file is the recorded one."""
     attribute, quoted = keep_bytes(name), shlex.quote(name)
-    if _committed_is(root, name, expected, algorithm):
+    if committed_digest(root, name, algorithm) == expected:
         return f"Git converts its line endings here: {attribute}; rm {quoted}; git restore {quoted}"
     return (
         f"Git converted its line endings where it was recorded, and holds other bytes: there {attribute}; "
@@ -55,9 +82,9 @@ def keep_bytes(name: str) -> str:
 
 
 def converted_names(root: Path, names: Iterable[str]) -> Mapping[str, tuple[str, str]]:
-    """Return the tracked text files among the names whose line endings differ from Git's: those here, and Git's.
+    """Return the tracked text files whose line endings differ from Git's: those here, and Git's.
 
-    Directories stand for their files. Raises ProjectError if git fails. Only the first names are looked at.
+    Directories include their files. Raises ProjectError if git fails. Only the first names are checked.
     """
     asked = [f":(literal){name}" for name in list(dict.fromkeys(names))[:_MAX_NAMES]]
     if not asked:
@@ -72,13 +99,14 @@ def converted_names(root: Path, names: Iterable[str]) -> Mapping[str, tuple[str,
     return found
 
 
-def _committed_is(root: Path, name: str, expected: str, algorithm: str) -> bool:
+def committed_digest(root: Path, name: str, algorithm: str) -> str | None:
+    """Return the digest of the file's bytes in Git's index, None if they are not there."""
     try:
         entry = index_entry(root, name)
         data = raw_object(root, entry.oid)[1] if entry is not None else None
     except GitchainError:
-        return False
-    return data is not None and hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() == expected
+        return None
+    return None if data is None else hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
 
 
 def _converted(data: bytes) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ _REPOSITORY = re.compile(r"(?:models|datasets|spaces)--.+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FollowedLink:
     """A link that may be followed: its kind, and where it leads as a path below a root without links."""
 
     kind: str
@@ -66,7 +66,7 @@ class Links:
         self._root = root
         self._cache = cache or CacheLinks(root)
 
-    def follow(self, name: str, parent: int, shown: str) -> Followed:
+    def follow(self, name: str, parent: int, shown: str) -> FollowedLink:
         """Return where the link in the open directory leads; `shown` is its path below the root.
 
         Raises ProjectError for a link of no kind that is followed.
@@ -78,13 +78,13 @@ class Links:
             root, below = found
             if not _is_blob(below):
                 raise refused_link(shown, text, f"it leads out of the blobs of {os.path.basename(root)}")
-            return Followed(HUGGING_FACE, root, below, text)
+            return FollowedLink(HUGGING_FACE, root, below, text)
         target = self._cache.target(link, shown)
         root, _, _ = target.rpartition("/")
         root, _, _ = root.rpartition("/")
-        return Followed(DVC_CACHE, root, os.path.relpath(target, root), text)
+        return FollowedLink(DVC_CACHE, root, os.path.relpath(target, root), text)
 
-    def check(self, followed: Followed, md5: str, shown: str) -> None:
+    def check(self, followed: FollowedLink, md5: str, shown: str) -> None:
         """Raise VerificationError unless an object in DVC's cache has the md5 that names it."""
         if followed.kind == DVC_CACHE:
             self._cache.check(followed.path, md5, shown)

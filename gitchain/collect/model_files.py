@@ -38,7 +38,12 @@ def model_files(root: Path, ignored: Collection[str]) -> dict[str, str]:
     try:
         handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise UsageError("cannot read the model", where=ascii(str(root)), got=str(error.strerror)) from error
+        raise UsageError(
+            "cannot read the model",
+            where=ascii(str(root)),
+            got=str(error.strerror),
+            help="check the path and its permissions",
+        ) from error
     try:
         return dict(walk.files(handle, "", 0))
     except ProjectError as error:
@@ -88,12 +93,17 @@ class _Walk:
 def single_file(path: Path) -> str:
     """Return the SHA-256 of a model that is one file.
 
-    Raises UsageError if there is none that can be read or it is a link, VerificationError for a special file.
+    Raises UsageError if it cannot be read or is a link, VerificationError for a special file.
     """
     try:
         opened = os.open(path, OPEN_FILE)
     except OSError as error:
-        raise UsageError("cannot read the model", where=ascii(str(path)), got=str(error.strerror)) from error
+        raise UsageError(
+            "cannot read the model",
+            where=ascii(str(path)),
+            got=str(error.strerror),
+            help="check the path and its permissions",
+        ) from error
     try:
         return _digest(opened, str(path))
     except ProjectError as error:

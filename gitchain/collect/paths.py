@@ -32,7 +32,7 @@ _SHOWN = 200
 
 
 def check_path_name(name: str) -> str:
-    """Return the name if it may stand in a statement, or raise ProjectError with the name escaped."""
+    """Return the name if a statement may contain it. Raises ProjectError with the name escaped."""
     if name.isascii() and name.isprintable() and "\\" not in name and len(name) <= MAX_NAME_BYTES:
         parts = name.split("/")
         if "" not in parts and "." not in parts and ".." not in parts:
@@ -114,9 +114,10 @@ def read_link(name: str, parent: int) -> str | None:
 
 
 def volume_directory(handle: int, shown: str) -> str | None:
-    """Return the name of the directory that stands for this one if it is a Kubernetes volume, None if it is none.
+    """Return the name of the current directory of a Kubernetes volume, or None for other directories.
 
-    Raises ProjectError for one that shows other entries than it holds: what a loader finds there must be what is hashed.
+    Raises ProjectError for a volume whose visible entries differ from the directory: a loader must find what is
+    hashed.
     """
     behind = read_link(VOLUME, handle)
     if behind is None:
@@ -148,13 +149,16 @@ def open_at(name: str, flags: int, parent: int, shown: str) -> int:
 def unreadable(error: OSError, shown: str) -> ProjectError:
     """Return the ProjectError for a path that could not be opened or read."""
     if error.errno == errno.ENOENT:
-        return ProjectError("no such file or directory", where=ascii(shown[:_SHOWN]))
+        return ProjectError("no such file or directory", where=ascii(shown[:_SHOWN]), help="check the path")
     if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
         return refused_link(shown)
     if error.errno == errno.ENXIO:
         return special_file(shown)
     return ProjectError(
-        "file cannot be read", where=ascii(shown[:_SHOWN]), got=os.strerror(error.errno or 0).lower()
+        "file cannot be read",
+        where=ascii(shown[:_SHOWN]),
+        got=os.strerror(error.errno or 0).lower(),
+        help="give this user access to the file and try again",
     )
 
 
@@ -172,4 +176,9 @@ def refused_link(shown: str, target: str = "", why: str = "") -> ProjectError:
 
 def special_file(shown: str) -> ProjectError:
     """Return the ProjectError for a socket, device or pipe."""
-    return ProjectError("not a regular file", where=ascii(shown[:_SHOWN]), expected="a file or directory")
+    return ProjectError(
+        "not a regular file",
+        where=ascii(shown[:_SHOWN]),
+        expected="a file or directory",
+        help="name a file or directory; devices, pipes and sockets are not read",
+    )

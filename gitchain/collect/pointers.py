@@ -20,7 +20,7 @@ _ANNEX = re.compile(rb"/annex/objects/[^\n]+\n?")
 
 
 def check_no_pointer(data: bytes, shown: str) -> None:
-    """Raise ProjectError that says how to get the content if the bytes of a small file are a pointer."""
+    """Raise ProjectError, with the command that gets the content, if the bytes of a small file are a pointer."""
     if len(data) > MAX_POINTER_BYTES:
         return
     if _LFS.match(data):

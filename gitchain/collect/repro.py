@@ -1,13 +1,13 @@
-"""`dvc repro` and `dvc exp run`, watched: one StageRun for every stage that really ran.
+"""Observe `dvc repro` and `dvc exp run`: one StageRun for every stage that ran.
 
-DVC runs each command as `$SHELL -c COMMAND`. SHELL is set to a script of ours (`shim`) that records and passes on.
-It carries the name of the user's own shell, since DVC picks flags by that name. Afterwards:
+DVC runs each command as `$SHELL -c COMMAND`. SHELL is set to our script (`shim`), which records the command and runs
+it. It has the name of the user's shell, since DVC selects flags by that name. Afterwards:
 
-- a stage with a complete record whose md5s are those in dvc.lock was observed;
-- one that DVC recorded or restored anew without running it came from the run cache: declared, and marked so;
-- a *.dvc file that DVC updated on the way is declared; a stage that did not change gives nothing.
+- a stage with a complete record whose md5s match dvc.lock is observed;
+- one that DVC recorded or restored without running it came from the run cache: declared, and marked so;
+- a *.dvc file that DVC updated is declared; an unchanged stage gives nothing.
 
-Does NOT follow DVC into other work trees (`--temp`, `--queue`) or onto other machines.
+Runs in other work trees (`--temp`, `--queue`) or on other machines are not observed.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from pathlib import Path
 from typing import Any
 
 from gitchain.collect import shim
-from gitchain.collect.artifacts import Artifact, collect_artifact
+from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
 from gitchain.collect.committed import not_a_dvc_project
 from gitchain.collect.declared import RecordedStage, Report, declare_stage, recorded_stages, stage_sources
 from gitchain.collect.dvc_api import load_stages
 from gitchain.collect.dvc_cache import dvc_root
+from gitchain.collect.dvc_digest_check import ArtifactReader
+from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.paths import check_path_name
-from gitchain.collect.recorded import Reader
-from gitchain.collect.records import StageRecord, read_records
+from gitchain.collect.repro_records import StageRecord, read_records
+from gitchain.collect.stage_names import as_dvc_reads
 from gitchain.collect.stages import PipelineStage, StageRun
-from gitchain.collect.state import StateCache
-from gitchain.collect.tee import run_plain
+from gitchain.collect.subprocess_tee import run_plain
 from gitchain.collect.written import not_written, written_products
 from gitchain.errors import GitchainError, RunError, StoreError, UsageError
 from gitchain.evidence.names import check_step_name
@@ -46,11 +47,11 @@ _ELSEWHERE = frozenset({"--temp", "--queue", "--run-all"})
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """One run of DVC: its exit code, and the stages that ran or were restored.
+    """Result of a DVC run: its exit code, and the stages that ran or were restored.
 
-    `problems` are stages that ran or were restored and have no evidence: they are not in `stages`. `notices` are files
-    and data that could not be read and that this run did not make. `idle` are the recorded stages that did not run,
-    `metrics` the metric files of each stage.
+    `problems` are stages that ran or were restored without evidence: they are not in `stages`. `notices` are
+    unreadable files and data that this run did not make. `idle` are the recorded stages that did not run, `metrics`
+    the metric files of each stage.
     """
 
     stages: tuple[StageRun, ...]
@@ -65,14 +66,14 @@ class Reproduction:
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What DVC's records and the outs looked like before it ran."""
+    """DVC's records and the outs before the run."""
 
     recorded: Mapping[str, RecordedStage]
     outs: Mapping[str, tuple[int, ...] | None]
 
 
 def is_dvc_repro(argv: Sequence[str]) -> bool:
-    """Tell whether a command line is `dvc repro` or `dvc exp run`, however it is started (`uv run dvc repro`)."""
+    """Return True if a command line is `dvc repro` or `dvc exp run`, with any launcher (`uv run dvc repro`)."""
     for index, word in enumerate(argv):
         if os.path.basename(word) == "dvc":
             verbs = [one for one in argv[index + 1 :] if not one.startswith("-")]
@@ -90,12 +91,12 @@ def observe_dvc(
     stdout: int = 1,
     report: Report | None = None,
 ) -> Reproduction:
-    """Run DVC and return what it did; names are relative to `root`, DVC's output goes where ours goes.
+    """Run DVC and return the result; names are relative to `root`. DVC's output is passed through.
 
-    Before it runs, `report` gets the stages that could not be attested if they ran; one that is sure to run is an error.
-    A failing stage is no error: DVC's exit code is in the result, with the stages that finished before. Raises
-    UsageError for runs in other work trees, ProjectError if DVC's project cannot be read, RunError if DVC cannot
-    be started.
+    Before the run, `report` receives the stages that could not be attested if they ran; one that is certain to run is
+    an error. A failing stage is no error: DVC's exit code is in the result, with the finished stages. Raises
+    UsageError for runs in other work trees, ProjectError if DVC's project cannot be read, RunError if DVC cannot be
+    started.
     """
     here = cwd or root
     project = dvc_root(str(here), str(root))
@@ -142,9 +143,9 @@ def _check_stages(
     state: StateCache,
     report: Report | None,
 ) -> None:
-    """Read what the stages take before they run: raise for a stage that will run and could not be attested afterwards.
+    """Read the stages' dependencies before the run: raise for a stage that will run and could not be attested.
 
-    A stage runs for sure if DVC has no record of it, or with --force; any other is passed to `report`.
+    A stage is certain to run if DVC has no record of it, or with --force; others are passed to `report`.
     """
     made = {out for stage in stages if not stage.is_data for out in stage.outs}
     is_forced = not {"-f", "--force"}.isdisjoint(argv)
@@ -166,7 +167,7 @@ def _check_stage(root: Path, stage: PipelineStage, made: Collection[str], state:
     for dep in stage.deps:
         check_path_name(dep)
         if os.path.lexists(root / dep) and not any(_overlap(dep, out) for out in made):
-            collect_artifact(root, dep, state)  # the stage needs the digest: it is remembered
+            collect_artifact(root, dep, state)  # the stage needs the digest, which is cached
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -174,7 +175,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _wanted(stages: Sequence[PipelineStage], argv: Sequence[str]) -> Sequence[PipelineStage]:
-    """Return the stages that DVC is asked to bring up to date; none where the words cannot be told from options' values."""
+    """Return the stages that DVC will bring up to date; none if arguments and option values are ambiguous."""
     planned = [stage for stage in stages if not stage.is_data and not stage.frozen]
     dvc = next(index for index, word in enumerate(argv) if os.path.basename(word) == "dvc")
     verb = next(index for index, word in enumerate(argv) if index > dvc and word in {"repro", "run"})
@@ -184,7 +185,7 @@ def _wanted(stages: Sequence[PipelineStage], argv: Sequence[str]) -> Sequence[Pi
     chosen = [stage for stage in planned if not _addresses(stage).isdisjoint(words)]
     if len(chosen) != len(words):
         return ()
-    for stage in chosen:  # grows while it is walked
+    for stage in chosen:  # grows during the iteration
         chosen += [
             other
             for other in planned
@@ -194,7 +195,7 @@ def _wanted(stages: Sequence[PipelineStage], argv: Sequence[str]) -> Sequence[Pi
 
 
 def _addresses(stage: PipelineStage) -> frozenset[str]:
-    """Return what DVC may call the stage: from the repository's root, or from the directory of its dvc.yaml."""
+    """Return the stage's addresses in DVC: from the repository's root, or from the directory of its dvc.yaml."""
     return frozenset(
         {stage.name, stage.key, f"{os.path.dirname(stage.lock)}/dvc.yaml:{stage.key}".lstrip("/")}
     )
@@ -210,7 +211,7 @@ def _watched(
     *,
     reload: bool,
 ) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Set up the shim in a directory of its own; give its path and the environment to run DVC with."""
+    """Set up the shim in a new directory; yield its path and the environment for DVC."""
     user_shell = env.get("SHELL") or None
     spec: dict[str, Any] = {
         "root": str(root),
@@ -230,7 +231,7 @@ def _watched(
 
 
 def _scratch(beside: Path) -> Path:
-    """Make a private directory from which scripts may be run: /tmp is often mounted without that."""
+    """Create a private directory that allows executing scripts: /tmp is often mounted noexec."""
     for parent in (None, beside):
         try:
             made = Path(tempfile.mkdtemp(prefix="gitchain-run-", dir=parent))
@@ -270,13 +271,13 @@ def _stat(root: Path, name: str) -> tuple[int, ...] | None:
 
 
 class _Settled:
-    """Compares what was seen with what DVC recorded, stage by stage; what cannot be read costs its own stage alone."""
+    """Compares the observations with DVC's records, per stage; an unreadable file affects its own stage only."""
 
     def __init__(self, root: Path, project: str, state: StateCache, before: _Before) -> None:
         self._root = root
         self._state = state
         self._before = before
-        self._reader = Reader(root, project, state)
+        self._reader = ArtifactReader(root, project, state)
         self.runs: list[StageRun] = []
         self.problems: list[GitchainError] = []
         self.notices: list[tuple[str, GitchainError]] = []
@@ -297,7 +298,7 @@ class _Settled:
             RunError(
                 "stage ran and DVC has no readable record of it",
                 where=f"stage {name}",
-                help=f"gitchain run -- dvc repro --force {shlex.quote(name)}",
+                help=f"gitchain run -- dvc repro --force {shlex.quote(as_dvc_reads(name, self._root))}",
             )
             for name, record in records.items()
             if name not in after and record.complete and record.problem is None
@@ -323,8 +324,8 @@ def _touched(root: Path, recorded: RecordedStage, before: _Before) -> bool:
     return any(name in before.outs and before.outs[name] != _stat(root, name) for name, _ in recorded.outs)
 
 
-def _observed(reader: Reader, recorded: RecordedStage, record: StageRecord) -> StageRun:
-    """Return the observed run, every md5 that DVC recorded checked against the bytes that were seen."""
+def _observed(reader: ArtifactReader, recorded: RecordedStage, record: StageRecord) -> StageRun:
+    """Return the observed run, after comparing every md5 of DVC's record with the observed bytes."""
     where = f"stage {recorded.name}"
     if recorded.commands != record.commands:
         raise RunError(
@@ -358,7 +359,7 @@ def _observed(reader: Reader, recorded: RecordedStage, record: StageRecord) -> S
 
 
 def _unwritten(record: StageRecord) -> Iterator[tuple[str, RunError]]:
-    """Yield the products that the stage did not write, or not the whole of: DVC keeps outs with `persist: true`."""
+    """Yield the products that the stage did not write completely: DVC keeps outs with `persist: true`."""
     for product in record.products:
         stale = record.unwritten.get(product.name, ())
         if stale:
@@ -367,6 +368,8 @@ def _unwritten(record: StageRecord) -> Iterator[tuple[str, RunError]]:
             yield f"{record.name}: {product.name}", error
 
 
-def _named(artifacts: tuple[Artifact, ...], entries: Sequence[tuple[str, object]]) -> tuple[Artifact, ...]:
+def _named(
+    artifacts: tuple[CollectedArtifact, ...], entries: Sequence[tuple[str, object]]
+) -> tuple[CollectedArtifact, ...]:
     names = {name for name, _ in entries}
     return tuple(artifact for artifact in artifacts if artifact.name in names)

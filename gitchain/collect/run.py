@@ -1,8 +1,8 @@
-"""Observed evidence: run a command between two looks at its materials, and hash its products after it.
+"""Observed evidence: run a command, and hash its materials before and its products after it.
 
-A material that changes while the command runs is refused unless it is a product too: nobody could say which
-bytes the command read. A product that the command did not write is none, however it is named: see `written`.
-A missing one is an error only if the command exits with 0.
+A material that changes during the run is refused unless it is also a product: the bytes that the command read would
+be unknown. A file that the command did not write is no product: see `written`. A missing product is an error only if
+the command exits with 0.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.collect.artifacts import Artifact, collect_artifact
+from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
 from gitchain.collect.files import Progress
+from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.interpreters import SeenInterpreter
-from gitchain.collect.state import StateCache
-from gitchain.collect.tee import run_tee
+from gitchain.collect.subprocess_tee import run_tee
 from gitchain.collect.written import (
     FileState,
     ProductsBefore,
@@ -35,12 +35,12 @@ class Observation:
     """A command that gitchain ran.
 
     `products` is empty if it failed before making them all. `problems` are products that it did not make, `unwritten`
-    those that it left as they were.
+    those that it did not change.
     """
 
     command: tuple[str, ...]
-    materials: tuple[Artifact, ...]
-    products: tuple[Artifact, ...]
+    materials: tuple[CollectedArtifact, ...]
+    products: tuple[CollectedArtifact, ...]
     started: datetime
     finished: datetime
     exit_code: int
@@ -64,11 +64,11 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
     stdout: int = 1,
     stderr: int = 2,
 ) -> Observation:
-    """Run the command and return what went in and what came out; names are relative to `root`.
+    """Run the command and return its materials and products; names are relative to `root`.
 
-    The command's output passes through to the descriptors. A failing command is no error: its exit code is
-    in the result. Raises RunError if it cannot start, a material changed while it ran, or it exits 0
-    without having written any of its products; ProjectError for a material that is missing or refused.
+    The command's output is passed to the descriptors. A failing command is no error: its exit code is in the result.
+    Raises RunError if it cannot start, a material changed during the run, or it exits with 0 without writing any
+    product; ProjectError for a missing or refused material.
     """
     if not command:
         raise RunError("no command to run", help="gitchain run STEP -- COMMAND")
@@ -96,16 +96,24 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
 
 
 def check_unchanged(
-    root: Path, materials: Iterable[Artifact], products: frozenset[str], state: StateCache | None = None
+    root: Path,
+    materials: Iterable[CollectedArtifact],
+    products: frozenset[str],
+    state: StateCache | None = None,
 ) -> None:
-    """Read the materials again, and raise RunError that names one that changed and is no product."""
+    """Read the materials again. Raises RunError for a changed one that is no product."""
     for material in materials:
         if material.name in products:
             continue
         try:
             now = collect_artifact(root, material.name, state)
         except ProjectError as error:
-            raise RunError("material is gone after the run", where=material.name, got=error.what) from error
+            raise RunError(
+                "material is gone after the run",
+                where=material.name,
+                got=error.what,
+                help="name only materials that the command leaves in place",
+            ) from error
         if now.descriptor.digest != material.descriptor.digest:
             raise RunError(
                 "material changed while the command ran",
@@ -114,7 +122,7 @@ def check_unchanged(
             )
 
 
-def changed_file(before: Artifact, after: Artifact) -> str:
+def changed_file(before: CollectedArtifact, after: CollectedArtifact) -> str:
     """Return the name of the first file that differs between two readings of one artifact."""
     old = {part.path: (part.sha256, part.executable) for part in before.parts}
     new = {part.path: (part.sha256, part.executable) for part in after.parts}
@@ -126,19 +134,19 @@ def changed_file(before: Artifact, after: Artifact) -> str:
 
 @dataclass(slots=True)
 class _Products:
-    """The products of one command that exited with 0, and what was wrong with the others."""
+    """The products of a command that exited with 0, and the problems of the others."""
 
     root: Path
     names: tuple[str, ...]
     materials: frozenset[str]
     state: StateCache | None
     progress: Progress | None
-    found: list[Artifact] = field(default_factory=list)
+    found: list[CollectedArtifact] = field(default_factory=list)
     problems: list[GitchainError] = field(default_factory=list)
     unwritten: list[tuple[str, GitchainError]] = field(default_factory=list)
 
     def collect(self, before: ProductsBefore, after: Mapping[str, FileState]) -> None:
-        """Read the products; raise the first error if there is none at all."""
+        """Read the products. Raises the first error if there are none."""
         for name in self.names:
             try:
                 self._one(name, before, after)
@@ -149,7 +157,12 @@ class _Products:
 
     def _one(self, name: str, before: ProductsBefore, after: Mapping[str, FileState]) -> None:
         if not os.path.lexists(self.root / name):
-            raise RunError("command did not make its product", where=name, expected="a file or directory")
+            raise RunError(
+                "command did not make its product",
+                where=name,
+                expected="a file or directory",
+                help="check the command and its output path (-p); paths are relative to the current directory",
+            )
         artifact = collect_artifact(self.root, name, self.state, progress=self.progress)
         stale = unwritten_parts(artifact, before.files, after, before.started)
         there = [path for path in before.files if path == name or path.startswith(f"{name}/")]
@@ -157,7 +170,7 @@ class _Products:
         if not self.materials.isdisjoint(parents) and (
             len(stale) < len(artifact.parts) or len(there) > len(stale)
         ):
-            stale = ()  # what it did not write was there before, and the statement says so
+            stale = ()  # unchanged products existed before the run, and the statement says that
         made = written_products(artifact, stale)
         if stale:
             self.unwritten.append((name, not_written(name, stale, whole=not made)))

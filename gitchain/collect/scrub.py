@@ -15,16 +15,16 @@ HIDDEN = "***"
 _WORD = r"(?:(?:api|access|private)[-_]?key|secret|token|passw(?:or)?d|pwd|credentials?|auth|bearer)"
 _NAME = re.compile(rf"(?i)(?:^|[-_.]|(?<=[a-z])(?=[A-Z])){_WORD}(?:[-_.](?:id|key|value|json|base64))?$")
 _ASSIGNED = re.compile(
-    r"""(?P<name>[A-Za-z_][\w.-]*)(?P<mark>=|:\s+)(?P<value>"[^"]*"|'[^']*'|[^\s"'&;|]+)"""
+    r"""(?P<name>[A-Za-z_][\w.-]{0,100})(?P<mark>=|:\s+)(?P<value>"[^"]*"|'[^']*'|[^\s"'&;|]+)"""
 )
 _OPTION = re.compile(
-    r"""(?P<name>--?[A-Za-z][\w.-]*)(?P<mark>\s+)(?P<value>"[^"]*"|'[^']*'|[^\s"'&;|-][^\s"'&;|]*)"""
+    r"""(?P<name>--?[A-Za-z][\w.-]{0,100})(?P<mark>\s+)(?P<value>"[^"]*"|'[^']*'|[^\s"'&;|-][^\s"'&;|]*)"""
 )
-_URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s\"']*@")
+_URL_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://)[^/@\s\"']*@")
 _SIGNED = re.compile(
     r"(?i)([?&](?:sig|signature|token|key|password|secret|x-amz-[a-z-]+|access_token|code)=)[^&\s\"'#]+"
 )
-_HEADER = re.compile(r"(?i)\b(authorization\s*[:=]\s*(?:bearer|basic|token)?\s*)[^\s\"']+")
+_HEADER = re.compile(r"(?i)\b(authorization\s{0,20}[:=]\s{0,20}(?:bearer|basic|token)?\s{0,20})[^\s\"']+")
 _SHAPES = re.compile(
     r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
     r"|hf_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|sk-[A-Za-z0-9_-]{20,}|AIza[0-9A-Za-z_-]{30,}"

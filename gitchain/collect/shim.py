@@ -1,11 +1,11 @@
-"""The shell that DVC runs a stage's commands with while gitchain watches (see `repro`).
+"""Shell that runs the commands of DVC stages during an observed run (see `repro`).
 
-DVC runs `$SHELL -c COMMAND` with DVC_STAGE in the environment. For the length of one `dvc repro`, SHELL names a
-small script that ends up here: hash the stage's materials before its first command, run the user's own shell with
-the same arguments and its output passed through, hash the products after the last. What was seen goes into one
-JSON file per command, in a directory that only this user can read.
+DVC runs `$SHELL -c COMMAND` with DVC_STAGE in the environment. During one `dvc repro`, SHELL is a small script that
+calls this module: hash the stage's materials before its first command, run the user's own shell with the same
+arguments and its output passed through, hash the products after the last. Each command's observations are written to
+a JSON file in a private directory.
 
-Nothing here may break a pipeline: what goes wrong is written into the record, and the command runs all the same.
+Errors here must not break a pipeline: they are recorded, and the command runs anyway.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from gitchain.collect.artifacts import Artifact, collect_artifact, make_artifact
+from gitchain.collect.artifacts import CollectedArtifact, collect_artifact, make_artifact
 from gitchain.collect.files import HashedFile
+from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.run import changed_file
 from gitchain.collect.stages import PipelineStage
-from gitchain.collect.state import StateCache
-from gitchain.collect.tee import run_tee
+from gitchain.collect.subprocess_tee import run_tee
 from gitchain.collect.written import FileState, look_after, look_before, unwritten_parts
 from gitchain.errors import GitchainError, RunError
 
 SPEC = "spec.json"
 EXIT_CANNOT_START = 126
-"""What shells say for a command that is there and does not start."""
+"""Exit codes of shells for a command that exists but does not start."""
 
 
 def main(scratch: str) -> int:
-    """Run the shell with the arguments of this process; return its exit code."""
+    """Run the shell with this process's arguments; return its exit code."""
     spec = json.loads(Path(scratch, SPEC).read_bytes())
     shell, address = spec["shell"], os.environ.get("DVC_STAGE")
     os.environ.pop("SHELL", None)
@@ -48,7 +48,7 @@ def main(scratch: str) -> int:
 
 
 class _Watcher:
-    """One command of one stage: what is recorded before, during and after it."""
+    """One command of a stage, with the observations before, during and after it."""
 
     def __init__(self, scratch: Path, spec: dict[str, Any], address: str) -> None:
         self._scratch = scratch
@@ -66,7 +66,7 @@ class _Watcher:
                 record["materials"] = self._collect(stage["deps"], state, record)
                 old = look_before(
                     self._root, stage["outs"], state, hold=False
-                )  # DVC leaves those that persist
+                )  # DVC keeps outs with `persist`
                 record["before"] = {path: astuple(one) for path, one in old.files.items()}
                 record["at"] = old.started
             state.flush()
@@ -92,7 +92,7 @@ class _Watcher:
         return done.exit_code
 
     def _find(self, command: str, record: dict[str, Any]) -> dict[str, Any] | None:
-        """Find the stage that DVC means; its plan is read again if the command is not what was planned."""
+        """Return DVC's current stage; the plan is read again if the command differs from it."""
         found = match(self._spec["stages"], self._address, os.getcwd(), command, self._count)
         if found is None or (self._spec["reload"] and not self._spec.get("reloaded")):
             try:
@@ -126,7 +126,7 @@ class _Watcher:
         return found
 
     def _look(self, record: dict[str, Any]) -> _Looked:
-        """Return the products' files before the stage's first command and now, and when that command started."""
+        """Return the products' files before the stage's first command and now, and the start time of that command."""
         first = record
         if self._count > 0:
             first = json.loads((self._scratch / f"{self._prefix}-{0:06d}.json").read_bytes())
@@ -161,10 +161,10 @@ def _unwritten(
 def match(
     stages: Iterable[dict[str, Any]], address: str, cwd: str, command: str, index: int
 ) -> dict[str, Any] | None:
-    """Return the planned stage that DVC calls by this address, None if there is none or more than one.
+    """Return the planned stage with this DVC address, or None if there is none or more than one.
 
-    DVC's address is relative to the directory that it was started in, which is not known here; the stage's name in
-    dvc.yaml, its working directory and the command are.
+    The address is relative to DVC's start directory, which is unknown here; the stage's name in dvc.yaml, its working
+    directory and the command are known.
     """
     found = [
         stage
@@ -181,19 +181,19 @@ def match(
 
 
 def plan(stage: PipelineStage, root: Path) -> dict[str, Any]:
-    """Return what the shim needs to know of a stage."""
+    """Return the data about a stage that the shim needs."""
     keys = ("name", "key", "commands", "deps", "outs")
     return {key: getattr(stage, key) for key in keys} | {"folder": os.path.join(root, stage.wdir)}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write so that a reader sees all of it or nothing."""
+    """Write atomically, so that readers never see a partial file."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(value), encoding="utf-8")
     temporary.replace(path)
 
 
-def first_change(before: Artifact, after: Artifact) -> str | None:
-    """Return the name of the file that differs between two readings, None if none does."""
+def first_change(before: CollectedArtifact, after: CollectedArtifact) -> str | None:
+    """Return the name of the file that differs between two readings, or None."""
     same = before.descriptor.digest == after.descriptor.digest
     return None if same else changed_file(before, after)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from gitchain.collect.artifacts import Artifact
+from gitchain.collect.artifacts import CollectedArtifact
 from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import ResourceDescriptor
@@ -69,8 +69,8 @@ class StageRun:
     evidence: Literal["observed", "declared"]
     commands: tuple[str, ...]
     params: Mapping[str, Mapping[str, Json]] = field(hash=False)
-    materials: tuple[Artifact, ...]
-    products: tuple[Artifact, ...]
+    materials: tuple[CollectedArtifact, ...]
+    products: tuple[CollectedArtifact, ...]
     sources: tuple[ResourceDescriptor, ...] = ()
     ran: tuple[CommandRun, ...] = ()
     run_cache: bool = False

@@ -34,7 +34,7 @@ MAX_YAML_VALUES = 2_000_000
 MAX_YAML_CHARACTERS = MAX_YAML_BYTES
 """Most characters of text in one file, aliases expanded."""
 
-_CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7})(?: |\r?$)|^={7}\r?$", re.MULTILINE)
+CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7})(?: |\r?$)|^={7}\r?$", re.MULTILINE)
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _DECIMAL = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
@@ -97,7 +97,7 @@ def load_yaml(data: bytes, where: str) -> Json:
         raise LimitError(
             "file is too large", where=where, expected=f"at most {MAX_YAML_BYTES} bytes", got=str(len(data))
         )
-    conflict = _CONFLICT.search(data)
+    conflict = CONFLICT.search(data)
     if conflict is not None:
         line = data.count(b"\n", 0, conflict.start()) + 1
         raise ProjectError(
@@ -114,9 +114,19 @@ def _events(data: bytes, where: str) -> Iterator[yaml.Event]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f" line {mark.line + 1}" if mark is not None else ""
-        raise ProjectError("file is not YAML", where=f"{where}{line}", got=error.problem or "") from error
+        raise ProjectError(
+            "file is not YAML",
+            where=f"{where}{line}",
+            got=error.problem or "",
+            help="correct the file at that line",
+        ) from error
     except (yaml.YAMLError, UnicodeError) as error:
-        raise ProjectError("file is not YAML", where=where, got=str(error).splitlines()[0]) from error
+        raise ProjectError(
+            "file is not YAML",
+            where=where,
+            got=str(error).splitlines()[0],
+            help="correct the file at that line",
+        ) from error
 
 
 @dataclass(slots=True)
@@ -135,7 +145,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """What an alias stands for, with what it adds to the counts; `text` is that of a scalar, None for a collection."""
+    """Target of an alias, with its share of the counts; `text` is a scalar's text, None for a collection."""
 
     value: Json = field(repr=False)
     text: str | None
@@ -180,7 +190,7 @@ class _Builder:
         found = self._anchors.get(name)
         if found is None:
             what = (
-                "YAML alias lies inside its own anchor"
+                "YAML alias is inside its own anchor"
                 if any(one.anchor == name for one in self._stack)
                 else "YAML alias has no anchor"
             )

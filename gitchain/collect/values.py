@@ -1,13 +1,14 @@
-"""Parameter and metric values: read from a YAML, JSON or TOML file of the repository, as JSON that a statement can hold.
+"""Parameter and metric values from a YAML, JSON or TOML file of the repository, as JSON for a statement.
 
-A file that lies outside of the repository, or behind a link that leads there, is refused: a cloned dvc.yaml may name any
-file of the machine. What looks like a secret is hidden, as in commands.
+A file outside of the repository, or behind a link that points outside, is refused: a cloned dvc.yaml may name any
+file of the machine. Values that look like secrets are hidden, as in commands.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,10 +27,14 @@ MAX_VALUES = 2_000
 """Most values of one file."""
 
 MAX_DEPTH = 32
+MAX_BITS = 4096
+"""Longest number that is written in decimals; TOML has longer ones, in hexadecimals, and Python refuses to convert them."""
+
+_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def is_outside(root: Path, name: str) -> bool:
-    """Tell whether the file lies outside of the repository, in its Git directory, or behind a link that leads there."""
+    """Return True if the file is outside of the repository, in its Git directory, or behind a link to such a place."""
     if name.startswith("/") or "://" in name:
         return True
     top = os.path.realpath(root)
@@ -41,16 +46,18 @@ def read_value_file(root: Path, name: str) -> bytes:
     """Return the content of a file of parameters or metrics; ProjectError if it is outside or unreadable, LimitError."""
     if is_outside(root, name):
         raise ProjectError(
-            "file lies outside the repository",
+            "the file is outside the repository",
             where=ascii(name[:200]),
-            help="its values go into no statement; copy the file into the repository",
+            help="its values are not recorded; copy the file into the repository",
         )
     check_path_name(name)
     try:
         return read_regular(os.path.realpath(root / name), MAX_VALUE_BYTES)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
-        raise ProjectError("file cannot be read", where=ascii(name[:200]), got=reason) from error
+        raise ProjectError(
+            "file cannot be read", where=ascii(name[:200]), got=reason, help="check the path"
+        ) from error
 
 
 def parse_values(data: bytes, name: str) -> dict[str, Json]:
@@ -62,14 +69,21 @@ def parse_values(data: bytes, name: str) -> dict[str, Json]:
             value = tomllib.loads(data.decode("utf-8"))
         else:
             value = load_yaml(data, name)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ProjectError("file is not TOML", where=name, got=str(error)[:200]) from error
     except (ProjectError, LimitError):
         raise
     except GitchainError as error:
         raise ProjectError(error.what, where=name, got=error.got) from error
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        raise ProjectError(
+            "file is not TOML", where=name, got=str(error)[:200], help="correct the file, or name another one"
+        ) from error
     if not isinstance(value, Mapping):
-        raise ProjectError("file holds no values by name", where=name, expected="a mapping")
+        raise ProjectError(
+            "file holds no values by name",
+            where=name,
+            expected="a mapping",
+            help="name a YAML, JSON or TOML file with a mapping at the top",
+        )
     left = [MAX_VALUES]
     found = _plain(value, name, left, 0)
     return dict(found) if isinstance(found, Mapping) else {}
@@ -85,10 +99,15 @@ def select_values(values: Mapping[str, Json], keys: Sequence[str], name: str) ->
         for part in key.split("."):
             if isinstance(value, Mapping) and part in value:
                 value = value[part]
-            elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            elif isinstance(value, list) and _INDEX.fullmatch(part) and int(part) < len(value):
                 value = value[int(part)]
             else:
-                raise ProjectError("file has no such value", where=name, got=ascii(key[:200]))
+                raise ProjectError(
+                    "file has no such value",
+                    where=name,
+                    got=ascii(key[:200]),
+                    help="correct the key, or leave it out: --params FILE",
+                )
         found[key] = HIDDEN if isinstance(value, str) and is_secret(key) else value
     return found
 
@@ -121,7 +140,7 @@ def _plain(value: object, where: str, left: list[int], depth: int) -> Json:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
-        return str(value)
+        return str(value) if value.bit_length() <= MAX_BITS else hex(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     return scrub_text(str(value))

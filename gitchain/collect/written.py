@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from gitchain.collect.artifacts import Artifact, collect_artifact, make_artifact
+from gitchain.collect.artifacts import CollectedArtifact, collect_artifact, make_artifact
 from gitchain.collect.files import Progress
-from gitchain.collect.state import StateCache
+from gitchain.collect.hash_cache import StateCache
 from gitchain.errors import GitchainError, RunError
 
 MAX_HELD = 256
@@ -30,9 +30,9 @@ TICK = 0.02
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """One file before the command; `held` if its inode number cannot have been given to another file since.
+    """State of a file before the command; `held` if its inode number cannot have been reused since.
 
-    `sha256` is None for one that could not be read: whether it was written is told by inode and times alone.
+    `sha256` is None for an unreadable file, whose change is detected by inode and times alone.
     """
 
     sha256: str | None
@@ -132,7 +132,7 @@ def look_after(root: Path, before: Mapping[str, FileState]) -> Mapping[str, File
 
 
 def unwritten_parts(
-    artifact: Artifact, before: Mapping[str, FileState], after: Mapping[str, FileState], started: int
+    artifact: CollectedArtifact, before: Mapping[str, FileState], after: Mapping[str, FileState], started: int
 ) -> tuple[str, ...]:
     """Return the paths in the artifact ("" for a file itself) of the files that the command did not write."""
     found: list[str] = []
@@ -156,7 +156,7 @@ def _is_rewritten(old: FileState, now: FileState, started: int) -> bool:
     return not (old.held and only_times)
 
 
-def written_products(artifact: Artifact, unwritten: Sequence[str]) -> tuple[Artifact, ...]:
+def written_products(artifact: CollectedArtifact, unwritten: Sequence[str]) -> tuple[CollectedArtifact, ...]:
     """Return what of the artifact is a product of the command: all of it, those of its files that it wrote, or nothing."""
     if not unwritten:
         return (artifact,)

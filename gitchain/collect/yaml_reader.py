@@ -1,6 +1,6 @@
 """Typed reads from parsed YAML: each returns the value in its type, or raises ProjectError with its line.
 
-Does NOT know any format: `dvc_files` says what it expects by which reader it calls.
+Formats are defined by the callers, such as `dvc_files`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ class YamlReader:
         if value is None:
             return cls(YamlMap(line), where)
         if not isinstance(value, YamlMap):
-            raise ProjectError("DVC file is malformed", where=f"{where} line {line}", expected="a mapping")
+            raise ProjectError(
+                "DVC file is malformed",
+                where=f"{where} line {line}",
+                expected="a mapping",
+                help="dvc status   shows DVC's error",
+            )
         return cls(value, where)
 
     def fail(self, key: str, what: str, *, expected: str = "", got: str = "", help: str = "") -> NoReturn:  # noqa: A002
@@ -42,7 +47,7 @@ class YamlReader:
         raise ProjectError(what, where=f"{self._where} line {line}", expected=expected, got=got, help=help)
 
     def map(self, key: str) -> YamlReader:
-        """Return the mapping at `key`, empty if there is none."""
+        """Return the mapping at `key`, or an empty one."""
         return YamlReader.of(self.value.get(key), self._where, self.value.lines.get(key, self.value.line))
 
     def items(self, key: str, read: Callable[[YamlReader], _Item]) -> tuple[_Item, ...]:
@@ -62,7 +67,7 @@ class YamlReader:
         )
 
     def text(self, key: str) -> str | None:
-        """Return the text at `key`, None if there is none."""
+        """Return the text at `key`, or None."""
         value = self.value.get(key)
         if value is not None and not isinstance(value, str):
             self.fail(key, "DVC file is malformed", expected=f"text in {key!a}", got=type(value).__name__)
@@ -76,14 +81,14 @@ class YamlReader:
         return value
 
     def checksum(self, key: str) -> str | None:
-        """Return the checksum at `key`, None if there is none or it is empty; DVC takes a whole number for its digits."""
+        """Return the checksum at `key`, or None if missing or empty. A whole number is converted to text, as in DVC."""
         value = self.value.get(key)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         return self.text(key) or None
 
     def number(self, key: str) -> int | None:
-        """Return the count at `key`, None if there is none."""
+        """Return the count at `key`, or None."""
         value = self.value.get(key)
         if value is None:
             return None
@@ -92,7 +97,7 @@ class YamlReader:
         return value
 
     def flag(self, key: str) -> bool:
-        """Return the truth value at `key`, False if there is none."""
+        """Return the boolean at `key`, default False."""
         value = self.value.get(key)
         if value is not None and not isinstance(value, bool):
             self.fail(

@@ -46,7 +46,7 @@ __all__ = [
     "Bundle",
     "CertificateSigner",
     "InclusionProof",
-    "KeySigner",
+    "KeyHint",
     "LogEntry",
     "Unlogged",
 ]
@@ -81,7 +81,7 @@ class CertificateSigner:
 
 
 @dataclass(frozen=True, slots=True)
-class KeySigner:
+class KeyHint:
     """A key that the verifier must have; the hint is the signer's word for it."""
 
     hint: str
@@ -93,7 +93,7 @@ class Bundle:
 
     media_type: str
     content: Envelope | MessageSignature
-    signer: CertificateSigner | KeySigner
+    signer: CertificateSigner | KeyHint
     entry: LogEntry
     timestamps: tuple[bytes, ...] = field(repr=False)
 
@@ -154,7 +154,7 @@ class Unlogged:
     """
 
     envelope: Envelope
-    signer: CertificateSigner | KeySigner
+    signer: CertificateSigner | KeyHint
     has_entry: bool
 
     @classmethod
@@ -201,14 +201,14 @@ def _content(source: Object) -> Envelope | MessageSignature:
     return MessageSignature.parse(source["messageSignature"])
 
 
-def _signer(material: Object, *, chain: bool) -> CertificateSigner | KeySigner:
+def _signer(material: Object, *, chain: bool) -> CertificateSigner | KeyHint:
     where = "verificationMaterial"
     kind = _one_of(material, where, "certificate", "x509CertificateChain", "publicKey")
     if kind == "publicKey":
         hint = find_string(get_object(material, kind, where), "hint", kind) or ""
         if len(hint) > MAX_HINT_CHARS:
             raise MalformedError("hint at a key is too long", where=kind, got=str(len(hint)))
-        return KeySigner(hint)
+        return KeyHint(hint)
     if kind != ("x509CertificateChain" if chain else "certificate"):
         raise MalformedError("this version of the format has another field", where=where, got=kind)
     if not chain:

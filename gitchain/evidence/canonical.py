@@ -101,8 +101,8 @@ def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _integer(text: str) -> int:
-    # 17 characters hold the sign and the 16 digits of 2^53-1: longer text is never converted.
-    if len(text) > 17 or abs(int(text)) > MAX_SAFE_INTEGER:
+    """Return the integer, or raise MalformedError; text longer than the lowest one is never converted."""
+    if len(text) > len(f"-{MAX_SAFE_INTEGER}") or abs(int(text)) > MAX_SAFE_INTEGER:
         raise MalformedError("JSON integer is too large", expected="at most 2^53-1", got=text[:40])
     return int(text)
 

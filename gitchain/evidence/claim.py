@@ -77,11 +77,6 @@ class Claim:
     products: tuple[ResourceDescriptor, ...]
     kind: ClaimKind
 
-    @property
-    def transformational(self) -> bool:
-        """Tell whether it says what was made from what."""
-        return self.kind == "transformational"
-
 
 def claim_of(statement: Statement) -> Claim:
     """Return what the statement claims.

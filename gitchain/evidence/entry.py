@@ -18,6 +18,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.fields import (
     Object,
     as_object,
+    as_string,
     decode_proto_base64,
     find_array,
     find_object,
@@ -130,10 +131,9 @@ def _proof(source: Object | None) -> InclusionProof | None:
     )
 
 
-def _hash(value: Json, where: str) -> bytes:
-    data = decode_proto_base64(value, where) if isinstance(value, str) else b""
+def _hash(value: Json, key: str) -> bytes:
+    where = f"inclusionProof.{key}"
+    data = decode_proto_base64(as_string(value, where), where)
     if len(data) != HASH_SIZE:
-        raise MalformedError(
-            "hash has the wrong length", where=f"inclusionProof.{where}", expected="32 bytes"
-        )
+        raise MalformedError("hash has the wrong length", where=where, expected="32 bytes")
     return data

@@ -128,7 +128,7 @@ def decode_proto_base64(text: str, where: str) -> bytes:
 
     Both alphabets are read, the standard and the URL-safe one, but not mixed; the padding may be left out.
     """
-    if set("-_").intersection(text) and not set("+/").intersection(text):
+    if "+" not in text and "/" not in text:
         text = text.translate(_STANDARD)
     return decode_base64(text if "=" in text else text + "=" * (-len(text) % 4), where)
 

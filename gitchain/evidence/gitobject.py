@@ -123,11 +123,11 @@ def _commit(oid: str, raw: bytes) -> GitObject:
 
 
 def _tag(oid: str, raw: bytes) -> GitObject:
-    headers, body = _headers(raw)
+    headers, head_size = _headers(raw)
     _check_order(headers, _TAG, required=(b"object", b"type", b"tag"))
     if any(one.name in _SIGNATURES for one in headers):
         raise MalformedError("a tag's signature stands in a header", expected="at the end of its message")
-    found = [one.start() for one in _BEGIN.finditer(raw, body)]
+    found = [one.start() for one in _BEGIN.finditer(raw, head_size)]
     if len(found) > 1:
         raise MalformedError("several signatures", expected="1", got=str(len(found)))
     end = found[0] if found else len(raw)
@@ -138,15 +138,15 @@ def _tag(oid: str, raw: bytes) -> GitObject:
 
 
 def _headers(raw: bytes) -> tuple[Sequence[_Header], int]:
-    """Return the headers, and where the message begins."""
+    """Return the headers, and where they end."""
     if b"\0" in raw:
         raise MalformedError("a NUL byte", got=f"byte {raw.index(0)}")
-    end = raw.find(b"\n\n")
-    if end < 0:
+    head, blank, _ = raw.partition(b"\n\n")
+    if not blank:
         raise MalformedError("headers do not end", expected="an empty line")
-    if b"\r" in raw[:end]:
+    if b"\r" in head:
         raise MalformedError("a carriage return in the headers")
-    return tuple(_split(raw[: end + 1])), end + 2
+    return tuple(_split(head + b"\n")), len(head)
 
 
 def _split(text: bytes) -> Iterator[_Header]:
@@ -244,4 +244,4 @@ def with_signature(kind: str, payload: bytes, armored: bytes) -> bytes:
     head, _, message = payload.partition(b"\n\n")
     size = len(head.partition(b"\n")[0].partition(b" ")[2])
     name = next((name for name, length in _SIGNATURES.items() if length == size), b"gpgsig")
-    return head + b"\n" + name + b" " + armored.rstrip(b"\n").replace(b"\n", b"\n ") + b"\n\n" + message
+    return head + b"\n" + name + b" " + armored.rstrip().replace(b"\n", b"\n ") + b"\n\n" + message

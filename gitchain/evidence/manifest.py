@@ -124,8 +124,8 @@ def build_manifest(entries: Iterable[FileEntry], version: Version = MANIFEST_VER
     for entry in entries:
         _place(directories, entry)
     nodes: dict[str, bytes] = {}
-    # Deepest first: a directory's node needs the digests of those below it.
-    for path in sorted(filter(None, directories), key=lambda path: path.count("/"), reverse=True):
+    # Longest path first: a directory's node needs the digests of those below it.
+    for path in sorted(filter(None, directories), key=len, reverse=True):
         parent, _, name = path.rpartition("/")
         directories[parent][name] = _seal(name, _sorted(directories[path]), version, nodes)
     root = _seal("", _sorted(directories[""]), version, nodes)
@@ -147,16 +147,14 @@ def _place(directories: dict[str, _Children], entry: FileEntry) -> None:
 
 
 def _open(directories: dict[str, _Children], path: str) -> None:
-    """Make the directory, and those above it that are not there yet."""
-    while path and path not in directories:
-        directories[path] = {}
-        parent, _, name = path.rpartition("/")
-        if directories.get(parent, {}).get(name) is not None:
-            raise MalformedError("path is both file and directory", where=ascii(path))
-        if parent not in directories:
-            _open(directories, parent)
-        directories[parent][name] = None
-        path = parent
+    """Add a directory that is not there yet, and those above it."""
+    directories[path] = {}
+    parent, _, name = path.rpartition("/")
+    if directories.get(parent, {}).get(name) is not None:
+        raise MalformedError("path is both file and directory", where=ascii(path))
+    if parent not in directories:
+        _open(directories, parent)
+    directories[parent][name] = None
 
 
 def _sorted(children: _Children) -> list[NodeEntry]:

@@ -122,7 +122,7 @@ def dearmored(block: bytes, label: str) -> bytes:
     """Return the bytes in a block of this label; MalformedError unless it is one block, and its checksum right if there."""
     lines = block.removesuffix(b"\n").split(b"\n")
     begin, end = f"-----BEGIN {label}-----".encode(), f"-----END {label}-----".encode()
-    if len(lines) < 2 or lines[0] != begin or lines[-1] != end or b"" not in lines:
+    if lines[0] != begin or lines[-1] != end or b"" not in lines:
         raise MalformedError("not one block of OpenPGP", expected=begin.decode(), got=ascii(lines[0][:40]))
     blank = lines.index(b"")
     if blank > MAX_HEADERS + 1 or any(_HEADER.fullmatch(line) is None for line in lines[1:blank]):

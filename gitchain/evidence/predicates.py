@@ -20,7 +20,13 @@ from gitchain import __version__
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import Claim, StepFacts, claim_of
-from gitchain.evidence.deployment import Verdict, deployment, retirement
+from gitchain.evidence.deployment import (
+    DeploymentVerdict,
+    ReportedBy,
+    deployment,
+    deployment_check,
+    retirement,
+)
 from gitchain.evidence.digest import check_hex
 from gitchain.evidence.names import check_name, check_uri
 from gitchain.evidence.provenance import git_source, git_uri, provenance, step_facts, with_optional
@@ -30,6 +36,7 @@ from gitchain.evidence.vocabulary import (
     CHECKPOINT,
     DATASET,
     DEPLOYMENT,
+    DEPLOYMENT_CHECK,
     KINDS,
     LAYOUT,
     LINK,
@@ -51,6 +58,7 @@ __all__ = [
     "CHECKPOINT",
     "DATASET",
     "DEPLOYMENT",
+    "DEPLOYMENT_CHECK",
     "KINDS",
     "LAYOUT",
     "LINK",
@@ -64,17 +72,19 @@ __all__ = [
     "VSA",
     "Claim",
     "Consent",
+    "DeploymentVerdict",
     "Evidence",
     "Kind",
     "PersonalData",
     "Reason",
+    "ReportedBy",
     "RevokedSigner",
     "StepFacts",
-    "Verdict",
     "VersionArtifact",
     "claim_of",
     "dataset",
     "deployment",
+    "deployment_check",
     "git_source",
     "git_uri",
     "provenance",

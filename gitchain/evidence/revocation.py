@@ -153,9 +153,10 @@ def _signer(source: Object) -> RevokedSigner:
 def _digests(subjects: Sequence[ResourceDescriptor]) -> Iterator[tuple[str, str]]:
     for subject in subjects:
         if not subject.digest.accepted:
-            where = ascii((subject.rule_name or "")[:100])
             raise MalformedError(
-                "revoked artifact has no digest that is accepted", where=where, expected=" or ".join(ACCEPTED)
+                "revoked artifact has no digest that is accepted",
+                where=ascii(subject.rule_name)[:100],
+                expected=" or ".join(ACCEPTED),
             )
         yield from subject.digest.accepted
 

@@ -151,7 +151,7 @@ class Statement:
         """
         for descriptor in subject:
             _check_signable(descriptor, predicate_type)
-        ordered = sorted(subject, key=lambda descriptor: (descriptor.name or "").encode())
+        ordered = sorted(subject, key=lambda descriptor: str(descriptor.name).encode())
         payload = canonical_json(
             {
                 "_type": STATEMENT_TYPE,

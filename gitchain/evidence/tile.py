@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gitchain.errors import InclusionError, LimitError, MalformedError
-from gitchain.evidence.merkle import HASH_SIZE, MAX_TREE_SIZE, Read, node_hash
+from gitchain.evidence.merkle import HASH_SIZE, MAX_TREE_SIZE, Read, root_hash
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -141,13 +141,6 @@ def tile_reader(size: int, fetch: Callable[[TileId], bytes]) -> Read:
             tile = TileId(*key, tile_width(*key, size))
             tiles[key] = decode_tile(fetch(tile), tile.width)
         offset = first & (WIDTH - 1)
-        return _fold(tiles[key][offset : offset + (1 << above)])
+        return root_hash(tiles[key][offset : offset + (1 << above)])
 
     return read
-
-
-def _fold(hashes: Sequence[bytes]) -> bytes:
-    """Return the root over a power of two of hashes."""
-    while len(hashes) > 1:
-        hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
-    return hashes[0]

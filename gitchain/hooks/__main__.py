@@ -1,7 +1,7 @@
-"""What the hooks start: `python -m gitchain.hooks drain COMMON_DIR` and `… push COMMON_DIR REMOTE`.
+"""Programs that the hooks start: `python -m gitchain.hooks drain COMMON_DIR` and `… push COMMON_DIR REMOTE`.
 
-`push` takes at most PUSH_SECONDS (`git config gitchain.prePushTimeout SECONDS`) and exits with BLOCK only if
-`git config gitchain.prePush block` was said and something is not attested; else it warns.
+`push` takes at most PUSH_SECONDS (`git config gitchain.prePushTimeout SECONDS`). It exits with BLOCK only with `git
+config gitchain.prePush block` and if something is not attested; else it prints a warning.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from types import FrameType
 from gitchain.errors import GitchainError, TransportError
 
 PUSH_SECONDS = 20
-"""How long a push waits for attestations: a signature over the network takes two or three seconds."""
+"""Longest time that a push waits for attestations, in seconds: a signature over the network takes two or three."""
 
 BLOCK = 9
-"""Exit code that the pre-push hook knows as "do not push"; `python` itself exits with 1 or 2."""
+"""Exit code that makes the pre-push hook stop the push; `python` itself exits with 1 or 2."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the two; return the exit code."""
+    """Run one of the two programs; return the exit code."""
     match arguments:
         case ["drain", common_dir]:
             return _drain(Path(common_dir))
@@ -64,7 +64,7 @@ def _push(common_dir: Path, remote: str) -> int:
 
 
 def _late(_number: int, _frame: FrameType | None) -> None:
-    signal.alarm(1)  # whoever catches this and goes on is told again
+    signal.alarm(1)  # repeat the alarm for code that catches the exception and continues
     raise TransportError("attesting took too long", help="gitchain sync")
 
 

@@ -26,10 +26,10 @@ from gitchain.errors import ProjectError
 Way = Literal["created", "added", "chained"]
 
 HOOKS = ("post-commit", "post-merge", "post-rewrite", "pre-push")
-"""Hooks that are installed unless told otherwise."""
+"""Hooks that are installed by default."""
 
 TAG_HOOK = "reference-transaction"
-"""Tells of tags at once, and slows every change of a ref: on demand (docs/decisions/0004-git-hooks.md)."""
+"""Hook that detects tags at once and slows every ref update; optional (docs/decisions/0004-git-hooks.md)."""
 
 FORMAT = 1
 SHEBANG = b"#!/bin/sh\n"
@@ -46,7 +46,7 @@ _CHAIN = '[ ! -x "${{0%/*}}/{name}" ] || exec "${{0%/*}}/{name}" "$@"\n'
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block that was found in a hook: its bytes, how it came there, and the file without it."""
+    """A block in a hook: its bytes, how it was installed, and the file without it."""
 
     text: bytes
     way: Way
@@ -54,7 +54,7 @@ class Block:
 
 
 def render(hook: str, way: Way, python: str = sys.executable) -> bytes:
-    """Return the block for `hook`, which will start the interpreter `python`."""
+    """Return the block for `hook`, which starts the interpreter `python`."""
     shims = resources.files("gitchain.hooks") / "shims"
     _, _, body = (shims / hook).read_text(encoding="utf-8").partition("\n")
     common = (shims / "common.sh").read_text(encoding="utf-8").rstrip("\n")
@@ -65,7 +65,7 @@ def render(hook: str, way: Way, python: str = sys.executable) -> bytes:
 
 
 def find(content: bytes) -> Block | None:
-    """Return the block in a hook, or None; raise ProjectError if its marks were damaged by hand."""
+    """Return the block in a hook, or None. Raises ProjectError if its marks were damaged."""
     found = _BLOCK.search(content)
     marks = len(_MARK.findall(content))
     if found is None and not marks:
@@ -81,11 +81,11 @@ def find(content: bytes) -> Block | None:
 
 
 def is_shell(content: bytes) -> bool:
-    """Tell whether a block may stand behind the first line: a POSIX shell's script, and no NUL in it."""
+    """Return True if a block can be inserted after the first line: a POSIX shell script without NUL bytes."""
     return _SHELL.match(content) is not None and b"\0" not in content
 
 
 def insert(content: bytes, block: bytes) -> bytes:
-    """Return the shell script `content` with `block` right behind its first line."""
+    """Return the shell script `content` with `block` inserted after its first line."""
     end = content.index(b"\n") + 1
     return content[:end] + block + content[end:]

@@ -28,10 +28,10 @@ from gitchain.hooks.history import find_work_tree
 from gitchain.store.queue import HookQueue
 
 if TYPE_CHECKING:
-    from gitchain.pipeline.project import Project
+    from gitchain.workspace.project import Project
 
 LINGER_SECONDS = 10.0
-"""How long the drainer watches for more before it ends: shorter than anyone's patience for a tag."""
+"""How long the drainer waits for further events, in seconds."""
 
 TICK = 0.5
 
@@ -43,9 +43,9 @@ TRACE = "hook-error"
 def drain(
     common_dir: Path, *, linger: float = LINGER_SECONDS, sleep: Callable[[float], None] = time.sleep
 ) -> int:
-    """Attest what is queued until there is nothing more, and return how many attestations were signed.
+    """Attest queued events until the queue is empty, and return the number of signed attestations.
 
-    Returns at once if another drainer works. Raises ProjectError, StoreError and others only after leaving a trace.
+    Returns at once if another drainer runs. Errors are recorded with `leave_trace` and raised again.
     """
     home = common_dir.resolve() / "gitchain"
     with _only_one(home) as alone:
@@ -91,14 +91,14 @@ def _attest(home: Path) -> int:
 
 
 def flush(common_dir: Path, remote: str) -> int:
-    """Attest what is queued, push attestations if `remote` is the configured one; return how many statements still wait.
+    """Attest queued events, push attestations if `remote` is the configured one; return how many statements wait.
 
-    Nothing is taken over from the remote: `gitchain sync` does that. Raises TransportError and others: whether that
-    stops a push is the caller's to say.
+    Nothing is imported from the remote: `gitchain sync` does that. Raises TransportError and others; the caller
+    decides whether to stop the push.
     """
     from gitchain.hooks.events import catch_up_with_problems
-    from gitchain.pipeline.exchange import push_only
-    from gitchain.pipeline.record import Identity, drain_outbox, project_profile
+    from gitchain.produce.sign_and_store import SigningIdentity, drain_outbox, project_profile
+    from gitchain.produce.sync import push_only
     from gitchain.store.remote import configured_remote
 
     project = _project(common_dir.resolve())
@@ -108,7 +108,7 @@ def flush(common_dir: Path, remote: str) -> int:
     profile = project_profile(project)
     drained = drain_outbox(project, profile)
     if project.store.tip() is not None and remote == configured_remote(project.store):
-        push_only(project, remote, profile, Identity(), datetime.now(UTC), _announce)
+        push_only(project, remote, profile, SigningIdentity(), datetime.now(UTC), _announce)
     return len(drained.queued)
 
 
@@ -117,17 +117,17 @@ def _announce(text: str) -> None:
 
 
 def _project(common_dir: Path) -> Project:
-    from gitchain.pipeline.project import open_project
+    from gitchain.workspace.project import open_project
 
     try:
         here = Path.cwd()
-    except FileNotFoundError:  # a linked work tree that was removed meanwhile
+    except FileNotFoundError:  # a linked work tree that was deleted meanwhile
         here = None
     return open_project(find_work_tree(common_dir, here))
 
 
 def _tags_moved(common_dir: Path) -> tuple[int, ...]:
-    """Return what changes when a tag is made: a look of microseconds."""
+    """Return values that change when a tag is created. Takes microseconds."""
     found = []
     for path in (common_dir / "refs" / "tags", common_dir / "packed-refs"):
         try:
@@ -138,7 +138,7 @@ def _tags_moved(common_dir: Path) -> tuple[int, ...]:
 
 
 def leave_trace(home: Path, *problems: str) -> None:
-    """Write down what went wrong for `gitchain doctor`, or that nothing did."""
+    """Record problems for `gitchain doctor`, or delete the record if there are none."""
     try:
         if problems:
             (home / TRACE).write_text("\n".join(problems) + "\n", encoding="utf-8", errors="backslashreplace")

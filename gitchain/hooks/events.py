@@ -1,8 +1,8 @@
-"""Attest what the hooks queued, and what they missed: the queue holds hints, the repository holds the facts.
+"""Attest the commits and tags that the hooks queued or missed. The queue holds hints, the repository the facts.
 
-Commits that count: those that the queue names and that something still leads to, the work trees' own, and those between
-them and the newest commit that has its attestation. Tags that count: those of attested versions, so that older ones
-than gitchain stay as they are, and those that the queue names. What is deleted or rewritten is nobody's version.
+Commits: those in the queue that are still reachable, those of the work trees, and those between them and the newest
+attested commit. Tags: those of attested versions, and those in the queue; tags older than gitchain are ignored.
+Deleted and rewritten commits are ignored.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from gitchain.errors import GitchainError, StoreError
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
-from gitchain.pipeline.checkpointing import newest_checkpoints
-from gitchain.pipeline.profiles import Profile
-from gitchain.pipeline.project import Project
-from gitchain.pipeline.record import Draft, Identity, Recorded, project_profile, record
-from gitchain.pipeline.versions import is_stored, package_url, release_draft, version_draft
 from gitchain.platform.git import Git
+from gitchain.produce.checkpoint import newest_checkpoints
+from gitchain.produce.sign_and_store import Draft, Recorded, SigningIdentity, project_profile, record
+from gitchain.produce.versions import is_stored, package_url, release_draft, version_draft
 from gitchain.store.files import make_private
 from gitchain.store.queue import HookEvent, HookQueue
+from gitchain.trust.profiles import Profile
+from gitchain.workspace.project import Project
 
 LOCK = "attest.lock"
 COMMIT_EVENTS = frozenset({"post-commit", "post-merge", "post-rewrite"})
@@ -37,40 +37,48 @@ Report = Callable[[str, GitchainError], None]
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """What became of the events; `problems` are commits and tags that could not be attested, and why."""
+    """Result of attesting events; `problems` are commits and tags that could not be attested, with reasons."""
 
     recorded: Recorded
     problems: tuple[tuple[str, GitchainError], ...]
 
 
 def catch_up(
-    project: Project, identity: Identity | None = None, *, trust: str | None = None, offline: bool = False
+    project: Project,
+    identity: SigningIdentity | None = None,
+    *,
+    trust: str | None = None,
+    offline: bool = False,
 ) -> tuple[Statement, ...]:
-    """Attest commits and tags that lack it, and return what was signed; what cannot be signed now waits in the outbox.
+    """Attest unattested commits and tags, and return the signed statements; others remain in the outbox.
 
-    Raises ProjectError without a configuration, StoreError if the disk refuses: then the events stay in the queue.
+    Raises ProjectError without a configuration, StoreError if the disk refuses: the events then stay in the queue.
     """
     return catch_up_with_problems(project, identity, trust=trust, offline=offline).recorded.stored
 
 
 def catch_up_with_problems(
-    project: Project, identity: Identity | None = None, *, trust: str | None = None, offline: bool = False
+    project: Project,
+    identity: SigningIdentity | None = None,
+    *,
+    trust: str | None = None,
+    offline: bool = False,
 ) -> Caught:
-    """Do what `catch_up` does, and say what could not be attested."""
+    """Attest like `catch_up`, and also return what could not be attested."""
     profile = project_profile(project, trust, offline=offline)
     with _one_at_a_time(project.state_dir):
-        return _catch_up(project, profile, identity or Identity())
+        return _catch_up(project, profile, identity or SigningIdentity())
 
 
 def outstanding(project: Project) -> Caught:
-    """Return as `recorded.queued` what `catch_up` would sign now, and as problems what it could not; signs nothing."""
+    """Return what `catch_up` would sign now (`recorded.queued`), and problems; signs nothing."""
     problems: list[tuple[str, GitchainError]] = []
     made = _drafts(project, (), lambda what, error: problems.append((what, error)))
     drafts = {draft.statement.attestation_id: draft.statement for draft in made}
     return Caught(Recorded((), tuple(drafts.values())), tuple(problems))
 
 
-def _catch_up(project: Project, profile: Profile, identity: Identity) -> Caught:
+def _catch_up(project: Project, profile: Profile, identity: SigningIdentity) -> Caught:
     batch = HookQueue(project.state_dir).take()
     problems: list[tuple[str, GitchainError]] = []
     try:
@@ -86,7 +94,7 @@ def _catch_up(project: Project, profile: Profile, identity: Identity) -> Caught:
 
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
-    """Wait for the drainer, `gitchain sync` or a push that is at it: who comes second finds the work done."""
+    """Wait for a running drainer, `gitchain sync` or push."""
     try:
         make_private(home)
         descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -135,7 +143,7 @@ def _commits(project: Project, git: Git, events: Sequence[HookEvent]) -> tuple[s
 
 
 def _tags(project: Project, git: Git, events: Sequence[HookEvent], pinning: set[str]) -> Iterator[str]:
-    """Yield the tags without a release attestation: of versions that are attested, or that the queue names."""
+    """Yield the tags without a release attestation: of attested versions, or in the queue."""
     found = tags(git)
     digests = raw_digests(git, {oid for tag in found for oid in (tag.oid, tag.commit)})
     named = {arg for event in events if event.event == "tag" for arg in event.args[:1]}

@@ -1,6 +1,6 @@
-"""What Git knows, where the hooks only give hints: heads, tags, and which commits still exist for anybody.
+"""Read heads, tags and reachable commits from Git; the hooks only give hints.
 
-Ids and names go to git on standard input. Reads alone; runs no hook.
+Ids and names are passed to git on standard input. Read-only; runs no hook.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import Git
 
 MAX_MISSED = 1000
-"""How far back `catch_up` looks for a commit that is attested: further back, history is older than gitchain here."""
+"""Most commits that `catch_up` searches for an attested one; older history precedes gitchain."""
 
 _TAG_FACTS = "%(objectname) %(objecttype) %(refname:lstrip=2) %(*objectname) %(*objecttype)"
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
@@ -24,7 +24,7 @@ _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag: its name, the tag object (the commit itself for a light one), and the commit."""
+    """A tag: its name, the tag object (the commit itself for a lightweight one), and the commit."""
 
     name: str
     oid: str
@@ -32,9 +32,9 @@ class Tag:
 
 
 def find_work_tree(common_dir: Path, here: Path | None) -> Path:
-    """Return a work tree of the repository whose common directory this is: around `here`, else the first there is.
+    """Return a work tree of the repository with this common directory: around `here`, else the first one.
 
-    Raises ProjectError if it has none on this machine any more.
+    Raises ProjectError if it has none on this machine.
     """
     listed = _worktrees(Git(common_dir))
     for path in (here, common_dir.parent, *(path for path, _ in listed)):
@@ -55,7 +55,7 @@ def _top(path: Path, common_dir: Path) -> Path | None:
 
 
 def heads(git: Git) -> tuple[str, ...]:
-    """Return the commits that the work trees are on."""
+    """Return the commits that the work trees have checked out."""
     return tuple(dict.fromkeys(head for _, head in _worktrees(git) if head))
 
 
@@ -71,7 +71,7 @@ def _worktrees(git: Git) -> list[tuple[Path, str]]:
 
 
 def tags(git: Git) -> tuple[Tag, ...]:
-    """Return all tags that name a commit; names that are not UTF-8 are left out."""
+    """Return all tags of commits. Names that are not UTF-8 are skipped."""
     out = git.run("for-each-ref", f"--format={_TAG_FACTS}", "refs/tags").stdout
     found = []
     for line in out.splitlines():
@@ -84,7 +84,7 @@ def tags(git: Git) -> tuple[Tag, ...]:
 
 
 def reachable(git: Git, oids: Iterable[str]) -> tuple[str, ...]:
-    """Return which of these are commits here that a branch, a tag, a remote's branch or a work tree leads to."""
+    """Return the commits that are reachable from a branch, a tag, a remote's branch or a work tree."""
     here = [oid for oid in dict.fromkeys(oids) if _OID.fullmatch(oid)]
     if not here:
         return ()
@@ -102,7 +102,7 @@ def reachable(git: Git, oids: Iterable[str]) -> tuple[str, ...]:
 
 
 def recent(git: Git, tips: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return up to MAX_MISSED commits that lead to `tips` and not to `known`, newest first."""
+    """Return up to MAX_MISSED commits reachable from `tips` but not from `known`, newest first."""
     asked = "".join([*(f"{oid}\n" for oid in tips), *(f"^{oid}\n" for oid in known)])
     if not asked:
         return ()

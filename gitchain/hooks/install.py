@@ -30,7 +30,7 @@ from gitchain.hooks.blocks import (
     is_shell,
     render,
 )
-from gitchain.hooks.place import Place, delete, find_place, move, read_hook, write_hook
+from gitchain.hooks.hooks_dir import HooksDirectory, delete, find_place, move, read_hook, write_hook
 from gitchain.store.queue import HookQueue
 
 HookState = Literal["installed", "outdated", "foreign", "missing"]
@@ -42,7 +42,7 @@ _TRANSIENT = ("wake", "hook-error", "drain.log", "drainer.lock", "attest.lock")
 
 @dataclass(frozen=True, slots=True)
 class HookStatus:
-    """One hook. `foreign`: another program's, without gitchain in it. `detail` says what is unusual."""
+    """State of one hook. `foreign`: another program's, without gitchain. `detail` describes anything unusual."""
 
     name: str
     state: HookState
@@ -55,7 +55,7 @@ class HookStatus:
 
 
 class _Held(NamedTuple):
-    """A file that holds gitchain's block."""
+    """A file with gitchain's block."""
 
     path: Path
     content: bytes
@@ -64,10 +64,10 @@ class _Held(NamedTuple):
 
 
 def install(root: Path, *, force: bool = False, tags: bool = False) -> tuple[HookStatus, ...]:
-    """Install the hooks of the repository around `root`, or bring them up to date; return what is there now.
+    """Install or update the hooks of the repository that contains `root`; return their states.
 
-    `tags` adds the hook that tells of tags at once. `force` installs into a directory that others share too.
-    Raises ProjectError (no repository, bare, shared directory, damaged marks), StoreError if the disk does.
+    `tags` adds the hook that detects tags at once. `force` allows a shared directory. Raises ProjectError (no
+    repository, bare, shared directory, damaged marks) or StoreError.
     """
     place = find_place(root)
     if place.shared and not force:
@@ -83,16 +83,16 @@ def install(root: Path, *, force: bool = False, tags: bool = False) -> tuple[Hoo
 
 
 def status(root: Path) -> tuple[HookStatus, ...]:
-    """Return the state of every hook; the one for tags is left out where nobody asked for it."""
+    """Return the state of every hook; the optional one for tags only if it is installed."""
     directory = find_place(root).hooks
     states = tuple(_status_one(directory, name) for name in (*HOOKS, TAG_HOOK))
     return states if states[-1].state in {"installed", "outdated"} else states[:-1]
 
 
 def remove(root: Path) -> tuple[HookStatus, ...]:
-    """Take every hook of gitchain out and restore what was there; return what is there now.
+    """Remove gitchain from all hooks and restore the earlier ones; return their states.
 
-    Raises ProjectError if a hook was changed so that nobody can tell what was there, StoreError if the disk
+    Raises ProjectError if a hook was changed so that the earlier one cannot be restored, StoreError if the disk
     refuses.
     """
     place = find_place(root)
@@ -103,7 +103,7 @@ def remove(root: Path) -> tuple[HookStatus, ...]:
     return status(root)
 
 
-def _make_directories(place: Place) -> None:
+def _make_directories(place: HooksDirectory) -> None:
     try:
         place.home.mkdir(parents=True, exist_ok=True)
         if not place.hooks.is_dir():
@@ -218,8 +218,8 @@ def _remove_one(directory: Path, name: str) -> None:
         delete(held.path)
 
 
-def _sweep(place: Place) -> None:
-    """Delete what the hooks left in gitchain's own directory; a queue that holds something stays."""
+def _sweep(place: HooksDirectory) -> None:
+    """Delete the hooks' files in gitchain's own directory; a queue with events is kept."""
     try:
         if (place.home / _MADE_HOOKS).exists() and not any(place.hooks.iterdir()):
             place.hooks.rmdir()

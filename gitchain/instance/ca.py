@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gitchain.errors import MalformedError, SignatureError
 from gitchain.instance import ct, der
 from gitchain.instance.info import InstanceInfo, is_email
-from gitchain.instance.keys import Keys, key_usage
+from gitchain.instance.keys import InstanceKeys, key_usage
 
 CERTIFICATE_LIFETIME = timedelta(minutes=10)
 ISSUER_V1_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")  # raw text
@@ -34,7 +34,7 @@ class CertificateAuthority:
     """Issues certificates of one instance."""
 
     info: InstanceInfo
-    keys: Keys
+    keys: InstanceKeys
 
     @property
     def chain(self) -> tuple[x509.Certificate, x509.Certificate]:

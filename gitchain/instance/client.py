@@ -1,8 +1,7 @@
-"""A sigstore-python `SigningContext` that calls the instance in this process: same rules, no HTTP.
+"""A sigstore-python `SigningContext` that calls the embedded instance in this process, without HTTP.
 
-The three clients have just the methods that sigstore-python 4.5 calls on its own; each refuses what the
-server refuses.
-It does NOT skip a check: token, request and log entry are judged as if they came by HTTP.
+The three clients have the methods that sigstore-python 4.5 calls on its own. They apply all checks of the server to
+tokens, requests and log entries.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from sigstore_models.rekor.v1 import TransparencyLogEntry as EntryModel
 from gitchain.errors import UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.instance.entry import request_of, request_of_key
-from gitchain.verify.entry import Signed
 from gitchain.verify.keys import Key
+from gitchain.verify.rekor_entry import SignatureRecord
 
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from sigstore.oidc import IdentityToken
 
 
-class Services(Protocol):
+class InstanceServices(Protocol):
     """What a signer needs of an instance; the methods are described at `Instance`, which has them."""
 
     @property
@@ -52,7 +51,7 @@ class Services(Protocol):
         """Log a CreateEntryRequest and return its TransparencyLogEntry."""
 
 
-def signing_context(instance: Services) -> SigningContext:
+def signing_context(instance: InstanceServices) -> SigningContext:
     """Return a context whose Fulcio, Rekor and timestamp authority are `instance`."""
     return SigningContext(
         fulcio=cast("Any", LocalFulcio(LocalSigningCert(instance))),
@@ -74,7 +73,7 @@ class IssuedCertificate:
 class LocalSigningCert:
     """Fulcio's signing-certificate endpoint."""
 
-    instance: Services
+    instance: InstanceServices
 
     def post(self, req: x509.CertificateSigningRequest, identity: IdentityToken) -> IssuedCertificate:
         """Issue a certificate for the token's identity and the request's key."""
@@ -93,7 +92,7 @@ class LocalFulcio:
 class LocalTimestampAuthority:
     """An RFC 3161 client."""
 
-    instance: Services
+    instance: InstanceServices
     url: str = "local instance"
 
     def request_timestamp(self, signature: bytes) -> TimeStampResponse:
@@ -105,7 +104,7 @@ class LocalTimestampAuthority:
 class LocalRekor:
     """A Rekor v2 client."""
 
-    instance: Services
+    instance: InstanceServices
 
     def create_entry(self, request: object) -> TransparencyLogEntry:
         """Log the entry and return it with its proof."""
@@ -126,7 +125,7 @@ class LocalRekor:
 class LocalRecorder:
     """Timestamps and logs what a bare key signed."""
 
-    instance: Services
+    instance: InstanceServices
 
     def check_key(self, key: Key) -> None:
         """Raise UsageError for a key whose signatures the log takes none of: it keeps digests."""
@@ -142,7 +141,7 @@ class LocalRecorder:
         """Return a timestamp over the signature, DER."""
         return (self.instance.stamp(sha256(signature).digest()),)
 
-    def log(self, one: Signed) -> Mapping[str, Json]:
+    def log(self, one: SignatureRecord) -> Mapping[str, Json]:
         """Log the signature and return its TransparencyLogEntry as JSON."""
         request = request_of_key(one.digest, one.signature, one.key)
         return cast("Mapping[str, Json]", self.instance.log_entry(request, keys=True))

@@ -27,9 +27,9 @@ LOCK_POLL_SECONDS = (0.0005, 0.004)
 
 
 def check_private(path: Path, *, if_missing: str = HELP_BROKEN) -> None:
-    """Raise TrustError unless `path` exists, is ours, and nobody else may read or write it.
+    """Raise TrustError unless `path` exists, belongs to this user, and no other user may read or write it.
 
-    `if_missing` is the help for one that is not there.
+    `if_missing` is the help for a missing path.
     """
     try:
         found = path.lstat()

@@ -65,7 +65,7 @@ def request_of(digest: bytes, signature: bytes, certificate: bytes) -> Mapping[s
 
 
 def request_of_key(digest: bytes, signature: bytes, key: Key) -> Mapping[str, Json]:
-    """Return the CreateEntryRequest for a signature over the digest that goes with a bare key."""
+    """Return the CreateEntryRequest for a signature over the digest by a key without a certificate."""
     return {"hashedRekordRequestV002": {"digest": _b64(digest), "signature": _key_signature(signature, key)}}
 
 

@@ -41,7 +41,7 @@ MAX_FILE_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class InstanceKeys:
     """Every private key of an instance and the certificates that its root issued."""
 
     log: ed25519.Ed25519PrivateKey
@@ -59,7 +59,7 @@ class Keys:
         return self.log.public_key().public_bytes_raw()
 
 
-def generate(created: datetime) -> tuple[Keys, InstanceInfo]:
+def generate(created: datetime) -> tuple[InstanceKeys, InstanceInfo]:
     """Make all keys of a new instance and name it."""
     log = ed25519.Ed25519PrivateKey.generate()
     info = InstanceInfo.new(log.public_key().public_bytes_raw(), created)
@@ -67,10 +67,10 @@ def generate(created: datetime) -> tuple[Keys, InstanceInfo]:
     root_certificate = _authority(info, "root", root, None)
     ca_certificate = _authority(info, "certificate authority", ca, (root, root_certificate))
     tsa_certificate = _timestamper(info, tsa, root, root_certificate)
-    return Keys(log, ca, ct, oidc, tsa, root_certificate, ca_certificate, tsa_certificate), info
+    return InstanceKeys(log, ca, ct, oidc, tsa, root_certificate, ca_certificate, tsa_certificate), info
 
 
-def save(keys: Keys, directory: Path) -> None:
+def save(keys: InstanceKeys, directory: Path) -> None:
     """Write every key durably, 0600, into a new 0700 directory."""
     make_private(directory)
     for role in ("log", *EC_ROLES):
@@ -83,7 +83,7 @@ def save(keys: Keys, directory: Path) -> None:
     sync_directory(directory)
 
 
-def load(directory: Path) -> Keys:
+def load(directory: Path) -> InstanceKeys:
     """Read every key; TrustError if one is missing, readable by others, or not what its role needs."""
     check_private(directory)
     try:
@@ -105,12 +105,12 @@ def public_der(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> byt
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _checked(log: object, others: Sequence[object], chain: list[x509.Certificate]) -> Keys:
+def _checked(log: object, others: Sequence[object], chain: list[x509.Certificate]) -> InstanceKeys:
     if not isinstance(log, ed25519.Ed25519PrivateKey) or len(chain) != 3:
         raise ValueError
     narrowed = [key for key in others if isinstance(key, ec.EllipticCurvePrivateKey)]
     ca, ct, oidc, tsa = narrowed
-    keys = Keys(log, ca, ct, oidc, tsa, *chain)
+    keys = InstanceKeys(log, ca, ct, oidc, tsa, *chain)
     pairs = ((ca, keys.ca_certificate), (tsa, keys.tsa_certificate))
     if any(public_der(key.public_key()) != _spki(certificate) for key, certificate in pairs):
         raise ValueError

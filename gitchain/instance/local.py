@@ -1,6 +1,6 @@
 """The embedded Sigstore instance: issuer, authorities and log in one directory.
 
-    <dir>/instance.json   <dir>/keys/   <dir>/log/          all 0700 and 0600
+    <dir>/instance.json   <dir>/keys/   <dir>/log/   <dir>/trust.json        all 0700 and 0600
 
 For work without a network and without accounts. It proves only that the holder of this directory signed:
 every name in it ends in `.gitchain.invalid`, and the log's first entry says so.
@@ -10,10 +10,12 @@ It is NOT a substitute for the public Sigstore instance.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ from cryptography import x509
 
 from gitchain.errors import StoreError, TrustError
 from gitchain.evidence.canonical import Json, canonical_json
-from gitchain.instance import ca, entry, info, keys, trust, tsa
+from gitchain.instance import info, keys, trust
 from gitchain.instance.directory import (
     check_private,
     make_private,
@@ -33,13 +35,17 @@ from gitchain.instance.directory import (
     write_durable,
 )
 from gitchain.instance.log import LoggedEntry, TransparencyLog
-from gitchain.instance.oidc import Issuer
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
 
+    from gitchain.instance import tsa
     from gitchain.instance.client import LocalRecorder
+    from gitchain.instance.oidc import Issuer
 
+EXPORTED = "trust.json"
+"""The trust configuration, for those who verify: they do not open the keys."""
+MAX_EXPORT_BYTES = 1 << 16  # three certificates and two keys take 6 kB
 GENESIS_KIND = "gitchain-local-genesis"
 GENESIS_NOTICE = "log of a local gitchain instance: it proves only that the holder of its directory signed"
 
@@ -50,7 +56,7 @@ class Instance:
 
     directory: Path
     info: info.InstanceInfo
-    keys: keys.Keys = field(repr=False)
+    keys: keys.InstanceKeys = field(repr=False)
     log: TransparencyLog = field(repr=False)
 
     @classmethod
@@ -91,7 +97,9 @@ class Instance:
         check_private(directory / "log")
         log = TransparencyLog(directory / "log", facts.origin, own.log)
         log.checkpoint()
-        return cls(directory, facts, own, log)
+        found = cls(directory, facts, own, log)
+        found.check_export()
+        return found
 
     @property
     def id(self) -> str:
@@ -127,6 +135,28 @@ class Instance:
         """Return the ClientTrustConfig JSON; `base_url` if the server listens elsewhere than at `url`."""
         return trust.trust_config(self.info, self.keys, self.log.key_id, base_url or self.url)
 
+    def check_export(self) -> None:
+        """Raise TrustError if the exported trust configuration is another one; write it if it is missing."""
+        place = self.directory / EXPORTED
+        if place.exists():
+            if read_private(place, MAX_EXPORT_BYTES).decode("utf-8", "replace") != self.trust_config():
+                raise TrustError(
+                    "the local instance's exported trust configuration is not that of its keys",
+                    where=str(place),
+                    help=f"if you know why: rm {place}, which is then written again",
+                )
+            return
+        fresh = place.with_name(
+            f".{EXPORTED}.{secrets.token_hex(8)}"
+        )  # others may do the same at this moment
+        with suppress(StoreError):  # on a read-only disk: verification opens the instance then
+            try:
+                write_durable(fresh, self.trust_config().encode("utf-8"))
+                with storing(place):
+                    fresh.replace(place)
+            finally:
+                fresh.unlink(missing_ok=True)
+
     def token(self, identity: str) -> str:
         """Return a five-minute identity token.
 
@@ -150,6 +180,8 @@ class Instance:
     @property
     def oidc(self) -> Issuer:
         """The identity-token issuer."""
+        from gitchain.instance.oidc import Issuer
+
         return Issuer(self.info, self.keys.oidc)
 
     def issue(self, token: str, request: x509.CertificateSigningRequest) -> x509.Certificate:
@@ -157,6 +189,8 @@ class Instance:
 
         AuthenticationError for a bad token; MalformedError or SignatureError for a bad request.
         """
+        from gitchain.instance import ca
+
         identity = self.oidc.identity_of(token)
         return ca.CertificateAuthority(self.info, self.keys).issue(
             identity, ca.key_of_request(request), self._now()
@@ -164,17 +198,25 @@ class Instance:
 
     def issue_with_proof(self, token: str, public_key: bytes, proof: bytes) -> x509.Certificate:
         """Return a certificate for a token and a PEM key that signed its identity; errors as `issue`."""
+        from gitchain.instance import ca
+
         identity = self.oidc.identity_of(token)
         key = ca.key_with_proof(public_key, proof, identity)
         return ca.CertificateAuthority(self.info, self.keys).issue(identity, key, self._now())
 
     def stamp(self, imprint: bytes) -> bytes:
         """Return an RFC 3161 response over a SHA-256 imprint."""
+        from gitchain.instance import tsa
+
         return self.answer(tsa.TimestampRequest(imprint, None, certificates=True))
 
     def answer(self, request: tsa.TimestampRequest) -> bytes:
         """Return an RFC 3161 response to a parsed request."""
-        return tsa.TimestampAuthority(self.keys.tsa, self.keys.tsa_certificate).stamp(request, self._now())
+        from gitchain.instance import tsa
+
+        return tsa.EmbeddedTimestampAuthority(self.keys.tsa, self.keys.tsa_certificate).stamp(
+            request, self._now()
+        )
 
     def log_entry(self, request: object, *, keys: bool = False) -> Mapping[str, object]:
         """Log a CreateEntryRequest; return its TransparencyLogEntry once a durable checkpoint covers it.
@@ -183,6 +225,8 @@ class Instance:
 
         MalformedError or SignatureError if the entry is refused; otherwise as `TransparencyLog.append`.
         """
+        from gitchain.instance import entry
+
         body = entry.entry_body(request, self.keys.ca_certificate, self._now(), keys=keys)
         return _entry_json(self.log.append([body])[0], self.log.key_id)
 
@@ -203,8 +247,9 @@ def _build(directory: Path) -> None:
     keys.save(own, directory / "keys")
     spec: Json = {"notice": GENESIS_NOTICE, "origin": facts.origin}
     genesis: Json = {"apiVersion": "0.0.1", "kind": GENESIS_KIND, "spec": spec}
-    TransparencyLog.create(directory / "log", facts.origin, own.log, canonical_json(genesis))
+    log = TransparencyLog.create(directory / "log", facts.origin, own.log, canonical_json(genesis))
     write_durable(directory / info.FILE_NAME, facts.render())
+    Instance(directory, facts, own, log).check_export()
     sync_directory(directory)
 
 
@@ -226,6 +271,8 @@ def _publish(fresh: Path, directory: Path) -> Instance:
 
 
 def _entry_json(logged: LoggedEntry, key_id: bytes) -> Mapping[str, object]:
+    from gitchain.instance import entry
+
     return {
         "logIndex": str(logged.index),
         "logId": {"keyId": _b64(key_id)},

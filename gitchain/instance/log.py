@@ -234,7 +234,7 @@ class TransparencyLog:
         return replace(tile, width=width) if tile.width <= width else None
 
     def _find(self, leaves: Sequence[bytes], head: Head) -> list[int | None]:
-        """Return where each leaf is in the log; an index that fails or lies is built anew from the tiles."""
+        """Return the position of each leaf in the log. A failed or wrong index is rebuilt from the tiles."""
         try:
             return self._look_up(leaves, head)
         except StoreError:

@@ -1,8 +1,9 @@
-"""The instance's OIDC issuer: short-lived ES256 identity tokens and the documents that describe them.
+"""OIDC issuer of the embedded instance: short-lived ES256 identity tokens and their discovery documents.
 
-A token is made by who can read the instance's directory, never over HTTP. Claims: iss, aud `sigstore`, sub,
-iat, nbf, exp, jti, and email where the identity is an address (OpenID Connect Core 1.0 section 2; RFC 7519).
-It does NOT authenticate a person: whoever holds the directory may take any identity.
+Tokens are created by processes that can read the instance's directory, never over HTTP. Claims: iss, aud `sigstore`,
+sub, iat, nbf, exp, jti, and email if the identity is an address (OpenID Connect Core 1.0 section 2; RFC 7519).
+
+People are not authenticated: the owner of the directory may use any identity.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each path of the instance's server answers: parsed request in, `Reply` out, errors raised.
+"""What each path of the instance's server answers: parsed request in, `HttpReply` out, errors raised.
 
     POST /api/v2/signingCert       Fulcio      POST /api/v1/timestamp    RFC 3161
     GET  /api/v2/trustBundle       Fulcio      GET  /healthz
@@ -48,7 +48,7 @@ PROOF = "proofOfPossession"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One HTTP request, its body read and within bounds."""
 
     path: str
@@ -59,7 +59,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """One HTTP response."""
 
     body: bytes
@@ -68,10 +68,10 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Answer = Callable[[Instance, Request], Reply]
+Answer = Callable[[Instance, HttpRequest], HttpReply]
 
 
-def answer_get(instance: Instance, request: Request) -> Reply | None:
+def answer_get(instance: Instance, request: HttpRequest) -> HttpReply | None:
     """Answer a GET; None for a path that is not there. Raises GitchainError as the instance does."""
     path = request.path.removeprefix("/api/v2") if request.path.startswith("/api/v2/tile/") else request.path
     if path.startswith("/tile/"):
@@ -80,13 +80,13 @@ def answer_get(instance: Instance, request: Request) -> Reply | None:
     return None if found is None else found(instance, request)
 
 
-def answer_post(instance: Instance, request: Request) -> Reply | None:
+def answer_post(instance: Instance, request: HttpRequest) -> HttpReply | None:
     """Answer a POST; None for a path that is not there. Raises GitchainError as the instance does."""
     found = _POST.get(request.path)
     return None if found is None else found(instance, request)
 
 
-def refusal(error: GitchainError) -> Reply:
+def refusal(error: GitchainError) -> HttpReply:
     """Return the answer that tells a client what was wrong, and whether trying again can help."""
     match error:
         case AuthenticationError():
@@ -102,12 +102,12 @@ def refusal(error: GitchainError) -> Reply:
     return failure(status, str(error))
 
 
-def failure(status: HTTPStatus, message: str) -> Reply:
+def failure(status: HTTPStatus, message: str) -> HttpReply:
     """Return an error answer in the form that Fulcio and Rekor clients read."""
     return _json({"code": int(status), "message": message}, status)
 
 
-def _signing_certificate(instance: Instance, request: Request) -> Reply:
+def _signing_certificate(instance: Instance, request: HttpRequest) -> HttpReply:
     body = _object(strict_json(request.body, "signing request", max_depth=MAX_BODY_DEPTH))
     if "certificateSigningRequest" in body:
         signing_request = ca.parse_request(_bytes(body, "certificateSigningRequest"))
@@ -129,16 +129,16 @@ def _issue_with_proof(instance: Instance, bearer: str, body: Mapping[str, Json])
     return instance.issue_with_proof(token, pem.encode(), _bytes(wanted, PROOF))
 
 
-def _trust_bundle(instance: Instance, _request: Request) -> Reply:
+def _trust_bundle(instance: Instance, _request: HttpRequest) -> HttpReply:
     return _json({"chains": [{"certificates": [_pem(item) for item in instance.chain]}]})
 
 
-def _log_entry(instance: Instance, request: Request) -> Reply:
+def _log_entry(instance: Instance, request: HttpRequest) -> HttpReply:
     entry = strict_json(request.body, "log entry", max_depth=MAX_BODY_DEPTH)
     return _json(instance.log_entry(entry), HTTPStatus.CREATED)
 
 
-def _timestamp(instance: Instance, request: Request) -> Reply:
+def _timestamp(instance: Instance, request: HttpRequest) -> HttpReply:
     if request.content_type == JSON_TYPE:
         body = _object(strict_json(request.body, "timestamp request", max_depth=MAX_BODY_DEPTH))
         wanted = tsa.checked(
@@ -149,10 +149,10 @@ def _timestamp(instance: Instance, request: Request) -> Reply:
         )
     else:
         wanted = tsq.parse_request(request.body)
-    return Reply(instance.answer(wanted), DER_TYPE, HTTPStatus.CREATED)
+    return HttpReply(instance.answer(wanted), DER_TYPE, HTTPStatus.CREATED)
 
 
-def _tile(instance: Instance, path: str) -> Reply | None:
+def _tile(instance: Instance, path: str) -> HttpReply | None:
     try:
         tile: TileId = parse_path(path)
     except MalformedError:
@@ -160,28 +160,30 @@ def _tile(instance: Instance, path: str) -> Reply | None:
     data = instance.log.tile(tile)
     if data is None:
         return None
-    return Reply(data, BYTES_TYPE, headers={"Cache-Control": FOREVER if tile.width == WIDTH else "no-cache"})
+    return HttpReply(
+        data, BYTES_TYPE, headers={"Cache-Control": FOREVER if tile.width == WIDTH else "no-cache"}
+    )
 
 
-def _checkpoint(instance: Instance, _request: Request) -> Reply:
-    return Reply(instance.log.checkpoint().encode(), TEXT_TYPE, headers={"Cache-Control": "no-cache"})
+def _checkpoint(instance: Instance, _request: HttpRequest) -> HttpReply:
+    return HttpReply(instance.log.checkpoint().encode(), TEXT_TYPE, headers={"Cache-Control": "no-cache"})
 
 
-def _discovery(instance: Instance, request: Request) -> Reply:
+def _discovery(instance: Instance, request: HttpRequest) -> HttpReply:
     return _json(instance.oidc.discovery(request.base_url))
 
 
-def _jwks(instance: Instance, _request: Request) -> Reply:
+def _jwks(instance: Instance, _request: HttpRequest) -> HttpReply:
     return _json(instance.oidc.jwks())
 
 
-def _no_token(_instance: Instance, _request: Request) -> Reply:
+def _no_token(_instance: Instance, _request: HttpRequest) -> HttpReply:
     return failure(
         HTTPStatus.FORBIDDEN, "tokens are not given out over http: type gitchain local token IDENTITY"
     )
 
 
-def _health(instance: Instance, _request: Request) -> Reply:
+def _health(instance: Instance, _request: HttpRequest) -> HttpReply:
     return _json({"status": "ok", "origin": instance.origin, "logSize": instance.log.size()})
 
 
@@ -202,8 +204,8 @@ _POST: Mapping[str, Answer] = {
 }
 
 
-def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Reply:
-    return Reply(json.dumps(value).encode(), JSON_TYPE, status)
+def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> HttpReply:
+    return HttpReply(json.dumps(value).encode(), JSON_TYPE, status)
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -22,7 +22,15 @@ from urllib.parse import urlsplit
 
 from gitchain.errors import GitchainError, TransportError, UsageError
 from gitchain.instance.local import Instance
-from gitchain.instance.routes import MAX_BODY_BYTES, Reply, Request, answer_get, answer_post, failure, refusal
+from gitchain.instance.routes import (
+    MAX_BODY_BYTES,
+    HttpReply,
+    HttpRequest,
+    answer_get,
+    answer_post,
+    failure,
+    refusal,
+)
 from gitchain.platform.http_body import BodyRefusedError, read_body
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -143,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         _logger.debug(format, *args)
 
-    def _answer(self, answer: Callable[[Instance, Request], Reply | None], body: bytes) -> None:
+    def _answer(self, answer: Callable[[Instance, HttpRequest], HttpReply | None], body: bytes) -> None:
         if not self._is_local():
             self._send(failure(HTTPStatus.FORBIDDEN, "the local instance does not answer web pages"))
             return
@@ -161,10 +169,10 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return host in LOOPBACK_NAMES and "Origin" not in self.headers
 
-    def _request(self, body: bytes) -> Request:
+    def _request(self, body: bytes) -> HttpRequest:
         scheme, _, bearer = self.headers.get("Authorization", "").partition(" ")
         content_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Request(
+        return HttpRequest(
             self.path,
             body,
             content_type,
@@ -172,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.url,
         )
 
-    def _send(self, reply: Reply) -> None:
+    def _send(self, reply: HttpReply) -> None:
         self.send_response(reply.status)
         headers = {
             "Content-Type": reply.content_type,

@@ -16,11 +16,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gitchain.errors import MalformedError, TrustError
+from gitchain.errors import LimitError, MalformedError, TrustError
 from gitchain.evidence.merkle import HASH_SIZE
 from gitchain.evidence.tile import WIDTH, TileId, decode_entries, encode_entries, tile_width
 from gitchain.instance.directory import DIRECTORY_MODE, storing, sync_directory, write_durable
 from gitchain.instance.info import HELP_BROKEN
+from gitchain.platform.files import read_regular
+
+MAX_TILE_BYTES = WIDTH * (2 + 0xFFFF)
+"""Of a full entry bundle whose entries are as long as they can be."""
 
 
 class TileFiles:
@@ -74,8 +78,8 @@ class TileFiles:
     def _read(self, tile: TileId) -> bytes:
         path = self.directory / tile.path()
         try:
-            return path.read_bytes()
-        except OSError as error:
+            return read_regular(path, MAX_TILE_BYTES)
+        except (OSError, LimitError) as error:
             raise damaged(path) from error
 
     def _write(self, tile: TileId, data: bytes) -> Path:

@@ -63,9 +63,9 @@ class Tree:
 def subtree_reader(
     tree: Tree, fetch: Callable[[TileId], bytes], known: Mapping[tuple[int, int], bytes]
 ) -> Read:
-    """Return a reader of subtree hashes for the proofs of `evidence.merkle`; it computes each one once.
+    """Return a reader of subtree hashes for the proofs of `evidence.merkle`; each is computed once.
 
-    The right edge comes from memory, other tiles from `fetch`, and what is `known` from there.
+    The right edge is in memory, other tiles are read with `fetch`, and `known` hashes are reused.
     """
     seen = dict(known)
     edge = {tile: tree.edge[tile.level or 0] for tile in tree.partial()}

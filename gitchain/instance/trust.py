@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gitchain.instance import ct
 from gitchain.instance.info import InstanceInfo
-from gitchain.instance.keys import Keys, public_der
+from gitchain.instance.keys import InstanceKeys, public_der
 
 CONFIG_TYPE = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
@@ -26,7 +26,7 @@ TSA_PATH = "/api/v1/timestamp"
 OPERATOR = "gitchain local instance"
 
 
-def trust_config(info: InstanceInfo, keys: Keys, log_key_id: bytes, base_url: str) -> str:
+def trust_config(info: InstanceInfo, keys: InstanceKeys, log_key_id: bytes, base_url: str) -> str:
     """Return the ClientTrustConfig; the same instance and URL always give the same text."""
     config = {
         "mediaType": CONFIG_TYPE,
@@ -36,7 +36,7 @@ def trust_config(info: InstanceInfo, keys: Keys, log_key_id: bytes, base_url: st
     return json.dumps(config, indent=2) + "\n"
 
 
-def _trusted_root(info: InstanceInfo, keys: Keys, log_key_id: bytes) -> dict[str, object]:
+def _trusted_root(info: InstanceInfo, keys: InstanceKeys, log_key_id: bytes) -> dict[str, object]:
     log = public_der(keys.log.public_key())
     ct_key = keys.ct.public_key()
     return {

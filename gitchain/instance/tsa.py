@@ -43,7 +43,7 @@ class TimestampRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TimestampAuthority:
+class EmbeddedTimestampAuthority:
     """Stamps imprints with one key and its certificate."""
 
     key: ec.EllipticCurvePrivateKey
@@ -88,7 +88,7 @@ def checked(algorithm: str, digest: object, nonce: object, *, certificates: bool
     """Return a request of checked parts; MalformedError unless it is SHA-256 with a natural nonce."""
     if algorithm != "sha256" or not isinstance(digest, bytes) or len(digest) != 32:
         raise MalformedError(
-            "only SHA-256 imprints are stamped", expected="sha256, 32 bytes", got=str(algorithm)[:20]
+            "only SHA-256 imprints are stamped", expected="sha256, 32 bytes", got=str(algorithm)[:40]
         )
     if nonce is not None and (not isinstance(nonce, int) or nonce < 0 or nonce.bit_length() > 512):
         raise MalformedError("the nonce of the timestamp request is out of bounds")

@@ -218,10 +218,12 @@ def contents(link: Link, manifests: Manifests) -> frozenset[tuple[str, str]] | N
     found: set[tuple[str, str]] = set()
     for artifact in (*link.materials.values(), *link.products.values()):
         inside = manifests.tree(artifact, MAX_CONTENTS) if artifact.directory else (artifact,)
-        if inside is None or len(found) > MAX_CONTENTS:
+        if inside is None:
             return None
         for one in inside:
             found.update(one.digests)
+        if len(found) > MAX_CONTENTS:
+            return None
     return frozenset(found)
 
 

@@ -24,8 +24,8 @@ from typing import TypeAlias
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.layout.fields import Fields, placed
+from gitchain.layout.identities import Identity
 from gitchain.layout.load import read_duration, read_evidence
-from gitchain.layout.member import Identity
 from gitchain.layout.step import Evidence
 from gitchain.layout.yaml import read_yaml
 
@@ -39,7 +39,7 @@ Artifacts: TypeAlias = Mapping[str, Content]
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class UnlistedSigner:
     """A signer by identity and claims: whoever of the layout it matches, or nobody."""
 
     identity: Identity
@@ -50,7 +50,7 @@ class Stranger:
 class CaseStatement:
     """One statement. `signer` is a functionary's name, or an identity; `layout` says under which layout it is made."""
 
-    signer: str | Stranger
+    signer: str | UnlistedSigner
     step: str | None
     layout: str | None
     run: str
@@ -171,13 +171,13 @@ def _statement(fields: Fields) -> CaseStatement:
         return found
 
 
-def _signer(fields: Fields) -> str | Stranger:
+def _signer(fields: Fields) -> str | UnlistedSigner:
     value = fields.take("signer")
     if isinstance(value, str) and value:
         return value
     one = Fields(value, fields.path("signer"))
     claims = {name: str(text) for name, text in _object(one, "claims").items()}
-    found = Stranger(Identity(one.text("issuer"), one.text("subject")), claims)
+    found = UnlistedSigner(Identity(one.text("issuer"), one.text("subject")), claims)
     one.done()
     return found
 
@@ -207,7 +207,13 @@ def _expected(fields: Fields) -> tuple[Expected, ...] | None:
     if value == "PASSED":
         return None
     if not isinstance(value, list) or not value:
-        raise LayoutError("not a verdict", where="expect", expected="PASSED, or a list of findings")
+        raise LayoutError(
+            "not a verdict",
+            where="expect",
+            expected="PASSED, or a list of findings",
+            got=ascii(value)[:100],
+            help="name the findings that fail it: expect: [GC-E0301]   (docs/findings.md)",
+        )
     return tuple(_finding(item, f"expect[{index}]") for index, item in enumerate(value))
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gitchain.errors import LayoutError, LimitError
-from gitchain.layout.cel_tree import Call, Constant, Items, Loop, Name, Node, Select
+from gitchain.layout.cel_tree import Call, CelItems, Constant, Loop, Name, Node, Select
 
 MAX_WORK = 4_000_000
 MAX_TURNS = 10_000  # the engine's own bound on the turns of all loops together
@@ -78,7 +78,7 @@ def children(node: Node) -> tuple[Node, ...]:
             return (node.operand,)
         case Call():
             return node.arguments
-        case Items():
+        case CelItems():
             return node.elements
         case Loop():
             return (node.over, node.start, node.condition, node.step, node.result)
@@ -98,7 +98,7 @@ def check_tree(tree: Node) -> None:
     if _nesting(tree) > MAX_NESTING:
         raise LayoutError("loops are nested too deeply", expected=f"at most {MAX_NESTING} levels")
     for node in walk(tree):
-        if isinstance(node, Items) and node.message:
+        if isinstance(node, CelItems) and node.message:
             raise LayoutError("messages are not available", got=node.message)
         if isinstance(node, Call):
             _check_call(node)
@@ -181,13 +181,13 @@ class _Meter:
                 found = self.bound(node.operand, scope, turns)
                 self._spend(0, turns)
                 return ONE if node.test else found
-            case Items():
+            case CelItems():
                 return self._items(node, scope, turns)
             case Loop():
                 return self._loop(node, scope, turns)
         return self._call(node, [self.bound(one, scope, turns) for one in node.arguments], turns)
 
-    def _items(self, node: Items, scope: Mapping[str, Bound], turns: int) -> Bound:
+    def _items(self, node: CelItems, scope: Mapping[str, Bound], turns: int) -> Bound:
         parts = [self.bound(one, scope, turns) for one in node.elements]
         self._spend(len(parts), turns)
         width = max((len(parts) + 1, *(part.width for part in parts)))

@@ -49,7 +49,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class CelItems:
     """A list, map or message literal; `message` is the name of its type, empty for lists and maps."""
 
     elements: tuple[Node, ...]
@@ -69,7 +69,7 @@ class Loop:
     result: Node
 
 
-Node: TypeAlias = Constant | Name | Select | Call | Items | Loop
+Node: TypeAlias = Constant | Name | Select | Call | CelItems | Loop
 
 
 def read_tree(serialised: bytes) -> Node:
@@ -160,13 +160,13 @@ def _call(message: _Message) -> Node:
 
 
 def _list(message: _Message) -> Node:
-    return Items(tuple(_expression(one) for one in message.all(1)))
+    return CelItems(tuple(_expression(one) for one in message.all(1)))
 
 
 def _struct(message: _Message) -> Node:
     entries = [_Message(one) for one in message.all(2)]
     parts = (one for entry in entries for one in (*entry.all(3), *entry.all(4)))
-    return Items(tuple(_expression(one) for one in parts), message.text(1))
+    return CelItems(tuple(_expression(one) for one in parts), message.text(1))
 
 
 def _loop(message: _Message) -> Node:

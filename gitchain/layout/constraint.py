@@ -58,7 +58,7 @@ VARIABLES: Mapping[Scope, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConstraintResult:
     """Whether a constraint holds; if not, `problem` says why. `evaluated` is False where it said nothing at all."""
 
     ok: bool
@@ -66,8 +66,8 @@ class Verdict:
     evaluated: bool = True
 
 
-HOLDS = Verdict(True)
-FAILS = Verdict(False, "is not true")
+HOLDS = ConstraintResult(True)
+FAILS = ConstraintResult(False, "is not true")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,17 +80,17 @@ class Compiled:
     _tree: Node = field(repr=False)
     _program: cel.Expression = field(repr=False)
 
-    def holds(self, variables: Mapping[str, Input]) -> Verdict:
+    def holds(self, variables: Mapping[str, Input]) -> ConstraintResult:
         """Return the verdict for these variables. Raises nothing: whatever goes wrong is a problem."""
         try:
             data, bounds = self._given(variables)
             check_work(self._tree, bounds)
             found = _verdict(self._program.eval(data=data))
-            return found if found != FAILS else Verdict(False, f"{FAILS.problem}{self._seen(data)}")
+            return found if found != FAILS else ConstraintResult(False, f"{FAILS.problem}{self._seen(data)}")
         except GitchainError as error:
-            return Verdict(False, str(error), evaluated=False)
+            return ConstraintResult(False, str(error), evaluated=False)
         except (RuntimeError, TypeError, ValueError) as error:  # what the engine raises
-            return Verdict(False, _short(error), evaluated=False)
+            return ConstraintResult(False, _short(error), evaluated=False)
 
     def _seen(self, data: Mapping[str, Input]) -> str:
         """Return the plain values that the expression looked at, for messages."""
@@ -184,18 +184,18 @@ def _environment(scope: Scope) -> cel.Env:
     return cel.NewEnv(variables={name: known[kind] for name, kind in VARIABLES[scope].items()})
 
 
-def _verdict(value: cel.Value) -> Verdict:
+def _verdict(value: cel.Value) -> ConstraintResult:
     kind = value.type().name()
     if kind == "BOOL":
         return HOLDS if value.value() is True else FAILS
     if kind == "ERROR":
-        return Verdict(False, _short(value.value()), evaluated=False)
-    return Verdict(False, f"gives {kind.lower()}, not true or false", evaluated=False)
+        return ConstraintResult(False, _short(value.value()), evaluated=False)
+    return ConstraintResult(False, f"gives {kind.lower()}, not true or false", evaluated=False)
 
 
 def _short(said: object) -> str:
     """Return the engine's message on one line, without its drawing and its status words."""
-    text = " ".join(str(said).split(" | ", 1)[0].split())
+    text = " ".join(str(said).partition(" | ")[0].split())
     text = re.sub(r"^([A-Z_]+: )?(ERROR: <input>:\S+ )?", "", text).replace(" (in container '')", "")
     return text if len(text) <= MAX_PROBLEM else f"{text[:MAX_PROBLEM]}…"
 

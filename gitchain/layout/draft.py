@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 
 from gitchain.errors import LayoutError
 from gitchain.layout.load import parse_layout
-from gitchain.layout.model import SCHEMA, Identity
+from gitchain.layout.model import MAX_STEPS, SCHEMA, Identity
 from gitchain.layout.patterns import meets
 from gitchain.layout.rule import literal_pattern
-from gitchain.layout.scope import needed_steps
+from gitchain.layout.scope import all_needed_steps
+from gitchain.layout.stage_paths import DraftStage, PathIndex, StagePaths
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*")
 _RESERVED = frozenset(
@@ -27,28 +28,6 @@ _RESERVED = frozenset(
 )  # of YAML 1.2, and of 1.1
 _SOURCE_RULES = (("ALLOW", "git+*"), ("ALLOW", "git:*"))
 _SOURCE_SCHEMES = ("git+", "git:")
-
-
-@dataclass(frozen=True, slots=True)
-class DraftStage:
-    """One stage of a pipeline, or one that does not run: tracked data, a frozen stage (`observed=False`).
-
-    `reports` are the outs that only report (metrics, plots): they are never proposed for serving. `mixed` are directories
-    that hold reports: of an evaluation, or of a training that writes its metrics beside the model; nobody can tell.
-    `sources` are the URIs of materials outside the repository.
-    """
-
-    name: str
-    deps: tuple[str, ...] = ()
-    outs: tuple[str, ...] = ()
-    reports: tuple[str, ...] = ()
-    observed: bool = True
-    mixed: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-
-    def makes(self, path: str) -> bool:
-        """Tell whether `path` is one of the outs or lies in one."""
-        return any(out == path or path.startswith(f"{out}/") for out in self.outs)
 
 
 def draft(
@@ -69,12 +48,17 @@ def draft(
     served has to do with are left out, and named in a comment. Raises LayoutError if the stages make no valid layout,
     e.g. because nothing they make can be served, or a name is none that a layout can hold.
     """
+    pipeline = StagePaths(tuple(stages))
     for path in serve:
-        if not any(stage.makes(path) for stage in stages):
+        if not pipeline.makers(path):
             raise LayoutError("no stage makes what is to be served", where="serve", got=path)
-    drafted = _Draft(name, functionary, expires, version, tuple(stages), _served(stages, serve), tuple(notes))
+    served = _served(pipeline, serve)
+    parts = (part for part in pipeline.parts() if any(stage.name in served for stage in part))
+    kept = frozenset(stage.name for part in parts for stage in part)
+    _check_number(len(kept))
+    drafted = _Draft(name, functionary, expires, version, pipeline, kept, served, tuple(notes))
     layout = parse_layout(drafted.text().encode())
-    needs = {one.step: needed_steps(layout, one.step) for one in layout.serve}
+    needs = all_needed_steps(layout, (one.step for one in layout.serve))
     if all(len(names) == len(layout.steps) for names in needs.values()):
         return drafted.text()
     text = drafted.text(needs)
@@ -82,35 +66,27 @@ def draft(
     return text
 
 
-def _linked(one: DraftStage, other: DraftStage) -> bool:
-    """Tell whether one of the two takes what the other makes."""
-    return any(
-        maker.makes(dep) or any(out.startswith(f"{dep}/") for out in maker.outs)
-        for maker, taker in ((one, other), (other, one))
-        for dep in taker.deps
-    )
+def _check_number(steps: int) -> None:
+    """Raise LayoutError before a text is made that no layout can hold."""
+    if steps > MAX_STEPS:
+        raise LayoutError(
+            "the pipeline has too many stages for one layout",
+            where="dvc.yaml",
+            expected=f"at most {MAX_STEPS} that a served product depends on",
+            got=str(steps),
+            help="name what you serve under artifacts: in dvc.yaml, or split the pipeline",
+        )
 
 
-def _parts(stages: Sequence[DraftStage]) -> Sequence[Sequence[DraftStage]]:
-    """Return the stages in parts that nothing ties to each other, both in the order of the stages."""
-    parts: list[list[DraftStage]] = []
-    for stage in stages:
-        linked = [part for part in parts if any(_linked(stage, one) for one in part)]
-        parts = [part for part in parts if part not in linked]
-        parts.append([stage, *(one for part in linked for one in part)])
-    ordered = [[stage for stage in stages if stage in part] for part in parts]
-    return sorted(ordered, key=lambda part: stages.index(part[0]))
-
-
-def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Mapping[str, Sequence[str]]:
+def _served(pipeline: StagePaths, serve: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Return what may be served of each step: of `serve`, else what every part of the pipeline ends in.
 
     Without `serve`, a part that only holds data, or only reports, serves something only where every part is such a one.
     """
-    parts = _parts(stages)
     if serve:
         wanted = list(serve)
     else:
+        parts = pipeline.parts()
         observed = [part for part in parts if any(stage.observed for stage in part)] or parts
         making = [part for part in observed if any(set(stage.outs) - set(stage.reports) for stage in part)]
         ends = [(*_terminal(part), *_terminal(_only_reporting(part))) for part in making or observed]
@@ -119,8 +95,11 @@ def _served(stages: Sequence[DraftStage], serve: Sequence[str]) -> Mapping[str, 
         raise LayoutError(
             "no stage makes anything that could be served", help="name it under artifacts: in dvc.yaml"
         )
-    made = {stage.name: [path for path in wanted if stage.makes(path)] for stage in stages}
-    return {step: paths for step, paths in made.items() if paths}
+    made: dict[str, list[str]] = {}
+    for path in wanted:
+        for stage in pipeline.makers(path):
+            made.setdefault(stage.name, []).append(path)
+    return {stage.name: made[stage.name] for stage in pipeline.stages if stage.name in made}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +110,8 @@ class _Draft:
     functionary: Identity
     expires: datetime
     version: int
-    every: tuple[DraftStage, ...]
+    pipeline: StagePaths
+    kept: frozenset[str]
     served: Mapping[str, Sequence[str]]
     notes: tuple[str, ...]
 
@@ -140,12 +120,13 @@ class _Draft:
         return "\n".join(self._lines(needs)) + "\n"
 
     def _lines(self, needs: Mapping[str, Sequence[str]] | None) -> Iterator[str]:
-        parts = [part for part in _parts(self.every) if any(stage.name in self.served for stage in part)]
-        stages = [stage for stage in self.every if any(stage in part for part in parts)]
+        every = self.pipeline.stages
+        stages = [stage for stage in every if stage.name in self.kept]
+        paths = StagePaths(stages)
         label = _label(self.functionary)
         yield "# Who may do which step of this model's life, and how the steps fit together."
         yield "# Read it, change it, then: gitchain layout sign. After a change, raise version and sign again."
-        others = [stage.name for stage in self.every if stage not in stages]
+        others = [stage.name for stage in every if stage.name not in self.kept]
         if others:
             yield f"# Not in here, since nothing that is served depends on them: {', '.join(map(_quoted, others))}"
         yield from (f"# Attested, and not in here: {_quoted(note)}" for note in self.notes)
@@ -162,16 +143,16 @@ class _Draft:
         yield ""
         yield "steps:"
         for stage in stages:
-            yield from _step(stage, stages, label)
+            yield from _step(stage, paths, label)
         if needs is None:
             yield "# What may be served: only these products, and only if every step above is in order."
         else:
             yield "# What may be served: only these products, each only if all of its own steps are in order."
             yield "# A step that you add, such as an approval, has to be named there too: lint finds one that is not."
         yield "serve:"
-        for step, paths in self.served.items():
+        for step, products in self.served.items():
             yield f"  - step: {_word(step)}"
-            yield f"    products: [{', '.join(_word(literal_pattern(path)) for path in paths)}]"
+            yield f"    products: [{', '.join(_word(literal_pattern(path)) for path in products)}]"
             if needs is not None:
                 yield f"    steps: [{', '.join(map(_word, needs[step]))}]"
 
@@ -181,7 +162,7 @@ def _label(who: Identity) -> str:
     return local if local and "/" not in who.subject else "builder"
 
 
-def _step(stage: DraftStage, stages: Sequence[DraftStage], label: str) -> Iterator[str]:
+def _step(stage: DraftStage, paths: StagePaths, label: str) -> Iterator[str]:
     yield f"  - name: {_word(stage.name)}"
     yield f"    functionaries: [{_word(label)}]"
     yield "    threshold: 1"
@@ -190,7 +171,7 @@ def _step(stage: DraftStage, stages: Sequence[DraftStage], label: str) -> Iterat
     else:
         yield "    evidence: declared    # tracked data, or a frozen stage: nothing runs, attest it with gitchain attest"
     yield "    expectedMaterials:"
-    for rule, comment in _materials(stage, stages):
+    for rule, comment in _materials(stage, paths):
         yield _rule(rule, comment)
     yield "    expectedProducts:"
     for rule, comment in _products(stage):
@@ -198,18 +179,18 @@ def _step(stage: DraftStage, stages: Sequence[DraftStage], label: str) -> Iterat
     yield ""
 
 
-def _materials(stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tuple[Sequence[str], str]]:
-    edges = {dep: tuple(_edges(dep, stage, stages)) for dep in stage.deps}
+def _materials(stage: DraftStage, paths: StagePaths) -> Iterator[tuple[Sequence[str], str]]:
+    edges = {dep: tuple(_edges(dep, stage, paths)) for dep in stage.deps}
     for dep, found in edges.items():
-        if found and _requirable(dep, stage.deps) and not _below(dep, stages):
+        if found and _requirable(dep, stage.deps) and not paths.is_above_outs(dep):
             yield ("REQUIRE", dep), ""
     for dep, found in edges.items():
         for pattern, source in found:
             yield ("MATCH", pattern, "WITH", "PRODUCTS", "FROM", source), ""
         for pattern, _ in found:
-            if _below(dep, stages) or _like_source(pattern):
+            if paths.is_above_outs(dep) or _like_source(pattern):
                 yield ("DISALLOW", pattern), "never from anywhere else"
-        for pattern in _own(dep, stage, found, stages):
+        for pattern in _own(dep, stage, found, paths):
             yield ("ALLOW", pattern), "no stage makes this: any content is accepted"
     yield from _allowed_sources(stage)
     yield ("DISALLOW", "*"), ""
@@ -228,9 +209,9 @@ def _like_source(pattern: str) -> bool:
     return any(meets(pattern, allowed) for _, allowed in _SOURCE_RULES)
 
 
-def _edges(dep: str, stage: DraftStage, stages: Sequence[DraftStage]) -> Iterator[tuple[str, str]]:
+def _edges(dep: str, stage: DraftStage, paths: StagePaths) -> Iterator[tuple[str, str]]:
     """Yield a pattern and the step that it comes from, for every other stage that makes some of `dep`."""
-    for other in stages:
+    for other in paths.related(dep):
         if other is stage:
             continue
         if any(out == dep or dep.startswith(f"{out}/") for out in other.outs):
@@ -243,19 +224,13 @@ def _edges(dep: str, stage: DraftStage, stages: Sequence[DraftStage]) -> Iterato
                 )
 
 
-def _own(
-    dep: str, stage: DraftStage, found: Sequence[tuple[str, str]], stages: Sequence[DraftStage]
-) -> Iterator[str]:
+def _own(dep: str, stage: DraftStage, found: Sequence[tuple[str, str]], paths: StagePaths) -> Iterator[str]:
     """Yield the pattern of what `dep` holds that no stage makes."""
     if not found:
         opened = any(one.startswith(f"{dep}/") for one in stage.deps)
         yield literal_pattern(dep) + ("/*" if opened else "")
-    elif _below(dep, stages):
+    elif paths.is_above_outs(dep):
         yield f"{literal_pattern(dep)}/*"
-
-
-def _below(dep: str, stages: Sequence[DraftStage]) -> bool:
-    return any(out.startswith(f"{dep}/") for stage in stages for out in stage.outs)
 
 
 def _products(stage: DraftStage) -> Iterator[tuple[Sequence[str], str]]:
@@ -282,13 +257,12 @@ def _terminal(stages: Sequence[DraftStage]) -> list[str]:
     """Return the outs that no later stage builds on; a stage that only reports does not build on anything."""
     observed = [stage for stage in stages if stage.observed] or list(stages)
     builders = [stage for stage in observed if set(stage.outs) - set(stage.reports)] or observed
-    taken = [dep for stage in builders for dep in stage.deps]
+    taken = PathIndex((dep, 0) for stage in builders for dep in stage.deps)
     return [
         out
         for stage in builders
         for out in stage.outs
-        if (out not in stage.reports or builders is observed)
-        and not any(dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/") for dep in taken)
+        if (out not in stage.reports or builders is observed) and not taken.meets(out)
     ]
 
 
@@ -313,5 +287,4 @@ def _escaped(char: str) -> str:
         return f"\\{char}"
     if char.isprintable():
         return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return f"\\U{ord(char):08x}"

@@ -77,7 +77,7 @@ def ssh_text(line: str) -> str:
     """Return type and base64 of an OpenSSH public key without its comment; raise LayoutError for no such line."""
     if len(line) > MAX_KEY_CHARS:
         raise LayoutError("key is too long", where="ssh", expected=f"at most {MAX_KEY_CHARS} characters")
-    text = " ".join(line.split(" ", 2)[:2])
+    text = " ".join(line.split(" ")[:2])
     spki_of_ssh(text)
     return text
 

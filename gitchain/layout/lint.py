@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from gitchain.layout.constraint import Scope, compile_constraint
-from gitchain.layout.lintcode import Lint, LintCode
-from gitchain.layout.lintpeople import lint_people, one_person
-from gitchain.layout.lintrules import lint_rules
+from gitchain.layout.lint_code import Lint, LintCode
+from gitchain.layout.lint_functionaries import lint_people, one_person
+from gitchain.layout.lint_rules import lint_rules
 from gitchain.layout.model import Identity, Layout
 from gitchain.layout.parts import Constraint
 

@@ -18,14 +18,13 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from gitchain.errors import LayoutError, LimitError, MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.vocabulary import LAYOUT
-from gitchain.layout.constraint import check_constraints
 from gitchain.layout.fields import Fields, layout_error, placed, texts
-from gitchain.layout.keys import spki_of_pem, ssh_text
-from gitchain.layout.member import (
+from gitchain.layout.identities import (
     CLAIM_NAMES,
     Functionary,
     KeyMember,
@@ -34,19 +33,11 @@ from gitchain.layout.member import (
     SigstoreMember,
     SshMember,
 )
+from gitchain.layout.keys import spki_of_pem, ssh_text
 from gitchain.layout.model import MAX_FUNCTIONARIES, MAX_STEPS, SCHEMA, Layout
-from gitchain.layout.openpgp import read_block
-from gitchain.layout.parts import (
-    INSPECTION_KINDS,
-    Constraint,
-    Datasets,
-    Inspection,
-    InspectionKind,
-    Served,
-)
-from gitchain.layout.rule import Rule, parse_rule
+from gitchain.layout.parts import Constraint, Datasets, Inspection, InspectionKind, Served
+from gitchain.layout.rule import ArtifactRule, parse_rule
 from gitchain.layout.step import SLSA_PROVENANCE, Evidence, Step, Sublayout
-from gitchain.layout.yaml import MAX_DEPTH, read_yaml
 
 MAX_LAYOUT_BYTES = 1024 * 1024
 MAX_CONSTRAINTS = (
@@ -54,6 +45,9 @@ MAX_CONSTRAINTS = (
 )
 MAX_INSPECTIONS = 100
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+MAX_DURATION = timedelta(days=36_500)
+"""100 years: no time of today minus it leaves the calendar."""
+
 _DURATION = re.compile(r"P(?:(\d{1,6})D)?(?:T(\d{1,6})H)?")
 
 
@@ -67,6 +61,8 @@ def parse_layout(data: bytes) -> Layout:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LayoutError("layout is not UTF-8", got=str(error)) from error
+    from gitchain.layout.yaml import MAX_DEPTH, read_yaml
+
     if not text.lstrip().startswith("{"):
         return layout_from_json(read_yaml(text))
     try:
@@ -97,8 +93,17 @@ def layout_from_json(value: Json) -> Layout:
         freshness=read_duration(fields, "freshness"),
     )
     fields.done()
-    check_constraints(layout)
+    _check_constraints(layout)
     return layout
+
+
+def _check_constraints(layout: Layout) -> None:
+    """Raise LayoutError for a constraint that does not compile; the engine is loaded where there is one."""
+    of_data_sets = layout.datasets.constraints if layout.datasets else ()
+    if layout.constraints or of_data_sets or any(step.constraints for step in layout.steps):
+        from gitchain.layout.constraint import check_constraints
+
+        check_constraints(layout)
 
 
 def _functionaries(fields: Fields) -> Iterator[Functionary]:
@@ -120,6 +125,8 @@ def _member(fields: Fields) -> Member:
         elif "ssh" in fields:
             member = SshMember(ssh_text(fields.text("ssh")))
         elif "openpgp" in fields:
+            from gitchain.layout.openpgp import read_block
+
             member = OpenPgpMember(read_block(fields.text("openpgp")), fields.text("fingerprint"))
         else:
             member = SigstoreMember(fields.text("issuer"), fields.text("subject"), _claims(fields))
@@ -218,7 +225,7 @@ def _inspection(fields: Fields) -> Inspection:
     with placed(fields.where):
         found = Inspection(
             name=fields.text("name"),
-            kind=_kind(fields),
+            kind=cast("InspectionKind", fields.text("kind")),  # the constructor refuses any other
             artifacts=fields.texts("artifacts"),
             max_bytes=fields.integer("maxBytes") if "maxBytes" in fields else None,
             allow=fields.texts("allow", ()),
@@ -228,17 +235,8 @@ def _inspection(fields: Fields) -> Inspection:
         return found
 
 
-def _kind(fields: Fields) -> InspectionKind:
-    value = fields.text("kind")
-    for known in INSPECTION_KINDS:
-        if value == known:
-            return known
-    expected = ", ".join(INSPECTION_KINDS)
-    raise LayoutError("unknown inspection", where="kind", expected=expected, got=ascii(value[:80]))
-
-
-def _rules(fields: Fields, name: str) -> tuple[Rule, ...]:
-    found: list[Rule] = []
+def _rules(fields: Fields, name: str) -> tuple[ArtifactRule, ...]:
+    found: list[ArtifactRule] = []
     for index, item in enumerate(fields.sequence(name, default=())):
         with placed(f"{fields.path(name)}[{index}]"):
             if not isinstance(item, list) or not all(isinstance(token, str) for token in item):
@@ -273,4 +271,9 @@ def read_duration(fields: Fields, name: str) -> timedelta | None:
     match = _DURATION.fullmatch(text)
     if match is None or not any(match.groups()):
         raise LayoutError("not a duration", where=name, expected="P90D, PT12H or P1DT12H", got=text)
-    return timedelta(days=int(match[1] or 0), hours=int(match[2] or 0))
+    found = timedelta(days=int(match[1] or 0), hours=int(match[2] or 0))
+    if found > MAX_DURATION:
+        raise LayoutError(
+            "the duration is too long", where=name, expected=f"at most P{MAX_DURATION.days}D", got=text
+        )
+    return found

@@ -2,7 +2,7 @@
 
 docs/layout.md is the reference of the language. Every value is valid by construction: the constructors raise
 LayoutError with the field's name in `where`, and the loader puts the path before it. Steps are in
-`gitchain.layout.step`, functionaries in `gitchain.layout.member`; this module says how they refer to each other.
+`gitchain.layout.step`, functionaries in `gitchain.layout.identities`; this module says how they refer to each other.
 
 It reads no bytes (`gitchain.layout.load`), applies no rules (`gitchain.layout.rules`) and verifies no signature
 (`gitchain.verify.layout`).
@@ -18,7 +18,7 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.layout.checks import check_distinct, check_known, check_label
-from gitchain.layout.member import (
+from gitchain.layout.identities import (
     KEY_ISSUER,
     OPENPGP_ISSUER,
     SSH_ISSUER,

@@ -123,8 +123,12 @@ class Inspection:
     def __post_init__(self) -> None:
         check_label(self.name)
         if self.kind not in INSPECTION_KINDS:
-            known = ", ".join(INSPECTION_KINDS)
-            raise LayoutError("unknown inspection", where="kind", expected=known, got=ascii(self.kind))
+            raise LayoutError(
+                "unknown inspection",
+                where="kind",
+                expected=", ".join(INSPECTION_KINDS),
+                got=ascii(self.kind[:80]),
+            )
         _check_patterns("artifacts", self.artifacts)
         if (self.kind == "size") != (self.max_bytes is not None):
             raise LayoutError("maxBytes belongs to size, which needs it", where="maxBytes", got=self.kind)

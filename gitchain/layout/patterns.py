@@ -89,7 +89,7 @@ def _ordered(pattern: str) -> str:
 
 def _after_stars(pattern: str, at: set[int]) -> set[int]:
     found = set(at)
-    for i in sorted(at):
+    for i in at:
         while pattern[i : i + 1] == "*":
             i += 1  # noqa: PLW2901 - a star may stand for nothing
             found.add(i)

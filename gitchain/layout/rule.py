@@ -28,6 +28,7 @@ from gitchain.evidence.names import check_name, check_step_name
 MAX_PATTERN_BYTES = 1024  # as long as the longest artifact name (evidence.names.MAX_NAME_BYTES)
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
+_WITHOUT_CLASSES = re.compile(r"(?:[^\[\\]|\[[*?\[]\])*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -61,7 +62,7 @@ class MatchTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ArtifactRule:
     """One artifact rule. `match` is set for MATCH and for no other keyword."""
 
     keyword: Keyword
@@ -102,22 +103,21 @@ class Rule:
         return " ".join(self.tokens)
 
 
-def parse_rule(tokens: Sequence[str]) -> Rule:
+def parse_rule(tokens: Sequence[str]) -> ArtifactRule:
     """Return the rule that the tokens spell; raise LayoutError for any other list of tokens."""
-    word = tokens[0].upper() if tokens else ""
-    if word not in Keyword.__members__:
+    if not tokens or tokens[0].upper() not in Keyword.__members__:
         raise LayoutError("unknown artifact rule", expected=" | ".join(Keyword), got=" ".join(tokens) or "[]")
-    keyword = Keyword(word)
+    keyword = Keyword(tokens[0].upper())
     if keyword is Keyword.MATCH:
         return _parse_match(tokens)
     if len(tokens) != 2:
         raise LayoutError(
             f"{keyword} takes one pattern", expected=f"{keyword} <pattern>", got=" ".join(tokens)
         )
-    return Rule(keyword, tokens[1])
+    return ArtifactRule(keyword, tokens[1])
 
 
-def _parse_match(tokens: Sequence[str]) -> Rule:
+def _parse_match(tokens: Sequence[str]) -> ArtifactRule:
     words = [token.upper() for token in tokens]
     rest = list(range(2, len(tokens)))
     source = _take(rest, words, tokens, "IN") if words[2:3] == ["IN"] else ""
@@ -127,7 +127,7 @@ def _parse_match(tokens: Sequence[str]) -> Rule:
     if rest or side not in Side.__members__:
         raise _match_error(tokens)
     target = MatchTarget(step, Side[side], source.removesuffix("/"), prefix.removesuffix("/"))
-    return Rule(Keyword.MATCH, tokens[1], target)
+    return ArtifactRule(Keyword.MATCH, tokens[1], target)
 
 
 def _take(rest: list[int], words: Sequence[str], tokens: Sequence[str], keyword: str) -> str:
@@ -149,7 +149,7 @@ def _match_error(tokens: Sequence[str]) -> LayoutError:
 def check_pattern(pattern: str) -> str:
     """Return the pattern; raise LayoutError where it is ambiguous or can match no artifact name."""
     _check_text(pattern, "pattern")
-    if "[" in _ESCAPED.sub("", pattern) or "\\" in pattern:
+    if not _WITHOUT_CLASSES.fullmatch(pattern):
         raise LayoutError(
             "character classes and backslashes are not allowed in patterns",
             expected="literal characters, * and ?; [*], [?] and [[] for these characters themselves",

@@ -24,7 +24,7 @@ from in_toto.verifylib import (
 )
 
 from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup
-from gitchain.layout.rule import Keyword, MatchTarget, Rule, Side, literal_prefix
+from gitchain.layout.rule import ArtifactRule, Keyword, MatchTarget, Side, literal_prefix
 
 Reason: TypeAlias = Literal["disallowed", "required", "closed", "conflict"]
 """closed: a rule reaches into a directory whose manifest is missing; conflict: manifest and list disagree."""
@@ -51,7 +51,7 @@ class Refusal:
     """One artifact that one rule refused; `near` says what each MATCH rule over it would have taken."""
 
     side: Side
-    rule: Rule
+    rule: ArtifactRule
     artifact: str
     got: Artifact | None
     reason: Reason
@@ -72,7 +72,7 @@ class Applied:
     """What one rule did: the artifacts that it consumed, or refused."""
 
     side: Side
-    rule: Rule
+    rule: ArtifactRule
     consumed: tuple[str, ...]
     refused: tuple[str, ...]
 
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def apply_rules(
-    rules: Sequence[Rule],
+    rules: Sequence[ArtifactRule],
     side: Side,
     link: Link,
     sources: Sources,
@@ -122,7 +122,7 @@ def apply_rules(
     return Outcome(tuple(refusals), tuple(matches), tuple(applied))
 
 
-def _refused(rule: Rule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
+def _refused(rule: ArtifactRule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
     """Return what DISALLOW finds in the queue, or REQUIRE does not."""
     if rule.keyword is Keyword.DISALLOW:
         return [(name, "disallowed") for name in sorted(queue) if fnmatchcase(name, rule.pattern)]
@@ -135,7 +135,7 @@ def _side(link: Link, side: Side) -> Artifacts:
     return link.materials if side is Side.MATERIALS else link.products
 
 
-def _consumed(rule: Rule, queue: set[str], link: Link) -> set[str]:
+def _consumed(rule: ArtifactRule, queue: set[str], link: Link) -> set[str]:
     """Return what in-toto's engine says that a rule about this step alone takes from the queue."""
     mine, made = set(link.materials), set(link.products)
     found: set[str] = set()
@@ -151,7 +151,7 @@ def _consumed(rule: Rule, queue: set[str], link: Link) -> set[str]:
 
 
 def _matched(
-    rule: Rule,
+    rule: ArtifactRule,
     target: MatchTarget,
     queue: set[str],
     artifacts: Artifacts,
@@ -195,7 +195,7 @@ class _Destination:
 
 
 def _opened(
-    rules: Sequence[Rule], link: Link, side: Side, manifests: Manifests
+    rules: Sequence[ArtifactRule], link: Link, side: Side, manifests: Manifests
 ) -> tuple[Link, Sequence[Refusal]]:
     """Return the step's evidence with the directories opened that these rules reach inside of.
 
@@ -213,7 +213,7 @@ def _opened(
 
 
 def _open_list(
-    inside: Mapping[str, Rule], side: Side, artifacts: Artifacts, manifests: Manifests
+    inside: Mapping[str, ArtifactRule], side: Side, artifacts: Artifacts, manifests: Manifests
 ) -> tuple[Artifacts, Sequence[Refusal]]:
     opened: dict[str, Artifact] = {}
     refusals: list[Refusal] = []
@@ -235,12 +235,12 @@ def _open_list(
     return opened, refusals
 
 
-def _reaches(rule: Rule, full: str, directory: str) -> bool:
+def _reaches(rule: ArtifactRule, full: str, directory: str) -> bool:
     literal = full if rule.keyword is Keyword.REQUIRE else literal_prefix(full)
     return literal.startswith(f"{directory}/")
 
 
-def _near(rules: Sequence[Rule], name: str, sources: Sources, manifests: Manifests) -> Iterator[Near]:
+def _near(rules: Sequence[ArtifactRule], name: str, sources: Sources, manifests: Manifests) -> Iterator[Near]:
     """Say what each MATCH rule over a refused artifact found where it looked."""
     for rule in rules:
         dest = match_name(rule, name)
@@ -252,7 +252,7 @@ def _near(rules: Sequence[Rule], name: str, sources: Sources, manifests: Manifes
         yield Near(rule.match.step, rule.match.side, dest, expected)
 
 
-def match_name(rule: Rule, name: str) -> str | None:
+def match_name(rule: ArtifactRule, name: str) -> str | None:
     """Return the name under which a MATCH rule looks for this artifact, or None if it does not cover it."""
     target = rule.match
     if target is None:

@@ -6,7 +6,7 @@ where the signed layout leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from gitchain.layout.model import Layout
@@ -31,7 +31,7 @@ def scopes(layout: Layout, served: Collection[str]) -> Iterator[Layout]:
             yield _within(layout, frozenset(names), entries)
 
 
-def _within(layout: Layout, names: Collection[str], entries: Collection[Served]) -> Layout:
+def _within(layout: Layout, names: frozenset[str], entries: Collection[Served]) -> Layout:
     if len(names) == len(layout.steps) and len(entries) == len(layout.serve):
         return layout
     data = layout.datasets
@@ -43,22 +43,25 @@ def _within(layout: Layout, names: Collection[str], entries: Collection[Served])
         steps=tuple(step for step in layout.steps if step.name in names),
         serve=tuple(replace(entry, steps=()) for entry in entries),
         datasets=data,
-        same_run=tuple(group for group in layout.same_run if group[0] in names),
+        same_run=tuple(group for group in layout.same_run if not names.isdisjoint(group)),
     )
 
 
-def needed_steps(layout: Layout, step: str) -> tuple[str, ...]:
-    """Return the steps that have to do with what `step` makes, in the layout's order.
+def all_needed_steps(layout: Layout, served: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return, for each served step, the steps that have to do with what it makes, in the layout's order.
 
     Those that take it, directly or not, such as evaluations and approvals; and every step that any of these takes from.
     """
-    takers: dict[str, list[str]] = {one.name: [] for one in layout.steps}
-    for one in layout.steps:
-        for source in one.sources:
-            takers[source].append(one.name)
+    place = {one.name: number for number, one in enumerate(layout.steps)}
     sources = {one.name: one.sources for one in layout.steps}
-    found = _reached(_reached({step}, takers), sources)
-    return tuple(one.name for one in layout.steps if one.name in found)
+    takers: dict[str, list[str]] = {name: [] for name in sources}
+    for name, taken in sources.items():
+        for source in taken:
+            takers[source].append(name)
+    return {
+        step: tuple(sorted(_reached(_reached({step}, takers), sources), key=place.__getitem__))
+        for step in dict.fromkeys(served)
+    }
 
 
 def _reached(start: Collection[str], edges: dict[str, list[str]] | dict[str, tuple[str, ...]]) -> set[str]:

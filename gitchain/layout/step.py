@@ -17,7 +17,7 @@ from gitchain.evidence.names import check_uri
 from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, SOURCE, VSA
 from gitchain.layout.checks import check_distinct, check_label
 from gitchain.layout.parts import Constraint
-from gitchain.layout.rule import Rule, Side
+from gitchain.layout.rule import ArtifactRule, Side
 
 SLSA_PROVENANCE = PROVENANCE
 TRANSFORMATIONAL = frozenset(
@@ -59,8 +59,8 @@ class Step:
 
     name: str
     functionaries: tuple[str, ...]
-    expected_materials: tuple[Rule, ...] = ()
-    expected_products: tuple[Rule, ...] = ()
+    expected_materials: tuple[ArtifactRule, ...] = ()
+    expected_products: tuple[ArtifactRule, ...] = ()
     threshold: int = 1
     predicate_type: str = SLSA_PROVENANCE
     evidence: Evidence | None = None

@@ -1,1 +1,1 @@
-"""Follow the transparency logs of a trusted root: that they only grow, and what is in them under my name."""
+"""Monitor of transparency logs: checks log consistency and unexpected use of your identity."""

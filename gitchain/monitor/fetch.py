@@ -1,6 +1,6 @@
-"""GET and POST of one service, bounded as `store.http` bounds them: a log is not trusted with this machine's time or memory.
+"""Bounded GET and POST requests to a log, with the limits of `store.http`: a log is untrusted.
 
-No redirect is followed, nothing is decompressed, and 200 is the one answer. Does NOT judge what it gets.
+No redirects, no decompression; only status 200 is accepted. Content is not verified here.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ import ssl
 from dataclasses import dataclass, field
 
 from gitchain.errors import TransportError
-from gitchain.store.http import Deadline, ask, checked_url
+from gitchain.store.http import ReadDeadline, ask, checked_url
 
 SECONDS = 30.0
-"""Longest time that one answer may take, from the first byte asked to the last one read."""
+"""Longest duration of one request, in seconds, from sending it to the last byte."""
 
 OK = 200
 
 
 def check_url(url: str) -> str:
-    """Return the URL without a slash at its end; UsageError unless it is https, or http on loopback."""
+    """Return the URL without a trailing slash. Raises UsageError unless it is https, or http on loopback."""
     checked_url(url)
     return url.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Asks one service. TransportError where it cannot be reached or answers otherwise than 200."""
+    """HTTP client of one service. Raises TransportError if it is unreachable or the status is not 200."""
 
     base: str
     seconds: float = SECONDS
     _context: ssl.SSLContext = field(default_factory=ssl.create_default_context, repr=False, compare=False)
 
     def get(self, path: str, limit: int) -> bytes:
-        """Return the body of at most `limit` bytes; LimitError for a longer one."""
+        """Return the body, at most `limit` bytes. Raises LimitError for a longer one."""
         return self._ask("GET", path, None, limit)
 
     def post(self, path: str, body: bytes, limit: int) -> bytes:
-        """Send JSON and return the body of at most `limit` bytes; LimitError for a longer one."""
+        """Send JSON and return the body, at most `limit` bytes. Raises LimitError for a longer one."""
         return self._ask("POST", path, body, limit)
 
     def _ask(self, method: str, path: str, body: bytes | None, limit: int) -> bytes:
@@ -45,7 +45,7 @@ class Fetcher:
             {} if body is None else {"Content-Type": "application/json"}
         )
         answer = ask(
-            method, url, headers, Deadline(self.seconds), limit=limit, body=body, trusted=self._context
+            method, url, headers, ReadDeadline(self.seconds), limit=limit, body=body, trusted=self._context
         )
         if answer.status != OK:
             raise TransportError(

@@ -1,6 +1,6 @@
-"""Which logs there are to follow, and where each is read: the trusted root names them, the signing config their URLs.
+"""Selection of the logs to monitor: the trusted root lists them, the signing configuration has their URLs.
 
-The embedded instance is read from its directory. Another place to read a log at is the caller's to name.
+The embedded instance is read from its directory. The user may give other URLs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from gitchain.errors import TransportError, UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.tile import parse_path
 from gitchain.instance import Instance
-from gitchain.monitor.alerts import MEANINGS, Alert, Code
+from gitchain.monitor.alerts import MEANINGS, Alert, AlertCode
 from gitchain.monitor.fetch import Fetcher, check_url
-from gitchain.monitor.views import Fetch, RekorV1, Tiled, View
-from gitchain.pipeline.profiles import Profile
+from gitchain.monitor.log_clients import Fetch, RekorV1, Tiled, View
+from gitchain.trust.profiles import Profile
 from gitchain.verify.trust import LogKey, Trust
 
 SOON = timedelta(days=30)
@@ -26,7 +26,10 @@ V1, V2 = 1, 2
 
 
 def view_of(profile: Profile, log: LogKey, urls: Mapping[str, str]) -> View:
-    """Return how to read a log; UsageError if nothing says where. Both kinds of Rekor are tried where none is said."""
+    """Return a client for a log; both versions of Rekor are tried if the version is unknown.
+
+    Raises UsageError without a URL.
+    """
     if profile.instance is not None and log.host not in urls:
         return Tiled(_of(profile.instance))
     url, version = _place(profile.text, log, urls)
@@ -43,10 +46,10 @@ def view_of(profile: Profile, log: LogKey, urls: Mapping[str, str]) -> View:
 
 
 def _of(instance: Instance) -> Fetch:
-    """Return a reader of the embedded instance's own log, as its server would answer."""
+    """Return a reader of the embedded instance's log, in the form that its server uses."""
 
     def fetch(path: str, limit: int) -> bytes:
-        del limit  # what is on this disk was written within the limits
+        del limit  # files on this disk were written within the limits
         if path == "checkpoint":
             return instance.log.checkpoint().encode()
         found = instance.log.tile(parse_path(path))
@@ -58,38 +61,42 @@ def _of(instance: Instance) -> Fetch:
 
 
 def checkpoint_at(url: str) -> str:
-    """Return the checkpoint that a URL shows, for example a witness' or a mirror's copy."""
+    """Return the checkpoint at a URL, for example a witness's or a mirror's copy."""
     return Fetcher(check_url(url)).get("", 1 << 20).decode("utf-8", "replace")
 
 
 def _place(text: str, log: LogKey, urls: Mapping[str, str]) -> tuple[str, int | None]:
-    services = [one for one in _services(text) if isinstance(one, dict) and isinstance(one.get("url"), str)]
+    services = [
+        service
+        for service in _services(text)
+        if isinstance(service, dict) and isinstance(service.get("url"), str)
+    ]
     if log.host in urls:
         return urls[log.host], None
-    for one in services:
-        url = str(one["url"]).rstrip("/")
+    for service in services:
+        url = str(service["url"]).rstrip("/")
         if url.partition("://")[2] == log.host:
-            return url, int(str(one.get("majorApiVersion")))
+            return url, int(str(service.get("majorApiVersion")))
     return f"https://{log.host}", None
 
 
 def _services(text: str) -> list[Json]:
-    config = json.loads(text).get("signingConfig") or {}  # read strictly before: this is no evidence
+    config = json.loads(text).get("signingConfig") or {}  # parsed strictly before: this is not evidence
     found = config.get("rekorTlogUrls") or []
     return found if isinstance(found, list) else []
 
 
 def ending(trust: Trust, now: datetime) -> list[Alert]:
-    """Return a warning for each certificate or key of the trusted root that ends soon and has no successor named."""
+    """Return a warning for each certificate or key of the trusted root that expires soon without a successor."""
     found = []
     kinds = (
         ("certificate authority", trust.authorities),
         ("timestamp authority", trust.timestamp_authorities),
     )
     for kind, authorities in kinds:
-        for one in authorities:
-            ends = [x509.load_der_x509_certificate(raw).not_valid_after_utc for raw in one.certificates]
-            end = min([*ends, *filter(None, [one.window.end])])
+        for authority in authorities:
+            ends = [x509.load_der_x509_certificate(raw).not_valid_after_utc for raw in authority.certificates]
+            end = min([*ends, *filter(None, [authority.window.end])])
             if now <= end < now + SOON:
                 found.append(_ends(trust.name, kind, end))
     found += [
@@ -101,11 +108,22 @@ def ending(trust: Trust, now: datetime) -> list[Alert]:
 
 
 def _ends(name: str, kind: str, end: datetime) -> Alert:
-    return Alert(Code.EXPIRING, "warning", name, MEANINGS[Code.EXPIRING], kind, end.isoformat())
+    return Alert(
+        AlertCode.EXPIRING,
+        "warning",
+        name,
+        MEANINGS[AlertCode.EXPIRING],
+        kind,
+        end.isoformat(),
+        about=f"{kind} {end.isoformat()}",
+    )
 
 
-def chosen(trust: Trust, hosts: tuple[str, ...]) -> tuple[LogKey, ...]:
-    """Return the logs to follow: all of the trusted root, or those named; UsageError for one that it does not have."""
+def selected_logs(trust: Trust, hosts: tuple[str, ...]) -> tuple[LogKey, ...]:
+    """Return the logs to monitor: all of the trusted root, or those with these names.
+
+    Raises UsageError for an unknown name.
+    """
     known = {log.host: log for log in trust.logs}
     for host in hosts:
         if host not in known:

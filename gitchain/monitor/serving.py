@@ -1,11 +1,11 @@
-"""The witness' HTTP server: one POST, bounded in size and time. Meant to stand behind a front that speaks TLS."""
+"""HTTP server of the witness: a single POST endpoint, bounded in size and time. Run it behind a TLS proxy."""
 
 from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from gitchain.errors import GitchainError
-from gitchain.monitor.witness import MAX_BODY_BYTES, Reply, Witness
+from gitchain.monitor.witness import MAX_BODY_BYTES, Witness, WitnessReply
 from gitchain.platform.http_body import BodyRefusedError, read_body
 
 SECONDS = 20
@@ -13,7 +13,7 @@ PATH = "/add-checkpoint"
 
 
 def witness_server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
-    """Return a server that answers for the witness, listening; OSError where it cannot."""
+    """Return a listening server for the witness. Raises OSError if the address cannot be bound."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -25,26 +25,26 @@ def witness_server(witness: Witness, host: str, port: int) -> ThreadingHTTPServe
             self._answer(self._reply())
 
         def do_GET(self) -> None:
-            self._answer(Reply(405 if self.path == PATH else 404))
+            self._answer(WitnessReply(405 if self.path == PATH else 404))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
-            """Say nothing: what is asked is no news."""
+            """Do nothing: requests are not logged."""
 
-        def _reply(self) -> Reply:
+        def _reply(self) -> WitnessReply:
             if self.path != PATH:
                 self.close_connection = True
-                return Reply(404)
+                return WitnessReply(404)
             try:
                 body = read_body(self.headers, self.rfile, MAX_BODY_BYTES)
             except BodyRefusedError as refused:
                 self.close_connection = True
-                return Reply(refused.status, f"{refused.reason}\n".encode())
+                return WitnessReply(refused.status, f"{refused.reason}\n".encode())
             try:
                 return witness.add_checkpoint(body)
             except GitchainError:
-                return Reply(500, b"the witness cannot keep what it cosigns\n")
+                return WitnessReply(500, b"the witness cannot keep what it cosigns\n")
 
-        def _answer(self, reply: Reply) -> None:
+        def _answer(self, reply: WitnessReply) -> None:
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)
             self.send_header("Content-Length", str(len(reply.body)))

@@ -1,7 +1,7 @@
-"""Who signed a log entry, as far as its body tells: the certificate or key that Rekor keeps beside the signature.
+"""Signers of a log entry, from the certificate or key that Rekor stores with the signature.
 
-Rekor checks the signature and not the certificate: anyone can log one that names anybody. So a match is one only when
-the authority of the trusted root issued the certificate; else somebody pretends.
+Rekor checks the signature, not the certificate: anyone can log a certificate with any identity. An identity counts
+only if the authority of the trusted root issued the certificate.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from gitchain.verify.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """Somebody whom an entry names; `issued` says that the trusted authority vouched for the name, or that it is a key."""
+class EntrySigner:
+    """Signer in a log entry; `issued` is True for a certificate of the trusted authority, and for a key."""
 
     identity: Identity
     issued: bool
 
 
-def signers(body: bytes, trust: Trust) -> Iterator[Signer]:
-    """Yield whom an entry names; nothing for entries of other kinds, or ones that cannot be read."""
+def signers(body: bytes, trust: Trust) -> Iterator[EntrySigner]:
+    """Yield the signers of an entry; none for other kinds of entry and unreadable ones."""
     try:
         spec = strict_json(body, "log entry")
     except GitchainError:
@@ -41,7 +41,7 @@ def signers(body: bytes, trust: Trust) -> Iterator[Signer]:
 
 
 def _materials(value: Json) -> Iterator[bytes]:
-    """Yield the DER or PEM of each certificate or key in a body."""
+    """Yield the DER or PEM bytes of each certificate or key in a body."""
     spec = _at(value, "spec")
     verifier = _at(spec, "hashedRekordV002", "signature", "verifier")
     yield from _decoded(_at(verifier, "x509Certificate", "rawBytes"))
@@ -49,9 +49,9 @@ def _materials(value: Json) -> Iterator[bytes]:
     yield from _decoded(_at(spec, "signature", "publicKey", "content"))  # hashedrekord 0.0.1, rekord
     for path in (("signatures",), ("content", "envelope", "signatures")):  # dsse, intoto
         each = _at(spec, *path)
-        for one in each[:32] if isinstance(each, list) else ():
-            yield from _decoded(_at(one, "verifier"))
-            yield from _decoded(_at(one, "publicKey"))
+        for record in each[:32] if isinstance(each, list) else ():
+            yield from _decoded(_at(record, "verifier"))
+            yield from _decoded(_at(record, "publicKey"))
 
 
 def _at(value: Json, *path: str) -> Json:
@@ -68,20 +68,20 @@ def _decoded(value: Json) -> Iterator[bytes]:
             return
 
 
-def _signer(raw: bytes, trust: Trust) -> Signer | None:
+def _signer(raw: bytes, trust: Trust) -> EntrySigner | None:
     try:
         der = _der(raw)
         if der is None:
             key = Key.from_pem(raw) if raw.startswith(b"-----BEGIN PUBLIC KEY") else Key.load(raw)
-            return Signer(Identity(KEY_ISSUER, f"sha256:{key.digest}"), issued=True)
+            return EntrySigner(Identity(KEY_ISSUER, f"sha256:{key.digest}"), issued=True)
         identity = identity_of(load_certificate(der))
     except GitchainError:
         return None
-    return Signer(identity, _issued(der, trust))
+    return EntrySigner(identity, _issued(der, trust))
 
 
 def _der(raw: bytes) -> bytes | None:
-    """Return the DER of a certificate, None for what is no certificate."""
+    """Return the DER bytes of a certificate, or None for other content."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 

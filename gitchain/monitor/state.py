@@ -1,7 +1,8 @@
-"""What a monitor remembers of one log: the newest checkpoint that it proved consistent, and how far it has read.
+"""Stored state of one monitored log: the newest consistent checkpoint, and the number of entries read.
 
-One file for each log in the user's own directory, `monitor/<log id>.json` (schemas/monitor.schema.json), replaced
-atomically under a lock. It never moves backwards: of two monitors the one that is further wins.
+One file for each log in the user's directory, `monitor/<log id>.json` (schemas/monitor.schema.json), replaced
+atomically under a lock. The state never moves backwards: of two concurrent monitors the more advanced state is kept.
+
 Format page: docs/formats/monitor.md
 """
 
@@ -11,12 +12,13 @@ from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.errors import LimitError, MalformedError, TrustError
+from gitchain.errors import LimitError, MalformedError, TrustError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import decode_base64
-from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
+from gitchain.platform.files import read_regular
+from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
 
 SCHEMA = "https://gitchain.dev/monitor-state/v1"
 MAX_STATE_BYTES = 1 << 20
@@ -24,10 +26,10 @@ HELP = "if you know why, move the file away: the log as it is now is trusted the
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
-    """One log as it was proved last: its newest checkpoint, the next entry to read, and which trust said so.
+class FollowedLog:
+    """A log's newest proved checkpoint, the next entry to read, and the trusted root that verified it.
 
-    `split` are the digests of checkpoints that contradict what was remembered: told once, kept for good.
+    `split` holds the digests of contradicting checkpoints. They are reported once and kept permanently.
     """
 
     log_id: str
@@ -45,21 +47,21 @@ class Followed:
 
     @property
     def size(self) -> int:
-        """Return how many entries the log had."""
+        """Return the number of entries of the log."""
         return self.note.checkpoint.size
 
     @property
     def root(self) -> bytes:
-        """Return the root of its tree."""
+        """Return the root hash of the log's tree."""
         return self.note.checkpoint.root
 
     @property
     def note(self) -> SignedCheckpoint:
-        """Return the checkpoint, parsed; its signature was checked before it was remembered."""
+        """Return the parsed checkpoint, whose signature was verified before it was stored."""
         return SignedCheckpoint.parse(self.checkpoint)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the state as its file holds it."""
+        """Return the state as JSON for its file."""
         return {
             "schema": SCHEMA,
             "logId": self.log_id,
@@ -71,16 +73,16 @@ class Followed:
         }
 
 
-def recall(log_id: bytes) -> Followed | None:
-    """Return what is remembered of a log, None if nothing is; TrustError where the file is not what was written."""
+def recall(log_id: bytes) -> FollowedLog | None:
+    """Return the stored state of a log, or None. Raises TrustError if the file is damaged."""
     path = place(log_id)
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_STATE_BYTES)
     except FileNotFoundError:
         return None
-    except OSError as error:
+    except (OSError, LimitError) as error:
         raise TrustError(
-            "cannot read what was seen of the log", where=str(path), got=str(error.strerror)
+            "cannot read what was seen of the log", where=str(path), got=reason(error)
         ) from error
     try:
         return _parse(data, log_id.hex())
@@ -90,8 +92,8 @@ def recall(log_id: bytes) -> Followed | None:
         ) from error
 
 
-def advance(followed: Followed) -> Followed:
-    """Remember the log as it is now, unless more is remembered already; return what is remembered then."""
+def advance(followed: FollowedLog) -> FollowedLog:
+    """Store the state unless a more advanced one is stored; return the stored state."""
     log_id = bytes.fromhex(followed.log_id)
     with home_lock():
         before = recall(log_id)
@@ -103,11 +105,11 @@ def advance(followed: Followed) -> Followed:
 
 
 def place(log_id: bytes) -> Path:
-    """Return the file of a log."""
+    """Return the path of a log's state file."""
     return user_directory() / "monitor" / f"{sha256_hex(log_id)}.json"
 
 
-def _parse(data: bytes, log_id: str) -> Followed:
+def _parse(data: bytes, log_id: str) -> FollowedLog:
     value = strict_json(data, "monitor", max_bytes=MAX_STATE_BYTES)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA or value.get("logId") != log_id:
         raise MalformedError("not what gitchain remembers of this log", expected=SCHEMA)
@@ -120,4 +122,4 @@ def _parse(data: bytes, log_id: str) -> Followed:
     ):
         raise MalformedError("a field has the wrong type", where="monitor")
     host, checkpoint, trust, store = map(str, texts)
-    return Followed(log_id, host, decode_base64(checkpoint, "checkpoint").decode(), index, trust, store)
+    return FollowedLog(log_id, host, decode_base64(checkpoint, "checkpoint").decode(), index, trust, store)

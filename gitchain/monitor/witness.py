@@ -1,12 +1,12 @@
-"""A C2SP witness: cosigns the checkpoints of logs that only grew, and never two histories of one.
+"""C2SP witness: cosigns checkpoints of append-only logs, and never two histories of the same log.
 
-    POST /add-checkpoint     old <size>, a consistency proof, an empty line, the checkpoint
+POST /add-checkpoint     old <size>, a consistency proof, an empty line, the checkpoint
 
-What was cosigned last is on disk before the cosignature leaves, under a lock that spans check and write: of two requests
-at a time one wins, and no crash lets the witness go back. One file for each log in the user's own directory,
-`witness/<SHA-256 of the log's id>.json`.
+The state is written to disk before the cosignature is returned. A lock covers check and write, so that of two
+concurrent requests only one succeeds and a crash cannot roll the witness back. One file for each log in the user's
+directory, `witness/<SHA-256 of the log's id>.json`.
 
-Spec: https://c2sp.org/tlog-witness, https://c2sp.org/tlog-cosignature. Does NOT speak TLS: a front in a DMZ does.
+Spec: https://c2sp.org/tlog-witness, https://c2sp.org/tlog-cosignature. TLS is left to a proxy.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gitchain.errors import GitchainError, InclusionError, LimitError, MalformedError, TrustError
+from gitchain.errors import GitchainError, InclusionError, LimitError, MalformedError, TrustError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.checkpoint import Checkpoint, SignedCheckpoint
 from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey, cosignature, cosigned_bytes
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import decimal, decode_base64
 from gitchain.evidence.merkle import EMPTY_ROOT, verify_consistency
-from gitchain.pipeline.home import home_lock, make_directory, user_directory, write_atomically
-from gitchain.verify.logged import signed_checkpoint
+from gitchain.platform.files import read_regular
+from gitchain.verify.log_inclusion import signed_checkpoint
 from gitchain.verify.trust import LogKey, Trust
+from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
 
 SCHEMA = "https://gitchain.dev/witness-state/v1"
 MAX_BODY_BYTES = 1 << 18
@@ -36,8 +37,8 @@ SIZE_TYPE = "text/x.tlog.size"
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What a request is answered with."""
+class WitnessReply:
+    """HTTP response to a request."""
 
     status: int
     body: bytes = b""
@@ -46,7 +47,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A witness of the logs of a trusted root. `clock` gives seconds since 1970."""
+    """A witness of the logs of a trusted root. `clock` returns seconds since 1970."""
 
     name: str
     key: Ed25519PrivateKey
@@ -55,38 +56,42 @@ class Witness:
 
     @property
     def verifier_key(self) -> VerifierKey:
-        """Return what a witness policy names this witness by."""
+        """Return the key by which a witness policy identifies this witness."""
         return VerifierKey(self.name, ED25519_COSIGNATURE, self.key.public_key().public_bytes_raw())
 
-    def add_checkpoint(self, body: bytes) -> Reply:
-        """Answer a request as the specification says; StoreError or TrustError if what was cosigned cannot be kept."""
+    def add_checkpoint(self, body: bytes) -> WitnessReply:
+        """Handle an add-checkpoint request as specified. Raises StoreError or TrustError if the state cannot be stored."""
         try:
             old, proof, note = _read(body)
         except (MalformedError, LimitError) as error:
-            return Reply(400, f"{error}\n".encode())
-        log = next((one for one in self.trust.logs if one.host == note.checkpoint.origin), None)
+            return WitnessReply(400, f"{error}\n".encode())
+        log = next(
+            (candidate for candidate in self.trust.logs if candidate.host == note.checkpoint.origin), None
+        )
         if log is None:
-            return Reply(404, b"unknown log\n")
+            return WitnessReply(404, b"unknown log\n")
         try:
             signed_checkpoint(note.text, log, self.trust, v2=True)
         except (InclusionError, MalformedError):
-            return Reply(403, b"not signed by the log\n")
+            return WitnessReply(403, b"not signed by the log\n")
         if old > note.checkpoint.size:
-            return Reply(400, b"the old size is larger than the checkpoint's\n")
+            return WitnessReply(400, b"the old size is larger than the checkpoint's\n")
         with home_lock():
             refused = self._refused(log, old, proof, note.checkpoint)
             if refused is None:
                 _remember(log, note.checkpoint)
-        return refused or Reply(200, self._cosign(note.checkpoint))
+        return refused or WitnessReply(200, self._cosign(note.checkpoint))
 
-    def _refused(self, log: LogKey, old: int, proof: tuple[bytes, ...], new: Checkpoint) -> Reply | None:
+    def _refused(
+        self, log: LogKey, old: int, proof: tuple[bytes, ...], new: Checkpoint
+    ) -> WitnessReply | None:
         size, root = _recall(log)
         if old != size or (old == new.size and root != new.root):
-            return Reply(409, b"%d\n" % size, SIZE_TYPE)
+            return WitnessReply(409, b"%d\n" % size, SIZE_TYPE)
         try:
             verify_consistency(old_size=old, new_size=new.size, old_root=root, new_root=new.root, proof=proof)
         except InclusionError as error:
-            return Reply(422, f"{error}\n".encode())
+            return WitnessReply(422, f"{error}\n".encode())
         return None
 
     def _cosign(self, checkpoint: Checkpoint) -> bytes:
@@ -96,7 +101,7 @@ class Witness:
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Return the witness' key, made at the first call with mode 0600; TrustError for a file that holds none."""
+    """Return the witness key, created at the first call with mode 0600. Raises TrustError for a file without a key."""
     from cryptography.hazmat.primitives import serialization
 
     try:
@@ -111,16 +116,16 @@ def load_key(path: Path) -> Ed25519PrivateKey:
                 write_atomically(path, pem, mode=0o600)
         if path.stat().st_mode & 0o077:
             raise TrustError("others can read the witness' key", where=str(path), help=f"chmod 600 {path}")
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
-        raise TrustError("the witness' key cannot be read", where=str(path), got=str(error)) from error
+        key = serialization.load_pem_private_key(read_regular(path, MAX_STATE_BYTES), None)
+    except (OSError, LimitError, ValueError, TypeError) as error:
+        raise TrustError("the witness' key cannot be read", where=str(path), got=reason(error)) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise TrustError("the witness' key is of another kind", where=str(path), expected="Ed25519")
     return key
 
 
 def place(log: LogKey) -> Path:
-    """Return the file that says what was cosigned of a log."""
+    """Return the path of the file with the last cosigned checkpoint of a log."""
     return user_directory() / "witness" / f"{sha256_hex(log.log_id)}.json"
 
 
@@ -143,14 +148,14 @@ def _read(body: bytes) -> tuple[int, tuple[bytes, ...], SignedCheckpoint]:
 
 
 def _recall(log: LogKey) -> tuple[int, bytes]:
-    """Return size and root that were cosigned last; those of the empty tree if none was."""
+    """Return size and root of the last cosigned checkpoint, or those of the empty tree."""
     path = place(log)
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_STATE_BYTES)
     except FileNotFoundError:
         return 0, EMPTY_ROOT
-    except OSError as error:
-        raise TrustError("cannot read what was cosigned", where=str(path), got=str(error.strerror)) from error
+    except (OSError, LimitError) as error:
+        raise TrustError("cannot read what was cosigned", where=str(path), got=reason(error)) from error
     try:
         value = strict_json(data, "witness", max_bytes=MAX_STATE_BYTES)
         return _parse(value, log)

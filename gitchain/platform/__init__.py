@@ -1,1 +1,1 @@
-"""The outside world: processes, files of others, mounts and HTTP bodies, each behind one bounded function."""
+"""Bounded access to the system: processes, foreign files, mounts and HTTP bodies."""

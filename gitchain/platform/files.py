@@ -1,4 +1,4 @@
-"""Open files that others may have put there: regular files only, so that no pipe, device or socket can stall a reader."""
+"""Open foreign files: regular files only, so that no pipe, device or socket can block a reader."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gitchain.errors import LimitError
 
 
 def open_regular(path: Path | str) -> BinaryIO:
-    """Open a regular file for reading, following links, and never wait for it.
+    """Open a regular file for reading, following links, without blocking.
 
-    OSError as `open` raises it, and for everything that is no regular file.
+    Raises the OSError of `open`, and OSError for other kinds of files.
     """
-    _check(Path(path).stat().st_mode, path)  # opening a device may do something already
+    _check(Path(path).stat().st_mode, path)  # opening a device may have effects
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         _check(os.fstat(descriptor).st_mode, path)
@@ -35,7 +35,7 @@ def _check(mode: int, path: Path | str) -> None:
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
-    """Return the content of a regular file; OSError as `open_regular`, LimitError beyond `limit` bytes."""
+    """Return the content of a regular file. Raises OSError as `open_regular`, LimitError beyond `limit` bytes."""
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -43,8 +43,22 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     return data
 
 
+def open_lock(path: Path | str) -> BinaryIO:
+    """Open a file to lock it, created if missing, without blocking. Raises OSError as `open_regular`."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    if os.path.lexists(path):
+        _check(Path(path).stat().st_mode, path)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        _check(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb+", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def special_files(folder: Path, *, is_deep: bool = False) -> Iterator[Path]:
-    """Yield the named pipes and devices in a directory, also behind a link; nothing if it cannot be read."""
+    """Yield the named pipes and devices in a directory, also behind links; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -58,7 +72,7 @@ def special_files(folder: Path, *, is_deep: bool = False) -> Iterator[Path]:
 
 
 def is_special(path: os.PathLike[str] | str) -> bool:
-    """Tell whether opening may wait or do something: not for a socket, which cannot be opened, nor for what is missing."""
+    """Return True if opening may block or have effects: not for a socket, which cannot be opened, or a missing file."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - a directory entry is no Path
     except OSError:

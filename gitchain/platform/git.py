@@ -1,29 +1,30 @@
-"""Run git: the only way in which gitchain does, safe in a repository that somebody else wrote.
+"""Run git, safely in an untrusted repository. All calls of git use this module.
 
-- The program comes from an absolute element of PATH that does not lie in the repository.
-- Hooks, file-system monitors, replaced objects and signature programs are off, and nothing prompts. A call that is
-  `offline` has no transport, so that a partial clone fetches nothing.
-- The environment is allow-listed. A call that may talk to a remote keeps what the user's own credential helpers may
-  read, without the variables of git that bind it to another repository.
-- Every call has a deadline, at which it is killed with its children, and a bounded output.
-- Special files where git expects its own are refused before git opens them: a named pipe would stall it.
+- The program comes from an absolute element of PATH outside of the repository.
+- Hooks, file-system monitors, replaced objects and signature programs are disabled, and nothing prompts. An `offline`
+  call has no transport, so that a partial clone fetches nothing.
+- The environment is allow-listed. A call that may connect to a remote keeps the variables for the user's credential
+  helpers, without git's variables that bind it to another repository.
+- Every call has a deadline, after which it is killed with its children, and a bounded output.
+- Special files at paths that git reads are refused first: a named pipe would block git.
 
-Callers put `--end-of-options` before what comes from outside, or give it on standard input, and ask for `-z` where git
-offers it. `git status` and `git diff` run the filters that the repository's settings name: only what records changes may
-call them. Talking to a remote runs the programs that the settings name for that.
+Callers put `--end-of-options` before external arguments, or pass them on standard input, and use `-z` if git supports
+it. `git status` and `git diff` run filters from the repository's settings: call them only to record changes.
+Connecting to a remote runs programs from the settings.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, ProjectError, StoreError, TransportError
+from gitchain.errors import GitchainError, ProjectError, StoreError, TransportError, reason
 from gitchain.platform.files import is_special, read_regular, special_files
 from gitchain.platform.processes import (
     MAX_OUTPUT,
@@ -37,17 +38,21 @@ from gitchain.platform.processes import (
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["LOCAL_SECONDS", "MAX_OUTPUT", "NETWORK_SECONDS", "Done", "Git", "git_program"]
+__all__ = ["LOCAL_SECONDS", "MAX_OUTPUT", "NETWORK_SECONDS", "Done", "Git", "git_program", "refused_owner"]
 
 LOCAL_SECONDS = 120.0  # a local call reads or writes a few objects
-NETWORK_SECONDS = 600.0  # a first fetch of a large store over a slow line
-_MAX_POINTER = 64 << 10  # of `.git` as a file, and of `commondir`
+NETWORK_SECONDS = 600.0  # a first fetch of a large store over a slow connection
+REMOTE_MEMORY = 2 << 30
+"""Most bytes of data that git, and each program of its, may hold while it speaks to a remote: a tree of 10 GB fits into a
+pack of 10 MB, and git has no bound of its own. Packs that git maps do not count, so large repositories are no problem."""
+
+_MAX_POINTER = 64 << 10  # size of `.git` as a file, and of `commondir`
 
 _DEEP = ("gitchain", "logs", "objects", "refs", "reftable")
-"""What is looked through with its subdirectories for special files."""
+"""Directories that are searched recursively for special files."""
 
 _WORK_TREE = (".gitattributes", ".gitignore", ".gitmodules")
-"""What git opens at the top of a work tree. One of a subdirectory ends at the deadline of the call."""
+"""Files that git opens at the top of a work tree. A special file in a subdirectory leads to the deadline."""
 
 _BINDING = frozenset(
     {
@@ -65,7 +70,7 @@ _BINDING = frozenset(
         "GIT_WORK_TREE",
     }
 )
-"""What binds git to a repository (`git rev-parse --local-env-vars`), as set for every hook."""
+"""Variables that bind git to a repository (`git rev-parse --local-env-vars`), as set for every hook."""
 
 _ALWAYS = re.compile(
     r"HOME|USER|LOGNAME|TMPDIR|SUDO_UID|LD_LIBRARY_PATH|XDG_CONFIG_HOME|GIT_EXEC_PATH|GIT_CEILING_DIRECTORIES"
@@ -103,7 +108,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a finished call left behind."""
+    """Result of a finished call."""
 
     code: int
     stdout: bytes
@@ -111,16 +116,26 @@ class Done:
 
     @property
     def reason(self) -> str:
-        """Return the first line of git's error output that is an error, without its label."""
+        """Return the first error line of git's stderr, without its label."""
         lines = [line for line in self.stderr.splitlines() if line.strip()]
         told = [line for line in lines if line.startswith(("fatal:", "error:"))]
         line = (told or lines or [f"exit code {self.code}"])[0]
         return line.removeprefix("fatal: ").removeprefix("error: ").strip()
 
 
-@cache
 def git_program(directory: Path) -> str:
-    """Return the absolute path of git to run in a directory; ProjectError where PATH has none outside of the repository."""
+    """Return the absolute path of git for a directory. Raises ProjectError if PATH has none outside of the repository."""
+    try:
+        here = Path.cwd()
+    except OSError:
+        here = None
+    return find_git(directory, here)
+
+
+@cache
+def find_git(directory: Path, here: Path | None) -> str:
+    """Return `git_program` for a directory and a working directory."""
+    del here
     found = find_program("git", directory)
     if found is None:
         raise ProjectError(
@@ -134,16 +149,16 @@ def git_program(directory: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GitJob:
-    """A git command that runs; several may at a time."""
+    """A running git command; several may run at a time."""
 
     job: Job
     verb: str
     where: str
 
     def finish(self, accept: tuple[int, ...] | None = (0,)) -> Done:
-        """Return the finished call; ProjectError, StoreError, TransportError, LimitError unless its code is accepted.
+        """Wait for the call and return its result; None accepts every exit code.
 
-        With None every code is.
+        Raises ProjectError, StoreError, TransportError or LimitError unless the exit code is accepted.
         """
         found: Output = self.job.finish()
         done = Done(found.code, found.stdout, found.stderr)
@@ -164,7 +179,7 @@ class Git:
     bound: bool = False
 
     def command(self, *args: str, config: tuple[str, ...] = (), honour: str = "") -> list[str]:
-        """Return the full argument list of a call; `honour` names a setting of ours to leave to the repository."""
+        """Return the full argument list of a call; `honour` is a setting to take from the repository."""
         fixed = (option for option in _OPTIONS if option.partition("=")[0] != honour)
         options = [part for option in (*fixed, *config) for part in ("-c", option)]
         return [git_program(self.directory), *options, *args]
@@ -189,8 +204,9 @@ class Git:
         sink: Callable[[bytes], object] | None = None,
         config: tuple[str, ...] = (),
         honour: str = "",
+        memory: int | None = None,
     ) -> GitJob:
-        """Start a command; ProjectError or StoreError if that fails. See `Job` for `sink`."""
+        """Start a command. Raises ProjectError or StoreError. See `Job` for `sink` and `memory`."""
         if not self.bound:
             check_repository_files(self.directory)
         argv = self.command(*args, config=config, honour=honour)
@@ -203,11 +219,12 @@ class Git:
                 seconds=seconds,
                 limit=limit,
                 sink=sink,
+                memory=memory,
             )
         except OSError as error:
             if not self.directory.is_dir():
                 raise ProjectError("no such directory", where=str(self.directory)) from error
-            raise StoreError("cannot start git", where=argv[0], got=str(error)) from error
+            raise StoreError("cannot start git", where=argv[0], got=reason(error)) from error
         return GitJob(job, args[0], str(self.directory))
 
     def run(
@@ -219,35 +236,37 @@ class Git:
         accept: tuple[int, ...] | None = (0,),
         honour: str = "",
     ) -> Done:
-        """Run a local command; raises as `start` and `GitJob.finish`."""
+        """Run a local command. Raises the errors of `start` and `GitJob.finish`."""
         return self.start(*args, stdin=stdin, seconds=seconds, limit=limit, honour=honour).finish(accept)
 
     def talk(
         self, *args: str, config: tuple[str, ...] = (), stdin: bytes = b"", seconds: float = NETWORK_SECONDS
     ) -> Done:
-        """Run a command that speaks to a remote and return whatever came of it.
+        """Run a command that connects to a remote and return its result, within REMOTE_MEMORY.
 
-        TransportError when offline or late.
+        Raises TransportError if offline or after the deadline.
         """
         if self.offline:
             remedy = "run it without --offline"
             raise TransportError("this needs the network", where=f"git {args[0]}", help=remedy)
-        return self.start(*args, config=config, stdin=stdin, seconds=seconds).finish(None)
+        return self.start(*args, config=config, stdin=stdin, seconds=seconds, memory=REMOTE_MEMORY).finish(
+            None
+        )
 
     def converse(self, *args: str) -> subprocess.Popen[bytes]:
-        """Start a command that is asked through its pipes; StoreError if that fails. See `start_conversation`."""
+        """Start an interactive command with pipes. Raises StoreError. See `start_conversation`."""
         check_repository_files(self.directory)
         try:
             return start_conversation(self.command(*args), cwd=self.directory, env=self.environment())
         except OSError as error:
-            raise StoreError("cannot start git", where=str(self.directory), got=str(error)) from error
+            raise StoreError("cannot start git", where=str(self.directory), got=reason(error)) from error
 
 
 @cache
 def check_repository_files(directory: Path) -> None:
-    """Raise ProjectError for a named pipe or device among the files that git and libgit2 open without looking.
+    """Raise ProjectError for a named pipe or device among the files that git and libgit2 open unchecked.
 
-    Once per directory and process. What is missing or cannot be read is left to git.
+    Checked once per directory and process. Missing and unreadable files are left to git.
     """
     folder, git = _find_repository(directory)
     if git is None:
@@ -273,7 +292,7 @@ def _special_file(path: Path) -> ProjectError:
 
 
 def _find_repository(directory: Path) -> tuple[Path, Path | None]:
-    """Return the work tree and the Git directory around a directory, without asking git; None where there is none."""
+    """Return the work tree and the Git directory around a directory, without git; None without a repository."""
     start = Path.cwd() / directory
     for folder in (start, *start.parents):
         git = folder / ".git"
@@ -287,7 +306,7 @@ def _find_repository(directory: Path) -> tuple[Path, Path | None]:
 
 
 def _pointer(path: Path) -> str:
-    """Return the text of a small file by which git finds another directory."""
+    """Return the text of a small file that points to another Git directory."""
     try:
         return os.fsdecode(read_regular(path, _MAX_POINTER))
     except OSError as error:
@@ -296,8 +315,14 @@ def _pointer(path: Path) -> str:
         ) from error
 
 
+def refused_owner(stderr: str, otherwise: str) -> str:
+    """Return the command that trusts the repository in git's ownership error, or `otherwise` without one."""
+    found = re.search(r"dubious ownership in repository at '(.*)'$", stderr, re.MULTILINE)
+    return f"git config --global --add safe.directory {shlex.quote(found[1] if found else otherwise)}"
+
+
 _SAYINGS: Mapping[str, tuple[type[GitchainError], str]] = {
-    "dubious ownership": (ProjectError, "git config --global --add safe.directory <the repository>"),
+    "safe.bareRepository": (ProjectError, "git config --global safe.bareRepository all"),
     "not a git repository": (ProjectError, "run this inside a Git repository, or: git init"),
     "unknown repository extension": (ProjectError, "use a newer git, or another repository format"),
     "ref storage format": (ProjectError, "use a newer git, or another repository format"),
@@ -310,6 +335,8 @@ _SAYINGS: Mapping[str, tuple[type[GitchainError], str]] = {
 
 
 def _translate(done: Done, verb: str, where: str) -> GitchainError:
+    if "dubious ownership" in done.stderr:
+        return ProjectError(done.reason, where=where, help=refused_owner(done.stderr, where))
     for saying, (kind, remedy) in _SAYINGS.items():
         if saying in done.stderr:
             return kind(done.reason, where=where, help=remedy)

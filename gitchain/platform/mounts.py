@@ -1,4 +1,4 @@
-"""Which file system a path is on, and what is mounted below it: from Linux's table of mounts.
+"""File systems of paths, and mounts below them, from Linux's mount table.
 
 Format: https://www.kernel.org/doc/html/latest/filesystems/proc.html, /proc/PID/mountinfo.
 """
@@ -20,36 +20,37 @@ _USER = re.compile(r"(?:^|,)user_id=(\d+)(?:,|$)")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mount: its place, its device as `major:minor`, its kind and who serves it, if a user's program does."""
+    """One mount: its place, its device as `major:minor`, its kind, who serves it if a user's program does, its source."""
 
     place: Path
     device: str
     kind: str
     user: int | None = None
+    source: str = ""
 
     @classmethod
     def parse(cls, line: str) -> Mount:
-        """Return the mount that a line of the table describes; MalformedError."""
+        """Return the mount in a line of the table. Raises MalformedError."""
         fields, mark, rest = line.partition(" - ")
         parts, more = fields.split(" "), rest.split(" ")
         if not mark or len(parts) < 6 or len(more) < 3:
             raise MalformedError("not a line of the table of mounts", got=ascii(line[:200]))
         user = _USER.search(more[2])
         place = _ESCAPE.sub(lambda found: chr(int(found[1], 8)), parts[4])
-        return cls(Path(place), parts[2], more[0], int(user[1]) if user else None)
+        return cls(Path(place), parts[2], more[0], int(user[1]) if user else None, more[1])
 
 
 def read_mounts() -> tuple[Mount, ...]:
-    """Return all mounts that this process sees, in their order; OSError, MalformedError."""
+    """Return all mounts visible to this process, in order. Raises OSError or MalformedError."""
     text = os.fsdecode(TABLE.read_bytes())
     return tuple(Mount.parse(line) for line in text.splitlines())
 
 
 def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
-    """Return the mount that a path without links is on, None where the table does not say; OSError for a missing path.
+    """Return the mount of a path without links, or None if the table has none. Raises OSError for a missing path.
 
-    The deepest one above it, the last where several are at one place. One of the path's own device is preferred: a mount
-    that another one hides stays in the table.
+    Selects the deepest mount above it, and the last one at the same place. Mounts with the path's device are
+    preferred, because hidden mounts stay in the table.
     """
     number = path.lstat().st_dev
     device = f"{os.major(number)}:{os.minor(number)}"
@@ -59,5 +60,5 @@ def mount_of(path: Path, mounts: Sequence[Mount]) -> Mount | None:
 
 
 def mounts_below(path: Path, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
-    """Return what is mounted inside a directory, at whatever depth."""
+    """Return the mounts inside a directory, at any depth."""
     return tuple(one for one in mounts if one.place != path and one.place.is_relative_to(path))

@@ -1,7 +1,8 @@
-"""Find and run programs: by an absolute path, with a deadline, a bounded output and an end for all of their children.
+"""Find and run programs: by absolute path, with a deadline, bounded output, and termination of all children.
 
-Every program that gitchain itself needs is started here. `gitchain.collect.tee` starts the user's own command, and
-`gitchain guard` and the DVC shim become one; `tests/platform/test_processes.py` checks that nothing else starts a process.
+All programs that gitchain needs are started here, except the user's own command (`gitchain.collect.subprocess_tee`).
+`gitchain guard` and the DVC shim replace themselves by a program. `tests/platform/test_processes.py` checks that no
+other code starts a process.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,35 +22,48 @@ from typing import IO
 from gitchain.errors import LimitError, TransportError
 
 MAX_OUTPUT = 64 << 20
-_MAX_STDERR = 64 << 10  # for a human: its end is kept
+_MAX_STDERR = 64 << 10  # shown to a person: the end is kept
 _CHUNK = 1 << 16
 
 
 def repository_around(directory: Path) -> Path:
-    """Return the closest directory at or above `directory` that holds a `.git`, without links; else `directory` itself."""
+    """Return the closest directory at or above `directory` with a `.git`, links resolved; else `directory` itself."""
     start = Path(os.path.realpath(directory))
     return next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), start)
 
 
+def _repositories(directory: Path) -> tuple[Path, ...]:
+    """Return the repository around `directory`, and the one around the working directory, if any.
+
+    A program that is run elsewhere, like git in a mirror, must not come from the verified repository.
+    """
+    try:
+        here = repository_around(Path.cwd())
+    except OSError:  # the working directory was deleted
+        return (repository_around(directory),)
+    found = [here] if os.path.lexists(here / ".git") else []
+    return (repository_around(directory), *found)
+
+
+def _is_inside(path: str, places: Sequence[Path]) -> bool:
+    ways = (Path(path), Path(os.path.realpath(path)))
+    return any(way.is_relative_to(place) for way in ways for place in places)
+
+
 def search_path(directory: Path) -> tuple[str, ...]:
-    """Return the absolute elements of PATH that do not lie in the repository around `directory`, also by a link."""
-    inside = repository_around(directory)
-    found = []
-    for element in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        if not Path(element).is_absolute():
-            continue
-        folder = os.path.normpath(element)
-        if not any(Path(one).is_relative_to(inside) for one in (folder, os.path.realpath(folder))):
-            found.append(folder)
-    return tuple(found)
+    """Return the absolute elements of PATH outside of the repositories around `directory` and the working directory."""
+    inside = _repositories(directory)
+    elements = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    folders = [os.path.normpath(element) for element in elements if Path(element).is_absolute()]
+    return tuple(folder for folder in folders if not _is_inside(folder, inside))
 
 
 def find_program(name: str, directory: Path) -> str | None:
-    """Return the absolute path of a program on `search_path`, None if there is none outside of the repository."""
-    inside = repository_around(directory)
+    """Return the absolute path of a program on `search_path`, or None."""
+    inside = _repositories(directory)
     for folder in search_path(directory):
         found = Path(folder, name)
-        foreign = not Path(os.path.realpath(found)).is_relative_to(inside)
+        foreign = not _is_inside(str(found), inside)
         if foreign and found.is_file() and os.access(found, os.X_OK):
             return str(found)
     return None
@@ -56,7 +71,7 @@ def find_program(name: str, directory: Path) -> str | None:
 
 @contextmanager
 def safe_path(directory: Path) -> Iterator[None]:
-    """Set PATH to `search_path` for libraries that look for programs themselves, such as DVC and `webbrowser`."""
+    """Set PATH to `search_path` for libraries that search for programs, such as DVC and `webbrowser`."""
     before = os.environ.get("PATH")
     os.environ["PATH"] = os.pathsep.join(search_path(directory))
     try:
@@ -70,7 +85,7 @@ def safe_path(directory: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The exit code (negative for a signal), the output and the end of the error output of a finished program."""
+    """Exit code (negative for a signal), stdout, and the end of stderr of a finished program."""
 
     code: int
     stdout: bytes
@@ -78,9 +93,10 @@ class Output:
 
 
 class Job:
-    """A running program whose pipes are served by threads, so that several can run at once. Call `finish`.
+    """A running program whose pipes are read by threads, so that several can run at once. Call `finish`.
 
-    `sink` gets the output piece by piece, in a thread, and without a limit; `Output.stdout` is empty then.
+    `sink` receives the output in chunks, in a thread and without a limit; `Output.stdout` is then empty. `memory`
+    limits the data of the program and each of its children in bytes, on Linux.
     """
 
     def __init__(
@@ -93,8 +109,9 @@ class Job:
         seconds: float,
         limit: int = MAX_OUTPUT,
         sink: Callable[[bytes], object] | None = None,
+        memory: int | None = None,
     ) -> None:
-        """Start the program; OSError if that fails."""
+        """Start the program. Raises OSError."""
         self._name = " ".join([Path(argv[0]).name, *argv[1:2]])
         self._limit, self._seconds, self._sink = limit, seconds, sink
         self._end = time.monotonic() + seconds
@@ -110,6 +127,8 @@ class Job:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        if memory is not None:
+            _bound_memory(self._process.pid, memory)
         chores = [(self._read_output, (self._process.stdout,)), (self._read_errors, (self._process.stderr,))]
         self._threads = [threading.Thread(target=chore, args=given, daemon=True) for chore, given in chores]
         for thread in self._threads:
@@ -118,9 +137,9 @@ class Job:
             threading.Thread(target=_feed, args=(self._process.stdin, stdin), daemon=True).start()
 
     def finish(self) -> Output:
-        """Wait for the end of the program and of its output.
+        """Wait for the program and its output, and return them.
 
-        TransportError when its time is over, LimitError for an output beyond the limit: it is killed then.
+        Raises TransportError after the deadline and LimitError beyond the output limit, after killing the program.
         """
         try:
             code = self._wait()
@@ -142,7 +161,7 @@ class Job:
             code = self._process.wait(self._left())
         except subprocess.TimeoutExpired as error:
             raise late from error
-        for thread in self._threads:  # a child of it may hold the pipes open
+        for thread in self._threads:  # a child may keep the pipes open
             thread.join(self._left())
             if thread.is_alive():
                 raise late
@@ -177,16 +196,16 @@ def run(
     seconds: float,
     limit: int = MAX_OUTPUT,
 ) -> Output:
-    """Run a program to its end; raises as `Job` and `Job.finish`."""
+    """Run a program to its end. Raises the errors of `Job` and `Job.finish`."""
     return Job(argv, cwd=cwd, env=env, stdin=stdin, seconds=seconds, limit=limit).finish()
 
 
 def start_conversation(
     argv: Sequence[str], *, cwd: Path | str, env: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a program that is asked through its pipes, unbuffered error output dropped; end it with `end_process`.
+    """Start an interactive program with unbuffered pipes, without stderr; end it with `end_process`.
 
-    OSError if it cannot be started. The caller bounds what it reads and for how long.
+    Raises OSError if it cannot be started. The caller limits the size and time of reads.
     """
     return subprocess.Popen(
         list(argv),
@@ -200,7 +219,7 @@ def start_conversation(
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program that still runs with its children, reap it and close its input."""
+    """Kill a running program with its children, wait for it, and close its input."""
     _kill(process)
     process.wait()
     if process.stdin is not None:
@@ -214,7 +233,16 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def _bound_memory(pid: int, size: int) -> None:
+    """Limit the data of a program that has just started; mapped files do not count."""
+    if sys.platform == "linux":
+        import resource
+
+        with suppress(OSError):  # it has ended, or has a lower limit already
+            resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
+
+
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    with suppress(OSError):  # the program ended first: its exit code says why
+    with suppress(OSError):  # the program ended first: its exit code shows why
         pipe.write(data)
         pipe.close()

@@ -1,7 +1,7 @@
-"""Signing: keyless with any Sigstore trust config, or with a key (docs/design.md section 3, docs/signing.md).
+"""Signing: keyless with any Sigstore trust configuration, or with a key (docs/design.md section 3, docs/signing.md).
 
-What signs is a `Signer`: `gitchain.sign.keyless.Signer` for an identity token, `gitchain.sign.keyed.KeySigner` for a
-key.
+Implementations of `Signer`: `gitchain.sign.keyless.KeylessSigner` for an identity token,
+`gitchain.sign.keyed.KeySigner` for a key.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class Signer(Protocol):
     """Signs statements: each bundle is timestamped and logged."""
 
     keys: tuple[bytes, ...]
-    """The bare keys (DER SubjectPublicKeyInfo) that a verifier of the bundles has to know."""
+    """The keys without certificates (DER SubjectPublicKeyInfo) that verify the bundles."""
 
     def sign(self, statements: Sequence[Statement]) -> tuple[bytes, ...]:
-        """Return one bundle (JSON bytes) per statement; AuthenticationError, TransportError."""
+        """Return one bundle (JSON bytes) per statement. Raises AuthenticationError or TransportError."""
 
     def each(self, statements: Sequence[Statement]) -> Iterator[bytes]:
-        """Yield one bundle after the other: those before an error are logged, and must not be lost."""
+        """Yield the bundles one by one: those before an error are logged, and must be kept."""
 
     def close(self) -> None:
-        """Let go of the key."""
+        """Release the key."""
 
     def __enter__(self) -> Self: ...
 

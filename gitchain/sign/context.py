@@ -1,6 +1,6 @@
-"""The services to sign with, from the text of a trust config.
+"""Signing services of a trust configuration.
 
-It does NOT fetch anything: the text comes from a file, from the embedded instance, or from a TUF cache.
+Nothing is fetched: the text comes from a file, from the embedded instance, or from a TUF cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gitchain.errors import MalformedError, TrustError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.sign import http
 from gitchain.sign.http import Http, Limits
-from gitchain.sign.services import Services
+from gitchain.sign.services import SigningServices
 from gitchain.verify.trust import silence_sigstore
 
 MAX_CONFIG_BYTES = 16 << 20
@@ -27,15 +27,15 @@ HELP = "use a Sigstore ClientTrustConfig with a signing config, for example from
 
 
 def signing_context(text: str) -> SigningContext:
-    """Return what sigstore-python signs with; errors as `signing_services`."""
+    """Return sigstore-python's signing context. Raises the errors of `signing_services`."""
     return signing_services(text).context()
 
 
-def signing_services(text: str, limits: Limits | None = None) -> Services:
-    """Return the services that a ClientTrustConfig names.
+def signing_services(text: str, limits: Limits | None = None) -> SigningServices:
+    """Return the services in a ClientTrustConfig.
 
-    TrustError if the text is not a ClientTrustConfig with usable services, or names one by http off loopback:
-    tokens and entries would travel in the clear.
+    Raises TrustError if the text is not a ClientTrustConfig with usable services, or has an http URL off loopback:
+    tokens and entries would be sent unencrypted.
     """
     try:
         config = strict_json(text.encode(), "trust config", max_bytes=MAX_CONFIG_BYTES)
@@ -45,7 +45,7 @@ def signing_services(text: str, limits: Limits | None = None) -> Services:
     silence_sigstore()
     try:
         found = ClientTrustConfig.from_json(text)
-        services = Services(
+        services = SigningServices(
             Http(limits or http.USUAL), found.signing_config, found.trusted_root, _log_ids(config)
         )
         services.signing.get_fulcio()
@@ -58,7 +58,7 @@ def signing_services(text: str, limits: Limits | None = None) -> Services:
 
 
 def _log_ids(config: Json) -> tuple[bytes, ...]:
-    """Return the ids of the logs that the trusted root knows."""
+    """Return the ids of the logs in the trusted root."""
     root = config.get("trustedRoot") if isinstance(config, dict) else None
     logs = root.get("tlogs") if isinstance(root, dict) else None
     found = []
@@ -101,7 +101,7 @@ def _versions(services: Json) -> set[str]:
 
 
 def is_protected(url: str) -> bool:
-    """Say whether a URL is https, or http to a loopback address literal."""
+    """Return True for https, and for http to a loopback address literal."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

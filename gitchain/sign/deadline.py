@@ -1,7 +1,7 @@
-"""A time limit, imposed from outside, on calls that have none.
+"""Time limit for calls without one of their own.
 
-One daemon thread does the calls, so that connections are reused between them.
-It does NOT stop a call that hangs: the thread is abandoned with it, and the next call gets a new one.
+One daemon thread runs the calls, so that connections are reused. A call that hangs is not stopped: its thread is
+abandoned, and the next call gets a new one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from gitchain.errors import TransportError
 T = TypeVar("T")
 
 
-class Deadline:
-    """Runs calls one after another, each with a limit in seconds."""
+class CallDeadline:
+    """Runs calls one by one, each with a limit in seconds."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] | None = None
         self.timed_out = False
-        """Whether the last call did not end in time."""
+        """Whether the last call exceeded its limit."""
 
     def run(self, call: Callable[[], T], seconds: float, what: str) -> T:
-        """Return what `call` returns or raise what it raises; TransportError after `seconds`."""
+        """Return the result of `call`, or raise its exception. Raises TransportError after `seconds`."""
         done = threading.Event()
         result: list[T] = []
         errors: list[BaseException] = []

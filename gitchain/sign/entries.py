@@ -28,9 +28,17 @@ from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.dsse import Envelope, pae
 from gitchain.evidence.merkle import inclusion_proof
 from gitchain.evidence.tile import WIDTH, TileId, decode_entries, tile_reader, tile_width
-from gitchain.sign.http import MAX_ANSWER_BYTES, TRY_AGAIN, Answer, Http, Request, reason_of, unusable
-from gitchain.verify.entry import Signed, body_of
+from gitchain.sign.http import (
+    MAX_ANSWER_BYTES,
+    TRY_AGAIN,
+    Http,
+    SigningRequest,
+    SigningResponse,
+    reason_of,
+    unusable,
+)
 from gitchain.verify.keys import Key
+from gitchain.verify.rekor_entry import SignatureRecord, body_of
 
 LOG = "the transparency log"
 V2_KIND: Mapping[str, Json] = {"kind": "hashedrekord", "version": "0.0.2"}
@@ -39,21 +47,21 @@ _UUID = re.compile(r"/api/v1/log/entries/([0-9a-f]{64,80})")
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-def signed(envelope: Envelope, key: Key, certificate: bytes | None = None) -> Signed:
-    """Return what is to be logged: an envelope that `key` signed, with the certificate of the key where there is one."""
+def signed(envelope: Envelope, key: Key, certificate: bytes | None = None) -> SignatureRecord:
+    """Return the signature record of an envelope signed by `key`, with the key's certificate if there is one."""
     message = pae(envelope.payload_type, envelope.payload)
     digest = hashlib.new(key.algorithm, message).digest() if key.algorithm else b""
-    return Signed(envelope.signature, digest, key, certificate, envelope)
+    return SignatureRecord(envelope.signature, digest, key, certificate, envelope)
 
 
-def signed_by_certificate(envelope: Envelope, certificate: bytes) -> Signed:
-    """Return what is to be logged of an envelope that the key in this certificate (DER) signed."""
+def signed_by_certificate(envelope: Envelope, certificate: bytes) -> SignatureRecord:
+    """Return the signature record of an envelope signed by the key in this certificate (DER)."""
     public = x509.load_der_x509_certificate(certificate).public_key()
     return signed(envelope, Key.of(public), certificate)
 
 
 def check_loggable(key: Key, version: int) -> None:
-    """Raise UsageError for a key whose signatures this version of the log takes none of: Ed25519 and Rekor v2."""
+    """Raise UsageError for a key that this version of the log does not support: Ed25519 with Rekor v2."""
     if version == 2 and not key.algorithm:
         raise UsageError(
             "this key's signatures cannot be logged: Rekor v2 keeps digests, and Ed25519 signs none",
@@ -63,7 +71,7 @@ def check_loggable(key: Key, version: int) -> None:
         )
 
 
-def request_v2(one: Signed) -> dict[str, Json]:
+def request_v2(one: SignatureRecord) -> dict[str, Json]:
     """Return the CreateEntryRequest of Rekor v2."""
     verifier: dict[str, Json] = {"keyDetails": one.key.details}
     if one.certificate is None:
@@ -74,10 +82,10 @@ def request_v2(one: Signed) -> dict[str, Json]:
     return {"hashedRekordRequestV002": {"digest": _b64(one.digest), "signature": signature}}
 
 
-def request_v1(one: Signed) -> dict[str, Json]:
+def request_v1(one: SignatureRecord) -> dict[str, Json]:
     """Return the proposed entry of Rekor v1: the whole envelope, with the certificate or key as PEM.
 
-    Of a file, whose signature is over its digest, it is what will be logged.
+    For a signed file, the entry contains its digest.
     """
     if one.envelope is None:
         found: dict[str, Json] = json.loads(body_of(one, v2=False))
@@ -87,7 +95,7 @@ def request_v1(one: Signed) -> dict[str, Json]:
 
 
 def envelope_json(envelope: Envelope) -> dict[str, Json]:
-    """Return the envelope as it travels; the key's id is left out, as Sigstore's clients do."""
+    """Return the envelope as JSON, without the key's id, like Sigstore's clients."""
     signatures: Json = [{"sig": _b64(envelope.signature)}]
     return {
         "payload": _b64(envelope.payload),
@@ -98,7 +106,7 @@ def envelope_json(envelope: Envelope) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True)
 class LogClient:
-    """Writes to one log: `url` ends in /api/v1 or /api/v2. `log_ids` are those that the trusted root knows."""
+    """Client that writes to one log: `url` ends in /api/v1 or /api/v2. `log_ids` are those of the trusted root."""
 
     http: Http
     url: str
@@ -106,14 +114,14 @@ class LogClient:
 
     @property
     def version(self) -> int:
-        """The log's version: 1 or 2."""
+        """Return the log's version: 1 or 2."""
         return 2 if self.url.endswith("/api/v2") else 1
 
-    def log(self, one: Signed) -> Mapping[str, Json]:
-        """Log the entry, or find it where it is logged already; TransportError where neither can be done."""
+    def log(self, one: SignatureRecord) -> Mapping[str, Json]:
+        """Log the entry, or return the existing one. Raises TransportError if both fail."""
         request = request_v2(one) if self.version == 2 else request_v1(one)
         body = json.dumps(request).encode()
-        answer = self.http.send(Request(LOG, f"{self.url}/log/entries", "POST", body, _JSON))
+        answer = self.http.send(SigningRequest(LOG, f"{self.url}/log/entries", "POST", body, _JSON))
         if answer.status not in {200, 201, 409}:
             raise TransportError(
                 "the transparency log refused the entry", got=reason_of(answer), help=TRY_AGAIN
@@ -133,16 +141,16 @@ class LogClient:
             raise unusable(LOG, "no JSON object")
         return found if self.version == 2 else _from_v1(found)
 
-    def _existing_v1(self, answer: Answer) -> Mapping[str, Json]:
-        """Return the entry that the refusal names: by its id, at the log itself."""
+    def _existing_v1(self, answer: SigningResponse) -> Mapping[str, Json]:
+        """Return the existing entry with the id in the refusal, from the log itself."""
         location = next((value for key, value in answer.headers.items() if key.lower() == "location"), "")
         named = _UUID.search(location)
         if named is None:
             raise unusable(LOG, f"{reason_of(answer)}; no entry is named")
         return self._read(self._get(f"/log/entries/{named[1]}", "application/json"))
 
-    def _existing_v2(self, answer: Answer) -> Mapping[str, Json]:
-        """Return the entry that the refusal names by its index, with a proof made of the log's tiles."""
+    def _existing_v2(self, answer: SigningResponse) -> Mapping[str, Json]:
+        """Return the existing entry with the index in the refusal, and a proof from the log's tiles."""
         named = _INDEX.search(reason_of(answer))
         if named is None:
             raise unusable(LOG, f"{reason_of(answer)}; no index is named")
@@ -174,7 +182,7 @@ class LogClient:
         }
 
     def _log_id(self, head: SignedCheckpoint) -> bytes:
-        """Return the id of the trusted log that signed the checkpoint: a note says its first bytes alone."""
+        """Return the id of the trusted log that signed the checkpoint: a note contains only its first bytes."""
         for one in head.signatures:
             for known in self.log_ids:
                 if known.startswith(one.key_id):
@@ -182,10 +190,10 @@ class LogClient:
         raise unusable(LOG, "a checkpoint of a log that the trusted root does not know")
 
     def _get(self, path: str, accept: str = "*/*") -> bytes:
-        answer = self.http.send(Request(LOG, self.url + path, headers={"Accept": accept}))
+        answer = self.http.send(SigningRequest(LOG, self.url + path, headers={"Accept": accept}))
         if answer.status != 200:
             raise TransportError(
-                "the transparency log does not show the entry that it says it has",
+                "the transparency log does not return the entry that it reported",
                 got=reason_of(answer),
                 help=TRY_AGAIN,
             )
@@ -193,7 +201,7 @@ class LogClient:
 
 
 def _from_v1(answer: Mapping[str, Any]) -> Mapping[str, Json]:
-    """Return the entry that Rekor v1's answer holds: the only one, under its id."""
+    """Return the single entry in Rekor v1's response."""
     (entry,) = answer.values()
     kind = json.loads(b64decode(entry["body"], validate=True))
     proof = entry["verification"]["inclusionProof"]
@@ -216,7 +224,7 @@ def _from_v1(answer: Mapping[str, Any]) -> Mapping[str, Json]:
     }
 
 
-def _pem(one: Signed) -> bytes:
+def _pem(one: SignatureRecord) -> bytes:
     if one.certificate is None:
         return one.key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return x509.load_der_x509_certificate(one.certificate).public_bytes(Encoding.PEM)

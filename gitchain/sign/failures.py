@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydantic import ValidationError
-from sigstore._internal.fulcio.client import (
-    ExpiredCertificate,  # the one private name: it is exported nowhere
-)
 from sigstore.errors import Error as SigstoreError
 from sigstore.models import InvalidBundle
 from sigstore.oidc import ExpiredIdentity, IdentityError
@@ -34,8 +31,6 @@ def translated(what: str) -> Iterator[None]:
         raise AuthenticationError(
             "the identity token is expired or broken", got=str(error), help=NEW_TOKEN
         ) from error
-    except ExpiredCertificate as error:
-        raise TransportError("the certificate expired while signing", help="try again") from error
     except InvalidBundle as error:
         raise TransportError(
             "the services' answers make no valid bundle",
@@ -47,6 +42,11 @@ def translated(what: str) -> Iterator[None]:
         raise TransportError(
             f"{what} gave an answer that cannot be used", got=_short(error), help=TRY_AGAIN
         ) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("sigstore."):
+            raise
+        # a class that sigstore-python does not export, such as that of a certificate that is expired already
+        raise TransportError(f"{what} failed", got=_short(error), help=TRY_AGAIN) from error
 
 
 def _short(error: Exception) -> str:

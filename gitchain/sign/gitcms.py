@@ -1,8 +1,9 @@
-"""Make CMS signatures of commits and tags, as gitsign does: with the certificate, the log entry and timestamps inside.
+"""Create CMS signatures of commits and tags like gitsign: with the certificate, the log entry and timestamps.
 
-What is signed are the signed attributes, which hold the digest of the commit or tag; sigstore-python signs them as it
-signs a file, and its bundle is taken apart into the CMS structure. Anything that is made with it verifies offline.
-Does NOT verify what comes back: `gitchain.verify.gitsigned` does.
+The signature is over the signed attributes, which contain the digest of the commit or tag. sigstore-python signs them
+like a file, and its bundle is converted to the CMS structure. The signatures verify offline.
+
+Verification is in `gitchain.verify.gitsigned`.
 """
 
 from __future__ import annotations

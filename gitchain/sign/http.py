@@ -1,12 +1,11 @@
-"""HTTP with a bound on everything: time, size, number of attempts. What every service is called through.
+"""HTTP client for signing services with limits on time, size, and number of attempts.
 
-An attempt ends when it is answered whole, when its time is over, or when the answer is too large. Connection
-failures and HTTP 429, 500, 502, 503 and 504 are tried again, with jitter and within one budget of time; a
-`Retry-After` is honoured where the budget allows it. A service that used up its budget is left alone for a while:
-the next calls to it fail at once. No redirect is followed: what a token or an entry is sent to is in the trust
-config, and nothing else is.
+An attempt ends with the whole response, the time limit, or a response that is too large. Connection failures and HTTP
+429, 500, 502, 503 and 504 are retried, with jitter and within one time budget; a `Retry-After` is respected if the
+budget allows it. After a service used up its budget, calls to it fail at once for a while. Redirects are not
+followed: tokens and entries are sent only to URLs of the trust configuration.
 
-It does NOT read what is answered, and it does NOT decide where to call.
+Responses are interpreted by the callers, which also select the URL.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitchain.errors import GitchainError, TransportError
-from gitchain.sign.deadline import Deadline
+from gitchain.sign.deadline import CallDeadline
 
 if TYPE_CHECKING:
     import requests
@@ -33,26 +32,26 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long is waited for a service, in seconds, and how often it is asked."""
+    """Timeout of a service in seconds, and the number of attempts."""
 
     connect: float = 10.0
     call: float = 60.0
-    """One attempt. The public log answers in 2 to 10 s, once a checkpoint covers the entry."""
+    """Seconds of one attempt. The public log responds after 2 to 10 s, once a checkpoint covers the entry."""
     budget: float = 75.0
-    """All attempts of one call, and the waits between them."""
+    """Seconds of all attempts of one call, with the waits between them."""
     attempts: int = 5
     first_wait: float = 0.5
     longest_wait: float = 8.0
     rest: float = 60.0
-    """How long a service that used up its budget is left alone."""
+    """Seconds without calls to a service that used up its budget."""
 
 
 USUAL = Limits()
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of whom: `service` is the name that errors call it by."""
+class SigningRequest:
+    """A request; `service` is the service's name in errors."""
 
     service: str
     url: str
@@ -63,8 +62,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: any status but those that are tried again, and no redirect."""
+class SigningResponse:
+    """A response with any status that is not retried; never a redirect."""
 
     status: int
     headers: Mapping[str, str]
@@ -72,7 +71,7 @@ class Answer:
 
 
 class _Again(Exception):  # noqa: N818 - no error yet
-    """An attempt failed and another may not; `wait` is what the service asked for."""
+    """Raised for a failed attempt that may be repeated; `wait` is the delay that the service requested."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -81,7 +80,7 @@ class _Again(Exception):  # noqa: N818 - no error yet
 
 
 class Http:
-    """Calls services for one process; connections are kept. Close it when done."""
+    """HTTP client for one process, which keeps connections. Close it when done."""
 
     def __init__(
         self,
@@ -92,12 +91,12 @@ class Http:
         self.limits = limits
         self._sleep = sleep
         self._clock = clock
-        self._deadline = Deadline()
+        self._deadline = CallDeadline()
         self._session: requests.Session | None = None
         self._resting: dict[tuple[str, str], tuple[float, str]] = {}
 
-    def send(self, request: Request) -> Answer:
-        """Return the service's answer; TransportError if none can be had within the limits."""
+    def send(self, request: SigningRequest) -> SigningResponse:
+        """Return the service's response. Raises TransportError without one within the limits."""
         whom = (request.service, _origin(request.url))
         self._check_rest(whom)
         end = self._clock() + self.limits.budget
@@ -136,8 +135,8 @@ class Http:
                 help=TRY_AGAIN,
             )
 
-    def _attempt(self, request: Request, end: float) -> Answer:
-        """Return the answer of one attempt; _Again where another may do better."""
+    def _attempt(self, request: SigningRequest, end: float) -> SigningResponse:
+        """Return the response of one attempt. Raises _Again if a retry may succeed."""
         import requests
 
         seconds = max(0.1, min(self.limits.call, end - self._clock()))
@@ -153,7 +152,7 @@ class Http:
         except requests.RequestException as error:
             raise _Again(_short(error)) from error
         except TransportError as error:
-            if self._deadline.timed_out:  # the thread that hangs keeps the old connections
+            if self._deadline.timed_out:  # the hanging thread keeps the old connections
                 self._session = None
                 raise _Again(f"no answer within {seconds:.3g} s") from error
             raise
@@ -161,7 +160,9 @@ class Http:
             raise _Again(reason_of(answer), _retry_after(answer))
         return answer
 
-    def _exchange(self, session: requests.Session, request: Request, seconds: float) -> Answer:
+    def _exchange(
+        self, session: requests.Session, request: SigningRequest, seconds: float
+    ) -> SigningResponse:
         end = self._clock() + seconds
         response = session.request(
             request.method,
@@ -180,9 +181,11 @@ class Http:
                     got=ascii(response.headers.get("Location", ""))[1:-1][:200],
                     help="correct the address in the trust configuration",
                 )
-            return Answer(response.status_code, dict(response.headers), self._read(response, request, end))
+            return SigningResponse(
+                response.status_code, dict(response.headers), self._read(response, request, end)
+            )
 
-    def _read(self, response: requests.Response, request: Request, end: float) -> bytes:
+    def _read(self, response: requests.Response, request: SigningRequest, end: float) -> bytes:
         import requests
         from urllib3.exceptions import HTTPError
 
@@ -212,8 +215,8 @@ class Http:
         return self._session
 
 
-def reason_of(answer: Answer) -> str:
-    """Return what a refusal says in one line: its status and its message, where it has one."""
+def reason_of(answer: SigningResponse) -> str:
+    """Return a refused request's status and message on one line."""
     import json
 
     try:
@@ -224,7 +227,7 @@ def reason_of(answer: Answer) -> str:
 
 
 def unusable(service: str, error: Exception | str) -> GitchainError:
-    """Return the error for an answer that cannot be used."""
+    """Return the error for an invalid response."""
     reason = error if isinstance(error, str) else _short(error)
     return TransportError(f"{service} gave an answer that cannot be used", got=reason, help=TRY_AGAIN)
 
@@ -234,8 +237,8 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _retry_after(answer: Answer) -> float:
-    """Return the seconds that the service asks to wait; dates are not understood, and mean our own wait."""
+def _retry_after(answer: SigningResponse) -> float:
+    """Return the seconds in Retry-After. Dates are ignored, and the default wait is used."""
     text = next((value for key, value in answer.headers.items() if key.lower() == "retry-after"), "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0.0
 

@@ -1,9 +1,9 @@
-"""Sign statements with a key, where there is no OIDC: still timestamped, still logged.
+"""Sign statements with a key instead of OIDC; they are timestamped and logged as well.
 
-The bundle names no certificate; it carries a hint at the key, which decides nothing: whoever verifies has to know the
-key, and a layout names it (`gitchain:key`, docs/layout.md). One statement after the other: a failure loses none.
+The bundle has no certificate. Its key hint has no effect: verifiers must have the key, which a layout contains
+(`gitchain:key`, docs/layout.md). Statements are signed one by one, so that a failure loses none.
 
-It does NOT hold keys (`gitchain.sign.keys` does), and does NOT verify what comes back.
+Keys are in `gitchain.sign.keys`. Results are verified by the caller.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, pae
 from gitchain.evidence.statement import Statement
 from gitchain.sign.entries import envelope_json, signed
 from gitchain.sign.keys import KeyHolder
-from gitchain.verify.entry import Signed
 from gitchain.verify.keys import Key
+from gitchain.verify.rekor_entry import SignatureRecord
 
 
 class Recorder(Protocol):
-    """Where signatures are timestamped and logged: an instance over HTTP, or the embedded one."""
+    """Timestamps and logs signatures: an instance over HTTP, or the embedded one."""
 
     def check_key(self, key: Key) -> None:
-        """Raise UsageError for a key whose signatures the log takes none of."""
+        """Raise UsageError for a key that the log does not support."""
 
     def stamps(self, signature: bytes) -> tuple[bytes, ...]:
-        """Return timestamps over the signature, DER; TransportError."""
+        """Return timestamps over the signature, DER. Raises TransportError."""
 
-    def log(self, one: Signed) -> Mapping[str, Json]:
-        """Log the signature and return its TransparencyLogEntry; TransportError."""
+    def log(self, one: SignatureRecord) -> Mapping[str, Json]:
+        """Log the signature and return its TransparencyLogEntry. Raises TransportError."""
 
 
 class KeySigner:
-    """Signs batches with one key. The same interface as `gitchain.sign.keyless.Signer`."""
+    """Signs batches with one key, like `gitchain.sign.keyless.KeylessSigner`."""
 
     def __init__(self, holder: KeyHolder, recorder: Recorder) -> None:
-        """Make a signer; UsageError if the log takes no signatures of this key."""
+        """Create a signer. Raises UsageError if the log does not support this key."""
         recorder.check_key(holder.key)
         self._holder = holder
         self._recorder = recorder
@@ -52,18 +52,18 @@ class KeySigner:
         self.keys: tuple[bytes, ...] = (holder.key.spki,)
 
     def sign(self, statements: Sequence[Statement]) -> tuple[bytes, ...]:
-        """Return one bundle (JSON bytes) per statement, each signed, timestamped and logged; errors as `each`."""
+        """Return one bundle (JSON bytes) per statement, signed, timestamped and logged. Raises the errors of `each`."""
         return tuple(self.each(statements))
 
     def each(self, statements: Sequence[Statement]) -> Iterator[bytes]:
-        """Yield one bundle after the other, so that those before an error are not lost: they are in the log.
+        """Yield the bundles one by one, so that those before an error are kept: they are in the log.
 
-        AuthenticationError if the key cannot be used; TransportError if it is gone, or a service fails.
+        Raises AuthenticationError if the key cannot be used; TransportError if it is unavailable, or a service fails.
         """
         return (self._sign(statement) for statement in statements)
 
     def close(self) -> None:
-        """Let go of the key."""
+        """Release the key."""
         self._holder.close()
 
     def __enter__(self) -> Self:
@@ -77,7 +77,9 @@ class KeySigner:
     def _sign(self, statement: Statement) -> bytes:
         signature = self._holder.sign(pae(IN_TOTO_PAYLOAD_TYPE, statement.payload))
         envelope = Envelope(IN_TOTO_PAYLOAD_TYPE, statement.payload, signature)
-        stamps = self._recorder.stamps(signature)  # first: what cannot be timestamped is not logged
+        stamps = self._recorder.stamps(
+            signature
+        )  # before logging: a signature without a timestamp is not logged
         entry = self._recorder.log(signed(envelope, self._holder.key))
         return _bundle(envelope, self._hint, stamps, entry)
 

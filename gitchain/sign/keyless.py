@@ -1,8 +1,8 @@
 """Sign statements with a short-lived certificate for an identity token (Sigstore's keyless flow).
 
-sigstore-python makes the key, gets the certificate, the timestamp and the log entry, and returns a bundle
-v0.3. One certificate serves a whole batch; a new one is fetched when it is about to expire.
-It does NOT verify what comes back: `gitchain.verify` does, with the trusted root.
+sigstore-python creates the key, requests the certificate, the timestamp and the log entry, and returns a bundle v0.3.
+One certificate serves a whole batch; a new one is requested shortly before it expires. Results are verified with the
+trusted root by `gitchain.verify`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gitchain.evidence.statement import Statement
 from gitchain.sign.failures import translated
 from gitchain.sign.token import parse_token
 
-MARGIN = timedelta(seconds=30)  # a certificate must outlive the signature it is fetched for
+MARGIN = timedelta(seconds=30)  # minimum remaining lifetime of a certificate for one more signature
 
 
-class Signer:
-    """Signs batches for one identity; `token` may be a function where a batch can outlive a token."""
+class KeylessSigner:
+    """Signs batches for one identity; `token` may be a function if a batch takes longer than a token is valid."""
 
     keys: tuple[bytes, ...] = ()
     """The bare keys (DER) that a verifier of the bundles has to know: none."""
@@ -36,19 +36,19 @@ class Signer:
         self._expires: datetime | None = None
 
     def sign(self, statements: Sequence[Statement]) -> tuple[bytes, ...]:
-        """Return one bundle (JSON bytes) per statement, each signed, timestamped and logged; errors as `each`."""
+        """Return one bundle (JSON bytes) per statement, signed, timestamped and logged. Raises the errors of `each`."""
         return tuple(self.each(statements))
 
     def each(self, statements: Sequence[Statement]) -> Iterator[bytes]:
-        """Yield one bundle after the other, so that those before an error are not lost: they are in the log.
+        """Yield the bundles one by one, so that those before an error are kept: they are in the log.
 
-        AuthenticationError if the identity token is refused or expired; TransportError if a service fails,
-        refuses or does not answer in time.
+        Raises AuthenticationError if the identity token is refused or expired; TransportError if a service fails,
+        refuses or does not respond in time.
         """
         return (self._sign(statement) for statement in statements)
 
     def close(self) -> None:
-        """Forget the key; signing again fetches a new certificate."""
+        """Delete the key; signing again requests a new certificate."""
         self._signer = None
 
     def __enter__(self) -> Self:

@@ -29,7 +29,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from gitchain.errors import AuthenticationError, GitchainError, SignatureError, TransportError, UsageError
+from gitchain.errors import (
+    AuthenticationError,
+    GitchainError,
+    SignatureError,
+    TransportError,
+    UsageError,
+    reason,
+)
 from gitchain.platform.files import open_regular
 from gitchain.verify.keys import Key
 
@@ -40,7 +47,7 @@ PASSPHRASE = "GITCHAIN_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 MODULE = "PYKCS11LIB"
 MAX_KEY_BYTES = 64 * 1024
 SERVICES = {"awskms": "awskms", "gcpkms": "gcpkms", "azurekms": "azurekms", "hv": "vault", "hsm": "hsm"}
-"""Schemes of securesystemslib's signers, and its extra that each needs."""
+"""Schemes of securesystemslib's signers, and the extra that each needs."""
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
@@ -52,27 +59,27 @@ Secret = Callable[[str], str]
 
 
 class KeyHolder(Protocol):
-    """Something that signs with one key."""
+    """Signs with one key."""
 
     @property
     def key(self) -> Key:
-        """The public key."""
+        """Return the public key."""
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature over these bytes, in the form that goes with the key.
+        """Return the signature over these bytes, in the format of the key.
 
-        AuthenticationError if the key may not be used, TransportError if it is not there.
+        Raises AuthenticationError if the key may not be used, TransportError if it is not available.
         """
 
     def close(self) -> None:
-        """Let go of the key."""
+        """Release the key."""
 
 
 def open_key(uri: str, *, base: Path | None = None, secret: Secret | None = None) -> KeyHolder:
-    """Return the key that a `--key` value names; a path is relative to `base`.
+    """Return the key for a `--key` value; a path is relative to `base`.
 
-    UsageError for what is no such value and for a key of a kind that is not accepted; AuthenticationError if the
-    passphrase is missing or wrong; TransportError if the token or service cannot be reached.
+    Raises UsageError for an invalid value and for an unsupported kind of key; AuthenticationError if the passphrase
+    is missing or wrong; TransportError if the token or service is unreachable.
     """
     secret = secret or ask_secret
     scheme = uri.partition(":")[0]
@@ -85,7 +92,7 @@ def open_key(uri: str, *, base: Path | None = None, secret: Secret | None = None
 
 
 def ask_secret(what: str) -> str:
-    """Return a passphrase or PIN: the environment's, or what a person types; AuthenticationError without either."""
+    """Return a passphrase or PIN from the environment or the terminal. Raises AuthenticationError without either."""
     given = os.environ.get(PASSPHRASE)
     if given is not None:
         return given
@@ -103,7 +110,7 @@ class PemKey:
 
     @classmethod
     def read(cls, path: Path, secret: Secret) -> PemKey:
-        """Return the key in this file; errors as `open_key`."""
+        """Return the key in this file. Raises the errors of `open_key`."""
         try:
             with open_regular(path) as file:
                 data = file.read(MAX_KEY_BYTES + 1)
@@ -111,7 +118,7 @@ class PemKey:
             raise UsageError(
                 "cannot read the key",
                 where=ascii(str(path)),
-                got=str(error),
+                got=reason(error),
                 help="--key takes a PEM file, hsm:…, pkcs11:…, awskms:…, gcpkms:…, azurekms:… or hv:…",
             ) from error
         private = _load_private(data[:MAX_KEY_BYTES], str(path), secret)
@@ -131,11 +138,11 @@ class PemKey:
         return self.private.sign(message, ec.ECDSA(hash_algorithm))
 
     def close(self) -> None:
-        """Do nothing: the key goes with this value."""
+        """Do nothing: the key is deleted with this object."""
 
 
 def _load_private(data: bytes, where: str, secret: Secret) -> Any:
-    """Return the private key in PEM, asking for its passphrase where it has one."""
+    """Return the private key in PEM, with a prompt for its passphrase if it is encrypted."""
     what = "not a private key"
     password: bytes | None = None
     try:
@@ -158,14 +165,14 @@ def _load_private(data: bytes, where: str, secret: Secret) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """A key that securesystemslib signs with: in a token or a key service."""
+    """A key in a token or key service, used with securesystemslib."""
 
     key: Key
     signer: LibrarySigner = field(repr=False)
     uri: str
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature over these bytes, checked: what a broken device gives must not be logged."""
+        """Return the signature over these bytes, verified: a broken device's signature must not be logged."""
         with _device(self.uri):
             signature = bytes.fromhex(self.signer.sign(message).signature)
         try:
@@ -179,7 +186,7 @@ class ServiceKey:
 
 
 def _service_key(scheme: str, uri: str, secret: Secret) -> ServiceKey:
-    """Return the key in a token or service: its public half is asked for once."""
+    """Return the key in a token or service. Its public key is read once."""
     remembered: list[str] = []
 
     def once(what: str) -> str:
@@ -204,14 +211,14 @@ def _service_key(scheme: str, uri: str, secret: Secret) -> ServiceKey:
 
 
 def _public_key(kind: str, text: str) -> object:
-    """Return a public key as securesystemslib keeps it: PEM, but Ed25519 in hex."""
+    """Return a public key in securesystemslib's form: PEM, but Ed25519 in hex."""
     if kind == "ed25519":
         return ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
     return load_pem_public_key(text.encode())
 
 
 def _import_arguments(scheme: str, uri: str, secret: Secret) -> tuple[Any, ...]:
-    """Return what securesystemslib asks for to find the public key."""
+    """Return the arguments with which securesystemslib reads the public key."""
     rest = uri.partition(":")[2]
     if scheme == "hsm":
         if not os.environ.get(MODULE):
@@ -229,14 +236,14 @@ def _import_arguments(scheme: str, uri: str, secret: Secret) -> tuple[Any, ...]:
 
 
 def _from_pkcs11(uri: str) -> str:
-    """Return the `hsm:` form of a PKCS#11 URI (RFC 7512) that names a token and a key's id."""
+    """Return the `hsm:` form of a PKCS#11 URI (RFC 7512) with a token and a key's id."""
     path, _, query = uri.removeprefix("pkcs11:").partition("?")
     fields = dict(part.partition("=")[::2] for part in path.split(";") if part)
     if query or fields.keys() - {"token", "id", "type"} or "id" not in fields:
         raise UsageError(
             "this PKCS#11 URI cannot be used: a PIN or a module in it would be read by others",
             expected="pkcs11:token=TOKEN;id=%02",
-            help=f"set {MODULE} to the module; the PIN is asked for, or {PASSPHRASE}",
+            help=f"set {MODULE} to the module; enter the PIN on the terminal, or set {PASSPHRASE}",
         )
     number = int.from_bytes(unquote_to_bytes(fields["id"]), "big")
     label = unquote_to_bytes(fields.get("token", "")).decode("utf-8", "replace")
@@ -244,7 +251,7 @@ def _from_pkcs11(uri: str) -> str:
 
 
 class _device:  # noqa: N801 - read as a statement
-    """Turn whatever a token or a key service raises into one error: each of their libraries has its own."""
+    """Convert exceptions of tokens and key services to one error: each of their libraries has its own."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -257,7 +264,12 @@ class _device:  # noqa: N801 - read as a statement
             return
         name = type(error).__name__
         if name in {"PinIncorrect", "PinLocked", "PinInvalid", "PinLenRange"}:
-            raise AuthenticationError("the token refused the PIN", where=self._uri, got=name) from error
+            raise AuthenticationError(
+                "the token refused the PIN",
+                where=self._uri,
+                got=name,
+                help="check the PIN: a token locks after a few wrong ones",
+            ) from error
         if name == "UnsupportedLibraryError" or isinstance(error, ImportError):
             scheme = self._uri.partition(":")[0]
             raise UsageError(

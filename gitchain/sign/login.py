@@ -34,7 +34,7 @@ import jwt
 from gitchain.errors import AuthenticationError, GitchainError, TransportError
 from gitchain.evidence.canonical import strict_json
 from gitchain.platform.processes import safe_path
-from gitchain.sign.http import Http, Request, reason_of, unusable
+from gitchain.sign.http import Http, SigningRequest, reason_of, unusable
 
 CLIENT, SCOPE = "sigstore", "openid email"
 ISSUER = "the identity issuer"
@@ -47,7 +47,7 @@ _PAGE = b"<!doctype html><title>gitchain</title><p>You are logged in; close this
 
 
 def is_terminal() -> bool:
-    """Tell whether a person sits in front of this process."""
+    """Return True if the process has an interactive terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -59,9 +59,10 @@ def log_in(
     open_browser: Callable[[str], bool] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Return an identity token of this issuer for the person here.
+    """Return an identity token of this issuer for the user.
 
-    AuthenticationError if it is refused, not given in time, or of another issuer; TransportError if the issuer fails.
+    Raises AuthenticationError if the login is refused, takes too long, or the token is of another issuer;
+    TransportError if the issuer fails.
     """
     speak = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201 - the person waits for it
     known = _discover(issuer, http)
@@ -73,7 +74,7 @@ def log_in(
         elif known.device:
             token = _by_device(known, http, speak, sleep)
         else:
-            token = _by_browser(known, http, callback, proof)  # whoever reads this opens it by hand
+            token = _by_browser(known, http, callback, proof)  # for a person who opens the URL manually
     claims = _claims(token)
     if claims.get("iss") != known.issuer:
         raise AuthenticationError(
@@ -84,7 +85,7 @@ def log_in(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What an issuer says about itself."""
+    """Metadata of an OIDC issuer."""
 
     issuer: str
     authorize: str
@@ -94,7 +95,7 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What only this login knows."""
+    """Secrets of this login."""
 
     state: str
     nonce: str
@@ -104,7 +105,7 @@ class _Proof:
 
 def _discover(issuer: str, http: Http) -> _Known:
     url = issuer.rstrip("/") + "/.well-known/openid-configuration"
-    answer = http.send(Request(ISSUER, url, max_bytes=MAX_ANSWER_BYTES))
+    answer = http.send(SigningRequest(ISSUER, url, max_bytes=MAX_ANSWER_BYTES))
     if answer.status != 200:
         raise TransportError("the identity issuer does not describe itself", got=reason_of(answer))
     found = _object(answer.body)
@@ -178,13 +179,24 @@ def _by_device(known: _Known, http: Http, say: Callable[[str], None], sleep: Cal
             return _token(found)
         elif refusal != "authorization_pending":
             raise AuthenticationError("the login was refused", got=ascii(str(refusal))[1:-1][:200])
-    raise AuthenticationError("nobody logged in", expected=f"within {LOGIN_SECONDS:g} s")
+    raise AuthenticationError(
+        "the login was not completed in time",
+        expected=f"within {LOGIN_SECONDS:g} s",
+        help="run the command again, and log in within that time",
+    )
 
 
 def _post(http: Http, url: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    answer = http.send(Request(ISSUER, url, "POST", urlencode(fields).encode(), headers, MAX_ANSWER_BYTES))
-    if answer.status not in {200, 400, 401, 403}:  # OAuth says no with 400 (RFC 6749 section 5.2)
+    answer = http.send(
+        SigningRequest(ISSUER, url, "POST", urlencode(fields).encode(), headers, MAX_ANSWER_BYTES)
+    )
+    if answer.status not in {
+        200,
+        400,
+        401,
+        403,
+    }:  # OAuth reports errors with status 400 (RFC 6749 section 5.2)
         raise TransportError("the identity issuer failed", got=reason_of(answer))
     return _object(answer.body)
 
@@ -253,7 +265,11 @@ class _Callback:
                     "the login was refused", got=ascii(answer.get("error", ["no code"])[0])[1:-1][:200]
                 )
             return answer["code"][0]
-        raise AuthenticationError("nobody logged in", expected=f"within {LOGIN_SECONDS:g} s")
+        raise AuthenticationError(
+            "the login was not completed in time",
+            expected=f"within {LOGIN_SECONDS:g} s",
+            help="run the command again, and log in within that time",
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):

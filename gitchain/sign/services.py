@@ -1,7 +1,7 @@
 """The services of one Sigstore instance over HTTP: certificate authority, timestamp authorities, log.
 
 The clients have just the methods that sigstore-python 4.5 calls on its own, so that it signs with them
-(`Services.context`); a key signs with `Services` itself. Each answer is read with care: what cannot be used is a
+(`Services.context`); a key signs with `SigningServices` itself. Each answer is read with care: what cannot be used is a
 TransportError, and a token that is refused an AuthenticationError.
 
 Wire formats: https://github.com/sigstore/fulcio (v2 API), RFC 3161, `gitchain.sign.entries` for the logs.
@@ -27,9 +27,9 @@ from gitchain.errors import AuthenticationError, GitchainError, TransportError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.dsse import Envelope
 from gitchain.sign.entries import LogClient, check_loggable, signed_by_certificate
-from gitchain.sign.http import TRY_AGAIN, Answer, Http, Request, reason_of, unusable
-from gitchain.verify.entry import Signed
+from gitchain.sign.http import TRY_AGAIN, Http, SigningRequest, SigningResponse, reason_of, unusable
 from gitchain.verify.keys import Key
+from gitchain.verify.rekor_entry import SignatureRecord
 
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
@@ -45,7 +45,7 @@ NEW_TOKEN = "get a fresh identity token"  # noqa: S105 - a sentence
 MAX_CERTIFICATE_BYTES = 1 << 20
 MAX_TIMESTAMP_BYTES = 64 * 1024
 MAX_CLOCK_DIFFERENCE = timedelta(hours=1)
-"""A timestamp further off than this is no mistake of seconds: it would make a bundle that nobody accepts."""
+"""Largest difference of a timestamp in seconds: beyond it, the bundle would not verify."""
 
 PUBLIC_DOMAINS = ("sigstore.dev", "sigstage.dev")
 CA, LOG, TSA = "the certificate authority", "the transparency log", "the timestamp authority"
@@ -53,7 +53,7 @@ CA, LOG, TSA = "the certificate authority", "the transparency log", "the timesta
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What sigstore-python expects from Fulcio."""
+    """sigstore-python's interface of Fulcio's response."""
 
     cert: x509.Certificate
     chain: list[x509.Certificate]
@@ -75,7 +75,7 @@ class SigningCert:
             "Accept": "application/pem-certificate-chain",
         }
         body = json.dumps({"certificateSigningRequest": csr}).encode()
-        answer = self.http.send(Request(CA, self.url, "POST", body, headers, MAX_CERTIFICATE_BYTES))
+        answer = self.http.send(SigningRequest(CA, self.url, "POST", body, headers, MAX_CERTIFICATE_BYTES))
         if answer.status in REFUSED_IDENTITY:
             raise AuthenticationError(
                 "the certificate authority refused the identity token", got=reason_of(answer), help=NEW_TOKEN
@@ -87,7 +87,7 @@ class SigningCert:
         return _certificates(answer)
 
 
-def _certificates(answer: Answer) -> Certificates:
+def _certificates(answer: SigningResponse) -> Certificates:
     try:
         found: Any = strict_json(answer.body, "certificate answer", max_bytes=MAX_CERTIFICATE_BYTES)
         chain = found["signedCertificateEmbeddedSct"]["chain"]["certificates"]
@@ -101,7 +101,7 @@ def _certificates(answer: Answer) -> Certificates:
 
 @dataclass(frozen=True, slots=True)
 class Fulcio:
-    """Fulcio, as far as a signer needs it."""
+    """Fulcio client for sigstore-python."""
 
     signing_cert: SigningCert
 
@@ -114,14 +114,14 @@ class TimestampAuthority:
     url: str
 
     def request_timestamp(self, signature: bytes) -> TimeStampResponse:
-        """Return a timestamp over `signature`; checked as far as it can be before anything is logged."""
+        """Return a timestamp over `signature`, checked as far as possible before anything is logged."""
         from rfc3161_client import TimestampRequestBuilder, decode_timestamp_response
         from rfc3161_client.base import HashAlgorithm
 
         builder = TimestampRequestBuilder().hash_algorithm(HashAlgorithm.SHA256).data(signature)
         request = builder.nonce(nonce=True).build()
         answer = self.http.send(
-            Request(
+            SigningRequest(
                 TSA,
                 self.url,
                 "POST",
@@ -159,34 +159,38 @@ def _check_clock(stamped: datetime, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rekor:
-    """A log as sigstore-python calls it: version 1 or 2."""
+    """Log client for sigstore-python: version 1 or 2."""
 
     client: LogClient
 
-    def create_entry(self, request: Signed) -> TransparencyLogEntry:
+    def create_entry(self, request: SignatureRecord) -> TransparencyLogEntry:
         """Log the entry and return it with its proof."""
         from sigstore.models import TransparencyLogEntry
         from sigstore_models.rekor.v1 import TransparencyLogEntry as EntryModel
 
         return TransparencyLogEntry(EntryModel.from_dict(dict(self.client.log(request))))
 
-    def _build_dsse_request(self, envelope: SigstoreEnvelope, certificate: x509.Certificate) -> Signed:
-        """Return what is to be logged: sigstore-python hands it on to `create_entry`."""
+    def _build_dsse_request(
+        self, envelope: SigstoreEnvelope, certificate: x509.Certificate
+    ) -> SignatureRecord:
+        """Return the signature record, which sigstore-python passes to `create_entry`."""
         der = certificate.public_bytes(Encoding.DER)
         inner = Envelope.parse(json.loads(envelope.to_json()))
         return signed_by_certificate(inner, der)
 
     def _build_hashed_rekord_request(
         self, hashed_input: Hashed, signature: bytes, certificate: x509.Certificate
-    ) -> Signed:
-        """Return what is to be logged of a file that sigstore-python signed."""
+    ) -> SignatureRecord:
+        """Return the signature record of a file that sigstore-python signed."""
         key = Key.of(certificate.public_key())
-        return Signed(signature, hashed_input.digest, key, certificate.public_bytes(Encoding.DER), None)
+        return SignatureRecord(
+            signature, hashed_input.digest, key, certificate.public_bytes(Encoding.DER), None
+        )
 
 
 @dataclass(frozen=True)
-class Services:
-    """Everything that a signer calls, over HTTP. One for a whole process: it keeps connections and failures."""
+class SigningServices:
+    """All services of a signer, over HTTP. One per process: it keeps connections and failures."""
 
     http: Http
     signing: SigningConfig
@@ -195,29 +199,29 @@ class Services:
 
     @cached_property
     def log_client(self) -> LogClient:
-        """The log to write to: the first that the signing config chooses."""
+        """Return the log to write to: the first one of the signing config."""
         url = str(cast("Any", self.signing.get_tlogs()[0]).url)
         return LogClient(self.http, url, tuple(self.log_ids))
 
     @cached_property
     def authorities(self) -> tuple[TimestampAuthority, ...]:
-        """The timestamp authorities to ask: all that the signing config chooses."""
+        """Return all timestamp authorities of the signing config."""
         return tuple(TimestampAuthority(self.http, one.url) for one in self.signing.get_tsas())
 
     @property
     def is_public(self) -> bool:
-        """Tell whether the log is one of the public instances, which everybody reads and nobody can delete from."""
+        """Return True if the log is a public instance: readable by everyone, without deletion."""
         host = urlsplit(self.log_client.url).hostname or ""
         return any(host == domain or host.endswith("." + domain) for domain in PUBLIC_DOMAINS)
 
     @property
     def keeps_statements(self) -> bool:
-        """Tell whether the log keeps whole statements (Rekor v1) rather than their digests."""
+        """Return True if the log keeps whole statements (Rekor v1), not only their digests."""
         return self.log_client.version == 1
 
     @property
     def oidc_url(self) -> str:
-        """Where a person gets an identity token; TransportError if the signing config names nobody."""
+        """Return the issuer of identity tokens for people. Raises TransportError if the signing config has none."""
         from sigstore.errors import Error
 
         try:
@@ -226,7 +230,7 @@ class Services:
             raise TransportError("the trust configuration names no issuer of identity tokens") from error
 
     def context(self) -> SigningContext:
-        """Return what sigstore-python signs with."""
+        """Return sigstore-python's signing context."""
         from sigstore.sign import SigningContext
 
         ca = SigningCert(self.http, urljoin(self.signing.get_fulcio().url, CERTIFICATE_PATH))
@@ -241,12 +245,12 @@ class Services:
         """Return a timestamp of each authority over `signature`, DER."""
         return tuple(one.request_timestamp(signature).as_bytes() for one in self.authorities)
 
-    def log(self, signed: Signed) -> Mapping[str, Json]:
-        """Log what a key signed and return the TransparencyLogEntry as JSON."""
+    def log(self, signed: SignatureRecord) -> Mapping[str, Json]:
+        """Log a signature made with a key and return the TransparencyLogEntry as JSON."""
         return self.log_client.log(signed)
 
     def check_key(self, key: Key) -> None:
-        """Raise UsageError for a key whose signatures the log takes none of."""
+        """Raise UsageError for a key that the log does not support."""
         check_loggable(key, self.log_client.version)
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""Where an identity token comes from: the command line, the environment, the CI system, or a person who logs in.
+"""Find an identity token: on the command line, in the environment, from the CI system, or by a login.
 
 CI systems: GitHub Actions, GitLab, Buildkite, CircleCI and Google Cloud, by sigstore-python.
-It does NOT check a token's signature: the certificate authority does.
+
+The token's signature is checked by the certificate authority, not here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 import jwt
 from sigstore.oidc import IdentityError, IdentityToken, detect_credential
 
-from gitchain.errors import AuthenticationError
-from gitchain.sign.deadline import Deadline
+from gitchain.errors import AuthenticationError, reason
+from gitchain.sign.deadline import CallDeadline
 
 AUDIENCE = "sigstore"
 VARIABLE = "SIGSTORE_ID_TOKEN"
@@ -32,9 +33,9 @@ def find_token(
     environment: Mapping[str, str] = os.environ,
     log_in: Callable[[], str] | None = None,
 ) -> str:
-    """Return the identity token to sign with: `explicit`, the environment's, the CI system's, or what `log_in` gets.
+    """Return the identity token: `explicit`, the environment's, the CI system's, or the result of `log_in`.
 
-    AuthenticationError, saying what to type, if there is none or the one found cannot be used.
+    Raises AuthenticationError, with a command, if there is none or the token cannot be used.
     """
     given = explicit if explicit is not None else environment.get(VARIABLE)
     if given is not None:
@@ -52,12 +53,12 @@ def ambient_token() -> str | None:
 
     AuthenticationError if there is a CI system whose token cannot be had, TransportError if it does not answer.
     """
-    deadline = Deadline()
+    deadline = CallDeadline()
     try:
         return deadline.run(detect_credential, AMBIENT_SECONDS, "the CI system")
     except (IdentityError, OSError, ValueError) as error:
         raise AuthenticationError(
-            "the CI system's identity token cannot be had", got=str(error)[:300], help=HELP
+            "the CI system's identity token cannot be had", got=reason(error)[:300], help=HELP
         ) from error
     finally:
         deadline.close()
@@ -100,7 +101,7 @@ def _fault(token: str, now: datetime, reason: str) -> AuthenticationError:
     claims = _claims(token)
     if claims is None:
         return _refused(expected="a JSON Web Token: three parts, separated by dots", got=reason)
-    issuer = f"token of issuer {_shown(claims.get('iss'))}"
+    issuer = f"token of issuer {_shown(claims['iss'])}" if claims.get("iss") else "token without an issuer"
     missing = [name for name in ("iss", "aud", "sub", "iat", "exp") if claims.get(name) is None]
     if missing:
         return _refused(
@@ -127,7 +128,7 @@ def _fault(token: str, now: datetime, reason: str) -> AuthenticationError:
 
 def _out_of_time(name: str, time: datetime, now: datetime, issuer: str) -> AuthenticationError:
     """Return the error for a token that is not valid at `now`, the time of this machine's clock."""
-    shown, here = f"{time:%Y-%m-%d %H:%M:%S} UTC", f"this machine's clock says {now:%Y-%m-%d %H:%M:%S} UTC"
+    shown, here = f"{time:%Y-%m-%d %H:%M:%S} UTC", f"this machine's clock is {now:%Y-%m-%d %H:%M:%S} UTC"
     apart = abs(int((time - now).total_seconds()))
     if name == "exp":
         return _refused(

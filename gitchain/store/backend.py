@@ -1,12 +1,13 @@
-"""The few things that the store asks of a repository, and the choice of who does them.
+"""Interface of the store's Git backends, and the choice of a backend.
 
-pygit2 does them for ordinary repositories, ten times faster than a process per object. Repositories that
-libgit2 cannot open (SHA-256 object ids, reftable) are served by the git binary, where it is new enough.
-Objects are durable after `flush`, refs when `swap_ref` returns: the power may fail right after.
+pygit2 serves ordinary repositories, ten times faster than a process per object. The git binary serves repositories
+that libgit2 cannot open (SHA-256 object ids, reftable), if it is new enough. Objects are durable after `flush`, refs
+when `swap_ref` returns, even after a power failure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from gitchain.store.objects import Oid
 
 
 class Backend(Protocol):
-    """A Git repository's objects and refs."""
+    """Objects and refs of a Git repository."""
 
     @property
     def common_dir(self) -> Path:
@@ -29,53 +30,57 @@ class Backend(Protocol):
 
     @property
     def partial(self) -> bool:
-        """Say whether this is a partial clone, in which a remote holds objects that are missing here."""
+        """Return True for a partial clone, whose missing objects are at a remote."""
 
     def config(self, key: str) -> str | None:
-        """Return a configuration value."""
+        """Return a configuration value, or None."""
 
     def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         """Return an object's bytes.
 
-        LimitError beyond `limit`, before the bytes are inflated; NoEvidenceError where a partial clone lacks
-        the object and may not fetch it; StoreError where it is missing, broken or of another kind.
+        Raises LimitError beyond `limit`, before decompression; NoEvidenceError if a partial clone lacks the object
+        and may not fetch it; StoreError if it is missing, corrupt or of another kind.
         """
 
+    def expect(self, oids: Sequence[Oid]) -> None:
+        """Prepare to read these objects next, which makes it faster; reading others is still possible."""
+
     def size(self, oid: Oid) -> int | None:
-        """Return an object's size from its header, None where the object is not at hand."""
+        """Return an object's size from its header, or None if the object is not available."""
 
     def digest(self, oid: Oid) -> tuple[str, bytes]:
-        """Return the SHA-256 of a blob of any size, which is streamed, and how it begins; raises as `read`."""
+        """Return the SHA-256 of a blob of any size (streamed), and its first bytes. Raises the errors of `read`."""
 
     def write(self, kind: Kind, data: bytes) -> Oid:
-        """Take in an object and return its id: `read` knows it at once, the repository after `flush`."""
+        """Stage an object and return its id. `read` returns it at once, the repository after `flush`."""
 
     def flush(self) -> None:
-        """Make what was taken in durable; StoreError where the disk refuses, with no object half-written.
+        """Write staged objects durably.
 
-        Either way, nothing remains to be flushed.
+        Raises StoreError if the disk refuses, without partially written objects. Nothing remains staged in either
+        case.
         """
 
     def discard(self) -> None:
-        """Forget what was taken in and not flushed."""
+        """Drop staged objects."""
 
     def read_ref(self, name: str) -> Oid | None:
-        """Return what a direct ref points to, None where it does not exist; StoreError for a symbolic one."""
+        """Return the target of a direct ref, or None if it does not exist. Raises StoreError for a symbolic ref."""
 
     def swap_ref(self, name: str, new: Oid, old: Oid | None) -> bool:
         """Move a ref if it still has the value `old` (None: does not exist).
 
-        False if it has another or is locked. StoreError where the disk refuses.
+        Returns False if it has another value or is locked. Raises StoreError if the disk refuses.
         """
 
 
 def locate(path: Path, *, offline: bool) -> tuple[Git, Path, str]:
-    """Return a git runner, the common directory and the object format of the repository around `path`.
+    """Return a git runner, the common directory and the object format of the repository that contains `path`.
 
-    ProjectError where there is none, or where git does not trust or cannot read it.
+    Raises ProjectError without a repository, or if git does not trust it or cannot read it.
     """
     if not path.is_dir():
-        raise ProjectError("no such directory", where=str(path))
+        raise ProjectError("no such directory", where=str(path), help="check the path")
     git = Git(path, offline)
     done = git.run(
         "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format", accept=(0,)
@@ -87,20 +92,21 @@ def locate(path: Path, *, offline: bool) -> tuple[Git, Path, str]:
 
 
 def missing(oid: Oid, where: Path, *, partial: bool) -> NoEvidenceError | StoreError:
-    """Return the error for an object that is not there."""
+    """Return the error for a missing object."""
     if partial:
         return NoEvidenceError(
             "the partial clone lacks an object of the store",
             where=f"{where}: {oid}",
-            help="run once without --offline: gitchain sync",
+            help="gitchain sync   or in a bare repository: "
+            "git fetch --refetch --no-filter origin 'refs/gitchain/*:refs/gitchain/*'",
         )
     return StoreError("an object of the store is missing", where=f"{where}: {oid}", help="git fsck --full")
 
 
 def settle(backend: Backend, name: str, new: Oid, old: Oid | None, failure: StoreError) -> bool:
-    """Decide what a failed ref update was, by looking: no message of git or libgit2 is relied on.
+    """Return the outcome of a failed ref update, by reading the ref instead of parsing error messages.
 
-    True: it moved after all. False: another writer moved it, or holds its lock. Otherwise raises `failure`.
+    True: the ref moved after all. False: another writer moved it, or holds its lock. Otherwise raises `failure`.
     """
     current = backend.read_ref(name)
     if current == new:
@@ -111,5 +117,5 @@ def settle(backend: Backend, name: str, new: Oid, old: Oid | None, failure: Stor
 
 
 def lock_file(common_dir: Path, name: str) -> Path:
-    """Return the file by which git and libgit2 lock a ref."""
+    """Return the file with which git and libgit2 lock a ref."""
     return common_dir / (name + ".lock")

@@ -1,7 +1,7 @@
-"""The store's backend for repositories that libgit2 cannot open: the git binary.
+"""Store backend with the git binary, for repositories that libgit2 cannot open.
 
-Serves SHA-256 object ids, and reftable where git is new enough. A process per flush, one `cat-file --batch`
-for all reads: slower than pygit2, equal in effect.
+Supports SHA-256 object ids, and reftable if git is new enough. Uses one process per flush and one `cat-file --batch`
+for all reads: slower than pygit2, with equal results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from gitchain.errors import LimitError, StoreError
+from gitchain.errors import LimitError, StoreError, reason
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.platform.processes import end_process
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import subprocess
 
 BEGINNING = 64  # bytes of a blob that is only hashed
-MAX_BASE_BYTES = 32 << 20  # of an object that another one is stored as a difference to
-MAX_CHAIN_BYTES = 256 << 20  # git makes chains of up to 50 differences
+MAX_BASE_BYTES = 32 << 20  # bytes of a delta base
+MAX_CHAIN_BYTES = 256 << 20  # git creates delta chains of up to 50 objects
 _PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 
@@ -46,14 +46,14 @@ class GitBinary:
 
     @property
     def partial(self) -> bool:
-        """Say whether this is a partial clone; see `Backend.partial`."""
+        """Return True for a partial clone; see `Backend.partial`."""
         done = self._git.run(
             "config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$", accept=(0, 1)
         )
         return done.code == 0
 
     def config(self, key: str) -> str | None:
-        """Return a configuration value."""
+        """Return a configuration value, or None."""
         done = self._git.run("config", "-z", "--get", key, accept=(0, 1))
         return done.stdout.decode("utf-8", "replace").removesuffix("\0") if done.code == 0 else None
 
@@ -75,31 +75,35 @@ class GitBinary:
             return len(self._pending[oid].data)
         return self._sizes.of(oid)
 
+    def expect(self, oids: Sequence[Oid]) -> None:
+        """Prepare to read these objects; see `Backend.expect`."""
+        self._sizes.expect([oid for oid in oids if oid not in self._pending])
+
     def digest(self, oid: Oid) -> tuple[str, bytes]:
-        """Return the SHA-256 of a blob, which is streamed, and how it begins; see `Backend.digest`."""
+        """Return the SHA-256 of a blob (streamed) and its first bytes; see `Backend.digest`."""
         if oid in self._pending:
             return sha256_hex(self._pending[oid].data), self._pending[oid].data[:BEGINNING]
         self._sizes.check_deltas(oid, MAX_BASE_BYTES)
         return streamed_digest(self._git, oid)
 
     def write(self, kind: Kind, data: bytes) -> Oid:
-        """Take in an object; see `Backend.write`."""
+        """Stage an object; see `Backend.write`."""
         item = NewObject.of(kind, data, self.oid_bytes)
         self._pending[item.oid] = item
         return item.oid
 
     def flush(self) -> None:
-        """Make what was taken in durable; see `Backend.flush`."""
+        """Write staged objects durably; see `Backend.flush`."""
         pending, self._pending = self._pending, {}
         if pending:
             self._git.run("unpack-objects", "-q", stdin=_pack(tuple(pending.values()), self.oid_bytes))
 
     def discard(self) -> None:
-        """Forget what was taken in and not flushed."""
+        """Drop staged objects."""
         self._pending = {}
 
     def read_ref(self, name: str) -> Oid | None:
-        """Return what a ref points to; see `Backend.read_ref`."""
+        """Return the target of a ref; see `Backend.read_ref`."""
         for line in self._git.run("for-each-ref", f"--format={_FORMAT}", name).stdout.splitlines():
             found, oid, symbolic = line.decode("utf-8", "replace").split("\0")
             if found == name and symbolic:
@@ -120,9 +124,9 @@ class GitBinary:
 
 
 def streamed_digest(git: Git, oid: Oid) -> tuple[str, bytes]:
-    """Return the SHA-256 of a blob and its first bytes; git streams what is beyond a megabyte.
+    """Return the SHA-256 of a blob and its first bytes. git streams blobs beyond a megabyte.
 
-    StoreError where it is missing or no blob.
+    Raises StoreError if it is missing or not a blob.
     """
     hashed, first = hashlib.sha256(), bytearray()
 
@@ -135,7 +139,7 @@ def streamed_digest(git: Git, oid: Oid) -> tuple[str, bytes]:
 
 
 def _pack(items: Sequence[NewObject], oid_bytes: int) -> bytes:
-    """Return a pack of whole objects (gitformat-pack), by which one process writes them all."""
+    """Return a pack of undeltified objects (gitformat-pack), which a single process writes."""
     parts = [b"PACK" + struct.pack(">II", 2, len(items))]
     for item in items:
         size = len(item.data)
@@ -150,8 +154,16 @@ def _pack(items: Sequence[NewObject], oid_bytes: int) -> bytes:
     return body + (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(body).digest()
 
 
+TOGETHER = 256
+"""Headers of one request: requests and responses fit into the pipes' buffers."""
+
+
+MAX_EXPECTED = 50_000
+"""Responses that are kept until they are needed; without one, the request is repeated."""
+
+
 class _Process:
-    """One `git cat-file` that answers questions, started when first needed."""
+    """A `git cat-file` process, started on first use."""
 
     verb: tuple[str, ...] = ("cat-file", "--batch")
 
@@ -170,8 +182,8 @@ class _Process:
             _end(self._process)
             self._process = None
 
-    def _asked(self, oid: Oid) -> tuple[IO[bytes], list[bytes]]:
-        """Return the pipe to read on from, and the first line of the answer."""
+    def _request(self, oid: Oid) -> tuple[IO[bytes], list[bytes]]:
+        """Return the pipe to read from, and the first line of the response."""
         process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
             raise StoreError("git cat-file has no pipes", where=oid)
@@ -182,13 +194,13 @@ class _Process:
     @contextmanager
     def _watched(self, oid: Oid) -> Iterator[None]:
         process = self._process or self._start()
-        watch = threading.Timer(NETWORK_SECONDS, process.kill)  # a lazy fetch may never answer
+        watch = threading.Timer(NETWORK_SECONDS, process.kill)  # a lazy fetch may never end
         watch.start()
         try:
             yield
         except OSError as error:
             self._stop()
-            raise StoreError("git cat-file went away", where=oid, got=str(error)) from error
+            raise StoreError("git cat-file went away", where=oid, got=reason(error)) from error
         finally:
             watch.cancel()
 
@@ -201,8 +213,8 @@ class _Reader(_Process):
             return self._read(oid, limit)
 
     def _read(self, oid: Oid, limit: int) -> tuple[str, bytes] | None:
-        pipe, header = self._asked(oid)
-        if len(header) != 3:  # not `<oid> <kind> <size>` but `<oid> missing`, or git died asking
+        pipe, header = self._request(oid)
+        if len(header) != 3:  # not `<oid> <kind> <size>` but `<oid> missing`, or git has exited
             if header[1:] != [b"missing"]:
                 self._stop()
             return None
@@ -220,51 +232,104 @@ class _Reader(_Process):
 
 
 class ObjectSizes(_Process):
-    """The sizes of objects and of what they are stored as differences to, none of them inflated."""
+    """Sizes of objects and of their delta bases, without decompression."""
 
     verb = ("cat-file", "--batch-check=%(objectsize) %(deltabase)")
 
     def __init__(self, directory: Path) -> None:
         super().__init__(Git(directory, offline=True))
+        self._below: dict[bytes, int] = {}
+        """By object: the bytes of it and of all that it is stored as a difference to."""
+        self._expected: dict[Oid, list[bytes]] = {}
+        """The responses to `expect`, until they are needed."""
 
     def of(self, oid: Oid) -> int | None:
-        """Return an object's size, None where it is not at hand."""
+        """Return an object's size, or None if it is not available."""
         found = self._header(oid)
         return None if found is None else found[0]
 
-    def check_deltas(self, oid: Oid, limit: int) -> None:
-        """Check what has to be inflated to read an object: no object beyond `limit`, MAX_CHAIN_BYTES in all.
+    def expect(self, oids: Sequence[Oid]) -> None:
+        """Request the headers of objects that are read next, many at once: a request for each costs more than the read."""
+        if len(self._expected) > MAX_EXPECTED:
+            self._expected.clear()
+        wanted = dict.fromkeys(oids)
+        while wanted:
+            try:
+                self._request_all(list(wanted))
+            except OSError:
+                self._expected.clear()
+                self._stop()
+                return
+            bases = {_base(self._expected.get(one, [])) for one in wanted}
+            wanted = dict.fromkeys(
+                one
+                for one in bases
+                if one is not None and one not in self._expected and bytes.fromhex(one) not in self._below
+            )
 
-        Raises LimitError.
+    def _request_all(self, oids: Sequence[Oid]) -> None:
+        for start in range(0, len(oids), TOGETHER):
+            part = oids[start : start + TOGETHER]
+            process = self._process or self._start()
+            if process.stdin is None or process.stdout is None:
+                raise StoreError("git cat-file has no pipes", where=part[0])
+            process.stdin.write(b"".join(oid.encode("ascii") + b"\n" for oid in part))
+            process.stdin.flush()
+            for oid in part:
+                words = process.stdout.readline(200).split()
+                if words[1:] != [b"missing"]:  # it may be fetched until it is read, and is checked then
+                    self._expected[oid] = words
+
+    def check_deltas(self, oid: Oid, limit: int) -> None:
+        """Check the sizes of everything to decompress for an object: `limit` each, MAX_CHAIN_BYTES in total.
+
+        Raises LimitError. The bytes below each object are remembered as long as this reads: chains share their bases.
         """
-        total, step = 0, oid
+        total, step, chain = 0, oid, list[tuple[Oid, int]]()
         while (found := self._header(step)) is not None:
             size, base = found
             total += size
             if size > limit or total > MAX_CHAIN_BYTES:
-                raise LimitError(
-                    "object of the store takes too much to unpack",
-                    where=oid,
-                    expected=f"objects of ≤ {limit} bytes, {MAX_CHAIN_BYTES} in all",
-                    got=f"{size} bytes, {total} in all",
-                )
+                raise _too_deep(oid, limit, size, total)
+            chain.append((step, size))
+            below = 0 if base is None else self._below.get(bytes.fromhex(base))
+            if below is not None and total + below <= min(limit, MAX_CHAIN_BYTES):
+                for one, taken in reversed(chain):
+                    below += taken
+                    self._below[bytes.fromhex(one)] = below
+                return
             if base is None:
                 return
             step = base
 
     def _header(self, oid: Oid) -> tuple[int, Oid | None] | None:
-        try:  # without a deadline: it reads headers at hand, and a thread for each would cost more than the answer
-            _, words = self._asked(oid)
+        try:  # without a deadline: headers are local, and a thread for each would cost more than the read
+            words = self._expected.pop(oid, None) or self._request(oid)[1]
         except OSError as error:
             self._stop()
-            raise StoreError("git cat-file went away", where=oid, got=str(error)) from error
+            raise StoreError("git cat-file went away", where=oid, got=reason(error)) from error
         if words[1:] == [b"missing"]:
             return None
         if len(words) != 2:
             self._stop()
             return None
-        base = words[1].decode("ascii")
-        return int(words[0]), None if set(base) == {"0"} else Oid(base)
+        return int(words[0]), _base(words)
+
+
+def _base(words: list[bytes]) -> Oid | None:
+    """Return the object that an object is stored as a difference to, from git's answer; None without one."""
+    if len(words) != 2 or words[1] == b"missing" or set(words[1]) == set(b"0"):
+        return None
+    return Oid(words[1].decode("ascii"))
+
+
+def _too_deep(oid: Oid, limit: int, size: int, total: int) -> LimitError:
+    return LimitError(
+        "object of the store takes too much to unpack",
+        where=oid,
+        expected=f"objects of ≤ {limit} bytes, {MAX_CHAIN_BYTES} in all",
+        got=f"{size} bytes, {total} in all",
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

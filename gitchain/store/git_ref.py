@@ -1,12 +1,11 @@
-"""The attestation store: an add-only, content-addressed tree under one Git ref.
+"""Attestation store: an append-only, content-addressed tree under one Git ref.
 
-`refs/gitchain/attestations` (or what `git config gitchain.ref` names) points to a commit whose tree has the
-shape of `shape`. Adding writes the new blobs, the trees on their paths and a commit, then moves the ref by
-compare-and-swap; a writer that lost the race reads the ref again and adds to what it finds. Nothing is ever
-removed or rewritten, so writers and clones never conflict by honest means. Every object is on disk before the
-ref names it.
+`refs/gitchain/attestations` (or the value of `git config gitchain.ref`) points to a commit whose tree has the paths
+of `tree_paths`. Adding writes the new blobs, their trees and a commit, then moves the ref by compare-and-swap. A
+writer that loses the race reads the ref again and adds to the new tree. Nothing is ever removed or rewritten, so
+writers and clones have no regular conflicts. Every object is on disk before the ref points to it.
 
-The store finds evidence; it does not vouch for it. Nothing here verifies a signature.
+The store finds evidence and verifies no signatures.
 """
 
 from __future__ import annotations
@@ -14,44 +13,48 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 import pygit2
 
 from gitchain.errors import ConflictError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import Git, check_repository_files
-from gitchain.store import shape
+from gitchain.store import tree_paths
 from gitchain.store.backend import Backend, lock_file
 from gitchain.store.git_binary import GitBinary
 from gitchain.store.libgit2 import Libgit2
-from gitchain.store.lock import WriterLock, pause
 from gitchain.store.loose import NewObject
-from gitchain.store.objects import BLOB_MODE, Commit, Entry, Oid, parse_commit, render_commit
-from gitchain.store.trees import UNREADABLE, Path, Problem, Report, Trees, attestation_paths
+from gitchain.store.objects import BLOB_MODE, Commit, Oid, StoredTreeEntry, parse_commit, render_commit
+from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees, attestation_paths
+
+if TYPE_CHECKING:
+    from gitchain.store.lock import WriterLock
 
 DEFAULT_REF = "refs/gitchain/attestations"
-MAX_COMMIT_BYTES = 32 << 20  # its message is of no interest, and must not hide the tree
+MAX_COMMIT_BYTES = 32 << 20  # ignore the commit message, which must not hide the tree
 MAX_LEAVES = 200_000  # entries of one walk
-MAX_STORE_BYTES = 512 << 20  # of all bundles, inflated one after the other: a few seconds
-MAX_FOUND_BYTES = 64 << 20  # of the bundles about one subject
-MAX_ATTEMPTS = 200  # of a writer that keeps losing to writers outside of this machine's lock
+MAX_STORE_BYTES = 512 << 20  # total of all bundles when decompressed one by one: a few seconds
+MAX_FOUND_BYTES = 64 << 20  # total of the bundles about one subject
+MAX_ATTEMPTS = 200  # retries of a writer that loses to writers outside of this machine's lock
 _FORMAT = re.compile(rb"[0-9]{1,9}\n")
-MAX_REFUSALS = 5  # in a row with nobody else moving the ref: then the disk is to blame
+MAX_REFUSALS = 5  # consecutive failures without another writer: reported as a disk error
 
 
 def open_backend(path: FilePath, *, offline: bool) -> Backend:
-    """Return the backend for the repository around a path; ProjectError where there is none to work with."""
+    """Return the backend for the repository that contains a path. Raises ProjectError without a usable repository."""
     check_repository_files(path)
     try:
         return Libgit2(path, offline=offline)
     except (pygit2.GitError, KeyError, ValueError, OSError):
         return GitBinary(
             path, offline=offline
-        )  # serves what libgit2 cannot, or says in git's words what is wrong
+        )  # supports what libgit2 cannot, or reports the error with git's message
 
 
-def _ignore(_problem: Problem) -> None:
+def _ignore(_problem: StoreProblem) -> None:
     return
 
 
@@ -69,16 +72,20 @@ class AttestationStore:
         self._clock = clock
         self._rehearsed: Oid | None = None
         self._rehearsing = False
-        self._lock = WriterLock(
-            backend.common_dir / "gitchain" / "store.lock", lock_file(backend.common_dir, self.ref)
-        )
+
+    @cached_property
+    def _lock(self) -> WriterLock:
+        from gitchain.store.lock import WriterLock
+
+        own = self.backend.common_dir / "gitchain" / "store.lock"
+        return WriterLock(own, lock_file(self.backend.common_dir, self.ref))
 
     @classmethod
     def open(cls, path: FilePath, *, offline: bool = False) -> AttestationStore:
-        """Return the store of the repository that `path` lies in (bare ones too).
+        """Return the store of the repository (also bare) that contains `path`.
 
-        ProjectError if there is none. With `offline`, blobs that a partial clone lacks are not fetched:
-        reading one is a NoEvidenceError.
+        Raises ProjectError without a repository. With `offline`, missing blobs of a partial clone are not fetched:
+        reading one raises NoEvidenceError.
         """
         return cls(open_backend(path, offline=offline), path, offline=offline)
 
@@ -87,22 +94,32 @@ class AttestationStore:
         return Git(self.path, self.offline)
 
     def tip(self) -> str | None:
-        """Return the commit that the store's ref points to, None before the first attestation."""
+        """Return the commit of the store's ref, or None before the first attestation."""
         return self._tip()
 
     def _tip(self) -> Oid | None:
         return self._rehearsed or self.backend.read_ref(self.ref)
 
+    @property
+    def is_rehearsing(self) -> bool:
+        """Return True if changes are kept in memory."""
+        return self._rehearsing
+
+    def bundle(self, oid: str, name: str) -> bytes:
+        """Return the bundle in a Git object. Raises StoreError; MalformedError if its bytes do not match the name."""
+        entry = StoredTreeEntry(name[4:], BLOB_MODE, Oid(oid))
+        return self.trees.leaf(tree_paths.content_path(tree_paths.ATTESTATIONS, name), entry)
+
     def rehearse(self) -> None:
-        """From now on keep every change in memory: this object shows it, the repository stays as it is."""
+        """Keep all further changes in memory: they are visible through this object only."""
         self._rehearsing = True
 
     def add(self, bundles: Sequence[bytes], manifests: Mapping[str, bytes] = {}) -> tuple[str, ...]:
         """Add bundles and manifest nodes in one commit and return the bundles' names (sha256 of their bytes).
 
-        What is there already is not added again; if all is, no commit is made. When this returns, all of it
-        is durable. MalformedError for what is no bundle; LimitError; StoreError where the disk refuses;
-        ConflictError where other writers keep winning. On any error nothing was added.
+        Existing ones are not added again; without new ones, no commit is made. Everything is durable on return.
+        Raises MalformedError for an invalid bundle; LimitError; StoreError if the disk refuses; ConflictError after
+        too many lost races. After an error nothing was added.
         """
         contents: dict[Path, bytes] = {}
         for bundle in bundles:
@@ -110,7 +127,7 @@ class AttestationStore:
         for digest, node in manifests.items():
             contents[_manifest_path(digest, node)] = node
         if contents:
-            contents[(shape.VERSION_NAME,)] = shape.VERSION_BYTES
+            contents[(tree_paths.VERSION_NAME,)] = tree_paths.VERSION_BYTES
             leaves = {path: self.backend.write("blob", data) for path, data in contents.items()}
             self.advance(lambda tip: self._with(tip, leaves, f"add {len(bundles)} attestations"))
         return tuple(sha256_hex(bundle) for bundle in bundles)
@@ -123,10 +140,10 @@ class AttestationStore:
         return self.commit(tree, () if tip is None else (tip,), message)
 
     def advance(self, change: Callable[[Oid | None], Oid]) -> Oid:
-        """Point the ref to the commit that `change` makes of the one it finds, and return it.
+        """Set the ref to the commit that `change` creates from the current one, and return it.
 
-        `change` is called again after a lost race; if it returns what it was given, nothing is written.
-        StoreError, ConflictError as in `add`.
+        `change` is called again after a lost race. If it returns its argument, nothing is written. Raises StoreError
+        and ConflictError as in `add`.
         """
         if self._rehearsing:
             self._rehearsed = change(self._tip())
@@ -138,6 +155,8 @@ class AttestationStore:
             self.backend.discard()
 
     def _advance(self, change: Callable[[Oid | None], Oid]) -> Oid:
+        from gitchain.store.lock import pause
+
         refused = 0
         for attempt in range(MAX_ATTEMPTS):
             tip = self.backend.read_ref(self.ref)
@@ -160,7 +179,7 @@ class AttestationStore:
         raise ConflictError("other writers kept moving the store's ref", where=self.ref, help="try again")
 
     def commit(self, tree: Oid, parents: tuple[Oid, ...], message: str) -> Oid:
-        """Take in a commit, which `advance` makes durable before it points the ref to it."""
+        """Stage a commit. `advance` makes it durable before it moves the ref."""
         name = self.backend.config("user.name") or "gitchain"
         mail = self.backend.config("user.email") or "gitchain@localhost"
         ident = f"{_plain(name)} <{_plain(mail)}>"
@@ -171,32 +190,32 @@ class AttestationStore:
     def root(self, commit: Oid) -> Oid:
         """Return the tree of a commit of the store.
 
-        StoreError if its format is unknown, MalformedError if foreign.
+        Raises StoreError for an unknown format, MalformedError for a foreign commit.
         """
         tree = self._tree(commit)
-        version = self.trees.find(tree, (shape.VERSION_NAME,))
+        version = self.trees.find(tree, (tree_paths.VERSION_NAME,))
         if version is None:
             raise self._foreign(commit)
-        if version.oid != NewObject.of("blob", shape.VERSION_BYTES, self.backend.oid_bytes).oid:
-            self.trees.leaf((shape.VERSION_NAME,), version)  # raises, and shows the format that it found
+        if version.oid != NewObject.of("blob", tree_paths.VERSION_BYTES, self.backend.oid_bytes).oid:
+            self.trees.leaf((tree_paths.VERSION_NAME,), version)  # raises, with the format found there
         return tree
 
     def foreign_root(self, commit: Oid, report: Report) -> Oid:
-        """Return the tree of a commit that somebody else pushed; a VERSION that names no format goes to `report`.
+        """Return the tree of another clone's commit. A VERSION without a format is passed to `report`.
 
-        StoreError if it names another format; MalformedError if the tree has neither VERSION nor attestations.
+        Raises StoreError for another format; MalformedError for a tree with neither VERSION nor attestations.
         """
         tree = self._tree(commit)
         try:
             return self.root(commit)
         except UNREADABLE as error:
             entries = {entry.name: entry for entry in self.trees.entries((), tree)}
-            if _names_format(self.backend, entries.get(shape.VERSION_NAME)):
+            if _names_format(self.backend, entries.get(tree_paths.VERSION_NAME)):
                 raise
-            found = entries.get(shape.ATTESTATIONS)
+            found = entries.get(tree_paths.ATTESTATIONS)
             if found is None or not found.is_tree:
                 raise self._foreign(commit) from error
-            report(Problem(shape.VERSION_NAME, str(error)))
+            report(StoreProblem.of((tree_paths.VERSION_NAME,), error))
             return tree
 
     def _tree(self, commit: Oid) -> Oid:
@@ -206,16 +225,16 @@ class AttestationStore:
         return MalformedError("the ref does not hold an attestation store", where=f"{self.ref} {commit}")
 
     def by_subject(self, alg: str, value: str, report: Report = _ignore) -> tuple[bytes, ...]:
-        """Return the bundles that the index lists for a subject digest, in order of their names.
+        """Return the bundles listed in the index for a subject digest, sorted by name.
 
-        Broken leaves go to `report`. The index is a hint: only `all` sees what an index lacks. LimitError beyond
-        MAX_FOUND_BYTES.
+        Unreadable ones are passed to `report`. The index is a hint: bundles that it lacks are only found by `all`.
+        Raises LimitError beyond MAX_FOUND_BYTES.
         """
-        if not shape.is_indexed(alg, value):
+        if not tree_paths.is_indexed(alg, value):
             return ()
         tip = self._tip()
         found, size = [], 0
-        for _, data in self._leaves(shape.subject_path(alg, value), report, tip):
+        for _, data in self._leaves(tree_paths.subject_path(alg, value), report, tip):
             size += len(data)
             if size > MAX_FOUND_BYTES:
                 raise self._too_much(f"{MAX_FOUND_BYTES} bytes about {alg}:{value}")
@@ -223,22 +242,22 @@ class AttestationStore:
         return tuple(found)
 
     def all(self, report: Report = _ignore) -> Iterator[bytes]:
-        """Yield every bundle in order of their names; broken leaves go to `report`."""
+        """Yield every bundle, sorted by name. Unreadable ones are passed to `report`."""
         return (data for _, data in self.items(self.tip(), report))
 
     def items(
         self, at: str | None, report: Report = _ignore, room: str = "att"
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield name and bytes of all bundles (or nodes) that a commit holds; broken leaves go to `report`.
+        """Yield name and bytes of all bundles (or nodes) in a commit. Unreadable ones are passed to `report`.
 
-        LimitError beyond MAX_STORE_BYTES and MAX_LEAVES.
+        Raises LimitError beyond MAX_STORE_BYTES and MAX_LEAVES.
         """
         size = 0
         for path, data in self._leaves((room,), report, None if at is None else Oid(at)):
             size += len(data)
             if size > MAX_STORE_BYTES:
                 raise self._too_much(f"{MAX_STORE_BYTES} bytes")
-            yield shape.leaf_name(path), data
+            yield tree_paths.leaf_name(path), data
 
     def _too_much(self, expected: str) -> LimitError:
         return LimitError(
@@ -248,35 +267,35 @@ class AttestationStore:
             help="gitchain sync --prune-junk   removes what is neither an attestation nor a manifest",
         )
 
-    def names(self, report: Report = _ignore, room: str = shape.ATTESTATIONS) -> Iterator[str]:
+    def names(self, report: Report = _ignore, room: str = tree_paths.ATTESTATIONS) -> Iterator[str]:
         """Yield the name of every bundle (or manifest node) without reading them."""
         entries = self._entries((room,), report, self._tip())
-        return (shape.leaf_name(path) for path, _ in entries)
+        return (tree_paths.leaf_name(path) for path, _ in entries)
 
     def count(self) -> int:
         """Return the number of bundles."""
         return sum(1 for _ in self.names())
 
     def get(self, name: str, at: str | None = None) -> bytes | None:
-        """Return the bundle of that name (at a commit, or now), None if the store has none.
+        """Return the bundle with this name (at a commit, or now), or None.
 
-        MalformedError if its bytes are others.
+        Raises MalformedError if its bytes do not match the name.
         """
-        return self._get(shape.ATTESTATIONS, name, at)
+        return self._get(tree_paths.ATTESTATIONS, name, at)
 
     def manifest(self, digest: str) -> bytes | None:
-        """Return the manifest node of that digest, None if the store has none."""
-        return self._get(shape.MANIFESTS, digest)
+        """Return the manifest node with this digest, or None."""
+        return self._get(tree_paths.MANIFESTS, digest)
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Return everything in the store that is not as the store writes it. Reads every leaf."""
-        found: list[Problem] = []
+    def problems(self) -> tuple[StoreProblem, ...]:
+        """Return all entries that the store would not write. Reads every leaf."""
+        found: list[StoreProblem] = []
         tip = self._tip()
         if tip is not None:
             bundles = {}
             for path, data in self._leaves((), found.append, tip):
-                if path[0] == shape.ATTESTATIONS:
-                    bundles[shape.leaf_name(path)] = data
+                if path[0] == tree_paths.ATTESTATIONS:
+                    bundles[tree_paths.leaf_name(path)] = data
             self._check_index(self.root(tip), bundles, found.append)
         return tuple(found)
 
@@ -285,17 +304,19 @@ class AttestationStore:
             try:
                 paths = _bundle_paths(data)
             except (MalformedError, LimitError) as error:
-                report(Problem("/".join(shape.content_path(shape.ATTESTATIONS, name)), str(error)))
+                report(
+                    StoreProblem("/".join(tree_paths.content_path(tree_paths.ATTESTATIONS, name)), str(error))
+                )
                 continue
             for path in paths[1:]:
                 if self.trees.find(root, path) is None:
-                    report(Problem("/".join(path), "attestation is missing from the index"))
+                    report(StoreProblem("/".join(path), "attestation is missing from the index"))
 
     def _get(self, room: str, name: str, at: str | None = None) -> bytes | None:
         tip = self._tip() if at is None else Oid(at)
-        if tip is None or not shape.is_sha256(name):
+        if tip is None or not tree_paths.is_sha256(name):
             return None
-        path = shape.content_path(room, name)
+        path = tree_paths.content_path(room, name)
         entry = self.trees.find(self.root(tip), path)
         return None if entry is None else self.trees.leaf(path, entry)
 
@@ -304,9 +325,11 @@ class AttestationStore:
             try:
                 yield path, self.trees.leaf(path, entry)
             except UNREADABLE as error:
-                report(Problem("/".join(path), str(error)))
+                report(StoreProblem.of(path, error))
 
-    def _entries(self, start: Path, report: Report, tip: Oid | None) -> Iterator[tuple[Path, Entry]]:
+    def _entries(
+        self, start: Path, report: Report, tip: Oid | None
+    ) -> Iterator[tuple[Path, StoredTreeEntry]]:
         if tip is None:
             return
         root = self.root(tip)
@@ -316,12 +339,12 @@ class AttestationStore:
         try:
             entry = self.trees.find(root, start)
         except UNREADABLE as error:
-            report(Problem("/".join(start), str(error)))
+            report(StoreProblem.of(start, error))
             return
         if entry is not None:
             yield from self._walk(entry.oid, start, report)
 
-    def _walk(self, oid: Oid, start: Path, report: Report) -> Iterator[tuple[Path, Entry]]:
+    def _walk(self, oid: Oid, start: Path, report: Report) -> Iterator[tuple[Path, StoredTreeEntry]]:
         for count, found in enumerate(self.trees.walk(oid, start, report), 1):
             if count > MAX_LEAVES:
                 raise self._too_much(f"{MAX_LEAVES} entries")
@@ -332,8 +355,8 @@ def _bundle_paths(data: bytes) -> tuple[Path, ...]:
     return attestation_paths(data, sha256_hex(data))
 
 
-def _names_format(backend: Backend, version: Entry | None) -> bool:
-    """Tell whether VERSION is what a gitchain writes, of this format or another."""
+def _names_format(backend: Backend, version: StoredTreeEntry | None) -> bool:
+    """Return True if VERSION has the form that gitchain writes, for any format."""
     if version is None or version.mode != BLOB_MODE:
         return False
     try:
@@ -345,7 +368,7 @@ def _names_format(backend: Backend, version: Entry | None) -> bool:
 def _manifest_path(digest: str, node: bytes) -> Path:
     if sha256_hex(node) != digest:
         raise MalformedError("manifest node does not have its digest", where=digest, got=sha256_hex(node))
-    return shape.content_path(shape.MANIFESTS, digest)
+    return tree_paths.content_path(tree_paths.MANIFESTS, digest)
 
 
 def _ref_name(backend: Backend) -> str:

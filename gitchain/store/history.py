@@ -1,10 +1,10 @@
-"""What a store held at one commit and does not hold at another; and the commit that this clone has seen last.
+"""Compare the store at two commits, and keep the last commit seen by this clone.
 
-A store only grows, whatever way its commits go: what counts is that every bundle of the older tree is in the newer
-one. Subtrees that are the same are not looked into, so the cost is that of the difference.
+A store only grows, in any commit history: every bundle of the older tree must be in the newer one. Equal subtrees are
+skipped, so the cost is proportional to the difference.
 
-`refs/gitchain-seen/attestations` keeps the commit that was seen last at hand, so that what is lost can be named. It is
-a help, not a proof: what was seen is kept in the user's own directory (`gitchain.pipeline.seen`).
+`refs/gitchain-seen/attestations` keeps the last seen commit available, so that lost attestations can be listed. It is
+no proof: the seen state is stored in the user's directory (`gitchain.sources.rollback_protection`).
 """
 
 from __future__ import annotations
@@ -12,49 +12,51 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gitchain.errors import LimitError, MalformedError, NoEvidenceError, StoreError
-from gitchain.store import shape
+from gitchain.store import tree_paths
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Entry, Oid
-from gitchain.store.trees import UNREADABLE, Path, Problem, Trees
+from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
 
 SEEN_REF = "refs/gitchain-seen/attestations"
 
 
-def tree_of(store: AttestationStore, commit: str | None, room: str = shape.ATTESTATIONS) -> Entry | None:
-    """Return the tree of the bundles (or manifest nodes) at a commit of the store, None where it holds none.
+def tree_of(
+    store: AttestationStore, commit: str | None, room: str = tree_paths.ATTESTATIONS
+) -> StoredTreeEntry | None:
+    """Return the tree of the bundles (or manifest nodes) at a commit of the store, or None without any.
 
-    StoreError where the commit is not at hand, MalformedError where it is no store's.
+    Raises StoreError if the commit is not available, MalformedError if it is not a store's.
     """
     return None if commit is None else store.trees.find(store.root(Oid(commit)), (room,))
 
 
 def lost(
-    store: AttestationStore, old: str | None, new: str | None, room: str = shape.ATTESTATIONS
+    store: AttestationStore, old: str | None, new: str | None, room: str = tree_paths.ATTESTATIONS
 ) -> Iterator[str]:
-    """Yield the names of what the store held in a room at one commit and does not hold, or holds changed, at another.
+    """Yield the names of bundles or nodes in `old` that are missing or changed in `new`.
 
-    What was listed there and was no bundle or node is not missed: junk may be removed. Raises as `tree_of`.
+    Removed entries that were no bundle or node are ignored: junk may be removed. Raises the errors of `tree_of`.
     """
     for path, entry in _gone(store, old, new, room):
         if _may_be_attestation(store, path, entry):
-            yield shape.leaf_name(path)
+            yield tree_paths.leaf_name(path)
 
 
 def listed_more(store: AttestationStore, old: str | None, new: str | None) -> int:
-    """Return how many bundles the store lists at the new commit that it does not list at the old one, unread."""
-    return sum(1 for _ in _gone(store, new, old, shape.ATTESTATIONS))
+    """Return the number of bundles listed at the new commit but not at the old one, without reading them."""
+    return sum(1 for _ in _gone(store, new, old, tree_paths.ATTESTATIONS))
 
 
 def _gone(
     store: AttestationStore, old: str | None, new: str | None, room: str
-) -> Iterator[tuple[Path, Entry]]:
+) -> Iterator[tuple[Path, StoredTreeEntry]]:
     before = tree_of(store, old, room)
     if before is not None:
         yield from _lost(store.trees, (room,), before, tree_of(store, new, room))
 
 
-def _may_be_attestation(store: AttestationStore, path: Path, entry: Entry) -> bool:
-    """Tell whether a leaf that is gone held an attestation, or cannot be read to say that it did not."""
+def _may_be_attestation(store: AttestationStore, path: Path, entry: StoredTreeEntry) -> bool:
+    """Return True if a removed leaf was an attestation, or is unreadable and may have been one."""
     try:
         store.trees.leaves_of(path, entry)
     except (MalformedError, LimitError):
@@ -64,7 +66,9 @@ def _may_be_attestation(store: AttestationStore, path: Path, entry: Entry) -> bo
     return True
 
 
-def _lost(trees: Trees, path: Path, old: Entry, new: Entry | None) -> Iterator[tuple[Path, Entry]]:
+def _lost(
+    trees: Trees, path: Path, old: StoredTreeEntry, new: StoredTreeEntry | None
+) -> Iterator[tuple[Path, StoredTreeEntry]]:
     if old == new:
         return
     if not old.is_tree:
@@ -77,8 +81,8 @@ def _lost(trees: Trees, path: Path, old: Entry, new: Entry | None) -> Iterator[t
 
 
 def bundle_at(store: AttestationStore, commit: str, name: str) -> bytes | None:
-    """Return a bundle as it was at a commit, None where it cannot be read."""
-    path = shape.content_path(shape.ATTESTATIONS, name)
+    """Return the bytes of a bundle at a commit, or None if it cannot be read."""
+    path = tree_paths.content_path(tree_paths.ATTESTATIONS, name)
     try:
         entry = store.trees.find(store.root(Oid(commit)), path)
         return None if entry is None else store.trees.leaf(path, entry)
@@ -87,32 +91,32 @@ def bundle_at(store: AttestationStore, commit: str, name: str) -> bytes | None:
 
 
 def held(store: AttestationStore, commit: str, path: str) -> bool:
-    """Tell whether the store listed a bundle, or a directory of them, at a commit.
+    """Return True if the store listed a bundle, or a directory of bundles, at a commit.
 
-    StoreError where the commit or a tree on the way is not at hand.
+    Raises StoreError if the commit or one of its trees is not available.
     """
     root = store.root(Oid(commit))
     try:
         return store.trees.find(root, tuple(path.split("/"))) is not None
     except MalformedError:
-        return False  # no bundle, and never was one
+        return False  # not a bundle's path
 
 
 def roots(store: AttestationStore, commit: str) -> tuple[str, ...]:
-    """Return the first commits of the store's history: they name the store wherever it is cloned to."""
+    """Return the first commits of the store's history, which identify the store in all clones."""
     done = store.git().run("rev-list", "--max-parents=0", "--end-of-options", commit)
     return tuple(sorted(done.stdout.decode("ascii").split()))
 
 
 def keep(store: AttestationStore, commit: str) -> None:
-    """Keep a commit reachable as the one seen last; StoreError where the disk refuses.
+    """Keep a commit reachable as the last one seen. Raises StoreError if the disk refuses.
 
-    Who loses the race against another process leaves what that one kept.
+    If another process wins the race, its commit is kept.
     """
     now = store.backend.read_ref(SEEN_REF)
     if now != commit:
         store.backend.swap_ref(SEEN_REF, Oid(commit), now)
 
 
-def _ignore(_problem: Problem) -> None:
+def _ignore(_problem: StoreProblem) -> None:
     return

@@ -1,10 +1,10 @@
-"""One HTTP request, bounded in time and size, that goes where the caller said and nowhere else.
+"""A single HTTP request, bounded in time and size.
 
-The time counts over the whole request, byte by byte, so that a server that trickles ends like one that hangs. https
-only, except to this machine. Redirects are answers like others: who wants to follow one decides that itself.
-Proxies are those of the environment, through CONNECT; certificates are the system's, or SSL_CERT_FILE's. Neither is
-used where the caller names the one CA that a server of its own network has.
-It knows no credentials: callers put them into the headers of one request.
+The deadline covers the whole request, so that a slow server ends like a hanging one. Only https, except on loopback.
+Redirects are returned, not followed. Proxies come from the environment and are used with CONNECT; certificates are
+the system's, or from SSL_CERT_FILE. Neither is used if the caller gives the CA of a server in its own network.
+
+Credentials are not handled here: callers add them to the headers of a request.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-from gitchain.errors import LimitError, TransportError, UsageError
+from gitchain.errors import LimitError, TransportError, UsageError, reason
 
 MAX_URL = 4096
+MAX_OTHER = 1 << 16
+"""Largest body of a response other than 200, such as redirects and errors."""
+
 CONNECT_SECONDS = 10.0
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server said: its status, its headers by lower-case name, and the whole body."""
+class RegistryResponse:
+    """Response of a server: status, headers by lower-case name, and the whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,7 +42,7 @@ class Answer:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host, given as a name or an address, is this machine."""
+    """Return True if a host name or address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -47,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 
 def checked_url(url: str) -> SplitResult:
-    """Return the parts of a URL that may be asked; UsageError for what is none, or names another protocol."""
+    """Return the parts of an allowed URL. Raises UsageError for an invalid URL or another protocol."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -55,23 +58,24 @@ def checked_url(url: str) -> SplitResult:
         raise UsageError("not a URL", got=ascii(url[:200])) from error
     plain = len(url) <= MAX_URL and url.isascii() and url.isprintable() and " " not in url
     if not plain or not parts.hostname or parts.username is not None or port == 0:
-        raise UsageError("not a URL that can be asked", got=ascii(url[:200]))
+        raise UsageError("invalid URL", got=ascii(url[:200]))
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise UsageError("only https is spoken to other machines", got=ascii(url[:200]))
     return parts
 
 
 def followed(url: str, base: str) -> str:
-    """Return a URL that the server at `base` sends us to, if that may be asked; else TransportError.
+    """Return the target of a redirect from `base` if it is allowed, else raise TransportError.
 
-    https, by a host's name: no server leads into the network behind us. What runs on this machine may lead to it.
+    The target must be https with a host name, so that no server redirects into the local network. Services on
+    loopback may redirect to loopback.
     """
     where = urlsplit(base).netloc
     try:
         parts = checked_url(url)
     except UsageError as error:
         raise TransportError(
-            "the server leads to where nobody follows", where=where, got=error.got
+            "the server's redirect or link is not allowed", where=where, got=error.got
         ) from error
     host = str(parts.hostname)
     try:
@@ -81,7 +85,7 @@ def followed(url: str, base: str) -> str:
         named = not is_loopback(host)
     if (parts.scheme, parts.netloc) != urlsplit(base)[:2] and not named and not base.startswith("http:"):
         raise TransportError(
-            "the server leads to where nobody follows",
+            "the server's redirect or link is not allowed",
             where=where,
             expected="a host's name",
             got=ascii(host[:200]),
@@ -89,15 +93,30 @@ def followed(url: str, base: str) -> str:
     return url
 
 
-class Deadline:
-    """A moment after which nothing more is waited for."""
+def led(url: str, link: str) -> str:
+    """Return the absolute URL of a link in the response of `url`. Raises TransportError if it is not allowed."""
+    try:
+        found = urljoin(url, link)
+        checked_url(found)
+    except (ValueError, UsageError) as error:
+        raise TransportError(
+            "the server's redirect or link is not allowed",
+            where=urlsplit(url).netloc,
+            expected="https, or http to this machine",
+            got=ascii(link[:200]),
+        ) from error
+    return found
+
+
+class ReadDeadline:
+    """A deadline for reading."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Return the seconds that are left; TimeoutError if there are none."""
+        """Return the remaining seconds. Raises TimeoutError if there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -108,20 +127,19 @@ def ask(
     method: str,
     url: str,
     headers: Mapping[str, str],
-    deadline: Deadline,
+    deadline: ReadDeadline,
     *,
     limit: int,
     body: bytes | None = None,
     sink: Callable[[bytes], object] | None = None,
     trusted: Path | ssl.SSLContext | None = None,
-) -> Answer:
-    """Return the answer to one request; with a `sink` the body of a 200 goes there, piece by piece.
+) -> RegistryResponse:
+    """Send one request and return the response. With a `sink`, the body of a 200 is passed to it in chunks.
 
-    The system's certificates are `trusted`. With a file of CA certificates those alone are, and no proxy is asked. Who
-    asks often gives a context that has read the system's: that takes longer than most answers.
-
-    UsageError for a URL that may not be asked; LimitError for a body beyond `limit` bytes; TransportError where the
-    server cannot be reached, speaks no HTTP or needs longer than the deadline.
+    `trusted` is a file of CA certificates, which replaces the system's and disables proxies, or a context with the
+    system's certificates loaded: callers with many requests reuse one, since loading is slow. Raises UsageError for a
+    URL that is not allowed; LimitError for a body beyond `limit` bytes; TransportError if the server is unreachable,
+    violates HTTP, or exceeds the deadline.
     """
     parts = checked_url(url)
     where = f"{parts.scheme}://{parts.netloc}"
@@ -134,8 +152,11 @@ def ask(
             )
             response = connection.getresponse()
             into = sink if response.status == 200 else None
-            data = b"" if method == "HEAD" else _read(response, limit, where, into)
-            return Answer(response.status, {key.lower(): text for key, text in response.getheaders()}, data)
+            most = limit if response.status < 300 else max(limit, MAX_OTHER)
+            data = b"" if method == "HEAD" else _read(response, most, where, into)
+            return RegistryResponse(
+                response.status, {key.lower(): text for key, text in response.getheaders()}, data
+            )
     except TimeoutError as error:
         raise TransportError(
             "the server did not answer in time",
@@ -145,7 +166,7 @@ def ask(
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise TransportError(
-            "the server cannot be asked", where=where, got=str(error)[:300] or type(error).__name__
+            "the server cannot be reached", where=where, got=reason(error)[:300] or type(error).__name__
         ) from error
 
 
@@ -161,15 +182,15 @@ def _read(
                 "the server's answer is too large", where=where, expected=f"at most {limit} bytes"
             )
         take(chunk)
-    if response.length:  # an answer that ended before it was whole
+    if response.length:  # the response ended early
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)
 
 
 def _connect(
-    parts: SplitResult, deadline: Deadline, trusted: Path | ssl.SSLContext | None
+    parts: SplitResult, deadline: ReadDeadline, trusted: Path | ssl.SSLContext | None
 ) -> tuple[http.client.HTTPConnection, socket.socket]:
-    """Return a connection, and the socket that its caller has to close."""
+    """Return a connection, and the socket, which the caller closes."""
     host = cast("str", parts.hostname)
     timeout = min(CONNECT_SECONDS, deadline.left())
     secure = parts.scheme == "https"
@@ -192,7 +213,7 @@ def _connect(
 
 
 def _proxy(parts: SplitResult) -> tuple[str, int] | None:
-    """Return the proxy that the environment names for a URL."""
+    """Return the proxy of the environment for a URL, or None."""
     named = urllib.request.getproxies().get("https")
     if not named or urllib.request.proxy_bypass(parts.netloc):
         return None
@@ -205,30 +226,30 @@ def _proxy(parts: SplitResult) -> tuple[str, int] | None:
 
 
 class _Timed:
-    """A socket whose every wait ends with the deadline, as far as `http.client` needs one."""
+    """A socket whose operations end with the deadline, limited to the methods that `http.client` uses."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket, deadline: ReadDeadline) -> None:
         self._sock = sock
         self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        """Send all, in pieces: each may wait as long as there is time."""
+        """Send all bytes, in chunks that share the deadline."""
         view = memoryview(data)
         while view:
             self._sock.settimeout(self._deadline.left())
             view = view[self._sock.send(view[:_CHUNK]) :]
 
     def makefile(self, mode: str, buffering: int = -1) -> io.BufferedReader:
-        """Return the reading side."""
+        """Return the reader."""
         del mode, buffering
         return io.BufferedReader(_Reader(self._sock, self._deadline))
 
     def close(self) -> None:
-        """Do nothing: the connection closes before its answer is read."""
+        """Do nothing: `http.client` closes the connection before its response is read."""
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket, deadline: ReadDeadline) -> None:
         self._sock = sock
         self._deadline = deadline
 

@@ -1,13 +1,13 @@
-"""The store's backend for ordinary repositories: pygit2.
+"""Store backend for ordinary repositories: pygit2.
 
-libgit2 reads, and moves refs, which it is told to fsync together with their directories; objects are
-written by `loose`, because libgit2 flushes each on its own. Objects that a partial clone lacks are asked of
-the git binary, which fetches them, unless the store is offline. Raw bytes go in and out: no tree builder,
-no index, no hooks.
+libgit2 reads objects and moves refs, with fsync of refs and their directories. `loose` writes objects, because
+libgit2 flushes each one separately. For missing objects of a partial clone, the git binary is run, which fetches them
+unless the store is offline. Only raw bytes are used: no tree builder, no index, no hooks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pygit2.enums import ObjectType, Option
 
 from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import is_special
+from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
 from gitchain.store.git_binary import BEGINNING, MAX_BASE_BYTES, ObjectSizes, streamed_digest
@@ -24,15 +24,18 @@ from gitchain.store.loose import Kind, NewObject, write_loose
 from gitchain.store.objects import Oid
 
 _FAILURES = (pygit2.GitError, KeyError, ValueError, OSError)
+_MAX_POINTER = 64 << 10
 _TYPES = {"blob": ObjectType.BLOB, "tree": ObjectType.TREE, "commit": ObjectType.COMMIT}
 
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
-pygit2.option(Option.SET_MWINDOW_SIZE, 16 << 20)  # of a pack that is mapped at once; the default is 1 GiB
+pygit2.option(
+    Option.SET_MWINDOW_SIZE, 16 << 20
+)  # part of a pack that is mapped at once; the default is 1 GiB
 pygit2.option(Option.SET_MWINDOW_MAPPED_LIMIT, 64 << 20)
 
 
 class Libgit2:
-    """A repository that pygit2 opens."""
+    """A repository opened with pygit2."""
 
     oid_bytes = 20
 
@@ -48,7 +51,7 @@ class Libgit2:
         self._sizes = ObjectSizes(Path(found))
 
     def config(self, key: str) -> str | None:
-        """Return a configuration value."""
+        """Return a configuration value, or None."""
         try:
             return str(self._repo.config[key])
         except _FAILURES:
@@ -65,7 +68,7 @@ class Libgit2:
                 raise LimitError(
                     "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
                 )
-            if not (self.common_dir / "objects" / oid[:2] / oid[2:]).exists():
+            if not self._is_loose(oid):
                 self._sizes.check_deltas(oid, max(limit, MAX_BASE_BYTES))
             data: bytes = odb.read(oid)[1]
         except KeyError:
@@ -78,6 +81,13 @@ class Libgit2:
             raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=str(found))
         return data
 
+    def expect(self, oids: Sequence[Oid]) -> None:
+        """Prepare to read these objects; see `Backend.expect`."""
+        self._sizes.expect([oid for oid in oids if oid not in self._pending and not self._is_loose(oid)])
+
+    def _is_loose(self, oid: Oid) -> bool:
+        return (self.common_dir / "objects" / oid[:2] / oid[2:]).exists()
+
     def size(self, oid: Oid) -> int | None:
         """Return an object's size from its header; see `Backend.size`."""
         if oid in self._pending:
@@ -88,7 +98,7 @@ class Libgit2:
             return None
 
     def digest(self, oid: Oid) -> tuple[str, bytes]:
-        """Return the SHA-256 of a blob, which is streamed, and how it begins; see `Backend.digest`."""
+        """Return the SHA-256 of a blob (streamed) and its first bytes; see `Backend.digest`."""
         if oid in self._pending:
             return sha256_hex(self._pending[oid].data), self._pending[oid].data[:BEGINNING]
         self._sizes.check_deltas(oid, MAX_BASE_BYTES)
@@ -107,19 +117,19 @@ class Libgit2:
 
     @property
     def partial(self) -> bool:
-        """Say whether this is a partial clone; see `Backend.partial`."""
+        """Return True for a partial clone; see `Backend.partial`."""
         if self.config("extensions.partialclone") is not None:
             return True
         return any(entry.name.endswith(".promisor") and entry.value == "true" for entry in self._repo.config)
 
     def write(self, kind: Kind, data: bytes) -> Oid:
-        """Take in an object; see `Backend.write`."""
+        """Stage an object; see `Backend.write`."""
         item = NewObject.of(kind, data, self.oid_bytes)
         self._pending[item.oid] = item
         return item.oid
 
     def flush(self) -> None:
-        """Make what was taken in durable; see `Backend.flush`."""
+        """Write staged objects durably; see `Backend.flush`."""
         pending, self._pending = self._pending, {}
         try:
             write_loose(
@@ -131,16 +141,16 @@ class Libgit2:
     def _has(self, item: NewObject) -> bool:
         if item.oid not in self._repo.odb:
             return False
-        # writes nothing, but makes the object young again for `git gc`
+        # writes nothing, but updates the object's time for `git gc`
         self._repo.write(_TYPES[item.kind], item.data)
         return True
 
     def discard(self) -> None:
-        """Forget what was taken in and not flushed."""
+        """Drop staged objects."""
         self._pending = {}
 
     def read_ref(self, name: str) -> Oid | None:
-        """Return what a ref points to; see `Backend.read_ref`."""
+        """Return the target of a ref; see `Backend.read_ref`."""
         reference = self._lookup(name)
         return None if reference is None else _target(name, reference)
 
@@ -153,7 +163,7 @@ class Libgit2:
             if reference is None:
                 self._repo.create_reference_direct(name, pygit2.Oid(hex=new), False)
             else:
-                # fails unless the ref still has the value that was just looked up
+                # fails unless the ref still has the value read above
                 reference.set_target(pygit2.Oid(hex=new))
         except _FAILURES as error:
             return settle(self, name, new, old, self._refused("cannot move the store's ref", error))
@@ -185,7 +195,7 @@ def _target(name: str, reference: Any) -> Oid:
 
 
 def _common_dir(git_dir: Path) -> Path:
-    pointer = git_dir / "commondir"  # present in the directory of a linked worktree (gitrepository-layout)
+    pointer = git_dir / "commondir"  # exists in the directory of a linked worktree (gitrepository-layout)
     if not pointer.is_file():
         return git_dir.resolve()
-    return (git_dir / pointer.read_text(encoding="utf-8").removesuffix("\n")).resolve()
+    return (git_dir / read_regular(pointer, _MAX_POINTER).decode("utf-8").removesuffix("\n")).resolve()

@@ -1,11 +1,10 @@
-"""Turn-taking between the writers of one store on one machine.
+"""Lock between the writers of one store on one machine.
 
-Correctness rests on compare-and-swap of the ref alone; this lock makes losing the race rare, and it makes a
-ref lock recognisable that a killed writer left behind. libgit2 and git lock a ref by creating `<ref>.lock`;
-whoever dies by SIGKILL in between leaves that file, and every later write fails. So a writer notes in this
-lock's file which object it is about to point the ref to. If the next holder finds such a note, its author
-died without clearing it; a `.lock` that is empty or holds that very object id is then the dead writer's, and
-is removed. Any other `.lock` belongs to another git process and is left alone.
+Correctness depends on compare-and-swap of the ref alone. This lock makes lost races rare, and identifies ref locks of
+killed writers: libgit2 and git lock a ref by creating `<ref>.lock`, and a writer that is killed meanwhile leaves that
+file, which blocks all later writes. So a writer records the new object id of the ref in this lock's file. If the next
+holder finds such a record, its writer died: a `.lock` that is empty or contains that object id is then deleted. Any
+other `.lock` belongs to another git process and is kept.
 """
 
 from __future__ import annotations
@@ -18,11 +17,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gitchain.errors import StoreError
+from gitchain.errors import StoreError, reason
+from gitchain.platform.files import read_regular
 from gitchain.store.objects import Oid
 
-PATIENCE = 30.0  # seconds to wait for one's turn; then go ahead: compare-and-swap still holds
-NOTE_BYTES = 100  # room for the longest object id; blank when there is no note
+PATIENCE = (
+    30.0  # seconds to wait for the lock; then continue without it: compare-and-swap still protects the ref
+)
+MAX_POINTER = 64 << 10
+NOTE_BYTES = 100  # length of the longest object id; blank without a record
 _LONGEST_PAUSE = 0.1
 
 
@@ -43,14 +46,14 @@ class WriterLock:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the lock for a block, or go ahead without it after PATIENCE or where locks do not work."""
+        """Hold the lock for a block. Continue without it after PATIENCE, or on a file system without locks."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             remedy = "make the repository writable for this user"
             raise StoreError(
-                "cannot open the store's lock", where=str(self._path), got=str(error), help=remedy
+                "cannot open the store's lock", where=str(self._path), got=reason(error), help=remedy
             ) from error
         try:
             self._held = self._wait()
@@ -81,7 +84,7 @@ class WriterLock:
         if not noted:
             return
         try:
-            held = self._ref_lock.read_bytes().strip()
+            held = read_regular(self._ref_lock, MAX_POINTER).strip()
         except FileNotFoundError:
             held = None
         if held is not None and held in {b"", noted}:
@@ -90,8 +93,8 @@ class WriterLock:
 
     @contextmanager
     def about_to_point_to(self, oid: Oid) -> Iterator[None]:
-        """Note for the time of a block which object the ref is about to point to."""
-        if not self._held:  # the note belongs to whoever holds the lock
+        """Record the new object id of the ref during a block."""
+        if not self._held:  # only the holder of the lock may write the record
             yield
             return
         self._note(oid.encode("ascii") + b"\n")
@@ -101,12 +104,12 @@ class WriterLock:
             self._note(b"")
 
     def _note(self, data: bytes) -> None:
-        """Write in place: a file that keeps its length is flushed without a commit of the journal."""
+        """Write in place: a file of constant length is flushed without a journal commit."""
         try:
             os.pwrite(self._descriptor, data.ljust(NOTE_BYTES), 0)
             if data:
                 os.fdatasync(self._descriptor)
         except OSError as error:
             raise StoreError(
-                "cannot write the store's lock", where=str(self._path), got=str(error)
+                "cannot write the store's lock", where=str(self._path), got=reason(error)
             ) from error

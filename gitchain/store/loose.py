@@ -1,13 +1,12 @@
-"""Loose objects, written many at a time: as durable as one by one, at a fraction of the flushes.
+"""Write many loose objects at once: as durable as one by one, with fewer flushes.
 
-    objects/<aa>/<38 or 62 hex> = zlib("<kind> <length>" NUL <bytes>)
+objects/<aa>/<38 or 62 hex> = zlib("<kind> <length>" NUL <bytes>)
 
-An attestation makes about a dozen small objects. All are written aside, then flushed, then renamed into
-place, then their directories are flushed: an object's name never stands for bytes that a power failure
-could still take away. What a killed writer leaves aside is named `tmp_obj_*`, which `git gc` prunes.
+An attestation consists of about a dozen small objects. All are written to temporary files, then flushed, then
+renamed, then their directories are flushed: an object's name exists only after its bytes are durable. Temporary files
+of a killed writer are named `tmp_obj_*`, and `git gc` deletes them.
 
-Format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects. Does not read, and does not look for what
-is there.
+Format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects. Existing objects are neither read nor searched.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from gitchain.store.files import write_all
 from gitchain.store.objects import Oid
 
 Kind = Literal["blob", "tree", "commit"]
-FASTEST = 1  # zlib level, as git's for loose objects: they are packed better later
-FLUSHERS = 4  # more at once gain nothing: the journal commits for all that wait
-MAX_OPEN = 128  # files at a time, well under the usual limit of descriptors
+FASTEST = 1  # zlib level of git for loose objects: packing improves it later
+FLUSHERS = 4  # a higher number gains nothing: the journal commits for all waiting flushes
+MAX_OPEN = 128  # open files at a time, well below the usual limit of descriptors
 
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An object that may not be in the repository yet."""
+    """An object to write."""
 
     oid: Oid
     kind: Kind
@@ -44,7 +43,7 @@ class NewObject:
 
     @classmethod
     def of(cls, kind: Kind, data: bytes, oid_bytes: int) -> NewObject:
-        """Return the object with the id that git gives it."""
+        """Return the object with its Git id."""
         hashed = (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(_header(kind, data) + data)
         return cls(Oid(hashed.hexdigest()), kind, data)
 
@@ -54,7 +53,7 @@ def _header(kind: Kind, data: bytes) -> bytes:
 
 
 def write_loose(objects: Path, new: Iterable[NewObject]) -> None:
-    """Write objects durably under a repository's `objects` directory; OSError, with none of them half-written."""
+    """Write objects durably to a repository's `objects` directory. Raises OSError, without partially written objects."""
     items = iter(new)
     moves: list[tuple[Path, Path]] = []
     try:
@@ -68,7 +67,7 @@ def write_loose(objects: Path, new: Iterable[NewObject]) -> None:
 
 
 def _write_aside(objects: Path, batch: Sequence[NewObject], moves: list[tuple[Path, Path]]) -> None:
-    """Write and flush objects under names that mean nothing; add to `moves` from where to where they go."""
+    """Write and flush objects to temporary files; add pairs of temporary and final path to `moves`."""
     with ExitStack() as stack:
         descriptors = []
         for item in batch:
@@ -78,7 +77,7 @@ def _write_aside(objects: Path, batch: Sequence[NewObject], moves: list[tuple[Pa
             moves.append((path, objects / item.oid[:2] / item.oid[2:]))
             write_all(descriptor, zlib.compress(_header(item.kind, item.data) + item.data, FASTEST))
             descriptors.append(descriptor)
-            with suppress(OSError, AttributeError):  # start writing: the first commit then covers all of it
+            with suppress(OSError, AttributeError):  # start writing: the first commit then covers all files
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         flush_all(descriptors)
 
@@ -100,9 +99,9 @@ def _place(objects: Path, moves: Iterable[tuple[Path, Path]]) -> None:
 
 
 def flush_all(descriptors: Sequence[int]) -> None:
-    """Flush files or directories, several at a time, so that they share the journal's commits; OSError.
+    """Flush files or directories in parallel, so that they share journal commits. Raises OSError.
 
-    Each gets an fsync of its own, and all have ended when this returns or raises.
+    Each gets its own fsync, and all have ended when this returns or raises.
     """
     left = deque(descriptors)
     failures: list[OSError] = []
@@ -121,7 +120,7 @@ def flush_all(descriptors: Sequence[int]) -> None:
             helper = threading.Thread(target=work, name="gitchain-flush")
             try:
                 helper.start()
-            except RuntimeError:  # no thread to be had: this one flushes them all
+            except RuntimeError:  # no thread is available: this one flushes all
                 break
             stack.callback(helper.join)
         work()

@@ -1,9 +1,8 @@
 """Git's tree and commit objects as bytes: parsed entry by entry, rendered canonically.
 
-A tree is a run of entries `<mode> SP <name> NUL <raw object id>`, sorted by name with directories compared as
-if their name ended in `/` (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects). Works for SHA-1 and
-SHA-256 repositories alike: the length of an object id is an argument. No I/O; what names mean is `shape`'s
-affair.
+A tree is a sequence of entries `<mode> SP <name> NUL <raw object id>`, sorted by name with directories compared as if
+their name ended in `/` (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects). Works for SHA-1 and SHA-256
+repositories: the length of an object id is an argument. No I/O. `tree_paths` defines the meaning of names.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _COMMIT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a tree."""
+class StoredTreeEntry:
+    """One entry of a tree."""
 
     name: str
     mode: str
@@ -34,33 +33,33 @@ class Entry:
 
     @property
     def is_tree(self) -> bool:
-        """Say whether the entry is a directory."""
+        """Return True if the entry is a directory."""
         return self.mode == TREE_MODE
 
     @property
     def sort_key(self) -> bytes:
-        """Return the bytes by which Git orders entries."""
+        """Return the sort key of entries in Git's order."""
         return self.raw_name + (b"/" if self.is_tree else b"")
 
     @property
     def raw_name(self) -> bytes:
-        """Return the name as the tree has it."""
+        """Return the name as bytes."""
         return self.name.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What the store needs of a commit: its tree and its parents."""
+    """Tree and parents of a commit."""
 
     tree: Oid
     parents: tuple[Oid, ...]
 
 
-def parse_tree(data: bytes, oid_bytes: int, where: str) -> Iterator[Entry]:
-    """Yield the entries of a raw tree, in the order of its bytes; MalformedError where it is cut short.
+def parse_tree(data: bytes, oid_bytes: int, where: str) -> Iterator[StoredTreeEntry]:
+    """Yield the entries of a raw tree, in the order of its bytes. Raises MalformedError for a truncated tree.
 
-    Lenient: a name or mode that git would refuse, a wrong order and a doubled name are yielded as they are, so that one
-    such entry cannot hide those beside it. `shape.check_entry` refuses each entry that the store does not have.
+    Lenient: invalid names and modes, a wrong order and duplicate names are yielded unchanged, so that one invalid
+    entry cannot hide others. `tree_paths.check_entry` refuses entries that the store does not have.
     """
     position = 0
     while position < len(data):
@@ -70,12 +69,12 @@ def parse_tree(data: bytes, oid_bytes: int, where: str) -> Iterator[Entry]:
             raise MalformedError("tree object is cut short", where=where)
         name = data[space + 1 : end].decode("utf-8", "surrogateescape")
         mode = data[position:space].decode("latin-1")
-        yield Entry(name, mode, Oid(data[end + 1 : end + 1 + oid_bytes].hex()))
+        yield StoredTreeEntry(name, mode, Oid(data[end + 1 : end + 1 + oid_bytes].hex()))
         position = end + 1 + oid_bytes
 
 
-def render_tree(entries: Iterable[Entry]) -> bytes:
-    """Return the bytes of a tree with these entries in git's order; inverse of `parse_tree` for what git writes."""
+def render_tree(entries: Iterable[StoredTreeEntry]) -> bytes:
+    """Return the bytes of a tree with these entries in git's order; inverse of `parse_tree` for git's own trees."""
     ordered = sorted(entries, key=lambda entry: entry.sort_key)
     return b"".join(
         entry.mode.encode("latin-1") + b" " + entry.raw_name + b"\0" + bytes.fromhex(entry.oid)
@@ -84,7 +83,7 @@ def render_tree(entries: Iterable[Entry]) -> bytes:
 
 
 def parse_commit(data: bytes, where: str) -> Commit:
-    """Return tree and parents of a raw commit; MalformedError for any other header."""
+    """Return tree and parents of a raw commit. Raises MalformedError for other headers."""
     match = _COMMIT.match(data)
     if match is None:
         raise MalformedError("not a commit of this store", where=where)
@@ -93,7 +92,7 @@ def parse_commit(data: bytes, where: str) -> Commit:
 
 
 def render_commit(commit: Commit, ident: str, seconds: int, message: str) -> bytes:
-    """Return the bytes of a commit by `ident` (`name <mail>`) at a time given in seconds since 1970, UTC."""
+    """Return the bytes of a commit by `ident` (`name <mail>`) at a time in seconds since 1970, UTC."""
     lines = [f"tree {commit.tree}", *(f"parent {parent}" for parent in commit.parents)]
     lines += [f"author {ident} {seconds} +0000", f"committer {ident} {seconds} +0000", "", message]
     return ("\n".join(lines) + "\n").encode("utf-8")

@@ -1,8 +1,8 @@
-"""OCI references and the few documents of a registry that evidence is in: image manifests and indexes.
+"""OCI references, and the documents of a registry that hold evidence: image manifests and indexes.
 
 Spec: https://github.com/opencontainers/distribution-spec and https://github.com/opencontainers/image-spec, both 1.1.
-Bundles are artifacts of the Sigstore bundle's type that refer to a subject; so cosign writes them too. The nodes of
-directory manifests are layers of an artifact of their own. Pure: nothing here asks a registry.
+Bundles are artifacts of the Sigstore bundle's type with a subject, as written by cosign. Nodes of directory manifests
+are layers of separate artifacts. Pure: no network access.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NODES = frozenset(MEDIA_TYPES.values())
 ANCHOR = "application/vnd.gitchain.evidence.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 EMPTY_BYTES = b"{}"
-MAX_MANIFEST_BYTES = 4 << 20  # what registries take
+MAX_MANIFEST_BYTES = 4 << 20  # size limit of registries
 MAX_DESCRIPTORS = 10_000
 SCHEME = "oci://"
 
@@ -50,8 +50,8 @@ _MAX_REFERENCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A repository of a registry, and in it a digest (SHA-256), a tag or nothing in particular."""
+class ImageReference:
+    """A repository of a registry, with an optional digest (SHA-256) or tag."""
 
     host: str
     name: str
@@ -59,19 +59,22 @@ class Reference:
     digest: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
-        """Return the reference `oci://HOST/NAME[:TAG][@sha256:…]`, or raise UsageError. A digest outdoes a tag."""
+    def parse(cls, text: str) -> ImageReference:
+        """Return the parsed reference `oci://HOST/NAME[:TAG][@sha256:…]`. A digest overrides a tag. Raises UsageError."""
         found = _REFERENCE.fullmatch(text) if len(text) <= _MAX_REFERENCE else None
         if found is None:
             raise UsageError(
-                "not an OCI reference", got=ascii(text[:200]), expected="oci://HOST/NAME@sha256:… or :TAG"
+                "not an OCI reference",
+                got=ascii(text[:200]),
+                expected="oci://HOST/NAME@sha256:… or :TAG",
+                help="give a digest of 64 hexadecimal digits, or a tag",
             )
         digest = found["digest"]
         return cls(found["host"], found["name"], None if digest else found["tag"], digest)
 
-    def at(self, digest: str) -> Reference:
+    def at(self, digest: str) -> ImageReference:
         """Return the reference to this digest in the same repository."""
-        return Reference(self.host, self.name, None, digest)
+        return ImageReference(self.host, self.name, None, digest)
 
     def __str__(self) -> str:
         end = f"@sha256:{self.digest}" if self.digest else f":{self.tag}" if self.tag else ""
@@ -80,7 +83,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says about something else in the registry: nothing is believed until the bytes are compared."""
+    """Descriptor of other content in the registry. It is untrusted until the bytes are compared."""
 
     media_type: str
     digest: str
@@ -90,7 +93,7 @@ class Descriptor:
 
     @classmethod
     def parse(cls, value: Json, where: str) -> Descriptor:
-        """Return the descriptor, or raise MalformedError; other digests than SHA-256 are refused."""
+        """Return the parsed descriptor. Raises MalformedError, also for digests other than SHA-256."""
         source = as_object(value, where)
         digest = get_string(source, "digest", where)
         hexadecimal = check_hex(digest.removeprefix("sha256:"), (64,), f"{where}.digest")
@@ -116,16 +119,16 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """An image manifest, of which only what evidence needs is kept."""
+class ImageManifest:
+    """An image manifest, reduced to the fields that evidence needs."""
 
     artifact_type: str
     layers: Sequence[Descriptor]
     subject: Descriptor | None
 
 
-def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Return the image manifest in these bytes; MalformedError, LimitError."""
+def parse_manifest(data: bytes, where: str) -> ImageManifest:
+    """Return the image manifest in these bytes. Raises MalformedError or LimitError."""
     source = _document(data, where)
     if find_string(source, "mediaType", where) not in {None, MANIFEST, DOCKER_MANIFEST}:
         raise MalformedError("not an image manifest", where=where, expected=MANIFEST)
@@ -133,7 +136,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     subject = source.get("subject")
     config = find_object(source, "config", where) or {}
     kind = find_string(source, "artifactType", where) or find_string(config, "mediaType", f"{where}.config")
-    return Manifest(
+    return ImageManifest(
         kind or "",
         tuple(Descriptor.parse(layer, f"{where}.layers") for layer in layers),
         None if subject is None else Descriptor.parse(subject, f"{where}.subject"),
@@ -141,7 +144,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 
 def parse_index(data: bytes, where: str) -> tuple[Descriptor, ...]:
-    """Return what an index lists; MalformedError, LimitError."""
+    """Return the descriptors in an index. Raises MalformedError or LimitError."""
     source = _document(data, where)
     if find_string(source, "mediaType", where) not in {None, INDEX}:
         raise MalformedError("not an index", where=where, expected=INDEX)
@@ -150,7 +153,7 @@ def parse_index(data: bytes, where: str) -> tuple[Descriptor, ...]:
 
 
 def is_bundle(media_type: str | None) -> bool:
-    """Tell whether a media type is one of a Sigstore bundle."""
+    """Return True if a media type is one of a Sigstore bundle."""
     return media_type is not None and BUNDLES.fullmatch(media_type) is not None
 
 
@@ -160,7 +163,7 @@ def described(data: bytes, media_type: str, artifact_type: str | None = None) ->
 
 
 def render_manifest(kind: str, layers: Sequence[Descriptor], subject: Descriptor | None) -> bytes:
-    """Return an artifact's manifest: no configuration, these layers, and what it refers to."""
+    """Return an artifact's manifest: no configuration, these layers, and its subject."""
     empty = described(EMPTY_BYTES, EMPTY)
     value: dict[str, Json] = {
         "schemaVersion": 2,
@@ -173,7 +176,7 @@ def render_manifest(kind: str, layers: Sequence[Descriptor], subject: Descriptor
 
 
 def render_index(items: Sequence[Descriptor]) -> bytes:
-    """Return an index of these."""
+    """Return an index of these descriptors."""
     return canonical_json(
         {"schemaVersion": 2, "mediaType": INDEX, "manifests": [item.to_json() for item in items]}
     )

@@ -1,17 +1,16 @@
-"""The outbox: statements that could not be signed or logged yet, kept until they are.
+"""Outbox: statements that are not signed or logged yet.
 
-One file an item, `<id>.json`, where the id is the attestation's (sha256 of the DSSE PAE over the payload):
+One file per item, `<id>.json`, with the attestation's id (sha256 of the DSSE PAE over the payload):
 
-    {"schema": "https://gitchain.dev/outbox/v1", "payload": "<base64>", "manifests": {"<sha256>": "<base64>"},
-     "meta": {"identity": "ada@example.com", "holder": "<32 hex>"}}
+{"schema": "https://gitchain.dev/outbox/v1", "payload": "<base64>", "manifests": {"<sha256>": "<base64>"},
+ "meta": {"identity": "ada@example.com", "holder": "<32 hex>"}}
 
-Files appear whole or not at all (written aside, flushed, renamed, directory flushed) and are readable by
-their owner only. An item goes away by `remove` alone, which the drainer calls once the bundle is in the
-store: a crash in between leaves an item that is stored already, which is harmless to sign again. Nothing
-here signs.
+Files are written atomically and durably, readable by their owner only. Only `remove` deletes an item, called by the
+drainer after the bundle is in the store: a crash in between leaves an item that is stored already, and signing it
+again is harmless. Nothing is signed here.
 
-Who puts an item and signs it at once holds it meanwhile (`holding`), so that no drainer signs it a second time: the item
-names a file that its holder has locked. The kernel lets go of the lock when the holder dies.
+A process that adds an item and signs it at once holds it (`holding`), so that no drainer signs it too: the item
+refers to a lock file of its holder. The kernel releases the lock when the holder dies.
 """
 
 from __future__ import annotations
@@ -27,41 +26,41 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.errors import LimitError, MalformedError, StoreError
+from gitchain.errors import LimitError, MalformedError, StoreError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.statement import Statement
 from gitchain.store.files import TEMPORARY, make_private, read_bounded, remove_durably, write_durably
-from gitchain.store.shape import is_sha256
-from gitchain.store.trees import Problem
+from gitchain.store.tree_paths import is_sha256
+from gitchain.store.trees import StoreProblem
 
 SCHEMA = "https://gitchain.dev/outbox/v1"
 MAX_ITEM_BYTES = 1 << 30  # a statement and the manifest nodes of a directory of millions of files
-STALE_SECONDS = 3600.0  # after which a file written aside belongs to a writer that died
+STALE_SECONDS = 3600.0  # age after which a temporary file belongs to a dead writer
 _SUFFIX = ".json"
 _HOLDER = TEMPORARY + "holder-"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One statement that waits for its signature."""
+    """A statement in the outbox."""
 
     id: str
     """The attestation's id."""
     payload: bytes
     """The exact bytes of the statement."""
     manifests: Mapping[str, bytes]
-    """Manifest nodes that go into the store with it, by digest."""
+    """Manifest nodes to store with it, by digest."""
     meta: Mapping[str, str]
-    """What the drainer needs to know, such as the identity to sign as."""
+    """Data for the drainer, such as the identity to sign with."""
 
 
-def _ignore(_problem: Problem) -> None:
+def _ignore(_problem: StoreProblem) -> None:
     return
 
 
 class Outbox:
-    """The items in one directory, which is created when first needed."""
+    """The items in one directory, which is created on first use."""
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.directory = directory
@@ -74,9 +73,9 @@ class Outbox:
         manifests: Mapping[str, bytes] | None = None,
         meta: Mapping[str, str] | None = None,
     ) -> str:
-        """Keep a statement durably and return its id; putting it again replaces it.
+        """Store a statement durably and return its id. Storing it again replaces it.
 
-        MalformedError for what is no statement or no manifest node of its digest; LimitError; StoreError.
+        Raises MalformedError for an invalid statement or manifest node; LimitError; StoreError.
         """
         held = {"holder": self._holder} if self._holder else {}
         facts = dict(meta or {}) | held
@@ -86,23 +85,23 @@ class Outbox:
         write_durably(self._path(item.id), data)
         return item.id
 
-    def items(self, report: Callable[[Problem], None] = _ignore) -> Iterator[Item]:
-        """Yield the items, oldest first; broken files go to `report` and stay where they are."""
+    def items(self, report: Callable[[StoreProblem], None] = _ignore) -> Iterator[Item]:
+        """Yield the items, oldest first. Unreadable files are passed to `report` and kept."""
         for path in self._files():
             try:
                 yield _parse(read_bounded(path, MAX_ITEM_BYTES), path)
             except (MalformedError, LimitError) as error:
                 if path.exists():  # else another drainer has just removed it
-                    report(Problem(str(path), str(error)))
+                    report(StoreProblem(str(path), str(error)))
 
     def __len__(self) -> int:
-        """Return the number of files, broken ones included."""
+        """Return the number of files, unreadable ones included."""
         return len(self._files())
 
     def remove(self, item_id: str) -> None:
-        """Forget an item, which may be gone already; StoreError.
+        """Delete an item, if it exists. Raises StoreError.
 
-        Call this only when its bundle is in the store.
+        Call this only after its bundle is in the store.
         """
         if not is_sha256(item_id):
             raise MalformedError("not an attestation's id", where="outbox", got=repr(item_id[:80]))
@@ -111,26 +110,26 @@ class Outbox:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Hold what is put in this block until it ends: nobody else is to sign that meanwhile. StoreError."""
+        """Hold the items that are added in this block, so that no other process signs them. Raises StoreError."""
         make_private(self.directory)
         name = secrets.token_hex(16)
         descriptor = _open(self._lock_of(name))
         try:
-            _try_lock(descriptor)  # the name is new: nobody else can have it
+            _try_lock(descriptor)  # the name is random, so no other process has it
             self._holder = name
             yield
         finally:
             self._holder = ""
-            with suppress(OSError):  # a leftover is swept, and holds nothing once it is closed
+            with suppress(OSError):  # leftover lock files are deleted later; they hold nothing once closed
                 self._lock_of(name).unlink(missing_ok=True)
             os.close(descriptor)
 
     def is_free(self, item: Item) -> bool:
-        """Tell whether the item still waits and nobody is signing it now. StoreError."""
+        """Return True if the item exists and no process is signing it. Raises StoreError."""
         held = self._is_held(item.meta.get("holder", ""))
         return (
             not held and self._path(item.id).exists()
-        )  # in this order: a holder removes first, then lets go
+        )  # in this order: a holder deletes the item before it releases the lock
 
     def _is_held(self, holder: str) -> bool:
         path = self._lock_of(holder)
@@ -144,7 +143,7 @@ class Outbox:
 
     @contextmanager
     def draining(self) -> Iterator[bool]:
-        """Hold the drainer's lock for a block; yield False if another process holds it. StoreError."""
+        """Hold the drainer's lock for a block; yield False if another process holds it. Raises StoreError."""
         make_private(self.directory)
         descriptor = _open(self.directory / "drainer.lock")
         try:
@@ -156,7 +155,7 @@ class Outbox:
             os.close(descriptor)
 
     def _sweep(self) -> None:
-        """Remove what writers and holders that died left behind; living ones go on meanwhile and may remove theirs."""
+        """Delete leftovers of dead writers and holders. Concurrent live processes may delete their own."""
         for path in self.directory.glob(TEMPORARY + "*"):
             with suppress(FileNotFoundError):
                 stale = self._clock() - path.lstat().st_mtime > STALE_SECONDS
@@ -168,7 +167,7 @@ class Outbox:
             return []
         try:
             found = [(path.lstat().st_mtime_ns, path) for path in self.directory.glob("*" + _SUFFIX)]
-        except FileNotFoundError:  # removed while listing
+        except FileNotFoundError:  # deleted while listing
             return self._files()
         return [path for _, path in sorted(found)]
 
@@ -184,7 +183,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise StoreError("cannot open a lock", where=str(path), got=str(error)) from error
+        raise StoreError("cannot open a lock", where=str(path), got=reason(error)) from error
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -193,7 +192,7 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        raise StoreError("the file system has no locks", got=str(error)) from error
+        raise StoreError("the file system has no locks", got=reason(error)) from error
     return True
 
 

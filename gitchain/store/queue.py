@@ -1,15 +1,14 @@
-"""The hook queue: what the Git hooks saw, one line an event, until the drainer signs it.
+"""Hook queue: events recorded by the Git hooks, one per line, until the drainer signs them.
 
-    v1 post-commit <oid>
-    v1 tag refs/tags/v1.0 <oid>
+v1 post-commit <oid>
+v1 tag refs/tags/v1.0 <oid>
 
-Hooks are POSIX shell: they append a line (well below PIPE_BUF) to `<common>/gitchain/queue` and take no
-lock. The drainer renames the file before it reads it, so that lines appended meanwhile go to a new one:
-`queue.<token>.0.work`. Once the events are dealt with, the number in that name becomes the count of bytes
-that were read. The file is deleted only a while later, because a hook may have opened it before the
-renaming and write after the reading: the next drainer finds such a line behind the bytes that were read. A
-drainer that dies leaves the number as it was, and the next one gets its events again. Events may therefore
-come twice, and they are hints: `gitchain sync` looks at the refs themselves.
+Hooks are POSIX shell: they append a line (well below PIPE_BUF) to `<common>/gitchain/queue` without a lock. The
+drainer renames the file before it reads it, so that later lines go to a new file: `queue.<token>.0.work`. After the
+events are handled, the number in that name is set to the bytes read. The file is deleted later, because a hook may
+have opened it before the renaming and write after the reading: the next drainer finds such a line after the bytes
+read. If a drainer dies, the number is unchanged, and the next one reads its events again. So events may be read
+twice. They are hints: `gitchain sync` checks the refs themselves.
 """
 
 from __future__ import annotations
@@ -24,14 +23,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitchain.errors import MalformedError, StoreError
+from gitchain.errors import MalformedError, StoreError, reason
 from gitchain.store.files import make_private, open_plain
-from gitchain.store.trees import Problem
+from gitchain.store.trees import StoreProblem
 
 QUEUE_NAME = "queue"
-MAX_QUEUE_BYTES = 16 << 20  # 100,000 events; what is beyond is reported, and found by `gitchain sync`
-GRACE_SECONDS = 60.0  # between a hook's opening of the queue and its writing: two system calls in a row
-MAX_LINE_BYTES = 4096  # PIPE_BUF on Linux: what a shell appends in one piece
+MAX_QUEUE_BYTES = 16 << 20  # 100,000 events; the rest is reported, and found by `gitchain sync`
+GRACE_SECONDS = (
+    60.0  # seconds between a hook's opening of the queue and its write: two consecutive system calls
+)
+MAX_LINE_BYTES = 4096  # PIPE_BUF on Linux: a shell appends this much atomically
 _WORK = re.compile(r"queue\.[0-9]+-[0-9a-f]+\.([0-9]{1,15})\.work")
 _LINE = re.compile(r"v1 ([a-z][a-z0-9-]{0,31})((?: [^\s\x00-\x1f\x7f]+){0,8})")
 
@@ -43,24 +44,24 @@ class HookEvent:
     event: str
     """The hook, such as `post-commit`."""
     args: tuple[str, ...]
-    """Object ids and ref names, as the hook gave them: hints, not facts."""
+    """Object ids and ref names from the hook: hints, not facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The events taken from the queue, in order; call `done` when they are dealt with."""
+    """The events taken from the queue, in order. Call `done` after handling them."""
 
     events: tuple[HookEvent, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[StoreProblem, ...]
     _taken: tuple[_Work, ...] = field(repr=False)
 
     def done(self) -> None:
-        """Forget what was read. Without this call, the next `take` returns the events again. StoreError."""
+        """Mark the events as handled. Otherwise the next `take` returns them again. Raises StoreError."""
         for work in self._taken:
             work.finish()
 
     def release(self) -> None:
-        """Give the events back to the next `take`."""
+        """Return the events to the queue for the next `take`."""
         for work in self._taken:
             work.close()
 
@@ -73,7 +74,7 @@ class HookQueue:
         self._clock = clock
 
     def __len__(self) -> int:
-        """Return how many bytes wait to be taken."""
+        """Return the number of unread bytes."""
         total = 0
         for path, read in ((self.directory / QUEUE_NAME, 0), *self._work_files()):
             with suppress(FileNotFoundError):
@@ -81,18 +82,18 @@ class HookQueue:
         return total
 
     def take(self) -> Batch:
-        """Take all events that no living drainer has; malformed lines become problems. StoreError."""
+        """Take all events that no live drainer holds. Malformed lines become problems. Raises StoreError."""
         make_private(self.directory)
         self._set_aside()
         taken: list[_Work] = []
         events: list[HookEvent] = []
-        problems: list[Problem] = []
+        problems: list[StoreProblem] = []
         for path, read in self._work_files():
             try:
                 work = _Work.claim(path, read)
             except MalformedError as error:
                 if path.is_symlink() or path.exists():  # else another drainer has just finished it
-                    problems.append(Problem(str(path), str(error)))
+                    problems.append(StoreProblem(str(path), str(error)))
                 continue
             if work is None:
                 continue
@@ -114,7 +115,7 @@ class HookQueue:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StoreError("cannot take the hook queue", where=str(work), got=str(error)) from error
+            raise StoreError("cannot take the hook queue", where=str(work), got=reason(error)) from error
 
     def _work_files(self) -> list[tuple[Path, int]]:
         found = []
@@ -127,7 +128,7 @@ class HookQueue:
 
 
 class _Work:
-    """One file set aside, locked for as long as its drainer lives."""
+    """One renamed file, locked while its drainer is alive."""
 
     def __init__(self, path: Path, descriptor: int, read: int) -> None:
         self._path = path
@@ -137,7 +138,10 @@ class _Work:
 
     @classmethod
     def claim(cls, path: Path, read: int) -> _Work | None:
-        """Return the file, None if a living drainer has it; MalformedError if it is no plain file, StoreError."""
+        """Return the file, or None if a live drainer holds it.
+
+        Raises MalformedError if it is no regular file, StoreError.
+        """
         descriptor = open_plain(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,55 +153,59 @@ class _Work:
             return None
         except OSError as error:
             os.close(descriptor)
-            raise StoreError("the file system has no locks", where=str(path), got=str(error)) from error
+            raise StoreError("the file system has no locks", where=str(path), got=reason(error)) from error
         return cls(path, descriptor, read)
 
     def is_spent(self, now: float) -> bool:
-        """Say whether all was read, so long ago that no hook can still write to it."""
+        """Return True if everything was read, so long ago that no hook can still write to it."""
         return self._size <= self._read and abs(now - os.fstat(self._descriptor).st_mtime) > GRACE_SECONDS
 
-    def read(self) -> Iterator[HookEvent | Problem]:
-        """Yield the events that were not read yet, and a problem for each line that is none."""
+    def read(self) -> Iterator[HookEvent | StoreProblem]:
+        """Yield the unread events, and a problem for each malformed line."""
         data = os.pread(self._descriptor, MAX_QUEUE_BYTES, self._read)
         if self._size > self._read + len(data):
-            yield Problem(str(self._path), f"queue is cut after {MAX_QUEUE_BYTES} bytes")
+            yield StoreProblem(str(self._path), f"queue is cut after {MAX_QUEUE_BYTES} bytes")
         else:
             self._size = self._read + len(data)
         for number, line in enumerate(data.split(b"\n")[:-1], 1):
-            bad = Problem(f"{self._path}:{number}", f"not a line of the hook queue: {line[:80]!r}")
+            bad = StoreProblem(f"{self._path}:{number}", f"not a line of the hook queue: {line[:80]!r}")
             yield _parse(line) or bad
         if data and not data.endswith(b"\n"):
-            yield Problem(str(self._path), "last line is cut short")
+            yield StoreProblem(str(self._path), "last line is cut short")
 
     def finish(self) -> None:
-        """Note how much was read; StoreError."""
+        """Record the bytes read. Raises StoreError."""
         label = self._path.name.rsplit(".", 2)[0]
         try:
             if self._size > self._read:
                 self._path.rename(self._path.with_name(f"{label}.{self._size}.work"))
         except OSError as error:
-            raise StoreError("cannot clear the hook queue", where=str(self._path), got=str(error)) from error
+            raise StoreError(
+                "cannot clear the hook queue", where=str(self._path), got=reason(error)
+            ) from error
         finally:
             self.close()
 
     def delete(self) -> None:
-        """Delete the file; StoreError."""
+        """Delete the file. Raises StoreError."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError("cannot clear the hook queue", where=str(self._path), got=str(error)) from error
+            raise StoreError(
+                "cannot clear the hook queue", where=str(self._path), got=reason(error)
+            ) from error
         finally:
             self.close()
 
     def close(self) -> None:
-        """Let another drainer have the file."""
+        """Release the file for other drainers."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Say whether the path still names the open file: another drainer may have renamed it before it let go."""
+    """Return True if the path still refers to the open file: another drainer may have renamed it."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:

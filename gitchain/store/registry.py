@@ -1,12 +1,12 @@
-"""An OCI registry, asked for what evidence lies beside an artifact, and given it.
+"""Client of an OCI registry, which reads and writes the evidence that refers to an artifact.
 
-Spec: https://github.com/opencontainers/distribution-spec 1.1, with the tags that stand in for its referrers where a
-registry does not know them. Every body is compared with the digest and the size it was asked by.
+Spec: https://github.com/opencontainers/distribution-spec 1.1, with the referrers tag schema for registries without
+the referrers API. Every body is compared with the requested digest and size.
 
 The registry may be malicious. Only the credentials stored for the registry itself are used (in `auths` of Docker's
-config.json; helpers are not run): for the registry, and for its token service if `logins.may_receive` allows that host.
-A token goes only to the registry that it was requested for. Manifests are never redirected; a blob may be, to https,
-without credentials, and not to an address of the registry's choosing.
+config.json; helpers are not run): for the registry, and for its token service if `docker_credentials.may_receive`
+allows that host. A token is sent only to the registry that it was requested for. Redirects of manifests are refused;
+a blob may be redirected to https, without credentials, but not to an address.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from gitchain.errors import (
     AuthenticationError,
@@ -29,64 +29,67 @@ from gitchain.errors import (
 from gitchain.evidence.canonical import strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import oci
-from gitchain.store.http import Answer, Deadline, ask, followed, is_loopback
-from gitchain.store.logins import may_receive, stored_credentials
-from gitchain.store.oci import Descriptor, Reference
+from gitchain.store.docker_credentials import may_receive, stored_credentials
+from gitchain.store.http import ReadDeadline, RegistryResponse, ask, followed, is_loopback, led
+from gitchain.store.oci import Descriptor, ImageReference
 
-MAX_PAGES = 100  # of referrers
+MAX_PAGES = 100  # most referrers
 MAX_REDIRECTS = 3
 MAX_TOKEN_BYTES = 64 << 10
 SECONDS = 120.0
-"""For everything that one reading or writing asks of a registry."""
+"""Deadline in seconds for all requests of one operation."""
 
 _LINK = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE = re.compile(r'\b(\w{1,32})="([^"]*)"', re.ASCII)
 _MANIFESTS = f"{oci.MANIFEST}, {oci.INDEX}, {oci.DOCKER_MANIFEST}, {oci.DOCKER_INDEX}"
 
 
 @dataclass
 class Registry:
-    """One repository of a registry, within one deadline."""
+    """A repository of a registry, with one deadline."""
 
     host: str
     name: str
-    deadline: Deadline
+    deadline: ReadDeadline
     _token: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reference: Reference, seconds: float = SECONDS) -> Registry:
-        """Return the repository that a reference names."""
-        return cls(reference.host, reference.name, Deadline(seconds))
+    def of(cls, reference: ImageReference, seconds: float = SECONDS) -> Registry:
+        """Return the repository of a reference."""
+        return cls(reference.host, reference.name, ReadDeadline(seconds))
 
     @property
     def base(self) -> str:
-        """The URL of the registry: https, except on this machine."""
+        """Return the URL of the registry: https, except on loopback."""
         name = self.host.rsplit(":", 1)[0] if not self.host.endswith("]") else self.host
         return f"{'http' if is_loopback(name.strip('[]')) else 'https'}://{self.host}"
 
     def manifest(self, reference: str, *, size: int | None = None) -> tuple[str, bytes]:
         """Return media type and bytes of a manifest by tag or `sha256:…`.
 
-        NoEvidenceError if there is none; VerificationError for other bytes than the digest's; TransportError.
+        Raises NoEvidenceError if it does not exist; VerificationError for bytes that do not match the digest;
+        TransportError.
         """
         where = f"{self.host}/{self.name} {reference}"
         answer = self._get(f"/manifests/{reference}", _MANIFESTS, oci.MAX_MANIFEST_BYTES)
         if answer.status == 404:
-            raise NoEvidenceError("the registry has no such manifest", where=where)
+            raise NoEvidenceError(
+                "the registry has no such manifest", where=where, help="check the name, the tag or the digest"
+            )
         self._check(answer, where)
         if reference.startswith("sha256:"):
             compare(answer.body, reference.removeprefix("sha256:"), size, where)
         return answer.headers.get("content-type", "").split(";")[0].strip(), answer.body
 
-    def resolve(self, reference: Reference) -> Reference:
-        """Return the reference by the digest of what its tag names now; NoEvidenceError if that names nothing."""
+    def resolve(self, reference: ImageReference) -> ImageReference:
+        """Return the reference with the digest of its tag. Raises NoEvidenceError for an unknown tag."""
         if reference.digest:
             return reference
         _, body = self.manifest(str(reference.tag))
         return reference.at(sha256_hex(body))
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
-        """Return the bytes of a descriptor; LimitError before they are asked for if they are too many."""
+        """Return the content of a descriptor. Raises LimitError, before the request, if it is too large."""
         where = f"{self.host}/{self.name} sha256:{descriptor.digest}"
         if descriptor.size > limit:
             raise LimitError(
@@ -98,9 +101,9 @@ class Registry:
         return answer.body
 
     def download(self, descriptor: Descriptor, to: Path) -> None:
-        """Write the bytes of a descriptor to a new file, compared as they come; what was written in part stays.
+        """Write the content of a descriptor to a new file, verified while reading. Partial files are kept.
 
-        VerificationError for other bytes; TransportError; StoreError where the disk takes no more.
+        Raises VerificationError for other bytes; TransportError; StoreError if the disk is full.
         """
         where = f"{self.host}/{self.name} sha256:{descriptor.digest}"
         hasher, size = hashlib.sha256(), 0
@@ -118,14 +121,14 @@ class Registry:
         self._check(answer, where)
         if (hasher.hexdigest(), size) != (descriptor.digest, descriptor.size):
             raise VerificationError(
-                "the registry gave other bytes than it was asked for",
+                "the registry returned other bytes than requested",
                 where=where,
                 expected=f"sha256:{descriptor.digest}, {descriptor.size} bytes",
                 got=f"sha256:{hasher.hexdigest()}, {size} bytes",
             )
 
     def referrers(self, digest: str) -> Iterator[Descriptor]:
-        """Yield what refers to a digest, by the registry's word or by the tag that stands in for it."""
+        """Yield the referrers of a digest, from the referrers API or from the referrers tag."""
         path = f"/referrers/sha256:{digest}"
         for _ in range(MAX_PAGES):
             answer = self._get(path, oci.INDEX, oci.MAX_MANIFEST_BYTES)
@@ -142,7 +145,7 @@ class Registry:
         raise LimitError("too many pages of referrers", where=self.host, expected=f"at most {MAX_PAGES}")
 
     def tagged(self, digest: str) -> tuple[Descriptor, ...]:
-        """Return what the tag for the referrers of a digest lists: nothing where there is none."""
+        """Return the referrers listed under the referrers tag of a digest; empty without the tag."""
         try:
             _, body = self.manifest(f"sha256-{digest}")
         except NoEvidenceError:
@@ -150,7 +153,7 @@ class Registry:
         return oci.parse_index(body, f"{self.host}/{self.name}:sha256-{digest}")
 
     def put_blob(self, data: bytes) -> None:
-        """Give the registry a blob, unless it has it; TransportError."""
+        """Upload a blob unless it exists. Raises TransportError."""
         digest = sha256_hex(data)
         if self._request("HEAD", self._url(f"/blobs/sha256:{digest}"), {}).status == 200:
             return
@@ -158,7 +161,7 @@ class Registry:
         place = started.headers.get("location", "")
         if started.status != 202 or not place:
             self._refused(started, "takes no blob")
-        url = urljoin(self._url("/"), place)
+        url = led(self._url("/"), place)
         if urlsplit(url)[:2] != urlsplit(self.base)[:2]:
             raise TransportError(
                 "the registry wants an upload elsewhere", where=self.host, got=ascii(url[:200])
@@ -168,8 +171,8 @@ class Registry:
         if done.status != 201:
             self._refused(done, "did not keep a blob")
 
-    def put_manifest(self, data: bytes, reference: str, media_type: str = oci.MANIFEST) -> Answer:
-        """Give the registry a manifest under a tag or digest; TransportError."""
+    def put_manifest(self, data: bytes, reference: str, media_type: str = oci.MANIFEST) -> RegistryResponse:
+        """Upload a manifest under a tag or digest. Raises TransportError."""
         done = self._request(
             "PUT", self._url(f"/manifests/{reference}"), {"Content-Type": media_type}, body=data
         )
@@ -181,23 +184,25 @@ class Registry:
         return f"{self.base}/v2/{self.name}{path}"
 
     def _same(self, link: str) -> str:
-        """Return the path of the next page: it must be in this repository."""
-        url, start = urljoin(self._url("/referrers/"), link), f"{self.base}/v2/{self.name}/"
+        """Return the path of the next page, which must be in this repository."""
+        url, start = led(self._url("/referrers/"), link), f"{self.base}/v2/{self.name}/"
         if not url.startswith(start + "referrers/"):
             raise TransportError("the next page is elsewhere", where=self.host, got=ascii(link[:200]))
         return "/" + url.removeprefix(start)
 
-    def _get(self, path: str, accept: str, limit: int) -> Answer:
+    def _get(self, path: str, accept: str, limit: int) -> RegistryResponse:
         return self._request("GET", self._url(path), {"Accept": accept}, limit=limit)
 
-    def _followed(self, path: str, limit: int, sink: Callable[[bytes], object] | None = None) -> Answer:
-        """Return the answer, after redirects: those leave the credentials behind."""
+    def _followed(
+        self, path: str, limit: int, sink: Callable[[bytes], object] | None = None
+    ) -> RegistryResponse:
+        """Return the response after redirects, which are followed without credentials."""
         url = self._url(path)
         answer = self._request("GET", url, {}, limit=limit, sink=sink)
         for _ in range(MAX_REDIRECTS):
             if answer.status not in {301, 302, 303, 307, 308}:
                 break
-            url = followed(urljoin(url, answer.headers.get("location", "")), self.base)
+            url = followed(led(url, answer.headers.get("location", "")), self.base)
             answer = ask("GET", url, {}, self.deadline, limit=limit, sink=sink)
         return answer
 
@@ -210,8 +215,8 @@ class Registry:
         limit: int = MAX_TOKEN_BYTES,
         body: bytes | None = None,
         sink: Callable[[bytes], object] | None = None,
-    ) -> Answer:
-        """Ask the registry; once more with a token if it asks for one."""
+    ) -> RegistryResponse:
+        """Send a request to the registry; repeat it with a token if the registry requires one."""
         answer = ask(
             method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body, sink=sink
         )
@@ -226,22 +231,22 @@ class Registry:
         kind = challenge.split(" ", 1)[0].lower()
         if kind == "basic" and (password := stored_credentials(self.host)):
             return {"Authorization": f"Basic {password}"}
-        asked = dict(_CHALLENGE.findall(challenge))
-        if kind != "bearer" or "realm" not in asked:
+        challenge_fields = dict(_CHALLENGE.findall(challenge))
+        if kind != "bearer" or "realm" not in challenge_fields:
             raise AuthenticationError(
                 "the registry wants to know who asks",
                 where=self.host,
                 got=ascii(challenge[:200]),
                 help=f"docker login {self.host}",
             )
-        return {"Authorization": f"Bearer {self._bearer(asked, method)}"}
+        return {"Authorization": f"Bearer {self._bearer(challenge_fields, method)}"}
 
-    def _bearer(self, asked: Mapping[str, str], method: str) -> str:
+    def _bearer(self, challenge_fields: Mapping[str, str], method: str) -> str:
         actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
-        realm = asked["realm"]
+        realm = challenge_fields["realm"]
         query = {"scope": f"repository:{self.name}:{actions}"}
-        if "service" in asked:
-            query["service"] = asked["service"]
+        if "service" in challenge_fields:
+            query["service"] = challenge_fields["service"]
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
         host = urlsplit(followed(url, self.base)).netloc
         password = stored_credentials(self.host) if may_receive(host, self.host) else None
@@ -260,13 +265,15 @@ class Registry:
             raise AuthenticationError("the registry gives no token that can be used", where=host)
         return token
 
-    def _check(self, answer: Answer, where: str) -> None:
+    def _check(self, answer: RegistryResponse, where: str) -> None:
         if answer.status == 404:
-            raise NoEvidenceError("the registry does not have this", where=where)
+            raise NoEvidenceError(
+                "the registry does not have this", where=where, help="check the name, the tag or the digest"
+            )
         if answer.status != 200:
             self._refused(answer, "does not answer", where)
 
-    def _refused(self, answer: Answer, what: str, where: str = "") -> None:
+    def _refused(self, answer: RegistryResponse, what: str, where: str = "") -> None:
         kind: type[GitchainError] = AuthenticationError if answer.status in {401, 403} else TransportError
         raise kind(
             f"the registry {what}",
@@ -277,10 +284,10 @@ class Registry:
 
 
 def compare(data: bytes, digest: str, size: int | None, where: str) -> None:
-    """Raise VerificationError unless the bytes have the digest and the size that they were asked by."""
+    """Raise VerificationError unless the bytes have the requested digest and size."""
     if sha256_hex(data) != digest or (size is not None and len(data) != size):
         raise VerificationError(
-            "the registry gave other bytes than it was asked for",
+            "the registry returned other bytes than requested",
             where=where,
             expected=f"sha256:{digest}" + ("" if size is None else f", {size} bytes"),
             got=f"sha256:{sha256_hex(data)}, {len(data)} bytes",

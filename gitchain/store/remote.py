@@ -1,13 +1,13 @@
-"""The exchange with a remote: fetch and take over what is evidence, then push, and again if another clone was faster.
+"""Exchange with a remote: fetch and import its evidence, then push, and repeat if another clone pushed first.
 
-The remote's ref is fetched into `refs/gitchain-remotes/<remote>/attestations`, never over the store's own ref. Of what
-it lists, well-formed attestations and manifest nodes are taken over. Junk is reported and left where it is: it neither
-comes into the own store nor holds up what stands beside it. A push adds to the remote's tree what it lacks and takes
-nothing away, unless it is to `prune`. It is never forced: the server's refusal of what is no fast-forward is the
-compare-and-swap between clones. What a remote once had is taken over before the tracking ref moves on, so a rewound
-or emptied remote loses nothing and gets everything back.
+The remote's ref is fetched into `refs/gitchain-remotes/<remote>/attestations`, never over the store's own ref.
+Well-formed attestations and manifest nodes are imported. Junk is reported and ignored: it is not imported and does
+not block other entries. A push adds missing entries to the remote's tree and removes nothing, unless `prune` is
+given. It is never forced: the server's refusal of non-fast-forwards is the compare-and-swap between clones. Content
+of a remote is imported before the tracking ref moves, so a rewound or emptied remote loses nothing and is completed
+again.
 
-No working tree, no branch and no configuration is touched. What is fetched is checked for form, not for truth.
+Work tree, branches and configuration are unchanged. Fetched content is checked for form, not verified.
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from itertools import islice
 
 from gitchain.errors import ConflictError, LimitError, ProjectError, TransportError
 from gitchain.platform.git import Done
-from gitchain.store import shape
+from gitchain.store import tree_paths
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Entry, Oid
-from gitchain.store.trees import UNREADABLE, Path, Problem
+from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.trees import UNREADABLE, Path, StoreProblem
 
-MAX_ATTEMPTS = 20  # rounds of fetch and push against other clones that keep pushing
-MAX_DEPTH = 8  # of the store's tree, and one: each round finds what a missing tree hid
-MAX_REFUSALS = 5  # pushes refused although nobody else moved the ref: then the server means it
-MAX_NEW = 200_000  # entries to look at in one exchange
-MAX_NEW_BYTES = 512 << 20  # of their bytes, inflated: smallest first, so that large junk holds up nothing
-MAX_JUNK = 1000  # problems to keep for the report
+MAX_ATTEMPTS = 20  # rounds of fetch and push while other clones push
+MAX_DEPTH = 8  # depth of the store's tree, plus one: each round finds what a missing tree hid
+MAX_REFUSALS = 5  # consecutive refused pushes without another writer: the server refuses for good
+MAX_NEW = 200_000  # most entries of one exchange
+MAX_NEW_BYTES = (
+    512 << 20
+)  # total of their decompressed bytes: smallest first, so that large junk blocks nothing
+MAX_JUNK = 1000  # most problems in the report
 MAX_WORDS = 10  # lines of a server's message
 MAX_WORD_CHARS = 200
 
 UNCHECKED = ("fetch.fsckObjects=false", "transfer.fsckObjects=false")
-"""Git would refuse the whole fetch for one malformed tree, and with it a revocation. Nothing of it is checked out."""
+"""Git would refuse the whole fetch, revocations included, for one malformed tree. Nothing is checked out."""
 
 SMALL = (
     "core.bigFileThreshold=1m",
@@ -44,34 +46,34 @@ SMALL = (
     "pack.windowMemory=32m",
     "pack.deltaCacheSize=16m",
 )
-"""What bounds git's own memory: blobs beyond a megabyte are streamed and never stored as differences."""
+"""Limits git's own memory: blobs beyond a megabyte are streamed and never deltified."""
 
 REMOTE_KEY = "gitchain.remote"
-"""Git configuration: the one remote that attestations are exchanged with."""
+"""Git configuration key of the remote for attestations."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What one synchronisation did."""
+    """Result of one synchronisation."""
 
     fetched: int
-    """Attestations that are new here."""
+    """Number of attestations that are new here."""
     pushed: int
-    """Attestations that are new at the remote."""
+    """Number of attestations that are new at the remote."""
     attempts: int
     """Rounds of fetch and push."""
     rewound: bool
-    """The remote's ref had lost commits that were seen there before; they are back."""
+    """Whether the remote's ref had lost commits that were seen there before; they were pushed again."""
     tip: str | None = None
-    """The commit that the remote's ref points to now, None where there is nothing yet."""
-    junk: tuple[Problem, ...] = ()
-    """Entries of the remote's store that are no evidence and were not taken over."""
+    """The commit of the remote's ref, or None if it does not exist."""
+    junk: tuple[StoreProblem, ...] = ()
+    """Entries of the remote's store that are no evidence and were not imported."""
     unread: int = 0
-    """Entries beyond MAX_NEW and MAX_NEW_BYTES: not taken over."""
+    """Number of entries beyond MAX_NEW and MAX_NEW_BYTES, which were not imported."""
 
 
 def wait_for_others(attempt: int) -> None:
-    """Wait a random time that grows with the attempts: a push over a network takes a second, not a millisecond."""
+    """Wait a random time that grows with the attempts: a push takes a second, not a millisecond."""
     longest = min(0.05 * 2 ** min(attempt, 10), 3.0)
     time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
 
@@ -82,9 +84,9 @@ def remotes(store: AttestationStore) -> tuple[str, ...]:
 
 
 def configured_remote(store: AttestationStore) -> str | None:
-    """Return the one remote to exchange with: what `git config gitchain.remote` names, `origin`, or the only one.
+    """Return the remote for attestations: `git config gitchain.remote`, `origin`, or the only one.
 
-    None where there is no remote. ProjectError where the choice is not clear, or the configured one does not exist.
+    None without a remote. Raises ProjectError if the choice is ambiguous, or the configured one does not exist.
     """
     names, named = remotes(store), store.backend.config(REMOTE_KEY)
     if named is not None:
@@ -114,17 +116,17 @@ def sync(
     wait: Callable[[int], None] = wait_for_others,
     prune: bool = False,
 ) -> SyncResult:
-    """Take over the remote's evidence and push one's own, as `Exchange.fetch` and `Exchange.push` do."""
+    """Import the remote's evidence and push the own, as `Exchange.fetch` and `Exchange.push`."""
     exchange = Exchange(store, remote, wait=wait)
     exchange.fetch()
     return exchange.push(prune=prune)
 
 
 class Exchange:
-    """One exchange with a remote: `fetch`, then `push`. Between the two the caller may add to the store.
+    """An exchange with a remote: `fetch`, then `push`. In between the caller may add to the store.
 
-    With `imports` off nothing of the remote is taken over. With `rehearses` the store is one that keeps every change in
-    memory, and what was fetched is forgotten by `forget`. ProjectError where there is no such remote.
+    Without `imports` nothing is imported. With `rehearses` the store keeps changes in memory, and `forget` deletes
+    the fetched ref. Raises ProjectError for an unknown remote.
     """
 
     def __init__(
@@ -147,33 +149,49 @@ class Exchange:
         self._theirs: Oid | None = None
         self._fetched = 0
         self._rewound = False
-        self._junk: dict[str, Problem] = {}
+        self._junk: dict[str, StoreProblem] = {}
         self._unread = 0
         _check_named(remote, remotes(store))
 
     @property
-    def junk(self) -> tuple[Problem, ...]:
-        """Return what was found at the remote so far and is no evidence."""
+    def junk(self) -> tuple[StoreProblem, ...]:
+        """Return the entries at the remote so far that are no evidence."""
         return tuple(self._junk.values())
 
     @property
+    def unread(self) -> int:
+        """Return the number of the remote's entries beyond the limits at the last fetch."""
+        return self._unread
+
+    @property
     def fetched(self) -> int:
-        """Return the number of attestations that were taken over so far."""
+        """Return the number of attestations imported so far."""
         return self._fetched
 
     def fetch(self) -> None:
-        """Fetch the remote's store and take over its evidence.
+        """Fetch the remote's store and import its evidence.
 
-        TransportError where the remote does not answer; StoreError or MalformedError where its ref holds another
-        format or no store at all.
+        Raises TransportError if the remote does not respond; StoreError or MalformedError if its ref has another
+        format or is not a store.
         """
-        before = None if self._rehearses else self._seen()
+        before = None if self._rehearses else self._readable(self._seen())
         if self._imports:
-            self._take(before)  # left over from a run that was interrupted after its fetch
+            self._take(before)  # left over from an interrupted run
         self._again(before)
+
+    def _readable(self, tip: Oid | None) -> Oid | None:
+        """Return the earlier fetched commit, or None if it is not a store: the remote may be repaired since."""
+        try:
+            if tip is not None:
+                self._store.foreign_root(tip, _ignore)
+        except UNREADABLE:
+            return None
+        return tip
 
     def _again(self, before: Oid | None) -> None:
         self._theirs = self._fetch()
+        if self._theirs is not None:
+            self._store.foreign_root(self._theirs, self._note)  # a ref may point to any object
         self._rewound = self._rewound or (before is not None and not self._contains(self._theirs, before))
         if self._imports:
             self._take(self._theirs)
@@ -181,9 +199,9 @@ class Exchange:
     def push(self, *, prune: bool = False) -> SyncResult:
         """Push the attestations and manifest nodes that the remote lacks, in one commit on top of its own.
 
-        With `prune` the tree that is pushed holds nothing but evidence, and so does the own store afterwards.
-        TransportError where the remote refuses, with its words; ConflictError where others keep pushing: try again.
-        LimitError if evidence of the remote was left unread, which `prune` would remove.
+        With `prune` the pushed tree contains only evidence, and so does the own store afterwards. Raises
+        TransportError if the remote refuses, with its message; ConflictError if other clones keep pushing; LimitError
+        if evidence of the remote was not read, which `prune` would remove.
         """
         refused = 0
         for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -205,19 +223,19 @@ class Exchange:
         raise ConflictError("other clones kept pushing", where=self._remote, help="try again: gitchain sync")
 
     def lacking(self) -> int:
-        """Return how many attestations the remote lacks."""
+        """Return the number of attestations that the remote lacks."""
         tip, theirs = self._store.tip(), self._theirs
         base = None if theirs is None else self._store.foreign_root(theirs, self._note)
         return 0 if tip is None else _attestations(dict(self._lacking(base, Oid(tip))))
 
     def forget(self) -> None:
-        """Delete the ref that was fetched into: for an exchange that only looks."""
+        """Delete the fetched ref, after a dry run."""
         self._git.run("update-ref", "--no-deref", "-d", self._tracking)
 
     def _result(self, pushed: int, attempts: int, tip: Oid | None) -> SyncResult:
         return SyncResult(self._fetched, pushed, attempts, self._rewound, tip, self.junk, self._unread)
 
-    def _note(self, problem: Problem) -> None:
+    def _note(self, problem: StoreProblem) -> None:
         if len(self._junk) < MAX_JUNK:
             self._junk.setdefault(problem.path, problem)
 
@@ -225,7 +243,7 @@ class Exchange:
         return self._store.backend.read_ref(self._tracking)
 
     def _take(self, theirs: Oid | None) -> None:
-        """Add the evidence of a commit of the remote to the own store; adopt the commit where that is all there is."""
+        """Add the evidence of the remote's commit to the own store; use that commit itself if it has everything."""
         if theirs is None or self._contains(self._store.tip(), theirs):
             return
         other = self._store.foreign_root(theirs, self._note)
@@ -241,19 +259,19 @@ class Exchange:
             tree = self._store.trees.insert(root, leaves | self._version())
             if tree == other and (tip is None or self._contains(theirs, tip)):
                 return theirs
-            parents = (*([tip] if tip else []), *([theirs] if whole else []))  # else it is looked at again
+            parents = (*([tip] if tip else []), *([theirs] if whole else []))  # else it is read again
             return self._store.commit(tree, parents, f"unite with {self._remote}")
 
         self._store.advance(change)
         self._fetched += taken
 
     def _version(self) -> dict[Path, Oid]:
-        return {(shape.VERSION_NAME,): self._store.backend.write("blob", shape.VERSION_BYTES)}
+        return {(tree_paths.VERSION_NAME,): self._store.backend.write("blob", tree_paths.VERSION_BYTES)}
 
     def _new_leaves(self, root: Oid | None, other: Oid) -> tuple[dict[Path, Oid], bool]:
-        """Return everything to add for the evidence that is new, and whether all of it was read.
+        """Return the leaves of new evidence, and whether everything was read.
 
-        The smallest is read first, until the limits are reached.
+        The smallest are read first, until the limits are reached.
         """
         backend, trees = self._store.backend, self._store.trees
         listed = list(islice(trees.added(root, other, self._note), MAX_NEW + 1))
@@ -269,15 +287,15 @@ class Exchange:
             leaves |= self._leaves_of(path, entry)
         return leaves, not self._unread
 
-    def _leaves_of(self, path: Path, entry: Entry) -> dict[Path, Oid]:
+    def _leaves_of(self, path: Path, entry: StoredTreeEntry) -> dict[Path, Oid]:
         try:
             return self._store.trees.leaves_of(path, entry)
         except UNREADABLE as error:
-            self._note(Problem("/".join(path), str(error)))
+            self._note(StoreProblem("/".join(path), str(error)))
             return {}
 
     def _commit_to_push(self, *, prune: bool) -> tuple[Oid | None, int]:
-        """Return the commit that the remote's ref is to point to, None if it may stay; and what it adds."""
+        """Return the commit for the remote's ref, None if it is unchanged, and the number of added attestations."""
         tip, theirs = self._store.tip(), self._theirs
         if tip is None or tip == theirs:
             return None, 0
@@ -302,11 +320,11 @@ class Exchange:
         for path, entry in self._store.trees.added(base, self._store.root(ours), _ignore):
             try:
                 yield from self._store.trees.leaves_of(path, entry).items()
-            except UNREADABLE:  # junk of one's own store: `gitchain doctor` names it
+            except UNREADABLE:  # junk of the own store: `gitchain doctor` reports it
                 continue
 
     def _prune(self) -> None:
-        """Make the own store one that holds nothing but evidence."""
+        """Remove everything but evidence from the own store."""
         if self._unread:
             raise LimitError(
                 "the remote's store holds more than can be read in one exchange: nothing was removed",
@@ -342,14 +360,16 @@ class Exchange:
             if done.code == 0:
                 self._fill()
                 return self._seen()
-            if not self._remote_has_ref():  # nor had it, unless another clone has just made it
+            if (
+                not self._remote_has_ref()
+            ):  # it did not exist before, unless another clone has just created it
                 return None
         raise TransportError(
             "cannot fetch the attestations", where=f"{self._remote} {self._store.ref}", got=_words(done)
         )
 
     def _fill(self) -> None:
-        """Fetch what a partial clone left out of the newest tree, so that it can be verified offline."""
+        """Fetch objects of the newest tree that a partial clone lacks, for offline verification."""
         tip = self._tracking  # the commit, not its tree: a clone may lack even that
         for _ in range(MAX_DEPTH if self._store.backend.partial else 0):
             listed = self._git.run("rev-list", "--objects", "--no-walk", "--missing=print", tip).stdout
@@ -387,7 +407,7 @@ class Exchange:
     def _push(self, commit: Oid) -> Done:
         options = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
         refspec = f"{commit}:{self._store.ref}"
-        config = (f"remote.{self._remote}.mirror=false", *SMALL)  # a mirror's push takes no refspec
+        config = (f"remote.{self._remote}.mirror=false", *SMALL)  # a mirror's push accepts no refspec
         return self._git.talk("push", *options, "--end-of-options", self._remote, refspec, config=config)
 
     def _refusal(self, done: Done) -> TransportError:
@@ -400,16 +420,16 @@ class Exchange:
         )
 
 
-def _ignore(_problem: Problem) -> None:
+def _ignore(_problem: StoreProblem) -> None:
     return
 
 
 def _attestations(leaves: dict[Path, Oid]) -> int:
-    return sum(path[0] == shape.ATTESTATIONS for path in leaves)
+    return sum(path[0] == tree_paths.ATTESTATIONS for path in leaves)
 
 
 def _words(done: Done) -> str:
-    """Return what the server said and why git failed, on one line, bounded and without control characters."""
+    """Return the server's message and git's error on one line, truncated and without control characters."""
     said = [line for line in done.stderr.splitlines() if line.startswith("remote:")]
     refused = [line.split("\t")[-1] for line in done.stdout.decode("utf-8", "replace").splitlines()[:1000]]
     refused = [word for word in refused if word.startswith("[")]

@@ -1,8 +1,8 @@
-"""Reading, adding to and uniting the store's trees.
+"""Read, extend and merge the store's trees.
 
-Reading is lenient: an entry that the store never writes is reported and passed over, so that junk beside the evidence
-does not hide it. Uniting takes well-formed attestations and manifest nodes only, and makes their index entries itself.
-Nothing is kept of a tree but the entry at hand, and sizes are read from an object's header before it is inflated.
+Reading is lenient: an entry that the store never writes is reported and skipped, so that junk does not hide evidence.
+Merging accepts only well-formed attestations and manifest nodes, and creates their index entries itself. Only the
+current entry of a tree is kept in memory, and sizes are read from an object's header before decompression.
 """
 
 from __future__ import annotations
@@ -14,28 +14,44 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenc
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import MAX_NODE_BYTES
-from gitchain.store import shape
+from gitchain.store import tree_paths
 from gitchain.store.backend import Backend
-from gitchain.store.objects import BLOB_MODE, TREE_MODE, Entry, Oid, parse_tree, render_tree
+from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, parse_tree, render_tree
 
 MAX_TREE_BYTES = 8 << 20  # a directory of 90,000 leaves: the most for one subject's index
-LARGE_BYTES = 16 << 20  # of a manifest node, beyond which it is streamed to be checked
-MAX_TOLD = 20  # problems that are reported one by one of each directory
-NODE_START = b'{"entries":['  # of every version of the format
+LARGE_BYTES = 16 << 20  # size of a manifest node beyond which it is streamed for the check
+MAX_KEPT_BYTES = 32 << 10  # of a tree that is kept: 256 leaves have 26 kB
+MAX_KEPT_TREES = 64
+MAX_TOLD = 20  # problems reported one by one per directory
+NODE_START = b'{"entries":['  # in every version of the format
 UNREADABLE = (MalformedError, LimitError, StoreError, NoEvidenceError)
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in the store that is not as the store writes it; the good entries beside it still count."""
+class StoreProblem:
+    """An invalid entry in the store; other entries still count.
+
+    `lacking` is set for an entry that a partial clone has not fetched: it exists elsewhere, and may count.
+    """
 
     path: str
     message: str
+    lacking: NoEvidenceError | None = None
+
+    @classmethod
+    def of(cls, path: Path, error: GitchainError) -> StoreProblem:
+        """Return the problem of an unreadable entry at this path."""
+        return cls("/".join(path), str(error), error if isinstance(error, NoEvidenceError) else None)
+
+    def raise_lacking(self) -> None:
+        """Raise NoEvidenceError for an entry that a partial clone has not fetched."""
+        if self.lacking is not None:
+            raise self.lacking
 
 
-Report = Callable[[Problem], None]
+Report = Callable[[StoreProblem], None]
 
 
 class Trees:
@@ -43,56 +59,85 @@ class Trees:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._kept: dict[Oid, dict[str, StoredTreeEntry]] = {}
 
-    def entries(self, path: Path, oid: Oid) -> Iterator[Entry]:
-        """Yield the entries of a tree, unchecked against the store's shape; raises what `Backend.read` raises.
+    def entries(self, path: Path, oid: Oid) -> Iterator[StoredTreeEntry]:
+        """Yield the entries of a tree, not checked against `tree_paths`. Raises the errors of `Backend.read`.
 
-        MalformedError, after the entries before it, where the tree is cut short.
+        Raises MalformedError, after the earlier entries, for a truncated tree.
         """
         data = self._backend.read(oid, "tree", MAX_TREE_BYTES)
-        yield from parse_tree(data, self._backend.oid_bytes, "/".join(path) or "the store's tree")
+        yield from self._parsed(path, data)
 
-    def find(self, root: Oid, path: Path) -> Entry | None:
-        """Return the entry at a path, None where there is none.
+    def find(self, root: Oid, path: Path) -> StoredTreeEntry | None:
+        """Return the entry at a path, or None.
 
-        MalformedError for a wrong kind on the way.
+        Raises MalformedError for an unexpected kind of entry on the way.
         """
         oid = root
         for depth, name in enumerate(path):
-            found = next((entry for entry in self.entries(path[:depth], oid) if entry.name == name), None)
+            found = self._entry(path[:depth], oid, name)
             if found is None:
                 return None
-            shape.check_entry(path[:depth], found)
+            tree_paths.check_entry(path[:depth], found)
             oid = found.oid
         return found
 
-    def children(self, path: Path, oid: Oid, report: Report | None = None) -> Iterator[tuple[Path, Entry]]:
-        """Yield path and entry of what the store may have in a directory, in order.
+    def _entry(self, path: Path, oid: Oid, name: str) -> StoredTreeEntry | None:
+        """Return the first entry of this name in a tree, or None. Small trees are kept: leaves are found in order."""
+        if oid in self._kept:
+            return self._kept[oid].get(name)
+        data = self._backend.read(oid, "tree", MAX_TREE_BYTES)
+        entries = self._parsed(path, data)
+        if len(data) > MAX_KEPT_BYTES:
+            return next((entry for entry in entries if entry.name == name), None)
+        kept: dict[str, StoredTreeEntry] = {}
+        try:
+            for entry in entries:
+                kept.setdefault(entry.name, entry)
+        except MalformedError:
+            if name in kept:
+                return kept[name]
+            raise
+        if len(self._kept) == MAX_KEPT_TREES:
+            del self._kept[next(iter(self._kept))]
+        self._kept[oid] = kept
+        return kept.get(name)
 
-        The rest goes to `report`: the first MAX_TOLD one by one, then their number. Without `report`, raises at the
-        first problem.
+    def _parsed(self, path: Path, data: bytes) -> Iterator[StoredTreeEntry]:
+        return parse_tree(data, self._backend.oid_bytes, "/".join(path) or "the store's tree")
+
+    def children(
+        self, path: Path, oid: Oid, report: Report | None = None
+    ) -> Iterator[tuple[Path, StoredTreeEntry]]:
+        """Yield path and entry of the valid entries in a directory, in order.
+
+        Invalid ones are passed to `report`: the first MAX_TOLD one by one, then their number. Without `report`, the
+        first one raises.
         """
-        told = 0
+        reported = 0
         try:
             for entry in self.entries(path, oid):
                 try:
-                    inner = shape.check_entry(path, entry)
+                    inner = tree_paths.check_entry(path, entry)
                 except MalformedError as error:
-                    told += 1
-                    if told <= MAX_TOLD:
+                    reported += 1
+                    if reported <= MAX_TOLD:
                         _tell(report, (*path, entry.name), error)
                     continue
                 yield inner, entry
         except UNREADABLE as error:
             _tell(report, path, error)
-        if told > MAX_TOLD:
-            more = MalformedError(f"{told - MAX_TOLD} more entries that this store never writes")
+        if reported > MAX_TOLD:
+            more = MalformedError(f"{reported - MAX_TOLD} more entries that this store never writes")
             _tell(report, (*path, "…"), more)
 
-    def walk(self, oid: Oid, path: Path, report: Report | None = None) -> Iterator[tuple[Path, Entry]]:
-        """Yield the leaves under a tree in order of their names.
+    def walk(
+        self, oid: Oid, path: Path, report: Report | None = None
+    ) -> Iterator[tuple[Path, StoredTreeEntry]]:
+        """Yield the leaves under a tree, sorted by name.
 
-        Raise at the first fault unless `report` takes it.
+        Raises at the first problem unless `report` is given.
         """
         for inner, entry in self.children(path, oid, report):
             if entry.is_tree:
@@ -100,16 +145,16 @@ class Trees:
             else:
                 yield inner, entry
 
-    def leaf(self, path: Path, entry: Entry) -> bytes:
+    def leaf(self, path: Path, entry: StoredTreeEntry) -> bytes:
         """Return a leaf's bytes, checked against its name.
 
-        MalformedError, LimitError, StoreError, NoEvidenceError.
+        Raises MalformedError, LimitError, StoreError, NoEvidenceError.
         """
-        limit = MAX_NODE_BYTES if path[0] == shape.MANIFESTS else MAX_BUNDLE_BYTES
+        limit = MAX_NODE_BYTES if path[0] == tree_paths.MANIFESTS else MAX_BUNDLE_BYTES
         data = self._backend.read(entry.oid, "blob", limit)
-        if path == (shape.VERSION_NAME,):
+        if path == (tree_paths.VERSION_NAME,):
             _check_version(data)
-        elif (digest := sha256_hex(data)) != shape.leaf_name(path):
+        elif (digest := sha256_hex(data)) != tree_paths.leaf_name(path):
             raise MalformedError(
                 "leaf's name is not the sha256 of its bytes", where="/".join(path), got=digest
             )
@@ -118,36 +163,36 @@ class Trees:
     def insert(self, root: Oid | None, leaves: Mapping[Path, Oid], path: Path = ()) -> Oid:
         """Return the tree with the leaves added; the same tree if it has them all.
 
-        A leaf's name is a function of its bytes: another object at its place, or another kind of entry on the way, is
-        junk and gives way.
+        A leaf's name is a function of its bytes: a different object or kind of entry at its path is junk and is
+        replaced.
         """
         entries = {} if root is None else {entry.name: entry for entry in self.entries(path, root)}
         before = dict(entries)
         for name, below in _by_first(leaves).items():
             if () in below:
-                entries[name] = Entry(name, BLOB_MODE, below[()])
+                entries[name] = StoredTreeEntry(name, BLOB_MODE, below[()])
                 continue
             old = entries.get(name)
             inside = old.oid if old is not None and old.is_tree else None
-            entries[name] = Entry(name, TREE_MODE, self.insert(inside, below, (*path, name)))
+            entries[name] = StoredTreeEntry(name, TREE_MODE, self.insert(inside, below, (*path, name)))
         if root is not None and entries == before:
             return root
         return self._backend.write("tree", render_tree(entries.values()))
 
-    def added(self, left: Oid | None, right: Oid, report: Report) -> Iterator[tuple[Path, Entry]]:
-        """Yield the attestations and manifest nodes that the right store lists and the left one does not, unread.
+    def added(self, left: Oid | None, right: Oid, report: Report) -> Iterator[tuple[Path, StoredTreeEntry]]:
+        """Yield the attestations and manifest nodes listed in the right store but not in the left one, unread.
 
-        What stands in the left store as another object is yielded too. Entries of the right one that no store has go to
-        `report`. Its index is not looked at: `leaves_of` makes index entries of what is taken.
+        Includes those with a different object in the left store. Invalid entries of the right one are passed to
+        `report`. Its index is ignored: `leaves_of` creates the index entries.
         """
         yield from self._added((), left, right, report)
 
     def _added(
         self, path: Path, left: Oid | None, right: Oid, report: Report
-    ) -> Iterator[tuple[Path, Entry]]:
+    ) -> Iterator[tuple[Path, StoredTreeEntry]]:
         mine = {} if left is None else {entry.name: entry for entry in self.entries(path, left)}
         for inner, entry in self.children(path, right, report):
-            if inner[0] not in {shape.ATTESTATIONS, shape.MANIFESTS}:
+            if inner[0] not in {tree_paths.ATTESTATIONS, tree_paths.MANIFESTS}:
                 continue
             old = mine.get(entry.name)
             if old == entry:
@@ -158,20 +203,20 @@ class Trees:
             else:
                 yield inner, entry
 
-    def leaves_of(self, path: Path, entry: Entry) -> dict[Path, Oid]:
-        """Return everything that a store holds because of one attestation or manifest node, which is read.
+    def leaves_of(self, path: Path, entry: StoredTreeEntry) -> dict[Path, Oid]:
+        """Return all leaves of a store for one attestation or manifest node, which is read.
 
-        MalformedError, LimitError, StoreError, NoEvidenceError if the bytes do not have its name, are no attestation,
-        or cannot be read.
+        Raises MalformedError, LimitError, StoreError, NoEvidenceError if the bytes do not match its name, are no
+        attestation, or cannot be read.
         """
-        if path[0] == shape.MANIFESTS:
+        if path[0] == tree_paths.MANIFESTS:
             self._check_node(path, entry)
             return {path: entry.oid}
         data = self.leaf(path, entry)
-        return dict.fromkeys(attestation_paths(data, shape.leaf_name(path)), entry.oid)
+        return dict.fromkeys(attestation_paths(data, tree_paths.leaf_name(path)), entry.oid)
 
-    def _check_node(self, path: Path, entry: Entry) -> None:
-        """Check that a leaf has its name and begins as a manifest node does: a large one is not held in memory."""
+    def _check_node(self, path: Path, entry: StoredTreeEntry) -> None:
+        """Check that a leaf matches its name and starts like a manifest node. A large one is streamed."""
         size = self._backend.size(entry.oid)
         if size is not None and size > MAX_NODE_BYTES:
             raise LimitError("manifest node is too large", where="/".join(path), got=str(size))
@@ -180,23 +225,23 @@ class Trees:
         else:
             data = self.leaf(path, entry)
             digest, first = sha256_hex(data), data[: len(NODE_START)]
-        if digest != shape.leaf_name(path) or not first.startswith(NODE_START):
+        if digest != tree_paths.leaf_name(path) or not first.startswith(NODE_START):
             raise MalformedError("not a node of a directory manifest", where="/".join(path))
 
 
 def attestation_paths(data: bytes, name: str) -> tuple[Path, ...]:
-    """Return where a bundle stands in a store, its own place first, then those of the index.
+    """Return the paths of a bundle in a store: its own first, then those of the index.
 
-    MalformedError, LimitError if these bytes are no bundle with a statement.
+    Raises MalformedError or LimitError if the bytes are no bundle with a statement.
     """
     keys = dict.fromkeys(
         (alg, value)
         for subject in Bundle.parse(data).statement().subject
         for alg, value in subject.digest.items()
-        if shape.is_indexed(alg, value)
+        if tree_paths.is_indexed(alg, value)
     )
-    index = ((*shape.subject_path(alg, value), name) for alg, value in keys)
-    return (shape.content_path(shape.ATTESTATIONS, name), *index)
+    index = ((*tree_paths.subject_path(alg, value), name) for alg, value in keys)
+    return (tree_paths.content_path(tree_paths.ATTESTATIONS, name), *index)
 
 
 def _by_first(leaves: Mapping[Path, Oid]) -> dict[str, dict[Path, Oid]]:
@@ -207,11 +252,11 @@ def _by_first(leaves: Mapping[Path, Oid]) -> dict[str, dict[Path, Oid]]:
 
 
 def _check_version(data: bytes) -> None:
-    if data != shape.VERSION_BYTES:
+    if data != tree_paths.VERSION_BYTES:
         raise StoreError(
             "the store has a format that this version does not know",
-            where=shape.VERSION_NAME,
-            expected=repr(shape.VERSION_BYTES),
+            where=tree_paths.VERSION_NAME,
+            expected=repr(tree_paths.VERSION_BYTES),
             got=repr(data[:40]),
             help="use a newer gitchain",
         )
@@ -220,4 +265,4 @@ def _check_version(data: bytes) -> None:
 def _tell(report: Report | None, path: Path, error: GitchainError) -> None:
     if report is None:
         raise error
-    report(Problem("/".join(path), str(error)))
+    report(StoreProblem.of(path, error))

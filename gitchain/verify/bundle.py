@@ -5,7 +5,7 @@
  2. Who signed: a certificate that may sign (C3, C4) and names one identity (B4), or K1 a key that the caller named.
  3. When: proven times, of timestamps (T1, T4, T5) and of the log's promise (L11).
  4. The certificate was issued under this trust and valid then (`gitchain.verify.certificate`: C1, C2, T2, T3).
- 5. The log holds the entry (`gitchain.verify.logged`: L1 to L10), which is about this signature (L12).
+ 5. The log holds the entry (`gitchain.verify.log_inclusion`: L1 to L10), which is about this signature (L12).
  6. B2 the signature verifies over the PAE of the envelope, or over the file's digest (B5).
  7. B3 the statement is read from exactly the bytes that were signed, and
     B7 it is of no type that only a signed commit or tag can speak for (`gitchain.verify.gitsource`).
@@ -23,16 +23,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gitchain.errors import AlgorithmError, SignatureError
-from gitchain.evidence.bundle import Bundle, KeySigner
+from gitchain.evidence.bundle import Bundle, KeyHint
 from gitchain.evidence.dsse import Envelope, MessageSignature, pae
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.subjects import COMPARED, Subject, read_subjects, subjects_with
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.certificate import Leaf, check_certificate, leaf_of
-from gitchain.verify.entry import Signed, check_body
 from gitchain.verify.keys import SHA2, Key, check_algorithm
-from gitchain.verify.logged import check_logged, known_log, promised_time
+from gitchain.verify.log_inclusion import check_logged, known_log, promised_time
+from gitchain.verify.rekor_entry import SignatureRecord, check_body
 from gitchain.verify.timestamp import proven_times
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import NEVER, LogRef, VerifiedArtifact, VerifiedStatement
@@ -156,13 +156,13 @@ def _prove(
 class _Signer:
     """Who signed what: the certificate that says who it was is None where a bare key signed."""
 
-    signed: Signed
+    signed: SignatureRecord
     identity: Identity
     leaf: Leaf | None
 
 
 def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mapping[str, bytes]) -> _Signer:
-    if not isinstance(bundle.signer, KeySigner):
+    if not isinstance(bundle.signer, KeyHint):
         leaf = leaf_of(bundle.signer, trust)  # C3, C4, B4
         return _Signer(_signed(bundle.content, leaf.key, leaf.raw, digests), leaf.identity, leaf)
     for spki in keys[:MAX_KEYS]:
@@ -182,7 +182,7 @@ def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mappin
 
 def _signed(
     content: Envelope | MessageSignature, key: Key, certificate: bytes | None, digests: Mapping[str, bytes]
-) -> Signed:
+) -> SignatureRecord:
     """Return what was signed, after B2: the signature verifies over it."""
     if isinstance(content, MessageSignature):
         digest = _digest(content, key, digests)
@@ -191,7 +191,7 @@ def _signed(
         except SignatureError:
             check_algorithm(key, content.signature, digests)
             raise
-        return Signed(content.signature, digest, key, certificate, None)
+        return SignatureRecord(content.signature, digest, key, certificate, None)
     message = pae(content.payload_type, content.payload)
     digest = hashlib.new(key.algorithm, message).digest() if key.algorithm else b""
     try:
@@ -202,7 +202,7 @@ def _signed(
     except SignatureError:
         check_algorithm(key, content.signature, {name: hashlib.new(name, message).digest() for name in SHA2})
         raise
-    return Signed(content.signature, digest, key, certificate, content)
+    return SignatureRecord(content.signature, digest, key, certificate, content)
 
 
 def _digest(content: MessageSignature, key: Key, digests: Mapping[str, bytes]) -> bytes:

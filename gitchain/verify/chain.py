@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from gitchain.layout.artifact import Manifests, contents
 from gitchain.layout.model import Layout
-from gitchain.layout.rule import Keyword, Rule, Side
+from gitchain.layout.rule import ArtifactRule, Keyword, Side
 from gitchain.layout.rules import Applied, Match, Outcome, Refusal, apply_rules
-from gitchain.verify.claims import Chain, Content, Group
+from gitchain.verify.evidence_groups import Chain, Content, EvidenceGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Chains:
         """Return the steps that this step's MATCH rules name."""
         return self._looks[step].keys()
 
-    def check(self, group: Group, sources: Mapping[str, Sequence[Group]]) -> Checked:
+    def check(self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]]) -> Checked:
         """Return what the step's rules say about the group; several groups of a source are alternatives."""
         looks = self._looks[group.step.name]
         named = {
@@ -77,20 +77,20 @@ class Chains:
             self._checks[key] = self._check(group, distinct)
         return self._checks[key]
 
-    def _seen(self, group: Group, sides: Sequence[Side]) -> tuple[int, ...]:
+    def _seen(self, group: EvidenceGroup, sides: Sequence[Side]) -> tuple[int, ...]:
         """Return a number for each list: equal for groups that rules looking at these lists cannot tell apart."""
         return tuple(self._numbers.setdefault(group.content[side], len(self._numbers)) for side in sides)
 
-    def explain(self, group: Group, chain: Chain) -> Checked:
+    def explain(self, group: EvidenceGroup, chain: Chain) -> Checked:
         """Return what the rules say in this chain, with what each MATCH rule looked for."""
         return self._check(group, {name: (one,) for name, one in chain.items()}, explain=True)
 
     def _check(
-        self, group: Group, sources: Mapping[str, Sequence[Group]], *, explain: bool = False
+        self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]], *, explain: bool = False
     ) -> Checked:
         step, links = group.step, {name: [one.link for one in groups] for name, groups in sources.items()}
 
-        def apply(rules: Sequence[Rule], side: Side) -> Outcome:
+        def apply(rules: Sequence[ArtifactRule], side: Side) -> Outcome:
             return apply_rules(rules, side, group.link, links, self.manifests, explain=explain)
 
         materials = apply(step.expected_materials, Side.MATERIALS)
@@ -103,11 +103,11 @@ class Chains:
             (*materials.applied, *products.applied),
         )
 
-    def linked(self, one: Group, other: Group) -> bool:
+    def linked(self, one: EvidenceGroup, other: EvidenceGroup) -> bool:
         """Tell whether a MATCH rule of either step ties the two groups together by a digest."""
         return self._consumes(one, other) or self._consumes(other, one)
 
-    def _consumes(self, group: Group, source: Group) -> bool:
+    def _consumes(self, group: EvidenceGroup, source: EvidenceGroup) -> bool:
         name = source.step.name
         sides = self._looks[group.step.name].get(name)
         if sides is None:
@@ -119,18 +119,18 @@ class Chains:
             )
         return self._links[key]
 
-    def _share(self, one: Group, other: Group) -> bool:
+    def _share(self, one: EvidenceGroup, other: EvidenceGroup) -> bool:
         """Tell whether the groups could have an artifact in common: cheap, and right whenever it says no."""
         mine, theirs = self._contents_of(one), self._contents_of(other)
         return mine is None or theirs is None or not mine.isdisjoint(theirs)
 
-    def _contents_of(self, group: Group) -> frozenset[tuple[str, str]] | None:
+    def _contents_of(self, group: EvidenceGroup) -> frozenset[tuple[str, str]] | None:
         """Return every digest in the group, inside directories too, or None if there are too many to list."""
         if id(group) not in self._contents:
             self._contents[id(group)] = contents(group.link, self.manifests)
         return self._contents[id(group)]
 
-    def possible(self, group: Group, sources: Mapping[str, Sequence[Group]]) -> bool:
+    def possible(self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]]) -> bool:
         """Tell whether some choice among the sources could satisfy the step's rules: right whenever it says no."""
         looks = self._looks[group.step.name]
         tied = {name: [one for one in sources.get(name, ()) if self._consumes(group, one)] for name in looks}

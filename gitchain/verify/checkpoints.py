@@ -10,10 +10,10 @@ Format: docs/formats/history.md. Pure. Does NOT verify signatures and does not s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from gitchain.evidence.inventory import Inventory, names_root
+from gitchain.evidence.store_checkpoint import Inventory, names_root
 
 Known = Mapping[str, Inventory]
 """Every checkpoint that could be read, by its attestation id."""
@@ -72,11 +72,11 @@ def covered(known: Known, names: Iterable[str]) -> frozenset[str]:
 
 
 def lacking(
-    known: Known, tops: Iterable[str], present: Collection[str], without: Collection[str] = ()
+    known: Known, tops: Iterable[str], present: Container[str], without: Collection[str] = ()
 ) -> tuple[Lack, ...]:
     """Return what is missing of each top's coverage, or contradicts it; empty if all is there.
 
-    `present` are the names of the bundles that the store holds; `without` are checkpoints that were revoked.
+    `present` has the names of the bundles that the store holds; `without` are checkpoints that were revoked.
     """
     found = []
     for top in tops:
@@ -84,7 +84,7 @@ def lacking(
         bundles = covered(known, before.difference(without))
         whole = not unknown and before.isdisjoint(without)
         contradicts = whole and (inventory.size, inventory.root) != (len(bundles), names_root(bundles))
-        missing = tuple(sorted(bundles.difference(present)))
+        missing = tuple(sorted(name for name in bundles if name not in present))
         gone = tuple(sorted(unknown.difference(without)))
         if missing or gone or contradicts:
             found.append(Lack(top, inventory.size, missing, gone, contradicts))

@@ -5,7 +5,7 @@
   so that a good attestation cannot hide a bad one for the same artifacts.
 
 Pure. docs/constraints.md lists the variables.
-Does NOT say which statements count (`gitchain.verify.judge`), nor look at data sets (`gitchain.verify.datasets`).
+Does NOT say which statements count (`gitchain.verify.authorization`), nor look at data sets (`gitchain.verify.datasets`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.claim import Claim
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifacts, Link
-from gitchain.layout.cel_cost import Path
-from gitchain.layout.constraint import HOLDS, Compiled, Input, Scope, Verdict, compile_constraint
 from gitchain.layout.model import Constraint, Layout, Step
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
+
+if TYPE_CHECKING:
+    from gitchain.layout.cel_cost import Path
+    from gitchain.layout.constraint import Compiled, ConstraintResult, Input, Scope
 
 MAX_ROWS = 1000  # choices of attestations that one constraint over a chain is evaluated for
 
@@ -142,12 +144,16 @@ def _chain_finding(
     return finding(Code.CHAIN_CONSTRAINT, f"constraint {constraint.name}", constraint, verdict)
 
 
-def _over(constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target) -> Verdict:
+def _over(
+    constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target
+) -> ConstraintResult:
     """Return the first verdict that is not true, of all choices of attestations that the constraint can tell apart."""
+    from gitchain.layout.constraint import HOLDS, ConstraintResult, compile_constraint
+
     try:
         compiled = compile_constraint(constraint, "chain")
     except LayoutError as error:
-        return Verdict(False, str(error), evaluated=False)
+        return ConstraintResult(False, str(error), evaluated=False)
     steps = (
         [(name, _step(rows, row)) for row in _choices(compiled, name, rows)] for name, rows in chain.items()
     )
@@ -157,7 +163,9 @@ def _over(constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], tar
     }
     for count, chosen in enumerate(itertools.product(*steps)):
         if count >= MAX_ROWS:
-            return Verdict(False, f"more than {MAX_ROWS} combinations of attestations", evaluated=False)
+            return ConstraintResult(
+                False, f"more than {MAX_ROWS} combinations of attestations", evaluated=False
+            )
         verdict = compiled.holds({**about, "steps": dict(chosen)})
         if not verdict.ok:
             return verdict
@@ -169,9 +177,7 @@ def _choices(compiled: Compiled, name: str, rows: Rows) -> Sequence[Row | None]:
     place = ("steps", name, "predicate")
     if not rows.members:
         return (None,)
-    reads = [
-        read[len(place) :] for read in sorted(compiled.reads) if read[: len(place)] == place[: len(read)]
-    ]
+    reads = [read[len(place) :] for read in compiled.reads if read[: len(place)] == place[: len(read)]]
     distinct = {_key(row.statement.statement.predicate, reads): row for row in rows.members}
     return tuple(distinct.values())
 
@@ -247,16 +253,24 @@ def _runs(rows: Rows) -> set[str]:
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) -> Verdict:
+def holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) -> ConstraintResult:
     """Return the verdict; one that does not compile is a problem like any other. Raises nothing."""
+    from gitchain.layout.constraint import ConstraintResult, compile_constraint
+
     try:
         return compile_constraint(constraint, scope).holds(variables)
     except LayoutError as error:
-        return Verdict(False, str(error), evaluated=False)
+        return ConstraintResult(False, str(error), evaluated=False)
 
 
 def finding(
-    code: Code, what: str, constraint: Constraint, verdict: Verdict, *, step: str = "", artifact: str = ""
+    code: Code,
+    what: str,
+    constraint: Constraint,
+    verdict: ConstraintResult,
+    *,
+    step: str = "",
+    artifact: str = "",
 ) -> Finding:
     """Return that the constraint does not hold, or that nobody can tell."""
     code, problem = (code, verdict.problem) if verdict.evaluated else (Code.CONSTRAINT_ERROR, verdict.problem)

@@ -12,10 +12,10 @@ from datetime import datetime
 from gitchain.errors import LayoutError
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
-from gitchain.verify.attested import Reader
 from gitchain.verify.negative_evidence import Rejections
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.search import Budget
+from gitchain.verify.search import SearchBudget
+from gitchain.verify.step_statement import StepReader
 from gitchain.verify.verified import VerifiedStatement
 
 
@@ -26,13 +26,13 @@ class Sources:
     statements: Sequence[VerifiedStatement]
     now: datetime
     manifests: Manifests
-    budget: Budget = field(default_factory=Budget)
-    reader: Reader = field(default_factory=Reader)
+    budget: SearchBudget = field(default_factory=SearchBudget)
+    reader: StepReader = field(default_factory=StepReader)
     layouts: dict[bytes, Layout | LayoutError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Above:
+class LayoutStack:
     """The layouts that a layout stands in: their names, its own last, their revocations and rejections.
 
     Evidence names its layout by name: two of one name inside of each other could not be told apart.

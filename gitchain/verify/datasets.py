@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Artifact, Manifests
-from gitchain.layout.constraint import Input, Verdict
+from gitchain.layout.constraint import ConstraintResult, Input
 from gitchain.layout.model import Constraint, Datasets, Layout
 from gitchain.verify.constraints import Rows, finding, holds, signer_of
 from gitchain.verify.findings import Code, Finding
@@ -92,7 +92,7 @@ class _Stated:
 
     manifests: Manifests
     facts: Sequence[_Fact]
-    _below: dict[_Key, _Inside] = field(default_factory=dict)
+    _below: dict[tuple[int, tuple[tuple[str, str], ...]], _Inside] = field(default_factory=dict)
 
     @classmethod
     def of(cls, facts: Facts, datasets: Datasets) -> _Stated:
@@ -135,7 +135,7 @@ class _Stated:
         """Return kind and digests of all that lies below, as far as manifests are at hand: each node is read once."""
         if not artifact.directory:
             return _NOTHING_INSIDE
-        top = artifact.kind, artifact.digest.get("sha256", "")
+        top = artifact.kind, artifact.digest.accepted
         if top not in self._below:
             seen, waiting, closed = set[_Key](), [artifact], False
             while waiting:
@@ -156,7 +156,8 @@ _Key: TypeAlias = tuple[int, str]
 
 def _keys(artifact: Artifact) -> Iterator[_Key]:
     """Yield the artifact's key, and for a directory that under version 2 where it is known."""
-    yield artifact.kind, artifact.digest.get("sha256", "")
+    if (sha256 := artifact.digest.get("sha256")) is not None:
+        yield artifact.kind, sha256
     if artifact.kind == 1 and (newest := artifact.newest) is not None:
         yield 2, newest
 
@@ -207,7 +208,7 @@ def _by_statement(facts: Sequence[_Fact]) -> dict[int, _Fact]:
 
 def _refusals(
     datasets: Datasets, name: str, artifact: Artifact, fact: _Fact
-) -> Iterator[tuple[Constraint, Verdict]]:
+) -> Iterator[tuple[Constraint, ConstraintResult]]:
     """Yield the constraints that these facts do not satisfy."""
     variables: dict[str, Input] = {
         "dataset": fact.statement.statement.predicate,

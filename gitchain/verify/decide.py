@@ -1,7 +1,7 @@
 """The decision: layout, verified statements, target and time to PASSED or FAILED, with all findings.
 
  1. Sort the statements: which count for which step, grouped by content, thresholds over distinct people; and what
-    forbids them (`gitchain.verify.sort`). Steps that stand for another layout: the same under that one
+    forbids them (`gitchain.verify.classify`). Steps that stand for another layout: the same under that one
     (`gitchain.verify.sublayout`).
  2. Find the groups of served steps that made the target: the chain starts there.
  3. Find a whole chain that satisfies the layout's demands (`gitchain.verify.search`), of all steps, or of those that the
@@ -23,21 +23,18 @@ from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.layout.scope import scopes
 from gitchain.verify.chain import Chains
-from gitchain.verify.claims import Chain, Claims, Group
-from gitchain.verify.context import Above, Sources
-from gitchain.verify.demands import Demands
-from gitchain.verify.explain import Explanation
-from gitchain.verify.explain import explain as explain_failure
+from gitchain.verify.context import LayoutStack, Sources
+from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import Code, Finding
-from gitchain.verify.reasons import warnings
-from gitchain.verify.report import Attestation, Check, Decision, StepReport, SublayoutReport
+from gitchain.verify.report import Attestation, Decision, ReportedCheck, StepReport, SublayoutReport
 from gitchain.verify.search import Search
+from gitchain.verify.step_diagnostics import warnings
 from gitchain.verify.sublayout import claims_under
 from gitchain.verify.target import Target, is_served_by, makes
-from gitchain.verify.trace import path_to, trace
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
-__all__ = ["Attestation", "Check", "Decision", "Finding", "StepReport", "Target", "decide"]
+__all__ = ["Attestation", "Decision", "Finding", "ReportedCheck", "StepReport", "Target", "decide"]
 
 
 def decide(
@@ -58,19 +55,22 @@ def decide(
     layout = signed.layout
     statements = tuple(evidence)
     sources = Sources(statements, now, Manifests(manifests, target.upgrade))
-    claims = claims_under(layout, Above((layout.name,)), sources)
+    claims = claims_under(layout, LayoutStack((layout.name,)), sources)
     problems, attempts = claims.judge.problems, list[_Attempt]()
     makers = {group.step.name for group in _seeds(layout, claims, target, sources.manifests)}
     for scope in scopes(layout, makers):
         attempt = _Attempt.of(scope, claims, target, sources)
         chain = attempt.search.find(attempt.seeds)
         if chain is not None and not problems:
-            checks = trace(signed, claims, attempt.chains, chain, attempt.search) if explain else ()
+            checks = _checks(signed, claims, attempt.chains, chain, attempt.search) if explain else ()
             return Decision(
                 "PASSED", target, signed, now, _report(scope, chain), warnings(statements), checks
             )
         attempts.append(replace(attempt, chain=chain))
     closest = attempts[0] if attempts else _Attempt.of(_asked_for(layout, target), claims, target, sources)
+    from gitchain.verify.explain import Explanation
+    from gitchain.verify.explain import explain as explain_failure
+
     chains, seeds, search = closest.chains, closest.seeds, closest.search
     why = (
         Explanation((), closest.chain)
@@ -81,8 +81,24 @@ def decide(
     findings = (*problems, *told, *warnings(statements))
     if not explain:
         return Decision("FAILED", target, signed, now, (), findings)
-    checks = trace(signed, claims, chains, why.chain, search, findings)
+    from gitchain.verify.trace import path_to
+
+    checks = _checks(signed, claims, chains, why.chain, search, findings)
     return Decision("FAILED", target, signed, now, (), findings, checks, path_to(chains, seeds, findings))
+
+
+def _checks(
+    signed: SignedLayout,
+    claims: EvidenceGroups,
+    chains: Chains,
+    chain: Chain | None,
+    search: Search,
+    findings: Sequence[Finding] = (),
+) -> tuple[ReportedCheck, ...]:
+    """Return every check that was made on the chain; only who asks for them loads what lists them."""
+    from gitchain.verify.trace import trace
+
+    return trace(signed, claims, chains, chain, search, findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +106,12 @@ class _Attempt:
     """The search for a whole chain of the steps of one scope of the layout, from the evidence that made the target."""
 
     chains: Chains
-    seeds: Sequence[Group]
+    seeds: Sequence[EvidenceGroup]
     search: Search
     chain: Chain | None = None
 
     @classmethod
-    def of(cls, scope: Layout, claims: Claims, target: Target, sources: Sources) -> _Attempt:
+    def of(cls, scope: Layout, claims: EvidenceGroups, target: Target, sources: Sources) -> _Attempt:
         chains = Chains(scope, sources.manifests)
         counted = {step.name: claims.counted(step.name) for step in scope.steps}
         demands = Demands(scope, claims.judge, target, sources.statements, sources.manifests)
@@ -110,7 +126,9 @@ def _asked_for(layout: Layout, target: Target) -> Layout:
     return next(scopes(layout, {entry.step})) if entry else layout
 
 
-def _seeds(layout: Layout, claims: Claims, target: Target, manifests: Manifests) -> Sequence[Group]:
+def _seeds(
+    layout: Layout, claims: EvidenceGroups, target: Target, manifests: Manifests
+) -> Sequence[EvidenceGroup]:
     """Return the evidence that counts for having made the target, the newest first."""
     found = [
         group
@@ -125,7 +143,7 @@ def _report(layout: Layout, chain: Chain) -> tuple[StepReport, ...]:
     return tuple(_step_report(chain[step.name]) for step in layout.steps)
 
 
-def _step_report(group: Group) -> StepReport:
+def _step_report(group: EvidenceGroup) -> StepReport:
     attestations = tuple(Attestation.of(member.statement, member.claim.run) for member in group.members)
     kinds = {member.claim.evidence for member in group.members}
     # The chain is as strong as its weakest member: one declared claim among observed ones reads as declared.

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from gitchain.layout.artifact import Artifact, closed_above, lookup
 from gitchain.layout.rules import Near, Refusal
-from gitchain.verify.attested import Attested
 from gitchain.verify.chain import Chains
-from gitchain.verify.claims import Chain, Claims, Group
+from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.reasons import HELP, about_target, faults, rejection, signed, without_evidence
 from gitchain.verify.search import Search
+from gitchain.verify.step_diagnostics import HELP, about_target, faults, rejection, signed, without_evidence
+from gitchain.verify.step_statement import Attested
 from gitchain.verify.target import Target
 
 MAX_BESIDE = 100  # rejected statements to look through for some about the target, the newest first
@@ -36,9 +36,9 @@ class Explanation:
 
 def explain(
     chains: Chains,
-    claims: Claims,
+    claims: EvidenceGroups,
     target: Target,
-    seeds: Sequence[Group],
+    seeds: Sequence[EvidenceGroup],
     search: Search,
 ) -> Explanation:
     """Return what is wrong with the closest chain, or what is known of a target that nothing made.
@@ -65,7 +65,7 @@ def explain(
     return Explanation(tuple(dict.fromkeys((*found, *beside))) or (nothing,), chain)
 
 
-def _beside(claims: Claims, steps: set[str], target: Target) -> Iterator[Finding]:
+def _beside(claims: EvidenceGroups, steps: set[str], target: Target) -> Iterator[Finding]:
     """Yield why statements do not count that name the target itself and a step in which something is wrong."""
     for one in sorted(claims.rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_BESIDE]:
         if one.attested is None or one.attested.step.name not in steps:
@@ -77,9 +77,9 @@ def _beside(claims: Claims, steps: set[str], target: Target) -> Iterator[Finding
             yield rejection(one)
 
 
-def _closest(chains: Chains, claims: Claims, seed: Group) -> Chain:
+def _closest(chains: Chains, claims: EvidenceGroups, seed: EvidenceGroup) -> Chain:
     """Grow a chain from the seed, always by the group that is tied best to it, whether or not it fits."""
-    chain: dict[str, Group] = {seed.step.name: seed}
+    chain: dict[str, EvidenceGroup] = {seed.step.name: seed}
     neighbours = chains.neighbours
     pools = {name: _pool(groups) for name, groups in claims.groups.items() if groups}
     while missing := [name for name in pools if name not in chain]:
@@ -90,12 +90,14 @@ def _closest(chains: Chains, claims: Claims, seed: Group) -> Chain:
     return chain
 
 
-def _pool(groups: Sequence[Group]) -> Sequence[Group]:
+def _pool(groups: Sequence[EvidenceGroup]) -> Sequence[EvidenceGroup]:
     """Return what a closest chain may hold: evidence with a fault too, so that the fault is told where it matters."""
     return tuple(group for group in groups if group.enough) or groups
 
 
-def _score(chains: Chains, group: Group, chain: Chain, around: Sequence[str]) -> tuple[int, int, float]:
+def _score(
+    chains: Chains, group: EvidenceGroup, chain: Chain, around: Sequence[str]
+) -> tuple[int, int, float]:
     """Rate a group: edges to the chain, fewest refusals with it, then the newest."""
     others = [chain[name] for name in around if name in chain]
     edges = sum(chains.linked(group, other) for other in others)
@@ -104,38 +106,37 @@ def _score(chains: Chains, group: Group, chain: Chain, around: Sequence[str]) ->
     return edges, -refused, group.time.timestamp()
 
 
-def _about_chain(chains: Chains, claims: Claims, chain: Chain) -> Iterator[Finding]:
-    refused: set[str] = set()
-    for name, group in chain.items():
-        if group.faults is not None:
-            refused.add(name)
-            yield from faults(group)
-            continue
-        checked = chains.explain(group, chain)
-        for refusal in checked.refusals:
-            missing = any(near.step not in chain for near in refusal.near)
-            if not missing:
-                refused.add(name)
-                yield _refusal(chains, group, refusal, chain, claims)
-        if checked.vacuous and not checked.refusals and all(one in chain for one in group.step.sources):
-            refused.add(name)
-            yield _vacuous(group)
+def _about_chain(chains: Chains, claims: EvidenceGroups, chain: Chain) -> Iterator[Finding]:
+    found = [finding for group in chain.values() for finding in _about_group(chains, claims, group, chain)]
+    yield from found
+    # Where something is missing or refused, a loose end is its consequence.
+    if found or not all(claims.counted(step.name) for step in chains.layout.steps):
+        return
     for name in chains.loose(chain, next(iter(chain))):
-        # Where something is missing or refused, a loose end is its consequence.
-        if (
-            name not in refused
-            and not refused
-            and all(claims.counted(step.name) for step in chains.layout.steps)
-        ):
-            yield Finding(
-                Code.UNLINKED,
-                f"no artifact ties the evidence for step {name} to the rest of the chain",
-                step=name,
-                help="a MATCH rule has to find an artifact of this step, or one of this step's in another",
-            )
+        yield Finding(
+            Code.UNLINKED,
+            f"no artifact ties the evidence for step {name} to the rest of the chain",
+            step=name,
+            help="a MATCH rule has to find an artifact of this step, or one of this step's in another",
+        )
 
 
-def _vacuous(group: Group) -> Finding:
+def _about_group(
+    chains: Chains, claims: EvidenceGroups, group: EvidenceGroup, chain: Chain
+) -> Iterator[Finding]:
+    """Yield what forbids the group, or what its rules refuse that is not for want of another step's evidence."""
+    if group.faults is not None:
+        yield from faults(group)
+        return
+    checked = chains.explain(group, chain)
+    for refusal in checked.refusals:
+        if all(near.step in chain for near in refusal.near):
+            yield _refusal(chains, group, refusal, chain, claims)
+    if checked.vacuous and not checked.refusals and all(one in chain for one in group.step.sources):
+        yield _vacuous(group)
+
+
+def _vacuous(group: EvidenceGroup) -> Finding:
     return Finding(
         Code.NOTHING_MATCHED,
         f"step {group.step.name} took nothing from {', '.join(group.step.sources)}",
@@ -145,7 +146,9 @@ def _vacuous(group: Group) -> Finding:
     )
 
 
-def _refusal(chains: Chains, group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
+def _refusal(
+    chains: Chains, group: EvidenceGroup, refusal: Refusal, chain: Chain, claims: EvidenceGroups
+) -> Finding:
     step, name, got = group.step.name, refusal.artifact, str(refusal.got or "nothing")
     closed = _closed(chains, refusal, chain)
     if refusal.reason == "closed" or closed:
@@ -176,11 +179,13 @@ def _closed(chains: Chains, refusal: Refusal, chain: Chain) -> str | None:
     return None
 
 
-def _disallowed(chains: Chains, group: Group, refusal: Refusal, chain: Chain, claims: Claims) -> Finding:
+def _disallowed(
+    chains: Chains, group: EvidenceGroup, refusal: Refusal, chain: Chain, claims: EvidenceGroups
+) -> Finding:
     step, name, got = group.step.name, refusal.artifact, refusal.got
     verb = "took" if refusal.side == "materials" else "made"
     near = next((one for one in refusal.near if one.expected is not None), None)
-    if near is None or near.expected is None or got is None:
+    if near is None or got is None:
         made = f"; step {refusal.near[0].step} made nothing of that name" if refusal.near else ""
         message = f"step {step} {verb} {name}, which no rule allows{made}"
         return Finding(
@@ -206,7 +211,7 @@ def _disallowed(chains: Chains, group: Group, refusal: Refusal, chain: Chain, cl
     )
 
 
-def _elsewhere(chains: Chains, claims: Claims, near: Near, got: Artifact) -> Attested | None:
+def _elsewhere(chains: Chains, claims: EvidenceGroups, near: Near, got: Artifact) -> Attested | None:
     """Return evidence that the same step handled this content at another time."""
     for group in claims.groups[near.step]:
         side = group.link.products if near.side == "products" else group.link.materials

@@ -128,6 +128,70 @@ MEANINGS: dict[Code, str] = {
 }
 
 
+ADVICE: dict[Code, str] = {
+    Code.NO_EVIDENCE: "gitchain sync fetches attestations; gitchain run or gitchain attest makes them",
+    Code.OTHER_CONTENT: "restore the attested file (git checkout, dvc checkout), or run the step again",
+    Code.NOT_SERVED: "verify a product that the layout serves, or add this one to serve, raise the layout's version, then: "
+    "gitchain layout sign",
+    Code.OTHER_NAME: "verify the file under its attested name, or copy it back to that name",
+    Code.UNACCEPTED: "read the findings of the step: they say why its attestations do not count",
+    Code.STEP_MISSING: "gitchain run or gitchain attest the step, then gitchain sync",
+    Code.PREDICATE_TYPE: "attest the step with the predicate type that the layout names: gitchain attest STEP --type URI",
+    Code.UNAUTHORISED: "if this signer may do the step, add the identity to the layout, raise its version, then: "
+    "gitchain layout sign",
+    Code.TOO_WEAK: "run the step again under gitchain run",
+    Code.STALE: "run the step again",
+    Code.FUTURE: "check the clock of this machine: gitchain doctor",
+    Code.THRESHOLD: "another functionary of the step attests the same files: gitchain attest STEP -m MATERIAL -p PRODUCT, "
+    "then gitchain sync",
+    Code.DISAGREE: "compare the attestations (gitchain log TARGET, gitchain show ID), then attest the same files",
+    Code.OTHER_LAYOUT: "set layout in .gitchain/config.toml to this layout's name, and attest the step again",
+    Code.MALFORMED_CLAIM: "attest the step again with gitchain, or correct the tool that made the attestation",
+    Code.NOT_ALLOWED: "run the step without this file, or add a rule to the layout, raise its version, then: "
+    "gitchain layout sign",
+    Code.MISMATCH: "restore the attested file, or run the later steps again: gitchain run -- dvc repro",
+    Code.REQUIRED: "run the step again with this file",
+    Code.MANIFEST: "fetch the manifests: gitchain sync",
+    Code.NOTHING_MATCHED: "run the step again on the products of the steps that its rules name",
+    Code.UNLINKED: "add a MATCH rule that finds a product of another step among this step's materials",
+    Code.OTHER_RUN: "run the step again on the products of this chain's steps",
+    Code.CONTRADICTION: "check the machine that signed the attestation, then attest the directory again",
+    Code.NO_COMBINATION: "run the steps again in order: gitchain run -- dvc repro --force",
+    Code.DENIED: "a newer attestation by the same signer replaces the rejection; a revoker can revoke it",
+    Code.VERIFIER: "get the summary of the verifier that the layout names",
+    Code.NOT_PASSED: "get the findings from the verifier, correct what they name, and verify there again",
+    Code.SUBLAYOUT: "get the newest signed layout and its attestations from its owner, then: gitchain sync",
+    Code.SUBLAYOUT_CHAIN: "read the other findings: they name the step of that layout that has no evidence",
+    Code.SUBLAYOUT_NESTING: "the owners of the layouts must remove the sublayout that leads back or too deep",
+    Code.SUMMARY_FIELD: "get a summary with every field of SLSA's format from the verifier (docs/layout.md)",
+    Code.SUMMARY_RESOURCE: "get a summary of this artifact from the verifier, or set resource of the step in the layout",
+    Code.SUMMARY_TIME: "get a newer summary from the verifier; if its time is in the future, check both clocks",
+    Code.CONSTRAINT: "do the step again so that the expression holds",
+    Code.CHAIN_CONSTRAINT: "do the steps again so that the expression holds for every attestation",
+    Code.CONSTRAINT_ERROR: "test for a field before reading it, with has() (docs/constraints.md)",
+    Code.NO_FACTS: "a functionary of datasets states the facts: gitchain attest dataset --type URI --predicate FILE -m FILE",
+    Code.FACTS_REFUSED: "train without that data set; if the facts are wrong, revoke them and state the right ones",
+    Code.SAME_RUN: "run these steps together: gitchain run -- dvc repro",
+    Code.REVOKED_ATTESTATION: "attest again what still holds; gitchain log shows the revocation and its reason",
+    Code.REVOKED_SIGNER: "another functionary runs or attests the step",
+    Code.REVOKED_ARTIFACT: "do not use the model; replace the artifact, then run the steps that used it again",
+    Code.MALFORMED_REVOCATION: "use a newer gitchain, or revoke that attestation: gitchain revoke attestation ID",
+    Code.CLOSED: "fetch the manifests: gitchain sync",
+    Code.UNCOSIGNED: "wait for the witnesses, then attest again",
+    Code.NOT_FRESH: "gitchain sync   by a functionary signs a checkpoint; on other machines it fetches the newest",
+    Code.INSPECTION: "save the model in a form that passes (docs/inspections.md), or change the inspection in the layout, "
+    "raise its version, then: gitchain layout sign",
+    Code.INSPECTED_NOTHING: "verify the target under its attested name, or correct the patterns of the inspection",
+    Code.NO_BYTES: "verify the file itself: gitchain verify PATH",
+    Code.SWAPPED: "verify again when nothing writes to the file",
+    Code.GIT_SIGNATURE: "do not use it; fetch it again from a remote that you trust",
+    Code.GIT_UNSIGNED: "sign it: git tag -s, or git commit --amend -S",
+    Code.GIT_UNCHECKED: "install GnuPG, and verify again",
+    Code.SAME_MD5: "use neither file until you know how both came to have this MD5",
+}
+"""What to do about a code, for a finding that has no better help of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One finding: what is wrong, at which step and artifact, what was expected and got, and what helps."""
@@ -145,6 +209,11 @@ class Finding:
         """Return "error" or "warning"."""
         return "error" if self.code.startswith("GC-E") else "warning"
 
+    @property
+    def advice(self) -> str:
+        """Return what to do: the finding's own help, or that of its code."""
+        return self.help or ADVICE[self.code]
+
     def to_json(self) -> dict[str, Json]:
         """Return the finding as `verify --json` holds it; absent fields are null."""
         return {
@@ -155,5 +224,5 @@ class Finding:
             "expected": self.expected or None,
             "got": self.got or None,
             "message": self.message,
-            "help": self.help or None,
+            "help": self.advice,
         }

@@ -9,12 +9,12 @@ Does NOT check that the store holds what a checkpoint covers: `gitchain.verify.c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.inventory import read_checkpoint
-from gitchain.evidence.vocabulary import CHECKPOINT
+from gitchain.evidence.store_checkpoint import read_checkpoint
 from gitchain.layout.model import Layout
 from gitchain.verify.clock import is_early
 from gitchain.verify.findings import Code, Finding
@@ -53,21 +53,19 @@ def newest_checkpoint(
     now: datetime,
 ) -> datetime | None:
     """Return the proven time of the newest checkpoint that counts, or None."""
-    times = (
-        one.time
+    signed = (
+        one
         for one in statements
-        if one.statement.predicate_type == CHECKPOINT
-        and is_signed_by(layout.functionaries, one)
+        if is_signed_by(layout.functionaries, one)
         and not is_early(one, now)
         and not any(by.statement(one) or by.signer(one.identity, one.time) for by in revocations)
-        and _is_readable(one)
     )
-    return max(times, default=None)
+    return max(_times_of_checkpoints(signed), default=None)
 
 
-def _is_readable(one: VerifiedStatement) -> bool:
-    try:
-        read_checkpoint(one.statement)
-    except (MalformedError, LimitError):
-        return False
-    return True
+def _times_of_checkpoints(statements: Iterable[VerifiedStatement]) -> Iterator[datetime]:
+    """Yield the proven time of each statement that is a checkpoint and can be read."""
+    for one in statements:
+        with suppress(MalformedError, LimitError):
+            read_checkpoint(one.statement)
+            yield one.time

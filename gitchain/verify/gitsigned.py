@@ -26,9 +26,9 @@ from gitchain.evidence.gitobject import GitObject, unarmored
 from gitchain.evidence.logproto import entry_json
 from gitchain.verify.certificate import check_certificate, leaf_of
 from gitchain.verify.cms import parse_cms
-from gitchain.verify.entry import Signed, body_of
-from gitchain.verify.logged import check_logged, known_log, promised_time
+from gitchain.verify.log_inclusion import check_logged, known_log, promised_time
 from gitchain.verify.openpgp import OpenPgp, verify_openpgp
+from gitchain.verify.rekor_entry import SignatureRecord, body_of
 from gitchain.verify.sshsig import verify_ssh
 from gitchain.verify.timestamp import proven_times
 from gitchain.verify.trust import Trust
@@ -80,7 +80,7 @@ def _verify_cms(found: GitObject, der: bytes, trust: Trust) -> VerifiedObject:
         )
     digest = hashlib.sha256(cms.signed).digest()
     leaf.key.verify_digest(cms.signature, digest)  # B2
-    entry = _entry(cms.entry, Signed(cms.signature, digest, leaf.key, cms.certificate, None))  # G2
+    entry = _entry(cms.entry, SignatureRecord(cms.signature, digest, leaf.key, cms.certificate, None))  # G2
     log = known_log(entry, trust)  # L1
     promised = promised_time(entry, log, trust)  # L11
     times = proven_times(cms.timestamps, cms.signature, trust, promised)  # T1, T4, T5
@@ -89,7 +89,7 @@ def _verify_cms(found: GitObject, der: bytes, trust: Trust) -> VerifiedObject:
     return VerifiedObject(found, leaf.identity, times[0], place, leaf.claims)
 
 
-def _entry(stored: bytes | None, signed: Signed) -> LogEntry:
+def _entry(stored: bytes | None, signed: SignatureRecord) -> LogEntry:
     """G2: return the entry that was stored, with the body that it must have had."""
     if stored is None:
         raise SignatureError(

@@ -10,7 +10,7 @@ object's own SHA-256, which it does change, is another id to revoke it by.
 
 So an SSH or OpenPGP signature counts once something about the commit is in a log, and a SHA-1 alone never binds anything.
 This and `gitchain.verify.bundle` are the only makers of a VerifiedStatement.
-Does NOT read a repository, nor say whether the signer may sign: `gitchain.verify.judge` does.
+Does NOT read a repository, nor say whether the signer may sign: `gitchain.verify.authorization` does.
 """
 
 from __future__ import annotations

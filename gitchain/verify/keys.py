@@ -146,8 +146,9 @@ def check_algorithm(key: Key, signature: bytes, digests: Mapping[str, bytes]) ->
 
     Diagnosis alone: such a signature never counts. `digests` are those of what was signed, by hashlib's names.
     """
+    tried = key.algorithm if isinstance(key.public, ec.EllipticCurvePublicKey) else ""
     for name in SHA2:
-        if name in digests and (used := _used(key.public, signature, digests[name], name)):
+        if name != tried and name in digests and (used := _used(key.public, signature, digests[name], name)):
             raise AlgorithmError("signature algorithm is not supported", expected=key.details, got=used)
 
 

@@ -9,10 +9,12 @@ repository that is judged, and so does the version below which a layout is rolle
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
-from gitchain.errors import GitchainError, LayoutError
+from gitchain.errors import GitchainError, LayoutError, LayoutExpiredError
+from gitchain.layout.identities import KEY_ISSUER
 from gitchain.layout.model import Identity, Layout
 from gitchain.verify.binding import bound_layout
 from gitchain.verify.bundle import verify_bundle
@@ -69,16 +71,24 @@ def _verified(raw: bytes, trust: Trust, keys: Sequence[bytes]) -> VerifiedStatem
 def _check_signer(verified: VerifiedStatement, signers: Sequence[Identity]) -> None:
     if verified.identity not in signers:
         raise LayoutError(
-            "layout is signed by somebody who may not sign it",
+            "layout is signed by an identity that may not sign it",
             expected=" or ".join(map(str, signers)) or "a signer: none is given",
             got=str(verified.identity),
-            help="if you trust this signer: gitchain trust pin",
+            help=f"if you trust this signer: {pin_command(verified.statement.subject[0].name or 'NAME', verified.identity)}",
         )
+
+
+def pin_command(name: str, signer: Identity) -> str:
+    """Return the command that lets an identity sign the layout of this name."""
+    if signer.issuer == KEY_ISSUER:
+        return f"gitchain trust pin --layout {shlex.quote(name)} --signer-key FILE"
+    who = f"--signer {shlex.quote(signer.subject)} --issuer {shlex.quote(signer.issuer)}"
+    return f"gitchain trust pin --layout {shlex.quote(name)} {who}"
 
 
 def _check_time(layout: Layout, verified: VerifiedStatement, now: datetime) -> None:
     if layout.expires <= now:
-        raise LayoutError(
+        raise LayoutExpiredError(
             "layout has expired",
             where=layout.name,
             expected=f"a time after {now.isoformat()}",

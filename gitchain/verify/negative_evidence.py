@@ -21,11 +21,11 @@ from typing import TypeAlias
 
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.model import Step
-from gitchain.verify.attested import Attested
-from gitchain.verify.claims import Reasons
+from gitchain.verify.authorization import Judge
+from gitchain.verify.evidence_groups import Reasons
 from gitchain.verify.findings import Code, Finding
-from gitchain.verify.judge import Judge
 from gitchain.verify.revocations import Revoked
+from gitchain.verify.step_statement import Attested
 from gitchain.verify.verified import VerifiedStatement
 
 Digest: TypeAlias = tuple[str, str]
@@ -70,7 +70,7 @@ def standing(rejections: Iterable[Rejection], accepted: Iterable[Attested]) -> R
             newest[key] = max(time, newest.get(key, time))
     found: dict[Digest, list[Rejection]] = {}
     for rejection in rejections:
-        for digest in sorted(rejection.about):
+        for digest in rejection.about:
             later = newest.get((rejection.step, rejection.signer, digest))
             if later is None or later <= rejection.statement.time:
                 found.setdefault(digest, []).append(rejection)
@@ -157,12 +157,12 @@ def contents_of(artifact: Artifact, manifests: Manifests) -> tuple[Sequence[Dige
     Each node is read once: manifests repeat, and can even hold themselves.
     """
     found: dict[Digest, None] = {}
-    seen: set[tuple[int, str]] = set()
+    seen: set[tuple[int, tuple[Digest, ...]]] = set()
     closed, waiting = False, [artifact]
     while waiting:
         one = waiting.pop()
         found |= dict.fromkeys(one.digests)
-        if one.directory and (key := (one.kind, one.digest.get("sha256", ""))) not in seen:
+        if one.directory and (key := (one.kind, one.digest.accepted)) not in seen:
             seen.add(key)
             closed = closed or manifests.is_closed(one)
             waiting += manifests.entries(one).values()

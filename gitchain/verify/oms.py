@@ -14,7 +14,7 @@ certificate counts while it is valid now:
  M3 it may sign code; whoever issues may issue; nothing in the chain is critical and unknown
 
 Spec: https://github.com/ossf/model-signing-spec
-Does NOT look at the model's files (`gitchain.pipeline.oms`), or at revocation lists.
+Does NOT look at the model's files (`gitchain.consume.model_signature`), or at revocation lists.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from gitchain.errors import SignatureError
-from gitchain.evidence.bundle import CertificateSigner, KeySigner, Unlogged
+from gitchain.evidence.bundle import CertificateSigner, KeyHint, Unlogged
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.dsse import Envelope, pae
 from gitchain.evidence.oms import ModelSignature, read_model_signature
@@ -72,7 +72,7 @@ def verify_model_by_key(raw: bytes, trust: Callable[[], Trust], key: bytes) -> V
     and as `verify_bundle` where there is a log entry.
     """
     bundle = Unlogged.parse(raw)
-    if not isinstance(bundle.signer, KeySigner):
+    if not isinstance(bundle.signer, KeyHint):
         raise SignatureError("signed with a certificate", expected="a key", help="--certificate-chain FILE")
     if bundle.has_entry:
         found = verify_bundle(raw, trust(), (key,))
@@ -119,15 +119,14 @@ def _check_chain(
     now: datetime,
 ) -> None:
     """M2: walk up from the signer's certificate, by signatures, until an authority issued what is at hand."""
-    at, left = leaf, list(others)
+    at = leaf
     for depth in range(MAX_CHAIN):
         _check_one(at, now)
         if any(_issued(at, one, depth, now) for one in authorities):
             return
-        above = next((one for one in left if _issued(at, one, depth, now)), None)
+        above = next((one for one in others if _issued(at, one, depth, now)), None)
         if above is None:
             break
-        left.remove(above)
         at = above
     raise SignatureError(
         "no chain leads from the certificate to an authority that is accepted",

@@ -23,7 +23,7 @@ from typing import Protocol
 from gitchain.errors import MalformedError, SignatureError, UnknownSignerError
 from gitchain.evidence.gitobject import GitSignature
 from gitchain.evidence.openpgp import VERSION, PgpSignature, parse_signature
-from gitchain.layout.member import Identity, OpenPgpMember
+from gitchain.layout.identities import Identity, OpenPgpMember
 from gitchain.layout.openpgp import ECDSA, EDDSA, RSA
 
 BINARY = 0x00

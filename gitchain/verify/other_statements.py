@@ -6,19 +6,27 @@ count. No verdict rests on anything here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.claim import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION
+from gitchain.evidence.subjects import Subject
+from gitchain.evidence.vocabulary import (
+    CHECKPOINT,
+    DEPLOYMENT,
+    DEPLOYMENT_CHECK,
+    LAYOUT,
+    RETIREMENT,
+    REVOCATION,
+)
 from gitchain.layout.model import Layout
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 
 MAX_OTHERS = 5  # statements to name, the newest first
-_ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION})
+_ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, DEPLOYMENT, DEPLOYMENT_CHECK, LAYOUT, RETIREMENT, REVOCATION})
 """Types that say nothing of how a model was made: the deployment log, in which a cluster records what it admits, too."""
 
 
@@ -47,11 +55,34 @@ def unverified(attestation_id: str, step: str | None, reason: str, target: Targe
     return Finding(
         Code.NO_EVIDENCE,
         f"attestation {attestation_id[:12]}{of} names {target}, but does not verify: {reason}",
-        artifact=target.name or "",
+        artifact=target.artifact_name,
         expected="an attestation that verifies under the trusted root",
         got=reason,
         help="make the attestation again, or pass the trusted root that it was made under with --trust",
     )
+
+
+def unread(found: Iterable[tuple[str, Sequence[Subject], str]], target: Target) -> Iterator[Finding]:
+    """Yield a finding for each statement that has the target as subject and cannot be read as evidence, and why.
+
+    `found` has id, subjects and reason of each: an older version of the format, a subject without a name, and the like.
+    """
+    for attestation_id, subjects, reason in found:
+        if any(_is_subject(one, target) for one in subjects):
+            yield Finding(
+                Code.NO_EVIDENCE,
+                f"attestation {attestation_id[:12]} names {target}, but cannot be read as evidence: {reason}",
+                artifact=target.artifact_name,
+                expected="an in-toto statement v1 that names its step and its subjects",
+                got=reason,
+                help="attest the step with gitchain run or gitchain attest; "
+                "gitchain bundle verify   checks what a layout cannot use",
+            )
+
+
+def _is_subject(subject: Subject, target: Target) -> bool:
+    named = target.name is not None and subject.name == target.name
+    return named or subject.digest.get("sha256") in target.digests
 
 
 def _claim(statement: Statement) -> Claim | None:
@@ -60,7 +91,7 @@ def _claim(statement: Statement) -> Claim | None:
     try:
         return claim_of(statement)
     except GitchainError:
-        return None  # what cannot be read is negative evidence (`gitchain.verify.sort`)
+        return None  # what cannot be read is negative evidence (`gitchain.verify.classify`)
 
 
 def _named(claim: Claim, target: Target) -> ResourceDescriptor | None:
@@ -95,7 +126,7 @@ def _finding(layout: Layout, one: VerifiedStatement, claim: Claim, says: str, ta
     return Finding(
         Code.UNACCEPTED,
         message,
-        artifact=target.name or "",
+        artifact=target.artifact_name,
         expected=f"evidence for a step of layout {layout.name}: {', '.join(step.name for step in layout.steps)}",
         got=got,
         help=fix,

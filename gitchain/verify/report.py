@@ -147,7 +147,7 @@ class SublayoutReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ReportedCheck:
     """One check that was made, whether it passed, what it was about, and whose attestations it looked at."""
 
     kind: Kind
@@ -193,7 +193,7 @@ class Decision:
     time: datetime
     steps: tuple[StepReport, ...]
     findings: tuple[Finding, ...]
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ReportedCheck, ...] = ()
     path: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -243,7 +243,7 @@ class Decision:
             document["unknown"] = UNKNOWN
         return document
 
-    def with_inspections(self, findings: Sequence[Finding], checks: Sequence[Check]) -> Decision:
+    def with_inspections(self, findings: Sequence[Finding], checks: Sequence[ReportedCheck]) -> Decision:
         """Return the decision with what inspections of the target's bytes found: an error makes it FAILED.
 
         Only what passed is inspected: raises ValueError for a decision that did not.

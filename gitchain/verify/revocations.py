@@ -10,7 +10,7 @@ chain they are on. They are judged in the order of their proven times, each by t
  4. What a revoker signed and this version cannot read is a problem, until a later revocation names its id.
 
 Adding a revocation can only take away, except by (2); taking one away from the store is for the history to notice.
-Pure. Does NOT look at evidence: `gitchain.verify.claims` asks about each piece.
+Pure. Does NOT look at evidence: `gitchain.verify.evidence_groups` asks about each piece.
 """
 
 from __future__ import annotations

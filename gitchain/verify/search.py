@@ -2,7 +2,8 @@
 
 `narrow` first drops groups that no choice could save; what is left is searched depth first and exactly, within
 MAX_CHECKS for a whole decision. A choice of groups that the artifact rules accept is a chain only if it also satisfies
-what the layout demands of several steps at once (`gitchain.verify.demands`): if not, the search goes on to other choices.
+what the layout demands of several steps at once (`gitchain.verify.cross_step_constraints`): if not, the search goes on
+to other choices.
 
 The decision is existential, hence monotonic: more evidence only adds choices. Does NOT explain why there is none.
 """
@@ -13,22 +14,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import LimitError
-from gitchain.layout.model import Step
+from gitchain.layout.model import Layout, Step
 from gitchain.verify.chain import Chains
-from gitchain.verify.claims import Chain, Group
-from gitchain.verify.demands import Demands
+from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.evidence_groups import Chain, EvidenceGroup
 from gitchain.verify.findings import Finding
 
 MAX_CHECKS = (
     20_000  # rule checks in one decision: 200 steps with 100 groups each; honest stores need a few per step
 )
 
+MAX_UNDER = 20_000
+"""Most steps in all the sublayouts that one decision looks under, each counted as often as a step names it."""
+
+LAYOUT_COST = 20
+"""How many steps looking under a sublayout counts for, besides its own: it sorts all the evidence."""
+
 
 @dataclass(slots=True)
-class Budget:
-    """How many checks one decision has made, over all of its layouts."""
+class SearchBudget:
+    """How many checks one decision has made, over all of its layouts, and how much it has looked under sublayouts."""
 
     spent: int = 0
+    under: int = 0
 
     def spend(self, count: int = 1) -> None:
         """Count checks; LimitError when there have been too many to go on: no verdict, never a pass."""
@@ -38,6 +46,17 @@ class Budget:
                 "too many combinations of evidence to decide",
                 expected=f"at most {MAX_CHECKS} checks",
                 help="name the attestations to verify, or make the layout's rules tighter",
+            )
+
+    def look_under(self, layout: Layout) -> None:
+        """Count a sublayout; LimitError when the sublayouts of the decision have too many steps together."""
+        self.under += LAYOUT_COST + len(layout.steps)
+        if self.under > MAX_UNDER:
+            raise LimitError(
+                "too many sublayouts to decide",
+                where=f"layout {layout.name}",
+                expected=f"at most {MAX_UNDER} steps in all sublayouts, and {LAYOUT_COST} more for each sublayout",
+                help="ask the owner of the sublayout for one with fewer steps that have sublayouts of their own",
             )
 
 
@@ -50,12 +69,12 @@ class Search:
     """
 
     chains: Chains
-    groups: Mapping[str, Sequence[Group]]
+    groups: Mapping[str, Sequence[EvidenceGroup]]
     demands: Demands
-    budget: Budget
+    budget: SearchBudget
     nearest: tuple[Chain, Sequence[Finding]] | None = None
 
-    def find(self, seeds: Sequence[Group]) -> Chain | None:
+    def find(self, seeds: Sequence[EvidenceGroup]) -> Chain | None:
         """Return a whole chain through one of the seeds, or None if there is none.
 
         Raises LimitError when MAX_CHECKS are not enough to tell.
@@ -66,12 +85,12 @@ class Search:
                 return chain
         return None
 
-    def narrow(self, seed: Group) -> Mapping[str, Sequence[Group]] | None:
+    def narrow(self, seed: EvidenceGroup) -> Mapping[str, Sequence[EvidenceGroup]] | None:
         """Return the groups that could be in a whole chain with the seed, or None if a step has none.
 
         Drops what is tied to nothing, and what the rules refuse even if every source offered all of its groups.
         """
-        left: dict[str, Sequence[Group]] = {**self.groups, seed.step.name: (seed,)}
+        left: dict[str, Sequence[EvidenceGroup]] = {**self.groups, seed.step.name: (seed,)}
         while True:
             reached = self._reached(seed, left)
             kept = {
@@ -84,12 +103,14 @@ class Search:
                 return kept
             left = dict(kept)
 
-    def _reached(self, seed: Group, groups: Mapping[str, Sequence[Group]]) -> dict[str, tuple[Group, ...]]:
+    def _reached(
+        self, seed: EvidenceGroup, groups: Mapping[str, Sequence[EvidenceGroup]]
+    ) -> dict[str, tuple[EvidenceGroup, ...]]:
         """Return the groups that edges between groups connect with the seed."""
         neighbours = self.chains.neighbours
         left = {name: list(items) for name, items in groups.items()}
         left[seed.step.name] = []
-        found: dict[str, list[Group]] = {seed.step.name: [seed]}
+        found: dict[str, list[EvidenceGroup]] = {seed.step.name: [seed]}
         waiting = [seed]
         while waiting:
             group = waiting.pop()
@@ -101,9 +122,9 @@ class Search:
                 waiting += fresh
         return {name: tuple(items) for name, items in found.items()}
 
-    def _search(self, seed: Group, groups: Mapping[str, Sequence[Group]]) -> Chain | None:
+    def _search(self, seed: EvidenceGroup, groups: Mapping[str, Sequence[EvidenceGroup]]) -> Chain | None:
         """Depth first, the step with the fewest choices next; a choice that failed is not tried again below."""
-        chain: dict[str, Group] = {seed.step.name: seed}
+        chain: dict[str, EvidenceGroup] = {seed.step.name: seed}
         if not self._fits(chain, seed.step):
             return None
         barred: set[int] = set()
@@ -135,10 +156,10 @@ class Search:
         return not wrong
 
     def _next_step(
-        self, chain: Chain, groups: Mapping[str, Sequence[Group]], barred: set[int]
-    ) -> Sequence[Group]:
+        self, chain: Chain, groups: Mapping[str, Sequence[EvidenceGroup]], barred: set[int]
+    ) -> Sequence[EvidenceGroup]:
         """Return the choices for the step that has the fewest, among the steps tied to the chain so far."""
-        best: Sequence[Group] = ()
+        best: Sequence[EvidenceGroup] = ()
         neighbours = self.chains.neighbours
         frontier = {name for member in chain for name in neighbours[member]} - set(chain)
         for name in sorted(frontier):
@@ -169,11 +190,11 @@ class Search:
 class _Frame:
     """One level of the search: the choices for one step, tried in order; then for another step, if need be."""
 
-    choices: Sequence[Group] = ()
+    choices: Sequence[EvidenceGroup] = ()
     at: int = 0
     barred: set[int] = field(default_factory=set)
 
-    def next_choice(self, chain: dict[str, Group]) -> Group | None:
+    def next_choice(self, chain: dict[str, EvidenceGroup]) -> EvidenceGroup | None:
         if self.choices:
             chain.pop(self.choices[0].step.name, None)
         if self.at >= len(self.choices):
@@ -187,6 +208,6 @@ class _Frame:
         self.barred |= fresh
         return fresh
 
-    def reset(self, choices: Sequence[Group]) -> bool:
+    def reset(self, choices: Sequence[EvidenceGroup]) -> bool:
         self.choices, self.at = choices, 0
         return bool(choices)

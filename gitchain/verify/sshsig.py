@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gitchain.errors import LayoutError, MalformedError, SignatureError
 from gitchain.evidence.gitobject import GitSignature, unarmored
+from gitchain.layout.identities import SSH_ISSUER, Identity
 from gitchain.layout.keys import fingerprint, spki_of_ssh
-from gitchain.layout.member import SSH_ISSUER, Identity
 from gitchain.verify.keys import Key
 
 MAGIC = b"SSHSIG"

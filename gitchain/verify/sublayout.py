@@ -1,11 +1,12 @@
 """Steps that stand for a chain under another layout: a data supplier's, say, with people of its own.
 
-The newest layout that enough of the step's people signed (`gitchain.verify.offered`) is looked under: its own chain is
-searched in the same evidence, of which only what names that very layout counts for it. What each whole chain serves is
-the product of the step, which has no materials: rules of other steps MATCH it like anything else.
+The newest layout that enough of the step's people signed (`gitchain.verify.sublayout_candidates`) is looked under: its
+own chain is searched in the same evidence, of which only what names that very layout counts for it. What each whole
+chain serves is the product of the step, which has no materials: rules of other steps MATCH it like anything else.
 
-Bounded: layouts nest four deep, none stands inside of itself, and all searches of a decision share one budget. Of many
-deliveries those are looked into that the steps around could have used, and a few of the newest.
+Bounded: layouts nest four deep, none stands inside of itself, and all searches of a decision share one budget, as
+all sublayouts do. Of many deliveries those are looked into that the steps around could have used, and a few of the
+newest.
 
 Does NOT run a layout's inspections: they need bytes, so a layout that has any may not stand behind a step.
 """
@@ -14,56 +15,60 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from gitchain.evidence.claim import Claim
 from gitchain.layout.artifact import Artifacts, Link, contents
 from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.layout.rule import Side
 from gitchain.layout.scope import scopes
-from gitchain.verify.attested import Attested
+from gitchain.verify.authorization import Judge
 from gitchain.verify.chain import Chains
-from gitchain.verify.claims import Chain, Claims, Group, Inner, Reasons, content_of
-from gitchain.verify.context import Above, Sources
-from gitchain.verify.demands import Demands
-from gitchain.verify.explain import MAX_SEEDS, explain
+from gitchain.verify.classify import people_of, sort_claims
+from gitchain.verify.context import LayoutStack, Sources
+from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups, Inner, Reasons, content_of
 from gitchain.verify.findings import Code, Finding
-from gitchain.verify.freshness import check_freshness
-from gitchain.verify.judge import Judge
 from gitchain.verify.negative_evidence import NegativeEvidence
-from gitchain.verify.offered import Offered, Signed
-from gitchain.verify.reasons import without_evidence
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.search import Search
-from gitchain.verify.sort import people_of, sort_claims
+from gitchain.verify.step_diagnostics import without_evidence
+from gitchain.verify.step_statement import Attested
 from gitchain.verify.target import Target, is_served
+
+if TYPE_CHECKING:
+    from gitchain.verify.sublayout_candidates import SublayoutCandidate
 
 Digests: TypeAlias = frozenset[tuple[str, str]]
 
 
-def claims_under(layout: Layout, above: Above, sources: Sources) -> Claims:
+def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> EvidenceGroups:
     """Return the evidence under a layout, with the chains behind those of its steps that stand for others.
 
     Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
     """
     revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
-    stale = check_freshness(layout, revocations, sources.statements, sources.now)
+    stale = None
+    if layout.freshness is not None:
+        from gitchain.verify.freshness import check_freshness
+
+        stale = check_freshness(layout, revocations, sources.statements, sources.now)
     judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
     claims, negative = sort_claims(
         judge, sources.statements, sources.manifests, sources.reader, above.rejections
     )
     groups, missing = dict(claims.groups), dict(claims.missing)
-    inherited = Above(above.names, revocations, negative.rejections)
+    inherited = LayoutStack(above.names, revocations, negative.rejections)
     for step in layout.steps:
         if step.sublayout is not None:
             near = _near(step, claims, sources)
             behind = _Behind(step, step.sublayout, negative, inherited, sources, near)
             groups[step.name] = tuple(behind.groups())
             missing[step.name] = behind.missing
-    return Claims(judge, groups, claims.rejected, missing)
+    return EvidenceGroups(judge, groups, claims.rejected, missing)
 
 
-def _near(step: Step, claims: Claims, sources: Sources) -> Digests | None:
+def _near(step: Step, claims: EvidenceGroups, sources: Sources) -> Digests | None:
     """Return every digest that the steps around this one have, or None where only the search can tell.
 
     A delivery that has none of them cannot be tied to any of their evidence, and so need not be looked into.
@@ -75,10 +80,13 @@ def _near(step: Step, claims: Claims, sources: Sources) -> Digests | None:
     for one in layout.steps:
         if step.name not in one.sources and one.name not in step.sources:
             continue
-        inside = [contents(group.link, sources.manifests) for group in claims.groups[one.name]]
-        if one.sublayout is not None or any(digests is None for digests in inside):
+        if one.sublayout is not None:
             return None
-        found.update(*(digests for digests in inside if digests is not None))
+        for group in claims.groups[one.name]:
+            inside = contents(group.link, sources.manifests)
+            if inside is None:
+                return None
+            found |= inside
     return frozenset(found)
 
 
@@ -89,7 +97,7 @@ class _Behind:
     step: Step
     wanted: Sublayout
     negative: NegativeEvidence
-    above: Above
+    above: LayoutStack
     sources: Sources
     near: Digests | None
     problems: list[Finding] = field(default_factory=list)
@@ -99,13 +107,16 @@ class _Behind:
         """Return the judge of the layout around the step."""
         return self.negative.judge
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[EvidenceGroup]:
         """Yield a group for each product set that a chain under the newest layout serves, or would but for a fault."""
+        from gitchain.verify.sublayout_candidates import Offered
+
         offered = Offered(self.step, self.wanted, self.judge, self.above, self.sources, self.problems)
         chosen = offered.newest()
         if chosen is None:
             return
         layout = chosen.layout
+        self.sources.budget.look_under(layout)
         above = replace(self.above, names=(*self.above.names, layout.name))
         claims = claims_under(layout, above, self.sources)
         if claims.judge.problems:
@@ -118,7 +129,7 @@ class _Behind:
         self.problems.append(self._no_chain(layout))
         self.problems += _inside(self.step, layout, without_evidence(claims))
 
-    def _deliveries(self, scope: Layout, claims: Claims) -> Sequence[Group]:
+    def _deliveries(self, scope: Layout, claims: EvidenceGroups) -> Sequence[EvidenceGroup]:
         """Return the evidence for what the layout serves: all that could be tied to the steps around, and the newest."""
         names = dict.fromkeys(one.step for one in scope.serve)
         found = [group for name in names for group in claims.counted(name)]
@@ -126,6 +137,8 @@ class _Behind:
         near = self.near
         if near is None:
             return found
+        from gitchain.verify.explain import MAX_SEEDS
+
         inside = [contents(Link({}, group.link.products), self.sources.manifests) for group in found]
         return [
             group
@@ -143,7 +156,9 @@ class _Behind:
         help_ = "ask its owner for the signed layout and its evidence; then gitchain sync"
         return (Finding(Code.SUBLAYOUT, message, self.step.name, expected=expected, help=help_),)
 
-    def _from_seed(self, signed: Signed, claims: Claims, chains: Chains, seed: Group) -> Iterator[Group]:
+    def _from_seed(
+        self, signed: SublayoutCandidate, claims: EvidenceGroups, chains: Chains, seed: EvidenceGroup
+    ) -> Iterator[EvidenceGroup]:
         """Yield a group for what chains from this evidence serve, and one with a fault for what has no chain."""
         layout, step = chains.layout, seed.step.name
         served = {
@@ -172,7 +187,7 @@ class _Behind:
             yield self._group(signed, products, faults, Inner(signed.layout, claims, whole[0][1], layout))
 
     def _find(
-        self, claims: Claims, chains: Chains, seed: Group, products: Artifacts
+        self, claims: EvidenceGroups, chains: Chains, seed: EvidenceGroup, products: Artifacts
     ) -> tuple[Chain | None, Reasons]:
         """Return a whole chain from the seed for the first of the products, and why there is none."""
         name, artifact = next(iter(products.items()))
@@ -184,12 +199,16 @@ class _Behind:
         search = Search(chains, counted, demands, self.sources.budget)
 
         def why() -> Sequence[Finding]:
+            from gitchain.verify.explain import explain
+
             found = explain(chains, claims, target, (seed,), search)
             return (self._no_chain(chains.layout), *_inside(self.step, chains.layout, found.findings))
 
         return search.find([seed]), why
 
-    def _group(self, signed: Signed, served: Artifacts, faults: Reasons | None, inner: Inner | None) -> Group:
+    def _group(
+        self, signed: SublayoutCandidate, served: Artifacts, faults: Reasons | None, inner: Inner | None
+    ) -> EvidenceGroup:
         link = Link({}, served)
         members = tuple(
             self.judge.named(Attested(self.step, one, _claim(self.step, signed.layout), link))
@@ -197,7 +216,7 @@ class _Behind:
         )
         content = {Side.MATERIALS: content_of({}), Side.PRODUCTS: content_of(served)}
         people = people_of(members)
-        return Group(self.step, members, people, content, faults=faults, inner=inner)
+        return EvidenceGroup(self.step, members, people, content, faults=faults, inner=inner)
 
     def _no_chain(self, layout: Layout) -> Finding:
         message = f"no whole chain under layout {layout.name} version {layout.version} stands behind the step"

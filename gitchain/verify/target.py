@@ -52,6 +52,11 @@ class Target:
         return self.name or self.given or f"sha256:{self.sha256}"
 
     @property
+    def artifact_name(self) -> str:
+        """Return the name, empty if there is none: what a finding about the target names as its artifact."""
+        return self.name or ""
+
+    @property
     def content(self) -> str:
         """Return kind and digest as messages show them."""
         return f"{'directory ' if self.directory else ''}sha256:{self.sha256}"

@@ -1,6 +1,6 @@
 """Proven times: what a timestamp authority of the trusted root signed over the signature (RFC 3161).
 
- T1 there is a proven time at all, of a timestamp or of the log's signed promise (`gitchain.verify.logged`)
+ T1 there is a proven time at all, of a timestamp or of the log's signed promise (`gitchain.verify.log_inclusion`)
  T4 a timestamp is over this signature, and signed by an authority of the trusted root that was in use then:
     its window, both ends included, and the validity of every certificate of its chain
  T5 no timestamp is there twice, none is unreadable, and there is an authority to check them with
@@ -12,8 +12,10 @@ Spec: https://www.rfc-editor.org/rfc/rfc3161. Does NOT read the clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from cryptography import x509
 from rfc3161_client import TimeStampResponse, VerifierBuilder, decode_timestamp_response
@@ -41,52 +43,36 @@ def stamped_times(stamps: Sequence[bytes], signature: bytes, trust: Trust) -> tu
     if len(set(stamps)) != len(stamps):
         raise SignatureError("a timestamp is there twice")
     found = [_read(stamp) for stamp in stamps]
-    return tuple(_time(stamp) for stamp in found if _is_proven(stamp, signature, trust))
+    return tuple(time for stamp, time in found if any(_answers(stamp, time, signature, trust)))
 
 
-def _read(stamp: bytes) -> TimeStampResponse:
+def _read(stamp: bytes) -> tuple[TimeStampResponse, datetime]:
+    """Return the timestamp and its time."""
     try:
         response = decode_timestamp_response(stamp)
-        response.tst_info.gen_time  # noqa: B018 - reads it
+        return response, response.tst_info.gen_time.astimezone(UTC)
     except ValueError as error:
         raise SignatureError("timestamp cannot be read", got=str(error)[:200]) from error
-    return response
 
 
-def _time(stamp: TimeStampResponse) -> datetime:
-    time: datetime = stamp.tst_info.gen_time
-    return time.astimezone(UTC)
+def _answers(stamp: TimeStampResponse, time: datetime, signature: bytes, trust: Trust) -> Iterator[bool]:
+    """T4: yield for each authority that was in use whether it made this timestamp over this signature."""
+    for number, authority in enumerate(trust.timestamp_authorities):
+        if authority.window.contains(time):
+            for verifier in trust.memory.once("timestamps", number, partial(_verifiers, authority)):
+                with suppress(Exception):  # of many types; each means that the authority did not make it
+                    yield verifier.verify_message(stamp, signature)
 
 
-def _is_proven(stamp: TimeStampResponse, signature: bytes, trust: Trust) -> bool:
-    """T4: an authority that was in use made this timestamp over this signature."""
-    return any(
-        authority.window.contains(_time(stamp)) and _made(stamp, signature, authority, number, trust)
-        for number, authority in enumerate(trust.timestamp_authorities)
-    )
-
-
-def _made(
-    stamp: TimeStampResponse, signature: bytes, authority: Authority, number: int, trust: Trust
-) -> bool:
-    verifier = trust.memory.once("timestamps", number, lambda: _verifier(authority))
-    if verifier is None:
-        return False
-    try:
-        return bool(verifier.verify_message(stamp, signature))
-    except Exception:  # noqa: BLE001 - of many types: any of them means that this authority did not make it
-        return False
-
-
-def _verifier(authority: Authority) -> Verifier | None:
-    """Return what verifies this authority's timestamps, its chain at their time too; None without a chain."""
+def _verifiers(authority: Authority) -> Sequence[Verifier]:
+    """Return what verifies this authority's timestamps, its chain at their time too; nothing without a chain."""
     certificates = [x509.load_der_x509_certificate(one) for one in authority.certificates]
     if len(certificates) < 2:  # a leaf without the root that it leads to
-        return None
+        return ()
     builder = VerifierBuilder().tsa_certificate(certificates[0]).add_root_certificate(certificates[-1])
     try:
         for intermediate in certificates[1:-1]:
             builder = builder.add_intermediate_certificate(intermediate)
     except ValueError:  # one is there twice
-        return None
-    return builder.build()
+        return ()
+    return (builder.build(),)

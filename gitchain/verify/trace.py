@@ -1,8 +1,8 @@
 """Every check that was made on the chain that decided, in order, and the way from the target to what is broken.
 
 The checks are those of the decision itself, made again with their results kept: the same conditions on statements
-(`gitchain.verify.claims`), the same rules (`gitchain.layout.rules`), the same edges (`gitchain.verify.chain`). Where a
-step has no evidence that counts, the conditions of what was rejected are listed instead.
+(`gitchain.verify.evidence_groups`), the same rules (`gitchain.layout.rules`), the same edges (`gitchain.verify.chain`).
+Where a step has no evidence that counts, the conditions of what was rejected are listed instead.
 
 Does NOT decide, and is not run unless somebody asks.
 """
@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gitchain.layout.rules import Applied
-from gitchain.verify.attested import Attested
 from gitchain.verify.chain import Chains
-from gitchain.verify.claims import Chain, Claims, Group, Inner
 from gitchain.verify.constraints import check_step
+from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups, Inner
 from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.reasons import MAX_PER_STEP, faults
-from gitchain.verify.report import Attestation, Check, Kind
+from gitchain.verify.report import Attestation, Kind, ReportedCheck
 from gitchain.verify.search import Search
+from gitchain.verify.step_diagnostics import MAX_PER_STEP, faults
+from gitchain.verify.step_statement import Attested
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout
 
@@ -45,12 +45,12 @@ CONDITIONS: Mapping[Code, tuple[Kind, str]] = {
 
 def trace(
     signed: SignedLayout,
-    claims: Claims,
+    claims: EvidenceGroups,
     chains: Chains,
     chain: Chain | None,
     search: Search,
     findings: Sequence[Finding] = (),
-) -> tuple[Check, ...]:
+) -> tuple[ReportedCheck, ...]:
     """Return the checks in order; `chain` is the one that passed or came closest, None if nothing made the target."""
     return (
         *_about_layout(signed, claims),
@@ -61,40 +61,42 @@ def trace(
     )
 
 
-def _about_steps(claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:
+def _about_steps(claims: EvidenceGroups, chains: Chains, chain: Chain | None) -> Iterator[ReportedCheck]:
     for step in chains.layout.steps:
         yield from _about_step(step.name, claims, chains, chain)
 
 
-def _about_layout(signed: SignedLayout, claims: Claims) -> Iterator[Check]:
+def _about_layout(signed: SignedLayout, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
     layout, now = signed.layout, claims.judge.now
     who = f"layout {layout.name} version {layout.version} is signed by somebody who may sign it"
-    yield Check("signature", passed=True, message=who, got=str(signed.signer))
+    yield ReportedCheck("signature", passed=True, message=who, got=str(signed.signer))
     still = f"layout {layout.name} has not expired"
     expected, got = f"a time after {now.isoformat()}", layout.expires.isoformat()
-    yield Check("expiry", passed=True, message=still, expected=expected, got=got)
+    yield ReportedCheck("expiry", passed=True, message=still, expected=expected, got=got)
     problems = [one for found in claims.judge.revocations for one in found.problems]
     count = sum(
         len(one.attestations) + len(one.signers) + len(one.artifacts) for one in claims.judge.revocations
     )
     message = problems[0].message if problems else "every revocation by those who may revoke can be read"
-    yield Check(
+    yield ReportedCheck(
         "revocation", not problems, message, got=f"{count} attestations, signers and artifacts revoked"
     )
     if layout.freshness is not None:
         stale = claims.judge.stale
         fresh = "the newest signed checkpoint of the store is as new as the layout asks for"
         expected, got = (stale.expected, stale.got) if stale else (f"at most {layout.freshness} old", "")
-        yield Check("freshness", stale is None, stale.message if stale else fresh, "", expected, got)
+        yield ReportedCheck("freshness", stale is None, stale.message if stale else fresh, "", expected, got)
 
 
-def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) -> Iterator[Check]:
+def _about_step(
+    name: str, claims: EvidenceGroups, chains: Chains, chain: Chain | None
+) -> Iterator[ReportedCheck]:
     group = _chosen(name, claims, chain)
     rejected = [
-        (one, one.attested) for one in claims.rejected if one.attested and one.attested.step.name == name
+        (one.attested, one.says) for one in claims.rejected if one.attested and one.attested.step.name == name
     ]
     members = group.members if group else ()
-    yield Check(
+    yield ReportedCheck(
         "evidence",
         passed=bool(group),
         message=f"step {name} has {'' if group else 'no '}evidence that counts",
@@ -111,23 +113,23 @@ def _about_step(name: str, claims: Claims, chains: Chains, chain: Chain | None) 
         yield from _faults(group)
     if group is None or not group.counts:
         newest = sorted(rejected, key=lambda pair: pair[0].statement.time, reverse=True)[:MAX_PER_STEP]
-        for one, attested in newest:
+        for attested, says in newest:
             yield from _conditions(attested, claims)
-            yield from _constraints(attested) if one.says else ()
+            yield from _constraints(attested) if says else ()
     if group is not None and group.inner is not None:
         yield from _behind(group.step.name, group.inner, chains)
     if group is not None and chain is not None:
         yield from _rules(group, chains, chain)
 
 
-def _chosen(name: str, claims: Claims, chain: Chain | None) -> Group | None:
+def _chosen(name: str, claims: EvidenceGroups, chain: Chain | None) -> EvidenceGroup | None:
     """Return the chain's evidence for the step; without a chain, the newest that counts."""
     if chain is not None:
         return chain.get(name)
     return max(claims.counted(name), key=lambda group: group.time, default=None)
 
 
-def _conditions(attested: Attested, claims: Claims) -> Iterator[Check]:
+def _conditions(attested: Attested, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
     """Yield what was asked of one statement, up to the first condition that does not hold."""
     attestation = _attestation(attested)
     for one in claims.judge.conditions(attested):
@@ -135,12 +137,14 @@ def _conditions(attested: Attested, claims: Claims) -> Iterator[Check]:
         says = holds if one.passed else f"does not count: {MEANINGS[one.code]}"
         message = f"attestation {attestation.id[:12]} {says}"
         step = attested.step.name
-        yield Check(kind, one.passed, message, step, one.expected, one.got, attestations=(attestation,))
+        yield ReportedCheck(
+            kind, one.passed, message, step, one.expected, one.got, attestations=(attestation,)
+        )
         if not one.passed:
             return
 
 
-def _constraints(attested: Attested) -> Iterator[Check]:
+def _constraints(attested: Attested) -> Iterator[ReportedCheck]:
     """Yield what each constraint of the step says of one statement."""
     attestation, step = _attestation(attested), attested.step
     for one in step.constraints:
@@ -148,50 +152,56 @@ def _constraints(attested: Attested) -> Iterator[Check]:
         message = problem.message if problem else f"constraint {one.name} of step {step.name} holds"
         got = problem.got if problem else ""
         who = (attestation,)
-        yield Check("constraint", not problem, message, step.name, one.expression, got, attestations=who)
+        yield ReportedCheck(
+            "constraint", not problem, message, step.name, one.expression, got, attestations=who
+        )
 
 
-def _faults(group: Group) -> Iterator[Check]:
+def _faults(group: EvidenceGroup) -> Iterator[ReportedCheck]:
     """Yield what forbids the group, or that nothing does."""
     name, found = group.step.name, tuple(faults(group))
     for one in found:
-        yield Check("fault", passed=False, message=one.message, step=name, expected=one.expected, got=one.got)
+        yield ReportedCheck(
+            "fault", passed=False, message=one.message, step=name, expected=one.expected, got=one.got
+        )
     if not found:
-        yield Check("fault", passed=True, message=f"nothing forbids the evidence of step {name}", step=name)
+        yield ReportedCheck(
+            "fault", passed=True, message=f"nothing forbids the evidence of step {name}", step=name
+        )
 
 
-def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[Check]:
+def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[ReportedCheck]:
     """Yield the checks of the chain under another layout, each under the name of the step that it stands behind."""
     layout = inner.layout
     message = f"a chain under layout {layout.name} version {layout.version} stands behind step {step}"
     got = layout.expires.isoformat()
-    yield Check("sublayout", True, message, step, "a layout that has not expired", got)
+    yield ReportedCheck("sublayout", True, message, step, "a layout that has not expired", got)
     for check in _about_steps(inner.claims, Chains(inner.scope, chains.manifests), inner.chain):
         yield replace(check, step=f"{step}/{check.step}")
 
 
-def _demands(search: Search, chain: Chain | None) -> Iterator[Check]:
+def _demands(search: Search, chain: Chain | None) -> Iterator[ReportedCheck]:
     """Yield what the layout demands of several steps at once, where there is evidence for all."""
     if chain is None or len(chain) < len(search.chains.layout.steps):
         return
     for what, wrong in search.demands.each(chain):
         for one in wrong:
-            yield Check("demand", False, one.message, one.step, one.expected, one.got)
+            yield ReportedCheck("demand", False, one.message, one.step, one.expected, one.got)
         if not wrong:
-            yield Check("demand", passed=True, message=what)
+            yield ReportedCheck("demand", passed=True, message=what)
 
 
-def _threshold(group: Group) -> Check:
+def _threshold(group: EvidenceGroup) -> ReportedCheck:
     step, people = group.step, group.principals
     message = f"enough people signed for step {step.name}: {len(people)} of {step.threshold}"
-    if not group.counts:
+    if not group.enough:
         message = f"too few people signed for step {step.name}: {len(people)} of {step.threshold}"
     who = tuple(map(_attestation, group.members))
     expected, got = f"{step.threshold} of {', '.join(step.functionaries)}", ", ".join(people)
-    return Check("threshold", group.counts, message, step.name, expected, got, attestations=who)
+    return ReportedCheck("threshold", group.enough, message, step.name, expected, got, attestations=who)
 
 
-def _rules(group: Group, chains: Chains, chain: Chain) -> Iterator[Check]:
+def _rules(group: EvidenceGroup, chains: Chains, chain: Chain) -> Iterator[ReportedCheck]:
     """Yield what each rule of the step did, and what ties the step to the steps that it names."""
     step, checked = group.step, chains.explain(group, chain)
     for applied in checked.applied:
@@ -202,44 +212,46 @@ def _rules(group: Group, chains: Chains, chain: Chain) -> Iterator[Check]:
             message = (
                 f"step {step.name} and step {source} are tied by {len(names)} artifacts, equal by digest"
             )
-            yield Check("edge", passed=True, message=message, step=step.name, got=source, artifacts=names)
+            yield ReportedCheck(
+                "edge", passed=True, message=message, step=step.name, got=source, artifacts=names
+            )
     if checked.vacuous:
         message = f"step {step.name} took nothing from {', '.join(step.sources)}"
-        yield Check("edge", passed=False, message=message, step=step.name)
+        yield ReportedCheck("edge", passed=False, message=message, step=step.name)
     if step.name in chains.loose(chain, next(iter(chain))):
         message = f"no artifact ties step {step.name} to the target"
-        yield Check("edge", passed=False, message=message, step=step.name)
+        yield ReportedCheck("edge", passed=False, message=message, step=step.name)
 
 
-def _rule(step: str, applied: Applied) -> Check:
+def _rule(step: str, applied: Applied) -> ReportedCheck:
     rule, passed = applied.rule, not applied.refused
     did = f"took {len(applied.consumed)}" if passed else f"refused {len(applied.refused)}"
     message = f"{applied.side} of step {step}: {rule}: {did}"
-    return Check(
+    return ReportedCheck(
         "rule", passed, message, step, expected=str(rule), artifacts=applied.refused or applied.consumed
     )
 
 
-def _served(target: Target, chain: Chain | None) -> Check:
+def _served(target: Target, chain: Chain | None) -> ReportedCheck:
     if chain is None:
         message = f"no evidence that counts says that a served step made {target}"
-        return Check("serve", passed=False, message=message, got=target.content)
+        return ReportedCheck("serve", passed=False, message=message, got=target.content)
     seed = next(iter(chain.values()))
     message = f"step {seed.step.name} made {target}, and the layout serves it"
     made = tuple(map(_attestation, seed.members))
-    return Check("serve", True, message, seed.step.name, got=target.content, attestations=made)
+    return ReportedCheck("serve", True, message, seed.step.name, got=target.content, attestations=made)
 
 
-def _whole(chains: Chains, findings: Sequence[Finding]) -> Check:
+def _whole(chains: Chains, findings: Sequence[Finding]) -> ReportedCheck:
     errors = [finding for finding in findings if finding.severity == "error"]
     steps = len(chains.layout.steps)
     if not errors:
-        return Check("chain", passed=True, message=f"the evidence of {steps} steps makes one chain")
+        return ReportedCheck("chain", passed=True, message=f"the evidence of {steps} steps makes one chain")
     message = f"no choice of evidence for {steps} steps makes one chain"
-    return Check("chain", False, message, errors[0].step, got=errors[0].message)
+    return ReportedCheck("chain", False, message, errors[0].step, got=errors[0].message)
 
 
-def path_to(chains: Chains, seeds: Sequence[Group], findings: Sequence[Finding]) -> tuple[str, ...]:
+def path_to(chains: Chains, seeds: Sequence[EvidenceGroup], findings: Sequence[Finding]) -> tuple[str, ...]:
     """Return the shortest way of steps from one that makes the target to the nearest that an error is about."""
     broken = {finding.step for finding in findings if finding.severity == "error"}
     start = [seed.step.name for seed in seeds] or [one.step for one in chains.layout.serve]

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
-from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError
+from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError, reason
 from gitchain.evidence.canonical import canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import (
@@ -29,8 +30,10 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
-from gitchain.verify.memory import Memory
-from gitchain.verify.witnesses import WitnessPolicy
+from gitchain.verify.verification_cache import Memory
+
+if TYPE_CHECKING:
+    from gitchain.verify.witnesses import WitnessPolicy
 
 CONFIG_TYPE = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
@@ -42,7 +45,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ValidityPeriod:
     """When a key may be used. Both ends are inclusive; no end means that the key is in use."""
 
     start: datetime
@@ -64,7 +67,7 @@ class LogKey:
     host: str
     log_id: bytes
     public_key: bytes = field(repr=False)
-    window: Window
+    window: ValidityPeriod
     details: str
 
 
@@ -73,7 +76,7 @@ class Authority:
     """A certificate or timestamp authority: its certificates (DER, leaf or intermediate first), its window."""
 
     certificates: tuple[bytes, ...] = field(repr=False)
-    window: Window
+    window: ValidityPeriod
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
                     "cannot fetch the public trusted root", got=str(cause), help="try again, or: --offline"
                 ) from error
             cause = cause.__cause__ or cause.__context__
-        raise TrustError("the public trusted root does not verify", got=str(error)) from error
+        raise TrustError("the public trusted root does not verify", got=reason(error)) from error
     return str(config._inner.to_json())  # noqa: SLF001 - sigstore-python has no public way to write it
 
 
@@ -226,20 +229,11 @@ def _check_urls(config: Object) -> None:
                 )
 
 
-def _split(url: str) -> _Url:
+def _split(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
-        return _Url(parts.scheme, parts.hostname or "", parts.netloc, parts.path)
+        return urlsplit(url)
     except ValueError as error:
         raise MalformedError("not a URL", got=ascii(url[:200])) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Url:
-    scheme: str
-    hostname: str
-    netloc: str
-    path: str
 
 
 def _logs(root: Object, key: str) -> Iterator[LogKey]:
@@ -278,11 +272,13 @@ def _certificate(source: Object, where: str) -> bytes:
     return data
 
 
-def _window(source: Object, where: str) -> Window:
+def _window(source: Object, where: str) -> ValidityPeriod:
     """Return the validity; a key without a start is valid never, not always."""
     valid = find_object(source, "validFor", where) or {}
     end = find_string(valid, "end", where)
-    return Window(_time(get_string(valid, "start", where), where), None if end is None else _time(end, where))
+    return ValidityPeriod(
+        _time(get_string(valid, "start", where), where), None if end is None else _time(end, where)
+    )
 
 
 def _time(text: str, where: str) -> datetime:

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Identity, Layout
+
+if TYPE_CHECKING:
+    from gitchain.evidence.gitobject import GitObject
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 """A time that is ahead of every clock."""

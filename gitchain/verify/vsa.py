@@ -4,7 +4,7 @@ The subject is the target; the policy is the layout; the inputs are the attestat
 It says that a layout was met and claims no SLSA level: a layout names builders, it does not grade them.
 
 Format: https://slsa.dev/spec/v1.2/verification_summary, docs/formats/predicates.md.
-Does NOT sign (`gitchain.pipeline.summary`), and accepts none (`gitchain.verify.vsa_check`).
+Does NOT sign (`gitchain.produce.vsa`), and accepts none (`gitchain.verify.vsa_check`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
  5. `timeVerified` is not later than the signature or the time of the decision, and not older than `maxAge`.
 
 Format: https://slsa.dev/spec/v1.2/verification_summary; docs/layout.md is the reference.
-Does NOT check signer, proven time and revocation, which are checked of every attestation (`gitchain.verify.judge`).
+Does NOT check signer, proven time and revocation, which are checked of every attestation (`gitchain.verify.authorization`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from gitchain.evidence.fields import (
     get_array,
     get_object,
 )
+from gitchain.evidence.names import MAX_URI_BYTES
 from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor
-from gitchain.layout.model import Step
 from gitchain.verify.clock import MAX_CLOCK_SKEW
 from gitchain.verify.findings import Code
 from gitchain.verify.verified import VerifiedStatement
@@ -51,16 +51,18 @@ _VERSION = re.compile(r"1\.\d{1,3}", re.ASCII)
 _DIGEST = re.compile(r"(sha\d+):([0-9a-f]+)", re.ASCII | re.IGNORECASE)
 
 
-def check_summary(step: Step, statement: VerifiedStatement, now: datetime) -> Iterator[Checked]:
-    """Yield each check of a summary that is evidence for the step, in the order above."""
+def check_summary(
+    verifier: str, resource: str | None, statement: VerifiedStatement, now: datetime
+) -> Iterator[Checked]:
+    """Yield each check of a summary by a step's `verifier` and `resource`, in the order above."""
     predicate = statement.statement.predicate
     found = verifier_of(predicate)
-    yield Code.VERIFIER, found == step.verifier, step.verifier or "", found or "no verifier"
+    yield Code.VERIFIER, found == verifier, verifier, found or "no verifier"
     result = result_of(predicate)
     yield Code.NOT_PASSED, result == PASSED, PASSED, result
     problem = _malformed(predicate)
     yield Code.SUMMARY_FIELD, problem is None, problem[0] if problem else "", problem[1] if problem else ""
-    yield _resource(step.resource, predicate.get("resourceUri"), statement.statement.subject)
+    yield _resource(resource, predicate.get("resourceUri"), statement.statement.subject)
     yield _not_future(statement, now)
 
 
@@ -98,7 +100,7 @@ def _malformed(predicate: Object) -> tuple[str, str] | None:
                 "unknown version", where="slsaVersion", expected="1.0 to 1.x", got=str(version)[:40]
             )
     except GitchainError as error:
-        return f"{error.where}: {error.expected or 'well-formed'}", error.got or error.what
+        return f"{error.where or 'predicate'}: {error.expected or 'well-formed'}", error.got
     return None
 
 
@@ -137,6 +139,9 @@ def _digest(value: Json, where: str) -> DigestSet:
 
 def _resource(wanted: str | None, resource: Json, subjects: Sequence[ResourceDescriptor]) -> Checked:
     got = resource if isinstance(resource, str) and resource else "no resourceUri"
+    if len(got) > MAX_URI_BYTES:  # it is read once for each subject, and strangers may write one
+        expected = f"a resourceUri of at most {MAX_URI_BYTES} characters"
+        return Code.SUMMARY_RESOURCE, False, expected, f"{len(got)} characters"
     if wanted is not None:
         return Code.SUMMARY_RESOURCE, resource == wanted, wanted, got[:200]
     missed = next(

@@ -24,7 +24,13 @@ from datetime import UTC, datetime
 
 from gitchain.errors import GitchainError, InclusionError, MalformedError, SignatureError, TrustError
 from gitchain.evidence.checkpoint import NoteSignature, SignedCheckpoint
-from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey, cosigned_bytes, time_and_signature
+from gitchain.evidence.cosignature import (
+    ED25519_COSIGNATURE,
+    ED25519_NOTE,
+    VerifierKey,
+    cosigned_bytes,
+    time_and_signature,
+)
 from gitchain.verify.keys import Key
 from gitchain.verify.verified import NEVER
 
@@ -41,7 +47,7 @@ _NUMBER = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WitnessGroup:
     """Of these members, at least `threshold` have to witness a checkpoint."""
 
     threshold: int
@@ -54,7 +60,7 @@ class WitnessPolicy:
 
     logs: tuple[VerifierKey, ...]
     witnesses: Mapping[str, VerifierKey]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, WitnessGroup]
     quorum: str
 
     @classmethod
@@ -102,8 +108,14 @@ class WitnessPolicy:
         return cosigned_time(reached[self.quorum])
 
     def _is_of(self, note: SignedCheckpoint, log: VerifierKey) -> bool:
-        """Tell whether the checkpoint is the log's: that it is signed by the trusted root's key is checked elsewhere."""
-        return note.checkpoint.origin == log.name and any(one.key_id == log.key_id for one in note.signatures)
+        """Tell whether the log's key signed the checkpoint: a line of that key id alone is anybody's to add.
+
+        That a key of the trusted root signed it, too, is checked elsewhere: it may hold several of one origin.
+        """
+        if note.checkpoint.origin != log.name or log.kind != ED25519_NOTE:
+            return False
+        lines = (line for line in note.signatures if (line.name, line.key_id) == (log.name, log.key_id))
+        return any(_is_signed(log.key, line.signature, note.body()) for line in lines)
 
 
 def cosigned_time(seconds: int) -> datetime:
@@ -118,16 +130,23 @@ def _times(note: SignedCheckpoint, key: VerifierKey) -> list[int]:
 
 
 def _verified_time(note: SignedCheckpoint, key: VerifierKey, line: NoteSignature) -> int | None:
+    try:
+        time, signature = time_and_signature(line)
+        data = cosigned_bytes(note.checkpoint, time)
+    except MalformedError:
+        return None
+    return time if _is_signed(key.key, signature, data) else None
+
+
+def _is_signed(key: bytes, signature: bytes, data: bytes) -> bool:
+    """Tell whether the signature is the Ed25519 key's (32 raw bytes) over the data."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        time, signature = time_and_signature(line)
-        Key.of(Ed25519PublicKey.from_public_bytes(key.key)).verify(
-            signature, cosigned_bytes(note.checkpoint, time)
-        )
+        Key.of(Ed25519PublicKey.from_public_bytes(key)).verify(signature, data)
     except (MalformedError, SignatureError):
-        return None
-    return time
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -136,7 +155,7 @@ class _Reader:
 
     logs: list[VerifierKey] = field(default_factory=list)
     witnesses: dict[str, VerifierKey] = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[str, WitnessGroup] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
     quorum: str | None = None
 
@@ -192,7 +211,7 @@ class _Reader:
             raise MalformedError(
                 "impossible threshold", expected=f"any, all, or 1 to {len(members)}", got=ascii(threshold)
             )
-        self.groups[name] = Group(int(count), tuple(members))
+        self.groups[name] = WitnessGroup(int(count), tuple(members))
 
     def _quorum(self, name: str) -> None:
         if self.quorum is not None:

@@ -20,6 +20,7 @@ from gitchain.admit.cluster import Cluster
 class Api(ThreadingHTTPServer):
     """Answers whoever has the token: `lists` in pages of two, `objects`, and before both whatever `answers` holds.
 
+    Reports are made and replaced as the API does it; every object that came is in `sent`.
     A path of `hangs` gets its headers and one byte after the other, as long as somebody listens.
     """
 
@@ -33,6 +34,10 @@ class Api(ThreadingHTTPServer):
         self.hangs: set[str] = set()
         self.ended = threading.Event()
         self.asked: list[str] = []
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        self.meanwhile: list[dict[str, Any]] = []
+        """Reports that somebody else writes just before ours is replaced, one at each time."""
+
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate_file, key = certificate(directory)
         context.load_cert_chain(certificate_file, key)
@@ -70,6 +75,36 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         return None
+
+    def do_POST(self) -> None:
+        self._write("POST")
+
+    def do_PUT(self) -> None:
+        self._write("PUT")
+
+    def _write(self, method: str) -> None:
+        """Take an object: 409 for a version that is not the last one, and for one that is there already."""
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.sent.append((method, self.path, given))
+        objects, name = self.server.objects, given["metadata"].get("name", "")
+        place = f"{self.path}/{name}" if method == "POST" else self.path
+        if method == "PUT" and self.server.meanwhile:
+            objects[place] = self.server.meanwhile.pop(0)
+        there = objects.get(place, {}).get("metadata", {}).get("resourceVersion")
+        if self.headers["Authorization"] != "Bearer the-token":
+            status = 401
+        elif self.path in self.server.answers:
+            status = self.server.answers[self.path][0]
+        elif there != given["metadata"].get("resourceVersion"):
+            status = 409
+        else:
+            status = 201 if method == "POST" else 200
+            given["metadata"]["resourceVersion"] = str(len(self.server.sent))
+            objects[place] = given
+        self.send_response(status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
 
     def _trickle(self) -> None:
         self.send_response(200)

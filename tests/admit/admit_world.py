@@ -21,19 +21,20 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gitchain.admit.admission import Admission, Judgement
 from gitchain.admit.config import Settings, read_settings
-from gitchain.admit.engine import Engine
-from gitchain.admit.evidence import Reader, SourceReader
-from gitchain.admit.gate import Gate
+from gitchain.admit.evidence import EvidenceReader, SourceReader
+from gitchain.admit.layout_evaluator import Gate
+from gitchain.admit.verdict_cache import Engine
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, REVOCATION, StepFacts
 from gitchain.evidence.revocation import revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 WHO = "ada@example.com"
 STEPS = ("data", "prepare", "train", "evaluate", "approve", "release")
 REGISTRY = "registry.example.com/models"
@@ -121,8 +122,8 @@ def oci(model: str) -> str:
 def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked")) -> World:
     """Sign a whole chain for each model, one without its approval, and revoke one of them."""
     from gitchain.cli.main import run
-    from gitchain.pipeline.profiles import Identity, load_profile
-    from gitchain.pipeline.project import open_project
+    from gitchain.trust.profiles import SigningIdentity, load_profile
+    from gitchain.workspace.project import open_project
 
     repo = top / "repo"
     subprocess.run(["git", "init", "-q", str(repo)], check=True)
@@ -136,7 +137,7 @@ def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked"))
     for model in models:
         statements += chain(model)
     statements += [one for one in chain("unapproved") if '"approve"' not in one.payload.decode()]
-    with load_profile("local").signer(Identity(WHO)) as signer:
+    with load_profile("local").signer(SigningIdentity(WHO)) as signer:
         bundles = signer.sign(statements)
         bundles += signer.sign([taken_back("revoked")] if "revoked" in models else [])
     open_project(repo).store.add(bundles)
@@ -200,7 +201,7 @@ class Clock:
 def admission(
     settings: Settings,
     clock: Callable[[], datetime] | None = None,
-    readers: Mapping[str, Reader] | None = None,
+    readers: Mapping[str, EvidenceReader] | None = None,
 ) -> Iterator[Admission]:
     """Yield the admission over these settings, without a server; evidence is read when `refresh` is called."""
     clock = clock or (lambda: datetime.now(UTC))
@@ -330,17 +331,68 @@ def certificate(directory: Path, name: str = "localhost", *, days: float = 30) -
     return places
 
 
+@dataclass(frozen=True)
+class Authority:
+    """A CA of clients, as a test makes one."""
+
+    directory: Path
+    called: str = "a CA of clients"
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(exist_ok=True)
+        certificate(self.directory, self.called)
+
+    @property
+    def pem(self) -> Path:
+        return self.directory / "tls.crt"
+
+    def client(self, name: str, *, purpose: x509.ObjectIdentifier = CLIENT_AUTH, days: float = 1) -> Path:
+        """Issue a certificate with a common name, and return it and its key."""
+        issuer = x509.load_pem_x509_certificate(self.pem.read_bytes())
+        signer = serialization.load_pem_private_key((self.directory / "tls.key").read_bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=30))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        place = self.directory / f"{built.serial_number}.pem"
+        form = serialization.PrivateFormat.PKCS8
+        private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        place.write_bytes(private + built.public_bytes(serialization.Encoding.PEM))
+        return place
+
+
 @dataclass
 class Client:
     """A keep-alive connection that trusts whatever certificate it meets: what is served is the point."""
 
     port: int
+    own: Path | None = None
+    """A certificate and its key to show."""
 
     def __post_init__(self) -> None:
         self.context = ssl.create_default_context()
         self.context.check_hostname = False
         self.context.verify_mode = ssl.CERT_NONE
+        if self.own is not None:
+            self.context.load_cert_chain(self.own)
         self.connection = HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=20)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the certificate that it shows."""
+        assert self.own is not None
+        found = x509.load_pem_x509_certificate(self.own.read_bytes())
+        return found.fingerprint(hashes.SHA256()).hex()
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
         told = {"Content-Type": "application/json"} | {
@@ -361,8 +413,14 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings, directory: Path, **more: Any) -> Iterator[tuple[Any, Client]]:
-    """Run the whole server on loopback in a thread of its own; yield it and a client."""
+def serving(
+    settings: Settings,
+    directory: Path,
+    clients: Authority | None = None,
+    names: tuple[str, ...] = (),
+    **more: Any,
+) -> Iterator[tuple[Any, Client]]:
+    """Run the whole server on loopback in a thread of its own; yield it and a client, the API server to `clients`."""
     from gitchain.admit.server import Service, bind
     from gitchain.admit.tls import Certificate, Files
 
@@ -374,7 +432,9 @@ def serving(settings: Settings, directory: Path, **more: Any) -> Iterator[tuple[
     started = threading.Event()
 
     async def main() -> None:
-        service = Service(settings, Certificate(Files(*places)), **more)
+        service = Service(
+            settings, Certificate(Files(*places, clients.pem if clients else None, names)), **more
+        )
         made.append(service)
         loop.call_soon(started.set)
         await service.run([socket])
@@ -382,7 +442,7 @@ def serving(settings: Settings, directory: Path, **more: Any) -> Iterator[tuple[
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()
     assert started.wait(30)
-    client = Client(port)
+    client = Client(port, clients.client((*names, "kube-apiserver")[0]) if clients else None)
     try:
         for _ in range(600):
             if client.call("GET", "/readyz")[0] == 200 or more.get("readers"):

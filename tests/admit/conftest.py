@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from admit_api import Api, answering
+from admit_stand import Heard
 from admit_world import World, admission, make_world, settled
 from cli_world import GIT_IDENTITY as GIT_ENV
 
@@ -35,3 +37,15 @@ def api(tmp_path: Path) -> Iterator[Api]:
     """Return an API server that holds nothing yet."""
     with answering(tmp_path / "api") as made:
         yield made
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """Everything from INFO on that the server logs, whatever other tests have set up."""
+    logger, found = logging.getLogger("gitchain.serve"), Heard()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(found)
+    yield found
+    logger.removeHandler(found)
+    logger.setLevel(before)

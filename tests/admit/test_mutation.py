@@ -26,9 +26,9 @@ GUARDING = Guarding(IMAGE, ("--layout", "/etc/gitchain/layout.sigstore.json"))
 
 @pytest.fixture
 def settings(models: World) -> Settings:
-    """Every rule guards, and takes the digest that an annotation names."""
+    """Every rule guards: the digest that an annotation gives a volume counts."""
     rules = [
-        replace(rule, guarding=GUARDING, looking=replace(rule.looking, claims=True))
+        replace(rule, guarding=GUARDING, looking=replace(rule.looking, guarded=()))
         for rule in models.settings.rules
     ]
     return replace(models.settings, rules=tuple(rules))

@@ -18,7 +18,7 @@ from admit_world import World, admission, codes, judged, oci, pod, review, servi
 from gitchain.admit import cluster as cluster_module
 from gitchain.admit.admission import Admission
 from gitchain.admit.config import Settings
-from gitchain.admit.deployed import Place, events
+from gitchain.admit.deployment_events import ClusterName, events
 from gitchain.admit.review import Resource
 from gitchain.admit.scale import SCALED, Workloads
 
@@ -166,7 +166,7 @@ def test_more_of_the_same_is_no_deployment(models: World, scaling: Admission, ap
     api.objects[PLACE] = deployment(oci("good"))
     found = judged(scaling, scale())
     assert found.reason == "verified"
-    told = events(found, models.settings.rules[0], None, Place("production", "eu-1"), datetime.now(UTC))
+    told = events(found, models.settings.rules[0], None, ClusterName("production", "eu-1"), datetime.now(UTC))
     assert list(told) == []
 
 

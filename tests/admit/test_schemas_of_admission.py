@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 
 from gitchain.admit import references
 from gitchain.admit.config import SCHEMA, read_settings
+from gitchain.admit.denial_reasons import MEANINGS
 from gitchain.admit.kinds import KNOWN
-from gitchain.admit.problems import MEANINGS
 from gitchain.errors import UsageError
 from gitchain.layout.yaml import read_yaml
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from admit_world import Client, World, certificate, digest, oci, pod, review, se
 from fuzzing import sized
 from jsonschema import Draft202012Validator
 
-from gitchain.admit import app, server
+from gitchain.admit import app, listener, server
 from gitchain.admit.admission import INLINE_BYTES
-from gitchain.admit.asked import MAX_ASKED_BYTES
+from gitchain.admit.external_data import MAX_ASKED_BYTES
 from gitchain.admit.review import MAX_BODY_BYTES
 from gitchain.admit.tls import Certificate, Files
 from gitchain.errors import TransportError, TrustError
@@ -213,7 +212,7 @@ def test_slow_headers_end_the_connection(
     models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever does not get to the end of a request is cut off, also if a byte comes now and then."""
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.2)
     with serving(models.settings, tmp_path) as (_, client):
         slow = raw(client.port)
         slow.sendall(b"POST /validate HTTP/1.1\r\nHost: x\r\n")
@@ -257,17 +256,6 @@ def test_bytes_that_are_held_are_bounded(
         assert client.post("/validate", review(pod(oci("good"))))[1]["response"]["allowed"] is True
 
 
-def test_connections_are_bounded(models: World, tmp_path: Path) -> None:
-    """More than the settings allow are told to come again, and are no allow."""
-    with serving(replace(models.settings, connections=8), tmp_path) as (_, client):
-        held = [raw(client.port) for _ in range(10)]
-        late = Client(client.port)
-        late.connection.request("POST", "/validate", b"{}", {"Content-Type": "application/json"})
-        assert late.connection.getresponse().status == 503
-        for one in held:
-            one.close()
-
-
 def test_only_tls_1_3_is_spoken(live: tuple[Any, Client]) -> None:
     """An older version is no handshake, and neither is plain text."""
     context = ssl.create_default_context()
@@ -278,47 +266,6 @@ def test_only_tls_1_3_is_spoken(live: tuple[Any, Client]) -> None:
     with socket.create_connection(("127.0.0.1", live[1].port), timeout=20) as plain:
         plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"HTTP/1.1 200" not in plain.recv(1000)
-
-
-def test_a_client_certificate_can_be_demanded(tmp_path: Path) -> None:
-    """Without one of the CA's no question is even read."""
-    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
-    for folder in (mine, theirs):
-        folder.mkdir()
-    files = Files(*certificate(mine), client_ca=certificate(theirs)[0])
-    context = Certificate(files).context
-    assert context.verify_mode == ssl.CERT_REQUIRED
-
-    def handshake(own: tuple[Path, Path] | None) -> bool:
-        client = ssl.create_default_context()
-        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-        if own:
-            client.load_cert_chain(*own)
-        ends = socket.socketpair()
-        outcome: list[bool] = []
-
-        def accept() -> None:
-            try:
-                with context.wrap_socket(ends[0], server_side=True) as found:
-                    found.sendall(b"x")
-                outcome.append(True)
-            except ssl.SSLError:
-                outcome.append(False)
-                ends[0].close()
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            with client.wrap_socket(ends[1]) as mine_end:
-                mine_end.recv(1)
-        except (ssl.SSLError, OSError):
-            pass
-        thread.join(20)
-        return outcome[0]
-
-    assert handshake(None) is False
-    assert handshake((mine / "tls.crt", mine / "tls.key")) is False
-    assert handshake((theirs / "tls.crt", theirs / "tls.key")) is True
 
 
 def test_files_that_do_not_belong_together_change_nothing(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def refused(world: World, code: str, step: str = "", *, by: ExitCode = ExitCode.
 
 @guarded(
     (
-        "gitchain.verify.attested:Reader.claim",
+        "gitchain.verify.step_statement:StepReader.claim",
         "claim_of(statement.statement)",
         "__import__('guards').by_content(claim_of(statement.statement))",
     ),
@@ -57,7 +57,7 @@ def test_a01_step_name_is_signed() -> None:
 
 
 @guarded(
-    ("gitchain.verify.judge:Judge.conditions", "claim.layout == name or", "True or"),
+    ("gitchain.verify.authorization:Judge.conditions", "claim.layout == name or", "True or"),
 )
 def test_a01_layout_name_is_signed() -> None:
     """Evidence that was made for one layout is no evidence for another."""
@@ -69,7 +69,7 @@ def test_a01_layout_name_is_signed() -> None:
 
 
 @guarded(
-    ("gitchain.verify.judge:Judge.conditions", "time >= oldest", "True"),
+    ("gitchain.verify.authorization:Judge.conditions", "time >= oldest", "True"),
 )
 def test_a02_stale_link() -> None:
     """An approval of last year is played back: its proven time is older than the step's maxAge."""
@@ -135,7 +135,7 @@ def as_signed_by(who: Identity, step: str = "train") -> World:
 
 
 @guarded(
-    ("gitchain.verify.judge:Judge.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
+    ("gitchain.verify.authorization:Judge.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
     ("gitchain.verify.signers:Signers.person", "raise KeyError(identity)", "return str(identity)"),
 )
 def test_a06_same_san_two_issuers() -> None:
@@ -146,7 +146,7 @@ def test_a06_same_san_two_issuers() -> None:
 
 
 @guarded(
-    ("gitchain.verify.judge:Judge.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
+    ("gitchain.verify.authorization:Judge.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
     ("gitchain.verify.signers:Signers.person", "raise KeyError(identity)", "return str(identity)"),
 )
 def test_a06_identity_regex_anchored() -> None:
@@ -168,7 +168,7 @@ def test_a06_identity_regex_anchored() -> None:
 
 
 @guarded(
-    ("gitchain.verify.judge:Judge.conditions", "kind == wanted", "True"),
+    ("gitchain.verify.authorization:Judge.conditions", "kind == wanted", "True"),
 )
 def test_a07_wrong_predicate_type_only() -> None:
     """A valid attestation of another type about the same subject is not the one that was asked for."""
@@ -191,7 +191,11 @@ def test_a07_absence_is_not_success() -> None:
 
 
 @guarded(
-    ("gitchain.verify.attested:artifacts_of", "for item in descriptors}", "for item in descriptors[:1]}"),
+    (
+        "gitchain.verify.step_statement:artifacts_of",
+        "for item in descriptors}",
+        "for item in descriptors[:1]}",
+    ),
 )
 def test_a10_every_subject_checked() -> None:
     """A second subject rides along with an honest one: every product has to be allowed, and every one counts."""
@@ -274,7 +278,7 @@ def test_a17_sha1_tree_needs_manifest() -> None:
 
 
 @guarded(
-    ("gitchain.verify.sort:people_of", "one.principal for one", "str(one.statement.identity) for one"),
+    ("gitchain.verify.classify:people_of", "one.principal for one", "str(one.statement.identity) for one"),
 )
 def test_a21_threshold_edge_cases() -> None:
     """One person with two identities, one attestation found twice, one identity listed twice: still one person."""
@@ -317,7 +321,7 @@ def test_a22_no_subject_is_no_statement() -> None:
 
 
 @guarded(("gitchain.layout.fields:Fields.done", "if self._left", "if False"))
-def test_a25_inspection_off_by_default() -> None:
+def test_a26_inspection_off_by_default() -> None:
     """A layout cannot bring code: no field of it is a command, and what it does not know it refuses."""
     for text in (
         "inspect: [{name: untar, run: [sh, -c, id]}]",

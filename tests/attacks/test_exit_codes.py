@@ -101,10 +101,10 @@ def test_a07_exit_zero_only_on_verified(verb: str, tmp_path: Path, monkeypatch: 
 
 
 DEEP = {
-    "target": "gitchain.pipeline.consume:resolve_targets",
-    "evidence": "gitchain.pipeline.consume:gather",
-    "layout": "gitchain.pipeline.acceptance:verify_layout",
-    "decision": "gitchain.pipeline.consume:decide",
+    "target": "gitchain.consume.verifier:resolve_targets",
+    "evidence": "gitchain.consume.verifier:gather",
+    "layout": "gitchain.consume.load_layout:verify_layout",
+    "decision": "gitchain.consume.verifier:decide",
     "bundle": "gitchain.verify.bundle:_prove",
     "report": "gitchain.cli.output:Options.document",
 }

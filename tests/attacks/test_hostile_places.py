@@ -35,7 +35,7 @@ def unmoved(project: World, mark: Path) -> None:
     assert not mark.exists(), mark.read_text()
 
 
-def test_a26_hostile_cwd(project: World, tmp_path: Path) -> None:
+def test_a27_hostile_cwd(project: World, tmp_path: Path) -> None:
     """Python modules, rc files and settings in the working directory are not read: the GHSA-wc64-c5rv-32pf way."""
     mark = tmp_path / "mark"
     code = f"open({str(mark)!r}, 'a').write(__name__ + chr(10))\n"
@@ -69,7 +69,7 @@ def test_a26_hostile_cwd(project: World, tmp_path: Path) -> None:
     unmoved(project, mark)
 
 
-def test_a26_settings_of_the_repository_are_for_producers(project: World, tmp_path: Path) -> None:
+def test_a27_settings_of_the_repository_are_for_producers(project: World, tmp_path: Path) -> None:
     """`.gitchain/config.toml` comes with the repository that is judged: no verdict depends on it."""
     evil = 'layout = "evil"\n[sign]\ntrust = "evil.json"\nidentity = "eve@example.com"\n'
     project.write(".gitchain/config.toml", f'schema = "https://gitchain.dev/config/v1"\n{evil}')
@@ -117,7 +117,7 @@ def test_cve_2025_48384_hostile_repo(project: World, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["ssh://example.invalid/x", "."])
 @pytest.mark.parametrize("lacks", ["the commit", "the store"])
-def test_a26_partial_clone_fetches_nothing(project: World, tmp_path: Path, url: str, lacks: str) -> None:
+def test_a27_partial_clone_fetches_nothing(project: World, tmp_path: Path, url: str, lacks: str) -> None:
     """What is missing in a partial clone is not fetched to judge it: its settings name the program that would."""
     mark = tmp_path / "mark"
     evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\n")
@@ -163,7 +163,7 @@ def test_git_in_the_repository_is_not_run_from_path(project: World, tmp_path: Pa
 @pytest.mark.parametrize(
     "command", ["log", "show", "trust status", "layout show", "layout lint", "doctor", "hooks status"]
 )
-def test_a26_looking_runs_no_filter(project: World, tmp_path: Path, command: str) -> None:
+def test_a27_looking_runs_no_filter(project: World, tmp_path: Path, command: str) -> None:
     """Whoever only looks at a repository runs no filter of it, no signature checker and no monitor."""
     mark = tmp_path / "mark"
     evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\ncat\n")

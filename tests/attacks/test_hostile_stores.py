@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
+import socket
+import ssl
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
+from admit_world import certificate
 from cli_world import World
 
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.shape import content_path
+from gitchain.store.tree_paths import content_path
 
 REF = "refs/gitchain/attestations"
 MAX_MIB = 256
@@ -261,16 +267,16 @@ def test_hostile_store_stays_within_bounds(
     alternates = target.repo / ".git/objects/info/alternates"
     alternates.write_text(f"{target.server}/objects\n")
     identity = next(iter(AttestationStore.open(target.repo).all()))
-    commands = [
+    look = [
         ["git", "update-ref", REF, planted],
         ["verify", "model.bin"],
         ["log"],
         ["show", Bundle.parse(identity).attestation_id],
-        ["git", "update-ref", REF, own],
-        ["sync"],
-        ["verify", "model.bin"],
     ]
-    steps = driven(target, tmp_path, commands)
+    steps = driven(target, tmp_path, look)
+    # The git of a server would unpack the bomb to send a part of it, and here it runs on the same machine.
+    steps.append(served(target, tmp_path, is_mirrored=make is not differences_to_a_bomb))
+    steps += driven(target, tmp_path, [["git", "update-ref", REF, own], ["sync"], ["verify", "model.bin"]])
     assert {step[0]: step[3] for step in steps if step[3] > MAX_MIB} == {}
     assert {step[0]: step[2] for step in steps if step[2] > MAX_SECONDS} == {}
     codes = [step[1] for step in steps]
@@ -293,3 +299,78 @@ def driven(target: Target, tmp_path: Path, commands: list[list[str]]) -> list[li
     assert done.returncode == 0, done.stderr[-3000:]
     found: list[list[Any]] = json.loads(result.read_text())
     return found
+
+
+SERVE = """
+import resource, subprocess, sys
+process = subprocess.Popen([sys.executable, "-m", "gitchain", "serve", *sys.argv[1:]])
+try:
+    sys.stdin.readline()
+finally:
+    process.terminate()
+    process.wait()
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss // 1024, used.ru_utime + used.ru_stime)
+"""
+
+
+def served(target: Target, tmp_path: Path, *, is_mirrored: bool) -> list[Any]:
+    """Run `gitchain serve` as a process of its own over the store, and ask it about the model once it has read it.
+
+    It reads the repository's store, and where `is_mirrored` the server's too, which it fetches.
+
+    Returns what `driven` does for a command; the code is 0 if the model passes.
+    """
+    pin = json.loads((target.home / "pins.json").read_text())["layouts"]["demo"]
+    sources = [f"git+file://{target.server}"] if is_mirrored else []
+    (tmp_path / "serve.yaml").write_text(
+        "schema: https://gitchain.dev/serve/v1\n"
+        f"layouts: {{demo: {{layout: {target.repo}/.gitchain/layout.sigstore.json, trust: local, "
+        f"signers: {json.dumps(pin['signers'])}, repository: {target.repo}, "
+        f"evidence: {sources}}}}}\n"
+        "rules: [{namespaces: ['*'], layout: demo}]\n"
+    )
+    crt, key = certificate(tmp_path)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    options = ("--settings", tmp_path / "serve.yaml", "--certificate", crt, "--key", key)
+    words = [*map(str, options), "--listen", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, *words],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        answer = asked(port, hashlib.sha256((target.repo / "model.bin").read_bytes()).hexdigest())
+    finally:
+        told, _ = process.communicate("\n", timeout=60)
+    mib, seconds = told.split()
+    return ["serve", 0 if answer["verified"] else 1, float(seconds), int(mib)]
+
+
+def asked(port: int, sha256: str) -> Any:
+    """Return what the server answers about a digest, once it is ready or has failed to read its evidence."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    body = json.dumps({"layout": "demo", "references": [f"sha256:{sha256}"]})
+    end = time.monotonic() + 120
+    while True:
+        try:
+            with closing(
+                http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
+            ) as client:
+                client.request("POST", "/v1/decide", body, {"Content-Type": "application/json"})
+                answer = json.loads(client.getresponse().read())
+        except OSError:
+            answer = None
+        if answer and not is_pending(answer):
+            return answer
+        assert time.monotonic() < end, answer
+        time.sleep(0.2)
+
+
+def is_pending(answer: Any) -> bool:
+    return not answer["verified"] and "has not been read yet" in json.dumps(answer)

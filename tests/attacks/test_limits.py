@@ -62,7 +62,7 @@ HOSTILE = {
 }
 
 
-def test_a27_limits(tmp_path: Path) -> None:
+def test_a28_limits(tmp_path: Path) -> None:
     """Each is refused with a limit or as malformed, below 256 MiB more than a broken bundle takes."""
     (tmp_path / "broken").write_text("{}")
     code, usual = judged(tmp_path, tmp_path / "broken")

@@ -55,16 +55,16 @@ def model(tmp_path: Path) -> Model:
     return found
 
 
-@guarded(("gitchain.pipeline.oms:_compare", "for name in signed.keys() & found.keys() if signed[name] != found[name]", "for name in ()"))  # fmt: skip
-def test_a28_changed_file(model: Model) -> None:
+@guarded(("gitchain.consume.model_signature:_compare", "for name in signed.keys() & files.keys() if signed[name] != files[name]", "for name in ()"))  # fmt: skip
+def test_a29_changed_file(model: Model) -> None:
     """One byte of one file."""
     (model.root / "weights/a.bin").write_bytes(b"b")
     model.refused("changed", "weights/a.bin")
 
 
 @guarded(
-    ("gitchain.pipeline.oms:_compare", "found.keys() - signed.keys()", "()"),
-    ("gitchain.pipeline.oms:_compare", "signed.keys() - found.keys()", "()"),
+    ("gitchain.consume.model_signature:_compare", "files.keys() - signed.keys()", "()"),
+    ("gitchain.consume.model_signature:_compare", "signed.keys() - files.keys()", "()"),
     ("gitchain.evidence.oms:_check_root", "if expected != got:", "if False:"),
 )
 def test_a12_oms_rename_same_root(model: Model) -> None:
@@ -94,8 +94,8 @@ def test_a12_root_is_recomputed(model: Model) -> None:
     model.refused("digest is not that of its files")
 
 
-@guarded(("gitchain.pipeline.oms:_compare", "found.keys() - signed.keys()", "()"))
-def test_a28_extra_files_fail(model: Model) -> None:
+@guarded(("gitchain.consume.model_signature:_compare", "files.keys() - signed.keys()", "()"))
+def test_a29_extra_files_fail(model: Model) -> None:
     """A file that nobody signed: hidden, deep, or named like what a framework loads by itself."""
     for name in (".hidden", "weights/c.bin", "modeling.py", "__init__.py", "model.sig", ".gitmodules"):
         path = write(model.root, {name: b"evil"}) / name
@@ -104,15 +104,15 @@ def test_a28_extra_files_fail(model: Model) -> None:
     assert model.verify().code == 0
 
 
-@guarded(("gitchain.pipeline.oms:_compare", "signed.keys() - found.keys()", "()"))
-def test_a28_missing_files_fail(model: Model) -> None:
+@guarded(("gitchain.consume.model_signature:_compare", "signed.keys() - files.keys()", "()"))
+def test_a29_missing_files_fail(model: Model) -> None:
     """A file that was signed and is gone."""
     (model.root / "config.json").unlink()
     model.refused("missing", "config.json")
 
 
-@guarded(("gitchain.pipeline.oms:verify_model", "if path in GIT_PATHS", "if True"))
-def test_a28_signer_ignore_paths_capped(model: Model) -> None:
+@guarded(("gitchain.consume.model_signature:verify_model", "if path in GIT_PATHS", "if True"))
+def test_a29_signer_ignore_paths_capped(model: Model) -> None:
     """The signer says that a file is to be left out: only the verifier may say so."""
     write(model.root, {"evil.py": b"evil", "weights/evil.bin": b"evil"})
     for ignored in (["evil.py", "weights/evil.bin"], [".git", "evil.py", "weights/evil.bin"]):
@@ -146,7 +146,7 @@ def listening(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [link, directory_link, dangling, pipe, listening])
-def test_a28_special_files(
+def test_a29_special_files(
     model: Model, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Links, pipes and sockets are refused, in the place of a signed file and beside it."""
@@ -161,7 +161,7 @@ def test_a28_special_files(
 
 @guarded(("gitchain.collect.model_files:_Walk.files", "follow_symlinks=False", "follow_symlinks=True"),
          ("gitchain.collect.model_files:_Walk._file", "open_at(name, OPEN_FILE, handle, path)", "os.open(name, os.O_RDONLY, dir_fd=handle)"))  # fmt: skip
-def test_a28_a_link_is_not_followed(model: Model) -> None:
+def test_a29_a_link_is_not_followed(model: Model) -> None:
     """A link to a file with the very content that was signed: what it points to can change at any time."""
     (model.top / "elsewhere").write_bytes(FILES["weights/a.bin"])
     (model.root / "weights/a.bin").unlink()
@@ -169,7 +169,7 @@ def test_a28_a_link_is_not_followed(model: Model) -> None:
     model.refused()
 
 
-def test_a28_a_hard_link_to_the_signature_is_a_file(model: Model) -> None:
+def test_a29_a_hard_link_to_the_signature_is_a_file(model: Model) -> None:
     """The bundle is left out where it lies, and not where else its bytes are."""
     inside = model.root / "model.sig"
     model.bundle.rename(inside)
@@ -192,7 +192,7 @@ def test_a13_a_name_that_is_no_text(model: Model) -> None:
     model.refused()
 
 
-def test_a27_models_have_limits(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a28_models_have_limits(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many files and too deep directories are exit code 8."""
     monkeypatch.setattr(model_files, "MAX_FILES", 2)
     assert model.verify().code == ExitCode.LIMIT

@@ -87,6 +87,33 @@ def test_pipe_in_the_place_of_a_file_stalls_no_command(project: World, name: str
         assert "not a regular file" in done.err
 
 
+OWN = {
+    "pins.json": "cannot read the pins",
+    "pins.lock": "cannot take a lock",
+    "seen/*.json": "cannot read what was seen of the store",
+    "told.json": "",
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("kind", ["pipe", "huge"])
+def test_pipe_or_huge_file_in_the_users_own_directory_is_refused(
+    project: World, name: str, kind: str
+) -> None:
+    """A backup that was restored badly, a full disk, another program: an error, and no wait or gigabyte."""
+    assert ended("verify", "model.bin", cwd=project.repo).code == ExitCode.OK
+    for place in [*project.home.glob(name)] or [project.home / name]:
+        if kind == "pipe":
+            pipe(place)
+        else:
+            with place.open("wb") as file:
+                file.truncate(1 << 40)
+    done = ended("verify", "model.bin", cwd=project.repo)
+    if OWN[name] and (name != "pins.lock" or kind == "pipe"):
+        assert OWN[name] in done.text
+    assert "Traceback" not in done.text
+
+
 def test_pipe_in_the_place_of_dvcs_variables_stalls_no_command(project: World) -> None:
     pipe(project.repo / "values.yaml")
     project.write("dvc.yaml", "vars: [values.yaml]\n" + (project.repo / "dvc.yaml").read_text())
@@ -98,7 +125,7 @@ def test_pipe_in_the_place_of_dvcs_variables_stalls_no_command(project: World) -
 def test_pipe_in_the_docker_configuration_is_no_credential(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gitchain.store.logins import stored_credentials
+    from gitchain.store.docker_credentials import stored_credentials
 
     pipe(tmp_path / "config.json")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))

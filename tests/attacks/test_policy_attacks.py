@@ -31,11 +31,11 @@ from worlds import (
     with_supplier,
 )
 
+from gitchain.consume.inspections import inspected
 from gitchain.errors import LayoutError
 from gitchain.layout import Identity, parse_layout, parts, step
-from gitchain.layout import member as members
+from gitchain.layout import identities as members
 from gitchain.layout.model import Layout
-from gitchain.pipeline.inspections import inspected
 
 REPOSITORY = "https://github.com/acme/m/.github/workflows/train.yml"
 GITHUB = "https://token.actions.githubusercontent.com"
@@ -62,7 +62,7 @@ FOREIGN = (
 )  # fmt: skip
 
 
-@guarded(("gitchain.layout.member:SigstoreMember.matches", "and covers(self.subject_pattern, identity.subject)", "and __import__('re').search(self.subject_pattern.split('@')[0] + '|refs/', identity.subject)"))  # fmt: skip
+@guarded(("gitchain.layout.identities:SigstoreMember.matches", "and covers(self.subject_pattern, identity.subject)", "and __import__('re').search(self.subject_pattern.split('@')[0] + '|refs/', identity.subject)"))  # fmt: skip
 def test_cve_2022_47633_pattern_is_anchored() -> None:
     """A star stands for a part of a ref; what only contains, continues or precedes the pattern is somebody else."""
     assert by_ci(f"{REPOSITORY}@refs/tags/v1.2", **ID).verdict().passed
@@ -72,7 +72,7 @@ def test_cve_2022_47633_pattern_is_anchored() -> None:
         assert not by_ci(f"{REPOSITORY}@refs/tags/v1", issuer, **ID).verdict().passed
 
 
-@guarded(("gitchain.layout.member:SigstoreMember.matches", "claims.get(name) == value", "True"))
+@guarded(("gitchain.layout.identities:SigstoreMember.matches", "claims.get(name) == value", "True"))
 def test_a06_immutable_ids_are_pinned() -> None:
     """A repository of the same name that somebody else registered later has another id; no id is none of ours."""
     for claims in (
@@ -153,7 +153,7 @@ MISSING = (
 )  # fmt: skip
 
 
-def test_a24_missing_attribute_fails() -> None:
+def test_a25_missing_attribute_fails() -> None:
     """What is not there satisfies nothing, however the expression asks for it."""
     for expression in MISSING:
         text = floored(LAYOUT).replace("predicate.accuracy >= 0.9", expression)
@@ -165,13 +165,13 @@ def test_a24_missing_attribute_fails() -> None:
 
 
 @guarded(("gitchain.layout.constraint:_verdict", 'if kind == "ERROR"', 'if kind == "ERROR" and False'),
-         ("gitchain.layout.constraint:_verdict", "return Verdict(False", "return Verdict(True"))  # fmt: skip
-def test_a24_an_error_is_not_true() -> None:
+         ("gitchain.layout.constraint:_verdict", "return ConstraintResult(False", "return ConstraintResult(True"))  # fmt: skip
+def test_a25_an_error_is_not_true() -> None:
     """The one that is missing first: an error is a finding, and no verdict."""
     assert not World(run(), parse_layout(floored(LAYOUT).encode())).verdict().passed
 
 
-def test_a27_sublayout_cycle() -> None:
+def test_a28_sublayout_cycle() -> None:
     """A layout that stands behind its own step is a finding; so is one of too many levels."""
     world = supplier()
     assert world.verdict().passed

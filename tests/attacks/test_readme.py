@@ -13,9 +13,9 @@ DEFINED = {name for text in SOURCES.values() for name in re.findall(r"^def (test
 
 
 def test_every_attack_has_its_row() -> None:
-    """A1 to A28, each once and in order."""
+    """A1 to A29, each once and in order."""
     found = [row[0].strip() for row in ROWS if row[0].strip().startswith("A")]
-    assert found == [f"A{number}" for number in range(1, 29)]
+    assert found == [f"A{number}" for number in range(1, 30)]
 
 
 def test_every_row_names_a_test_that_exists_or_a_reason() -> None:
@@ -37,6 +37,15 @@ def test_every_attack_test_is_in_the_table() -> None:
     }
     prefixes = {name[:8] for name in re.findall(r"`(test_\w+)`", PAGE)}
     assert {name for name in attacks if name[:8] not in prefixes} == set()
+
+
+def test_attack_tests_are_named_as_their_rows() -> None:
+    """test_a29_… stands in row A29, here and in docs/threats.md."""
+    threats = (HERE.parents[1] / "docs/threats.md").read_text(encoding="utf-8")
+    for row in (*PAGE.splitlines(), *threats.splitlines()):
+        if found := re.match(r"\| (A\d+) \|", row):
+            named = {f"A{int(number)}" for number in re.findall(r"`test_a(\d\d)_\w+`", row)}
+            assert named <= {found[1]}, row
 
 
 def test_guards_are_told_truly() -> None:

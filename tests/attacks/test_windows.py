@@ -23,7 +23,7 @@ from guards import goes_red, guarded, names
 
 from gitchain.errors import GitchainError, InclusionError, SignatureError, TrustError
 from gitchain.instance import Instance, keys
-from gitchain.instance.tsa import TimestampAuthority, TimestampRequest
+from gitchain.instance.tsa import EmbeddedTimestampAuthority, TimestampRequest
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 
@@ -191,7 +191,7 @@ def test_a09_timestamp_certificate(instance: Instance, forge: Forge, when: str) 
     def stamps(signature: bytes) -> list[bytes]:
         digest = hashlib.sha256(signature).digest()
         request = TimestampRequest(digest, None, certificates=True)
-        return [TimestampAuthority(instance.keys.tsa, leaf).stamp(request, time)]
+        return [EmbeddedTimestampAuthority(instance.keys.tsa, leaf).stamp(request, time)]
 
     bundle = raw(forge.bundle(stamps=stamps))
     trusted = with_chain(wide(instance), "timestampAuthorities", leaf, root)
@@ -222,13 +222,13 @@ def test_cve_2026_24122_ct_log_after_its_end(instance: Instance, forge: Forge) -
     after(instance, forge, "ctlogs", SignatureError)
 
 
-@guarded(("gitchain.verify.logged:_check_window", "not log.window.contains(time)", "False"))
+@guarded(("gitchain.verify.log_inclusion:_check_window", "not log.window.contains(time)", "False"))
 def test_cve_2026_54787_log_key_after_its_end(instance: Instance, forge: Forge) -> None:
     """A log key after the end of its window."""
     after(instance, forge, "tlogs", InclusionError)
 
 
-@guarded(("gitchain.verify.timestamp:_is_proven", "authority.window.contains(_time(stamp)) and", ""))
+@guarded(("gitchain.verify.timestamp:_answers", "if authority.window.contains(time):", "if True:"))
 def test_cve_2026_39984_timestamp_authority_after_its_end(instance: Instance, forge: Forge) -> None:
     """A timestamp authority after the end of its window."""
     after(instance, forge, "timestampAuthorities", SignatureError)
@@ -236,9 +236,9 @@ def test_cve_2026_39984_timestamp_authority_after_its_end(instance: Instance, fo
 
 @guarded(
     (
-        "gitchain.verify.timestamp:_made",
-        "return bool(verifier.verify_message(stamp, signature))",
-        "return True",
+        "gitchain.verify.timestamp:_answers",
+        "yield verifier.verify_message(stamp, signature)",
+        "yield True",
     )
 )
 def test_cve_2026_39984_wrong_certificate_in_token(

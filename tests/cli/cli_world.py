@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitchain.pipeline.project import open_project
 from gitchain.store.git_ref import AttestationStore
+from gitchain.workspace.project import open_project
 
 WHO = "ada@example.com"
 GIT_IDENTITY = {
@@ -159,6 +159,7 @@ def leftovers(world: World) -> list[Path]:
         for folder, folders, names in os.walk(place)
         for name in [*names, *folders]
         if name not in LOCKS_THAT_STAY
+        and Path(folder).name != "index"  # the locks of the indexes stay as well
         and (name.startswith(LEFT_BEHIND) or name.endswith(LEFT_BEHIND) or name.startswith("tmp_obj_"))
     ]
 

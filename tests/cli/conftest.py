@@ -39,13 +39,27 @@ class Done:
 Gitchain = Callable[..., Done]
 
 
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Go back to the current directory at the end, if there is one: -C changes that of the process."""
+    try:
+        before = Path.cwd()
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 @pytest.fixture
 def gitchain(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Gitchain:
     """Return a function that runs `gitchain ARGS` in this process, in directory `cwd`."""
     from gitchain.cli.main import run
 
     def call(*args: str, cwd: Path | None = None) -> Done:
-        with contextlib.chdir(cwd) if cwd else contextlib.nullcontext():
+        with contextlib.chdir(cwd) if cwd else restored():
             code = run(args)
         out, err = capfd.readouterr()
         return Done(int(code), out, err)
@@ -136,4 +150,4 @@ def site(
         trust.write_text(server.instance.trust_config(server.url))
         done = gitchain("--trust", str(trust), "init", "--no-hooks", "--name", "demo", cwd=git_repo)
         assert done.code == 0, done.text
-        yield Site(git_repo, server, trust, gitchain)
+        yield Site(git_repo, server, git_repo / ".gitchain" / "trust.json", gitchain)

@@ -84,7 +84,7 @@ def new_project(root: Path, shape: Shape, template: Path | None = None) -> None:
 def forked_dvc(
     argv: Sequence[str], *, cwd: str | os.PathLike[str], env: Mapping[str, str], stdout: int = 1
 ) -> tuple[int, datetime, datetime]:
-    """Run `dvc …` as `gitchain.collect.tee.run_plain` does, in a fork: DVC is imported already, which saves most of its time."""
+    """Run `dvc …` as `gitchain.collect.subprocess_tee.run_plain` does, in a fork: DVC is imported already, which saves most of its time."""
     import dvc.cli
     import dvc.commands.repro
     import dvc.repo.reproduce

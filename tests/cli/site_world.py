@@ -9,9 +9,9 @@ from typing import Any
 
 from fault_server import FaultServer
 
-from gitchain.pipeline.project import open_project
 from gitchain.sign.http import Limits
 from gitchain.store.git_ref import AttestationStore
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 ADA = "ada@example.com"

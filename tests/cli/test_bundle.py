@@ -105,7 +105,7 @@ def test_the_identity_is_exact(gitchain: Gitchain, signed: Signed, part: str) ->
         who = ("--certificate-identity", subject, "--certificate-oidc-issuer", issuer)
         done = gitchain(*signed.args("file", *who), signed.file)
         assert done.code == ExitCode.FAILED
-        assert "somebody else signed" in done.err
+        assert "unexpected signer" in done.err
 
 
 def test_another_file_or_bundle_is_not_verified(gitchain: Gitchain, signed: Signed, tmp_path: Path) -> None:
@@ -122,12 +122,12 @@ def test_another_file_or_bundle_is_not_verified(gitchain: Gitchain, signed: Sign
 
 
 USAGE = {
-    "nobody": ((), "who must have signed"),
-    "no issuer": (("--certificate-identity", ADA), "who must have signed"),
-    "no identity": (("--certificate-oidc-issuer", "https://i.example"), "who must have signed"),
+    "nobody": ((), "exactly one expected signer"),
+    "no issuer": (("--certificate-identity", ADA), "exactly one expected signer"),
+    "no identity": (("--certificate-oidc-issuer", "https://i.example"), "exactly one expected signer"),
     "both": (
         ("--certificate-identity", ADA, "--certificate-oidc-issuer", "https://i.example", "--key", "key.pub"),
-        "who must have signed",
+        "exactly one expected signer",
     ),
     "an issuer that is none": (
         ("--certificate-identity", ADA, "--certificate-oidc-issuer", "issuer"),

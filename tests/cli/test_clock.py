@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gitchain.consume import history as module
+from gitchain.consume.single_bundle import bundle_trust, verify_file, wanted_signer
 from gitchain.errors import NoEvidenceError, SignatureError
 from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey
-from gitchain.pipeline import history as module
-from gitchain.pipeline.bundles import bundle_trust, verify_file, wanted_signer
-from gitchain.pipeline.project import open_project
-from gitchain.pipeline.record import project_profile
-from gitchain.pipeline.sources import gather
+from gitchain.produce.sign_and_store import project_profile
+from gitchain.sources.evidence import gather
 from gitchain.store.git_ref import AttestationStore
 from gitchain.verify.verified import NEVER
 from gitchain.verify.witnesses import WitnessPolicy
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 

@@ -84,12 +84,14 @@ def test_a_read_only_user_directory(world: World) -> None:
         world,
         f'mount --bind "{world.home}" "{world.home}" && mount -o remount,ro,bind "{world.home}"\n'
         "say gitchain verify model.bin\nsay gitchain attest x -p model.bin\n"
-        "say gitchain trust pin --signer eve@example.com\nsay gitchain init --local --force --no-hooks",
+        "say gitchain trust pin --signer eve@example.com\nsay gitchain init --local --force --no-hooks\n"
+        "say gitchain doctor",
     )
     found = codes(done)
     assert found[0] == 0, done.stderr
     assert found[1] == ExitCode.QUEUED, done.stderr
-    assert found[2:] == [ExitCode.UNAVAILABLE, ExitCode.UNAVAILABLE], done.stderr
+    assert found[2:4] == [ExitCode.UNAVAILABLE, ExitCode.UNAVAILABLE], done.stderr
+    assert "cannot be written: signing, pins" in done.stdout  # the help of `attest` is `gitchain doctor`
     assert len(world.waiting()) == 1
     intact(world)
 

@@ -23,7 +23,7 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
 from gitchain.layout.load import parse_layout
-from gitchain.pipeline.project import open_project
+from gitchain.workspace.project import open_project
 
 ALL = shapes()
 STORE = "refs/gitchain/attestations"

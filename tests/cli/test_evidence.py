@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -160,3 +161,35 @@ def test_a_source_cannot_make_what_is_not_signed_count(
     (place / "x.manifest.json").write_bytes(b"{}")
     done = verify("model.txt", "--evidence", str(place))
     assert (done.code, "not counted" in done.err) == (ExitCode.NOTHING, True)
+
+
+def without_name(statement: dict[str, Any]) -> None:
+    del statement["subject"][0]["name"]
+
+
+UNREADABLE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "version 0.1": lambda one: one.update(_type="https://in-toto.io/Statement/v0.1"),
+    "a subject without a name": without_name,
+    "a URL as name": lambda one: one["subject"][0].update(name="https://org.example/model.txt"),
+    "malformed step facts": lambda one: one["predicate"].update(gitchain_step={"name": ""}),
+}
+"""Statements about the model that cannot be evidence, by what is wrong with them."""
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_statement_that_cannot_be_read_is_named(
+    gitchain: Gitchain, tiny: Path, verify: Gitchain, tmp_path: Path, kind: str
+) -> None:
+    """Verify does not say that there is no attestation of the model: it names the one that it cannot read, and why."""
+    place = tmp_path / "evidence"
+    gitchain("bundle", "push", str(place), cwd=tiny)
+    for path in place.glob("*.sigstore.json"):
+        bundle = json.loads(path.read_bytes())
+        statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+        UNREADABLE[kind](statement)
+        bundle["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+        path.write_text(json.dumps(bundle))
+    done = verify("model.txt", "--evidence", str(place))
+    assert done.code == ExitCode.NOTHING
+    assert "names model.txt, but cannot be read as evidence: " in done.out, done.text
+    assert "no attestation found" not in done.out

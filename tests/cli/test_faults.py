@@ -30,8 +30,8 @@ from site_world import QUICK, Site
 
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.pipeline.project import open_project
 from gitchain.store.git_ref import AttestationStore
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 
@@ -85,6 +85,19 @@ def test_fault_keeps_the_statement(site: Site, name: str) -> None:
     done = site.sync()
     assert (done.code, done.json["waiting"]) == (0, 0), done.text
     assert (site.waiting(), site.stored()) == (0, before + 1)
+
+
+def test_run_ends_with_9_while_its_statement_waits(site: Site) -> None:
+    """A command that ended with 0 is no success of `run` before its statement is logged; another code is passed on."""
+    words = ("run", "made", "-p", "run.txt", "--identity-token", site.token, "--", "sh", "-c")
+    site.server.orders[CA] = [status(503)]
+    done = site.gitchain(*words, "echo 1 > run.txt", cwd=site.repo)
+    assert done.code == 9, done.text
+    assert site.waiting() == 1
+    assert site.gitchain(*words, "echo 2 > run.txt; exit 3", cwd=site.repo).code == 3
+    site.server.orders.clear()
+    assert site.sync().code == 0
+    assert site.waiting() == 0
 
 
 def test_fault_without_an_outbox_is_exit_code_7(site: Site) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_world import World, refused
+
+from gitchain.errors import ExitCode
 
 Gitchain = Callable[..., Any]
 PIPELINE = "stages:\n  train:\n    cmd: cp a model.bin\n    deps: [a]\n    outs: [model.bin]\n"
@@ -61,7 +65,7 @@ def test_missing_option_lists_its_choices_on_one_line(
     assert "\\n" not in done.text
     assert "\\t" not in done.text
     if option is None:
-        assert "Choose from: compromised, mistaken" in done.err
+        assert "--reason compromised|mistaken" in done.err
 
 
 def test_init_without_an_identity_names_it(
@@ -110,6 +114,7 @@ def test_init_says_what_to_type_next(gitchain: Gitchain, dvc_repo: Path) -> None
     done = gitchain("init", "--local", "--no-hooks", "--json", cwd=dvc_repo)
     commands = ["gitchain layout sign", "gitchain run -- dvc repro", "gitchain verify model.bin"]
     assert done.json["next"] == commands
+    assert "commit    .gitchain: clones read" in done.err
     assert done.json["undrafted"] is None
     (dvc_repo / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     done = gitchain("init", "--local", "--no-hooks", "--force", "--json", cwd=dvc_repo)
@@ -183,6 +188,10 @@ def test_second_machine_of_a_local_repository(
         "the pin holds in every directory"
     )
     assert gitchain("log", "model.bin", cwd=second).code == 0
+    hooks = [one for one in gitchain("doctor", "--json", cwd=second).json["checks"] if one["name"] == "hooks"]
+    assert [(one["state"], one["help"]) for one in hooks] == [("ok", "")], (
+        "it signs nothing: hooks are no advice"
+    )
 
 
 def test_second_machine_makes_an_instance_of_its_own(
@@ -192,6 +201,24 @@ def test_second_machine_makes_an_instance_of_its_own(
     monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other-home"))
     assert gitchain("init", "--local", "--force", "--no-hooks", cwd=world.repo).code == 0
     assert gitchain("local", "status", cwd=world.repo).code == 0
+
+
+def test_init_tells_how_to_get_the_pin_of_another_machine_back(
+    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--force` replaces the pin under the other machine's trust; the command that it prints brings it back."""
+    (tmp_path / "trust.json").write_text(gitchain("local", "trust", cwd=world.repo).out)
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other-home"))
+    pin = ("--trust", str(tmp_path / "trust.json"), "trust", "pin", "--signer", "ada@example.com")
+    assert gitchain(*pin, cwd=world.repo).code == 0
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+    done = gitchain("init", "--local", "--force", "--no-hooks", cwd=world.repo)
+    assert done.code == 0
+    assert gitchain("verify", "model.bin", cwd=world.repo).code != 0
+    again = re.search(r"^ +to pin it again: gitchain (.*)$", done.err, re.MULTILINE)
+    assert again, done.err
+    assert gitchain(*shlex.split(again[1]), cwd=world.repo).code == 0
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
 
 
 def test_local_status_says_where_the_instance_is_and_how_long_its_log_has_grown(
@@ -205,6 +232,15 @@ def test_local_status_says_where_the_instance_is_and_how_long_its_log_has_grown(
     assert gitchain("attest", "train", "-p", "model.bin", cwd=git_repo).code == 0
     after = gitchain("local", "status", "--json", cwd=git_repo).json
     assert after["logSize"] == before["logSize"] + 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 5000, "a b "])
+def test_trust_pin_takes_no_name_that_no_layout_can_have(gitchain: Gitchain, world: World, name: str) -> None:
+    """It would say that it is pinned, and never be used."""
+    done = gitchain(
+        "--trust", "local", "trust", "pin", "--layout", name, "--signer", "ada@example.com", cwd=world.repo
+    )
+    assert (done.code, "name" in done.err, "pinned" in done.out) == (ExitCode.LAYOUT, True, False)
 
 
 def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: World) -> None:
@@ -272,6 +308,55 @@ def test_rules_of_the_documentation_pass_on_our_own_evidence(gitchain: Gitchain,
     assert gitchain("attest", "approve", *svr, "-m", "model.pkl", *who, cwd=git_repo).code == 0
     done = gitchain("verify", "model.pkl", cwd=git_repo)
     assert done.code == 0, done.text
+
+
+def test_hooks_status_fails_where_doctor_does(gitchain: Gitchain, git_repo: Path) -> None:
+    """What went wrong behind the hooks is exit code 1 of both, and in the document of both."""
+    assert gitchain("init", "--local", cwd=git_repo).code == 0
+    assert gitchain("hooks", "status", cwd=git_repo).code == 0
+    (git_repo / ".git/gitchain").mkdir(exist_ok=True)
+    (git_repo / ".git/gitchain/hook-error").write_text("post-commit: no such file\n")
+    done, checked = (gitchain(*words, "--json", cwd=git_repo) for words in (("hooks", "status"), ("doctor",)))
+    assert (done.code, checked.code) == (1, 1)
+    assert done.json["troubles"] == ["hook: post-commit: no such file"]
+    assert "hook: post-commit: no such file" in [one["detail"] for one in checked.json["checks"]]
+
+
+def test_attest_names_what_to_type_where_nothing_is_recorded(gitchain: Gitchain, tiny: Path) -> None:
+    """Without DVC there is no step that could have its attestation."""
+    done = gitchain("attest", cwd=tiny)
+    assert done.code == 0
+    assert "no dvc.lock or .dvc file records a step" in done.err
+    assert "gitchain attest STEP -m MATERIAL -p PRODUCT" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("attest", "s", "-m", "FILE", "-p", "in.txt"),
+        ("attest", "s", "-p", "FILE"),
+        ("attest", "s", "-p", "in.txt", "--metrics", "FILE"),
+        ("attest", "s", "-p", "in.txt", "--params", "FILE:lr"),
+        ("run", "s", "-m", "FILE", "-p", "in.txt", "--", "true"),
+        ("run", "s", "-m", "in.txt", "-p", "x", "--params", "FILE", "--", "true"),
+    ],
+    ids=" ".join,
+)
+def test_missing_file_says_how_to_get_it(gitchain: Gitchain, tiny: Path, words: tuple[str, ...]) -> None:
+    """A file that Git holds, one that DVC tracks, and one that neither knows: each has its own advice."""
+    (tiny / "held.txt").write_text("1")
+    subprocess.run(["git", "add", "held.txt"], cwd=tiny, check=True)
+    (tiny / "held.txt").unlink()
+    (tiny / "far.txt.dvc").write_text("outs:\n- md5: b026324c6904b2a9cb4b88d6d61c81d1\n  path: far.txt\n")
+    for name, advice in (
+        ("held.txt", "git restore held.txt"),
+        ("far.txt", "dvc pull far.txt"),
+        ("no.txt", "make the file first, or correct the path"),
+    ):
+        done = gitchain(*(word.replace("FILE", name) for word in words), cwd=tiny)
+        assert done.code == (125 if words[0] == "run" else 2), done.text
+        assert f"where     {name}" in done.err
+        assert f"help      {advice}" in done.err
 
 
 def test_hooks_status_and_doctor_agree(gitchain: Gitchain, git_repo: Path) -> None:
@@ -370,3 +455,47 @@ def test_run_takes_the_files_of_a_stage_in_a_subdirectory(gitchain: Gitchain, gi
     done = gitchain("run", "text/dvc.yaml:train", "--", "cp", "in.txt", "model.bin", cwd=part)
     assert done.code == 0, done.text
     assert "text/model.bin" in done.out
+
+
+def test_stages_are_named_as_dvc_names_them_in_a_subdirectory(gitchain: Gitchain, git_repo: Path) -> None:
+    """`train` in a subdirectory is its own stage, a group is all of its stages; a stage that has not run is told as that."""
+    part = git_repo / "text"
+    part.mkdir()
+    (git_repo / ".dvc").mkdir()
+    (git_repo / ".dvc/config").write_text("")
+    (part / "dvc.yaml").write_text(
+        "stages:\n  train: {cmd: x, deps: [in.txt], outs: [model.bin]}\n"
+        "  all: {foreach: [a, b], do: {cmd: x, outs: ['${item}.bin']}}\n"
+    )
+    (part / "in.txt").write_text("in")
+    assert gitchain("init", "--local", "--no-hooks", cwd=git_repo).code == 0
+    assert gitchain("layout", "sign", cwd=git_repo).code == 0
+    done = gitchain("attest", cwd=part)
+    assert "gitchain run -- dvc repro" in done.err
+    done = gitchain("attest", "train", cwd=part)
+    refused(done, ExitCode.USAGE, "has not run", "gitchain run -- dvc repro train ")
+    done = gitchain("run", "train", "--", "cp", "in.txt", "model.bin", cwd=part)
+    assert (done.code, "text/dvc.yaml:train" in done.out) == (0, True), done.text
+    assert gitchain("verify", "model.bin", cwd=part).code == 0
+    done = gitchain("run", "all", "--", "cp", "in.txt", "a.bin", cwd=part)
+    refused(done, ExitCode.RUN, "several DVC stages", "text/dvc.yaml:all@a, text/dvc.yaml:all@b")
+    (part / "a.bin").write_text("a")
+    (part / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  all@a:\n    cmd: x\n    outs:\n    - path: a.bin\n      hash: md5\n"
+        "      md5: 0cc175b9c0f1b6a831c399e269772661\n      size: 1\n"
+    )
+    done = gitchain("attest", "all", cwd=part)
+    assert (done.code, "text/dvc.yaml:all@a" in done.out) == (0, True), done.text
+    assert "gitchain run -- dvc repro --force all@a " in done.err
+
+
+def test_verify_warns_where_the_repository_chooses_among_a_signers_layouts(
+    gitchain: Gitchain, world: World
+) -> None:
+    """A signer that the verifier names may have signed several layouts: only --layout-name says which one applies."""
+    issuer = gitchain("local", "status", "--json", cwd=world.repo).json["issuer"]
+    signer = ("--signer", "ada@example.com", "--issuer", issuer)
+    warned = gitchain("verify", "model.bin", *signer, cwd=world.repo)
+    assert "To choose it yourself: --layout-name" in warned.err
+    named = gitchain("verify", "model.bin", *signer, "--layout-name", "demo", cwd=world.repo)
+    assert "To choose it yourself" not in named.err

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gitchain.pipeline.checkpointing import sign_checkpoint
-from gitchain.pipeline.consume import Policy, verify
-from gitchain.pipeline.project import open_project
-from gitchain.pipeline.record import Identity, project_profile
+from gitchain.consume.verifier import Policy, verify
+from gitchain.produce.checkpoint import sign_checkpoint
+from gitchain.produce.sign_and_store import SigningIdentity, project_profile
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def test_sync_renews_the_checkpoint(asking: Path) -> None:
     """The first covers what there is, the next only that one: signed once half of the time is over."""
     assert codes(asking) == ["NOT_FRESH"]
     project, now = open_project(asking), datetime.now(UTC)
-    profile, who = project_profile(project), Identity("ada@example.com")
+    profile, who = project_profile(project), SigningIdentity("ada@example.com")
     assert sign_checkpoint(project, profile, who, now).ids
     assert codes(asking) == []
     assert codes(asking, timedelta(days=6)) == []

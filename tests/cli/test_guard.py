@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from gitchain.consume import mutability as windows
+from gitchain.consume.mutability import window
+from gitchain.consume.private_copy import copy_private, remove
 from gitchain.errors import ExitCode, ProjectError
-from gitchain.pipeline import window as windows
-from gitchain.pipeline.copies import copy_private, remove
-from gitchain.pipeline.window import window
 from gitchain.platform.mounts import Mount, read_mounts
 
 Gitchain = Callable[..., Any]
@@ -239,6 +239,15 @@ def test_without_evidence_nothing_starts(process: Gitchain, model: Path) -> None
     assert (done.code, "x\n" in done.out) == (ExitCode.RUN, False)
 
 
+def test_guard_refuses_a_layout_of_another_name(process: Gitchain, model: Path) -> None:
+    """`--layout-name` names the layout by which the model must pass."""
+    policy = ["--layout", "layout.sigstore.json", "--layout-name", "other", "--signer", "ada@example.com"]
+    issuer = ["--issuer", os.environ["TEST_ISSUER"], "--trust", "local", "--evidence", "evidence"]
+    done = process("guard", *policy, *issuer, "model", "--", "echo", "started", cwd=model.parent)
+    assert (done.code, "started" in done.out) == (ExitCode.RUN, False)
+    assert "other" in done.err
+
+
 @pytest.fixture
 def private(tmp_path: Path) -> Path:
     """Return a directory with a file in it that only this user can change."""
@@ -308,6 +317,10 @@ def test_links_and_foreign_file_systems_narrow(private: Path, monkeypatch: pytes
         ("fuse.sshfs", "rw,user_id=12345,group_id=0", "open"),
         ("fuse.sshfs", f"rw,user_id={os.geteuid()},group_id=0", "narrowed"),
         ("nfs4", "rw", "narrowed"),
+        ("ext4 /dev/loop0", "rw", "narrowed"),
+        ("btrfs /dev/loop12", "ro", "narrowed"),
+        ("xfs /dev/nbd0p1", "rw", "narrowed"),
+        ("ext4 /dev/vda1", "rw", "closed"),
     ],
 )
 def test_window_of_a_file_system_that_a_program_or_a_server_serves(
@@ -315,11 +328,12 @@ def test_window_of_a_file_system_that_a_program_or_a_server_serves(
 ) -> None:
     """Another user's program can change every byte that it serves; a server, or a program of ours, may."""
     device = private.lstat().st_dev
-    line = f"1 1 {os.major(device)}:{os.minor(device)} / {private} rw - {kind} x {options}"
+    kind, _, source = kind.partition(" ")
+    line = f"1 1 {os.major(device)}:{os.minor(device)} / {private} rw - {kind} {source or 'x'} {options}"
     table = (*read_mounts(), Mount.parse(line))
     monkeypatch.setattr(windows, "read_mounts", lambda: table)
     found = window(private, fresh=True)
-    assert (found.state, kind in found.reason) == (state, True)
+    assert (found.state, (source or kind) in found.reason or state == "closed") == (state, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -374,7 +388,7 @@ def test_window_follows_no_endless_links_and_no_missing_ones(private: Path) -> N
 MOUNTED = """\
 import sys, subprocess
 from pathlib import Path
-from gitchain.pipeline.window import window
+from gitchain.consume.mutability import window
 place = Path(sys.argv[1])
 def mount(*words):
     subprocess.run(["mount", *words], check=True)

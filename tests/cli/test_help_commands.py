@@ -97,7 +97,7 @@ def test_commands_of_helps_are_found() -> None:
     """The search finds many, in every room: an empty list would pass the test above."""
     found = list(commands())
     assert len(found) > 100
-    assert {"cli", "pipeline", "store", "verify"} <= {where.split("/")[0] for where, _ in found}
+    assert {"cli", "consume", "produce", "store", "verify"} <= {where.split("/")[0] for where, _ in found}
 
 
 @pytest.mark.parametrize(

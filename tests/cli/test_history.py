@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.inventory import Inventory, read_checkpoint
 from gitchain.evidence.statement import Statement
+from gitchain.evidence.store_checkpoint import Inventory, read_checkpoint
 from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, RELEASE
 from gitchain.store.git_ref import AttestationStore
 
@@ -208,7 +208,11 @@ def test_a_revoked_checkpoint_demands_nothing(gitchain: Gitchain, shared: Path) 
     assert gitchain("revoke", "attestation", name, "--reason", "mistaken", cwd=shared).code == 0
     target = str(shared / "model.txt")
     assert gitchain("verify", target, cwd=shared).code == 0
-    refused(gitchain("verify", "--checkpoint", name, target, cwd=shared), ExitCode.TRUST, "nobody whose")
+    refused(
+        gitchain("verify", "--checkpoint", name, target, cwd=shared),
+        ExitCode.TRUST,
+        "not one whose checkpoints count",
+    )
     second = sync(gitchain, shared)
     assert second is not None
     assert inventories(shared)[second].previous == (), "nobody builds on what was revoked"
@@ -257,3 +261,11 @@ def test_a_removed_manifest_hides_no_revocation(
     repo = fresh(gitchain, git, tmp_path, isolated)
     done = gitchain("verify", str(shared / "model.txt"), cwd=repo)
     refused(done, ExitCode.TRUST, "lacks what a checkpoint covers", f"manifest {node[:12]}")
+
+
+@pytest.mark.parametrize("given", ["zzzzzz", "abcdeg", os.fsdecode(b"abcdef\xff"), "%%%%%%", "a" * 10_000])
+def test_show_of_what_is_no_id(gitchain: Gitchain, tiny: Path, given: str) -> None:
+    """Bytes that are no text included: one error."""
+    assert gitchain("attest", "x", "-p", "model.txt", cwd=tiny).code == 0
+    done = gitchain("show", given, cwd=tiny)
+    assert (done.code, "a bug" in done.text) == (ExitCode.NOTHING, False)

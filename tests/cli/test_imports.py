@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,61 @@ PROBE = """
 import json, sys
 from gitchain.cli.main import run
 code = int(run(sys.argv[2:]))
-print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=open(sys.argv[1], "w"))
+print(json.dumps([code, sorted(sys.modules)]), file=open(sys.argv[1], "w"))
 """
+VERIFY = 121
+"""Most modules of gitchain that verifying a chain of one step may load. The number only shrinks."""
+OPTIONAL = {
+    "inspections": {"collect.inspect", "consume.inspections"},
+    "signed commits": {
+        "consume.git_evidence",
+        "verify.gitsigned",
+        "verify.cms",
+        "verify.sshsig",
+        "verify.openpgp",
+    },
+    "keys of OpenPGP": {"evidence.openpgp", "layout.openpgp"},
+    "constraints": {"layout.constraint", "layout.cel_cost", "layout.cel_tree"},
+    "data sets": {"verify.datasets"},
+    "other layouts, other verifiers": {"verify.sublayout_candidates", "verify.vsa_check"},
+    "checkpoints": {
+        "verify.checkpoints",
+        "verify.freshness",
+        "consume.store_checkpoints",
+        "evidence.store_checkpoint",
+    },
+    "witnesses": {"verify.witnesses", "evidence.cosignature"},
+    "--explain, failures": {
+        "verify.trace",
+        "verify.explain",
+        "verify.manifest_diff",
+        "verify.other_statements",
+    },
+    "making evidence": {
+        "produce.sign_and_store",
+        "layout.draft",
+        "layout.lint",
+        "instance.ca",
+        "instance.tsa",
+    },
+    "DVC": {"collect.dvc_files", "collect.dvc_api", "collect.strict_yaml"},
+    "TUF": {"trust.tuf"},
+    "admission": {"admit"},
+    "signing": {"sign"},
+}
 
 
-def modules(repo: Path, report: Path, *args: str) -> set[str]:
-    """Run a verb in a new process and return the top names of what it imported."""
+def modules(repo: Path, report: Path, *args: str, ours: bool = False) -> set[str]:
+    """Run a verb in a new process and return the top names of what it imported, or every module that is ours."""
     command = [sys.executable, "-c", PROBE, str(report), "-C", str(repo), *args]
     subprocess.run(command, check=True, capture_output=True)
     code, names = json.loads(report.read_text(encoding="utf-8"))
     assert code in {0, 3}  # 3: nothing attested yet
-    return set(names)
+    return (
+        {name for name in names if name.startswith("gitchain")}
+        if ours
+        else {name.partition(".")[0] for name in names}
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,3 +89,36 @@ def test_status_of_pinned_trust_needs_no_sigstore(git_repo: Path, tmp_path: Path
     assert modules(git_repo, report, "log").isdisjoint(
         {"sigstore", "in_toto"}
     )  # reading verifies, and signs not
+
+
+def test_verify_of_one_step_loads_what_it_needs_alone(git_repo: Path, tmp_path: Path) -> None:
+    """A chain of one step, without any optional part of a layout, loads none of the parts, and few modules in all."""
+    report = tmp_path / "report.json"
+    (git_repo / "data.csv").write_text("1,2\n")
+    for args in (
+        ("init", "--local"),
+        (
+            "run",
+            "train",
+            "-m",
+            "data.csv",
+            "-p",
+            "model.pkl",
+            "--",
+            shutil.which("cp") or "cp",
+            "data.csv",
+            "model.pkl",
+        ),
+        ("layout", "draft", "--write"),
+        ("layout", "sign"),
+    ):
+        modules(git_repo, report, *args)
+    loaded = modules(git_repo, report, "verify", "model.pkl", ours=True)
+    for part, names in OPTIONAL.items():
+        assert all(find_spec(f"gitchain.{name}") for name in names), part
+        assert not {f"gitchain.{name}" for name in names} & loaded, part
+    assert len(loaded) <= VERIFY, sorted(loaded)
+    explained = modules(git_repo, report, "verify", "--explain", "model.pkl", ours=True)
+    assert explained - loaded >= {
+        "gitchain.verify.trace"
+    }  # what the list names is what the modules are called

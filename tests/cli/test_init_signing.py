@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gitchain.evidence.gitobject import GitObject
-from gitchain.pipeline.gitsetup import find_ssh_signing
+from gitchain.produce.git_setup import find_ssh_signing
 
 Gitchain = Callable[..., Any]
 

@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import pickle
+import subprocess
+import tempfile
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,9 +16,9 @@ from typing import Any
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from gitchain.consume import inspections
+from gitchain.consume.inspections import overlap
 from gitchain.errors import ExitCode
-from gitchain.pipeline import consume
-from gitchain.pipeline.inspections import overlap
 
 Gitchain = Callable[..., Any]
 LAYOUT = """schema: https://gitchain.dev/layout/v1
@@ -105,6 +107,50 @@ def test_guard_inspects_the_bytes_that_it_starts_the_command_on(
         "guard", "m.pkl", "--name", "m.pkl", *place, "--", "echo", "started", "{}", cwd=setting.repo
     )
     assert (done.code, "started" in done.out) == (code, code == ExitCode.OK), done.err
+
+
+@pytest.mark.parametrize(("model", "codes"), [(BAD, ["GC-E0350"]), (GOOD, [])], ids=["bad", "good"])
+@pytest.mark.parametrize("name", ["m.pkl", "bert/m.pkl"], ids=["file", "directory"])
+def test_a_version_is_inspected_as_its_commit_holds_it(
+    setting: Setting,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    model: bytes,
+    codes: list[str],
+) -> None:
+    """The work tree has another version, or none: what counts are the bytes that Git holds, and no copy stays behind."""
+    served = name.split("/", maxsplit=1)[0]
+    setting.layout(served=f"[{served}]")
+    path = setting.repo / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(model)
+    setting.made(served)
+    for words in (("add", served), ("commit", "-qm", "v1"), ("tag", "v1"), ("rm", "-qr", served)):
+        subprocess.run(["git", *words], cwd=setting.repo, check=True)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        assert setting.codes("v1") == codes
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pickle.dumps("another"))
+        assert setting.codes("v1") == codes
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_version_without_room_for_a_copy_is_exit_code_7(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that only the commit holds and that cannot be copied are not inspected, and so do not pass."""
+    setting.layout(served="[m.pkl]").made("m.pkl", m_pkl=GOOD)
+    for words in (("add", "m.pkl"), ("commit", "-qm", "v1"), ("tag", "v1"), ("rm", "-q", "m.pkl")):
+        subprocess.run(["git", *words], cwd=setting.repo, check=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(setting.repo / "none"))
+        done = setting.verify("v1")
+    assert done.code == ExitCode.UNAVAILABLE, done.text
+    assert "TMPDIR" in done.err
 
 
 def test_inspection_allows_the_named_frameworks_alone(setting: Setting) -> None:
@@ -213,7 +259,7 @@ def test_a_version_is_inspected_where_its_bytes_are(setting: Setting, git: Calla
 def test_swap_after_verify(setting: Setting, monkeypatch: pytest.MonkeyPatch, swap: str) -> None:
     """A18: the file that was verified is swapped before it is inspected. It fails, whatever took its place."""
     setting.layout().made("m.pkl", m_pkl=GOOD)
-    path, real = setting.repo / "m.pkl", consume.inspected
+    path, real = setting.repo / "m.pkl", inspections.inspected
 
     def swapped(*arguments: Any) -> Any:
         path.unlink()
@@ -226,7 +272,7 @@ def test_swap_after_verify(setting: Setting, monkeypatch: pytest.MonkeyPatch, sw
             path.mkdir()
         return real(*arguments)
 
-    monkeypatch.setattr(consume, "inspected", swapped)
+    monkeypatch.setattr(inspections, "inspected", swapped)
     done = setting.gitchain("verify", "--json", "m.pkl", cwd=setting.repo)
     assert done.code in {ExitCode.FAILED, ExitCode.USAGE}, done.text
     if "findings" in done.json:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gitchain.cli import jobsummary
+from gitchain.cli import job_summary
 from gitchain.errors import ExitCode, UsageError
 
 Gitchain = Callable[..., Any]
@@ -93,7 +93,7 @@ def test_a_page_that_cannot_be_written_is_no_pass(gitchain: Gitchain, attested: 
 )
 def test_hostile_text_is_no_markup(text: str) -> None:
     """Whatever is in a name, no character of it can open a tag, a link, a cell, a fence or a node."""
-    page = jobsummary.failures([(text, UsageError(text, help=text))])
+    page = job_summary.failures([(text, UsageError(text, help=text))])
     body = page.replace("## ⛔ No verdict: ", "").replace("- help: ", "")
     assert not set(re.sub(r"&#\d+;", "", body)) & set("<>[]()|`*_~\"'&#\x1b\u202e\\{}!")
     assert len(page.splitlines()) < 8
@@ -101,7 +101,7 @@ def test_hostile_text_is_no_markup(text: str) -> None:
 
 def test_much_is_cut_and_counted() -> None:
     """A thousand targets make a page of twenty and a count."""
-    page = jobsummary.failures([(f"target {number}", UsageError("x")) for number in range(1000)])
-    assert page.count("No verdict") == jobsummary.MAX_VERDICTS
+    page = job_summary.failures([(f"target {number}", UsageError("x")) for number in range(1000)])
+    assert page.count("No verdict") == job_summary.MAX_VERDICTS
     assert "980 more" in page
-    assert len(jobsummary.failures([("t" * 100_000, UsageError("x"))])) < 1000
+    assert len(job_summary.failures([("t" * 100_000, UsageError("x"))])) < 1000

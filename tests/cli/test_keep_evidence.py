@@ -15,8 +15,8 @@ from cli_world import World, intact, refused
 from gitchain.errors import ExitCode, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
-from gitchain.pipeline.project import open_project
 from gitchain.store.git_ref import AttestationStore
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 
@@ -189,7 +189,7 @@ def test_attest_repeated_after_a_kill_leaves_one_entry(
     gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A statement that waits is replaced by the same one stated again; another signer's is not."""
-    from gitchain.pipeline.profiles import Profile
+    from gitchain.trust.profiles import Profile
 
     def killed(*_: object) -> None:
         raise StoreError("killed")

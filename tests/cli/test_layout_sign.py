@@ -83,7 +83,7 @@ def test_the_signer_comes_from_outside(gitchain: Gitchain, tiny: Path) -> None:
     edit(tiny, "version: 1", "version: 2")
     assert gitchain("layout", "sign", "--as", "mallory@example.com", cwd=tiny).code == ExitCode.OK
     done = gitchain("verify", "model.txt", cwd=tiny)
-    assert (done.code, "who may not sign it" in done.err) == (ExitCode.LAYOUT, True)
+    assert (done.code, "by an identity that may not sign it" in done.err) == (ExitCode.LAYOUT, True)
     named = ("--signer", "mallory@example.com", "--issuer", issuer, "--trust", "local")
     assert gitchain("verify", "model.txt", *named, cwd=tiny).code == ExitCode.OK
     other = ("--signer", "mallory@example.com", "--issuer", "https://other.example", "--trust", "local")

@@ -12,11 +12,12 @@ from fault_server import CA
 from jsonschema import Draft202012Validator
 from site_world import Site
 
-from gitchain.pipeline import privacy
+from gitchain.errors import ExitCode
 from gitchain.sign import services
+from gitchain.trust import publication_consent
 
 WORKFLOW = "https://github.com/o/r/.github/workflows/train.yml@refs/heads/main"
-NOTICE = "for ever and without a way to delete it"
+NOTICE = "permanently publishes, without a way to delete it"
 
 
 @pytest.fixture
@@ -39,7 +40,10 @@ def test_a_private_log_asks_nothing(site: Site) -> None:
     done = sign(site, "ada@example.com")
     assert done.code == 0
     assert NOTICE not in done.err
-    assert not (site.server.instance.directory.parent / "home/gitchain/told.json").exists()
+    assert (
+        json.loads((site.server.instance.directory.parent / "home/gitchain/told.json").read_text())["told"]
+        == []
+    )
 
 
 def test_an_address_needs_a_yes(public: Site, isolated: Path) -> None:
@@ -50,7 +54,7 @@ def test_an_address_needs_a_yes(public: Site, isolated: Path) -> None:
     assert "ada@example.com" in done.err
     assert "gitchain sync --yes" in done.err
     assert public.server.calls == []
-    assert not (isolated / "told.json").exists()
+    assert json.loads((isolated / "told.json").read_text())["told"] == []
     token = public.server.instance.token("ada@example.com")
     done = public.gitchain("sync", "--no-remote", "--yes", "--identity-token", token, cwd=public.repo)
     assert done.code == 0, done.text
@@ -83,8 +87,8 @@ def test_on_a_terminal_the_person_is_asked(
     public: Site, monkeypatch: pytest.MonkeyPatch, *, answer: bool, code: int
 ) -> None:
     """A yes signs, and a no sends nothing and keeps the statement."""
-    monkeypatch.setattr(privacy.sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr(privacy.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(publication_consent.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(publication_consent.sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(click, "confirm", lambda *_, **__: answer)
     assert sign(public, "ada@example.com").code == code
     assert (CA in public.server.calls) is answer
@@ -103,7 +107,7 @@ def test_a_damaged_memory_is_told(public: Site, isolated: Path) -> None:
     """What cannot be read is no yes."""
     (isolated / "told.json").write_text("{")
     done = sign(public, "ada@example.com", "--yes")
-    assert done.code == 9
+    assert done.code == ExitCode.TRUST
     assert "told.json" in done.err
     assert public.server.calls == []
 

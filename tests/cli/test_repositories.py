@@ -34,11 +34,16 @@ def test_no_repository(gitchain: Gitchain, tmp_path: Path, command: tuple[str, .
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_bare_repository(gitchain: Gitchain, tmp_path: Path, command: tuple[str, ...]) -> None:
-    """A bare repository has no files to attest: usage, and the repository stays as it was."""
+    """A bare repository has no files to attest, no settings and no layout: an error, and it stays as it was."""
     place = tmp_path / "bare.git"
     git(tmp_path, "init", "-q", "--bare", str(place))
     before = sorted(place.rglob("*"))
-    refused(gitchain(*command, cwd=place), ExitCode.USAGE, "bare")
+    reads = command[0] == "verify" or command[:2] == ("layout", "show")
+    if reads:
+        refused(gitchain(*command, cwd=place), ExitCode.LAYOUT, "--layout layout.json")
+    else:
+        said = "--layout NAME" if command[:2] == ("trust", "pin") else "bare"
+        refused(gitchain(*command, cwd=place), ExitCode.USAGE, said)
     assert sorted(place.rglob("*")) == before
 
 

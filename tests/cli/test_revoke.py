@@ -126,7 +126,7 @@ def test_an_ambiguous_id_is_refused(
     gitchain: Gitchain, revoking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two attestations must not be revoked where one was meant."""
-    from gitchain.pipeline import revoke as module
+    from gitchain.produce import revoke as module
 
     monkeypatch.setattr(module, "_all_ids", lambda _project: {"a" * 64, "a" * 63 + "b"})
     refused(gitchain("revoke", "attestation", "aaaaaa", *WHY, cwd=revoking), ExitCode.USAGE, "several")

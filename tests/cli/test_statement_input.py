@@ -11,7 +11,7 @@ from cli_world import World, intact, refused
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.vocabulary import DATASET, DEPLOYMENT, PROVENANCE, RELEASE, SVR, TEST_RESULT
-from gitchain.pipeline.project import open_project
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 OTHER = "https://example.com/review/v1"

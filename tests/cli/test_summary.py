@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from gitchain.consume.verifier import Policy, verify
 from gitchain.errors import StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import VSA
-from gitchain.pipeline.consume import Policy, verify
-from gitchain.pipeline.project import open_project
-from gitchain.pipeline.record import Identity, Recorded, project_profile
-from gitchain.pipeline.summary import summarise, write_summary
+from gitchain.produce.sign_and_store import Recorded, SigningIdentity, project_profile
+from gitchain.produce.vsa import summarise, write_summary
 from gitchain.store.git_ref import AttestationStore
 from gitchain.verify.decide import Decision
 from gitchain.verify.findings import Code, Finding
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 VERIFIER = "https://vendor.example.com/verifier"
@@ -57,7 +57,7 @@ class Two:
         self, decision: Decision, who: str = "ada@example.com", verifier: str = VERIFIER
     ) -> Recorded:
         project = open_project(self.supplier)
-        return summarise(project, project_profile(project), decision, verifier, Identity(who))
+        return summarise(project, project_profile(project), decision, verifier, SigningIdentity(who))
 
     def hand_over(self, recorded: Recorded, out: Path) -> bytes:
         """Write the summary to a file, as the supplier does, and put it where the consumer keeps evidence."""

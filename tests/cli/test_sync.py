@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode, StoreError
 from gitchain.evidence.bundle import Bundle
-from gitchain.pipeline.project import open_project
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Oid
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 Git = Callable[..., str]
@@ -119,8 +120,8 @@ def test_sync_announces_its_first_push_once(
     git(tmp_path, "init", "-q", "--bare", "second.git")
     git(shared, "remote", "add", "second", str(tmp_path / "second.git"))
     assert "first push to second" in gitchain("sync", "second", cwd=shared).err
-    from gitchain.pipeline.exchange import remote_address
-    from gitchain.pipeline.project import open_project
+    from gitchain.produce.sync import remote_address
+    from gitchain.workspace.project import open_project
 
     git(shared, "remote", "set-url", "second", "https://ada:secret@example.com/x.git")
     assert remote_address(open_project(shared), "second") == "https://example.com/x.git"
@@ -135,7 +136,9 @@ def test_sync_dry_run_changes_nothing(
     git(other, "commit", "-q", "--no-verify", "--allow-empty", "-m", "mine")
 
     def state() -> tuple[str, str, list[str], str]:
-        files = sorted(str(path) for path in isolated.rglob("*"))
+        # SQLite's own files beside a database come and go with the connection, whenever that is collected
+        names = (str(path) for path in isolated.rglob("*"))
+        files = sorted(name for name in names if not name.endswith((".db-wal", ".db-shm")))
         return (
             git(other, "for-each-ref"),
             git(tmp_path / "remote.git", "for-each-ref"),
@@ -233,7 +236,7 @@ def test_sync_prunes_planted_junk_without_a_rollback(
     tip = Oid(str(store.tip()))
     data = b'{"x": 1}'
     from gitchain.evidence.digest import sha256_hex
-    from gitchain.store.shape import content_path
+    from gitchain.store.tree_paths import content_path
 
     leaves = {content_path("att", sha256_hex(data)): store.backend.write("blob", data)}
     spoilt = store.commit(store.trees.insert(store.root(tip), leaves), (tip,), "spoilt")
@@ -248,9 +251,61 @@ def test_sync_prunes_planted_junk_without_a_rollback(
     assert gitchain("verify", "model.txt", cwd=shared).code == 4
 
 
+def test_sync_that_could_not_read_the_remote_is_told_by_verify(
+    gitchain: Gitchain, shared: Path, git: Git, tmp_path: Path
+) -> None:
+    """A remote that makes every sync fail keeps revocations back: verify, guard and doctor say so until one works."""
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=shared).code == 0
+    synced(gitchain, shared)
+    remote = tmp_path / "remote.git"
+    good = git(remote, "rev-parse", REF)
+    assert "warning" not in gitchain("verify", "model.txt", cwd=shared).err
+    (tmp_path / "version").write_bytes(b"2\n")
+    blob = git(remote, "hash-object", "-w", str(tmp_path / "version"))
+    listed = [line for line in git(remote, "ls-tree", REF).splitlines() if not line.endswith("VERSION")]
+    (tmp_path / "tree").write_text("\n".join([*listed, f"100644 blob {blob}\tVERSION", ""]))
+    with (tmp_path / "tree").open() as lines:
+        tree = subprocess.run(
+            ["git", "mktree"], cwd=remote, stdin=lines, capture_output=True, check=True
+        ).stdout
+    identity = ("-c", "user.name=x", "-c", "user.email=x@x.example")
+    evil = git(remote, *identity, "commit-tree", tree.decode().strip(), "-p", good, "-m", "x")
+    git(remote, "update-ref", REF, evil)
+    refused(gitchain("sync", cwd=shared), 7, "format that this version does not know")
+    told = "warning   the last sync did not read all of the remote's attestations, so a revocation may be missing: origin: "
+    for command, code in ((("verify", "model.txt"), 0), (("guard", "in.txt", "--", "true"), 125)):
+        done = gitchain(*command, cwd=shared)
+        assert (done.code, told in done.err) == (code, True), done.text
+    for more in ((), ("in.txt",)):  # one target, and several
+        said = json.loads(gitchain("verify", "model.txt", *more, "--json", cwd=shared).out)
+        assert said["unread"].startswith(told.removeprefix("warning   ")), said
+    assert "sync: origin: the store has a format" in gitchain("doctor", cwd=shared).text
+    git(remote, "update-ref", REF, good)
+    assert gitchain("sync", "--no-remote", cwd=shared).code == 0
+    assert told in gitchain("verify", "model.txt", cwd=shared).err
+    synced(gitchain, shared)
+    assert "unread" not in json.loads(gitchain("verify", "model.txt", "--json", cwd=shared).out)
+    assert "warning" not in gitchain("verify", "model.txt", cwd=shared).err
+
+
+def test_sync_that_left_entries_unread_is_told_by_verify(
+    gitchain: Gitchain, shared: Path, git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond the limits of an exchange may be a revocation, too."""
+    from gitchain.store import remote
+
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=shared).code == 0
+    synced(gitchain, shared)
+    consumer = clone(git, tmp_path, "consumer")
+    monkeypatch.setattr(remote, "MAX_NEW", 1)
+    assert gitchain("sync", cwd=consumer).code != 0
+    assert "entries that were not read" in gitchain("verify", "in.txt", cwd=consumer).err
+    monkeypatch.undo()
+
+
 def without(store: AttestationStore, name: str) -> str:
     """Return a commit of the store without one bundle."""
-    from gitchain.store.shape import content_path
+    from gitchain.store.tree_paths import content_path
     from gitchain.store.trees import attestation_paths
 
     leaves = {

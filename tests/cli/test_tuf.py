@@ -18,10 +18,10 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from gitchain.instance import Instance
-from gitchain.pipeline import tuf
-from gitchain.pipeline.profiles import load_profile
 from gitchain.sign import http
 from gitchain.sign.http import Limits
+from gitchain.trust import tuf
+from gitchain.trust.profiles import load_profile
 
 Gitchain = Callable[..., Any]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -332,7 +332,7 @@ def test_trust_in_the_clear_is_refused(gitchain: Gitchain, url: str) -> None:
     """Plain http off this machine is no way to get trust."""
     done = gitchain("--trust", url, "trust", "export")
     assert done.code == 4
-    assert "clear" in done.err
+    assert "must use https" in done.err
 
 
 def test_public_writes_to_the_log_that_its_signing_config_names(

@@ -12,7 +12,7 @@ from test_documents import validator
 from gitchain.errors import ExitCode, TransportError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import VSA
-from gitchain.pipeline.profiles import Profile
+from gitchain.trust.profiles import Profile
 
 Gitchain = Callable[..., Any]
 VERIFIER = "https://vendor.example.com/verifier"

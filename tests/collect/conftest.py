@@ -6,12 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dvc_world import forked_dvc
 
-from gitchain.collect.state import StateCache
+from gitchain.collect import repro
+from gitchain.collect.hash_cache import StateCache
+from gitchain.collect.subprocess_tee import run_plain
 
 GIT_ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -127,3 +132,13 @@ def state(tmp_path: Path) -> Iterator[StateCache]:
 def dvc() -> Callable[..., str]:
     """Return a function that runs dvc in a directory."""
     return lambda cwd, *args, check=True: tool(cwd, "dvc", *args, check=check)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `observe_dvc` run DVC in a fork of this process, which has imported it; other programs run as they are."""
+
+    def run(argv: Sequence[str], **options: Any) -> tuple[int | None, datetime, datetime]:
+        return (forked_dvc if argv[0] == "dvc" else run_plain)(argv, **options)
+
+    monkeypatch.setattr(repro, "run_plain", run)

@@ -9,7 +9,7 @@ import struct
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from gitchain.collect.inspect import Check, Kind, Problem, Source, inspect_file
+from gitchain.collect.inspect import Inspector, Kind, ModelFile, ModelProblem, inspect_file
 
 
 def look(
@@ -20,16 +20,16 @@ def look(
     allow: Sequence[str] = (),
     frameworks: Sequence[str] = (),
     files: Mapping[str, int] | None = None,
-) -> tuple[Problem, ...]:
+) -> tuple[ModelProblem, ...]:
     """Inspect these bytes as a file of that name."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        source = Source(file.fileno(), name, hashlib.sha256(data).hexdigest())
-        return inspect_file(source, Check(kind, tuple(allow), tuple(frameworks), files or {}))
+        source = ModelFile(file.fileno(), name, hashlib.sha256(data).hexdigest())
+        return inspect_file(source, Inspector(kind, tuple(allow), tuple(frameworks), files or {}))
 
 
-def whats(problems: Sequence[Problem]) -> list[str]:
+def whats(problems: Sequence[ModelProblem]) -> list[str]:
     return [problem.what for problem in problems]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gitchain.collect.declared import declare, locate
 from gitchain.collect.dvc_api import artifacts, fetch_artifact, load_stages
-from gitchain.collect.recorded import legacy_md5
+from gitchain.collect.dvc_digest_check import legacy_md5
 from gitchain.errors import LimitError, ProjectError, TransportError, VerificationError
 
 Dvc = Callable[..., str]
@@ -189,8 +189,17 @@ def test_a_huge_file_is_a_limit_error(pipeline: Path) -> None:
         declare(pipeline)
 
 
-def test_an_unknown_stage_says_what_to_type(pipeline: Path) -> None:
-    """A stage that has not run has no record."""
+def test_an_unknown_stage_says_what_to_type(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that has not run has no record; the command is the one for the current directory, wherever that is."""
+    monkeypatch.chdir(pipeline / "sub")
+    with pytest.raises(ProjectError, match="no record") as caught:
+        declare(pipeline, ["tran"])
+    assert caught.value.help == "dvc repro ../dvc.yaml:tran"
+    monkeypatch.chdir(pipeline.parent)
+    with pytest.raises(ProjectError, match="no record") as caught:
+        declare(pipeline, ["tran"])
+    assert caught.value.help == "dvc repro p/dvc.yaml:tran"
+    monkeypatch.chdir(pipeline)
     with pytest.raises(ProjectError, match="no record") as caught:
         declare(pipeline, ["tran"])
     assert caught.value.help == "dvc repro tran"

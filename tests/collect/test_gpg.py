@@ -152,7 +152,7 @@ def test_its_answer_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """What it says beyond is an error, whatever stands in it."""
     lines = "echo '[GNUPG:] X'", "head -c 300000 /dev/zero"
     monkeypatch.setenv("PATH", str(program(tmp_path / "bin", *lines).parent))
-    with pytest.raises(LimitError, match="more than it should"):
+    with pytest.raises(LimitError, match="output of gpg is too long"):
         called(tmp_path / "repository")
 
 

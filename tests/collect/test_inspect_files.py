@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from inspected import Runs, gguf, look, onnx, safetensors, whats
 
-from gitchain.collect.inspect import Check, Source, inspect_file, inspect_sizes
+from gitchain.collect.inspect import Inspector, ModelFile, inspect_file, inspect_sizes
 from gitchain.collect.inspect.source import BLOCK
 from gitchain.errors import ProjectError, VerificationError
 
@@ -35,7 +35,7 @@ def test_files_that_are_what_their_names_say_pass(name: str) -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_files_that_hide_behind_a_name_are_a_problem(name: str) -> None:
     """A pickle called safetensors, a program called weights."""
-    assert whats(look(WRONG[name], "types", name, allow=ALLOW)) == ["file is not what its name says"]
+    assert whats(look(WRONG[name], "types", name, allow=ALLOW)) == ["file content does not match its name"]
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_sizes_count_together() -> None:
     assert inspect_sizes([], 0) == ()
 
 
-def opened(path: Path, data: bytes) -> tuple[int, Source]:
+def opened(path: Path, data: bytes) -> tuple[int, ModelFile]:
     path.write_bytes(data)
     handle = os.open(path, os.O_RDONLY)
-    return handle, Source(handle, path.name, hashlib.sha256(data).hexdigest())
+    return handle, ModelFile(handle, path.name, hashlib.sha256(data).hexdigest())
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
@@ -84,7 +84,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"other")
     handle = os.open(tmp_path / "x", os.O_RDONLY)
     with pytest.raises(VerificationError, match="no longer the one that was verified"):
-        Source(handle, "x", "0" * 64)
+        ModelFile(handle, "x", "0" * 64)
     os.close(handle)
 
 
@@ -92,7 +92,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
     """Only regular files have bytes to inspect."""
     handle = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(ProjectError, match="not a regular file"):
-        Source(handle, "x", "0" * 64)
+        ModelFile(handle, "x", "0" * 64)
     os.close(handle)
 
 
@@ -134,7 +134,7 @@ def test_a_change_that_a_library_hides_is_still_an_error(tmp_path: Path) -> None
     handle, source = opened(tmp_path / "m.pkl", pickle.dumps(1))
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(2))
     with pytest.raises(VerificationError, match="changed while it was inspected"):
-        inspect_file(source, Check("pickle"))
+        inspect_file(source, Inspector("pickle"))
     os.close(handle)
 
 

@@ -191,7 +191,7 @@ U64 = (1 << 64) - 1
         "unaligned": (gguf(tensors=[tensor("a", [1]), tensor("b", [1], 0, 4)]), "is not where"),
         "too long": (gguf(tensors=[tensor("a", [1 << 62, 1 << 62])]), "do not end where the file does"),
         "too short": (gguf(tensors=[tensor("a", [1])]), "do not end where the file does"),
-        "no tensors": (gguf(tensors=[]), "goes on behind"),
+        "no tensors": (gguf(tensors=[]), "data after its last"),
     }.values(),
 )
 def test_gguf_problems(data: bytes, what: str) -> None:

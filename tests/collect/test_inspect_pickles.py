@@ -24,7 +24,7 @@ from inspected import Runs, look, whats
 from picklescan.scanner import _list_globals, _unsafe_globals
 from sklearn.linear_model import LogisticRegression
 
-from gitchain.collect.inspect import Problem
+from gitchain.collect.inspect import ModelProblem
 from gitchain.collect.inspect.compressed import SEALED
 from gitchain.collect.inspect.pickle_machine import HIDDEN, OVERFLOW, UNKNOWN, Imports, Machine
 from gitchain.layout.parts import FRAMEWORKS
@@ -185,6 +185,50 @@ def tar_polyglot(code: bytes) -> bytes:
     head[156:157] = b"0"
     head[148:156] = b"%06o\0 " % (sum(head[:148]) + 256 + sum(head[156:]))
     return bytes(head) + code + bytes(-len(code) % 512) + bytes(1024)
+
+
+def resummed(header: bytes) -> bytes:
+    """Return the tar header with its right checksum."""
+    return header[:148] + b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:512])) + header[156:]
+
+
+def with_checksum(write: Callable[[int], bytes]) -> bytes:
+    data = tarred({"pickle": BAD})
+    return data[:148] + write(int(data[148:154], 8)) + data[156:]
+
+
+def signed_checksum() -> bytes:
+    data = tarred({"\xe9" * 20: BAD}, tarfile.GNU_FORMAT)
+    return data[:148] + b"%06o\0 " % (int(data[148:154], 8) - 256 * 40) + data[156:]
+
+
+def with_size(kind: bytes, size: bytes, inner: bytes) -> bytes:
+    """Return a tar file with a member of this type and size field, and what follows its header."""
+    header = tarred({"a": b""})[:512]
+    return resummed(header[:124] + size + header[136:156] + kind + header[157:]) + inner + bytes(1024)
+
+
+SPELLED_TARS: dict[str, tuple[bytes, str]] = {
+    "signed": (signed_checksum(), "broken header"),
+    "base 256": (with_checksum(lambda number: b"\x80" + number.to_bytes(7, "big")), "broken header"),
+    "behind a NUL": (with_checksum(lambda number: b"%06o\0x" % number), "broken header"),
+    "prefix": (with_checksum(lambda number: (b"0o%o" % number).ljust(8, b"\0")), "broken header"),
+    "sign": (with_checksum(lambda number: (b"+%o" % number).ljust(8, b"\0")), "broken header"),
+    "tab": (with_checksum(lambda number: (b"\t%o" % number).ljust(8, b"\0")), "broken header"),
+    "directory": (with_size(b"5", b"%011o\0" % 1024, tarred({"pickle": BAD})[:1024]), "directory has a size"),
+    "size in base 256": (with_size(b"0", b"\x80" + (512).to_bytes(11, "big"), bytes(512)), "longer than"),
+    "size behind a NUL": (with_size(b"0", b"\0%010o\0" % 512, resummed(bytes(512))), "longer than"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["model", "model.nemo", "model.pt"])
+@pytest.mark.parametrize("what", SPELLED_TARS)
+def test_a_tar_file_that_readers_read_differently_is_refused(what: str, name: str) -> None:
+    """Python's tarfile opens each of them: what it finds there has to be seen, or the file is refused."""
+    data, problem = SPELLED_TARS[what]
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        assert archive.getnames()
+    assert any(problem in one for one in found(data, name)), found(data, name)
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.tar", "model"])
@@ -490,7 +534,7 @@ def _would_run(data: bytes, at: int) -> bool:
         | st.integers()
         | st.text(max_size=5)
         | st.binary(max_size=5)
-        | st.sampled_from([os.system, dict, Problem]),
+        | st.sampled_from([os.system, dict, ModelProblem]),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
         max_leaves=12,
     ),

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.repro import Reproduction, is_dvc_repro, observe_dvc
-from gitchain.collect.state import StateCache
 from gitchain.errors import ProjectError, RunError, UsageError, VerificationError
 
 REPRO = ("dvc", "repro", "-R", ".")
@@ -48,6 +48,7 @@ def test_stages_that_ran_are_observed_and_the_rest_give_nothing(
     assert "trained us" in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_run_cache_hit_is_told_apart(pipeline: Path, state: StateCache) -> None:
     """Products that DVC takes from its run cache were not made under our eyes: declared, and marked."""
     (pipeline / "params.yaml").write_text("lr: 0.5\n", encoding="utf-8")
@@ -58,6 +59,7 @@ def test_a_run_cache_hit_is_told_apart(pipeline: Path, state: StateCache) -> Non
     assert all(stage.run_cache and stage.evidence == "declared" and not stage.ran for stage in seen.stages)
 
 
+@pytest.mark.usefixtures("forked")
 def test_products_restored_without_a_run_are_a_run_cache_hit(pipeline: Path, state: StateCache) -> None:
     """A deleted product that DVC brings back leaves dvc.lock as it was, and is still no observed run."""
     (pipeline / "src" / "model us.bin").unlink()
@@ -65,6 +67,7 @@ def test_products_restored_without_a_run_are_a_run_cache_hit(pipeline: Path, sta
     assert [(stage.name, stage.run_cache) for stage in seen.stages] == [("train@us", True)]
 
 
+@pytest.mark.usefixtures("forked")
 def test_new_data_is_declared_and_what_it_causes_is_observed(pipeline: Path, state: StateCache) -> None:
     """`dvc repro` updates raw.csv.dvc on the way: nobody ran that, so it is declared."""
     (pipeline / "raw.csv").write_text("e f g h", encoding="utf-8")
@@ -76,6 +79,7 @@ def test_new_data_is_declared_and_what_it_causes_is_observed(pipeline: Path, sta
     assert not seen.stages[0].run_cache
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_failing_stage_keeps_the_finished_ones_and_the_exit_code(pipeline: Path, state: StateCache) -> None:
     """Evaluation dies: training is attested all the same, and DVC's exit code comes through."""
     (pipeline / "params.yaml").write_text("lr: 0.5\n", encoding="utf-8")
@@ -87,6 +91,7 @@ def test_a_failing_stage_keeps_the_finished_ones_and_the_exit_code(pipeline: Pat
     assert seen.problems == ()
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_killed_command_is_no_evidence(pipeline: Path, state: StateCache) -> None:
     """A stage whose command is killed gives nothing."""
     (pipeline / "prepare.py").write_text("import os; os.kill(os.getpid(), 9)\n", encoding="utf-8")
@@ -95,6 +100,7 @@ def test_a_killed_command_is_no_evidence(pipeline: Path, state: StateCache) -> N
     assert seen.stages == ()
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_material_that_changes_while_the_stage_runs_is_refused(pipeline: Path, state: StateCache) -> None:
     """Nobody could say which bytes the command read; the message names the file inside the directory."""
     text = (pipeline / "src" / "train.py").read_text(encoding="utf-8")
@@ -110,6 +116,7 @@ def test_a_material_that_changes_while_the_stage_runs_is_refused(pipeline: Path,
     )
 
 
+@pytest.mark.usefixtures("forked")
 def test_the_run_works_from_a_subdirectory_and_with_no_commit(pipeline: Path, state: StateCache) -> None:
     """DVC's addresses are relative to where it starts; ours never are. --no-commit still writes dvc.lock."""
     (pipeline / "params.yaml").write_text("lr: 0.7\n", encoding="utf-8")
@@ -172,6 +179,7 @@ def test_a_dvc_that_lies_in_its_lock_is_refused(pipeline: Path, state: StateCach
     assert "f" * 32 in problem.expected
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_product_that_persists_is_observed_as_far_as_the_stage_wrote_it(
     pipeline: Path, state: StateCache
 ) -> None:
@@ -196,6 +204,7 @@ def test_a_product_that_persists_is_observed_as_far_as_the_stage_wrote_it(
     assert (first.problems, second.problems) == ((), ())
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_stage_that_could_not_be_attested_is_told_before_it_runs(
     pipeline: Path, state: StateCache, tmp_path: Path
 ) -> None:
@@ -265,7 +274,7 @@ def test_ctrl_c_leaves_no_scratch_directory(pipeline: Path, tmp_path: Path, git:
     )
     code = (
         "import sys; from pathlib import Path; from gitchain.collect.repro import observe_dvc; "
-        "from gitchain.collect.state import StateCache; "
+        "from gitchain.collect.hash_cache import StateCache; "
         f"r = observe_dvc(Path({str(pipeline)!r}), ['dvc', 'repro'], state=StateCache(Path({str(tmp_path / 's.db')!r}))); "
         "print('CODE', r.exit_code, len(r.stages))"
     )
@@ -303,7 +312,7 @@ def test_records_are_private(pipeline: Path, state: StateCache, tmp_path: Path) 
     scratch.mkdir()
     code = (
         "from pathlib import Path; from gitchain.collect.repro import observe_dvc; "
-        "from gitchain.collect.state import StateCache; "
+        "from gitchain.collect.hash_cache import StateCache; "
         f"observe_dvc(Path({str(pipeline)!r}), ['dvc', 'repro', 's'], state=StateCache(Path({str(tmp_path / 's.db')!r})))"
     )
     env = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,15 @@ def test_parse_values_reads_yaml_json_and_toml_alike(name: str, text: str) -> No
         assert key in caught.value.got
 
 
+def test_numbers_without_end_are_no_traceback() -> None:
+    """Python refuses to convert more than 4,300 digits: in TOML's hexadecimals, and in the index of a key."""
+    values = parse_values(b"a = 0x" + b"f" * 5_000 + b"\nb = [1]\n", "p.toml")
+    assert values["a"] == "0x" + "f" * 5_000
+    assert select_values(values, ["b.0"], "p.toml") == {"b.0": 1}
+    with pytest.raises(ProjectError, match="no such value"):
+        select_values(values, ["b." + "9" * 5_000], "p.toml")
+
+
 def test_parse_values_hides_what_looks_like_a_secret() -> None:
     """By the key's name or by its shape, at any depth; numbers and switches stay."""
     text = "db: {password: hunter2, auth: true}\napi_key: abc\nmax_tokens: 5\nurl: https://u:p@h/x\ninf: [.inf, -.inf, null]\n"
@@ -70,6 +81,7 @@ def test_parse_values_hides_what_looks_like_a_secret() -> None:
         ("p.json", b"5", ProjectError),
         ("p.toml", b"a = ", ProjectError),
         ("p.toml", b"\xff", ProjectError),
+        ("p.toml", b"a = " + b"9" * 5_000, ProjectError),
         ("p.json", b"[" * 100_000, (ProjectError, LimitError)),
         ("p.json", b'{"a": %s}' % (b"[" * 40 + b"]" * 40), LimitError),
         ("p.yaml", b"".join(b"k%d: 1\n" % index for index in range(MAX_VALUES + 1)), LimitError),
@@ -105,3 +117,11 @@ def test_read_value_file_stays_in_the_repository(tmp_path: Path) -> None:
     for name, error in (("pipe.yaml", ProjectError), ("conf", ProjectError), ("gone", ProjectError), ("large.yaml", LimitError)):  # fmt: skip
         with pytest.raises(error):
             read_value_file(root, name)
+
+
+@pytest.mark.parametrize("text", ["a", "a-", "authorization:" + " " * 500, "A.", "--ab", "x=y "])
+def test_long_text_is_scrubbed_at_once(text: str) -> None:
+    """The patterns for secrets were quadratic: 100 kB of one word, which a cloned file may hold, took minutes."""
+    started = time.monotonic()
+    parse_values(json.dumps({"a": (text * 100_000)[:100_000]}).encode(), "p.json")
+    assert time.monotonic() - started < 10

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
+from cli_world import GIT_IDENTITY, git, repoint
 
 ROOT = Path(__file__).parents[2]
 CI = ROOT / "deploy/ci"
@@ -51,22 +53,82 @@ def gitchain(cwd: Path, *args: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="session")
+def cloned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the parent of `clone`, `remote.git` and `home`, made once; tests work on copies of them.
+
+    `clone` is what CI checks out: a shallow clone of a remote whose project has one stage, not attested yet.
+    """
+    top = tmp_path_factory.mktemp("cloned")
+    repo, clone = top / "repo", top / "clone"
+    repo.mkdir()
+    with as_user_of(top):
+        git(repo, "init", "-q")
+        gitchain(repo, "init", "--local", "--name", "tiny", "--no-hooks")
+        issuer = re.search(r'"issuer": "(.+?)"', gitchain(repo, "local", "status", "--json"))
+        assert issuer
+        (repo / ".gitchain/layout.yaml").write_text(LAYOUT.replace("ISSUER", issuer[1]))
+        gitchain(repo, "layout", "sign")
+        (repo / "in.txt").write_text("in")
+        (repo / "model.txt").write_text("model")
+        git(repo, "add", "-A")
+        git(repo, "commit", "-q", "-m", "model")
+        git(top, "clone", "-q", "--bare", str(repo), str(top / "remote.git"))
+        git(top, "clone", "-q", "--depth", "1", f"file://{top / 'remote.git'}", str(clone))
+        gitchain(clone, "attest", "train", "-m", "in.txt", "-p", "model.txt", "--dry-run")
+    return top
+
+
+@pytest.fixture(scope="session")
+def attested_template(cloned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same after another job attested the step and pushed that."""
+    top = tmp_path_factory.mktemp("attested")
+    clone = copied(cloned, top)
+    with as_user_of(top):
+        gitchain(clone, "attest", "train", "-m", "in.txt", "-p", "model.txt")
+        gitchain(clone, "sync", "origin")
+    for ref in (
+        "refs/gitchain/attestations",
+        "refs/gitchain-remotes/origin/attestations",
+        "refs/gitchain-seen/attestations",
+    ):
+        git(clone, "update-ref", "-d", ref)
+    return top
+
+
+@contextlib.contextmanager
+def as_user_of(top: Path) -> Iterator[None]:
+    """Set the environment of a user whose home directory is `top/home`."""
+    home = top / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {
+            **GIT_IDENTITY,
+            "HOME": str(home),
+            "GITCHAIN_HOME": str(home / "gitchain"),
+        }.items():
+            patch.setenv(key, value)
+        yield
+
+
+def copied(template: Path, top: Path) -> Path:
+    """Copy the clone, its remote and its user's home directory into `top`; return the copy of the clone."""
+    for name in ("clone", "remote.git", "home"):
+        shutil.copytree(template / name, top / name, symlinks=True, dirs_exist_ok=True)
+    git(top / "clone", "remote", "set-url", "origin", f"file://{top / 'remote.git'}")
+    repoint(top / "home/gitchain", template / "clone", top / "clone")
+    return top / "clone"
+
+
 @pytest.fixture
-def clone(git: Callable[..., str], git_repo: Path, tmp_path: Path) -> Path:
-    """Return what CI checks out: a shallow clone of a remote whose project has one stage, attested by nobody yet."""
-    gitchain(git_repo, "init", "--local", "--name", "tiny", "--no-hooks")
-    issuer = re.search(r'"issuer": "(.+?)"', gitchain(git_repo, "local", "status", "--json"))
-    assert issuer
-    (git_repo / ".gitchain/layout.yaml").write_text(LAYOUT.replace("ISSUER", issuer[1]))
-    gitchain(git_repo, "layout", "sign")
-    (git_repo / "in.txt").write_text("in")
-    (git_repo / "model.txt").write_text("model")
-    git(git_repo, "add", "-A")
-    git(git_repo, "commit", "-q", "-m", "model")
-    git(tmp_path, "clone", "-q", "--bare", str(git_repo), str(tmp_path / "remote.git"))
-    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{tmp_path / 'remote.git'}", str(tmp_path / "clone"))
-    gitchain(tmp_path / "clone", "attest", "train", "-m", "in.txt", "-p", "model.txt", "--dry-run")
-    return tmp_path / "clone"
+def clone(cloned: Path, isolated: Path, tmp_path: Path) -> Path:
+    """Return what CI checks out."""
+    return copied(cloned, tmp_path)
+
+
+@pytest.fixture
+def attested(attested_template: Path, isolated: Path, tmp_path: Path) -> Path:
+    """Return the clone after another job attested the step and pushed that."""
+    return copied(attested_template, tmp_path)
 
 
 def act(clone: Path, inputs: Mapping[str, str], *, skip: str = "Install gitchain") -> tuple[int, str]:
@@ -109,21 +171,7 @@ def runs(condition: str | None, do: str) -> bool:
     return all((do == value) == (sign == "==") for sign, value in terms)
 
 
-@pytest.fixture
-def attested(clone: Path) -> Path:
-    """Return the clone after another job attested the step and pushed that."""
-    gitchain(clone, "attest", "train", "-m", "in.txt", "-p", "model.txt")
-    gitchain(clone, "sync", "origin")
-    for ref in (
-        "refs/gitchain/attestations",
-        "refs/gitchain-remotes/origin/attestations",
-        "refs/gitchain-seen/attestations",
-    ):
-        subprocess.run(["git", "update-ref", "-d", ref], cwd=clone, check=True)
-    return clone
-
-
-def test_attest_pushes_what_verify_then_finds(clone: Path, git: Callable[..., str]) -> None:
+def test_attest_pushes_what_verify_then_finds(clone: Path) -> None:
     """The attestation of a release reaches the remote: a step without options of its own."""
     (clone / "data.txt").write_text("data")
     git(clone, "add", "-A")
@@ -198,6 +246,36 @@ def test_verify_remembers_in_the_state_directory(
     subprocess.run(["git", "update-ref", "-d", ref], cwd=attested, check=True)
     code, said = act(attested, inputs)
     assert code in {1, 4}, said
+
+
+@pytest.mark.parametrize("brought", ["tracked", "link", "summary"])
+def test_verify_takes_no_state_that_the_repository_brings(
+    attested: Path, tmp_path: Path, brought: str
+) -> None:
+    """GitLab caches below the checkout alone: who commits that directory would choose the trusted root and the pins."""
+    place = attested / (".gitchain-state" if brought != "summary" else "summary.md")
+    if brought == "tracked":
+        place.mkdir()
+        (place / "pins.json").write_text("{}")
+    else:
+        place.symlink_to(tmp_path / "elsewhere")
+    git(attested, "add", "-f", place.name)
+    done = subprocess.run(
+        ["sh", str(CI / "gitchain-ci.sh"), "verify"],
+        check=False,
+        cwd=attested,
+        env={
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "GITCHAIN_VENV": str(BIN.parent),
+            "GITCHAIN_TARGETS": "model.txt",
+            "GITCHAIN_SUMMARY" if brought == "summary" else "GITCHAIN_STATE": str(place),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, "the repository holds" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_verify_fails_with_gitchain_s_own_code(attested: Path) -> None:

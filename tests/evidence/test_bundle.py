@@ -23,7 +23,7 @@ from sigstore.models import Bundle as SigstoreBundle
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence import bundle as module
 from gitchain.evidence import entry
-from gitchain.evidence.bundle import Bundle, CertificateSigner, KeySigner
+from gitchain.evidence.bundle import Bundle, CertificateSigner, KeyHint, Unlogged
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.dsse import MessageSignature
@@ -320,8 +320,8 @@ def test_each_version_has_its_own_field_for_the_signer() -> None:
     )
     assert Bundle.parse(signed_by(new, certificate=leaf)).signer == CertificateSigner(b"leaf")
     for media_type in (OLD, new, module.BUNDLE_MEDIA_TYPE):
-        assert Bundle.parse(signed_by(media_type, publicKey={"hint": "k"})).signer == KeySigner("k")
-        assert Bundle.parse(signed_by(media_type, publicKey={})).signer == KeySigner("")
+        assert Bundle.parse(signed_by(media_type, publicKey={"hint": "k"})).signer == KeyHint("k")
+        assert Bundle.parse(signed_by(media_type, publicKey={})).signer == KeyHint("")
     for bad in (
         signed_by(new, x509CertificateChain=CHAIN),
         signed_by(OLD, certificate=leaf),
@@ -335,6 +335,24 @@ def test_each_version_has_its_own_field_for_the_signer() -> None:
             Bundle.parse(bad)
     with pytest.raises(LimitError):
         Bundle.parse(signed_by(OLD, x509CertificateChain={"certificates": [leaf] * 11}))
+
+
+def test_a_version_that_is_not_known_is_refused() -> None:
+    """Whatever else is right about the bundle."""
+    value = document()
+    value["mediaType"] = "application/vnd.dev.sigstore.bundle.v0.4+json"
+    for read in (Bundle.parse, Bundle.parse_any, Unlogged.parse):
+        with pytest.raises(MalformedError, match="another media type"):
+            read(encode(value))
+
+
+def test_an_unlogged_bundle_holds_a_certificate_or_a_chain() -> None:
+    """As other tools sign models: the leaf alone, or with the certificates above it."""
+    new = "application/vnd.dev.sigstore.bundle.v0.3+json"
+    assert Unlogged.parse(encode(document())).signer == CertificateSigner(certificate())
+    chain = {"certificates": [{"rawBytes": b64(b"leaf")}, {"rawBytes": b64(b"issuer")}]}
+    found = Unlogged.parse(signed_by(new, x509CertificateChain=chain))
+    assert found.signer == CertificateSigner(b"leaf", (b"issuer",))
 
 
 def test_the_first_version_needs_a_promise() -> None:
@@ -493,7 +511,7 @@ def test_every_limit_holds_what_it_says() -> None:
     with pytest.raises(LimitError):
         Bundle.parse(signed_by(OLD, x509CertificateChain={"certificates": links}))
     hint = signed_by(module.BUNDLE_MEDIA_TYPE, publicKey={"hint": "k" * 1024})
-    assert Bundle.parse(hint).signer == KeySigner("k" * 1024)
+    assert Bundle.parse(hint).signer == KeyHint("k" * 1024)
 
 
 def test_a_field_of_another_version_is_refused_whatever_it_holds() -> None:

@@ -136,6 +136,18 @@ def test_good_json_is_read() -> None:
     assert strict_json(str(SAFE).encode(), "input") == SAFE
 
 
+def test_integers_up_to_the_limit_are_read() -> None:
+    """Both ends are read; an integer beyond them is too large, of however many digits."""
+    for good in (SAFE, -SAFE, 0, -1):
+        assert strict_json(str(good).encode(), "input") == good
+    for odd in (SAFE + 1, -SAFE - 1, 10**16, 10**17, -(10**17), 10**18):
+        with pytest.raises(MalformedError, match="integer is too large"):
+            strict_json(str(odd).encode(), "input")
+    with pytest.raises(MalformedError, match="integer is too large") as caught:
+        strict_json(b"1" * 5000, "input")
+    assert caught.value.got == "1" * 40
+
+
 def test_byte_order_mark_is_named() -> None:
     """The usual cause of unreadable JSON is told by its name."""
     with pytest.raises(MalformedError, match="byte-order mark"):
@@ -152,7 +164,8 @@ def test_depth_is_bounded(depth: int, opened: bytes, closed: bytes) -> None:
 
 
 def test_depth_at_the_limit_is_read() -> None:
-    """64 levels are read, and written."""
+    """64 levels are read, and written, with a number in the innermost."""
+    assert strict_json(b"[" * 64 + b"1" + b"]" * 64, "input")
     value = strict_json(b"[" * 64 + b"]" * 64, "input")
     assert canonical_json(value) == b"[" * 64 + b"]" * 64
     with pytest.raises(LimitError):
@@ -160,7 +173,8 @@ def test_depth_at_the_limit_is_read() -> None:
 
 
 def test_size_and_count_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes and values are counted before anything is built."""
+    """Bytes and values are counted before anything is built; as many as the limit are read."""
+    assert strict_json(b"[[],[]]", "input", max_bytes=7, max_values=4) == [[], []]
     monkeypatch.setattr(canonical, "_DECODER", None)
     with pytest.raises(LimitError, match="too large"):
         strict_json(b"[]", "input", max_bytes=1)
@@ -188,3 +202,6 @@ def test_the_message_names_the_document() -> None:
         strict_json(b'{"a":1,"a":2}', "the layout")
     assert caught.value.where == "the layout"
     assert "'a'" in caught.value.got
+    with pytest.raises(MalformedError, match="appears twice") as caught:
+        strict_json(b'{"b":1,"a":1,"c":1,"a":2}', "the layout")
+    assert caught.value.got == "'a'"

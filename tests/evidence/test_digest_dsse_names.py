@@ -96,6 +96,34 @@ def test_git_object_ids_of_both_formats() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "lengths"),
+    [
+        ("sha256", {64}),
+        ("sha384", {96}),
+        ("sha512", {128}),
+        ("gitCommit", {40, 64}),
+        ("gitTree", {40, 64}),
+        ("gitBlob", {40, 64}),
+        ("gitTag", {40, 64}),
+        ("sha1", {40}),
+        ("md5", {32}),
+    ],
+)
+def test_every_known_algorithm_has_its_lengths(algorithm: str, lengths: set[int]) -> None:
+    """Hex of exactly these lengths is a digest; of any other it is malformed, and so is what is not hex."""
+    for length in range(130):
+        if length in lengths:
+            assert DigestSet({algorithm: "a" * length})
+            with pytest.raises(MalformedError):
+                DigestSet({algorithm: "g" * length})
+        else:
+            with pytest.raises(MalformedError) as caught:
+                DigestSet({algorithm: "a" * length})
+            assert caught.value.where == f"digest {algorithm}"
+            assert caught.value.expected == f"{' or '.join(map(str, sorted(lengths)))} lower-case hex digits"
+
+
 def test_sha256_hex() -> None:
     """The hash of nothing, from FIPS 180-4's examples."""
     assert sha256_hex(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -281,6 +309,26 @@ def test_long_uri() -> None:
     """A uri is at most 4096 bytes."""
     with pytest.raises(LimitError):
         check_uri("x:" + "y" * 4096)
+
+
+@pytest.mark.parametrize("name", ["a\u00a0b", "\u0645\u200c\u0627", "\U0001f468\u200d\U0001f33e", "\u00c9X"])
+def test_names_of_every_language_are_allowed(name: str) -> None:
+    """Spaces that do not break, joiners, emoji: only controls and what changes the direction of text are refused."""
+    assert check_name(name) == name
+
+
+def test_the_error_of_a_name_says_what_is_wrong() -> None:
+    """An artifact's name and a URI are called so; a name that appears twice is told from two that differ in case."""
+    for names, says in (
+        (["a", "a"], "^artifact name appears twice"),
+        (["a", "A"], "^two artifact names differ only in case"),
+    ):
+        with pytest.raises(MalformedError, match=says):
+            check_names(names)
+    with pytest.raises(MalformedError, match=r"^artifact name is empty"):
+        check_name("")
+    with pytest.raises(MalformedError, match=r"^uri is not a URI"):
+        check_uri("x")
 
 
 @given(st.sampled_from([check_name, check_step_name, check_uri]), st.text(max_size=40))

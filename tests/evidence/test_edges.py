@@ -11,12 +11,14 @@ from gitchain.evidence import manifest
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.dsse import Envelope
-from gitchain.evidence.entry import bounded
-from gitchain.evidence.fields import get_array
-from gitchain.evidence.inventory import Inventory
+from gitchain.evidence.entry import MAX_KIND_CHARS, _word, bounded
+from gitchain.evidence.fields import decimal, get_array
 from gitchain.evidence.merkle import EMPTY_ROOT
-from gitchain.evidence.names import check_name, check_step_name, check_uri
+from gitchain.evidence.names import check_name, check_names, check_step_name, check_uri
+from gitchain.evidence.openpgp import MAX_LINE, dearmored
 from gitchain.evidence.predicates import VersionArtifact
+from gitchain.evidence.statement import MAX_MEDIA_TYPE, ResourceDescriptor
+from gitchain.evidence.store_checkpoint import Inventory
 from gitchain.evidence.tile import TileId
 from gitchain.evidence.vocabulary import check_text
 
@@ -88,6 +90,16 @@ def test_checkpoint_text() -> None:
         text.replace("\n\n", "\n"),
     ):
         with pytest.raises(MalformedError):
+            SignedCheckpoint.parse(bad)
+    for bad in (
+        "",
+        "o\n1\n",
+        text[:-1],
+        text[:-1] + "x",
+        text.replace("\n\n", "\n"),
+        text.partition("\n\n")[0] + "\n\n",
+    ):
+        with pytest.raises(MalformedError, match="not a signed note"):
             SignedCheckpoint.parse(bad)
     odd = base64.b64encode(b"1234").decode()
     with pytest.raises(MalformedError):
@@ -200,3 +212,41 @@ def test_the_file_that_defines_an_artifact_has_a_name() -> None:
     for name in ("../dvc.lock", "/dvc.lock", "a/../dvc.lock"):
         with pytest.raises(MalformedError):
             VersionArtifact("model.bin", name)
+
+
+def test_what_has_a_limit_may_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payloads, words of a log entry, numbers, lines of a block, media types: the longest, and one more."""
+    monkeypatch.setattr("gitchain.evidence.dsse.MAX_JSON_BYTES", 3)
+    assert Envelope.parse(envelope(payload="YWJj")).payload == b"abc"  # type: ignore[arg-type]
+    with pytest.raises(LimitError, match="payload is too large"):
+        Envelope.parse(envelope(payload="YWJjZA=="))  # type: ignore[arg-type]
+    assert _word({"kind": "k" * MAX_KIND_CHARS}, "kind") == "k" * MAX_KIND_CHARS
+    for odd in ("", "k" * (MAX_KIND_CHARS + 1)):
+        with pytest.raises(MalformedError, match="kind is malformed"):
+            _word({"kind": odd}, "kind")
+    assert decimal(str(2**63 - 1), "x") == 2**63 - 1
+    for odd in (str(2**63), "1" + "0" * 19):
+        with pytest.raises(MalformedError, match="canonical decimal"):
+            decimal(odd, "x")
+    head, end = b"-----BEGIN X-----\n\n", b"\n-----END X-----\n"
+    assert dearmored(head + b"A" * MAX_LINE + end, "X") == bytes(57)
+    with pytest.raises(MalformedError, match="long line"):
+        dearmored(head + b"A" * (MAX_LINE + 4) + end, "X")
+    assert ResourceDescriptor("a", media_type="m" * MAX_MEDIA_TYPE).media_type
+    for odd in ("", "m" * (MAX_MEDIA_TYPE + 1)):
+        with pytest.raises(MalformedError, match="media type"):
+            ResourceDescriptor("a", media_type=odd)
+
+
+def test_names_are_checked_one_by_one_and_together() -> None:
+    """The error shows the first hundred characters of the name that is wrong, escaped."""
+    check_names(["a", "b/c"])
+    long = "\u00e9" * 200
+    for names, where, got in (
+        (["a", "../b"], "'../b'", ""),
+        ([long, long], ascii(long[:100]), ""),
+        (["a", "A"], "'A'", "also 'a'"),
+    ):
+        with pytest.raises(MalformedError) as told:
+            check_names(names)
+        assert (told.value.where, told.value.got) == (where, got)

@@ -44,7 +44,7 @@ def test_a_signed_commit_is_split_into_what_was_signed_and_its_signature() -> No
     assert (found.signature.form, found.signature.armored) == ("ssh", ARMOR + b"\n")
     assert found.sha256 == hashlib.sha256(raw).hexdigest()
     assert (found.kind, found.oid, found.points_at, found.target) == ("commit", OID, "a" * 40, "tree")
-    assert found.message == b"m\r\nsg\n"
+    assert (found.message, found.name) == (b"m\r\nsg\n", "")
 
 
 def test_an_unsigned_commit_has_no_signature_whatever_its_message_quotes() -> None:
@@ -85,6 +85,20 @@ def test_an_unsigned_tag_has_no_signature() -> None:
     found = tag(b"")
     assert found.signature is None
     assert found.payload == START + b"\na message\n"
+
+
+def test_a_tag_may_have_a_signature_and_no_message() -> None:
+    """The signature begins right after the empty line."""
+    found = GitObject.parse("tag", OID, START + b"\n" + ARMOR + b"\n")
+    assert found.signature is not None
+    assert (found.payload, found.message) == (START + b"\n", b"")
+
+
+def test_a_block_begins_once() -> None:
+    """A second beginning without an end is part of no signature."""
+    twice = ARMOR.replace(b"AAAA", b"-----BEGIN ANYTHING-----")
+    with pytest.raises(MalformedError, match="not one block"):
+        tag(twice + b"\n")
 
 
 def test_unknown_headers_may_repeat_and_merge_tags_may_hold_signatures() -> None:

@@ -44,6 +44,13 @@ def test_the_bytes_are_those_of_the_format() -> None:
     )
 
 
+@pytest.mark.parametrize("value", [1, 126, 127, 128, 129, 255, 16_383, 16_384, 2**63 - 1])
+def test_a_number_is_written_in_its_shortest_spelling(value: int) -> None:
+    """Seven bits a byte: what the strict reader takes is what is written."""
+    entry = LogEntry(value, b"k", "h", "1", 0, b"body", None, None)
+    assert parsed(entry_bytes(entry)) == entry
+
+
 def test_an_empty_promise_is_none() -> None:
     """gitsign writes an empty message where a log makes no promise."""
     assert parsed(b"\x12\x03\x0a\x01k\x1a\x06\x0a\x01h\x12\x011\x2a\x00").promise is None
@@ -57,6 +64,7 @@ def test_an_empty_promise_is_none() -> None:
         (b"\x0a\x01x", "unknown field"),  # a number as bytes
         (b"\x10\x01", "unknown field"),  # a message as a number
         (b"\x08\x01\x08\x01", "too often"),
+        (b"\x20\x01\x20\x01", "too often"),  # field 4, a number here, is a list in the proof
         (b"\x12\x00\x12\x00", "too often"),
         (b"\x12\x06\x0a\x01k\x0a\x01k", "too often"),
         (b"\x32\x82\x01" + b"\x22\x00" * 65, "too often"),

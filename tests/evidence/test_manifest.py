@@ -241,8 +241,12 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_bytes_in_one_directory() -> None:
     """A total beyond 2^53-1 cannot be written as JSON and is refused."""
-    with pytest.raises(LimitError):
+    with pytest.raises(LimitError) as told:
         build_manifest([FileEntry(name, False, 2**53 - 1, H) for name in "ab"])
+    assert told.value.where == "''"
+    with pytest.raises(LimitError) as told:
+        build_manifest([FileEntry(f"d/{name}", False, 2**53 - 1, H) for name in "ab"])
+    assert told.value.where == "'d'"
     assert build_manifest([FileEntry("a", False, 2**53 - 2, H), FileEntry("b", False, 1, H)]).nodes
     with pytest.raises(LimitError):
         build_manifest([FileEntry("a", False, 2**53 - 2, H), FileEntry("b", False, 2, H)])

@@ -10,7 +10,7 @@ from models import FILES, bundle, new_key, statement
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence import oms
-from gitchain.evidence.bundle import KeySigner, Unlogged
+from gitchain.evidence.bundle import KeyHint, Unlogged
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.oms import ModelSignature, model_statement, read_model_signature
 from gitchain.evidence.statement import Statement
@@ -54,14 +54,24 @@ def test_both_orders_of_names_are_sorted() -> None:
     for names in (("a.b", "a/b"), ("a/b", "a.b")):
         found = read(statement(resources=[resource(name) for name in names], subject=root(b"", b"")))
         assert list(found.files) == list(names)
-    for names in (("b", "a"), ("a", "a"), ("a", "A")):
+    for names in (("b", "a"), ("a", "a"), ("a", "A"), ("A", "a")):
         with pytest.raises(MalformedError):
             read(statement(resources=[resource(name) for name in names], subject=root(b"", b"")))
 
 
+def test_a_model_may_have_no_name() -> None:
+    """A subject that has a uri alone is read, as a model whose name is empty."""
+    [subject] = root(b"")
+    nameless = {"uri": "https://models.example/bert", "digest": subject["digest"]}
+    assert read(statement(resources=[resource("a")], subject=[nameless])).name == ""
+    assert read(statement(resources=[resource("a")], subject=[subject])).name == "model"
+
+
 BROKEN: dict[str, dict[str, Any]] = {
     "another type": statement(kind="https://model_signing/signature/v1.1"),
-    "two subjects": statement(subject=[*root(b""), {"name": "b", "digest": {"sha256": "0" * 64}}]),
+    "two subjects": statement(
+        resources=[resource("a")], subject=[*root(b""), {"name": "b", "digest": {"sha256": "0" * 64}}]
+    ),
     "another root": statement(subject=root(b"other")),
     "root without sha256": statement(subject=[{"name": "model", "digest": {"sha512": "0" * 128}}]),
     "no files": statement(resources=[], subject=root()),
@@ -103,7 +113,7 @@ def test_a_bundle_may_lack_its_entry_here() -> None:
         value["verificationMaterial"]["tlogEntries"] = entries
         found = Unlogged.parse(json.dumps(value).encode())
         assert found.has_entry is expected
-        assert isinstance(found.signer, KeySigner)
+        assert isinstance(found.signer, KeyHint)
 
 
 @pytest.mark.parametrize(

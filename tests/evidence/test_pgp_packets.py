@@ -125,6 +125,7 @@ ISSUER = b"\x16\x21\x04" + b"\xcd" * 20
     [
         (b"\x00", "definite length"),
         (b"\x7f\x01x", "definite length"),
+        (b"\x09" + signature()[6:], "definite length"),
         (b"\x8b" + signature()[6:], "definite length"),
         (b"\xc2\xe0x", "definite length"),
         (b"\xc2\xfex", "definite length"),
@@ -266,11 +267,12 @@ def test_what_is_not_one_block_is_refused(lines: list[bytes]) -> None:
 
 
 def test_headers_are_read_over_and_the_checksum_may_be_missing() -> None:
-    """As old and as new programs write it, with and without the last line's end."""
+    """As old and as new programs write it, with and without the last line's end, in lines of any length up to the limit."""
     for lines in (
         [LINES[0], *[b"Comment: x"] * 8, *LINES[1:]],
         [LINES[0], b"Version: GnuPG v2.0.22 (GNU/Linux)", *LINES[1:-1]],
         [*LINES[:-3], *LINES[-2:]],
+        [*LINES[:2], LINES[2][:1], LINES[2][1:], *LINES[3:]],
     ):
         assert dearmored(b"\n".join(lines), PUBLIC_KEY) == DATA
     with pytest.raises(MalformedError):

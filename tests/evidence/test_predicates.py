@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from gitchain import __version__
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence import vocabulary
+from gitchain.evidence.deployment import ReportedBy
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import (
     DATASET,
     DEPLOYMENT,
+    DEPLOYMENT_CHECK,
     KINDS,
     LINK,
     PROVENANCE,
@@ -29,12 +31,13 @@ from gitchain.evidence.predicates import (
     VERSION,
     VSA,
     Claim,
+    DeploymentVerdict,
     StepFacts,
-    Verdict,
     VersionArtifact,
     claim_of,
     dataset,
     deployment,
+    deployment_check,
     git_source,
     git_uri,
     provenance,
@@ -99,6 +102,13 @@ INFORMATIONAL: dict[str, Callable[[StepFacts | None], dict[str, Any]]] = {
         source="https://d", licence="MIT", consent="unknown", personal_data="none", step=step
     ),
     DEPLOYMENT: lambda step: deployment(model="m", environment="e", by="b", when=WHEN, step=step),
+    DEPLOYMENT_CHECK: lambda step: deployment_check(
+        model="m",
+        environment="e",
+        when=WHEN,
+        verdict=DeploymentVerdict("PASSED", "l", 1, "0" * 64),
+        step=step,
+    ),
     RETIREMENT: lambda step: retirement(model="m", environment="e", by="b", when=WHEN, step=step),
     REVOCATION: lambda step: revocation(reason="mistaken", when=WHEN, step=step),
 }
@@ -133,7 +143,7 @@ def test_foreign_provenance_names_no_step() -> None:
     """externalParameters.step of a build type that is not ours may mean anything: it is not read."""
     foreign = built(buildDefinition__buildType="https://actions.github.io/buildtypes/workflow/v1")
     found = claim(PROVENANCE, foreign)
-    assert (found.step, found.run, found.evidence, found.transformational) == (None, None, None, True)
+    assert (found.step, found.run, found.evidence, found.kind) == (None, None, None, "transformational")
     assert found.materials == (IN,)
     assert claim(PROVENANCE, foreign | step_facts(name="s", run="r", evidence="declared")).step == "s"
 
@@ -241,6 +251,11 @@ def test_byproducts_are_written() -> None:
     ]
 
 
+def check(result: Any, *codes: str) -> dict[str, Any]:
+    verdict = DeploymentVerdict(result, "l", 1, "0" * 64)
+    return deployment_check(model="m", environment="e", when=WHEN, verdict=verdict, codes=codes)
+
+
 REFUSED: dict[str, Callable[[], object]] = {
     "kind": lambda: provenance(step=STEP, materials=[], kind="magic"),  # type: ignore[arg-type]
     "time": lambda: provenance(step=STEP, materials=[], started="2026-13-01T00:00:00Z"),
@@ -267,6 +282,11 @@ REFUSED: dict[str, Callable[[], object]] = {
     "long model": lambda: deployment(model="m" * 1025, environment="e", by="b", when=WHEN),
     "deployed by": lambda: deployment(model="m", environment="e", by="b\x00", when=WHEN),
     "deployed on": lambda: deployment(model="m", environment="e", by="b", when="now"),
+    "check without codes": lambda: check("FAILED"),
+    "check passed with codes": lambda: check("PASSED", "GC-E0342"),
+    "check with malformed code": lambda: check("FAILED", "GC-E0342 "),
+    "check with a code twice": lambda: check("FAILED", "GC-E0342", "GC-E0342"),
+    "check with many codes": lambda: check("FAILED", *(f"GC-E{number:04}" for number in range(33))),
     "retired model": lambda: retirement(model="m" * 1025, environment="e", by="b", when=WHEN),
     "retired environment": lambda: retirement(model="m", environment="e" * 201, by="b", when=WHEN),
     "retired by": lambda: retirement(model="m", environment="e", by="b\x00", when=WHEN),
@@ -283,6 +303,67 @@ REFUSED: dict[str, Callable[[], object]] = {
     "commit sha256": lambda: git_source(commit=C, tree=C, commit_sha256=C),
     "credentials": lambda: git_source(commit=C, tree=C, commit_sha256=H, uri="git+https://u:p@h/x"),
 }
+
+
+def test_git_source_names_the_commit_by_what_binds() -> None:
+    """The commit's id may be SHA-1, so the SHA-256 of the commit object and the tree are beside it."""
+    found = git_source(commit="1" * 40, tree="2" * 40, commit_sha256="3" * 64, uri="git+https://x.example/m")
+    assert found.to_json() == {
+        "uri": "git+https://x.example/m",
+        "digest": {"gitCommit": "1" * 40},
+        "annotations": {"gitTree": "2" * 40, "sha256": "3" * 64},
+    }
+
+
+def test_git_source_takes_ids_of_both_lengths_and_paths_of_any_kind() -> None:
+    """A SHA-256 repository, and an @ in the path, which is no user information."""
+    found = git_source(commit="1" * 64, tree="2" * 64, commit_sha256=H, uri="git+https://x.example/a@b")
+    assert (found.uri, found.digest) == ("git+https://x.example/a@b", {"gitCommit": "1" * 64})
+
+
+def test_provenance_keeps_everything_that_it_is_given() -> None:
+    """Each fact in its field, the materials in the order of their names; what is not given is left out."""
+    facts = provenance(
+        step=STEP,
+        materials=[IN, SOURCE, OUT],
+        command=["python", "train.py"],
+        parameters={"rate": 1},
+        environment={"python": "3.12"},
+        git={"dirty": False},
+        dvc={"stage": "train"},
+        started=WHEN,
+        finished="2026-11-22T13:00:00Z",
+        byproducts=[OUT],
+        exit_code=0,
+    )
+    built: Any = json.loads(json.dumps(facts))
+    definition, run = built["buildDefinition"], built["runDetails"]
+    assert definition["externalParameters"] == {
+        "step": "train",
+        "run": "run-1",
+        "layout": "credit-model",
+        "command": ["python", "train.py"],
+        "parameters": {"rate": 1},
+    }
+    assert definition["internalParameters"] == {
+        "evidence": "observed",
+        "environment": {"python": "3.12"},
+        "git": {"dirty": False},
+        "dvc": {"stage": "train"},
+    }
+    names = [one.get("name") or one["uri"] for one in definition["resolvedDependencies"]]
+    assert names == ["data", "git:local", "model.pkl"]
+    assert run["metadata"] == {
+        "invocationId": "run-1",
+        "startedOn": WHEN,
+        "finishedOn": "2026-11-22T13:00:00Z",
+    }
+    assert run["byproducts"] == [OUT.to_json(), {"name": "exit-code", "annotations": {"value": 0}}]
+    bare: Any = provenance(step=StepFacts("s", "r", "declared"), materials=[])
+    assert bare["buildDefinition"]["externalParameters"] == {"step": "s", "run": "r"}
+    assert bare["buildDefinition"]["internalParameters"] == {"evidence": "declared", "environment": {}}
+    assert bare["runDetails"]["metadata"] == {"invocationId": "r"}
+    assert bare["runDetails"]["byproducts"] == []
 
 
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
@@ -420,7 +501,7 @@ def test_the_subjects_of_a_summary_are_products() -> None:
     """A VSA stands for the chain behind its subjects: products, no materials, and neither of the other two kinds."""
     found = claim(VSA, vsa(**SUMMARY))
     assert (found.materials, found.products, found.kind) == ((), (OUT,), "summary")
-    assert not found.transformational
+    assert found.kind != "transformational"
     assert claim(SVR, {}).kind == "informational"
 
 
@@ -445,6 +526,7 @@ def test_the_words_of_evidence() -> None:
         "DATASET": "https://gitchain.dev/predicate/dataset/v0.1",
         "VERSION": "https://gitchain.dev/predicate/version/v0.1",
         "DEPLOYMENT": "https://gitchain.dev/predicate/deployment/v0.1",
+        "DEPLOYMENT_CHECK": "https://gitchain.dev/predicate/deployment-check/v0.1",
         "RETIREMENT": "https://gitchain.dev/predicate/retirement/v0.1",
         "SOURCE": "https://gitchain.dev/predicate/source/v0.1",
         "REVOCATION": "https://gitchain.dev/predicate/revocation/v0.1",
@@ -455,10 +537,24 @@ def test_the_words_of_evidence() -> None:
     }
 
 
+def test_deployment_check_writes_every_field() -> None:
+    """Verdict, codes and place stand under their own names; 32 codes are the most."""
+    codes = [f"GC-E{number:04}" for number in range(32)]
+    found = deployment_check(
+        model="m", environment="e", when=WHEN, verdict=DeploymentVerdict("FAILED", "l", 3, "0" * 64),
+        codes=codes, cluster="c", namespace="n", workload="w",
+    )  # fmt: skip
+    verdict = {"result": "FAILED", "layout": {"name": "l", "version": 3, "digest": {"sha256": "0" * 64}}}
+    assert found == {
+        "model": "m", "environment": "e", "checkedOn": WHEN, "verdict": verdict, "codes": codes,
+        "cluster": "c", "namespace": "n", "workload": "w",
+    }  # fmt: skip
+
+
 def test_where_a_model_went_and_left_is_said_in_full() -> None:
     """Every field stands under its own name, and texts may be as long as the format says."""
     place = {"cluster": "c", "namespace": "n", "workload": "w", "uid": "u"}
-    verdict = Verdict("PASSED", "credit-model", 3, "0" * 64)
+    verdict = DeploymentVerdict("PASSED", "credit-model", 3, "0" * 64)
     long = "m" * 1024
     assert deployment(
         model=long, environment="e" * 200, by=long, when=WHEN, image="i", verdict=verdict, **place
@@ -474,10 +570,209 @@ def test_where_a_model_went_and_left_is_said_in_full() -> None:
         },
         **place,
     }
+    who = ReportedBy("n" * 1024, "1" * 64)
+    said = {"reportedBy": {"name": "n" * 1024, "certificate": {"sha256": "1" * 64}}}
+    required = {"model": "m", "environment": "e"}
+    assert deployment(**required, by="b", when=WHEN, reported_by=who) == {
+        **required, "deployedBy": "b", "deployedOn": WHEN, **said,
+    }  # fmt: skip
+    assert retirement(**required, by="b", when=WHEN, reported_by=who) == {
+        **required, "retiredBy": "b", "retiredOn": WHEN, **said,
+    }  # fmt: skip
+    with pytest.raises(MalformedError, match=r"reportedBy\.certificate\.sha256"):
+        ReportedBy("n", "1" * 63).to_json()
+    for name in ("", "n" * 1025, "n\x00"):
+        with pytest.raises(MalformedError, match=r"reportedBy\.name"):
+            ReportedBy(name, "1" * 64).to_json()
     assert retirement(model=long, environment="e" * 200, by=long, when=WHEN, **place) == {
         "model": long,
         "environment": "e" * 200,
         "retiredBy": long,
         "retiredOn": WHEN,
         **place,
+    }
+
+
+FACTS = {"name": "train", "run": "run-1", "evidence": "observed", "layout": "credit-model"}
+DATA = {"name": "data", "digest": {"sha256": "cd" * 32}}
+WRITTEN: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    "test result": (
+        lambda: test_result(
+            result="FAILED",
+            configuration=[IN],
+            passed=["a"],
+            warned=["b"],
+            failed=["c"],
+            url="https://x",
+            step=STEP,
+        ),
+        {
+            "result": "FAILED",
+            "configuration": [DATA],
+            "passedTests": ["a"],
+            "warnedTests": ["b"],
+            "failedTests": ["c"],
+            "url": "https://x",
+            "gitchain_step": FACTS,
+        },
+    ),
+    "svr": (
+        lambda: svr(verifier="https://v", created=WHEN, properties=["APPROVED"], policies=[IN], step=STEP),
+        {
+            "verifier": {"id": "https://v", "policies": [DATA]},
+            "timeCreated": WHEN,
+            "properties": ["APPROVED"],
+            "gitchain_step": FACTS,
+        },
+    ),
+    "release": (
+        lambda: release(purl="pkg:generic/m@1", package_id="m", step=STEP),
+        {"purl": "pkg:generic/m@1", "packageId": "m", "gitchain_step": FACTS},
+    ),
+    "dataset": (
+        lambda: dataset(
+            source="https://d",
+            licence="MIT",
+            consent="unknown",
+            personal_data="none",
+            croissant=IN,
+            description="d",
+            step=STEP,
+        ),
+        {
+            "source": "https://d",
+            "licence": "MIT",
+            "consent": "unknown",
+            "personalData": "none",
+            "croissant": DATA,
+            "description": "d",
+            "gitchain_step": FACTS,
+        },
+    ),
+    "version": (
+        lambda: version(
+            commit=C,
+            tree="ef" * 20,
+            commit_sha256=H,
+            artifacts=[VersionArtifact("b", "x", "0" * 32, H, "m/t"), VersionArtifact("a", "y")],
+            branch="main",
+            ref="refs/heads/main",
+        ),
+        {
+            "commit": C,
+            "tree": "ef" * 20,
+            "commitSha256": H,
+            "artifacts": [
+                {"name": "a", "definedIn": "y"},
+                {"name": "b", "definedIn": "x", "md5": "0" * 32, "sha256": H, "mediaType": "m/t"},
+            ],
+            "branch": "main",
+            "ref": "refs/heads/main",
+        },
+    ),
+    "summary": (
+        lambda: vsa(
+            verifier="https://v",
+            when=WHEN,
+            resource="pkg:x",
+            policy=IN,
+            attestations=[OUT],
+            result="PASSED",
+            step=STEP,
+        ),
+        {
+            "verifier": {"id": "https://v", "version": {"gitchain": __version__}},
+            "timeVerified": WHEN,
+            "resourceUri": "pkg:x",
+            "policy": DATA,
+            "inputAttestations": [{"name": "model.pkl", "digest": {"sha256": H}}],
+            "verificationResult": "PASSED",
+            "verifiedLevels": ["GITCHAIN_LAYOUT"],
+            "slsaVersion": "1.2",
+            "gitchain_step": FACTS,
+        },
+    ),
+    "revocation": (
+        lambda: revocation(reason="mistaken", when=WHEN, attestations=[H, "ab" * 32], message="m", step=STEP),
+        {
+            "reason": "mistaken",
+            "revokedOn": WHEN,
+            "attestations": [H],
+            "message": "m",
+            "gitchain_step": FACTS,
+        },
+    ),
+    "provenance": (
+        lambda: provenance(
+            step=STEP,
+            kind="training",
+            materials=[IN, ResourceDescriptor("a", DigestSet({"sha256": H}))],
+            command=["python", "t.py"],
+            parameters={"p.yaml": {"lr": 0.1}},
+            environment={"python": "3.11"},
+            git={"dirty": False},
+            dvc={"stage": "train"},
+            started=WHEN,
+            finished="2026-11-22T13:00:00Z",
+            byproducts=[OUT],
+            exit_code=0,
+        ),
+        {
+            "buildDefinition": {
+                "buildType": "https://gitchain.dev/lifecycle/training/v1",
+                "externalParameters": {
+                    "step": "train",
+                    "run": "run-1",
+                    "layout": "credit-model",
+                    "command": ["python", "t.py"],
+                    "parameters": {"p.yaml": {"lr": 0.1}},
+                },
+                "internalParameters": {
+                    "evidence": "observed",
+                    "environment": {"python": "3.11"},
+                    "git": {"dirty": False},
+                    "dvc": {"stage": "train"},
+                },
+                "resolvedDependencies": [{"name": "a", "digest": {"sha256": H}}, DATA],
+            },
+            "runDetails": {
+                "builder": {
+                    "id": "https://gitchain.dev/builder/observed/v1",
+                    "version": {"gitchain": __version__},
+                },
+                "metadata": {
+                    "invocationId": "run-1",
+                    "startedOn": WHEN,
+                    "finishedOn": "2026-11-22T13:00:00Z",
+                },
+                "byproducts": [
+                    {"name": "model.pkl", "digest": {"sha256": H}},
+                    {"name": "exit-code", "annotations": {"value": 0}},
+                ],
+            },
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_predicate_with_everything_in_it(name: str) -> None:
+    """Every field under its own name, and nothing besides: this is what others read."""
+    made, expected = WRITTEN[name]
+    assert json.loads(json.dumps(made())) == expected
+
+
+def test_a_predicate_with_nothing_optional_in_it() -> None:
+    """What is not said is not there, and not null."""
+    step = StepFacts("train", "run-1", "declared")
+    made = json.loads(json.dumps(provenance(step=step, materials=[])))
+    definition, details = made["buildDefinition"], made["runDetails"]
+    assert definition["externalParameters"] == {"step": "train", "run": "run-1"}
+    assert definition["internalParameters"] == {"evidence": "declared", "environment": {}}
+    assert (details["metadata"], details["byproducts"]) == ({"invocationId": "run-1"}, [])
+    assert VersionArtifact("a", "x").to_json() == {"name": "a", "definedIn": "x"}
+    assert revocation(reason="mistaken", when=WHEN) == {
+        "reason": "mistaken",
+        "revokedOn": WHEN,
+        "attestations": [],
     }

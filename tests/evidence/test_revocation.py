@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +69,23 @@ def test_what_a_revocation_is_filed_under() -> None:
     first, later = MALLORY.descriptor, RevokedSigner("https://i.example", "mallory").descriptor
     assert first == later != RevokedSigner("https://i.example", "mallory2").descriptor
     assert first.name == f"signer:{first.digest['sha256']}"
+    text = b'{"issuer":"https://i.example","subject":"mallory"}'
+    assert first.digest == {"sha256": hashlib.sha256(text).hexdigest()}
+
+
+def test_a_revocation_lists_its_ids_in_order() -> None:
+    """Sorted, each once, so that the same revocation has the same bytes."""
+    ids = [hashlib.sha256(bytes([number])).hexdigest() for number in range(12)]
+    assert revocation(reason="mistaken", when=WHEN, attestations=[*ids, *ids])["attestations"] == sorted(ids)
+
+
+def test_the_first_unknown_field_is_named() -> None:
+    """Of many, the first in the order of the alphabet, in the predicate and in a signer."""
+    unknown = {f"x{letter}": 1 for letter in "hgfedcba"}
+    for change in (unknown, {"signers": [MALLORY.to_json() | unknown]}):
+        with pytest.raises(MalformedError, match="unknown field") as caught:
+            read_revocation(said(GOOD | change))
+        assert caught.value.where == "'xa'"
 
 
 GOOD: dict[str, Any] = {
@@ -117,6 +135,39 @@ def test_what_we_would_not_write_is_not_read(change: dict[str, Any]) -> None:
     """Half a revocation is none: the verifier must say so, not guess."""
     with pytest.raises(MalformedError):
         read_revocation(said(GOOD | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"unknown": 1}, "'unknown'"),
+        ({"reason": "because"}, "reason"),
+        ({"reason": 1}, "predicate.reason"),
+        ({"revokedOn": "today"}, "revokedOn"),
+        ({"revokedOn": None}, "predicate.revokedOn"),
+        ({"attestations": None}, "predicate.attestations"),
+        ({"attestations": [1]}, "attestations"),
+        ({"attestations": ["x"]}, "attestations"),
+        ({"signers": []}, "signers"),
+        ({"signers": {}}, "predicate.signers"),
+        ({"signers": ["mallory"]}, "signers"),
+        ({"signers": [MALLORY.to_json() | {"until": WHEN}]}, "'until'"),
+        ({"signers": [MALLORY.to_json() | {"issuer": ""}]}, "issuer"),
+        ({"signers": [MALLORY.to_json() | {"issuer": " i"}]}, "issuer"),
+        ({"signers": [MALLORY.to_json() | {"subject": "m\n"}]}, "subject"),
+        ({"signers": [MALLORY.to_json() | {"subject": "a\nb"}]}, "subject"),
+        ({"signers": [MALLORY.to_json() | {"from": "yesterday"}]}, "from"),
+        ({"signers": [MALLORY.to_json() | {"from": None}]}, "signers.from"),
+        ({"message": ""}, "message"),
+        ({"message": None}, "predicate.message"),
+    ],
+    ids=str,
+)
+def test_a_malformed_revocation_says_where(change: dict[str, Any], where: str) -> None:
+    """The error names the field that is wrong, or the field that this version does not know."""
+    with pytest.raises(MalformedError) as caught:
+        read_revocation(said(GOOD | change))
+    assert caught.value.where == where
 
 
 @pytest.mark.parametrize("name", ["reason", "revokedOn", "attestations"])

@@ -11,17 +11,18 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
+from gitchain.evidence.deployment import ReportedBy
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.inventory import checkpoint_statements
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import (
     PROVENANCE,
+    DeploymentVerdict,
     RevokedSigner,
     StepFacts,
-    Verdict,
     VersionArtifact,
     dataset,
     deployment,
+    deployment_check,
     git_source,
     provenance,
     retirement,
@@ -29,6 +30,7 @@ from gitchain.evidence.predicates import (
     version,
 )
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.store_checkpoint import checkpoint_statements
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 H, C = "ab" * 32, "cd" * 20
@@ -158,7 +160,19 @@ def example(name: str) -> Any:
             workload="w",
             uid="u",
             image="i",
-            verdict=Verdict("PASSED", "credit-model", 3, H),
+            verdict=DeploymentVerdict("PASSED", "credit-model", 3, H),
+            reported_by=ReportedBy("kube-apiserver", H),
+            step=STEP,
+        ),
+        "deployment-check": lambda: deployment_check(
+            model="credit@v1",
+            environment="production",
+            when=WHEN,
+            cluster="c",
+            namespace="n",
+            workload="w",
+            verdict=DeploymentVerdict("FAILED", "credit-model", 3, H),
+            codes=["GC-E0342"],
             step=STEP,
         ),
         "retirement": lambda: retirement(
@@ -170,6 +184,7 @@ def example(name: str) -> Any:
             namespace="n",
             workload="w",
             uid="u",
+            reported_by=ReportedBy("kube-apiserver", H),
             step=STEP,
         ),
         "revocation": lambda: revocation(
@@ -222,6 +237,16 @@ INVALID: dict[str, list[tuple[Any, ...]]] = {
         ("model", ""),
         ("verdict", "result", "MAYBE"),
         ("deployedBy", DROP),
+    ],
+    "deployment-check": [
+        ("checkedOn", "now"),
+        ("codes", DROP),
+        ("codes", []),
+        ("codes", ["GC-342"]),
+        ("codes", ["GC-E0342", "GC-E0342"]),
+        ("verdict", DROP),
+        ("verdict", "result", "PASSED"),
+        ("uid", "u"),
     ],
     "retirement": [
         ("retiredOn", "now"),
@@ -329,6 +354,12 @@ def test_smallest_documents_validate() -> None:
         "dataset": dataset(source="git:local", licence="MIT", consent="not-required", personal_data="none"),
         "version": version(commit=C, tree=C, commit_sha256=H, artifacts=[]),
         "deployment": deployment(model="m", environment="e", by="b", when=WHEN),
+        "deployment-check": deployment_check(
+            model="m",
+            environment="e",
+            when=WHEN,
+            verdict=DeploymentVerdict("PASSED", "credit-model", 3, H),
+        ),
         "retirement": retirement(model="m", environment="e", by="b", when=WHEN),
         "revocation": revocation(reason="withdrawn", when=WHEN),
         "manifest": {"schema": "https://gitchain.dev/manifest/v2", "entries": []},

@@ -11,12 +11,13 @@ from sigstore.dsse import Statement as SigstoreStatement
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, MEDIA_TYPES
 from gitchain.evidence.statement import (
     MAX_DESCRIPTORS,
     ResourceDescriptor,
     Statement,
 )
+from gitchain.evidence.vocabulary import REVOCATION
 
 H = "ab" * 32
 TYPE = "https://example.com/predicate/v1"
@@ -63,6 +64,44 @@ def test_what_sigstore_signs_over_may_be_a_subject_s_digest(algorithm: str, digi
 def test_the_shortest_media_type_is_one() -> None:
     """One character is a media type as far as this parser minds; none is not."""
     assert file("x", media_type="m").media_type == "m"
+
+
+def test_a_descriptor_checks_its_name() -> None:
+    """No descriptor has a name that no artifact may have, however it was made."""
+    with pytest.raises(MalformedError):
+        file("../x")
+
+
+def test_the_media_type_says_which_manifest_the_digest_is_of() -> None:
+    """Each version of the directory manifest has its own media type; every other is a file's."""
+    for version, name in MEDIA_TYPES.items():
+        assert file("x", media_type=name).manifest_version == version
+        assert file("x", media_type=name).is_directory
+    for other in (None, "text/plain"):
+        assert file("x", media_type=other).manifest_version is None
+        assert not file("x", media_type=other).is_directory
+
+
+def test_descriptors_and_statements_can_be_hashed() -> None:
+    """Annotations and predicates are mappings, which have no hash: the hash leaves them out."""
+    noted = file("x", annotations={"a": 1})
+    assert hash(noted) == hash(file("x", annotations={"a": 2}))
+    assert len({Statement.build([noted], TYPE, {"a": 1}), Statement.build([noted], TYPE, {"a": 1})}) == 1
+
+
+def test_a_revocation_needs_an_accepted_digest_only() -> None:
+    """What has no sha256 can be revoked by another digest that chains are matched by, and by no other."""
+    by_sha512 = ResourceDescriptor("x", DigestSet({"sha512": "a" * 128}))
+    assert Statement.build([by_sha512], REVOCATION, {}).subject == (by_sha512,)
+    with pytest.raises(MalformedError, match="subject has no sha256"):
+        Statement.build([ResourceDescriptor("x", DigestSet({"sha3_256": H}))], REVOCATION, {})
+
+
+def test_the_first_digest_that_cannot_be_signed_is_named() -> None:
+    """Of several, the first in the order of the alphabet."""
+    foreign = {"gitTree": "0" * 40, "gitCommit": "0" * 40, "sha1": "0" * 40, "md5": "0" * 32, "dirHash": H}
+    with pytest.raises(MalformedError, match="dirHash cannot be signed"):
+        Statement.build([ResourceDescriptor("x", DigestSet({"sha256": H, **foreign}))], TYPE, {})
 
 
 def test_subject_order_does_not_matter() -> None:

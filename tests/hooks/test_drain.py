@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gitchain.consume.dvc_tracked_artifacts import pinned_artifacts
 from gitchain.errors import GitchainError, NoEvidenceError, ProjectError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
@@ -22,13 +23,12 @@ from gitchain.hooks import install, remove, troubles
 from gitchain.hooks.__main__ import main
 from gitchain.hooks.drainer import drain
 from gitchain.hooks.events import catch_up
-from gitchain.pipeline.profiles import load_profile
-from gitchain.pipeline.project import open_project
-from gitchain.pipeline.setup import initialise
-from gitchain.pipeline.versions import pinned_artifacts
+from gitchain.produce.init import initialise
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Oid
+from gitchain.trust.profiles import load_profile
 from gitchain.verify.bundle import verify_bundle
+from gitchain.workspace.project import open_project
 
 Git = Callable[..., str]
 MODEL = b"weights\n"
@@ -253,7 +253,7 @@ def test_second_drainer_leaves_at_once(project: Path) -> None:
 
 def test_several_at_once_sign_once(project: Path) -> None:
     """A drainer, a sync and a push at the same moment leave one attestation of the commit, not three."""
-    code = "from pathlib import Path; from gitchain.hooks.events import catch_up; from gitchain.pipeline.project import open_project; catch_up(open_project(Path()))"
+    code = "from pathlib import Path; from gitchain.hooks.events import catch_up; from gitchain.workspace.project import open_project; catch_up(open_project(Path()))"
     jobs = [subprocess.Popen([sys.executable, "-I", "-c", code], cwd=project) for _ in range(3)]
     assert [job.wait() for job in jobs] == [0, 0, 0]
     assert len(stored(project, VERSION)) == 1

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -242,7 +243,7 @@ def forged(instance: Instance, **changes: object) -> str:
 NOW = int(datetime.now(UTC).timestamp())
 BAD_CLAIMS = [
     {"aud": "other"}, {"aud": ["sigstore", "other"]}, {"iss": "https://accounts.google.com"}, {"exp": NOW - 60},
-    {"nbf": NOW + 600}, {"iat": NOW + 600}, {"exp": None}, {"iat": None}, {"sub": None}, {"aud": None}, {"iss": None}, {"sub": 7},
+    {"nbf": NOW + 86_400}, {"iat": NOW + 86_400}, {"exp": None}, {"iat": None}, {"sub": None}, {"aud": None}, {"iss": None}, {"sub": 7},
 ]  # fmt: skip
 
 
@@ -443,3 +444,21 @@ def test_no_secret_in_the_trust_config(instance: Instance) -> None:
             secret = "".join(path.read_text(encoding="utf-8").split("\n")[1:-2])
             assert secret not in text
             assert secret[40:70] not in text
+
+
+def test_the_exported_trust_is_whole_at_every_moment(tmp_path: Path) -> None:
+    """Many processes open an instance from before there was one: a reader sees none, or all of it."""
+    Instance.create(tmp_path / "local")
+    export = tmp_path / "local" / "trust.json"
+    whole = export.read_text()
+    for _ in range(10):
+        export.unlink()
+        with ThreadPoolExecutor(8) as pool:
+            opened = [pool.submit(Instance.open, tmp_path / "local") for _ in range(8)]
+            while not all(one.done() for one in opened):
+                if export.exists():
+                    assert export.read_text() == whole
+            assert {one.result().trust_config() for one in opened} == {whole}
+        assert [path.name for path in (tmp_path / "local").iterdir() if "trust.json" in path.name] == [
+            "trust.json"
+        ]

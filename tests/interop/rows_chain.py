@@ -30,7 +30,9 @@ def _shell(module: Any, stack: Stack) -> Any:
 
         def copy(self, name: str) -> Any:
             copied = super().copy(name)
-            return StackShell(copied.cwd, copied.home)
+            made = StackShell(copied.cwd, copied.home)
+            made.must("gitchain", "trust", "agree")  # for this Git directory
+            return made
 
     return StackShell
 

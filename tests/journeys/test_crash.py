@@ -15,9 +15,9 @@ import worker
 from shell import Shell, new_repository
 
 from gitchain.evidence.bundle import Bundle
-from gitchain.pipeline.project import Project, open_project
-from gitchain.pipeline.record import drain_outbox, project_profile
+from gitchain.produce.sign_and_store import drain_outbox, project_profile
 from gitchain.verify.bundle import verify_bundle
+from gitchain.workspace.project import Project, open_project
 
 SEED = 20261122
 

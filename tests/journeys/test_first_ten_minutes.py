@@ -17,7 +17,9 @@ from shell import Done, Shell
 from gitchain.cli.main import VERBS
 
 PIPELINE = "stages:\n  train:\n    cmd: cp data.csv model.bin\n    deps: [data.csv]\n    outs: [model.bin]\n"
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 WHO = {"IDENTITY": "ada@example.com"}
 
 
@@ -176,15 +178,29 @@ def test_ci_clone(dvc_project: Shell) -> None:
     led_to_passed(dvc_project, cloned(adopted(dvc_project), "ci", "--depth", "1"))
 
 
-def readme_part(start: str) -> list[str]:
-    block = README.split(start)[1].split("```console\n")[1].split("```")[0]
-    return [line.removeprefix("$ ").partition(" #")[0].strip() for line in block.splitlines()]
+@pytest.mark.parametrize("kind", ["with", "without"])
+def test_commands_in_one_project(kind: str, request: pytest.FixtureRequest) -> None:
+    """Every command of the first block of docs/commands.md, in its order, after the README's commands."""
+    shell: Shell = request.getfixturevalue("dvc_project" if kind == "with" else "started")
+    shell.write({"train.py": "import shutil\nshutil.copy('data.csv', 'model.pkl')\n"})
+    if kind == "with":
+        shell.write({"dvc.yaml": PIPELINE.replace("model.bin", "model.pkl")})
+    for page, start in ((README, f"**A project {kind} DVC.**"), (COMMANDS, "## In one project")):
+        for command in commands_after(start, page):
+            done = shell.run("bash", "-c", command)
+            assert done.code == 0, (command, done.text)
+
+
+def commands_after(start: str, page: str = README) -> list[str]:
+    """Return the commands of the first console block after a heading: lines without `$ ` are output."""
+    block = page.split(start)[1].split("```console\n")[1].split("```", maxsplit=1)[0]
+    return [line[2:].partition(" #")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
 
 
 def test_readme_for_a_project_with_dvc(dvc_project: Shell) -> None:
     """The four commands of the README, and of an existing project."""
     dvc_project.write({"dvc.yaml": PIPELINE.replace("model.bin", "model.pkl")})
-    for command in readme_part("**A project with DVC.**"):
+    for command in commands_after("**A project with DVC.**"):
         done = typed(dvc_project, command)
         assert done.code == 0, (command, done.text)
     assert "PASSED" in done.out
@@ -193,7 +209,7 @@ def test_readme_for_a_project_with_dvc(dvc_project: Shell) -> None:
 def test_readme_for_a_project_without_dvc(started: Shell) -> None:
     """The five commands of the README."""
     started.write({"train.py": "import shutil\nshutil.copy('data.csv', 'model.pkl')\n"})
-    for command in readme_part("**A project without DVC.**"):
+    for command in commands_after("**A project without DVC.**"):
         done = typed(started, command)
         assert done.code == 0, (command, done.text)
     assert "PASSED" in done.out

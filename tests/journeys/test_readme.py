@@ -1,4 +1,4 @@
-"""What the README says to type exists, and its table of exit codes is the program's."""
+"""What the README and the pages say to type exists, and the table of exit codes is the program's."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from gitchain.cli.main import VERBS, gitchain
 from gitchain.cli.output import Options
 from gitchain.errors import ExitCode
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXIT_CODES = (ROOT / "docs" / "reference" / "exit-codes.md").read_text(encoding="utf-8")
 REDIRECTIONS = {">", "|", "&&"}
 
 
-def code_blocks() -> str:
-    """Return the shell blocks, a continued line as one."""
-    blocks = re.findall(r"^```(?:console|sh|bash|shell)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def code_blocks(page: Path) -> str:
+    """Return the shell blocks of a page, a continued line as one."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:console|sh|bash|shell)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return "\n".join(blocks).replace("\\\n", " ")
 
 
-def commands() -> Iterator[tuple[str, ...]]:
-    """Yield the arguments of every `gitchain …` line, up to what the shell keeps for itself."""
-    for line in code_blocks().splitlines():
-        words = shlex.split(line.removeprefix("$ "), comments=True)
+def commands(page: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the arguments of every `$ gitchain …` line, up to what the shell keeps for itself."""
+    for line in code_blocks(page).splitlines():
+        words = shlex.split(line[2:], comments=True) if line.startswith("$ ") else []
         if words[:1] == ["gitchain"]:
             end = next((n for n, word in enumerate(words) if word in REDIRECTIONS), len(words))
             yield tuple(words[1:end])
@@ -45,17 +49,20 @@ def parse(arguments: tuple[str, ...]) -> None:
     command.make_context(command.name, rest, parent)
 
 
-@pytest.mark.parametrize("arguments", [*commands()], ids=" ".join)
-def test_command_of_the_readme_exists(
+@pytest.mark.parametrize(
+    "arguments", sorted({line for page in PAGES for line in commands(page)}), ids=" ".join
+)
+def test_command_of_a_page_exists(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Verb, options and arguments are what the program accepts; the files that it names may be anything."""
     monkeypatch.chdir(tmp_path)
     for word in arguments:
-        if word.endswith(".json") and "/" not in word:
+        if re.fullmatch(r"[\w-]+\.(?:json|pkl)|models/\w+", word):
+            Path(word).parent.mkdir(exist_ok=True)
             Path(word).write_text("{}", encoding="utf-8")
-        if word.startswith("models/") and "bundle" in arguments:
-            Path(word).mkdir(parents=True)
+        elif word.endswith(".git") and "/" not in word:
+            Path(word).mkdir()
     parse(arguments)
 
 
@@ -68,25 +75,42 @@ def test_the_parser_of_this_test_refuses(line: str) -> None:
         parse(tuple(line.split()))
 
 
-def test_every_verb_is_in_the_readme() -> None:
-    """No verb is left for the reader to find by chance."""
-    shown = {arguments[0] for arguments in commands()} | set(re.findall(r"gitchain ([a-z]+)", README))
-    assert set(VERBS) <= shown
+def test_every_verb_is_on_the_first_pages() -> None:
+    """README.md and docs/commands.md show each verb: none is left for the reader to find by chance."""
+    pages = (ROOT / "README.md", ROOT / "docs" / "commands.md")
+    shown = {arguments[0] for page in pages for arguments in commands(page)}
+    assert set(VERBS) <= shown | set(re.findall(r"gitchain ([a-z]+)", "".join(map(Path.read_text, pages))))
 
 
-def test_exit_codes_of_the_readme() -> None:
+def test_readme_is_short() -> None:
+    """Details belong to docs/."""
+    assert len(README.splitlines()) <= 200
+
+
+def test_exit_codes_of_the_reference() -> None:
     """The table holds every exit code, and no other."""
-    table = README.split("| exit code | meaning |")[1].split("\n\n")[0]
+    table = EXIT_CODES.split("| exit code | meaning |")[1].split("\n\n")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == set(ExitCode)
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!http)[^)#]+)\)", README))
 def test_links_of_the_readme_lead_somewhere(path: str) -> None:
     """Each page that the README points to is there."""
-    assert (Path(__file__).parents[2] / path).exists()
+    assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:tests|examples|bench)/[a-z_/.]*)`", README))))
-def test_tests_of_the_readme_exist(path: str) -> None:
-    """Each test that the threat table points to is there."""
-    assert (Path(__file__).parents[2] / path).exists()
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        {
+            path
+            for page in PAGES
+            for path in re.findall(
+                r"`((?:tests|examples|bench|deploy)/[a-z_/.]*)`", page.read_text(encoding="utf-8")
+            )
+        }
+    ),
+)
+def test_paths_of_the_pages_exist(path: str) -> None:
+    """Each directory or file of tests, examples, measurements and deployment that a page names is there."""
+    assert (ROOT / path).exists()

@@ -11,8 +11,8 @@ from pathlib import Path
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import DATASET
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.pipeline.project import open_project
-from gitchain.pipeline.record import Draft, project_profile, record
+from gitchain.produce.sign_and_store import Draft, project_profile, record
+from gitchain.workspace.project import open_project
 
 
 def draft(label: str, number: int) -> Draft:

@@ -9,9 +9,9 @@ from pathlib import Path
 from shell import Shell, environment
 
 from gitchain.evidence.bundle import Bundle
-from gitchain.pipeline.project import open_project
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
+from gitchain.workspace.project import open_project
 
 WORKER = Path(__file__).parent / "worker.py"
 

@@ -74,6 +74,7 @@ def test_contents_beyond_the_limit_are_not_compared(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "MAX_CONTENTS", 3)
     assert contents(Link({"top": top}, {}), Manifests(nodes.get)) is None
     assert contents(Link(dict(list(files.items())[:3]), {}), Manifests(nodes.get)) is not None
+    assert contents(Link(files, {}), Manifests(nodes.get)) is None
     assert contents(Link(files, {"e": file("e")}), Manifests(nodes.get)) is None
     monkeypatch.setattr(module, "MAX_CONTENTS", 4)
     assert contents(Link({"top": top}, {}), Manifests(nodes.get)) is not None
@@ -142,3 +143,18 @@ def test_the_closed_directory_above_is_named() -> None:
     assert closed_above({"d": outer}, "d", Manifests({}.get)) is None
     assert closed_above({"d": file("d")}, "d/in/a", Manifests({}.get)) is None
     assert closed_above({}, "d/in/a", Manifests({}.get)) is None
+
+
+def test_the_digests_of_an_artifact_are_listed_once() -> None:
+    """Its accepted ones, and for a directory of version 1 that is at hand the digest under version 2."""
+    files = [FileEntry("a", True, 1, "1" * 64)]
+    older, newer = build_manifest(files, 1), build_manifest(files)
+    digest = DigestSet({"sha256": older.digest})
+    upgrade = Manifests(older.nodes.get).upgrade
+    assert list(file("x").digests) == [("sha256", sha256_hex(b"x"))]
+    assert list(Artifact(DigestSet({"sha256": newer.digest}), True).digests) == [("sha256", newer.digest)]
+    assert list(Artifact(digest, True, 1).digests) == [("sha256", older.digest)]
+    assert list(Artifact(digest, True, 1, upgrade).digests) == [
+        ("sha256", older.digest),
+        ("sha256", newer.digest),
+    ]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gitchain.errors import LayoutError
-from gitchain.layout.casefile import MAX_CASE_BYTES, Case, Expected, Stranger, joined, parse_case
-from gitchain.layout.member import Identity
+from gitchain.layout.casefile import MAX_CASE_BYTES, Case, Expected, UnlistedSigner, joined, parse_case
+from gitchain.layout.identities import Identity
 from gitchain.layout.yaml import read_yaml
 
 YAML = """\
@@ -48,7 +48,7 @@ def test_every_field_is_read() -> None:
     assert (train.materials, train.products, train.subject) == ({"d": {"a.csv": "rows"}}, {"m": "model"}, {})
     assert train.predicate == {"loss": 0.5, "n": -1.25, "v": "1.2.3"}
     assert (train.layout, train.predicate_type, train.sublayout) == (None, None, None)
-    assert other.signer == Stranger(Identity("https://i.example", "s"), {"buildTrigger": "push"})
+    assert other.signer == UnlistedSigner(Identity("https://i.example", "s"), {"buildTrigger": "push"})
     assert (other.step, other.run, other.evidence, other.layout) == (None, "r2", "declared", "other")
     assert (other.predicate_type, other.subject) == ("https://example.com/p", {"m": "model"})
     assert data.sublayout == "other"
@@ -138,3 +138,9 @@ def test_a_case_that_is_too_large() -> None:
     """Refused before it is read, whatever is in it."""
     with pytest.raises(LayoutError, match="too large"):
         parse_case(b"# " + b"x" * MAX_CASE_BYTES, "huge")
+
+
+def test_a_case_may_be_as_large_as_its_limit() -> None:
+    """A comment fills it up."""
+    text = YAML.encode() + b"# "
+    assert parse_case(text + b"x" * (MAX_CASE_BYTES - len(text)), "full")

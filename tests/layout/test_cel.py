@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from gitchain.errors import LimitError
 from gitchain.layout.cel_cost import (
     Bound,
+    check_tree,
     check_work,
     measure,
     paths,
     text_bound,
     walk,
 )
-from gitchain.layout.cel_tree import Call, Constant, Items, Loop, Name, Node, Select, read_tree
+from gitchain.layout.cel_tree import Call, CelItems, Constant, Loop, Name, Node, Select, read_tree
 
 ENVIRONMENT = cel.NewEnv(variables={"p": cel.Type.DYN, "q": cel.Type.DYN})
 
@@ -34,9 +35,9 @@ TREES: list[tuple[str, Node]] = [
     ("p[0]", Call("_[_]", (Name("p"), Constant()))),
     ("p.contains('é')", Call("contains", (Name("p"), Constant("é", 2)))),
     ("size(b'abc')", Call("size", (Constant(None, 3),))),
-    ("[1, 2.5, 3u, true, null, '', b'']", Items((*[Constant()] * 5, Constant("", 0), Constant()))),
-    ("{'a': p, 1: q}", Items((Constant("a", 1), Name("p"), Constant(), Name("q")))),
-    ("google.protobuf.Int32Value{value: 1}", Items((Constant(),), "google.protobuf.Int32Value")),
+    ("[1, 2.5, 3u, true, null, '', b'']", CelItems((*[Constant()] * 5, Constant("", 0), Constant()))),
+    ("{'a': p, 1: q}", CelItems((Constant("a", 1), Name("p"), Constant(), Name("q")))),
+    ("google.protobuf.Int32Value{value: 1}", CelItems((Constant(),), "google.protobuf.Int32Value")),
     ("p ? 1 : 2", Call("_?_:_", (Name("p"), Constant(), Constant()))),
     (
         "p.filter(x, x)",
@@ -44,13 +45,13 @@ TREES: list[tuple[str, Node]] = [
             "x",
             Name("p"),
             "@result",
-            Items(()),
+            CelItems(()),
             Constant(),
             Call(
                 "_?_:_",
                 (
                     Name("x"),
-                    Call("_+_", (Name("@result"), Items((Name("x"),)))),
+                    Call("_+_", (Name("@result"), CelItems((Name("x"),)))),
                     Name("@result"),
                 ),
             ),
@@ -135,6 +136,10 @@ MEASURED: list[tuple[str, Bound, int]] = [
     ("p.matches('(a{40}){40}')", ONE, 64 * 11_000 + 80 * (1 + 11_000 // 7) + 1),
     ("p.matches('a{0}')", ONE, 64 * 4 + 80 * 1 + 1),
     (r"p.matches('\\pL')", ONE, 64 * 43 + 80 * (1 + 43 // 7) + 1),
+    (r"p.matches('\\PL')", ONE, 64 * 43 + 80 * (1 + 43 // 7) + 1),
+    ("p.matches('[[:alpha:]]')", ONE, 64 * 51 + 80 * (1 + 51 // 7) + 1),
+    ("p.matches('(?i)a')", ONE, 64 * 45 + 80 * (1 + 45 // 7) + 1),
+    ("p.matches('')", ONE, 80 * 1 + 1),
 ]
 
 
@@ -142,6 +147,39 @@ MEASURED: list[tuple[str, Bound, int]] = [
 def test_the_work_of_an_expression_follows_from_the_sizes(expression: str, bound: Bound, work: int) -> None:
     """Each operation costs what the engine does for it: the smaller side, the pattern times the text, the copy."""
     assert measure(tree(expression), {"p": S, "q": S}) == (bound, work)
+
+
+COSTS: dict[str, tuple[int, list[str]]] = {
+    "nothing": (1, ["!p", "type(p)", "dyn(p)", "p['a']", "-p", "p - q", "p * q", "p / q", "p % q"]),
+    "the smaller side": (101, ["p == q", "p != q", "p < q", "p <= q", "p > q", "p >= q"]),
+    "every place": (101, ["p.contains(q)", "p.startsWith(q)", "p.endsWith(q)"]),
+    "a copy": (
+        11,
+        [
+            *("size(p)", "int(p)", "uint(p)", "double(p)", "bool(p)", "string(p)"),
+            *("bytes(p)", "duration(p)", "timestamp(p)"),
+        ],
+    ),
+    "a copy and a look": (
+        12,
+        [
+            *("timestamp(p).getFullYear()", "timestamp(p).getMonth()", "timestamp(p).getDate()"),
+            *("timestamp(p).getDayOfMonth()", "timestamp(p).getDayOfWeek()", "timestamp(p).getDayOfYear()"),
+            *("timestamp(p).getHours()", "timestamp(p).getMinutes()", "timestamp(p).getSeconds()"),
+            "timestamp(p).getMilliseconds()",
+        ],
+    ),
+    "two and the operator": (5, ["p == 1 && q == 1", "p == 1 || q == 1"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "work"), [(one, work) for work, group in COSTS.values() for one in group]
+)
+def test_every_available_function_has_its_cost(expression: str, work: int) -> None:
+    """Each function of the language is available, and what it does with the sizes of its arguments is counted."""
+    check_tree(tree(expression))
+    assert measure(tree(expression), {"p": S, "q": S})[1] == work
 
 
 def test_a_loop_costs_its_turns() -> None:
@@ -153,6 +191,14 @@ def test_a_loop_costs_its_turns() -> None:
     assert nested == 10 * (1 + 1) + 10 * 1000 * (1 + 2 + 1)
     capped = measure(tree("q.all(x, q.all(y, y == 1))"), variables)[1]
     assert capped == 1000 * (1 + 1) + 10_000 * (1 + 2 + 1)
+
+
+def test_a_loop_that_turns_once_costs_its_step_once() -> None:
+    """Finding out how much one turn adds is no turn: a step of three of the four million units fits."""
+    variables = {"p": Bound(1, 1), "q": Bound(3_000_000, 1)}
+    assert (
+        measure(tree("p.all(x, q == q)"), variables)[1] == 3_000_003
+    )  # 1 for each of condition, comparison, step
 
 
 def test_the_engine_bounds_the_turns_as_we_do() -> None:

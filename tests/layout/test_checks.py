@@ -8,7 +8,7 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.layout.checks import MAX_TEXT, check_known, check_text
 from gitchain.layout.fields import Fields
-from gitchain.layout.member import CLAIM_NAMES, SigstoreMember
+from gitchain.layout.identities import CLAIM_NAMES, SigstoreMember
 from gitchain.layout.yaml import read_yaml
 
 

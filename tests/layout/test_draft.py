@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +18,17 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.names import check_name, check_step_name
 from gitchain.layout.artifact import Artifact, Link, Manifests
-from gitchain.layout.draft import DraftStage, draft
+from gitchain.layout.draft import draft
 from gitchain.layout.lint import lint
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Identity, Layout
 from gitchain.layout.rule import Keyword, Side
 from gitchain.layout.rules import apply_rules
+from gitchain.layout.stage_paths import DraftStage
 from gitchain.verify.target import is_served
 
 ALICE = Identity("https://issuer.example", "alice@example.com")
+GOLDEN = Path(__file__).parent / "golden"
 EXPIRES = datetime(2027, 11, 22, tzinfo=UTC)
 STAGES = (
     DraftStage("data/raw.csv", outs=("data/raw.csv",), observed=False),
@@ -217,6 +221,111 @@ def test_every_draft_of_these_tests_lints_without_an_error(monkeypatch: pytest.M
     ):
         test()
     assert len(checked) >= 7
+
+
+RESERVED = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+
+
+@pytest.mark.parametrize("word", [*RESERVED, "True", "NO"])
+def test_a_name_that_yaml_reads_as_something_else_is_quoted(word: str) -> None:
+    """YAML 1.1 reads such a word as a boolean or null, so a draft never writes it plain."""
+    text = draft("m", [DraftStage(word, outs=("model",))], ALICE, EXPIRES)
+    assert f'  - name: "{word}"\n' in text
+    assert f'  - step: "{word}"\n' in text
+    assert yaml.safe_load(text)["steps"][0]["name"] == word
+
+
+@pytest.mark.parametrize(
+    ("subject", "label"),
+    [
+        ("alice@example.com", "alice"),
+        ("Alice Smith+ci@example.com", "alice-smith-ci"),
+        ("-.a.-@example.com", "a"),
+        ("@example.com", "builder"),
+        ("\u00e9@example.com", "builder"),
+        ("https://github.com/acme/m", "builder"),
+    ],
+)
+def test_a_functionary_is_labelled_by_its_mail_address(subject: str, label: str) -> None:
+    """Letters, digits, dots and dashes of the part before the @; `builder` where nothing is left of it."""
+    text = draft("m", [DraftStage("train", outs=("model",))], Identity("https://i.example", subject), EXPIRES)
+    assert list(yaml.safe_load(text)["functionaries"]) == [label]
+
+
+TRAIN = DraftStage("train", deps=("data.csv",), outs=("model.pkl",))
+
+
+def served(*stages: DraftStage, **more: object) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    return {one.step: (one.products, one.steps) for one in made(stages, **more).serve}
+
+
+def test_each_product_of_a_shared_data_set_needs_its_own_steps() -> None:
+    """Where one product needs every step and another does not, both name theirs."""
+    data = DraftStage("prepare", outs=("data.csv",))
+    other = DraftStage("other", deps=("data.csv",), outs=("other.pkl",))
+    found = served(data, TRAIN, other, serve=["data.csv", "model.pkl", "other.pkl"])
+    assert {step: steps for step, (_, steps) in found.items()} == {
+        "prepare": ("prepare", "train", "other"),
+        "train": ("prepare", "train"),
+        "other": ("prepare", "other"),
+    }
+
+
+def test_a_stage_that_takes_a_directory_belongs_to_every_stage_that_makes_some_of_it() -> None:
+    """Whatever else the maker makes beside it."""
+    maker = DraftStage("train", outs=("models/a.pkl", "log.txt"))
+    taker = DraftStage("check", deps=("models",), outs=("m.json",), reports=("m.json",))
+    assert [step.name for step in made((maker, taker)).steps] == ["train", "check"]
+
+
+def test_reports_alone_are_not_served_beside_a_model() -> None:
+    """A stage that only reports, and has nothing to do with the model, is left out."""
+    report = DraftStage("lint", deps=("src",), outs=("lint.json",), reports=("lint.json",))
+    assert served(report, TRAIN) == {"train": (("model.pkl",), ())}
+
+
+def test_a_frozen_stage_is_not_what_a_pipeline_ends_in() -> None:
+    """What runs is served: what a frozen stage made of it is not."""
+    frozen = DraftStage("export", deps=("model.pkl",), outs=("model.onnx",), observed=False)
+    assert served(TRAIN, frozen) == {"train": (("model.pkl",), ())}
+
+
+def test_a_directory_and_a_file_in_it_are_allowed_together() -> None:
+    """A directory that the list opens is allowed by the names of its files, another file by its own."""
+    stage = DraftStage("train", deps=("src", "src/a.py", "X.csv"), outs=("X.pkl",))
+    [step] = made((stage,)).steps
+    allowed = [one.pattern for one in step.expected_materials if one.keyword is Keyword.ALLOW]
+    assert allowed == ["src/*", "src/a.py", "X.csv", "git+*", "git:*"]
+    required = [one.pattern for one in step.expected_products if one.keyword is Keyword.REQUIRE]
+    assert required == ["X.pkl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [
+        ("X 1.pkl", '"X 1.pkl"'),
+        ('a"b', '"a\\"b"'),
+        ("a\u2003b", '"a\\U00002003b"'),
+        ("a-b", "a-b"),
+    ],
+)
+def test_a_path_is_spelled_so_that_yaml_reads_it_back(name: str, spelled: str) -> None:
+    """Quotes, backslashes and what does not print are escaped, and nothing else."""
+    text = draft("m", [DraftStage("train", outs=(name,))], ALICE, EXPIRES)
+    assert f"products: [{spelled}]" in text
+    noted = draft("m", [TRAIN], ALICE, EXPIRES, notes=["a\\b\n"])
+    assert '# Attested, and not in here: "a\\\\b\\U0000000a"\n' in noted
+    assert yaml.safe_load(text)["serve"][0]["products"] == [name]
+
+
+def test_what_nothing_makes_cannot_be_served() -> None:
+    """The path that is wrong is named, also after one that is right; without any product there is no draft."""
+    with pytest.raises(LayoutError, match="no stage makes what is to be served") as caught:
+        made(serve=["models/us.pkl", "nothing"])
+    assert (caught.value.where, caught.value.got) == ("serve", "nothing")
+    with pytest.raises(LayoutError, match="no stage makes anything that could be served") as caught:
+        made((DraftStage("check", deps=("data",)),))
+    assert caught.value.help == "name it under artifacts: in dvc.yaml"
 
 
 def test_nothing_to_serve_is_said() -> None:
@@ -441,3 +550,49 @@ def test_what_a_stage_goes_on_with_need_not_be_new(dep: str, out: str, keyword: 
     stages = (DraftStage("train", deps=(dep,), outs=(out,)),)
     products = made(stages, serve=[out]).steps[0].expected_products
     assert [rule.keyword for rule in products] == [Keyword.REQUIRE, keyword, Keyword.DISALLOW]
+
+
+WHOLE = (
+    DraftStage("raw.dvc", outs=("raw",), observed=False, sources=("https://example.com/raw", "git+https://example.com/a")),
+    DraftStage("prepare", deps=("raw", "raw/labels.csv", "src"), outs=("clean", "clean/index", "part*")),
+    DraftStage("train", deps=("clean/a.csv", "all", "git:x", "state"), outs=("model.pkl", "state")),
+    DraftStage("split", deps=("raw/labels.csv",), outs=("all/train", "all/test", "git:x")),
+    DraftStage("other", deps=("src/o.py",), outs=("other.pkl",)),
+    DraftStage("spare.dvc", outs=("spare",), observed=False),
+    DraftStage("left.dvc", outs=("left",), observed=False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "more"),
+    [
+        ("draft.yaml", STAGES, {}),
+        ("draft-parts.yaml", WHOLE, {"version": 7, "notes": ("a note", "b\u2028note")}),
+    ],
+)
+def test_a_whole_draft(name: str, stages: tuple[DraftStage, ...], more: dict[str, Any]) -> None:
+    """Word for word: what a person reads first of gitchain's policies, with every comment in its place."""
+    text = draft("credit-model", stages, ALICE, EXPIRES.replace(hour=5), **more)
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_a_draft_that_no_layout_may_hold_is_refused() -> None:
+    """Sixty models of one long pipeline: the steps that each of them needs are more text than a layout may have."""
+    long = "s" * 180
+    shared = [DraftStage(f"{long}{n}", deps=(f"d{n - 1}",) if n else (), outs=(f"d{n}",)) for n in range(100)]
+    models = [DraftStage(f"{long}m{n}", deps=("d99",), outs=(f"m{n}",)) for n in range(60)]
+    with pytest.raises(LayoutError, match="layout is too large"):
+        draft("credit-model", (*shared, *models), ALICE, EXPIRES)
+    assert draft("credit-model", (*shared, *models[:2]), ALICE, EXPIRES)
+
+
+def test_a_draft_of_more_stages_than_a_layout_holds_is_refused_at_once() -> None:
+    """Only those count that a served product depends on; the refusal takes no text, and no time."""
+    start = time.process_time()
+    stages = [DraftStage(f"s{n}", deps=(f"in/{n}",), outs=(f"out/{n}",)) for n in range(10_000)]
+    with pytest.raises(LayoutError, match="too many stages for one layout") as caught:
+        draft("credit-model", stages, ALICE, EXPIRES)
+    assert caught.value.got == "10000"
+    text = draft("credit-model", stages, ALICE, EXPIRES, serve=[f"out/{n}" for n in range(1000)])
+    assert time.process_time() - start < 20
+    assert len(parse_layout(text.encode()).steps) == 1000

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.openpgp import PUBLIC_KEY, armored
 from gitchain.layout import artifact as artifact_module
+from gitchain.layout import keys, load, model, openpgp, parse_layout
 from gitchain.layout.artifact import Artifact, Link, Manifests, contents
+from gitchain.layout.constraint import MAX_PROBLEM, _short
+from gitchain.layout.keys import spki_of_pem, ssh_text
+from gitchain.layout.openpgp import read_block
+from gitchain.layout.parts import Inspection
 from gitchain.layout.rule import parse_rule
 from gitchain.layout.rules import match_name
+from gitchain.layout.step import Sublayout
 
 
 def test_an_artifact_equals_artifacts_alone() -> None:
@@ -75,3 +86,67 @@ def test_a_required_name_may_be_a_uri() -> None:
 def test_where_a_match_looks(rule: str, name: str, found: str | None) -> None:
     """The source prefix is taken off, the other put on; no pattern applies to either."""
     assert match_name(parse_rule(rule.split()), name) == found
+
+
+LAYOUT = """\
+schema: https://gitchain.dev/layout/v1
+name: m
+version: 1
+expires: "2027-11-22T00:00:00Z"
+functionaries:
+  ada: {identities: [{issuer: "https://issuer.example", subject: ada}]}
+  bob: {identities: [{issuer: "https://issuer.example", subject: bob}]}
+steps:
+  - {name: a, functionaries: [ada], expectedProducts: [[ALLOW, "*"]]}
+  - {name: b, functionaries: [bob], expectedProducts: [[ALLOW, "*"]]}
+serve: [{step: a, products: ["*"]}]
+"""
+PUBLIC = ed25519.Ed25519PrivateKey.from_private_bytes(b"\1" * 32).public_key()
+
+
+@pytest.mark.parametrize(("limit", "where"), [("MAX_FUNCTIONARIES", "functionaries"), ("MAX_STEPS", "steps")])
+def test_lists_of_a_layout_may_reach_their_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: str, where: str
+) -> None:
+    """Two functionaries, two steps: neither may be one too many."""
+    layout = parse_layout(LAYOUT.encode())
+    monkeypatch.setattr(model, limit, 2)
+    assert replace(layout) == layout
+    monkeypatch.setattr(model, limit, 1)
+    with pytest.raises(LayoutError, match="1 to 1 entries") as told:
+        replace(layout)
+    assert told.value.where == where
+
+
+def test_numbers_of_a_layout_may_reach_their_limit() -> None:
+    """Versions and sizes: as far as JSON counts exactly."""
+    layout = parse_layout(LAYOUT.encode())
+    for make in (
+        lambda number: replace(layout, version=number).version,
+        lambda number: Sublayout("x", number).minimum_version,
+        lambda number: Inspection("s", "size", ("*",), max_bytes=number).max_bytes,
+    ):
+        assert (make(1), make(2**53 - 1)) == (1, 2**53 - 1)
+        for odd in (0, 2**53):
+            with pytest.raises(LayoutError):
+                make(odd)
+
+
+def test_texts_of_a_layout_may_reach_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout, a key in each form, and what the engine says: the longest, and one character more."""
+    pem = PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    ssh = PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    block = armored(b"\xcd\x01a", PUBLIC_KEY)
+    for module, limit, read, text in (
+        (load, "MAX_LAYOUT_BYTES", lambda text: parse_layout(text.encode()), LAYOUT),
+        (keys, "MAX_KEY_CHARS", spki_of_pem, pem),
+        (keys, "MAX_KEY_CHARS", ssh_text, ssh),
+        (openpgp, "MAX_BLOCK_CHARS", read_block, block),
+    ):
+        monkeypatch.setattr(module, limit, len(text))
+        assert read(text)
+        monkeypatch.setattr(module, limit, len(text) - 1)
+        with pytest.raises(LayoutError):
+            read(text)
+    assert _short("x" * MAX_PROBLEM) == "x" * MAX_PROBLEM
+    assert _short("x" * (MAX_PROBLEM + 1)) == "x" * MAX_PROBLEM + "…"

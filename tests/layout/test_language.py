@@ -14,8 +14,8 @@ import pytest
 from gitchain.errors import LayoutError
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout import parse_layout
+from gitchain.layout.identities import KeyMember, SigstoreMember, SshMember
 from gitchain.layout.load import MAX_CONSTRAINTS
-from gitchain.layout.member import KeyMember, SigstoreMember, SshMember
 from gitchain.layout.model import Layout
 from gitchain.layout.parts import MAX_EXPRESSION, Constraint, Datasets, Inspection, Served
 from gitchain.layout.step import Step, Sublayout
@@ -379,3 +379,10 @@ def test_constructors_check_without_the_loader() -> None:
         Inspection("x", "shell", ("*",))  # type: ignore[arg-type]
     with pytest.raises(LayoutError, match="do not fit"):
         Step("x", ("a",), predicate_type=LAYOUT)
+
+
+def test_an_expression_may_be_as_long_as_its_limit() -> None:
+    """And no longer."""
+    assert Constraint("c", "1" * MAX_EXPRESSION).expression
+    with pytest.raises(LayoutError, match="wrong length"):
+        Constraint("c", "1" * (MAX_EXPRESSION + 1))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gitchain.layout import parse_layout
 from gitchain.layout.lint import Lint, LintCode, lint
-from gitchain.layout.lintcode import LINT_MEANINGS
+from gitchain.layout.lint_code import LINT_MEANINGS
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
 
@@ -137,6 +137,10 @@ FIRES: dict[str, tuple[Change, set[tuple[str, str, str]]]] = {
     "restriction after an allowance": (
         materials(0, ["ALLOW", "raw/*"], ["DISALLOW", "raw/secret/*"], NONE),
         {("UNREACHABLE", "error", f"{M0}[1]")},
+    ),
+    "restriction after an allowance, last": (
+        materials(0, ["ALLOW", "raw/*"], ["DISALLOW", "raw/secret/*"]),
+        {("OPEN", "error", M0), ("UNREACHABLE", "error", f"{M0}[1]")},
     ),
     "match after an allowance": (
         materials(1, ["ALLOW", "data/*"], PREPARED, NONE),
@@ -337,6 +341,13 @@ FIRES: dict[str, tuple[Change, set[tuple[str, str, str]]]] = {
         lambda v: v["inspections"][0].update(artifacts=["other/*"]),
         {("DEAD_INSPECTION", "warning", "inspections[0]")},
     ),
+    "inspection of other files than the one that is served": (
+        lambda v: (
+            v["inspections"][0].update(artifacts=["*.bin"]),
+            v["serve"][0].update(products=["models/model.pkl"]),
+        ),
+        {("DEAD_INSPECTION", "warning", "inspections[0]")},
+    ),
     "pickle inspection without a list": (
         lambda v: v["inspections"][0].pop("frameworks"),
         {("UNLISTED_PICKLE", "error", "inspections[0]")},
@@ -357,6 +368,9 @@ def test_what_is_wrong_is_said(name: str) -> None:
 
 SILENT: dict[str, Change] = {
     "pickle inspection with names": lambda v: v["inspections"][0].update(frameworks=[], allow=["a.B"]),
+    "size inspection, which has no names": lambda v: v["inspections"].append(
+        {"name": "small", "kind": "size", "artifacts": ["*.pkl"], "maxBytes": 9}
+    ),
     "nothing": lambda v: None,
     "deleted from a step with both": materials(1, PREPARED, ["DELETE", "old"], ["MODIFY", "x"], NONE),
     "changed beside what is new": products(1, ["CREATE", "models/*"], ["MODIFY", "models/*"], NONE),
@@ -505,7 +519,7 @@ def test_a_finding_says_what_helps() -> None:
         "code": "GC-L17",
         "severity": "warning",
         "where": "revokers",
-        "message": "nobody may revoke anything: a stolen identity or a withdrawn data set counts until the layout changes",
+        "message": "no functionary may revoke anything: a stolen identity or a withdrawn data set counts until the layout changes",
         "help": "name functionaries under revokers",
     }
     assert found[LintCode.DEAD_MATCH]["help"] is None
@@ -580,3 +594,23 @@ def test_a_freshness_of_less_than_a_day_is_a_warning() -> None:
         text = ALONE.replace("P7D", freshness)
         assert alone(text, name="SHORT_FRESHNESS") is warned
     assert not alone(ALONE.replace("freshness: P7D\n", ""), name="SHORT_FRESHNESS")
+
+
+WORDS = json.loads((Path(__file__).parent / "golden" / "lint.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", FIRES)
+def test_every_finding_in_its_words(name: str) -> None:
+    """Word for word: what a person who writes a layout is told, and what to do about it."""
+    assert [f"{one.message} / {one.help}" for one in linted(FIRES[name][0])] == WORDS[name]
+
+
+def test_words_of_the_findings_that_need_more_than_a_layout() -> None:
+    """The time, or the layout's signer."""
+    layout, end = parse_layout(ALONE.replace("P7D", "PT1H").encode()), datetime(2027, 3, 1, tzinfo=UTC)
+    found = [
+        f"{one.code} {one.where} {one.message} / {one.help}"
+        for left in (timedelta(0), timedelta(days=1), timedelta(days=500))
+        for one in lint(layout, end - left, [Identity("https://issuer.example", "ada")])
+    ]
+    assert found == WORDS["alone"]

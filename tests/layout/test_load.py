@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gitchain.errors import ExitCode, LayoutError
 from gitchain.layout.fields import Fields
-from gitchain.layout.load import MAX_LAYOUT_BYTES, parse_layout
+from gitchain.layout.load import MAX_LAYOUT_BYTES, parse_layout, read_duration
 from gitchain.layout.yaml import MAX_DEPTH, read_yaml
 
 YAML = """\
@@ -128,6 +128,9 @@ FAULTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "predicate type": (lambda v: v["steps"][0].update(predicateType="slsa"), "steps[0].predicateType"),
     "age in months": (lambda v: v["steps"][0].update(maxAge="P3M"), "steps[0].maxAge"),
     "age of nothing": (lambda v: v["steps"][0].update(maxAge="P0D"), "steps[0].maxAge"),
+    "age beyond the calendar": (lambda v: v["steps"][0].update(maxAge="P999999D"), "steps[0].maxAge"),
+    "age of more than 100 years": (lambda v: v["steps"][0].update(maxAge="P36500DT1H"), "steps[0].maxAge"),
+    "freshness beyond the calendar": (lambda v: v.update(freshness="P999999D"), "freshness"),
     "age without number": (lambda v: v["steps"][0].update(maxAge="P"), "steps[0].maxAge"),
     "rule as text": (
         lambda v: v["steps"][0].update(expectedMaterials=["ALLOW *"]),
@@ -269,3 +272,67 @@ def test_a_list_may_be_as_long_as_its_limit() -> None:
     assert len(Fields({"x": [{}, {}]}, "").items("x", 2)) == 2
     with pytest.raises(LayoutError, match="too many"):
         Fields({"x": [{}, {}, {}]}, "").items("x", 2)
+
+
+BAD = {"name": "c", "expression": "nobody.knows == 1"}
+ALONE: dict[str, tuple[Callable[[Any], object], str]] = {
+    "chain": (lambda v: v.update(constraints=[BAD]), "constraints.c"),
+    "step": (lambda v: v["steps"][1].update(constraints=[BAD]), "steps[1].constraints.c"),
+    "data set": (
+        lambda v: v.update(
+            datasets={
+                "functionaries": ["ci"],
+                "artifacts": [{"step": "prepare", "products": ["data/*"]}],
+                "constraints": [BAD],
+            }
+        ),
+        "datasets.constraints.c",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_constraint_is_compiled_wherever_it_stands_alone(name: str) -> None:
+    """One constraint in one place is enough: of the chain, of one of the steps, or of the data sets."""
+    change, where = ALONE[name]
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(changed(change))
+    assert caught.value.where == where
+
+
+def test_a_sublayout_s_minimum_version_is_one_unless_it_is_given() -> None:
+    """Any version of the sublayout will do where the layout names none."""
+
+    def delegate(value: Any) -> None:
+        value["steps"][0] = {
+            "name": "prepare",
+            "functionaries": ["ci"],
+            "sublayout": {"name": "data-team"},
+            "expectedProducts": [["ALLOW", "data/*"], ["DISALLOW", "*"]],
+        }
+
+    sublayout = parse_layout(changed(delegate)).steps[0].sublayout
+    assert sublayout
+    assert sublayout.minimum_version == 1
+
+
+def test_steps_belong_to_what_is_served_and_name_one() -> None:
+    """A list of steps that is empty says nothing, and a data set has none."""
+    with pytest.raises(LayoutError, match="no step is named") as caught:
+        parse_layout(changed(lambda v: v["serve"][0].update(steps=[])))
+    assert caught.value.where == "serve[0].steps"
+    assert parse_layout(changed(lambda v: v["serve"][0].update(steps=["prepare"]))).serve[0].steps
+    artifact = {"step": "prepare", "products": ["data/*"], "steps": ["prepare"]}
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(changed(lambda v: v.update(datasets={"functionaries": ["ci"], "artifacts": [artifact]})))
+    assert caught.value.where == "datasets.artifacts[0].steps"
+
+
+def test_a_duration_names_days_or_hours() -> None:
+    """At most a hundred years of 365 days; a duration of no parts is none."""
+    assert read_duration(Fields({"for": "P36500D"}, ""), "for") == timedelta(days=36_500)
+    assert read_duration(Fields({"for": "PT1H"}, ""), "for") == timedelta(hours=1)
+    assert read_duration(Fields({}, ""), "for") is None
+    for text in ("P", "P36500DT1H", "P36501D"):
+        with pytest.raises(LayoutError):
+            read_duration(Fields({"for": text}, ""), "for")

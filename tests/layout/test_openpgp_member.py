@@ -16,8 +16,7 @@ from pgpcraft import Pgp, integer, packet, public_block, whole
 from gitchain.errors import LayoutError
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout import parse_layout
-from gitchain.layout.lint import lint
-from gitchain.layout.member import (
+from gitchain.layout.identities import (
     OPENPGP_ISSUER,
     Identity,
     KeyMember,
@@ -25,6 +24,7 @@ from gitchain.layout.member import (
     SigstoreMember,
     SshMember,
 )
+from gitchain.layout.lint import lint
 from gitchain.layout.openpgp import MAX_BLOCK_CHARS, read_block, signing_keys
 from gitchain.layout.yaml import read_yaml
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gitchain.layout import parse_layout
+from gitchain.layout.identities import CLAIM_NAMES
 from gitchain.layout.load import MAX_CONSTRAINTS, MAX_INSPECTIONS, MAX_LAYOUT_BYTES
-from gitchain.layout.member import CLAIM_NAMES
 from gitchain.layout.model import KEY_ISSUER, MAX_FUNCTIONARIES, MAX_STEPS, OPENPGP_ISSUER, SSH_ISSUER
 from gitchain.layout.openpgp import MAX_BLOCK_CHARS
 from gitchain.layout.parts import INSPECTION_KINDS, MAX_EXPRESSION

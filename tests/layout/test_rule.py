@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from gitchain.errors import LayoutError
-from gitchain.layout.rule import Keyword, MatchTarget, Rule, Side, check_pattern, literal_prefix, parse_rule
+from gitchain.layout.rule import (
+    ArtifactRule,
+    Keyword,
+    MatchTarget,
+    Side,
+    check_pattern,
+    literal_name,
+    literal_prefix,
+    parse_rule,
+    unescaped,
+)
 
 GOOD = {
     "ALLOW *": "ALLOW *",
@@ -70,15 +80,15 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_patterns_hold_no_controls(pattern: str) -> None:
     """A pattern is one line of well-formed text of bounded length."""
     with pytest.raises(LayoutError):
-        Rule(Keyword.ALLOW, pattern)
+        ArtifactRule(Keyword.ALLOW, pattern)
 
 
 def test_only_match_names_a_step() -> None:
     """A rule that carries a step and is no MATCH cannot be built, nor the other way round."""
     with pytest.raises(LayoutError):
-        Rule(Keyword.ALLOW, "*", MatchTarget("s", Side.PRODUCTS))
+        ArtifactRule(Keyword.ALLOW, "*", MatchTarget("s", Side.PRODUCTS))
     with pytest.raises(LayoutError):
-        Rule(Keyword.MATCH, "*")
+        ArtifactRule(Keyword.MATCH, "*")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +143,8 @@ def test_limits_are_inclusive_and_ordinary_letters_are_no_wildcards() -> None:
 def test_literal_prefix_ends_at_the_first_wildcard() -> None:
     """`*` and `?` are the wildcards."""
     assert [literal_prefix(text) for text in ("a/b*c*", "a?", "a/b", "*")] == ["a/b", "a", "a/b", ""]
+    assert literal_prefix("[*]a[?]b[[]c*") == "*a?b[c"
+    assert [literal_name(text) for text in ("[*]X[?]", "X*", "X?")] == ["*X?", None, None]
 
 
 @pytest.mark.parametrize("pattern", ["[*]", "[?]", "[[]", "a[*]b[?]c[[]d", "*[*]*", "[[]*]", "[[][*][?]"])
@@ -146,3 +158,12 @@ def test_check_pattern_refuses_every_other_bracket(pattern: str) -> None:
     """No class of two characters, none negated, none open: they mean different things to different programs."""
     with pytest.raises(LayoutError, match="character classes"):
         check_pattern(pattern)
+
+
+def test_escapes_stand_for_their_characters() -> None:
+    """Each for itself, or for what stands in its place."""
+    assert unescaped("[[]a[*]b[?]c") == "[a*b?c"
+    assert unescaped("[[]a[*]b[?]c", "1", "2") == "[a1b2c"
+    with pytest.raises(LayoutError) as told:
+        parse_rule([])
+    assert told.value.got == "[]"

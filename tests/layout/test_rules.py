@@ -12,7 +12,7 @@ from in_toto.verifylib import RULE_TRACE, verify_item_rules
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
-from gitchain.layout.rule import Rule, Side, parse_rule
+from gitchain.layout.rule import ArtifactRule, Side, parse_rule
 from gitchain.layout.rules import Outcome, apply_rules, match_name
 
 NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "d.x/a", ".h", "A", "d/]", "dd/a")
@@ -28,12 +28,12 @@ def link(materials: dict[str, Artifact] | None = None, products: dict[str, Artif
     return Link(materials or {}, products or {})
 
 
-def rules(*lines: str) -> list[Rule]:
+def rules(*lines: str) -> list[ArtifactRule]:
     return [parse_rule(line.split()) for line in lines]
 
 
 def judge(
-    lines: list[Rule],
+    lines: list[ArtifactRule],
     links: dict[str, Link],
     side: Side = Side.PRODUCTS,
     nodes: dict[str, bytes] | None = None,
@@ -46,11 +46,11 @@ def refused(outcome: Outcome) -> list[tuple[str, str]]:
     return [(refusal.artifact, refusal.reason) for refusal in outcome.refusals]
 
 
-def random_case(rng: random.Random) -> tuple[list[Rule], Side, dict[str, Link]]:
+def random_case(rng: random.Random) -> tuple[list[ArtifactRule], Side, dict[str, Link]]:
     def artifacts() -> dict[str, Artifact]:
         return {name: file(rng.choice("xyz")) for name in rng.sample(NAMES, rng.randint(0, 6))}
 
-    def rule() -> Rule:
+    def rule() -> ArtifactRule:
         word = rng.choice(
             ("MATCH", "MATCH", "MATCH", "CREATE", "DELETE", "MODIFY", "ALLOW", "DISALLOW", "REQUIRE")
         )
@@ -79,7 +79,7 @@ def random_case(rng: random.Random) -> tuple[list[Rule], Side, dict[str, Link]]:
     return lines, rng.choice(list(Side)), links
 
 
-def engine(lines: list[Rule], side: Side, links: dict[str, Link]) -> tuple[bool, set[str] | None]:
+def engine(lines: list[ArtifactRule], side: Side, links: dict[str, Link]) -> tuple[bool, set[str] | None]:
     """Return in-toto's own verdict, and what is left in its queue where it passes."""
     plain = {
         name: SimpleNamespace(

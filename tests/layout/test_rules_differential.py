@@ -23,7 +23,7 @@ from gitchain.errors import LayoutError, MalformedError
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.names import check_name
 from gitchain.layout.artifact import Artifact, Link, Manifests
-from gitchain.layout.rule import Rule, Side, check_pattern, parse_rule
+from gitchain.layout.rule import ArtifactRule, Side, check_pattern, parse_rule
 from gitchain.layout.rules import apply_rules
 
 SHARDS = 20
@@ -40,7 +40,7 @@ Words = list[str]
 class Family(NamedTuple):
     """Rules and evidence over the same few names: what cases are put together from, each part made once."""
 
-    rules: list[tuple[Rule, Words]]
+    rules: list[tuple[ArtifactRule, Words]]
     worlds: list[tuple[dict[str, Link], dict[str, SimpleNamespace]]]
 
 

@@ -19,7 +19,7 @@ from test_rekor_v1 import HOST, LOG_ID, SPKI, v1_bundle
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
-from gitchain.sign.keyless import Signer
+from gitchain.sign.keyless import KeylessSigner
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
 
@@ -121,7 +121,7 @@ def make_bundles(instance: Instance) -> Iterator[Json]:
     number = 0
     for batch in (1, 3, 4, 8):
         for who in PEOPLE:
-            with Signer(instance.signing_context(), instance.token(who)) as signer:
+            with KeylessSigner(instance.signing_context(), instance.token(who)) as signer:
                 batched = [statement(number + one) for one in range(batch)]
                 yield from (json.loads(one) for one in signer.sign(batched))
             number += batch

@@ -17,7 +17,7 @@ from gitchain.errors import TransportError
 from gitchain.evidence.checkpoint import KEY_ID_SIZE, Checkpoint, NoteSignature, ed25519_key_id, render
 from gitchain.evidence.merkle import leaf_hash, root_hash
 from gitchain.evidence.tile import HEIGHT, WIDTH, encode_entries, parse_path, tile_width
-from gitchain.verify.trust import LogKey, Trust, Window
+from gitchain.verify.trust import LogKey, Trust, ValidityPeriod
 
 HOST = "log.example.test"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 def log_key(end: datetime | None = None) -> LogKey:
     spki = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     key_id = ed25519_key_id(HOST, KEY.public_key().public_bytes_raw())
-    return LogKey(HOST, key_id, spki, Window(datetime(2020, 1, 1, tzinfo=UTC), end), "PKIX_ED25519")
+    return LogKey(HOST, key_id, spki, ValidityPeriod(datetime(2020, 1, 1, tzinfo=UTC), end), "PKIX_ED25519")
 
 
 def trust_in(log: LogKey) -> Trust:

@@ -23,7 +23,7 @@ from gitchain.cli.main import run
 from gitchain.errors import ExitCode
 from gitchain.instance import Instance
 from gitchain.instance.entry import request_of
-from gitchain.pipeline.home import local_directory
+from gitchain.workspace.user_directory import local_directory
 
 ADA = "ada@example.com"
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/cli.schema.json").read_text())
@@ -100,7 +100,10 @@ def test_somebody_signs_as_me(gitchain: Gitchain) -> None:
     done = gitchain("monitor", "--json")
     assert (done.code, done.codes) == (ExitCode.FAILED, ["GC-M04"])
     assert ADA in done.json["alerts"][0]["got"]
-    assert "look for it in the other repositories in which you sign" in done.json["alerts"][0]["help"]
+    assert (
+        "look for it in other clones and on other machines on which you sign"
+        in done.json["alerts"][0]["help"]
+    )
     assert done.json["alerts"][0]["index"] == instance().log.size() - 1
     assert gitchain("monitor").code == ExitCode.OK
 

@@ -157,7 +157,7 @@ def test_the_system_s_certificates_are_read_once(tmp_path: Path, monkeypatch: py
         known = Fetcher(url)
         monkeypatch.delenv("SSL_CERT_FILE")
         assert [known.get("a", 1), known.get("b", 1)] == [b"x", b"x"]
-        with pytest.raises(TransportError, match="cannot be asked"):
+        with pytest.raises(TransportError, match="cannot be reached"):
             replace(stranger, base=url).get("a", 1)
 
 

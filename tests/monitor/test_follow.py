@@ -14,10 +14,10 @@ from fuzzing import sized
 from gitchain.errors import TransportError
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.merkle import leaf_hash
-from gitchain.monitor.alerts import Code
+from gitchain.monitor.alerts import AlertCode
 from gitchain.monitor.follow import Follower, Look, Mine, Stored
-from gitchain.monitor.state import Followed
-from gitchain.monitor.views import Tiled
+from gitchain.monitor.log_clients import Tiled
+from gitchain.monitor.state import FollowedLog
 
 LOG = log_key()
 TRUST = trust_in(LOG)
@@ -27,18 +27,18 @@ CHANCE = random.Random(20261126)
 NOTHING = Mine()
 
 
-def look(log: TestLog, before: Followed | None = None, mine: Mine = NOTHING, **more: object) -> Look:
+def look(log: TestLog, before: FollowedLog | None = None, mine: Mine = NOTHING, **more: object) -> Look:
     return Follower(LOG, Tiled(log.fetch), TRUST, **more).look(before, mine, NOW)  # type: ignore[arg-type]
 
 
-def followed(log: TestLog) -> Followed:
+def followed(log: TestLog) -> FollowedLog:
     found = look(log)
     assert found.alerts == ()
     assert found.followed is not None
     return found.followed
 
 
-def errors(found: Look) -> list[Code]:
+def errors(found: Look) -> list[AlertCode]:
     return [one.code for one in found.alerts if one.severity == "error"]
 
 
@@ -172,18 +172,18 @@ def too_long(log: TestLog) -> TestLog:
     return replace(log, size=len(log.bodies) + 1000, root=CHANCE.randbytes(32), tiles={}, asked=[])
 
 
-ATTACKS: dict[Callable[[TestLog], TestLog], set[Code]] = {
-    forked: {Code.INCONSISTENT},
-    equivocating: {Code.SPLIT},
-    rewound: {Code.REWOUND},
-    regrown: {Code.INCONSISTENT},
-    dropped: {Code.INCONSISTENT},
-    resigned: {Code.BAD_CHECKPOINT},
-    renamed: {Code.BAD_CHECKPOINT},
-    swapped: {Code.NOT_ITS_TREE},
-    corrupt: {Code.NOT_ITS_TREE},
-    wrong_root: {Code.NOT_ITS_TREE},
-    too_long: {Code.NOT_ITS_TREE, Code.UNREACHABLE},
+ATTACKS: dict[Callable[[TestLog], TestLog], set[AlertCode]] = {
+    forked: {AlertCode.INCONSISTENT},
+    equivocating: {AlertCode.SPLIT},
+    rewound: {AlertCode.REWOUND},
+    regrown: {AlertCode.INCONSISTENT},
+    dropped: {AlertCode.INCONSISTENT},
+    resigned: {AlertCode.BAD_CHECKPOINT},
+    renamed: {AlertCode.BAD_CHECKPOINT},
+    swapped: {AlertCode.NOT_ITS_TREE},
+    corrupt: {AlertCode.NOT_ITS_TREE},
+    wrong_root: {AlertCode.NOT_ITS_TREE},
+    too_long: {AlertCode.NOT_ITS_TREE, AlertCode.UNREACHABLE},
 }
 
 
@@ -205,7 +205,7 @@ def test_the_same_false_view_is_told_again() -> None:
     log = TestLog(bodies(40))
     before = followed(log)
     lying = forked(log)
-    assert errors(look(lying, before)) == errors(look(lying, before)) == [Code.INCONSISTENT]
+    assert errors(look(lying, before)) == errors(look(lying, before)) == [AlertCode.INCONSISTENT]
     log.bodies += bodies(3)
     assert errors(look(log, before)) == []
 
@@ -214,10 +214,10 @@ def test_another_place_that_shows_another_history_is_a_split() -> None:
     """Behind, level with or ahead of this one; one that shows the same is none."""
     log = TestLog(bodies(50))
     for lying in (TestLog(bodies(20, "x")), TestLog(bodies(50, "x"))):
-        assert errors(look(log, others={"mirror": lying.checkpoint})) == [Code.SPLIT]
+        assert errors(look(log, others={"mirror": lying.checkpoint})) == [AlertCode.SPLIT]
     for ahead in (TestLog(bodies(60, "x")), TestLog(bodies(600, "x")), TestLog(bodies(60))):
         found = look(log, others={"mirror": ahead.checkpoint})
-        assert errors(found) == [Code.REWOUND]  # the log shows nothing of what it signed there
+        assert errors(found) == [AlertCode.REWOUND]  # the log shows nothing of what it signed there
         assert (found.followed, found.alerts[0].expected) == (
             None,
             f"{len(ahead.bodies)} entries, root {root_of(ahead)}, as mirror shows it",
@@ -239,7 +239,7 @@ def test_a_log_that_grows_while_it_is_looked_at_is_none() -> None:
     log = TestLog(bodies(50))
     assert look(log, others={"mirror": grown(log, bodies(50))}).alerts == ()
     log = TestLog(bodies(50))
-    assert errors(look(log, others={"mirror": grown(log, bodies(50, "x"))}, start=50)) == [Code.SPLIT]
+    assert errors(look(log, others={"mirror": grown(log, bodies(50, "x"))}, start=50)) == [AlertCode.SPLIT]
     mute = TestLog(bodies(50))
 
     def fetch(path: str, limit: int) -> bytes:
@@ -249,7 +249,7 @@ def test_a_log_that_grows_while_it_is_looked_at_is_none() -> None:
 
     place = {"mirror": grown(mute, bodies(50))}
     found = Follower(LOG, Tiled(fetch), TRUST, place).look(None, Mine(), NOW)
-    assert errors(found) == [Code.UNREACHABLE]
+    assert errors(found) == [AlertCode.UNREACHABLE]
 
 
 def test_a_place_that_cannot_be_reached_is_a_warning() -> None:
@@ -257,7 +257,7 @@ def test_a_place_that_cannot_be_reached_is_a_warning() -> None:
         raise TransportError("no route")
 
     found = look(TestLog(bodies(5)), others={"mirror": broken})
-    assert [(one.code, one.severity) for one in found.alerts] == [(Code.UNREACHABLE, "warning")]
+    assert [(one.code, one.severity) for one in found.alerts] == [(AlertCode.UNREACHABLE, "warning")]
     assert found.followed is not None
 
 
@@ -266,11 +266,11 @@ def test_the_checkpoint_inside_of_an_attestation_is_another_view() -> None:
     log = TestLog(bodies(50))
     assert look(log, mine=stored(TestLog(bodies(30)))).alerts == ()
     assert look(log, mine=stored(TestLog(bodies(50)))).alerts == ()
-    assert errors(look(log, mine=stored(TestLog(bodies(30, "x"))))) == [Code.SPLIT]
-    assert errors(look(log, mine=stored(TestLog(bodies(50, "x"))))) == [Code.SPLIT]
-    assert errors(look(log, mine=stored(TestLog(bodies(51))))) == [Code.REWOUND]
+    assert errors(look(log, mine=stored(TestLog(bodies(30, "x"))))) == [AlertCode.SPLIT]
+    assert errors(look(log, mine=stored(TestLog(bodies(50, "x"))))) == [AlertCode.SPLIT]
+    assert errors(look(log, mine=stored(TestLog(bodies(51))))) == [AlertCode.REWOUND]
     found = look(log, mine=Mine(stored=(Stored("abc", None, "no such entry"),), store="tip"))
-    assert errors(found) == [Code.NOT_LOGGED]
+    assert errors(found) == [AlertCode.NOT_LOGGED]
     assert found.alerts[0].expected == "abc"
     assert found.followed is not None
     assert found.followed.store == ""  # it is looked at again
@@ -289,10 +289,10 @@ def test_a_log_that_is_silent_is_no_misbehaviour() -> None:
         raise TransportError("no route", where=path, expected=str(limit))
 
     found = Follower(LOG, Tiled(fetch), TRUST).look(None, Mine(), NOW)
-    assert [(one.code, one.severity) for one in found.alerts] == [(Code.UNREACHABLE, "error")]
+    assert [(one.code, one.severity) for one in found.alerts] == [(AlertCode.UNREACHABLE, "error")]
     old = log_key(NOW - timedelta(days=1))
     found = Follower(old, Tiled(fetch), trust_in(old)).look(None, Mine(), NOW)
-    assert [(one.code, one.severity) for one in found.alerts] == [(Code.UNREACHABLE, "warning")]
+    assert [(one.code, one.severity) for one in found.alerts] == [(AlertCode.UNREACHABLE, "warning")]
 
 
 def test_full_tiles_take_the_place_of_partial_ones() -> None:

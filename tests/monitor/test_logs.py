@@ -10,10 +10,10 @@ import pytest
 from adversary import HOST, NOW, log_key, served, trust_in
 
 from gitchain.errors import UsageError
-from gitchain.monitor.alerts import Code
-from gitchain.monitor.logs import SOON, chosen, ending, view_of
-from gitchain.monitor.views import RekorV1, Tiled
-from gitchain.pipeline.profiles import Profile
+from gitchain.monitor.alerts import AlertCode
+from gitchain.monitor.log_clients import RekorV1, Tiled
+from gitchain.monitor.logs import SOON, ending, selected_logs, view_of
+from gitchain.trust.profiles import Profile
 
 
 def profile(*services: object) -> Profile:
@@ -37,9 +37,9 @@ def test_where_nothing_is_said_both_are_tried() -> None:
 
 def test_logs_are_chosen_by_name() -> None:
     log = log_key()
-    assert chosen(trust_in(log), ()) == chosen(trust_in(log), (HOST,)) == (log,)
+    assert selected_logs(trust_in(log), ()) == selected_logs(trust_in(log), (HOST,)) == (log,)
     with pytest.raises(UsageError):
-        chosen(trust_in(log), ("other",))
+        selected_logs(trust_in(log), ("other",))
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,5 @@ def test_what_ends_soon_is_told(left: timedelta | None, told: bool) -> None:
     """Within thirty days, and not what has ended already: that was replaced."""
     log = log_key(None if left is None else NOW + left)
     found = ending(replace(trust_in(log), ct_logs=(log,)), NOW)
-    assert [one.code for one in found] == [Code.EXPIRING] * (2 * told)
+    assert [one.code for one in found] == [AlertCode.EXPIRING] * (2 * told)
     assert all(one.severity == "warning" for one in found)

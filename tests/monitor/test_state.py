@@ -17,15 +17,15 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import MalformedError, TrustError
 from gitchain.evidence.canonical import canonical_json
-from gitchain.monitor.state import Followed, advance, place, recall
+from gitchain.monitor.state import FollowedLog, advance, place, recall
 
 LOG = log_key()
 ROOT = Path(__file__).parents[2]
 
 
-def at(size: int, read: int | None = None) -> Followed:
+def at(size: int, read: int | None = None) -> FollowedLog:
     checkpoint = TestLog(bodies(size)).checkpoint()
-    return Followed(LOG.log_id.hex(), HOST, checkpoint, size if read is None else read, "0" * 64, "tip")
+    return FollowedLog(LOG.log_id.hex(), HOST, checkpoint, size if read is None else read, "0" * 64, "tip")
 
 
 def test_what_is_remembered_is_recalled() -> None:

@@ -14,10 +14,10 @@ from adversary import HOST, KEY, NOW, bodies, log_key, trust_in
 from gitchain.errors import GitchainError, InclusionError
 from gitchain.evidence.checkpoint import KEY_ID_SIZE, Checkpoint, NoteSignature, ed25519_key_id, render
 from gitchain.evidence.merkle import consistency_proof, inclusion_proof, leaf_hash, root_hash, tree_root
-from gitchain.monitor.alerts import Code
+from gitchain.monitor.alerts import AlertCode
 from gitchain.monitor.follow import Follower, Look, Mine
-from gitchain.monitor.state import Followed
-from gitchain.monitor.views import RekorV1
+from gitchain.monitor.log_clients import RekorV1
+from gitchain.monitor.state import FollowedLog
 
 LOG = log_key()
 TREE = "2605736670972794746"
@@ -77,7 +77,7 @@ class FakeV1:
         return {f"{index:080x}": {"body": body, "logIndex": index, "verification": {"inclusionProof": proof}}}
 
 
-def look(log: FakeV1, before: Followed | None = None, **more: Any) -> Look:
+def look(log: FakeV1, before: FollowedLog | None = None, **more: Any) -> Look:
     return Follower(LOG, RekorV1(log.fetch, log.post), trust_in(LOG), **more).look(before, Mine(), NOW)
 
 
@@ -99,9 +99,9 @@ def test_what_changed_is_noticed() -> None:
     before = look(log).followed
     other = bodies(25)
     other[3] = b"another"
-    assert [one.code for one in look(FakeV1(other), before).alerts] == [Code.SPLIT]
-    assert [one.code for one in look(FakeV1([*other, b"x"]), before).alerts] == [Code.INCONSISTENT]
-    assert [one.code for one in look(FakeV1(bodies(24)), before).alerts] == [Code.REWOUND]
+    assert [one.code for one in look(FakeV1(other), before).alerts] == [AlertCode.SPLIT]
+    assert [one.code for one in look(FakeV1([*other, b"x"]), before).alerts] == [AlertCode.INCONSISTENT]
+    assert [one.code for one in look(FakeV1(bodies(24)), before).alerts] == [AlertCode.REWOUND]
 
 
 def test_the_view_alone_proves() -> None:
@@ -164,14 +164,14 @@ PROOF = ("verification", "inclusionProof")
 def test_what_does_not_hash_into_the_tree_is_no_entry(change: Callable[[str, Any], Any]) -> None:
     """Entries that are left out, changed, moved or without a proof: an alarm each, and nothing is remembered."""
     found = look(FakeV1(bodies(25), change=change))
-    assert [one.code for one in found.alerts] == [Code.NOT_ITS_TREE]
+    assert [one.code for one in found.alerts] == [AlertCode.NOT_ITS_TREE]
     assert found.followed is None
 
 
 @pytest.mark.parametrize("value", [{"signedTreeHead": "x"}, {"signedTreeHead": 7}])
 def test_a_head_that_is_none(value: dict[str, Any]) -> None:
     found = look(FakeV1(bodies(5), change=replaced("api/v1/log", value)))
-    assert [one.code for one in found.alerts] == [Code.BAD_CHECKPOINT]
+    assert [one.code for one in found.alerts] == [AlertCode.BAD_CHECKPOINT]
 
 
 def test_a_proof_that_is_none() -> None:
@@ -194,7 +194,7 @@ def test_a_proof_over_a_smaller_tree_is_tied_to_the_new_one() -> None:
     log.change = swap(older)
     assert look(log).alerts == ()
     log.change = swap(forked)
-    assert [one.code for one in look(log).alerts] == [Code.NOT_ITS_TREE]
+    assert [one.code for one in look(log).alerts] == [AlertCode.NOT_ITS_TREE]
 
 
 def test_the_origin_names_no_query() -> None:

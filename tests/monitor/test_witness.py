@@ -25,8 +25,8 @@ from gitchain.errors import TrustError
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.cosignature import VerifierKey
 from gitchain.evidence.merkle import consistency_proof
+from gitchain.monitor.log_clients import Tiled
 from gitchain.monitor.serving import witness_server
-from gitchain.monitor.views import Tiled
 from gitchain.monitor.witness import MAX_BODY_BYTES, MAX_PROOF, Witness, load_key, place
 from gitchain.verify.witnesses import WitnessPolicy
 

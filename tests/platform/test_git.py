@@ -12,14 +12,14 @@ import pytest
 from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
 from gitchain.platform import git as git_cli
 from gitchain.platform.git import Git as Runner
-from gitchain.platform.git import check_repository_files, git_program
+from gitchain.platform.git import check_repository_files, find_git, git_program
 
 Git = Callable[..., str]
 
 
 @pytest.fixture(autouse=True)
 def forget_program() -> None:
-    git_program.cache_clear()
+    find_git.cache_clear()
 
 
 def program(path: Path, text: str) -> None:

@@ -15,8 +15,10 @@ LINE = r"36 35 98:0 /mnt1 /a\040b\134c rw,noatime master:1 - fuse.sshfs user@hos
 
 def test_mount_parse() -> None:
     """Escapes in the place, optional fields before the dash, and who serves it."""
-    assert Mount.parse(LINE) == Mount(Path("/a b\\c"), "98:0", "fuse.sshfs", 1000)
-    assert Mount.parse("1 0 0:1 / / rw - ext4 /dev/x rw,xuser_id=5") == Mount(Path("/"), "0:1", "ext4", None)
+    assert Mount.parse(LINE) == Mount(Path("/a b\\c"), "98:0", "fuse.sshfs", 1000, "user@host:")
+    assert Mount.parse("1 0 0:1 / / rw - ext4 /dev/x rw,xuser_id=5") == Mount(
+        Path("/"), "0:1", "ext4", None, "/dev/x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,11 @@ def test_mount_parse_refuses_other_lines(line: str) -> None:
 def test_read_mounts_knows_this_machine(tmp_path: Path) -> None:
     mounts = read_mounts()
     assert mount_of(Path("/proc"), mounts) == Mount(
-        Path("/proc"), mount_of(Path("/proc"), mounts).device, "proc"
+        Path("/proc"),
+        mount_of(Path("/proc"), mounts).device,
+        "proc",
+        None,
+        mount_of(Path("/proc"), mounts).source,
     )  # type: ignore[union-attr]
     assert mount_of(tmp_path, mounts) is not None
 

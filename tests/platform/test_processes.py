@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitchain.errors import LimitError, TransportError
+from gitchain.platform.git import REMOTE_MEMORY, Git
 from gitchain.platform.processes import (
     Job,
     end_process,
@@ -45,8 +48,9 @@ FILTERS = {
 """What pygit2 runs filters or hooks of the repository for, or talks to others with."""
 
 ALLOWED = {
+    "cli/usage.py": {"shutil.which"},  # for a hint: nothing of it is run
     "platform/processes.py": {"subprocess"},
-    "collect/tee.py": {"subprocess"},  # the user's own command
+    "collect/subprocess_tee.py": {"subprocess"},  # the user's own command
     "collect/shim.py": {"os.execv"},  # becomes the user's shell
     "collect/repro.py": {"shutil.which"},  # finds the user's shell
     "cli/guard.py": {"os.execvpe"},  # becomes the user's command
@@ -159,6 +163,24 @@ def test_find_program_skips_the_repository_also_behind_a_link(
     assert find_program("sh", git_repo) == "/bin/sh"
 
 
+def test_find_program_skips_the_repository_that_it_is_started_in(
+    git_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git that runs in a mirror is not the one that the repository here brings along; PATH outside of one is whole."""
+    program(git_repo / "bin" / "tool")
+    good = program(tmp_path / "good" / "tool")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(git_repo / "bin"), str(good.parent)]))
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.chdir(git_repo)
+    assert find_program("tool", tmp_path / "mirror") == str(good)
+    monkeypatch.chdir("/")
+    assert find_program("tool", tmp_path / "mirror") == str(git_repo / "bin" / "tool")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert find_program("tool", git_repo) == str(good)
+
+
 def test_safe_path_is_put_back(git_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", ".:/usr/bin")
     with safe_path(git_repo):
@@ -226,3 +248,28 @@ def test_start_conversation_ends_with_end_process() -> None:
     end_process(talk)
     talk.stdout.close()
     assert talk.returncode is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can bound a program that runs")
+def test_job_bounds_the_memory_of_a_program_and_of_what_it_starts() -> None:
+    """A pack of a hostile remote becomes as large as it likes, in a child of git's."""
+    take = "import time; time.sleep(0.3); x = bytearray(300 << 20); print(len(x))"
+    text = f"import subprocess, sys, time; time.sleep(0.3); sys.exit(subprocess.run([sys.executable, '-c', {take!r}]).returncode)"
+    for memory, code in ((None, 0), (1 << 30, 0), (200 << 20, 1)):
+        job = Job([sys.executable, "-c", text], cwd="/", env={}, seconds=60, memory=memory)
+        assert job.finish().code == code
+
+
+def test_git_that_speaks_to_a_remote_is_bounded(git_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the command; what stays on this machine is not."""
+    found: list[tuple[str, int | None]] = []
+    start = Git.start
+
+    def started(self: Git, *args: str, memory: int | None = None, **more: Any) -> Any:
+        found.append((args[0], memory))
+        return start(self, *args, memory=memory, **more)
+
+    monkeypatch.setattr(Git, "start", started)
+    Git(git_repo).talk("ls-remote", str(git_repo))
+    Git(git_repo).run("rev-parse", "HEAD")
+    assert found == [("ls-remote", REMOTE_MEMORY), ("rev-parse", None)]

@@ -12,11 +12,11 @@ from hashlib import sha256
 from typing import Any
 
 from gitchain.instance import Instance, tsa, tsq
-from gitchain.instance.routes import Reply
+from gitchain.instance.routes import HttpReply
 from gitchain.instance.server import LocalServer, _Handler
 
 CA, LOG, TSA = "/api/v2/signingCert", "/api/v2/log/entries", "/api/v1/timestamp"
-Fault = Callable[["FaultyHandler", Callable[[], Reply | None], bytes], None]
+Fault = Callable[["FaultyHandler", Callable[[], HttpReply | None], bytes], None]
 MOST = 64 << 20  # an endless answer ends here: whoever reads as far has no cap
 
 
@@ -25,7 +25,7 @@ class FaultyHandler(_Handler):
 
     server: FaultServer
 
-    def _answer(self, answer: Callable[..., Reply | None], body: bytes) -> None:
+    def _answer(self, answer: Callable[..., HttpReply | None], body: bytes) -> None:
         self.server.calls.append(self.path)
         orders = self.server.orders.get(self.path, [])
         fault = orders.pop(0) if len(orders) > 1 else orders[0] if orders else None
@@ -45,13 +45,15 @@ class FaultServer(LocalServer):
         self.orders: dict[str, list[Fault | None]] = {}
         self.calls: list[str] = []
         self.sent = 0
-        self.first: Reply | None = None
+        self.first: HttpReply | None = None
         self.first_checkpoint = instance.log.checkpoint()
 
 
 def status(code: int, body: bytes = b"{}", **headers: str) -> Fault:
     def fault(handler: FaultyHandler, _real: object, _body: bytes) -> None:
-        handler._send(Reply(body, status=code, headers={k.replace("_", "-"): v for k, v in headers.items()}))  # type: ignore[arg-type]
+        handler._send(
+            HttpReply(body, status=code, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        )  # type: ignore[arg-type]
 
     return fault
 
@@ -91,7 +93,7 @@ def reset(handler: FaultyHandler, _real: object, _body: bytes) -> None:
     handler.wfile = handler.rfile = open("/dev/null", "r+b", buffering=0)  # type: ignore[assignment] # noqa: PTH123, SIM115
 
 
-def lost(handler: FaultyHandler, real: Callable[[], Reply | None], body: bytes) -> None:
+def lost(handler: FaultyHandler, real: Callable[[], HttpReply | None], body: bytes) -> None:
     """The entry is logged and the answer never comes; from then on it is there already."""
     reply = real()
     assert reply is not None
@@ -99,30 +101,30 @@ def lost(handler: FaultyHandler, real: Callable[[], Reply | None], body: bytes) 
     known = sha256(body).digest()
     message = f"an equivalent entry already exists in the transparency log with index {index}"
 
-    def again(later: FaultyHandler, real_again: Callable[[], Reply | None], sent: bytes) -> None:
+    def again(later: FaultyHandler, real_again: Callable[[], HttpReply | None], sent: bytes) -> None:
         if sha256(sent).digest() == known:
             status(409, json.dumps({"code": 6, "message": message}).encode())(later, lambda: None, b"")
         else:
-            later._send(real_again() or Reply(b""))
+            later._send(real_again() or HttpReply(b""))
 
     handler.server.orders[handler.path] = [again]
     reset(handler, real, body)
 
 
-def other_entry(handler: FaultyHandler, real: Callable[[], Reply | None], _body: bytes) -> None:
+def other_entry(handler: FaultyHandler, real: Callable[[], HttpReply | None], _body: bytes) -> None:
     """The answer is about the entry that was logged first."""
     reply = real()
     handler.server.first = handler.server.first or reply
-    handler._send(handler.server.first or Reply(b""))
+    handler._send(handler.server.first or HttpReply(b""))
 
 
 def changed(change: Callable[[Any, FaultServer], None]) -> Fault:
-    def fault(handler: FaultyHandler, real: Callable[[], Reply | None], _body: bytes) -> None:
+    def fault(handler: FaultyHandler, real: Callable[[], HttpReply | None], _body: bytes) -> None:
         reply = real()
         assert reply is not None
         entry = json.loads(reply.body)
         change(entry, handler.server)
-        handler._send(Reply(json.dumps(entry).encode(), status=reply.status))
+        handler._send(HttpReply(json.dumps(entry).encode(), status=reply.status))
 
     return fault
 
@@ -135,7 +137,7 @@ def stale(entry: Any, server: FaultServer) -> None:
 def a_day_off(handler: FaultyHandler, _real: object, body: bytes) -> None:
     keys = handler.server.instance.keys
     request = tsq.parse_request(body)
-    stamped = tsa.TimestampAuthority(keys.tsa, keys.tsa_certificate).stamp(
+    stamped = tsa.EmbeddedTimestampAuthority(keys.tsa, keys.tsa_certificate).stamp(
         request, datetime.now(UTC) + timedelta(days=1)
     )
-    handler._send(Reply(stamped, "application/timestamp-reply"))
+    handler._send(HttpReply(stamped, "application/timestamp-reply"))

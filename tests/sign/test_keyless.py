@@ -26,12 +26,14 @@ from gitchain.errors import (
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
+from gitchain.instance.ca import CertificateAuthority
 from gitchain.instance.server import LocalServer
 from gitchain.sign import keyless
 from gitchain.sign.context import signing_services
-from gitchain.sign.deadline import Deadline
+from gitchain.sign.deadline import CallDeadline
+from gitchain.sign.failures import translated
 from gitchain.sign.http import Limits
-from gitchain.sign.keyless import Signer
+from gitchain.sign.keyless import KeylessSigner
 
 ADA = "ada@example.com"
 QUICK = Limits(connect=1, call=0.3, budget=0.5, attempts=2, first_wait=0.01, rest=0)
@@ -55,13 +57,15 @@ def certificate(raw: bytes) -> str:
 @pytest.mark.parametrize("identity", [ADA, "https://example.com/workload", "spiffe://example.com/trainer"])
 def test_unmodified_verifier_accepts(instance: Instance, identity: str) -> None:
     """What is signed in-process verifies with the exported trust config and sigstore-python alone."""
-    (raw,) = Signer(instance.signing_context(), instance.token(identity)).sign([statement()])
+    (raw,) = KeylessSigner(instance.signing_context(), instance.token(identity)).sign([statement()])
     assert verify(instance, raw, identity) == statement().payload
 
 
 def test_batch_shares_one_certificate(instance: Instance) -> None:
     """A batch is signed with one certificate, and every bundle of it verifies."""
-    bundles = Signer(instance.signing_context(), instance.token(ADA)).sign([statement(n) for n in range(5)])
+    bundles = KeylessSigner(instance.signing_context(), instance.token(ADA)).sign(
+        [statement(n) for n in range(5)]
+    )
     assert [verify(instance, raw) for raw in bundles] == [statement(n).payload for n in range(5)]
     assert len({certificate(raw) for raw in bundles}) == 1
 
@@ -69,7 +73,7 @@ def test_batch_shares_one_certificate(instance: Instance) -> None:
 def test_new_certificate_when_the_old_one_ends(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that would end before the next signature is replaced within the batch."""
     monkeypatch.setattr(keyless, "MARGIN", timedelta(days=1))
-    with Signer(instance.signing_context(), lambda: instance.token(ADA)) as signer:
+    with KeylessSigner(instance.signing_context(), lambda: instance.token(ADA)) as signer:
         first, second = signer.sign([statement(1), statement(2)])
     assert certificate(first) != certificate(second)
     assert verify(instance, second) == statement(2).payload
@@ -82,9 +86,9 @@ def served(instance: Instance) -> Iterator[LocalServer]:
         yield running
 
 
-def over_http(instance: Instance, url: str, token: str | None = None) -> Signer:
+def over_http(instance: Instance, url: str, token: str | None = None) -> KeylessSigner:
     services = signing_services(instance.trust_config(url), QUICK)
-    return Signer(services.context(), token or instance.token(ADA))
+    return KeylessSigner(services.context(), token or instance.token(ADA))
 
 
 def test_signs_over_http(served: LocalServer) -> None:
@@ -96,13 +100,13 @@ def test_signs_over_http(served: LocalServer) -> None:
 
 def test_payload_is_signed_byte_for_byte(instance: Instance) -> None:
     """The bundle carries the statement's bytes as they were built, so that its id stays the same."""
-    (raw,) = Signer(instance.signing_context(), instance.token(ADA)).sign([statement(3)])
+    (raw,) = KeylessSigner(instance.signing_context(), instance.token(ADA)).sign([statement(3)])
     assert Statement.parse(verify(instance, raw)).attestation_id == statement(3).attestation_id
 
 
 def test_empty_batch_asks_for_nothing(instance: Instance) -> None:
     """Signing nothing needs no certificate."""
-    assert Signer(instance.signing_context(), "not a token").sign([]) == ()
+    assert KeylessSigner(instance.signing_context(), "not a token").sign([]) == ()
 
 
 @pytest.mark.parametrize("http", [False, True])
@@ -110,7 +114,11 @@ def test_refused_token(served: LocalServer, tmp_path: Path, *, http: bool) -> No
     """A token that the CA refuses is an authentication error with the CA's reason, in-process and over HTTP."""
     foreign = Instance.create(tmp_path / "other").token(ADA)
     instance = served.instance
-    signer = over_http(instance, served.url, foreign) if http else Signer(instance.signing_context(), foreign)
+    signer = (
+        over_http(instance, served.url, foreign)
+        if http
+        else KeylessSigner(instance.signing_context(), foreign)
+    )
     with pytest.raises(AuthenticationError) as caught:
         signer.sign([statement()])
     assert "identity token" in str(caught.value)
@@ -122,7 +130,26 @@ def test_expired_token_is_not_sent(instance: Instance) -> None:
     """An expired token is refused on this side."""
     claims = jwt.decode(instance.token(ADA), options={"verify_signature": False}) | {"exp": 1_700_000_000}
     with pytest.raises(AuthenticationError):
-        Signer(instance.signing_context(), jwt.encode(claims, "s" * 32, "HS256")).sign([statement()])
+        KeylessSigner(instance.signing_context(), jwt.encode(claims, "s" * 32, "HS256")).sign([statement()])
+
+
+def test_expired_certificate_is_no_bug(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sigstore-python refuses an expired certificate with a class that it does not export: try again, exit code 7."""
+    issue = CertificateAuthority.issue
+    late = timedelta(hours=1)
+    monkeypatch.setattr(
+        CertificateAuthority, "issue", lambda self, identity, key, now: issue(self, identity, key, now - late)
+    )
+    with pytest.raises(TransportError, match=r"signing failed, got ExpiredCertificate") as caught:
+        KeylessSigner(instance.signing_context(), instance.token(ADA)).sign([statement()])
+    assert "try again" in str(caught.value.help)
+    assert instance.log.size() == 1
+
+
+def test_other_exceptions_are_not_translated() -> None:
+    """A bug of gitchain stays what it is."""
+    with pytest.raises(ZeroDivisionError), translated("signing"):
+        raise ZeroDivisionError
 
 
 def test_refused_connection(instance: Instance) -> None:
@@ -204,7 +231,9 @@ def test_nonsense_from_the_certificate_authority(
     from gitchain.instance import routes
 
     monkeypatch.setattr(
-        routes, "_POST", {"/api/v2/signingCert": lambda *_: routes.Reply(answer, status=HTTPStatus.CREATED)}
+        routes,
+        "_POST",
+        {"/api/v2/signingCert": lambda *_: routes.HttpReply(answer, status=HTTPStatus.CREATED)},
     )
     with pytest.raises((TransportError, AuthenticationError)):
         over_http(served.instance, served.url).sign([statement()])
@@ -217,7 +246,7 @@ def test_nonsense_from_the_log(served: LocalServer, monkeypatch: pytest.MonkeyPa
 
     changed = {
         **routes._POST,
-        "/api/v2/log/entries": lambda *_: routes.Reply(answer, status=HTTPStatus.CREATED),
+        "/api/v2/log/entries": lambda *_: routes.HttpReply(answer, status=HTTPStatus.CREATED),
     }
     monkeypatch.setattr(routes, "_POST", changed)
     with pytest.raises(TransportError):
@@ -230,7 +259,9 @@ def test_certificate_of_another_log(served: LocalServer, tmp_path: Path) -> None
     config = json.loads(served.instance.trust_config(served.url))
     config["trustedRoot"]["ctlogs"] = json.loads(other.trust_config())["trustedRoot"]["ctlogs"]
     with pytest.raises(TransportError, match="certificate authority"):
-        Signer(signing_services(json.dumps(config)).context(), served.instance.token(ADA)).sign([statement()])
+        KeylessSigner(signing_services(json.dumps(config)).context(), served.instance.token(ADA)).sign(
+            [statement()]
+        )
 
 
 def test_a_failure_does_not_spoil_the_signer(served: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +277,7 @@ def test_a_failure_does_not_spoil_the_signer(served: LocalServer, monkeypatch: p
 
 def test_deadline_keeps_one_thread_and_survives_a_hang() -> None:
     """Calls share one thread, so that connections are reused; after a hang the next call gets another."""
-    deadline, release = Deadline(), threading.Event()
+    deadline, release = CallDeadline(), threading.Event()
     first = deadline.run(threading.get_ident, 5, "x")
     assert deadline.run(threading.get_ident, 5, "x") == first != threading.get_ident()
     with pytest.raises(TransportError, match="the service did not answer"):

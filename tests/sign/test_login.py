@@ -155,7 +155,7 @@ def test_an_answer_with_another_state_is_not_taken(
     """A page that guesses the port cannot hand over a code of its own: it is refused, and the login goes on waiting."""
     monkeypatch.setattr(login, "LOGIN_SECONDS", 0.5)
     issuer.changes = {"state": state}
-    with pytest.raises(AuthenticationError, match="nobody logged in"):
+    with pytest.raises(AuthenticationError, match="not completed in time"):
         enter(issuer)
 
 
@@ -218,7 +218,7 @@ def test_device_flow_refused(issuer: Issuer, refusal: str) -> None:
 def test_device_flow_ends(issuer: Issuer) -> None:
     """Nobody is waited for without end."""
     issuer.answers = [{"error": "authorization_pending"}] * 1000
-    with pytest.raises(AuthenticationError, match="nobody logged in"):
+    with pytest.raises(AuthenticationError, match="not completed in time"):
         enter(issuer, browser=False)
 
 

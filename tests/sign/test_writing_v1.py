@@ -23,10 +23,10 @@ from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.merkle import inclusion_proof, leaf_hash, node_hash
 from gitchain.instance import Instance
-from gitchain.instance.routes import Reply
+from gitchain.instance.routes import HttpReply
 from gitchain.sign.context import signing_services
 from gitchain.sign.keyed import KeySigner
-from gitchain.sign.keyless import Signer
+from gitchain.sign.keyless import KeylessSigner
 from gitchain.sign.keys import open_key
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
@@ -69,7 +69,7 @@ class RekorV1:
     def sign(self, data: bytes) -> bytes:
         return self.key.sign(data, ec.ECDSA(hashes.SHA256()))
 
-    def post(self, handler: FaultyHandler, _real: Callable[[], Reply | None], sent: bytes) -> None:
+    def post(self, handler: FaultyHandler, _real: Callable[[], HttpReply | None], sent: bytes) -> None:
         proposed = json.loads(sent)
         assert (proposed["kind"], proposed["apiVersion"]) == ("dsse", "0.0.1")
         content = proposed["spec"]["proposedContent"]
@@ -146,9 +146,9 @@ def log(instance: Instance) -> Iterator[RekorV1]:
         yield RekorV1(server)
 
 
-def by_identity(log: RekorV1) -> Signer:
+def by_identity(log: RekorV1) -> KeylessSigner:
     services = signing_services(log.trust(), QUICK)
-    return Signer(services.context(), log.server.instance.token(ADA))
+    return KeylessSigner(services.context(), log.server.instance.token(ADA))
 
 
 def test_identity_signs(log: RekorV1) -> None:
@@ -192,7 +192,7 @@ def test_a_409_of_another_host_stays_at_the_log(log: RekorV1) -> None:
     uuid = "ab" * 32
     log.server.orders[PATH] = [status(409, b"{}", Location=f"http://127.0.0.2:9/api/v1/log/entries/{uuid}")]
     log.server.orders[f"{PATH}/{uuid}"] = [status(404)]
-    with pytest.raises(TransportError, match="does not show the entry"):
+    with pytest.raises(TransportError, match="does not return the entry"):
         by_identity(log).sign([statement()])
     assert log.server.calls[-1] == f"{PATH}/{uuid}"
 

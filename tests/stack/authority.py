@@ -38,16 +38,17 @@ class Authority:
         """The CA's certificate."""
         return self.certificate.public_bytes(Encoding.PEM)
 
-    def issue(self, certificate: Path, key: Path) -> None:
-        """Write a new certificate for loopback and its key, each file in one step."""
+    def issue(self, certificate: Path, key: Path, *, client: str = "") -> None:
+        """Write a new certificate for loopback, or for a client of this name, and its key, each file in one step."""
         made = ec.generate_private_key(ec.SECP256R1())
         names = [x509.IPAddress(ipaddress.ip_address(LOOPBACK[0])), x509.DNSName(LOOPBACK[1])]
+        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         issuer = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
         leaf = (
-            _builder("loopback", str(issuer), made)
+            _builder(client or "loopback", str(issuer), made)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         private = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -63,6 +63,7 @@ CATALOGUE = (
     Tool("gitsign", "github.com/sigstore/gitsign"),
     Tool("etcd", "go.etcd.io/etcd/server/v3"),
     Tool("helm", "helm.sh/helm/v3/cmd/helm"),
+    Tool("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
     Tool("kubectl", "k8s.io/kubernetes/cmd/kubectl", "kubernetes", _STAMPS),
     Tool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", "kubernetes", _STAMPS),
     Tool("gatekeeper", "gitchain.test/gatekeeper"),

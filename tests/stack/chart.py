@@ -1,4 +1,7 @@
-"""The Helm chart in `deploy/`, rendered: what `helm install` would send to a cluster."""
+"""The Helm chart in `deploy/`, rendered: what `helm install` would send to a cluster.
+
+`python tests/stack/chart.py` writes the schema of the settings into the chart's values.schema.json.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ import yaml
 from build import KUBERNETES
 
 CHART = Path(__file__).parents[2] / "deploy/helm/gitchain"
+SCHEMA = CHART / "values.schema.json"
+SETTINGS_SCHEMA = Path(__file__).parents[2] / "schemas/serve.schema.json"
 NAME, NAMESPACE = "gitchain", "gitchain-system"
 SETTINGS: Mapping[str, Any] = {
     "layouts": {
@@ -27,6 +32,20 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 
+def schema() -> dict[str, Any]:
+    """Return values.schema.json as it has to be: what it says now, with the settings as `gitchain serve` takes them."""
+    found = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    settings = json.loads(SETTINGS_SCHEMA.read_text(encoding="utf-8"))
+    for name in ("$schema", "$id"):
+        del settings[name]
+    settings["required"].remove("schema")  # the chart writes it
+    layout = settings["properties"]["layouts"]["additionalProperties"]
+    assert layout.pop("anyOf") == [{"required": ["repository"]}, {"required": ["evidence"]}]
+    layout |= {"if": {"not": {"required": ["evidence"]}}, "then": {"required": ["repository"]}}
+    found["properties"]["settings"] = settings
+    return dict(found)
+
+
 def values(settings: Mapping[str, Any] = SETTINGS, ca: bytes = b"a CA", **webhook: Any) -> dict[str, Any]:
     """Return the values of an installation without cert-manager."""
     return {
@@ -34,6 +53,9 @@ def values(settings: Mapping[str, Any] = SETTINGS, ca: bytes = b"a CA", **webhoo
         "policy": {"configMaps": ["gitchain-policy"]},
         "evidence": {"volume": {"persistentVolumeClaim": {"claimName": "evidence", "readOnly": True}}},
         "deployments": {"existingClaim": "deployments"} if "deployments" in settings else {},
+        "tls": {"clientCA": {"configMap": "clients", "names": ["kube-apiserver"]}}
+        if "deployments" in settings
+        else {},
         "webhook": {"caBundle": base64.b64encode(ca).decode(), **webhook},
     }
 
@@ -69,3 +91,7 @@ def aimed_at(configuration: dict[str, Any], url: str) -> dict[str, Any]:
         path = client.pop("service")["path"]
         webhooks.append({**one, "clientConfig": {**client, "url": f"{url}{path}"}})
     return {**configuration, "webhooks": webhooks}
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")

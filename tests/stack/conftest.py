@@ -36,7 +36,20 @@ def helm() -> Path:
 
 
 @pytest.fixture(scope="session")
+def kube_score() -> Path:
+    """Return the real kube-score."""
+    return _built("kube-score")["kube-score"]
+
+
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[kube.Cluster]:
     """Return a running API server."""
+    with kube.Cluster.start(_built(*kube.TOOLS)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def own_cluster() -> Iterator[kube.Cluster]:
+    """Return an API server of a module's own, for what leaves an installation behind."""
     with kube.Cluster.start(_built(*kube.TOOLS)) as found:
         yield found

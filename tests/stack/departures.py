@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from admit_world import digest
-from install import Installed, until
-from kube import DEVELOPER
+from install import Installed
+from kube import DEVELOPER, until
 from tries import GOOD, created, spec, workload
 
 

@@ -76,13 +76,14 @@ class Ground:
             "rules": rules,
             "times": {"refresh": 1, "verdict": 30, "drain": 3},
             "deployments": {**log, "trust": "local", "identity": ADMISSION},
+            "reporting": {"reports": "openreports.io"},
         }
 
 
 def make(top: Path) -> Ground:
     """Sign the layout and the chains; one of them so long ago that the layout does not take its approval any more."""
-    from gitchain.pipeline.profiles import Identity, load_profile
-    from gitchain.pipeline.project import open_project
+    from gitchain.trust.profiles import SigningIdentity, load_profile
+    from gitchain.workspace.project import open_project
 
     for name in ("jwt", "sigstore.oidc", "sigstore.sign", "gitchain.instance.local", "gitchain.sign.keyless"):
         importlib.import_module(name)
@@ -91,11 +92,11 @@ def make(top: Path) -> Ground:
     with _ago(hours=14):
         issuer = _layout(top, repo)
     profile = load_profile("local")
-    with _ago(hours=13), profile.signer(Identity(WHO)) as signer:
+    with _ago(hours=13), profile.signer(SigningIdentity(WHO)) as signer:
         bundles = signer.sign(chain("stale"))
-    with profile.signer(Identity(WHO)) as signer:
+    with profile.signer(SigningIdentity(WHO)) as signer:
         bundles += signer.sign([*upstream(), *_by_ada(), taken_back("revoked")])
-    with profile.signer(Identity(STRANGER)) as signer:
+    with profile.signer(SigningIdentity(STRANGER)) as signer:
         bundles += signer.sign(_steps("stranger", "train"))
     open_project(repo).store.add(bundles)
     (top / "trust.json").write_text(profile.text, encoding="utf-8")
@@ -129,7 +130,7 @@ def _ago(hours: int) -> Iterator[None]:
 
 def _layout(top: Path, repo: Path) -> str:
     from gitchain.cli.main import run
-    from gitchain.pipeline.profiles import load_profile
+    from gitchain.trust.profiles import load_profile
 
     with chdir(repo):
         assert run(["-q", "init", "--local", "--name", "credit", "--no-hooks"]) == 0

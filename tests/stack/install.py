@@ -14,13 +14,15 @@ from typing import Any
 import chart
 import ground
 from authority import Authority
+from definitions import define, define_report
 from ground import Ground
-from kube import DEVELOPER, Client, Cluster, Reply
+from kube import DEVELOPER, SETTLE_SECONDS, Client, Cluster, Reply
 from replicas import Service, serving
+
+from gitchain.admit.reports import Reports
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1"
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
-SETTLE_SECONDS = 30.0
 DENIED = 'admission webhook "models.gitchain.dev" denied the request: gitchain: '
 KSERVE = ("InferenceService", "v1beta1"), ("ServingRuntime", "v1alpha1"), ("TrainedModel", "v1alpha1")
 
@@ -50,9 +52,10 @@ def installed(
     manifests = chart.rendered(helm, given)
     settings = chart.of_kind(manifests, "ConfigMap")["data"]["serve.yaml"]
     settings = settings.replace(ground.LOG, str(base.top / "repo"))
-    files = {path.name: path.read_bytes() for path in base.policy}
+    files = {path.name: path.read_bytes() for path in base.policy} | {"clients.crt": cluster.clients.pem}
     admin = cluster.client()
     prepare(admin)
+    define_report(admin, Reports.OPEN)
     before(admin)
     account(cluster, manifests, folder / "account")
     with serving(folder, settings, files, authority, cluster.port) as service:
@@ -115,24 +118,12 @@ def settle(admin: Client) -> None:
     raise AssertionError(f"the webhook is not asked: {reply.status} {reply.message}")
 
 
-def until(ask: Callable[[], str], expected: str) -> str:
-    """Ask until the answer is as expected, or for too long; return the last answer."""
-    wait, found = threading.Event(), ""
-    for _ in range(int(SETTLE_SECONDS / 0.2)):
-        if (found := ask()) == expected:
-            break
-        wait.wait(0.2)
-    return found
-
-
 def prepare(admin: Client) -> None:
     """Make the namespaces, small definitions of KServe's kinds, and a developer's rights in all namespaces of tests."""
     for name in (*ground.NAMESPACES, chart.NAMESPACE):
         admin.call("POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": name}})
     for kind, version in KSERVE:
-        admin.call(
-            "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _definition(kind, version)
-        )
+        define(admin, kind, version)
     everything = {"apiGroups": ["", "apps", "batch", "serving.kserve.io"], "resources": ["*"], "verbs": ["*"]}
     role = {"kind": "ClusterRole", "metadata": {"name": "developer"}, "rules": [everything]}
     admin.call("POST", f"{ROLES}/clusterroles", role)
@@ -140,20 +131,3 @@ def prepare(admin: Client) -> None:
     binding = {"kind": "ClusterRoleBinding", "metadata": {"name": "developer"}, "subjects": [subject]}
     binding["roleRef"] = {"kind": "ClusterRole", "name": "developer", "apiGroup": "rbac.authorization.k8s.io"}
     admin.call("POST", f"{ROLES}/clusterrolebindings", binding)
-
-
-def _definition(kind: str, version: str) -> dict[str, Any]:
-    """Return a definition that takes any fields."""
-    open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    plural = f"{kind.lower()}s"
-    one = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": open_schema}}
-    return {
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.serving.kserve.io"},
-        "spec": {
-            "group": "serving.kserve.io",
-            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
-            "scope": "Namespaced",
-            "versions": [one],
-        },
-    }

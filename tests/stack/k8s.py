@@ -20,9 +20,12 @@ import install
 import kube
 import matrix
 import matrix_before
+import matrix_decoys
+import matrix_forged
 import matrix_names
 import outage
 import rolling
+import told
 import tries
 from kube import Cluster
 from processes import Failed
@@ -32,7 +35,7 @@ IDENTITY = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for wha
             (("NAME", "Ada"), ("EMAIL", "ada@example.com"))}  # fmt: skip
 TOLD = 100  # characters of a message
 REVIEWS = 10_000
-CASES = tries.cases_of(matrix, matrix_names, matrix_before)
+CASES = tries.cases_of(matrix, matrix_names, matrix_decoys, matrix_forged, matrix_before)
 
 
 def main() -> int:
@@ -73,6 +76,11 @@ def run(on: install.Installed, engine: Path | None) -> int:
     tried.append(not missing)
     print(
         f"{'WRONG' if missing else 'ok':<5} {'log':<10} a deployment and its end are in `gitchain log MODEL` {missing}"
+    )
+    missing = told.missing(on)
+    tried.append(not missing)
+    print(
+        f"{'WRONG' if missing else 'ok':<5} {'told':<10} a denied pod leaves an Event and a report {missing}"
     )
     tried += by_gatekeeper(on, engine) if engine else []
     good = under_load(on)

@@ -14,8 +14,9 @@ import shutil
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ from servers import Server
 
 ADMIN, DEVELOPER = "admin", "dev@example.com"
 TOOLS = ("etcd", "kubectl", "kube-apiserver")
+API_SERVER = "kube-apiserver"
+"""The common name of the certificate that the API server shows to webhooks."""
+
 MERGE = "application/merge-patch+json"
 CALL_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
 IDLE_SECONDS = 20.0  # the API server closes connections that nobody uses
 
 
@@ -108,6 +113,8 @@ class Cluster:
     folder: Path
     port: int
     authority: Authority
+    clients: Authority
+    """Who signed the certificate that the API server shows to webhooks."""
     tokens: Mapping[str, str]
     binary: Mapping[str, Path]
     pids: tuple[Pid, ...]
@@ -158,6 +165,16 @@ class Cluster:
         return "\n".join(text.splitlines()[-lines:])
 
 
+def until(ask: Callable[[], str], expected: str) -> str:
+    """Ask until the answer is as expected, or for too long; return the last answer."""
+    wait, found = threading.Event(), ""
+    for _ in range(int(SETTLE_SECONDS / 0.2)):
+        if (found := ask()) == expected:
+            break
+        wait.wait(0.2)
+    return found
+
+
 def binaries(
     seconds: float | None = None, names: tuple[str, ...] = TOOLS, environ: Mapping[str, str] = os.environ
 ) -> dict[str, Path]:
@@ -178,7 +195,8 @@ def binaries(
 
 def start(folder: Path, binary: Mapping[str, Path]) -> Cluster:
     """Start etcd, then the API server, and wait until it says that it is ready."""
-    authority = Authority.make("gitchain test cluster")
+    authority, clients = Authority.make("gitchain test cluster"), Authority.make("gitchain test API servers")
+    show_certificate(folder, clients)
     (folder / "ca.crt").write_bytes(authority.pem)
     for name in ("apiserver", "accounts"):
         authority.issue(folder / f"{name}.crt", folder / f"{name}.key")
@@ -189,7 +207,25 @@ def start(folder: Path, binary: Mapping[str, Path]) -> Cluster:
     ports = free_ports(("etcd", "peer", "api"))
     order = (etcd(folder, binary["etcd"], ports), api_server(folder, binary["kube-apiserver"], ports))
     pids = run_all(folder, order, owned=True)
-    return Cluster(folder, ports["api"], authority, tokens, binary, pids)
+    return Cluster(folder, ports["api"], authority, clients, tokens, binary, pids)
+
+
+def show_certificate(folder: Path, clients: Authority) -> None:
+    """Write the configuration by which the API server shows a client certificate to every webhook."""
+    clients.issue(folder / "webhooks.crt", folder / "webhooks.key", client=API_SERVER)
+    user = {"client-certificate": str(folder / "webhooks.crt"), "client-key": str(folder / "webhooks.key")}
+    config = {"apiVersion": "v1", "kind": "Config", "users": [{"name": "*", "user": user}]}
+    (folder / "webhooks.kubeconfig").write_text(json.dumps(config), encoding="utf-8")
+    told = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "WebhookAdmissionConfiguration",
+        "kubeConfigFile": str(folder / "webhooks.kubeconfig"),
+    }
+    plugins = [
+        {"name": f"{word}AdmissionWebhook", "configuration": told} for word in ("Validating", "Mutating")
+    ]
+    admission = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration"}
+    (folder / "admission.yaml").write_text(json.dumps({**admission, "plugins": plugins}), encoding="utf-8")
 
 
 def etcd(folder: Path, binary: Path, ports: Mapping[str, int]) -> Server:
@@ -218,5 +254,6 @@ def api_server(folder: Path, binary: Path, ports: Mapping[str, int]) -> Server:
             f"--tls-private-key-file={folder / 'apiserver.key'}",
         ),
         *(f"--client-ca-file={folder / 'ca.crt'}", "--allow-privileged=true"),
+        f"--admission-control-config-file={folder / 'admission.yaml'}",
     )
     return Server("kube-apiserver", command, str(ports["api"]), "/readyz", secure=True)

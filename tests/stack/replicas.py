@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from authority import Authority
+from kube import API_SERVER
 from processes import Pid, end, free_ports, is_alive, run_all
 from servers import Server
 
@@ -50,6 +51,7 @@ class Service:
             *(sys.executable, str(ACCOUNT), str(self.folder / "account")),
             *("serve", f"--settings={self.folder / 'serve.yaml'}"),
             *(f"--certificate={self.folder / 'tls.crt'}", f"--key={self.folder / 'tls.key'}"),
+            *(f"--client-ca={self.folder / 'clients.crt'}", f"--client-name={API_SERVER}"),
             *(f"--listen=127.0.0.1:{ports['tls']}", f"--probes=127.0.0.1:{ports['probes']}"),
         )
         environ = {"HOME": str(home)}  # GITCHAIN_HOME has the embedded instance that signs deployments

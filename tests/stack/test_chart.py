@@ -12,12 +12,19 @@ import jsonschema
 import pytest
 import yaml
 from admit_world import statement
-from kube import Cluster
+from kube import Cluster, until
 
 from gitchain.admit.config import read_settings
 from gitchain.admit.scale import SCALED
-from gitchain.pipeline.project import open_project
+from gitchain.workspace.project import open_project
 
+LOG = {
+    "repository": "/deployments/log",
+    "environment": "production",
+    "cluster": "eu-1",
+    "trust": "trust.json",
+    "key": "/etc/gitchain/key.pem",
+}
 STATEMENT = statement("train", {}, {"models/m": "m"})
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease"}
 
@@ -32,10 +39,49 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def everything() -> dict[str, Any]:
+    """Return values that make every object and use every value that a pod gets."""
+    settings = {
+        **chart.SETTINGS,
+        "deployments": LOG,
+        "times": {"audit": 600},
+        "reporting": {"reports": "openreports.io"},
+    }
+    settings["rules"] = [
+        {"namespaces": ["*"], "layout": "credit", "guard": {"image": f"gitchain@sha256:{'0' * 64}"}}
+    ]
+    given = chart.values(settings, scale=True)
+    given["deployments"] = {"size": "1Gi"}
+    given["state"] = {"size": "100Mi"}
+    given["policy"]["teams"] = ["risk"]
+    given["evidence"] |= {"gitCredentials": "git-login", "registryCredentials": "pull", "caConfigMap": "ca"}
+    given["evidence"] |= {"proxy": "http://proxy.example.com:3128", "noProxy": ".svc"}
+    variable = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "more", "key": "password"}}}
+    return given | {"env": [variable], "envFrom": [{"configMapRef": {"name": "more"}}]}
+
+
+ACCEPTED = ("container-image-pull-policy",)
+"""An image that a digest pins is no other one when it is pulled again."""
+
+
+@pytest.mark.parametrize("given", [chart.values(), everything()], ids=["least", "everything"])
+def test_kube_score_finds_nothing_serious(
+    helm: Path, kube_score: Path, given: dict[str, Any], tmp_path: Path
+) -> None:
+    """Neither critical nor a warning. No limit of CPU is wanted: throttling is latency of every creation."""
+    (tmp_path / "chart.yaml").write_text(chart.helm(helm, "template", given).stdout)
+    command = [kube_score, "score", "--kubernetes-version", chart.KUBERNETES[: chart.KUBERNETES.rindex(".")]]
+    command += ["--ignore-container-cpu-limit", "--exit-one-on-warning", "--output-format", "ci"]
+    command += [word for one in ACCEPTED for word in ("--ignore-test", one)]
+    done = subprocess.run([*command, tmp_path / "chart.yaml"], capture_output=True, text=True, check=False)
+    wrong = [line for line in done.stdout.splitlines() if line.startswith(("[CRITICAL]", "[WARNING]"))]
+    assert (done.returncode, wrong) == (0, []), done.stderr
+    assert "apps/v1/Deployment" in done.stdout
+
+
 def test_a_real_api_server_takes_everything(helm: Path, cluster: Cluster) -> None:
     cluster.kubectl("create", "namespace", chart.NAMESPACE)
-    given = chart.values({**chart.SETTINGS, "times": {"audit": 600}}, scale=True)
-    text = chart.helm(helm, "template", given).stdout
+    text = chart.helm(helm, "template", everything()).stdout
     done = cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -142,15 +188,6 @@ def test_admission_has_no_rights_and_the_audit_may_only_list(helm: Path) -> None
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
 
 
-LOG = {
-    "repository": "/deployments/log",
-    "environment": "production",
-    "cluster": "eu-1",
-    "trust": "trust.json",
-    "key": "/etc/gitchain/key.pem",
-}
-
-
 @pytest.mark.parametrize(
     ("given", "claim", "made"),
     [
@@ -226,6 +263,44 @@ def test_a_log_that_a_restart_would_lose_is_refused(
     assert told in done.stderr
 
 
+def test_the_api_server_is_known_by_its_certificate(helm: Path) -> None:
+    """The CA of clients is mounted from its ConfigMap and named to the server, with the names that count."""
+    given = chart.values() | {"tls": {"clientCA": {"configMap": "clients", "names": ["api-1", "api 2"]}}}
+    spec = chart.of_kind(chart.rendered(helm, given), "Deployment")["spec"]["template"]["spec"]
+    told = [one for one in spec["containers"][0]["args"] if one.startswith("--client")]
+    assert told == ["--client-ca=/etc/gitchain-clients/ca.crt", "--client-name=api-1", "--client-name=api 2"]
+    assert {"name": "clients", "configMap": {"name": "clients"}} in spec["volumes"]
+    mount = {"name": "clients", "mountPath": "/etc/gitchain-clients", "readOnly": True}
+    assert mount in spec["containers"][0]["volumeMounts"]
+    plain = chart.of_kind(chart.rendered(helm, chart.values()), "Deployment")["spec"]["template"]["spec"]
+    assert not [one for one in plain["containers"][0]["args"] if one.startswith("--client")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "given"), [({"deployments": LOG}, {}), ({}, {"names": ["api-1"]})], ids=["log", "names"]
+)
+def test_nothing_is_signed_for_a_caller_who_is_not_known(
+    helm: Path, settings: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """A deployment log and names of clients need the CA of clients."""
+    values = chart.values({**chart.SETTINGS, **settings}) | {"tls": {"clientCA": given}}
+    done = chart.helm(helm, "template", values)
+    assert done.returncode != 0
+    assert "tls.clientCA" in done.stderr
+
+
+def test_the_network_policy_lets_the_named_peers_in_alone(helm: Path) -> None:
+    """Reviews come from whom the operator names, metrics from others, and without names from everybody."""
+    api, metrics = [{"ipBlock": {"cidr": "192.0.2.10/32"}}], [{"namespaceSelector": {}}]
+    given = chart.values() | {"networkPolicy": {"webhookFrom": api, "metricsFrom": metrics}}
+    rules = chart.of_kind(chart.rendered(helm, given), "NetworkPolicy")["spec"]["ingress"]
+    assert rules == [
+        {"ports": [{"port": "webhook"}], "from": api}, {"ports": [{"port": "probes"}], "from": metrics}
+    ]  # fmt: skip
+    plain = chart.of_kind(chart.rendered(helm, chart.values()), "NetworkPolicy")["spec"]["ingress"]
+    assert plain == [{"ports": [{"port": "webhook"}]}]
+
+
 def test_the_grace_of_a_pod_is_longer_than_its_drain(helm: Path) -> None:
     found = chart.rendered(helm, chart.values({**chart.SETTINGS, "times": {"drain": 40}}))
     assert (
@@ -254,7 +329,7 @@ def test_with_cert_manager_no_ca_has_to_be_given(helm: Path) -> None:
     ("change", "told"),
     [
         ({"webhook": {}}, "webhook.caBundle"),
-        ({"settings": {}}, "settings.layouts"),
+        ({"settings": {}}, "/settings"),
         ({"webhook": {"caBundle": "Zm9v", "failurePolicies": "Fail"}}, "failurePolicies"),
         ({"webhook": {"caBundle": "Zm9v", "timeoutSeconds": 60}}, "timeoutSeconds"),
         ({"image": {"digest": "sha256:1"}}, "digest"),
@@ -265,3 +340,136 @@ def test_values_that_are_wrong_or_missing_are_named(helm: Path, change: dict[str
     done = chart.helm(helm, "template", chart.values() | change)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+def test_another_file_of_one_name_is_not_read_in_place_of_the_settings(helm: Path) -> None:
+    """The kubelet writes the files of later sources over those of earlier ones; a team's lie elsewhere."""
+    given = everything()
+    given["policy"]["secrets"] = ["more"]
+    spec = chart.of_kind(chart.rendered(helm, given), "Deployment")["spec"]["template"]["spec"]
+    volumes = {one["name"]: one for one in spec["volumes"]}
+    sources = volumes["settings"]["projected"]["sources"]
+    assert sources[-1] == {"configMap": {"name": "gitchain-settings"}}
+    mounts = {one["mountPath"]: one for one in spec["containers"][0]["volumeMounts"]}
+    team = mounts["/etc/gitchain-teams/risk"]
+    assert team["readOnly"] is True
+    assert volumes[team["name"]]["configMap"] == {"name": "risk"}
+
+
+def test_no_secret_is_in_the_environment_and_none_can_be_written(helm: Path) -> None:
+    """Logins are files that are mounted read-only, and not for everybody on the node."""
+    spec = chart.of_kind(chart.rendered(helm, everything()), "Deployment")["spec"]["template"]["spec"]
+    volumes = {one["name"]: one for one in spec["volumes"]}
+    for name in ("git", "registry"):
+        assert volumes[name]["secret"]["defaultMode"] == 0o440
+    container = spec["containers"][0]
+    for one in container["volumeMounts"]:
+        if one["mountPath"].startswith("/etc/"):
+            assert one["readOnly"] is True
+    ours = {one["name"] for one in container["env"] if "valueFrom" in one}
+    assert ours == {"PASSWORD"}  # what the operator wrote
+
+
+def test_a_pod_is_restarted_only_while_it_does_not_listen(helm: Path) -> None:
+    """Evidence that takes an hour, an expired layout or a source that is down make no pod start anew."""
+    given = chart.values() | {"startupSeconds": 3601}
+    spec = chart.of_kind(chart.rendered(helm, given), "Deployment")["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    startup, liveness = container["startupProbe"], container["livenessProbe"]
+    assert {one["httpGet"]["path"] for one in (startup, liveness)} == {"/healthz"}
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 3601
+    assert spec["progressDeadlineSeconds"] > 3601
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_replicas_are_apart_and_go_last(helm: Path, cluster: Cluster) -> None:
+    """And a quota lets critical pods be where the cluster asks for one."""
+    found = chart.rendered(helm, chart.values())
+    spec = chart.of_kind(found, "Deployment")["spec"]["template"]["spec"]
+    assert spec["priorityClassName"] == "system-cluster-critical"
+    (term,) = spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    (spread,) = spec["topologySpreadConstraints"]
+    keys = {term["podAffinityTerm"]["topologyKey"], spread["topologyKey"]}
+    assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    labels = chart.of_kind(found, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == labels
+    assert chart.of_kind(found, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    quota = chart.of_kind(found, "ResourceQuota")
+    client = cluster.client()
+    client.call("POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": chart.NAMESPACE}})
+    path = f"/api/v1/namespaces/{chart.NAMESPACE}/resourcequotas?dryRun=All"
+    assert client.call("POST", path, quota).status == 201
+    plain = chart.rendered(
+        helm, chart.values() | {"priorityClassName": "mine", "affinity": {"nodeAffinity": {}}}
+    )
+    assert not [one for one in plain if one["kind"] == "ResourceQuota"]
+    assert chart.of_kind(plain, "Deployment")["spec"]["template"]["spec"]["affinity"] == {"nodeAffinity": {}}
+
+
+def test_only_namespaces_that_opted_in_are_asked_about(helm: Path, cluster: Cluster) -> None:
+    """On the real API server: nothing answers, so that a pod is denied where the webhook is asked, and nowhere else."""
+    given = chart.values(ca=cluster.authority.pem, optIn=True)
+    manifests = chart.rendered(helm, given)
+    hook = chart.aimed_at(chart.of_kind(manifests, "ValidatingWebhookConfiguration"), "https://127.0.0.1:1")
+    client = cluster.client()
+    for name, labels in (
+        ("opted", {"gitchain.dev/admission": "enabled"}),
+        ("other", {}),
+        ("off", {"gitchain.dev/admission": "disabled"}),
+    ):
+        metadata = {"name": name, "labels": labels}
+        client.call("POST", "/api/v1/namespaces", {"kind": "Namespace", "metadata": metadata})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "i"}]}
+
+    def made(namespace: str) -> str:
+        reply = client.call("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+        return "closed" if "failed calling webhook" in reply.message else str(reply.status)
+
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    assert client.call("POST", path, hook).status == 201
+    try:
+        assert until(lambda: made("opted"), "closed") == "closed"
+        assert (made("other"), made("off")) == ("201", "201")
+        runtimes = [
+            one for one in hook["webhooks"][0]["rules"] if "clusterservingruntimes" in one["resources"]
+        ]
+        assert runtimes == []  # no label leaves cluster-wide objects out
+    finally:
+        client.call("DELETE", f"{path}/{chart.NAME}")
+    everywhere = chart.of_kind(chart.rendered(helm, chart.values()), "ValidatingWebhookConfiguration")
+    (rule,) = (
+        one for one in everywhere["webhooks"][0]["rules"] if "clusterservingruntimes" in one["resources"]
+    )
+    assert rule["scope"] == "Cluster"
+
+
+def test_reporting_may_only_write_what_it_reports(helm: Path) -> None:
+    settings = {**chart.SETTINGS, "reporting": {"reports": "wgpolicyk8s.io", "events": False}}
+    found = chart.rendered(helm, chart.values(settings))
+    (rule,) = chart.of_kind(found, "ClusterRole")["rules"]
+    assert (rule["apiGroups"], rule["resources"]) == (["wgpolicyk8s.io"], ["policyreports"])
+    assert set(rule["verbs"]) == {"get", "list", "create", "update"}
+    assert chart.of_kind(found, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    events = chart.rendered(helm, chart.values({**chart.SETTINGS, "reporting": {}}))
+    (rule,) = chart.of_kind(events, "ClusterRole")["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["events"], ["create"])
+
+
+@pytest.mark.parametrize(
+    ("base", "code"),
+    [
+        ("docker.io/library/python:3.13-slim-bookworm", 1),
+        (f"docker.io/library/python:3.13-slim-bookworm@sha256:{'0' * 64}", 0),
+    ],
+)
+def test_no_image_is_built_on_a_base_that_can_be_moved(base: str, code: int) -> None:
+    """The Containerfile's own check, in a shell of this machine."""
+    text = (chart.CHART.parents[1] / "container/Containerfile").read_text(encoding="utf-8")
+    (check,) = (line.removeprefix("RUN ") for line in text.splitlines() if line.startswith("RUN case "))
+    done = subprocess.run(
+        ["sh", "-c", check], env={"BASE": base}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert ("expected NAME@sha256:DIGEST" in done.stderr) == bool(code)

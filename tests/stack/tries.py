@@ -1,6 +1,7 @@
 """Tries at the real API server: what they are made of, and how it is told what they came to.
 
 `allowed`, `denied CODE` by gitchain under its own message, `closed` where nothing answered the API server, or
+`refused` without having been read, or
 `impossible`: the API server itself takes no such request or makes nothing of it. A refusal by Kubernetes' validation is
 never counted as a denial.
 """
@@ -21,6 +22,9 @@ from kube import Reply
 GOOD, BAD = image("good"), image("nobody")
 SERVER = "registry.example.com/server:1"
 STRATEGIC = "application/strategic-merge-patch+json"
+REFUSED = "reviews are read from the API server alone"
+"""What gitchain tells whoever asks in the API server's place."""
+
 UNANSWERED = re.compile(r'failed calling webhook "(?:models|guard)\.gitchain\.dev"')
 SAID = re.compile(
     r'admission webhook "(?:models|guard)\.gitchain\.dev" denied the request: gitchain: (GC-[AE]\d{4})'
@@ -64,6 +68,8 @@ def come_to(reply: Reply) -> str:
         return "allowed"
     if found := SAID.search(reply.message):
         return f"denied {found[1]}"
+    if reply.message.startswith(REFUSED):
+        return "refused"
     return "closed" if UNANSWERED.search(reply.message) else "impossible"
 
 

@@ -19,14 +19,14 @@ from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import (
     Commit,
-    Entry,
     Oid,
+    StoredTreeEntry,
     parse_commit,
     parse_tree,
     render_commit,
     render_tree,
 )
-from gitchain.store.shape import check_entry, content_path, subject_path
+from gitchain.store.tree_paths import check_entry, content_path, subject_path
 
 Git = Callable[..., str]
 GOOD = bundle("good")
@@ -52,7 +52,9 @@ def plant(store: AttestationStore, git: Git, path: str, mode: str, oid: str) -> 
         name, rest = parts[0], parts[1:]
         below = entries[name].oid if name in entries else None
         entries[name] = (
-            Entry(name, "40000", Oid(placed(below, rest))) if rest else Entry(name, mode, Oid(oid))
+            StoredTreeEntry(name, "40000", Oid(placed(below, rest)))
+            if rest
+            else StoredTreeEntry(name, mode, Oid(oid))
         )
         return store.backend.write("tree", render_tree(entries.values()))
 
@@ -119,7 +121,7 @@ def test_junk_is_reported_and_hides_nothing(
 def test_replaced_bundle_is_never_returned(store: AttestationStore, git: Git, path: str) -> None:
     """A leaf with other bytes is reported by its path, and is not evidence."""
     plant(store, git, path, "100644", blob(store, bundle("evil")))
-    found: list[trees.Problem] = []
+    found: list[trees.StoreProblem] = []
     returned = [*store.all(found.append), *store.by_subject("sha256", digest_of("good"), found.append)]
     assert set(returned) <= {GOOD}
     assert [problem.path for problem in found] == [path]
@@ -171,7 +173,7 @@ def test_name_that_is_not_ascii_hides_nothing(store: AttestationStore, git: Git,
     """An entry with a strange name is reported; the evidence in the same directory counts, and more can be added."""
     plant(store, git, f"att/{name}", "100644", blob(store, b"junk"))
     plant(store, git, name, "40000", store.backend.write("tree", b""))
-    found: list[trees.Problem] = []
+    found: list[trees.StoreProblem] = []
     assert list(store.all(found.append)) == [GOOD]
     assert [problem.message for problem in found] == [
         f"name that this store never writes, in {problem.path}" for problem in found
@@ -185,7 +187,7 @@ def test_problems_of_one_directory_are_counted(store: AttestationStore, git: Git
     """The first are named, of the others the number: nobody is to read thousands of lines."""
     entries = b"".join(b"100644 j%04d\0" % number + b"\1" * 20 for number in range(1000))
     plant(store, git, "att/00", "40000", store.backend.write("tree", entries))
-    found: list[trees.Problem] = []
+    found: list[trees.StoreProblem] = []
     assert list(store.all(found.append)) == [GOOD]
     assert len(found) == trees.MAX_TOLD + 1
     assert (found[-1].path, found[-1].message) == (
@@ -213,7 +215,7 @@ def test_missing_object_is_named(store: AttestationStore) -> None:
     store.add([bundle("lost")])
     oid = blob_oid(bundle("lost"), 20)
     (store.path / ".git/objects" / oid[:2] / oid[2:]).unlink()
-    found: list[trees.Problem] = []
+    found: list[trees.StoreProblem] = []
     assert list(AttestationStore.open(store.path).all(found.append)) == [GOOD]
     assert ["is missing" in problem.message for problem in found] == [True]
 
@@ -225,7 +227,7 @@ def test_broken_object_is_named(store: AttestationStore) -> None:
     path = store.path / ".git/objects" / oid[:2] / oid[2:]
     path.chmod(0o644)
     path.write_bytes(b"damage")
-    found: list[trees.Problem] = []
+    found: list[trees.StoreProblem] = []
     assert list(AttestationStore.open(store.path).all(found.append)) == [GOOD]
     assert len(found) == 1
 
@@ -237,7 +239,7 @@ def test_oversized_leaf_is_not_inflated(
     monkeypatch.setattr(trees, "MAX_BUNDLE_BYTES", 5000)
     data = b"x" * 5001
     plant(store, git, "/".join(content_path("att", name_of(data))), "100644", blob(store, data))
-    found: list[trees.Problem] = []
+    found: list[trees.StoreProblem] = []
     assert list(store.all(found.append)) == [GOOD]
     assert ["too large" in problem.message for problem in found] == [True]
     with pytest.raises(LimitError, match="too large"):
@@ -284,7 +286,7 @@ def raw_tree(*entries: tuple[bytes, bytes]) -> bytes:
 def test_parse_tree_tells_where_a_tree_is_cut(data: bytes) -> None:
     """What is before the cut is yielded, then the fault is raised."""
     found = parse_tree(raw_tree((b"40000", b"att")) + data, 20, "tree")
-    assert next(found) == Entry("att", "40000", Oid("01" * 20))
+    assert next(found) == StoredTreeEntry("att", "40000", Oid("01" * 20))
     with pytest.raises(MalformedError, match="cut short, in tree"):
         list(found)
 
@@ -301,6 +303,55 @@ def test_parse_tree_yields_what_git_would_not_write(mode: bytes, name: bytes) ->
         check_entry((), odd)
     assert good.name == "att"
     assert render_tree([odd]) == raw_tree((mode, name))
+
+
+class Served:
+    """A backend that holds trees by number, and counts how often it is read."""
+
+    oid_bytes = 20
+
+    def __init__(self, *held: bytes) -> None:
+        self.held = held
+        self.reads = 0
+
+    def read(self, oid: str, kind: str, limit: int) -> bytes:
+        assert (kind, limit) == ("tree", trees.MAX_TREE_BYTES)
+        self.reads += 1
+        return self.held[int(oid)]
+
+
+def found(read: trees.Trees, name: str, tree: int = 0) -> str | None:
+    entry = read.find(Oid(str(tree)), (name,))
+    return None if entry is None else entry.oid
+
+
+def test_find_reads_a_small_tree_once_and_a_large_one_each_time() -> None:
+    """The first entry of a name counts; memory is bounded by the number and by the size of the trees."""
+    small = b"40000 att\0" + b"a" * 20 + raw_tree((b"40000", b"att"))
+    large = small + raw_tree((b"100644", b"x" * trees.MAX_KEPT_BYTES))
+    served = Served(small, large, *[small] * trees.MAX_KEPT_TREES)
+    read = trees.Trees(served)  # type: ignore[arg-type]
+    for _ in range(3):
+        assert (found(read, "att"), found(read, "man")) == ("61" * 20, None)
+    assert served.reads == 1
+    for _ in range(3):
+        assert (found(read, "att", 1), found(read, "man", 1)) == ("61" * 20, None)
+    assert served.reads == 7
+    for number in range(trees.MAX_KEPT_TREES):
+        found(read, "att", number + 2)
+    found(read, "att", trees.MAX_KEPT_TREES + 1)
+    assert served.reads == 7 + trees.MAX_KEPT_TREES
+    found(read, "att")
+    assert served.reads == 8 + trees.MAX_KEPT_TREES
+
+
+def test_find_in_a_tree_that_is_cut_short_finds_what_precedes_the_cut() -> None:
+    cut = raw_tree((b"40000", b"att")) + b"40000 ind"
+    read = trees.Trees(Served(cut))  # type: ignore[arg-type]
+    for _ in range(2):
+        assert found(read, "att") == "01" * 20
+        with pytest.raises(MalformedError, match="cut short"):
+            found(read, "ind")
 
 
 def test_tree_parser_is_total_and_exact() -> None:
@@ -362,7 +413,7 @@ def test_no_name_of_the_tree_becomes_a_path(name: str) -> None:
     ):
         for mode in ("40000", "100644"):
             with pytest.raises(MalformedError):
-                check_entry(parent, Entry(name, mode, Oid("1" * 40)))
+                check_entry(parent, StoredTreeEntry(name, mode, Oid("1" * 40)))
 
 
 def test_not_a_repository_is_told(tmp_path: Path) -> None:

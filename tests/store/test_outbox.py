@@ -18,7 +18,7 @@ from gitchain.errors import MalformedError, StoreError
 from gitchain.evidence.statement import Statement
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.outbox import Outbox
-from gitchain.store.trees import Problem
+from gitchain.store.trees import StoreProblem
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,7 +146,7 @@ def test_broken_item_is_reported_and_stops_nobody(outbox: Outbox, how: str) -> N
     bad = outbox.put(payload("bad"), manifest("a").nodes, {"a": "b"})
     good = outbox.put(payload("good"))
     break_item(outbox.directory / f"{bad}.json", how)
-    found: list[Problem] = []
+    found: list[StoreProblem] = []
     assert [item.id for item in outbox.items(found.append)] == [good]
     assert len(found) == 1
     assert str(outbox.directory) in found[0].path

@@ -21,7 +21,7 @@ from gitchain.errors import (
 )
 from gitchain.store import remote as remote_module
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
-from gitchain.store.objects import Entry, Oid, parse_commit, render_tree
+from gitchain.store.objects import Oid, StoredTreeEntry, parse_commit, render_tree
 from gitchain.store.remote import sync
 
 Git = Callable[..., str]
@@ -266,9 +266,9 @@ def spoil(store: AttestationStore, git: Git, path: str, mode: str = "100644", da
         below = entries.get(parts[0])
         inner = below.oid if below is not None and below.is_tree else None
         new = (
-            Entry(parts[0], "40000", Oid(placed(inner, parts[1:])))
+            StoredTreeEntry(parts[0], "40000", Oid(placed(inner, parts[1:])))
             if parts[1:]
-            else Entry(parts[0], mode, backend.write("blob", data))
+            else StoredTreeEntry(parts[0], mode, backend.write("blob", data))
         )
         return backend.write("tree", render_tree([*(entries | {parts[0]: new}).values()]))
 
@@ -476,6 +476,38 @@ def test_remote_ref_with_something_else_is_refused(clone: Clone, server: Path, g
     with pytest.raises(MalformedError, match="does not hold an attestation store"):
         sync(ours, "origin")
     assert ours.count() == 1
+
+
+@pytest.mark.parametrize("kind", ["blob", "tree", "tag", "code", "format"])
+def test_sync_works_again_after_a_remote_that_held_no_store(
+    clone: Clone, server: Path, git: Git, kind: str
+) -> None:
+    """A ref that led to something else is refused each time; once it is put right a clone that fetched it goes on."""
+    ours, theirs = clone("ours"), clone("theirs")
+    ours.add([bundle("a")])
+    sync(ours, "origin")
+    sync(theirs, "origin")
+    good = git(server, "rev-parse", DEFAULT_REF)
+    identity = ("-c", "user.name=x", "-c", "user.email=x@x.example")
+    git(server, *identity, "tag", "-a", "-m", "x", "evil", good)
+    empty = git(server, "hash-object", "-t", "tree", "-w", "/dev/null")
+    evil = {
+        "blob": git(server, "hash-object", "-w", "HEAD"),
+        "tree": git(server, "rev-parse", f"{good}^{{tree}}"),
+        "tag": git(server, "rev-parse", "evil"),
+        "code": git(server, *identity, "commit-tree", empty, "-m", "code"),
+    }.get(kind)
+    if evil:
+        git(server, "update-ref", DEFAULT_REF, evil)
+    else:
+        spoil(AttestationStore.open(server), git, "VERSION", data=b"2\n")
+    for _ in range(2):
+        with pytest.raises((MalformedError, StoreError)):
+            sync(theirs, "origin")
+    git(server, "update-ref", DEFAULT_REF, good)
+    ours.add([bundle("b")])
+    sync(ours, "origin")
+    assert sync(theirs, "origin").fetched == 1
 
 
 def test_sync_touches_nothing_else(clone: Clone, server: Path, git: Git) -> None:

@@ -25,7 +25,7 @@ from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock
 from gitchain.store.loose import NewObject, write_loose
 from gitchain.store.objects import Oid
-from gitchain.store.shape import content_path
+from gitchain.store.tree_paths import content_path
 
 Git = Callable[..., str]
 WRITER = Path(__file__).parent / "writer.py"

@@ -23,7 +23,7 @@ from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, pae
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance, ca, ct
 from gitchain.instance.entry import request_of
-from gitchain.instance.tsa import TimestampAuthority, TimestampRequest
+from gitchain.instance.tsa import EmbeddedTimestampAuthority, TimestampRequest
 
 ADA = "ada@example.com"
 Edit = Callable[[list[x509.Extension[Any]]], list[x509.Extension[Any]]]
@@ -115,7 +115,9 @@ class Forge:
     def stamp(self, signature: bytes, at: datetime | None = None) -> bytes:
         keys = self.instance.keys
         request = TimestampRequest(hashlib.sha256(signature).digest(), None, certificates=True)
-        return TimestampAuthority(keys.tsa, keys.tsa_certificate).stamp(request, at or datetime.now(UTC))
+        return EmbeddedTimestampAuthority(keys.tsa, keys.tsa_certificate).stamp(
+            request, at or datetime.now(UTC)
+        )
 
 
 def entry_of(bundle: dict[str, Any]) -> dict[str, Any]:

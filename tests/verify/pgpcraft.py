@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gitchain.evidence.openpgp import PUBLIC_KEY, armored
-from gitchain.layout.member import OpenPgpMember
+from gitchain.layout.identities import OpenPgpMember
 
 needs_gpg = pytest.mark.skipif(
     shutil.which("gpg") is None, reason="NOT RUN: OpenPGP signatures need gpg (apt-get install gnupg)"

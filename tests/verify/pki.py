@@ -17,7 +17,7 @@ from forge import Forge, b64
 
 from gitchain.instance import Instance, ca, ct, der
 from gitchain.instance.keys import key_usage, public_der
-from gitchain.instance.tsa import TimestampAuthority, TimestampRequest
+from gitchain.instance.tsa import EmbeddedTimestampAuthority, TimestampRequest
 
 Sct = Callable[[bytes], bytes]
 ROOT_KEY = ec.derive_private_key(21, ec.SECP256R1())
@@ -135,4 +135,4 @@ def stamp(
 ) -> bytes:
     """Return a timestamp by any key and certificate."""
     request = TimestampRequest(hashlib.sha256(signature).digest(), None, certificates=True)
-    return TimestampAuthority(key, certificate).stamp(request, at)
+    return EmbeddedTimestampAuthority(key, certificate).stamp(request, at)

@@ -22,9 +22,8 @@ from gitchain.errors import GitchainError, InclusionError, LimitError, Malformed
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.merkle import leaf_hash, node_hash
 from gitchain.instance import Instance
-from gitchain.sign.keyless import Signer
+from gitchain.sign.keyless import KeylessSigner
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.identity import CLAIMS, ISSUER_V1, ISSUER_V2
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedArtifact
 
@@ -38,7 +37,7 @@ def changed_root(instance: Instance, change: Callable[[dict[str, Any]], object])
 def test_an_honest_bundle_proves_statement_identity_time_and_place(instance: Instance, trust: Trust) -> None:
     """What sigstore-python's own signer made verifies, and each fact comes from where it is proven."""
     statement = some_statement()
-    with Signer(instance.signing_context(), instance.token(ADA)) as signer:
+    with KeylessSigner(instance.signing_context(), instance.token(ADA)) as signer:
         (bundle,) = signer.sign([statement])
     verified = verify_bundle(bundle, trust)
     assert verified.statement == statement
@@ -98,83 +97,7 @@ def test_b3_a_signature_over_garbage_is_no_statement(forge: Forge, trust: Trust,
         verify_bundle(raw(forge.bundle(payload)), trust)
 
 
-# Identity --------------------------------------------------------------------------------------------------------
-
-
-def with_names(*names: x509.GeneralName) -> Edit:
-    extension = x509.Extension(x509.SubjectAlternativeName.oid, True, x509.SubjectAlternativeName(names))
-    return lambda found: [one for one in found if one.oid != extension.oid] + [extension]
-
-
-def with_issuers(**issuers: bytes) -> Edit:
-    oids = {"v1": ISSUER_V1, "v2": ISSUER_V2}
-    fresh = [
-        x509.Extension(oids[name], False, x509.UnrecognizedExtension(oids[name], value))
-        for name, value in issuers.items()
-    ]
-    return lambda found: [one for one in found if one.oid not in oids.values()] + fresh
-
-
-IDENTITIES: dict[str, Edit] = {
-    "two subjects": with_names(x509.RFC822Name(ADA), x509.RFC822Name("eve@example.com")),
-    "a host name": with_names(x509.DNSName("example.com")),
-    "foreign other name": with_names(x509.OtherName(x509.ObjectIdentifier("1.2.3.4"), b"\x0c\x01a")),
-    "no issuer": with_issuers(),
-    "two issuers": with_issuers(v1=b"https://one.example", v2=b"\x0c\x13https://two.example"),
-    "issuer is no text": with_issuers(v2=b"\x04\x03abc"),
-    "issuer is no URL": with_issuers(v1=b"issuer"),
-    "the issuer of keys": with_issuers(v1=b"gitchain:key"),
-    "the issuer of ssh keys": with_issuers(v2=b"\x0c\x0cgitchain:ssh"),
-}
-
-
-@pytest.mark.parametrize("edit", IDENTITIES.values(), ids=IDENTITIES)
-def test_b4_a_certificate_names_one_identity(instance: Instance, trust: Trust, edit: Edit) -> None:
-    """An ambiguous certificate gives no identity, although its authority issued it."""
-    bundle = raw(Forge(instance, extensions=edit).bundle())
-    assert sigstore_accepts(bundle, trust)
-    with pytest.raises(SignatureError):
-        verify_bundle(bundle, trust)
-
-
-def test_b4_other_name_and_single_issuer_extension(instance: Instance, trust: Trust) -> None:
-    """Fulcio's user names are subjects, and either issuer extension alone will do."""
-    fulcio = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
-    edit = with_names(x509.OtherName(fulcio, b"\x0c\x03ada"))
-    assert verify_bundle(raw(Forge(instance, extensions=edit).bundle()), trust).identity.subject == "ada"
-    for issuers in ({"v1": b"https://one.example"}, {"v2": b"\x0c\x13https://one.example"}):
-        bundle = raw(Forge(instance, extensions=with_issuers(**issuers)).bundle())
-        assert verify_bundle(bundle, trust).identity.issuer == "https://one.example"
-
-
-def with_claims(**claims: bytes) -> Edit:
-    oids = {name: oid for oid, name in CLAIMS.items()}
-    fresh = [
-        x509.Extension(oids[name], False, x509.UnrecognizedExtension(oids[name], value))
-        for name, value in claims.items()
-    ]
-    return lambda found: list(found) + fresh
-
-
-def test_claims_are_read_by_fulcios_names(instance: Instance, trust: Trust) -> None:
-    """What the authority wrote about the build is at hand, by the name of its extension; a person has the issuer only."""
-    verified = verify_bundle(raw(Forge(instance).bundle()), trust)
-    assert verified.claims == {"issuer": instance.issuer}
-    edit = with_claims(buildTrigger=b"\x0c\x04push", sourceRepositoryVisibilityAtSigning=b"\x0c\x06public")
-    claims = verify_bundle(raw(Forge(instance, extensions=edit).bundle()), trust).claims
-    assert claims["buildTrigger"] == "push"
-    assert claims["sourceRepositoryVisibilityAtSigning"] == "public"
-    assert {oid.dotted_string: name for oid, name in CLAIMS.items()}["1.3.6.1.4.1.57264.1.15"] == (
-        "sourceRepositoryIdentifier"
-    )
-
-
-def test_b4_a_claim_is_text(instance: Instance, trust: Trust) -> None:
-    """A claim that cannot be read is not left out: a rule about it could not be kept."""
-    bundle = raw(Forge(instance, extensions=with_claims(buildTrigger=b"push")).bundle())
-    assert sigstore_accepts(bundle, trust)
-    with pytest.raises(SignatureError):
-        verify_bundle(bundle, trust)
+# Certificate --------------------------------------------------------------------------------------------------
 
 
 def test_c3_a_certificate_says_what_it_is_for(instance: Instance, trust: Trust) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitchain.evidence.inventory import Inventory, checkpoint_statements, names_root, read_checkpoint
+from gitchain.evidence.store_checkpoint import Inventory, checkpoint_statements, names_root, read_checkpoint
 from gitchain.verify.checkpoints import Lack, behind, covered, heads, lacking, trusted
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from world import NOW, World, codes, run
-from worlds import facts, revoked
+from worlds import DATASETS, facts, revoked
 
 from gitchain.errors import SignatureError
 from gitchain.layout import parse_layout
@@ -61,13 +61,6 @@ def test_evidence_that_is_cosigned_in_the_future_does_not_count(time: datetime) 
     assert finding.expected == f"the quorum of the witness policy, not after {NOW.isoformat()}"
     assert finding.got == ("no quorum" if time == NEVER else time.isoformat())
     assert "witnesses" in {check.kind for check in decision.checks if not check.passed}
-
-
-DATASETS = """datasets:
-  functionaries: [alice, bob]
-  artifacts: [{step: data, products: ["data/*"]}]
-  constraints: [{name: licence, expression: "dataset.licence == 'CC0-1.0'"}]
-serve:"""
 
 
 def test_facts_from_the_future_count_only_against_a_data_set() -> None:

@@ -654,3 +654,4 @@ def test_facts_about_a_directory_hold_for_a_version_1_directory_in_it() -> None:
     assert list(_keys(old)) == [(1, "1" * 64), (2, "2" * 64)]
     assert list(_keys(unknown)) == [(1, "1" * 64)]
     assert list(_keys(Artifact(DigestSet({"sha256": "3" * 64})))) == [(0, "3" * 64)]
+    assert list(_keys(Artifact(DigestSet({"sha512": "4" * 128})))) == []

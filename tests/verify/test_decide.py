@@ -645,3 +645,16 @@ def test_a_search_is_counted_in_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "MAX_CHECKS", 5)
     with pytest.raises(LimitError):
         World.honest().verdict()
+
+
+def test_of_two_whole_chains_the_newest_is_reported() -> None:
+    """Two trainings made these bytes, and either chain passes: the newer one is what the report tells of, in any order."""
+    for ages in ((1, 2), (2, 1)):
+        world = World.honest()
+        for name, age in zip(("train", "again"), ages, strict=True):
+            materials = {"data/prepared/train.csv": "train", f"src/{name}.py": "code"}
+            made = {"models/model.pkl": "model 1"}
+            world.evidence[name] = statement("train", materials, made, at=NOW - timedelta(hours=age))
+        newest = max((world.evidence[name] for name in ("train", "again")), key=lambda one: one.time)
+        report = next(step for step in world.verdict().steps if step.name == "train")
+        assert [one.id for one in report.attestations] == [newest.attestation_id]

@@ -403,6 +403,7 @@ def test_check_algorithm_passes_over_what_the_key_did_not_sign() -> None:
     check_algorithm(
         Key.of(P384.public_key()), P384.sign(FILE, ec.ECDSA(hashes.SHA256())), {"sha512": DIGESTS["sha512"]}
     )
+    check_algorithm(Key.of(P384.public_key()), P384.sign(FILE, ec.ECDSA(hashes.SHA384())), digests)
     ed = Key.load(spki(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))))
     check_algorithm(ed, b"x" * 64, digests)
 

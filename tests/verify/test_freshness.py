@@ -7,25 +7,16 @@ from datetime import timedelta
 
 import pytest
 from world import LAYOUT, NOW, World, codes, verified
-from worlds import SUPPLIER, revoked, supplier
+from worlds import POINT, SUPPLIER, checkpoint, fresh, revoked, supplier
 
 from gitchain.errors import LayoutError
-from gitchain.evidence.inventory import checkpoint_statements
 from gitchain.evidence.statement import Statement
 from gitchain.layout import Layout, parse_layout
-from gitchain.verify.freshness import check_freshness
+from gitchain.verify.freshness import check_freshness, newest_checkpoint
+from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import NEVER, LogRef, VerifiedStatement
 
 WEEK = timedelta(days=7)
-(POINT,) = checkpoint_statements((), (), ["a" * 64])
-
-
-def checkpoint(who: str = "alice", age: timedelta = timedelta(hours=1)) -> VerifiedStatement:
-    return verified(POINT, who, NOW - age)
-
-
-def fresh(text: str) -> str:
-    return text.replace("steps:\n", "revokers: [carol]\nfreshness: P7D\nsteps:\n", 1)
 
 
 def world(*more: VerifiedStatement) -> World:
@@ -114,3 +105,13 @@ def test_freshness_is_read_and_written() -> None:
     for wrong in ("P0D", "7", "P7W", "-P1D"):
         with pytest.raises(LayoutError, match=r"freshness|duration"):
             layout(wrong)
+
+
+def test_one_of_several_revocations_is_enough() -> None:
+    """A layout that stands in another one has the revocations of both: either takes a checkpoint away."""
+    layout = parse_layout(fresh(LAYOUT).encode())
+    point = checkpoint()
+    none, gone = Revocations.of(layout, [], NOW), Revocations.of(layout, [revoked(point, who="carol")], NOW)
+    assert newest_checkpoint(layout, (none, none), [point], NOW) == point.time
+    for both in ((none, gone), (gone, none)):
+        assert newest_checkpoint(layout, both, [point], NOW) is None

@@ -14,6 +14,7 @@ from forge import ADA, Forge, raw
 from gitcraft import Cms, armor, signed_commit, ssh_blob, sshsig, string
 from world import LAYOUT, NOW, verified
 
+from gitchain.consume.git_evidence import GitEvidence
 from gitchain.errors import GitchainError, MalformedError, SignatureError
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import DigestSet, sha256_hex
@@ -24,7 +25,6 @@ from gitchain.evidence.revocation import attestation_descriptor, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION, SOURCE
 from gitchain.layout import parse_layout
-from gitchain.pipeline.gitevidence import GitEvidence
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
@@ -106,6 +106,20 @@ def test_an_ssh_signature_counts_from_when_the_commit_was_logged(
             evidence(signed, proofs)
         assert signed.object.sha256 in error.value.expected
         assert "gitchain sync" in error.value.help
+
+
+def test_source_evidence_counts_a_statement_about_the_commit_and_something_else(
+    forge: Forge, trust: Trust
+) -> None:
+    """One of several subjects is enough: a statement of a whole revision names its commit among other things."""
+    signed = ssh(trust)
+    subject = [
+        ResourceDescriptor("git:tag", DigestSet({"sha256": "e" * 64})),
+        ResourceDescriptor("git:commit", DigestSet({"sha256": signed.object.sha256})),
+    ]
+    statement = Statement.build(subject, "https://example.com/p/v1", {})
+    proof = verify_bundle(raw(forge.bundle(statement.payload)), trust)
+    assert evidence(signed, (proof,)).time == proof.time
 
 
 def test_half_a_proof_is_none(trust: Trust) -> None:
@@ -209,7 +223,9 @@ def test_a_git_signature_from_the_future_does_not_verify(forge: Forge, trust: Tr
     now = datetime.now(UTC)
 
     def asked(at: datetime) -> object:
-        return GitEvidence(Path(), trust, layout, lambda _: (), lambda *_: (0, b"", b""), at)._asked(commit)
+        return GitEvidence(Path(), trust, layout, lambda _: (), lambda *_: (0, b"", b""), at)._verify_once(
+            commit
+        )
 
     assert isinstance(asked(now), VerifiedObject)
     found = asked(now - timedelta(hours=1))

@@ -243,6 +243,7 @@ def test_a_log_key_is_of_the_kind_that_the_root_says() -> None:
     for raw_key, details in (
         (p256, "PKIX_ECDSA_P384_SHA_384"),
         (p256, "PKCS1_RSA_PKCS1V5"),
+        (pkcs1, "PKIX_RSA_PKCS1V15_4096_SHA256"),
         (b"no key", "PKIX_ED25519"),
     ):
         with pytest.raises(SignatureError):

@@ -16,7 +16,8 @@ from gitchain.evidence.predicates import LAYOUT as LAYOUT_TYPE
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
 from gitchain.layout import Identity, parse_layout
-from gitchain.verify.layout import SignedLayout, verify_layout
+from gitchain.layout.identities import KEY_ISSUER
+from gitchain.verify.layout import SignedLayout, pin_command, verify_layout
 from gitchain.verify.trust import Trust
 
 HONEST = parse_layout(LAYOUT.encode())
@@ -117,3 +118,12 @@ def test_a_clock_far_behind_is_said(instance: Instance, trust: Trust) -> None:
     """A layout signed in the future means that this machine's clock is wrong."""
     with pytest.raises(LayoutError, match="future"):
         accepted(instance, trust, signed(instance), now=datetime.now(UTC) - timedelta(days=365))
+
+
+def test_pin_command_names_a_key_by_its_file_and_others_by_identity() -> None:
+    """An issuer of keys is no issuer that can be typed; names are quoted for the shell."""
+    key, person = Identity(KEY_ISSUER, "sha256:00"), Identity("https://issuer.example", "ada lovelace")
+    assert pin_command("my layout", key) == "gitchain trust pin --layout 'my layout' --signer-key FILE"
+    assert pin_command("m", person) == (
+        "gitchain trust pin --layout m --signer 'ada lovelace' --issuer https://issuer.example"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.findings import ADVICE, MEANINGS, Code, Finding
 
 ROOT = Path(__file__).parents[2] / "gitchain"
 
@@ -34,6 +34,14 @@ def test_verified_things_have_known_makers(made: str, maker: str) -> None:
 
 def test_every_code_has_a_meaning_and_a_severity() -> None:
     """Codes are unique, documented, and an error or a warning by their letter."""
-    assert set(MEANINGS) == set(Code)
+    assert set(MEANINGS) == set(ADVICE) == set(Code)
     assert len({code.value for code in Code}) == len(Code)
     assert {Finding(code, "m").severity for code in Code} == {"error", "warning"}
+
+
+@pytest.mark.parametrize("code", Code)
+def test_finding_without_help_of_its_own_says_what_to_do(code: Code) -> None:
+    """Each code has advice; a finding's own help comes before it."""
+    assert Finding(code, "m").to_json()["help"] == ADVICE[code]
+    assert len(ADVICE[code]) > 10
+    assert Finding(code, "m", help="own").to_json()["help"] == Finding(code, "m", help="own").advice == "own"

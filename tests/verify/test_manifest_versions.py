@@ -15,7 +15,7 @@ from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Manifest, Version
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout.artifact import Artifact, Link, Manifests, contents, lookup
 from gitchain.verify.decide import Target
-from gitchain.verify.reasons import MAX_FILES
+from gitchain.verify.step_diagnostics import MAX_FILES
 from gitchain.verify.vsa import summary
 
 FILES = {"train.csv": "train", "test.csv": "test", "deep/run.sh": "run"}

@@ -93,6 +93,16 @@ class Said:
     since: int = 0
 
     @property
+    def payload(self) -> Said:
+        """What is signed: an attestation id names it, whoever signed it and however it is logged."""
+        said = self if self.readable else replace(self, time=0, declared=False, layout="")
+        return replace(said, who="", cosigned="unasked", revokes=tuple(one.payload for one in said.revokes))
+
+    def names(self, other: Said) -> bool:
+        """Whether this revocation names the attestation id of another statement."""
+        return any(one.payload == other.payload for one in self.revokes)
+
+    @property
     def early(self) -> bool:
         """Whether it is ahead of the clock, or not cosigned by now."""
         return self.time > 0 or self.cosigned in {"never", "later"}
@@ -108,7 +118,7 @@ class Taken:
     by: tuple[Said, ...]
 
     def statement(self, one: Said) -> bool:
-        return any(one in rev.revokes for rev in self.by) or self.signer(one)
+        return any(rev.names(one) for rev in self.by) or self.signer(one)
 
     def signer(self, one: Said) -> bool:
         return any(rev.signer == one.who and rev.since <= one.time for rev in self.by)
@@ -128,7 +138,7 @@ def taken_back(world: Iterable[Said]) -> Taken:
         same = [one for one in said if one.time == time and not Taken(tuple(standing)).signer(one)]
         for one in same:
             if not one.early:
-                standing = [rev for rev in standing if rev not in one.revokes]
+                standing = [rev for rev in standing if not one.names(rev)]
         standing += same
     return Taken(tuple(standing))
 
@@ -333,16 +343,17 @@ def drawn(rng: random.Random) -> tuple[list[Said], bool]:
     ], rng.random() < 0.7
 
 
-def test_decide_passes_exactly_what_the_rule_allows() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_decide_passes_exactly_what_the_rule_allows(seed: int) -> None:
     """No PASSED that the rule does not allow, and no FAILED that it does not ask for."""
-    rng = random.Random(20261130)
+    rng = random.Random(20261130 + seed)
     passed = 0
-    for _ in range(sized(4_000, 1_000_000)):
+    for _ in range(sized(1_000, 250_000)):
         world, opened = drawn(rng)
         expected = allowed(world, opened=opened)
         assert verdict(world, opened=opened) == expected, (opened, world)
         passed += expected
-    assert passed > sized(500, 100_000)
+    assert passed > sized(125, 25_000)
 
 
 def test_decide_is_never_helped_by_a_missing_manifest() -> None:

@@ -16,7 +16,7 @@ from gitchain.collect.gpg import Gpg
 from gitchain.errors import GitchainError, LimitError, MalformedError, SignatureError, UnknownSignerError
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.openpgp import SIGNATURE, armored, dearmored
-from gitchain.layout.member import OPENPGP_ISSUER, OpenPgpMember
+from gitchain.layout.identities import OPENPGP_ISSUER, OpenPgpMember
 from gitchain.layout.openpgp import read_block
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.openpgp import OpenPgp
@@ -120,6 +120,11 @@ def test_a_key_that_the_layout_does_not_hold_is_told(trust: Trust) -> None:
             verify_object(signed_commit(block(EVE.sign(PAYLOAD))), trust, openpgp)
         assert error.value.where.startswith("commit ")
     assert EVE.fingerprint in error.value.got
+    both = block(EVE.sign(PAYLOAD, unhashed=EVE.issuers + PAT.issuers))
+    with pytest.raises(UnknownSignerError) as error:
+        verify_object(signed_commit(both), trust, OpenPgp((), GPG))
+    named = (EVE.fingerprint, EVE.fingerprint[-16:], PAT.fingerprint, PAT.fingerprint[-16:])
+    assert error.value.got == ", ".join(sorted(named))
 
 
 @needs_gpg
@@ -129,8 +134,12 @@ def test_a_signature_that_names_a_listed_key_has_to_be_its(trust: Trust) -> None
         with pytest.raises(SignatureError, match="signature does not verify"):
             check(EVE.sign(PAYLOAD, unhashed=unhashed), trust)
     for unhashed in (EVE.issuers + PAT.issuers, EVE.issuers[:23] + PAT.issuers[23:]):
-        with pytest.raises(SignatureError, match="several owners"):
+        with pytest.raises(SignatureError, match="several owners") as caught:
             check(EVE.sign(PAYLOAD, unhashed=unhashed), trust)
+        names = caught.value.got.split(", ")
+        assert len(names) > 1
+        assert names == sorted(names)
+        assert all(EVE.fingerprint.endswith(name) or PAT.fingerprint.endswith(name) for name in names)
         with pytest.raises(SignatureError, match="several owners"):
             check(EVE.sign(PAYLOAD, unhashed=unhashed), trust, KEY, member(whole(EVE), EVE))
 
@@ -240,6 +249,17 @@ VALID = f"[GNUPG:] VALIDSIG {PAT.fingerprint} 2023-11-14 1700000060 0 4 0 22 8 0
     ("status", "code", "says"),
     [
         (GOOD + VALID, 0, ""),
+        (GOOD + VALID.replace("\n", " a-field-of-a-newer-gpg\n"), 0, ""),
+        (
+            GOOD + VALID.replace(f"{PAT.fingerprint} ", f"{EVE.fingerprint} {PAT.fingerprint} ", 1),
+            0,
+            "another",
+        ),
+        (
+            GOOD + VALID.replace(f"{PAT.fingerprint} 2023-11-14", f"{EVE.fingerprint} {PAT.fingerprint}", 1),
+            0,
+            "another",
+        ),
         (GOOD + VALID, 1, "does not say that the signature is good"),
         ("", 0, "does not say that the signature is good"),
         (GOOD, 0, "does not say that the signature is good"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,19 @@ from worlds import revoked, signed_layout
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION
+from gitchain.evidence.subjects import Subject
+from gitchain.evidence.vocabulary import (
+    CHECKPOINT,
+    DEPLOYMENT,
+    DEPLOYMENT_CHECK,
+    LAYOUT,
+    RETIREMENT,
+    REVOCATION,
+)
 from gitchain.layout import Layout
 from gitchain.verify.decide import decide
 from gitchain.verify.findings import Code
-from gitchain.verify.other_statements import MAX_OTHERS, about_other_steps, names_target, unverified
+from gitchain.verify.other_statements import MAX_OTHERS, about_other_steps, names_target, unread, unverified
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -64,7 +73,7 @@ def test_provenance_without_a_step_is_named_with_its_type() -> None:
         assert [each.got for each in found] in ([SLSA], [])
 
 
-@pytest.mark.parametrize("kind", [CHECKPOINT, DEPLOYMENT, LAYOUT, RETIREMENT, REVOCATION])
+@pytest.mark.parametrize("kind", [CHECKPOINT, DEPLOYMENT, DEPLOYMENT_CHECK, LAYOUT, RETIREMENT, REVOCATION])
 def test_about_other_steps_leaves_out_what_says_nothing_of_how_it_was_made(kind: str) -> None:
     """A cluster that only warned has recorded the deployment of a model that nobody attested."""
     subject = [ResourceDescriptor("other.bin", DigestSet(model("other").artifact.digest))]
@@ -134,7 +143,34 @@ def test_unverified_names_the_reason() -> None:
         "attestation abababababab of step train names other.bin, but does not verify: log entry is missing"
     )
     assert finding.got == "log entry is missing"
+    assert (finding.artifact, finding.expected) == (
+        "other.bin",
+        "an attestation that verifies under the trusted root",
+    )
+    assert finding.help.startswith("make the attestation again, or pass the trusted root")
     assert "of step" not in unverified("ab" * 32, None, "x", TARGET).message
+    assert unverified("ab" * 32, None, "x", replace(TARGET, name=None)).artifact == ""
+
+
+def test_unread_names_the_statements_that_have_the_target_as_subject() -> None:
+    """By content or by name; what is about other things, and what has no subjects, is left out."""
+    about = {
+        "same content": Subject(None, {"sha256": TARGET.sha256}),
+        "same name": Subject("other.bin", {"sha256": "0" * 64}),
+        "other": Subject("x", {"sha512": "0" * 128}),
+    }
+    found = [(f"{index}" * 64, (one,), name) for index, (name, one) in enumerate(about.items())]
+    told = list(unread([*found, ("9" * 64, (), "nothing")], TARGET))
+    assert [one.got for one in told] == ["same content", "same name"]
+    assert told[0].message == (
+        "attestation 000000000000 names other.bin, but cannot be read as evidence: same content"
+    )
+    assert {one.code for one in told} == {Code.NO_EVIDENCE}
+    assert {one.artifact for one in told} == {"other.bin"}
+    assert "gitchain attest" in told[0].help
+    assert "statement v1" in told[0].expected
+    (nameless,) = unread(found, replace(TARGET, name=None))
+    assert nameless.artifact == ""
 
 
 def test_beside_is_told_only_where_nothing_else_is_known() -> None:

@@ -10,9 +10,9 @@ from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Identity
-from gitchain.verify.judge import Judge
+from gitchain.verify.authorization import Judge
 from gitchain.verify.signers import Signers
-from gitchain.verify.sublayout import Above, Sources, claims_under
+from gitchain.verify.sublayout import LayoutStack, Sources, claims_under
 
 CI = "https://ci.example"
 WORKFLOW = "https://example.com/m/.github/workflows/train.yml@refs"
@@ -159,7 +159,7 @@ def test_a_group_is_as_new_as_its_newest_member() -> None:
     )
     claims = claims_under(
         world.layout,
-        Above((world.layout.name,)),
+        LayoutStack((world.layout.name,)),
         Sources(tuple(world.evidence.values()), NOW, Manifests(world.nodes.get)),
     )
     (group,) = claims.counted("train")

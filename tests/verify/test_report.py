@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-from world import World
+from world import World, run
 
 from gitchain.errors import ExitCode
 from gitchain.verify.findings import Code, Finding
-from gitchain.verify.report import PROVEN, UNKNOWN, Check, Kind
+from gitchain.verify.report import PROVEN, UNKNOWN, Attestation, Kind, ReportedCheck
 
 FOUND = Finding(Code.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
 WARNING = Finding(Code.SAME_MD5, "two contents share one MD5 digest")
-FAILED = Check("inspection", passed=False, message="inspection no-code")
+FAILED = ReportedCheck("inspection", passed=False, message="inspection no-code")
 PASSED = replace(FAILED, passed=True)
 
 
@@ -55,15 +55,28 @@ def test_what_failed_is_not_inspected() -> None:
 def test_every_kind_of_check_has_a_basis() -> None:
     """What signatures, log and bytes prove is proven; all that signers say is claimed."""
     assert set(get_args(Kind)) >= PROVEN
-    assert [Check(kind, passed=True, message="x").basis for kind in ("signature", "inspection", "rule")] == [
+    assert [ReportedCheck(kind, passed=True, message="x").basis for kind in ("signature", "inspection", "rule")] == [
         "proven", "proven", "claimed",
     ]  # fmt: skip
     assert FAILED.to_json()["basis"] == "proven"
 
 
+def test_an_attestation_as_json() -> None:
+    """Every field under its name, the run of the step among them."""
+    one = run()["train"]
+    assert Attestation.of(one, "run-1").to_json() == {
+        "id": one.attestation_id,
+        "signer": one.identity.to_json(),
+        "time": "2026-11-22T11:00:00Z",
+        "log": {"origin": one.log.origin, "index": one.log.index},
+        "run": "run-1",
+    }
+    assert Attestation.of(one).to_json()["run"] is None
+
+
 def test_a_check_as_json() -> None:
     """Every field under its name; what is not said is null."""
-    check = Check("expiry", passed=True, message="m", step="s", expected="e", got="g")
+    check = ReportedCheck("expiry", passed=True, message="m", step="s", expected="e", got="g")
     said = check.to_json()
     assert (said["check"], said["step"], said["message"], said["expected"], said["got"]) == (
         "expiry",
@@ -72,5 +85,5 @@ def test_a_check_as_json() -> None:
         "e",
         "g",
     )
-    empty = Check("expiry", passed=True, message="m").to_json()
+    empty = ReportedCheck("expiry", passed=True, message="m").to_json()
     assert (empty["step"], empty["expected"], empty["got"]) == (None, None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -239,3 +240,23 @@ def test_one_revocation_that_two_people_signed_is_two() -> None:
     assert of(*both).attestation(A) is not None
     back = said("alice", 0.5, attestations=[both[0].attestation_id])
     assert of(*both, back).attestation(A) is None
+
+
+def test_a_revocation_that_cannot_be_read_hides_none_after_it() -> None:
+    """The problem is told, and everything else that was revoked stays revoked."""
+    odd = said("alice", 3, change={"reason": "x"})
+    found = of(odd, said("bob", 2, attestations=[B]))
+    assert len(found.problems) == 1
+    assert found.attestation(B) is not None
+
+
+def test_one_id_of_an_attestation_revokes_all_of_them() -> None:
+    """A commit has an id with its signature too: an id that was revoked for itself keeps its own revocation."""
+    commit = replace(said("carol", 5), other_ids=(A,))
+    own, other = commit.attestation_id, said("alice", 3, attestations=[A])
+    revoked = of(other, commit).attestation(own)
+    assert revoked is not None
+    assert revoked.who == ALICE
+    found = of(other, said("bob", 2, attestations=[own]), commit)
+    assert {name: by.who for name, by in found.attestations.items()} == {A: ALICE, own: BOB}
+    assert of(said("alice", 3, attestations=[B]), commit).attestation(own) is None

@@ -13,6 +13,7 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.predicates import REVOCATION
 from gitchain.evidence.statement import Statement
 from gitchain.layout import parse_layout
+from gitchain.layout.scope import scopes
 from gitchain.verify.decide import Decision
 from gitchain.verify.report import StepReport
 
@@ -130,6 +131,9 @@ def test_a_target_that_nothing_made_is_told_about_its_own_steps() -> None:
         "train-us", {"clean.csv": "clean"}, {"us.bin": "us 1"}, who="bob"
     )
     assert {step for _, step, _ in codes(declared.verdict(US))} == {"prep", "train-us", "approve-us"}
+    other = world("train-gb")
+    other.evidence["train-gb"] = statement("train-gb", {"clean.csv": "clean"}, {"gb.bin": "gb 1"}, who="bob")
+    assert {step for _, step, _ in codes(other.verdict(GB))} == {"prep", "train-gb"}
     everything = {step for _, step, _ in codes(declared.verdict(model("us 1", None)))}
     assert everything == {"prep", "train-us", "approve-us", "train-gb"}
 
@@ -243,3 +247,23 @@ def test_steps_are_part_of_what_is_signed() -> None:
     plain = parse_layout(LAYOUT.replace(", steps: [prep, train-gb]", "").encode())
     assert "steps" not in plain.to_json()["serve"][1]  # type: ignore[index,call-overload,operator]
     assert plain.digest != layout.digest
+
+
+def test_scopes_are_the_layout_s_own_parts() -> None:
+    """A layout whose entries name no steps is its own only scope; each other scope has its own entries and steps."""
+    plain = parse_layout(
+        LAYOUT.replace(", steps: [prep, train-us, approve-us]", "")
+        .replace(", steps: [prep, train-gb]", "")
+        .encode()
+    )
+    assert [one is plain for one in scopes(plain, {"train-us"})] == [True]
+    mixed = parse_layout(LAYOUT.replace(", steps: [prep, train-us, approve-us]", "").encode())
+    found = [
+        ([step.name for step in one.steps], [entry.step for entry in one.serve])
+        for one in scopes(mixed, STEPS)
+    ]
+    assert found == [(list(STEPS), ["train-us"]), (["prep", "train-gb"], ["train-gb"])]
+    assert [one.steps for one in scopes(mixed, {"train-gb"})] == [
+        (mixed.step("prep"), mixed.step("train-gb"))
+    ]
+    assert list(scopes(mixed, {"prep"})) == []

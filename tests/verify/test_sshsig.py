@@ -17,8 +17,8 @@ from gitcraft import PAYLOAD, armor, mpint, signed_commit, ssh_blob, sshsig, str
 
 from gitchain.errors import GitchainError, MalformedError, SignatureError
 from gitchain.evidence.gitobject import GitObject
+from gitchain.layout.identities import SSH_ISSUER, SshMember
 from gitchain.layout.keys import fingerprint
-from gitchain.layout.member import SSH_ISSUER, SshMember
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.trust import Trust
 

@@ -377,7 +377,11 @@ def test_layouts_nest(depth: int) -> None:
 
 def test_layouts_do_not_nest_deeper() -> None:
     """A27: the fifth is refused, with a finding and no verdict on what lies below."""
-    assert ("SUBLAYOUT_NESTING", "data") in found(nested(5).verdict())
+    decision = nested(5).verdict()
+    assert ("SUBLAYOUT_NESTING", "data") in found(decision)
+    assert ("layouts are nested too deep", "at most 4 layouts inside of each other") in {
+        (one.message.rpartition(": ")[2], one.expected) for one in decision.findings
+    }
 
 
 def test_a_layout_does_not_stand_inside_of_itself() -> None:
@@ -418,3 +422,14 @@ def test_a_step_constraint_behind_the_step_counts() -> None:
     assert ("CONSTRAINT", "data") in found(world.verdict())
     world.evidence["acme-clean"] = saying(supplied()["clean"], clean=True)
     assert world.verdict().passed
+
+
+def test_a_layout_in_a_statement_of_another_type_is_none() -> None:
+    """Whoever signed it did not sign it as a layout."""
+    world = supplier()
+    signed = world.evidence["layout"]
+    other = Statement.build(
+        signed.statement.subject, "https://example.com/note/v1", signed.statement.predicate
+    )
+    world.evidence["layout"] = verified(other, "acme", signed.time)
+    assert {code for code, _, _ in codes(world.verdict())} == {"SUBLAYOUT"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.layout.artifact import Artifact, Link, Manifests
@@ -41,3 +43,27 @@ def test_content_and_kind_both_count() -> None:
     assert Target(digest, directory=True).artifact == TREE
     assert str(Target(digest)) == f"sha256:{digest}"
     assert str(Target(digest, "t")) == "t"
+
+
+def test_the_json_of_a_target() -> None:
+    """Its name or the path that was given, its digest, and its kind where that is known."""
+    digest = sha256_hex(b"x")
+    shown = {"name": None, "digest": {"sha256": digest}, "kind": "file"}
+    assert Target(digest).to_json() == shown
+    assert Target(digest, "m", directory=True, given="../m").to_json() == {
+        **shown,
+        "name": "m",
+        "kind": "directory",
+    }
+    assert Target(digest, directory=None, given="../m").to_json() == {**shown, "name": "../m", "kind": None}
+
+
+def test_evidence_of_any_version_may_name_a_target() -> None:
+    """A directory has a digest for each version of the manifest, where its bytes were hashed for both."""
+    older = Target("1" * 64, directory=True, version=1)
+    both = Target("2" * 64, "m", directory=True, older=lambda: older)
+    assert (Target("2" * 64).digests, both.digests) == (("2" * 64,), ("2" * 64, "1" * 64))
+    assert (both.upgrade("1" * 64), both.upgrade("3" * 64)) == ("2" * 64, None)
+    assert Target("2" * 64).upgrade("2" * 64) is None
+    assert (both.under(2), both.under(1)) == (both, replace(older, name="m"))
+    assert older.under(2) is older

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from world import NOW, PREPARED, World, codes, model, run, statement
+from test_summaries import vendored
+from world import NOW, PREPARED, World, codes, descriptor, model, run, statement, verified
+from worlds import revoked, summary
 
+from gitchain.evidence.statement import Statement
 from gitchain.verify.decide import Decision, decide
-from gitchain.verify.report import Check
+from gitchain.verify.findings import Code
+from gitchain.verify.report import ReportedCheck
+from gitchain.verify.step_diagnostics import MAX_PER_STEP
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "verify.schema.json").read_text())
 
@@ -19,7 +26,7 @@ def failed(decision: Decision) -> list[tuple[str, str]]:
     return [(check.kind, check.step) for check in decision.checks if not check.passed]
 
 
-def of(decision: Decision, kind: str, step: str = "") -> list[Check]:
+def of(decision: Decision, kind: str, step: str = "") -> list[ReportedCheck]:
     return [check for check in decision.checks if check.kind == kind and check.step == step]
 
 
@@ -151,7 +158,7 @@ def test_the_checks_are_json_under_the_schema(target: str) -> None:
 def test_a_decision_cannot_contradict_its_checks() -> None:
     """PASSED with a failed check, or FAILED with none, cannot be built."""
     decision = World.honest().verdict(explain=True)
-    bad = Check("rule", passed=False, message="x")
+    bad = ReportedCheck("rule", passed=False, message="x")
     with pytest.raises(ValueError, match="contradicts its own checks"):
         Decision("PASSED", decision.target, decision.signed, NOW, decision.steps, (), (*decision.checks, bad))
     wrong = World.honest().verdict(model("other"), explain=True)
@@ -165,3 +172,84 @@ def test_the_verdict_is_the_same_when_asked_why() -> None:
     world = World.honest()
     assert codes(world.verdict(model("x"))) == codes(world.verdict(model("x"), explain=True))
     assert decide.__kwdefaults__ == {"explain": False, "beside": ()}
+
+
+def test_enough_people_are_enough_where_something_else_forbids_the_evidence() -> None:
+    """A rejection of what a step took is a fault of its own: one of one signed, which nobody calls too few."""
+    world = vendored(summary({"data/raw.csv": "raw"}, result="FAILED"))
+    decision = world.verdict(explain=True)
+    assert [(one.passed, one.message) for one in of(decision, "threshold", "prepare")] == [
+        (True, "enough people signed for step prepare: 1 of 1")
+    ]
+    assert ("fault", "prepare") in failed(decision)
+
+
+def test_a_short_threshold_lists_each_of_the_people_who_signed() -> None:
+    """Two of three signed: both are named, in order."""
+    world = World.honest().change(
+        lambda text: text.replace(
+            "functionaries: [bob, carol]\n", "functionaries: [alice, bob, carol]\n    threshold: 3\n"
+        )
+    )
+    world.evidence["again"] = statement("approve", {"metrics.json": "metrics 1"}, who="carol")
+    [threshold] = of(world.verdict(explain=True), "threshold", "approve")
+    assert (threshold.expected, threshold.got) == ("3 of alice, bob, carol", "bob, carol")
+
+
+def test_explain_counts_all_that_was_revoked() -> None:
+    """Attestations, signers and artifacts together."""
+    world = World.honest().change(lambda text: text.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1))
+    unused = [statement("train", {}, {"m": name}) for name in ("x", "y", "z")]
+    gone = [*unused, "mallory", "eve", {"m": "revoked"}]
+    world.evidence |= {f"gone{at}": revoked(one, who="carol") for at, one in enumerate(gone)}
+    got = [one.got for one in of(world.verdict(explain=True), "revocation")]
+    assert got == ["6 attestations, signers and artifacts revoked"]
+
+
+def test_explain_asks_the_newest_of_what_does_not_count() -> None:
+    """Of many strangers' attestations the newest MAX_PER_STEP are gone through, the newest first."""
+    world = World.honest()
+    del world.evidence["evaluate"]
+    for number in reversed(range(MAX_PER_STEP + 2)):
+        at = NOW - timedelta(minutes=number)
+        materials = {"models/model.pkl": "model 1"}
+        one = statement("evaluate", materials, {"metrics.json": "m"}, who=f"mallory{number}", at=at)
+        world.evidence[f"odd{number}"] = one
+    asked = of(world.verdict(explain=True), "functionary", "evaluate")
+    assert [one.got.split()[0] for one in asked] == [f"mallory{number}" for number in range(MAX_PER_STEP)]
+
+
+def test_explain_of_an_unknown_target_asks_the_newest_evidence_that_counts() -> None:
+    """No chain says which: the newest is what the person is working on."""
+    world = World.honest()
+    later = statement(
+        "evaluate", {"models/model.pkl": "model 2"}, {"metrics.json": "m"}, at=NOW - timedelta(minutes=1)
+    )
+    for evidence in ({"later": later, **world.evidence}, {**world.evidence, "later": later}):
+        world.evidence = evidence
+        decision = world.verdict(model("other"), explain=True)
+        [asked] = of(decision, "evidence", "evaluate")
+        assert [one.id for one in asked.attestations] == [later.attestation_id]
+
+
+def test_explain_asks_the_layout_s_demands_of_a_chain_with_every_step() -> None:
+    """Without evidence for one of the steps nobody can say whether a demand on several of them holds."""
+    demand = "constraints: [{name: c, expression: \"steps.approve.time > '2026'\"}]\nserve:"
+    world = World.honest().change(lambda text: text.replace("serve:", demand))
+    assert [one.passed for one in of(world.verdict(explain=True), "demand")] == [True]
+    assert of(world.verdict(model("other"), explain=True), "demand") == []
+    del world.evidence["approve"]
+    assert of(world.verdict(explain=True), "demand") == []
+
+
+def test_a_warning_breaks_no_chain() -> None:
+    """Two contents under one MD5 are told, and the evidence makes one chain all the same."""
+    world = World.honest()
+    train = world.evidence["train"].statement
+    for number, content in enumerate(("a", "b")):
+        same = replace(descriptor("models/x.pkl", content), annotations={"dvc.md5": "0" * 32})
+        built = Statement.build([same], train.predicate_type, train.predicate)
+        world.evidence[f"x{number}"] = verified(built, "alice", NOW)
+    decision = world.verdict(explain=True)
+    assert [one.code for one in decision.findings] == [Code.SAME_MD5]
+    assert of(decision, "chain")[0].passed

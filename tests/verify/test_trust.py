@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from craft import both_logs
 from requests.exceptions import RequestException
 from sigstore.errors import TUFError
 from sigstore.models import ClientTrustConfig
 
 from gitchain.errors import ExitCode, TransportError, TrustError
 from gitchain.instance import Instance
-from gitchain.verify.trust import Trust, Window, public_trust_config, trust_digest
+from gitchain.verify import trust as trust_module
+from gitchain.verify.trust import Trust, ValidityPeriod, public_trust_config, silence_sigstore, trust_digest
 
 
 def test_config_and_root_alone_are_the_same_trust(instance: Instance, trust: Trust) -> None:
@@ -36,6 +39,13 @@ def test_the_public_instance_is_not_local() -> None:
     text = public_trust_config(offline=True)
     assert not Trust.parse(text).is_local
     assert len(Trust.parse(text).logs) >= 2
+
+
+def test_one_local_log_makes_a_trust_local(instance: Instance) -> None:
+    """Beside any other log it still proves only who held this machine's keys."""
+    both = both_logs(instance)
+    assert [log.host.endswith(".gitchain.invalid") for log in both.logs] == [True, False]
+    assert both.is_local
 
 
 def config(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
@@ -72,6 +82,8 @@ BROKEN: dict[str, Callable[[str], str]] = {
     "unknown field of a window": config(lambda v: v["trustedRoot"]["tlogs"][0]["publicKey"]["validFor"].update(until="2027-01-01T00:00:00Z")),
     "a bare root of another version": lambda text: json.dumps(json.loads(text)["trustedRoot"] | {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.9"}),
     "http service": config(lambda v: v["signingConfig"]["caUrls"][0].update(url="http://fulcio.example.com")),
+    "http provider": config(lambda v: v["signingConfig"].update(oidcUrls=[{"url": "http://login.example.com"}])),
+    "http log": config(lambda v: v["signingConfig"].update(rekorTlogUrls=[{"url": "http://rekor.example.com"}])),
     "ftp service": config(lambda v: v["signingConfig"]["tsaUrls"][0].update(url="ftp://127.0.0.1")),
     "broken url": config(lambda v: v["signingConfig"]["tsaUrls"][0].update(url="https://[")),
 }  # fmt: skip
@@ -109,9 +121,10 @@ def test_a_hash_that_is_not_named_is_the_usual_one(instance: Instance, trust: Tr
     [
         (OSError("no disk"), TransportError),
         (RequestException("no network"), TransportError),
+        (TimeoutError("too slow"), TransportError),
         (TUFError("wrong"), TrustError),
     ],
-    ids=["disk", "network", "signature"],
+    ids=["disk", "network", "slow", "signature"],
 )
 @pytest.mark.parametrize("staging", [True, False])
 def test_public_trust_that_cannot_be_had(
@@ -123,11 +136,19 @@ def test_public_trust_that_cannot_be_had(
         assert offline
         if isinstance(error, RequestException):
             raise TUFError("refresh") from error
+        if isinstance(error, TimeoutError):
+            try:
+                raise error
+            except TimeoutError:
+                raise TUFError("refresh")  # noqa: B904 - as libraries do that name no cause
         raise error
 
+    silenced: list[bool] = []
+    monkeypatch.setattr(trust_module, "silence_sigstore", lambda: silenced.append(True))
     monkeypatch.setattr(ClientTrustConfig, "staging" if staging else "production", fail)
     with pytest.raises(expected):
         public_trust_config(offline=True, staging=staging)
+    assert silenced  # the error says it all
 
 
 def test_the_staging_instance_is_another(trust: Trust) -> None:
@@ -139,7 +160,7 @@ def test_the_staging_instance_is_another(trust: Trust) -> None:
 def test_windows_include_both_ends() -> None:
     """A key is valid at its start and at its end, and not a second outside."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    window, second = Window(start, start + timedelta(days=1)), timedelta(seconds=1)
+    window, second = ValidityPeriod(start, start + timedelta(days=1)), timedelta(seconds=1)
     assert [
         window.contains(start + at)
         for at in (-second, second * 0, timedelta(days=1), timedelta(days=1) + second)
@@ -149,4 +170,13 @@ def test_windows_include_both_ends() -> None:
         True,
         False,
     ]
-    assert Window(start, None).contains(start + timedelta(days=9999))
+    assert ValidityPeriod(start, None).contains(start + timedelta(days=9999))
+
+
+def test_sigstore_s_log_lines_go_nowhere_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a handler of the program's, Python would write its warnings to standard error."""
+    logger = logging.getLogger("sigstore")
+    monkeypatch.setattr(logger, "handlers", [])
+    silence_sigstore.__wrapped__()
+    assert [type(one) for one in logger.handlers] == [logging.NullHandler]
+    assert logger.propagate

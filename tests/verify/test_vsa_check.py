@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from test_summaries import vendored
-from world import NOW, codes, directory
+from world import NOW, codes, directory, verified
 from worlds import revoked, summary
 
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.names import MAX_URI_BYTES
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.layout.model import Step
 from gitchain.verify.clock import MAX_CLOCK_SKEW
 from gitchain.verify.findings import Code
-from gitchain.verify.vsa_check import MAX_LEVELS, check_age, identifies, inputs_of, result_of, verifier_of
+from gitchain.verify.vsa_check import (
+    MAX_LEVELS,
+    check_age,
+    check_summary,
+    identifies,
+    inputs_of,
+    result_of,
+    verifier_of,
+)
 
 RAW = sha256_hex(b"raw")
 OTHER = sha256_hex(b"other")
@@ -76,6 +87,28 @@ def test_resource_uri_of_something_else_does_not_count(resource: Json) -> None:
     assert said(resourceUri=resource) == [("SUMMARY_RESOURCE", "data", "")]
 
 
+def test_long_resource_uri_of_a_stranger_takes_no_time() -> None:
+    """It is read for each subject: without a limit these 1.2 MB, which anybody may sign, take over 10 minutes."""
+    subjects = [ResourceDescriptor(f"f{n}", DigestSet({"sha256": RAW})) for n in range(9_000)]
+    said = summary(PRODUCTS, resourceUri="x:" + f"sha256:{RAW}/" * 5_000).statement
+    stranger = verified(Statement.build(subjects, said.predicate_type, said.predicate), "mallory", NOW)
+    started = time.monotonic()
+    assert vendored(summary(PRODUCTS), stranger).verdict().passed
+    assert time.monotonic() - started < 20
+
+
+def test_resource_uri_may_be_as_long_as_the_limit() -> None:
+    """One character more does not count, and the finding says how many there are."""
+    longest = "data/raw.csv#".ljust(MAX_URI_BYTES, "x")
+    assert said(resourceUri=longest) == []
+    assert told(resourceUri=longest + "x")[3] == (
+        "SUMMARY_RESOURCE",
+        False,
+        f"a resourceUri of at most {MAX_URI_BYTES} characters",
+        f"{MAX_URI_BYTES + 1} characters",
+    )
+
+
 def test_resource_uri_identifies_every_subject() -> None:
     """A subject that the resource is not about would be a product that nobody verified."""
     both = summary(
@@ -106,8 +139,13 @@ def test_identifies_reads_names_and_digests_of_a_descriptor() -> None:
     by_uri = ResourceDescriptor(None, sha1, uri="git+https://x.example/r@main")
     assert identifies("git+https://x.example/r@main", by_uri)
     assert not identifies("git+https://x.example/r@other", by_uri)
-    assert not identifies("", ResourceDescriptor(None, sha1))
+    nameless = ResourceDescriptor(None, sha1)
+    assert not identifies("", nameless)
+    assert not identifies("https://x.example/model", nameless)
     assert not identifies("https://x.example/", ResourceDescriptor("m/model.bin", sha1))
+    folder = ResourceDescriptor(None, sha1, uri="https://x.example/m/")
+    assert identifies("https://x.example/m/", folder)
+    assert not identifies("https://x.example/", folder)
 
 
 @pytest.mark.parametrize("slip", [timedelta(0), MAX_CLOCK_SKEW])
@@ -269,3 +307,80 @@ def test_a_directory_is_identified_by_its_manifests_digest() -> None:
     subject = ResourceDescriptor("data", DigestSet({"sha256": whole.digest}))
     assert identifies(f"pkg:generic/data?checksum=sha256:{whole.digest}", subject)
     assert not identifies(f"pkg:generic/data?checksum=sha256:{RAW}", subject)
+
+
+def told(step: Step | None = None, **fields: Any) -> list[tuple[str, bool, str, str]]:
+    """Return every check of a summary, with what it expected and what it got."""
+    one = step or vendored().layout.step("data")
+    checks = check_summary(VENDOR, one.resource, summary(PRODUCTS, **fields), NOW)
+    return [(code.name, passed, expected, got) for code, passed, expected, got in checks]
+
+
+VENDOR = "https://vendor.example/verifier"
+
+
+def test_every_check_says_what_it_expected_and_got() -> None:
+    """Of a summary that counts, of one that does not, and of one that lacks its fields."""
+    signed = "timeVerified not after 2026-11-22T11:00:00+00:00"
+    assert told() == [
+        ("VERIFIER", True, VENDOR, VENDOR),
+        ("NOT_PASSED", True, "PASSED", "PASSED"),
+        ("SUMMARY_FIELD", True, "", ""),
+        (
+            "SUMMARY_RESOURCE",
+            True,
+            "a resourceUri with the name or digest of each subject",
+            "pkg:generic/raw.csv",
+        ),
+        ("SUMMARY_TIME", True, signed, "2026-11-22T10:30:00Z"),
+    ]
+    subject = f"a resourceUri with the name or digest of data/raw.csv (sha256:{RAW})"
+    odd = told(
+        verificationResult="F" * 50,
+        resourceUri="x" * 300,
+        timeVerified="y" * 50,
+        verifiedLevels=["L" * 300] * 2,
+    )
+    assert odd[1:] == [
+        ("NOT_PASSED", False, "PASSED", "F" * 40),
+        ("SUMMARY_FIELD", True, "", ""),
+        ("SUMMARY_RESOURCE", False, subject, "x" * 200),
+        ("SUMMARY_TIME", False, "timeVerified as 2026-01-31T12:00:00Z", "y" * 40),
+    ]
+    none = told(verifier=None, resourceUri=7, timeVerified=None, slsaVersion="2.0")
+    assert none == [
+        ("VERIFIER", False, VENDOR, "no verifier"),
+        ("NOT_PASSED", True, "PASSED", "PASSED"),
+        ("SUMMARY_FIELD", False, "slsaVersion: 1.0 to 1.x", "2.0"),
+        ("SUMMARY_RESOURCE", False, subject, "no resourceUri"),
+        ("SUMMARY_TIME", False, "timeVerified as 2026-01-31T12:00:00Z", "no timeVerified"),
+    ]
+    assert told(policy="x")[2] == ("SUMMARY_FIELD", False, "predicate.policy: an object", "str")
+
+
+def test_a_named_resource_is_told_in_full_and_what_was_found_in_part() -> None:
+    """What the layout names is its signer's own, what the summary says is a stranger's."""
+    wanted = f"https://vendor.example/{'m' * 300}"
+    step = replace(vendored().layout.step("data"), resource=wanted)
+    assert told(step, resourceUri=wanted)[3] == ("SUMMARY_RESOURCE", True, wanted, wanted[:200])
+    assert told(step, resourceUri=None)[3] == ("SUMMARY_RESOURCE", False, wanted, "no resourceUri")
+
+
+def test_check_summary_names_the_predicate_where_the_error_names_no_field() -> None:
+    """An algorithm's name that is malformed stands nowhere: the finding says at least that the predicate is wrong."""
+    odd = told(policy={"uri": "x", "digest": {"": "1"}})
+    assert odd[2] == ("SUMMARY_FIELD", False, "predicate: well-formed", "''")
+
+
+def test_check_summary_of_an_empty_resource_says_that_there_is_none() -> None:
+    """Nothing is printed as nothing: a reader would take it for a fault of the report."""
+    assert told(resourceUri="")[3][1:2] + told(resourceUri="")[3][3:] == (False, "no resourceUri")
+
+
+def test_check_summary_says_that_a_subject_has_no_digest_to_compare() -> None:
+    """A subject with SHA-1 alone can be identified by its name only."""
+    payload = summary(PRODUCTS, resourceUri="pkg:generic/other").statement.payload
+    weak = payload.replace(f'"sha256":"{RAW}"'.encode(), f'"sha1":"{"0" * 40}"'.encode())
+    one = verified(Statement.parse(weak), "vendor", NOW)
+    checks = {code: expected for code, _, expected, _ in check_summary(VENDOR, None, one, NOW)}
+    assert checks[Code.SUMMARY_RESOURCE].endswith("of data/raw.csv (no accepted digest)")

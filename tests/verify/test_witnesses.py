@@ -150,9 +150,42 @@ def test_logs_that_are_named_are_the_only_ones() -> None:
     mine = f"log {vkey('x', 1, 'log.example')} https://log.example/"
     policy(mine, "quorum none").check(noted([]))
     policy(f"log {vkey('y', 1, 'other.example')}", mine, "quorum none").check(noted([]))
+    policy(mine, "quorum none").check(noted([cosign("a")]))
     for other in (f"log {vkey('x', 1, 'other.example')}", f"log {vkey('y', 1, 'log.example')}"):
         with pytest.raises(InclusionError):
             policy(other, "quorum none").check(noted([]))
+
+
+def test_check_takes_no_line_that_only_names_the_log_s_key() -> None:
+    """Two keys of one origin are in the trusted root: the policy names one, the other one signed and names it, too."""
+    named = VerifierKey.parse(vkey("y", 1, "log.example"))
+    found = policy(f"log {named}", "quorum none")
+    for signature in (b"-", bytes(64), KEYS["x"].sign(NOTE.body())):
+        with pytest.raises(InclusionError):
+            found.check(noted([NoteSignature("log.example", named.key_id, signature)]))
+    true = KEYS["y"].sign(NOTE.body())
+    with pytest.raises(InclusionError):
+        found.check(noted([NoteSignature("other.example", named.key_id, true)]))
+    found.check(noted([NoteSignature("log.example", named.key_id, true)]))
+
+
+def test_check_takes_no_key_of_a_log_that_cannot_be_verified() -> None:
+    """A policy may name a key of any kind; only Ed25519 notes are verified."""
+    named = VerifierKey.parse(vkey("y", 5, "log.example"))
+    line = NoteSignature("log.example", named.key_id, KEYS["y"].sign(NOTE.body()))
+    with pytest.raises(InclusionError):
+        policy(f"log {named}", "quorum none").check(noted([line]))
+
+
+def test_check_of_another_log_that_a_named_log_s_key_signed_is_refused() -> None:
+    """A log's key may sign for its own origin alone; the error lists the logs that the policy names."""
+    log = VerifierKey.parse(vkey("x", 1, "log.example"))
+    other = replace(NOTE, origin="other.example")
+    lines = (NoteSignature("log.example", log.key_id, KEYS["x"].sign(other.body())),)
+    found = policy(f"log {vkey('y', 1, 'first.example')}", f"log {log}", "quorum none")
+    with pytest.raises(InclusionError) as told:
+        found.check(SignedCheckpoint.parse(render(other, lines)))
+    assert (told.value.expected, told.value.got) == ("first.example, log.example", "other.example")
 
 
 def test_comments_and_spaces_are_nothing() -> None:
@@ -212,6 +245,7 @@ def test_names_are_octets() -> None:
         (*WITNESSES, "group g any none", "quorum g"),
         (*WITNESSES, "group a any b", "quorum a"),
         (*WITNESSES, "group none any b", "quorum none"),
+        (*WITNESSES, "group g any a", "group g any b", "quorum g"),
         (*WITNESSES, "group g any a", "group h any a", "quorum g"),
         (*WITNESSES, "group g any e", "quorum g"),
         (*WITNESSES, "quorum a\r"),
@@ -234,7 +268,20 @@ def test_the_line_is_named() -> None:
     with pytest.raises(TrustError) as told:
         policy("# a comment", "nonsense", "quorum none")
     assert told.value.where == "witness policy, line 2"
-    assert "nonsense" in told.value.got
+    assert told.value.got == ascii("nonsense")
+
+
+def test_parse_names_what_is_wrong_in_a_line() -> None:
+    """The word that is wrong, with the names that the lines above define; else the line's first 100 characters."""
+    with pytest.raises(TrustError) as told:
+        policy(*WITNESSES[:2], "group g any a", "group h any g b c", "quorum h")
+    assert (told.value.expected, told.value.got) == ("a, b, g", ascii("c"))
+    with pytest.raises(TrustError) as told:
+        policy("quorum a")
+    assert (told.value.expected, told.value.got) == ("one", ascii("a"))
+    with pytest.raises(TrustError) as told:
+        policy("n" * 200)
+    assert told.value.got == ascii("n" * 100)
 
 
 def test_limits() -> None:

@@ -12,6 +12,7 @@ from world import ISSUER, NOW, Content, World, descriptor, run, statement, verif
 from gitchain.evidence.predicates import DATASET, LAYOUT, REVOCATION, VSA
 from gitchain.evidence.revocation import RevokedSigner, attestation_descriptor, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.store_checkpoint import checkpoint_statements
 from gitchain.layout import Layout, parse_layout
 from gitchain.layout.model import Identity
 from gitchain.verify.verified import VerifiedStatement
@@ -173,3 +174,22 @@ def supplier(text: str = SUPPLIER, **more: Any) -> World:
     world.evidence |= {"layout": signed_layout(parse_layout(text.encode()), **more)}
     world.evidence |= {f"acme-{name}": one for name, one in supplied().items()}
     return world
+
+
+DATASETS = """datasets:
+  functionaries: [alice, bob]
+  artifacts: [{step: data, products: ["data/*"]}]
+  constraints: [{name: licence, expression: "dataset.licence == 'CC0-1.0'"}]
+serve:"""
+"""What stands in the place of `serve:` in a layout that asks for facts about the data."""
+(POINT,) = checkpoint_statements((), (), ["a" * 64])
+
+
+def checkpoint(who: str = "alice", age: timedelta = timedelta(hours=1)) -> VerifiedStatement:
+    """A signed checkpoint of an empty store."""
+    return verified(POINT, who, NOW - age)
+
+
+def fresh(text: str) -> str:
+    """The layout that asks for a checkpoint of the last week."""
+    return text.replace("steps:\n", "revokers: [carol]\nfreshness: P7D\nsteps:\n", 1)

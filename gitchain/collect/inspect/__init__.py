@@ -3,7 +3,7 @@
 Built in, by name; a layout names which to make, and brings no code.
 docs/inspections.md says what each looks for, and what it cannot see.
 
-Does NOT find files and does NOT decide which are inspected (see `gitchain.pipeline.inspections`).
+Does NOT find files and does NOT decide which are inspected (see `gitchain.consume.inspections`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Literal, TypeAlias
 
 from gitchain.collect.inspect.gguf import check_gguf
 from gitchain.collect.inspect.keras import check_keras
-from gitchain.collect.inspect.onnx import Model, check_onnx
+from gitchain.collect.inspect.onnx import OnnxModel, check_onnx
 from gitchain.collect.inspect.pickle_names import Allowed
 from gitchain.collect.inspect.pickles import check_pickles
-from gitchain.collect.inspect.problem import Problem
+from gitchain.collect.inspect.problem import ModelProblem
 from gitchain.collect.inspect.safetensors import check_safetensors
 from gitchain.collect.inspect.savedmodel import check_savedmodel
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.collect.inspect.transformers import check_transformers
 from gitchain.collect.inspect.types import check_type
 from gitchain.errors import LimitError, MalformedError
 
-__all__ = ["Check", "Kind", "Problem", "Source", "inspect_file", "inspect_sizes"]
+__all__ = ["Inspector", "Kind", "ModelFile", "ModelProblem", "inspect_file", "inspect_sizes"]
 
 Kind: TypeAlias = Literal[
     "pickle", "safetensors", "gguf", "onnx", "keras", "savedmodel", "transformers", "types"
@@ -34,7 +34,7 @@ Kind: TypeAlias = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Inspector:
     """One inspection of single files: its kind, what it allows, and the sizes of the target's files in bytes."""
 
     kind: Kind
@@ -43,42 +43,42 @@ class Check:
     files: Mapping[str, int] = field(default_factory=dict)
 
 
-def inspect_file(source: Source, check: Check) -> tuple[Problem, ...]:
+def inspect_file(source: ModelFile, check: Inspector) -> tuple[ModelProblem, ...]:
     """Return what the inspection finds in one file; raises only what the source raises when its bytes have changed."""
     try:
         problems = _INSPECTIONS[check.kind](source, check)
     except (MalformedError, LimitError) as error:
-        problems = (Problem.of(error, source.name),)
+        problems = (ModelProblem.of(error, source.name),)
     if source.broken is not None:  # a library on the way may have hidden it
         raise source.broken
     return problems
 
 
-def inspect_sizes(files: Iterable[tuple[str, int]], max_bytes: int) -> tuple[Problem, ...]:
+def inspect_sizes(files: Iterable[tuple[str, int]], max_bytes: int) -> tuple[ModelProblem, ...]:
     """Return a problem if the files are larger than `max_bytes` together; it names the largest."""
     found = sorted(files, key=lambda item: item[1], reverse=True)
     total = sum(size for _, size in found)
     if total <= max_bytes:
         return ()
-    return (Problem("target is too large", found[0][0], f"at most {max_bytes} bytes", f"{total} bytes"),)
+    return (ModelProblem("target is too large", found[0][0], f"at most {max_bytes} bytes", f"{total} bytes"),)
 
 
-def _safetensors(source: Source, _: Check) -> tuple[Problem, ...]:
+def _safetensors(source: ModelFile, _: Inspector) -> tuple[ModelProblem, ...]:
     check_safetensors(source)
     return ()
 
 
-def _gguf(source: Source, _: Check) -> tuple[Problem, ...]:
+def _gguf(source: ModelFile, _: Inspector) -> tuple[ModelProblem, ...]:
     check_gguf(source)
     return ()
 
 
-def _onnx(source: Source, check: Check) -> tuple[Problem, ...]:
-    check_onnx(source, Model(posixpath.dirname(source.name), check.files))
+def _onnx(source: ModelFile, check: Inspector) -> tuple[ModelProblem, ...]:
+    check_onnx(source, OnnxModel(posixpath.dirname(source.name), check.files))
     return ()
 
 
-_INSPECTIONS: Mapping[Kind, Callable[[Source, Check], tuple[Problem, ...]]] = {
+_INSPECTIONS: Mapping[Kind, Callable[[ModelFile, Inspector], tuple[ModelProblem, ...]]] = {
     "pickle": lambda source, check: check_pickles(source, Allowed(check.allow, check.frameworks)),
     "keras": lambda source, check: check_keras(source, check.allow),
     "savedmodel": lambda source, check: check_savedmodel(source, check.allow),

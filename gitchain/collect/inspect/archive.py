@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,8 +59,20 @@ def is_zip(head: bytes, tail: bytes) -> bool:
 
 
 def is_tar(head: bytes) -> bool:
-    """Tell whether the first 512 bytes are the header of a tar member: their checksum is right."""
-    return len(head) >= 512 and any(head[:512]) and _octal(head[148:156]) == _checksum(head)
+    """Return True if some reader would take the first 512 bytes for the header of a tar member.
+
+    Python's takes a checksum of signed bytes, in base 256, or as int() reads it: `tar_members` refuses these.
+    """
+    header = head[:512]
+    if len(header) < 512 or not any(header):
+        return False
+    if _is_exact(header):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except (tarfile.TarError, ValueError):
+        return False
+    return True
 
 
 @contextmanager
@@ -76,7 +89,7 @@ def foreign(what: str) -> Iterator[None]:
 
 
 def zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
-    """Yield the members of a zip file; raises MalformedError or LimitError where it is not as the module says."""
+    """Yield the members of a zip file. Raises MalformedError or LimitError if it violates the rules above."""
     _check_end(file, size)
     with foreign("zip file"), zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -114,7 +127,7 @@ def _check_gaps(file: IO[bytes], members: list[zipfile.ZipInfo], directory: int)
 
 
 def _check_end(file: IO[bytes], size: int) -> None:
-    """Check that the directory is bounded and lies at the very end, before any library reads it."""
+    """Check that the directory is bounded and at the end of the file, before any library reads it."""
     at = size - _END.size
     end = _END.unpack(_read(file, at, _END.size)) if at >= 0 else (b"",)
     if end[0] != b"PK\x05\x06" or end[-1] != 0:
@@ -139,19 +152,21 @@ def _read(file: IO[bytes], at: int, count: int) -> bytes:
 
 
 def tar_members(file: IO[bytes], size: int) -> Iterator[Member]:
-    """Yield the members of a tar file; raises MalformedError or LimitError where it is not as the module says."""
+    """Yield the members of a tar file. Raises MalformedError or LimitError if it violates the rules above."""
     at, name = 0, ""
     for _ in range(MAX_MEMBERS):
         header = _read(file, at, 512)
         if not any(header):
             _check_zeros(file, at)
             return
-        if not is_tar(header):
+        if not _is_exact(header):
             raise MalformedError("tar member has a broken header", where=f"byte {at}")
         length, kind = _octal(header[124:136]), header[156:157]
         at += 512
-        if length > size - at:
+        if not 0 <= length <= size - at:
             raise MalformedError("tar member is longer than the file", where=f"byte {at}", got=str(length))
+        if kind == b"5" and length:  # some readers skip these bytes, others read members there
+            raise MalformedError("tar directory has a size", where=f"byte {at}", got=str(length))
         if kind in b"xgLK" and kind:
             name = _extended(_bounded(file, at, length), kind) or name
         elif kind in {b"0", b"\0", b"5"}:
@@ -192,8 +207,13 @@ def _extended(data: bytes, kind: bytes) -> str:
 
 
 def _octal(text: bytes) -> int:
-    digits = text.strip(b"\0 ")
-    return int(digits, 8) if re.fullmatch(rb"[0-7]{1,12}", digits) else -1
+    """Return the number in a field that every reader reads alike, else -1."""
+    digits = re.fullmatch(rb" *([0-7]{1,12})[ \0]*", text)
+    return int(digits[1], 8) if digits else -1
+
+
+def _is_exact(header: bytes) -> bool:
+    return _octal(header[148:156]) == _checksum(header)
 
 
 def _checksum(header: bytes) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Protocol
 
 from gitchain.collect.inspect.problem import shown
-from gitchain.errors import MalformedError
+from gitchain.errors import MalformedError, reason
 
 SEALED = {
     b"\x28\xb5\x2f\xfd": "zstandard", b"\x04\x22\x4d\x18": "LZ4", b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "RAR",
@@ -110,6 +110,6 @@ def unpack(file: IO[bytes]) -> Iterator[bytes]:
             if not data and not piece and unpacker.needs_input:
                 raise MalformedError("compressed file ends too early")
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, MemoryError) as error:
-        raise MalformedError("compressed file cannot be unpacked", got=shown(str(error))) from error
+        raise MalformedError("compressed file cannot be unpacked", got=shown(reason(error))) from error
     if unpacker.unused_data or file.read(1):
         raise MalformedError("compressed file has something behind its end")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import LimitError, MalformedError
 
 WINDOW = 1 << 16
@@ -12,7 +12,7 @@ WINDOW = 1 << 16
 class Cursor:
     """Reads forwards through a source between `start` and `end`."""
 
-    def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
+    def __init__(self, source: ModelFile, start: int = 0, end: int | None = None) -> None:
         self._source = source
         self.at = start
         self.end = source.size if end is None else end

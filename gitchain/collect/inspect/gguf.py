@@ -17,7 +17,7 @@ import math
 
 from gitchain.collect.inspect.cursor import Cursor
 from gitchain.collect.inspect.problem import shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import LimitError, MalformedError
 
 VERSIONS = (2, 3)
@@ -51,7 +51,7 @@ TEMPLATE = b"tokenizer.chat_template"
 """Beginning of the keys of chat templates: one is the default, others have names."""
 
 
-def check_gguf(source: Source) -> None:
+def check_gguf(source: ModelFile) -> None:
     """Raise MalformedError or LimitError for the first thing that is wrong with the file."""
     cursor = Cursor(source)
     tensors, pairs = _start(cursor, source)
@@ -60,7 +60,7 @@ def check_gguf(source: Source) -> None:
     _check_data(table, alignment, source.size - _padded(cursor.at, alignment))
 
 
-def chat_templates(source: Source, limit: int) -> list[str]:
+def chat_templates(source: ModelFile, limit: int) -> list[str]:
     """Return the chat templates in the metadata, each of at most `limit` bytes; raises as `check_gguf` does."""
     cursor = Cursor(source)
     _, pairs = _start(cursor, source)
@@ -69,7 +69,7 @@ def chat_templates(source: Source, limit: int) -> list[str]:
     return metadata.templates
 
 
-def _start(cursor: Cursor, source: Source) -> tuple[int, int]:
+def _start(cursor: Cursor, source: ModelFile) -> tuple[int, int]:
     """Read the file's start; return the numbers of tensors and of metadata pairs."""
     if cursor.take(4, "magic") != b"GGUF":
         raise MalformedError("not a GGUF file", got=shown(source.read_at(0, 4)))
@@ -198,7 +198,7 @@ def _tensor_bytes(kind: int, shape: list[int], where: str) -> int:
 
 
 def _check_data(table: list[tuple[int, int, bytes]], alignment: int, size: int) -> None:
-    """Check that the tensors lie one after the other, each padded, and end where the file does."""
+    """Check that the tensors are consecutive, each padded, and end where the file does."""
     free = end = 0
     for offset, length, name in table:
         if offset != free:
@@ -215,7 +215,7 @@ def _check_data(table: list[tuple[int, int, bytes]], alignment: int, size: int) 
             "GGUF tensors do not end where the file does", expected=f"{end} bytes", got=str(size)
         )
     if not table and size > 0:
-        raise MalformedError("GGUF file goes on behind its last tensor", got=f"{size} bytes")
+        raise MalformedError("GGUF file has data after its last tensor", got=f"{size} bytes")
 
 
 def _padded(size: int, alignment: int) -> int:

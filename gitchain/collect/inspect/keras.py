@@ -17,8 +17,8 @@ from typing import IO
 
 from gitchain.collect.inspect.archive import Member, foreign, zip_members
 from gitchain.collect.inspect.frameworks import names_of
-from gitchain.collect.inspect.problem import Problem, shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.problem import ModelProblem, shown
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 
@@ -53,7 +53,7 @@ _FUNCTIONS = {"builtins", "keras.activations"}
 """Modules by which Keras writes its own functions."""
 
 
-def check_keras(source: Source, allow: Sequence[str]) -> tuple[Problem, ...]:
+def check_keras(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, ...]:
     """Return what is wrong with a `.keras` or HDF5 file; `allow` has registered names such as `package>Layer`."""
     check = _Check(source.name, frozenset(allow))
     head = source.read_at(0, len(HDF5))
@@ -70,7 +70,7 @@ class _Check:
     """Gathers the problems of one file."""
 
     def __init__(self, name: str, allow: frozenset[str]) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[ModelProblem] = []
         self._name = name
         self._allow = allow
         self._listed = names_of("keras")
@@ -91,9 +91,9 @@ class _Check:
                     _copy(member, copy)
                     self.hdf5(copy, where)
             elif not member.name.startswith("assets/"):
-                self.problems.append(Problem("Keras file has an unknown member", where))
+                self.problems.append(ModelProblem("Keras file has an unknown member", where))
         if not has_config:
-            self.problems.append(Problem("Keras file has no config.json", self._name))
+            self.problems.append(ModelProblem("Keras file has no config.json", self._name))
 
     def config(self, data: bytes, where: str) -> None:
         """Check a configuration: every object in it."""
@@ -111,7 +111,7 @@ class _Check:
         for field in sorted(_FILES & set(one)):
             if isinstance(one[field], str):
                 self.problems.append(
-                    Problem(
+                    ModelProblem(
                         "Keras model reads a file when it is loaded",
                         where,
                         got=f"{field}: {shown(one[field])}",
@@ -122,7 +122,7 @@ class _Check:
             if one["class_name"] == "function":
                 got = f"{got} {shown(one.get('config'))}"
             self.problems.append(
-                Problem(
+                ModelProblem(
                     "Keras model has an object that the layout does not allow",
                     where,
                     expected="a layer of Keras that runs no code of the model, or a name under allow",
@@ -157,7 +157,7 @@ class _Check:
             import h5py
         except ImportError:
             self.problems.append(
-                Problem(
+                ModelProblem(
                     "HDF5 file cannot be inspected: h5py is not installed",
                     where,
                     expected="h5py",
@@ -175,7 +175,7 @@ class _Check:
                         f"{where}: model_config",
                     )
         except GitchainError as error:
-            self.problems.append(Problem.of(error, where))
+            self.problems.append(ModelProblem.of(error, where))
 
     def _links(self, root: object, where: str, h5py: object) -> None:
         left: list[object] = [root]
@@ -188,7 +188,9 @@ class _Check:
                 link = group.get(name, getlink=True)  # type: ignore[attr-defined]
                 if not isinstance(link, h5py.HardLink):  # type: ignore[attr-defined]
                     got = f"{type(link).__name__} {shown(name)}"
-                    self.problems.append(Problem("HDF5 file has a link", where, expected="none", got=got))
+                    self.problems.append(
+                        ModelProblem("HDF5 file has a link", where, expected="none", got=got)
+                    )
                     continue
                 one = group[name]  # type: ignore[index]
                 address = h5py.h5o.get_info(one.id).addr  # type: ignore[attr-defined]
@@ -202,12 +204,12 @@ class _Check:
 
     def _data(self, one: object, where: str) -> None:
         if one.external or one.is_virtual:  # type: ignore[attr-defined]
-            self.problems.append(Problem("HDF5 data set has its data in another file", where))
+            self.problems.append(ModelProblem("HDF5 data set has its data in another file", where))
         properties = one.id.get_create_plist()  # type: ignore[attr-defined]
         filters = [properties.get_filter(at)[0] for at in range(properties.get_nfilters())]
         if unknown := [number for number in filters if number > MAX_FILTER and number != LZF]:
             self.problems.append(
-                Problem("HDF5 data set needs a plug-in to be read", where, got=f"filter {unknown[0]}")
+                ModelProblem("HDF5 data set needs a plug-in to be read", where, got=f"filter {unknown[0]}")
             )
 
 

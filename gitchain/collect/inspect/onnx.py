@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from gitchain.collect.inspect.cursor import Cursor
 from gitchain.collect.inspect.problem import shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import LimitError, MalformedError
 
 MAX_DEPTH = 64
@@ -78,7 +78,7 @@ MESSAGES: Mapping[str, Fields] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class OnnxModel:
     """Where the external data of one model may lie: the folder's files, by path, with their sizes."""
 
     folder: str
@@ -88,7 +88,7 @@ class Model:
 @dataclass(slots=True)
 class _Walk:
     cursor: Cursor
-    model: Model
+    model: OnnxModel
     fields: int = 0
 
     def message(self, name: str, end: int, depth: int) -> set[int]:
@@ -192,7 +192,7 @@ class _Walk:
             )
 
 
-def check_onnx(source: Source, model: Model) -> None:
+def check_onnx(source: ModelFile, model: OnnxModel) -> None:
     """Raise MalformedError or LimitError for the first thing that is wrong with the file."""
     walk = _Walk(Cursor(source), model)
     found = walk.message("model", source.size, 0)

@@ -128,7 +128,7 @@ class Imported:
 
 
 @dataclass(slots=True)
-class Made:
+class PickledObject:
     """An object that an unpickler makes by calling what it found under a name."""
 
     by: object
@@ -139,7 +139,7 @@ class Made:
 
 
 @dataclass(slots=True)
-class Items:
+class PickledItems:
     """A dictionary of the pickle; None once an item cannot be followed."""
 
     items: dict[str, object] | None = field(default_factory=dict)
@@ -245,10 +245,10 @@ class Machine:
         self._stack.append(tuple(found) if len(found) <= MAX_ITEMS else UNSEEN)
 
     def _empty_dict(self, _: bytes) -> None:
-        self._stack.append(Items())
+        self._stack.append(PickledItems())
 
     def _dict(self, _: bytes) -> None:
-        self._fill(self._above_mark(), Items())
+        self._fill(self._above_mark(), PickledItems())
 
     def _set_item(self, _: bytes) -> None:
         value, key = self._pop(), self._pop()
@@ -259,7 +259,7 @@ class Machine:
         self._fill(found, self._pop())
 
     def _fill(self, found: list[object], target: object) -> None:
-        if isinstance(target, Items):
+        if isinstance(target, PickledItems):
             for at in range(0, len(found) - 1, 2):
                 target.put(found[at], found[at + 1])
         self._stack.append(_unfinished(target))
@@ -295,7 +295,7 @@ class Machine:
     def _new(self, _: bytes) -> None:
         arguments, made_by = self._pop(), self._pop()
         if self._arrays and _is_array(made_by):
-            self._stack.append(Made(made_by, arguments))
+            self._stack.append(PickledObject(made_by, arguments))
         else:
             self._call(made_by, arguments, is_new=True)
 
@@ -316,7 +316,7 @@ class Machine:
         by NEWOBJ: nothing else may get hold of it.
         """
         if not isinstance(function, Imported):
-            self._found(HIDDEN if isinstance(function, Made) or function is FORGOTTEN else UNKNOWN)
+            self._found(HIDDEN if isinstance(function, PickledObject) or function is FORGOTTEN else UNKNOWN)
         elif function.name not in _RECONSTRUCTORS:
             if not is_new:
                 self._imports.called.add(function.name)
@@ -330,7 +330,7 @@ class Machine:
         ):
             raise MalformedError("array of joblib cannot be followed", expected="its class made by NEWOBJ")
         by_class = is_new or (isinstance(function, Imported) and function.name in _RECONSTRUCTORS)
-        self._stack.append(Made(function, arguments, is_instance=by_class))
+        self._stack.append(PickledObject(function, arguments, is_instance=by_class))
 
     def _give(self, name: Name, arguments: object) -> None:
         """Note a call of a name with objects whose methods it could call, or with lists and dictionaries of such."""
@@ -348,9 +348,9 @@ class Machine:
 
     def _build(self, _: bytes) -> None:
         state, target = self._pop(), self._pop()
-        if self._arrays and not isinstance(target, Made):
+        if self._arrays and not isinstance(target, PickledObject):
             raise MalformedError("array of joblib cannot be followed", expected="the state of an object")
-        if not isinstance(target, Made):
+        if not isinstance(target, PickledObject):
             raise NotFollowedError("pickle gives a state to what it did not make")
         is_array = self._arrays and _is_array(target.by)
         if target.has_state and (is_array or _is_type(target)):
@@ -368,7 +368,7 @@ class Machine:
 
     def _array(self, state: object) -> None:
         """Pass over the array that joblib wrote behind its description; raises MalformedError if it cannot be computed."""
-        items = state.items if isinstance(state, Items) else None
+        items = state.items if isinstance(state, PickledItems) else None
         shape, size, alignment = _described(items or {})
         if size is None:
             Machine(self._stream, self._imports, with_arrays=False).run(
@@ -536,12 +536,16 @@ def _unfinished(target: object) -> object:
 
     An object with a state has attributes of the pickle's choice, and an unpickler would call them as its methods.
     """
-    if isinstance(target, Imported) or target is FORGOTTEN or (isinstance(target, Made) and target.has_state):
+    if (
+        isinstance(target, Imported)
+        or target is FORGOTTEN
+        or (isinstance(target, PickledObject) and target.has_state)
+    ):
         raise NotFollowedError("pickle changes what it has imported or finished")
     return target
 
 
-def _has_attributes(value: Made) -> bool:
+def _has_attributes(value: PickledObject) -> bool:
     """Tell whether the object could have attributes of the pickle's choice. NumPy's own have none."""
     by = value.by.name[0] if isinstance(value.by, Imported) else ""
     return value.is_instance or (value.has_state and by.partition(".")[0] != "numpy")
@@ -552,13 +556,13 @@ def _is_plain(arguments: object, *, containers: bool) -> bool:
     left, count = [arguments], 0
     while left and count <= MAX_ARGUMENTS:
         one, count = left.pop(), count + 1
-        is_container = one is CONTAINER or isinstance(one, Items)
+        is_container = one is CONTAINER or isinstance(one, PickledItems)
         if isinstance(one, tuple):
             left.extend(one)
         elif (
             one is FORGOTTEN
             or (is_container and not containers)
-            or (isinstance(one, Made) and _has_attributes(one))
+            or (isinstance(one, PickledObject) and _has_attributes(one))
         ):
             return False
     return not left
@@ -579,7 +583,7 @@ def _is_unknown(value: object) -> bool:
 
 
 def _could_be_text(value: object) -> bool:
-    return isinstance(value, str | Made | Imported) or value is UNREAD or value is FORGOTTEN
+    return isinstance(value, str | PickledObject | Imported) or value is UNREAD or value is FORGOTTEN
 
 
 def _is_array(value: object) -> bool:
@@ -601,7 +605,11 @@ def _within(arguments: object) -> Iterator[object]:
 
 
 def _is_type(value: object) -> bool:
-    return isinstance(value, Made) and isinstance(value.by, Imported) and value.by.name == ("numpy", "dtype")
+    return (
+        isinstance(value, PickledObject)
+        and isinstance(value.by, Imported)
+        and value.by.name == ("numpy", "dtype")
+    )
 
 
 def _described(items: Mapping[str, object]) -> tuple[tuple[int, ...], int | None, int | None]:
@@ -625,7 +633,9 @@ def _item_size(kind: object, depth: int = 0) -> int | None:
     Raises MalformedError for a type whose arguments and state (`numpy.dtype.__reduce__`) do not agree on the size and
     on whether items are objects, and for a structured type with objects.
     """
-    arguments, state = (kind.arguments, kind.state) if isinstance(kind, Made) and _is_type(kind) else ((), ())
+    arguments, state = (
+        (kind.arguments, kind.state) if isinstance(kind, PickledObject) and _is_type(kind) else ((), ())
+    )
     text = arguments[0] if isinstance(arguments, tuple) and arguments else None
     if (
         not isinstance(text, str)
@@ -642,7 +652,7 @@ def _item_size(kind: object, depth: int = 0) -> int | None:
         return None
     found = _ITEM_TYPE.fullmatch(text)
     expected = int(found[2]) * (4 if found[1] == "U" else 1) if found else -1
-    if found and found[1] == "V" and isinstance(fields, Items):
+    if found and found[1] == "V" and isinstance(fields, PickledItems):
         for one in (fields.items or {"": None}).values():
             holds_objects |= not isinstance(one, tuple) or not one or _item_size(one[0], depth + 1) is None
     elif names is not None or fields is not None:

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 
 from gitchain.collect.inspect.frameworks import names_of
 from gitchain.collect.inspect.pickle_machine import HIDDEN, OVERFLOW, UNKNOWN, Name
-from gitchain.collect.inspect.problem import Problem, shown
+from gitchain.collect.inspect.problem import ModelProblem, shown
 
 _MODULES = frozenset({
     "_imp", "_posixsubprocess", "_thread", "code", "codeop", "concurrent", "dill", "imp", "importlib", "linecache",
@@ -76,20 +76,20 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedName:
     """A name that may not be loaded, and whether it is known to run code."""
 
     name: Name
     is_known: bool
 
-    def at(self, where: str) -> Problem:
+    def at(self, where: str) -> ModelProblem:
         """Return the problem of a file that imports the name."""
         if self.name in _UNNAMED:
-            return Problem("pickle imports a name that cannot be determined", where)
+            return ModelProblem("pickle imports a name that cannot be determined", where)
         got = shown(".".join(self.name))
         if self.is_known:
-            return Problem("pickle imports a name that is known to run code", where, got=got)
-        return Problem(
+            return ModelProblem("pickle imports a name that is known to run code", where, got=got)
+        return ModelProblem(
             "pickle imports a name that the layout does not allow",
             where,
             expected="a name under allow or frameworks of the inspection",
@@ -100,10 +100,10 @@ class Refused:
 
 def refused(
     names: Iterable[Name], called: Container[Name], allowed: Allowed, given: Container[Name] = frozenset()
-) -> tuple[Refused, ...]:
+) -> tuple[RefusedName, ...]:
     """Return the names that may not be loaded, or not be called as those in `called` and `given` are, sorted."""
     return tuple(
-        Refused(name, is_known)
+        RefusedName(name, is_known)
         for name in sorted(names)
         if (is_known := _is_known_bad(name))
         or name in _UNNAMED

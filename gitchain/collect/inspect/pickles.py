@@ -27,8 +27,8 @@ from gitchain.collect.inspect.numpy_array import MAGIC as NUMPY
 from gitchain.collect.inspect.numpy_array import data_size
 from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine, NotFollowedError
 from gitchain.collect.inspect.pickle_names import Allowed, refused
-from gitchain.collect.inspect.problem import Problem, shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.problem import ModelProblem, shown
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import GitchainError, LimitError, MalformedError
 
 SUFFIXES = (
@@ -55,7 +55,7 @@ LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first of the five pickles that PyTorch wrote before 1.6: a magic number."""
 
 
-def check_pickles(source: Source, allowed: Allowed) -> tuple[Problem, ...]:
+def check_pickles(source: ModelFile, allowed: Allowed) -> tuple[ModelProblem, ...]:
     """Return what is wrong with the file: names that it imports and that are not allowed, what cannot be read."""
     scan = _Scan(allowed)
     scan.look(source.buffered(), source.size, source.name, source.name, 0)
@@ -65,7 +65,7 @@ def check_pickles(source: Source, allowed: Allowed) -> tuple[Problem, ...]:
 @dataclass(slots=True)
 class _Scan:
     allowed: Allowed
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ModelProblem] = field(default_factory=list)
     opcodes: int = 0
     unpacked: int = 0
 
@@ -85,7 +85,7 @@ class _Scan:
             loaded = _is_loaded(name) and not is_tar(head) and not is_compressed(head)
             self._single(file, size, head, where, loaded=loaded)
         except GitchainError as error:
-            self.problems.append(Problem.of(error, where))
+            self.problems.append(ModelProblem.of(error, where))
 
     def _members(self, members: Iterable[Member], where: str, depth: int) -> None:
         if depth >= MAX_DEPTH:
@@ -106,7 +106,7 @@ class _Scan:
         try:
             self._single(stream, member.size, head, where, loaded=_is_loaded(member.name))
         except GitchainError as error:
-            self.problems.append(Problem.of(error, where))
+            self.problems.append(ModelProblem.of(error, where))
 
     def _compressed(self, file: IO[bytes], name: str, where: str, depth: int) -> None:
         if depth >= MAX_DEPTH:

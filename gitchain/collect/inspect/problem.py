@@ -11,7 +11,7 @@ MAX_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ModelProblem:
     """One thing that is wrong: what, in which file (and which part of it), what was expected, what is there."""
 
     what: str
@@ -21,7 +21,7 @@ class Problem:
     help: str = ""
 
     @classmethod
-    def of(cls, error: GitchainError, where: str) -> Problem:
+    def of(cls, error: GitchainError, where: str) -> ModelProblem:
         """Return the problem that an error tells of."""
         place = f"{where}: {error.where}" if error.where and error.where != where else where
         return cls(error.what, place, error.expected, error.got, error.help)

@@ -17,7 +17,7 @@ import itertools
 import math
 
 from gitchain.collect.inspect.problem import shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 
@@ -37,7 +37,7 @@ BITS = {
 """Bits of one element of each dtype."""
 
 
-def check_safetensors(source: Source) -> None:
+def check_safetensors(source: ModelFile) -> None:
     """Raise MalformedError or LimitError for the first thing that is wrong with the file."""
     length = int.from_bytes(source.read_at(0, 8), "little")
     if source.size < 8 or length > source.size - 8:

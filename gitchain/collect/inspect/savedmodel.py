@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from gitchain.collect.inspect.cursor import Cursor
 from gitchain.collect.inspect.frameworks import names_of
-from gitchain.collect.inspect.problem import Problem, shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.problem import ModelProblem, shown
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import LimitError, MalformedError
 
 MAX_FIELDS = 5_000_000
@@ -39,7 +39,7 @@ PATHS: Mapping[str, Mapping[int, str]] = {
 """The messages on a way to an operation: field number to what it holds."""
 
 
-def check_savedmodel(source: Source, allow: Sequence[str]) -> tuple[Problem, ...]:
+def check_savedmodel(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, ...]:
     """Return the operations of a `saved_model.pb` that are not allowed; other files of the directory have no problem."""
     if not source.name.endswith(".pb") or source.name.rpartition("/")[2] == "fingerprint.pb":
         return ()
@@ -49,7 +49,7 @@ def check_savedmodel(source: Source, allow: Sequence[str]) -> tuple[Problem, ...
         raise MalformedError("not a SavedModel", expected="a graph")
     allowed = {name for _, name in names_of("tensorflow")} | walk.functions | set(allow)
     return tuple(
-        Problem(
+        ModelProblem(
             "SavedModel has an operation that the layout does not allow",
             source.name,
             expected="an operation that computes, or one under allow",
@@ -99,4 +99,4 @@ class _Walk:
             else:
                 raise MalformedError("SavedModel has a field of an unknown type", got=f"wire type {wire}")
         if self.cursor.at != end:
-            raise MalformedError("SavedModel has a message that does not end where it says")
+            raise MalformedError("SavedModel has a message with a wrong length")

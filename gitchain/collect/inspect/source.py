@@ -21,10 +21,10 @@ BLOCK = 1 << 20
 """1 MiB: a file of 1 TiB needs 32 MiB of digests."""
 
 
-class Source:
-    """The open file `name`; every byte that it gives was part of the digest.
+class ModelFile:
+    """The open file `name`; every byte that it returns was part of the digest.
 
-    `broken` is the error of the first read that did not: whoever read through a library that hides errors looks there.
+    `broken` is the error of the first read that was not, for callers of libraries that hide errors.
     """
 
     def __init__(self, handle: int, name: str, sha256: str) -> None:
@@ -98,7 +98,7 @@ class Source:
 class _View(io.RawIOBase):
     """A source as the libraries of archives want a file: with a position, and to be closed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModelFile) -> None:
         super().__init__()
         self._source = source
         self._position = 0

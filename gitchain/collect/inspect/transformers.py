@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gitchain.collect.inspect.gguf import chat_templates
-from gitchain.collect.inspect.problem import Problem, shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.problem import ModelProblem, shown
+from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 
@@ -59,12 +59,12 @@ METHODS = {
 FUNCTIONS = {"dict", "namespace", "raise_exception", "range", "strftime_now"}
 
 
-def check_transformers(source: Source) -> tuple[Problem, ...]:
+def check_transformers(source: ModelFile) -> tuple[ModelProblem, ...]:
     """Return what is wrong with one file of a model directory."""
     name = source.name.rpartition("/")[2].lower()
     if name.endswith(CODE):
         return (
-            Problem(
+            ModelProblem(
                 "file of code beside the model",
                 source.name,
                 help="leave it out, or review it and narrow artifacts",
@@ -75,14 +75,14 @@ def check_transformers(source: Source) -> tuple[Problem, ...]:
     if name.endswith(".jinja"):
         return tuple(_template(_read(source, MAX_TEMPLATE).decode("utf-8", errors="replace"), source.name))
     if source.read_at(0, 4) == b"GGUF":
-        found: list[Problem] = []
+        found: list[ModelProblem] = []
         for text in chat_templates(source, MAX_TEMPLATE):
             found.extend(_template(text, source.name))
         return tuple(found)
     return ()
 
 
-def _read(source: Source, limit: int) -> bytes:
+def _read(source: ModelFile, limit: int) -> bytes:
     if source.size > limit:
         raise MalformedError(
             "file is too large to inspect", expected=f"at most {limit} bytes", got=str(source.size)
@@ -90,7 +90,7 @@ def _read(source: Source, limit: int) -> bytes:
     return source.read_at(0, source.size)
 
 
-def _json(source: Source, name: str) -> Iterator[Problem]:
+def _json(source: ModelFile, name: str) -> Iterator[ModelProblem]:
     data = _read(source, MAX_JSON)
     value = strict_json(data, source.name, max_bytes=MAX_JSON, max_depth=100, max_values=MAX_JSON // 8)
     if name == _INDEX and isinstance(value, dict):
@@ -106,14 +106,14 @@ def _json(source: Source, name: str) -> Iterator[Problem]:
             left.extend(one.values())
             for key in ("auto_map", "custom_pipelines", "trust_remote_code"):
                 if one.get(key):
-                    yield Problem(
+                    yield ModelProblem(
                         "model runs code of its repository when it is loaded",
                         source.name,
                         got=f"{key}: {shown(one[key])}",
                     )
             parent = one.get("parent_library")
             if parent is not None and str(parent).partition(".")[0] not in _LIBRARIES:
-                yield Problem(
+                yield ModelProblem(
                     "adapter has a base model of another library",
                     source.name,
                     "diffusers or transformers",
@@ -134,11 +134,11 @@ def _templates(value: Json) -> Iterator[str]:
             yield from _templates(one)
 
 
-def _index(value: dict[str, Json], where: str) -> Iterator[Problem]:
+def _index(value: dict[str, Json], where: str) -> Iterator[ModelProblem]:
     for key, part in value.items():
         library = part[0] if isinstance(part, list) and part else None
         if (key[:1] != "_" or key == "_class_name") and library not in _LIBRARIES:
-            yield Problem(
+            yield ModelProblem(
                 "pipeline has a part of another library",
                 where,
                 "diffusers or transformers",
@@ -146,23 +146,23 @@ def _index(value: dict[str, Json], where: str) -> Iterator[Problem]:
             )
 
 
-def _modules(value: Json, where: str) -> Iterator[Problem]:
+def _modules(value: Json, where: str) -> Iterator[ModelProblem]:
     """Yield the modules of a sentence-transformers model that are of another library, or no module."""
     for one in value if isinstance(value, list) else [value]:
         kind = one.get("type") if isinstance(one, dict) else None
         if not isinstance(kind, str) or _MODULE_CLASS.fullmatch(kind) is None:
-            yield Problem(
+            yield ModelProblem(
                 "model has a module of another library", where, "sentence_transformers", shown(kind)
             )
 
 
-def _template(text: str, where: str) -> Iterator[Problem]:
+def _template(text: str, where: str) -> Iterator[ModelProblem]:
     """Yield what a chat template uses and may not."""
     try:
         import jinja2
         from jinja2.ext import Extension, loopcontrols
     except ImportError:
-        yield Problem(
+        yield ModelProblem(
             "chat template cannot be inspected: Jinja is not installed",
             where,
             expected="jinja2",
@@ -182,18 +182,18 @@ def _template(text: str, where: str) -> Iterator[Problem]:
             )
 
     if len(text) > MAX_TEMPLATE:
-        yield Problem("chat template is too long", where, expected=f"at most {MAX_TEMPLATE} characters")
+        yield ModelProblem("chat template is too long", where, expected=f"at most {MAX_TEMPLATE} characters")
         return
     try:
         tree = jinja2.Environment(extensions=[loopcontrols, Generation], autoescape=True).parse(text)
     except (jinja2.TemplateError, RecursionError, ValueError) as error:
-        yield Problem("chat template cannot be parsed", where, got=shown(str(error)))
+        yield ModelProblem("chat template cannot be parsed", where, got=shown(str(error)))
         return
     macros = {node.name for node in tree.find_all(jinja2.nodes.Macro)}
     for node in (tree, *tree.find_all(jinja2.nodes.Node)):
         refused = _refused(node, jinja2.nodes, macros)
         if refused:
-            yield Problem(
+            yield ModelProblem(
                 "chat template uses what templates may not use",
                 where,
                 got=f"line {node.lineno}: {shown(refused)}",

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from gitchain.collect.inspect.archive import is_tar
-from gitchain.collect.inspect.problem import Problem, shown
-from gitchain.collect.inspect.source import Source
+from gitchain.collect.inspect.problem import ModelProblem, shown
+from gitchain.collect.inspect.source import ModelFile
 
 HEAD = 512
 
@@ -66,21 +66,25 @@ TEXTS = (".json", ".jsonl", ".yaml", ".yml", ".txt", ".md", ".csv", ".tsv", ".to
 """Endings of texts: no zero byte among the first ones."""
 
 
-def check_type(source: Source, allow: Sequence[str]) -> tuple[Problem, ...]:
+def check_type(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, ...]:
     """Return what is wrong with the file's name, and with its beginning under that name."""
     last = source.name.rpartition("/")[2]
     ending = last.lower()
     if not ending.endswith(tuple(one.lower() for one in allow)):
-        return (Problem("file type is not allowed", source.name, ", ".join(allow), shown(last)),)
+        return (ModelProblem("file type is not allowed", source.name, ", ".join(allow), shown(last)),)
     head = source.read_at(0, HEAD)
     found = [
         kind for kind, (begins, endings) in KINDS.items() if begins(head) and not ending.endswith(endings)
     ]
     if found:
-        return (Problem("file is not what its name says", source.name, got=found[0]),)
+        return (ModelProblem("file content does not match its name", source.name, got=found[0]),)
     wanted = next((kinds for suffix, kinds in REQUIRED.items() if ending.endswith(suffix)), ())
     if wanted and not any(KINDS[kind][0](head) for kind in wanted):
-        return (Problem("file is not what its name says", source.name, " or ".join(wanted), shown(head[:8])),)
+        return (
+            ModelProblem(
+                "file content does not match its name", source.name, " or ".join(wanted), shown(head[:8])
+            ),
+        )
     if ending.endswith(TEXTS) and not _text(head):
-        return (Problem("file is not what its name says", source.name, "a text", shown(head[:8])),)
+        return (ModelProblem("file content does not match its name", source.name, "a text", shown(head[:8])),)
     return ()

@@ -1,0 +1,123 @@
+"""What verification costs in a large store against a small one: the index has to make them equal.
+
+    python bench/store_size.py [--attestations 20000] [--peer 100] [--rounds 7]
+
+Fixture: the two repositories of `bench/evidence.py`: the chain of one model, signed by the embedded instance, and
+attestations about other models up to the number. All of them name the same data set. The commands run interleaved, each
+in a process of its own, and their processor time and memory are compared. Building the index and following 1,000 more
+are measured once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("admit", "")]
+sys.path[:0] = [str(Path(__file__).parent)]
+
+from admission import row  # noqa: E402
+from admit_world import World, digest, make_world  # noqa: E402
+from evidence import fill  # noqa: E402
+
+TARGET = f"sha256:{digest('good')}"
+BUILD_RATE, FOLLOW_SECONDS = 20_000, 0.2
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Processor time in seconds and the most memory in MB of one process and its children."""
+
+    seconds: float
+    memory: float
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--attestations", type=int, default=20_000)
+    options.add_argument("--peer", type=int, default=100)
+    options.add_argument("--rounds", type=int, default=7)
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gitchain-bench-") as directory:
+        os.environ |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.email"}
+        os.environ |= {"GIT_CONFIG_VALUE_0": "ada@example.com"}
+        worlds = {number: made(Path(directory), number) for number in (given.peer, given.attestations)}
+        for one in measured(worlds, given.rounds):
+            print(json.dumps(one), flush=True)
+
+
+def made(directory: Path, number: int) -> World:
+    top = directory / str(number)
+    top.mkdir()
+    os.environ["GITCHAIN_HOME"] = str(top / "home")
+    world = make_world(top, ["good"])
+    fill(world, number)
+    return world
+
+
+def measured(worlds: dict[int, World], rounds: int) -> list[dict[str, object]]:
+    peer, large = worlds
+    first = {number: spent(world, "verify", TARGET) for number, world in worlds.items()}
+    fill(worlds[large], large + 1000)
+    follow = spent(worlds[large], "verify", TARGET)
+    found, times = [], {}
+    for name, command in (
+        ("verify", ["verify", TARGET]),
+        ("log", ["log", TARGET]),
+        ("show", []),
+    ):
+        taken: dict[int, list[Spent]] = {number: [] for number in worlds}
+        for _ in range(rounds):
+            for number, world in worlds.items():
+                taken[number].append(spent(world, *(command or ["show", first_id(world)])))
+        times[name] = {
+            number: statistics.median(one.seconds for one in all_of) for number, all_of in taken.items()
+        }
+        goal = 1.2 if name == "verify" else 1.5
+        about = f"{name}, {large} stored / {peer}"
+        found.append(row(about, times[name][large] * 1000, times[name][peer] * 1000, "ms", goal))
+        memory = {number: max(one.memory for one in all_of) for number, all_of in taken.items()}
+        found.append(row(f"{about}, most memory", memory[large], memory[peer], "MB", goal))
+    build = (first[large].seconds - times["verify"][large]) / (large - peer)
+    found.append(row("index an attestation / 1 of 20,000 a second", build * 1e6, 1e6 / BUILD_RATE, "us", 1))
+    found.append(
+        row("follow 1,000 new / 0.2 s", follow.seconds - times["verify"][large], FOLLOW_SECONDS, "s", 1)
+    )
+    return found
+
+
+def first_id(world: World) -> str:
+    return str(json.loads(output(world, "log", TARGET, "--json"))["events"][0]["id"])
+
+
+def environment(world: World) -> dict[str, str]:
+    return {**os.environ, "GITCHAIN_HOME": str(world.top / "home")}
+
+
+def output(world: World, *command: str) -> str:
+    line = [sys.executable, "-m", "gitchain", *command]
+    return subprocess.run(
+        line, cwd=world.repository, env=environment(world), check=True, capture_output=True, text=True
+    ).stdout
+
+
+def spent(world: World, *command: str) -> Spent:
+    """Run a command, and return what it took."""
+    line = [sys.executable, "-m", "gitchain", *command]
+    process = subprocess.Popen(line, cwd=world.repository, env=environment(world), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command} ended with {process.returncode}")
+    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main()

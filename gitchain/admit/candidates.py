@@ -1,0 +1,368 @@
+"""Texts and volumes that can contain a model: `strict` requires a digest for each (docs/admission.md).
+
+Everything that is not known to be harmless is a candidate:
+
+number, path, common word    harmless everywhere: volumes behind paths are checked themselves
+--option=word, VARIABLE=word harmless, unless the name refers to models: --model_id=, MODEL_ID=, --lora-modules=
+single word                  a candidate: `serve gpt2`; also after an option that is not known to take a value
+owner/name                   a candidate everywhere, and so is any text of another shape
+text with a scheme           left to `references`, which checks each
+
+Pure. Images are not inspected and programs are not run: a text that composes a name is a candidate by its shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Literal
+
+from gitchain.admit.references import ModelReference, image
+from gitchain.errors import GitchainError
+from gitchain.evidence.canonical import Json, strict_json
+from gitchain.evidence.digest import sha256_hex
+
+Object = Mapping[str, Json]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+COMMON = _words(
+    "vllm sglang tritonserver torchserve mlserver python python3 sh bash exec run serve server start launch api_server"
+    " worker head router auto none true false on off yes no debug info warning error critical trace cpu cuda gpu"
+    " float half bfloat16 float16 float32 fp8 int8 ray mp sleep infinity"
+)
+"""Words of command lines that name no model of any hub."""
+
+_ONE_VALUE = _words(
+    "servedmodelname modelname name host port rootpath dtype device quantization loadformat kvcachedtype tokenizermode"
+    " modelimpl loglevel uvicornloglevel backend distributedexecutorbackend attentionbackend toolcallparser"
+    " reasoningparser chattemplatecontentformat schedulingpolicy task runner apikey"
+)
+"""Options of common servers that take one value, which is not a model."""
+
+_SPEAKS = re.compile(r"model|tokenizer|lora|adapter|checkpoint|ckpt|weight|gguf|pretrained|draft|repo(?!rt)")
+_SPEAKS_ALONE = frozenset({"-m", "-hf", "-hfr", "-hff", "-mu", "-md", "--llm", "LLM", "llm"})
+_ABOUT = _words(
+    "impl implementation class type mode format dtype len length size rank ranks timeout ms seconds version revision"
+    " count num policy level port host workers threads parser backend protocol ratio util utilization scale"
+)
+"""Last words of names that describe how a model is served, not which model."""
+
+_NAMES = frozenset({"servedmodelname", "modelname", "modelnames"})
+"""Options with the name that clients use for a model."""
+
+MAX_CACHED = 200
+"""Longest word whose shape is cached, in characters."""
+
+MAX_NAME = 2048
+"""Longest name with a digest, and longest program of KServe, in characters."""
+
+MAX_JSON = 1 << 20
+"""Most bytes of JSON in one value to parse; a longer value is treated as text."""
+
+_NUMBER = re.compile(r"[+-]?[0-9][0-9.:_%-]*(?:e[+-]?[0-9]+)?[A-Za-z]{0,2}|[0-9.]+/[0-9]+")
+_PATH = re.compile(r"(?:\.{1,2}|~)?/[\w./@+:~%-]*|\.{1,2}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_.+:@%*?!#^~-]+|\{\{\.[A-Za-z.]+\}\}|\$\([A-Za-z_][A-Za-z0-9_]*\)(?::[0-9]+)?")
+_BLANK = re.compile(r"\s")
+_SCHEMED = re.compile(r"[A-Za-z0-9+.-]+://")
+_FLAG = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9_.-]*")
+_GLUED = re.compile(r"-m[A-Za-z0-9]{2,}")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
+_PYTHON = re.compile(r"(?:.*/)?python[0-9.]*")
+_PIECES = re.compile(r"[^\s\"'`,;()<>\[\]{}|&=]*(?:\{\{[^{}]*\}\}|\$\([^()]*\))[^\s\"'`,;()<>\[\]{}|&=]*"
+                     r"|[^\s\"'`,;()<>\[\]{}|&=]+")  # fmt: skip
+_IS_KEY = re.compile(r"[\"']?\s*[=:]")
+_SHELL = re.compile(r"[^\s\"'`;|&()<>]+")
+_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*/[A-Za-z0-9._:/-]+@sha256:[0-9a-f]{64}")
+_MODELCAR = re.compile(
+    r"(?:mkdir -p [/\w.-]+ && )?ln -sf /proc/\$+/root/models [/\w.-]+ && sleep infinity"
+    r"|echo 'Pre-fetching modelcar [\w.:/@-]+: ' && \[ -d /models \] && \[ \"\$+\(ls -A /models\)\" \]"
+    r" && echo '[\w ./()]+' \|\| \(echo '[\w ./()]+' && exit 1\)",
+    re.ASCII,
+)
+"""The two programs with which KServe mounts a model's image; printed values contain no quotes or variables."""
+
+FROM_THE_CLUSTER = frozenset({"configMap:kube-root-ca.crt", "configMap:openshift-service-ca.crt"})
+"""Volumes that the cluster's own controllers create and mount into every pod."""
+
+_SEEN_SOURCES = frozenset({"serviceAccountToken", "clusterTrustBundle", "podCertificate"})
+_SEEN_VOLUMES = frozenset({"name", "emptyDir", "image"})
+_CONTAINED = ("configMap", "secret")
+_AUTHORED = re.compile(r"metadata\.(?:annotations|labels)")
+
+
+class Candidates:
+    """Finds the candidates in parts of an object. `ignore` and `volumes` are the operator's patterns."""
+
+    def __init__(self, ignore: Sequence[str], volumes: Sequence[str] = ()) -> None:
+        self._ignore = frozenset(ignore)
+        self._patterns = tuple(one for one in ignore if "*" in one or "?" in one or "[" in one)
+        self._by_digest = any(one.startswith("sha256:") for one in ignore)
+        self._volumes = tuple(volumes)
+
+    def passes(self, text: str) -> bool:
+        """Return True if the operator ignores a text: as it is, by its digest, or by a pattern if it has no blanks."""
+        if not self._ignore:
+            return False
+        if text in self._ignore or self.pins(text):
+            return True
+        return not _BLANK.search(text) and any(fnmatchcase(text, one) for one in self._patterns)
+
+    def pins(self, text: str) -> bool:
+        """Return True if the operator ignores exactly this text by its digest."""
+        return self._by_digest and text_digest(text) in self._ignore
+
+    def container(self, container: Object, where: str, owner: str) -> Iterator[ModelReference]:
+        """Yield the candidates of a command, its arguments and its environment, in any object that has them."""
+        command, arguments = (_texts(container.get(key)) for key in ("command", "args"))
+        if command or arguments:
+            place = f"{where}.{'args' if arguments else 'command'}"
+            for shown in self._line([*command, *arguments], has_program=bool(command)):
+                yield self._reference(shown, place, owner)
+        env = container.get("env")
+        for index, entry in enumerate(env if isinstance(env, list) else ()):
+            if isinstance(entry, dict):
+                yield from self._variable(entry, f"{where}.env[{index}]", owner)
+        many = container.get("envFrom")
+        for index, entry in enumerate(many if isinstance(many, list) else ()):
+            yield from self._elsewhere(entry, f"{where}.envFrom[{index}]", owner, end="Ref")
+
+    def volume(self, volume: Object, where: str) -> Iterator[ModelReference]:
+        """Yield the volume if its content is not visible at admission."""
+        name = str(volume.get("name"))
+        for kind, source in volume.items():
+            if kind in _SEEN_VOLUMES:
+                continue
+            if kind in _CONTAINED or kind in {"projected", "downwardAPI"}:
+                yield from self._contained(kind, source, f"{where}.{kind}")
+                continue
+            text = f"{kind}:{volume_source(source)}"
+            if not self.passes(text) and not any(fnmatchcase(text, one) for one in self._volumes):
+                yield ModelReference(text, where, name, candidate="volume")
+
+    def annotation(self, key: str, value: str, where: str) -> Iterator[ModelReference]:
+        """Yield the candidates of an annotation whose name refers to models."""
+        name = key.rpartition("/")[2]
+        if refers_to_models(name):
+            for shown in self._value(name, value):
+                yield self._reference(shown, where, "")
+
+    def _contained(self, kind: str, source: Json, where: str) -> Iterator[ModelReference]:
+        """Yield the parts of a text volume from objects outside of the request."""
+        inside = source if isinstance(source, dict) else {}
+        if kind == "projected":
+            sources = inside.get("sources")
+            for entry in sources if isinstance(sources, list) else ():
+                for part, one in entry.items() if isinstance(entry, dict) else ():
+                    if part not in _SEEN_SOURCES:
+                        yield from self._contained(part, one, where)
+        elif kind == "downwardAPI":
+            items = inside.get("items")
+            for entry in items if isinstance(items, list) else ():
+                yield from self._field(entry, where, "")
+        else:
+            name = inside.get("secretName") if "secretName" in inside else inside.get("name")
+            text = f"{kind}:{name}"
+            if text not in FROM_THE_CLUSTER and not self.passes(text):
+                yield ModelReference(text, where, unseen=True)
+
+    def _variable(self, entry: Object, where: str, owner: str) -> Iterator[ModelReference]:
+        name, value = str(entry.get("name")), entry.get("value")
+        if isinstance(value, str):
+            if self.passes(f"{name}={value}") or self.passes(value):
+                return
+            is_line = _BLANK.search(value.strip()) and not _is_json(value)
+            for text in self._shell(value) if is_line else self._value(name, value):
+                yield self._reference(text, f"{where}.value", owner)
+        elif entry.get("valueFrom") is not None:
+            source = entry["valueFrom"]
+            if refers_to_models(name) and not self.passes(name):
+                yield ModelReference(name, f"{where}.valueFrom", owner, unseen=True)
+            else:
+                yield from self._elsewhere(source, f"{where}.valueFrom", owner, end="KeyRef")
+
+    def _elsewhere(self, source: Json, where: str, owner: str, *, end: str) -> Iterator[ModelReference]:
+        """Yield the value of a variable from an object outside of the request."""
+        for kind, one in source.items() if isinstance(source, dict) else ():
+            if kind == "fieldRef":
+                yield from self._field({kind: one}, where, owner)
+            elif isinstance(one, dict) and kind != "resourceFieldRef":
+                text = f"{kind.removesuffix(end)}:{one.get('name')}"
+                if not self.passes(text):
+                    yield ModelReference(text, where, owner, unseen=True)
+
+    def _field(self, entry: Json, where: str, owner: str) -> Iterator[ModelReference]:
+        """Yield a field of the pod that its author writes as free text."""
+        field = entry.get("fieldRef") if isinstance(entry, dict) else None
+        path = field.get("fieldPath") if isinstance(field, dict) else None
+        if isinstance(path, str) and _AUTHORED.match(path) and not self.passes(f"fieldRef:{path}"):
+            yield ModelReference(f"fieldRef:{path}", where, owner, unseen=True)
+
+    def _reference(self, shown: str, where: str, owner: str) -> ModelReference:
+        """Return the candidate. A name followed by a digest becomes a reference to it."""
+        name = shown.rpartition("=")[2]
+        if len(name) <= MAX_NAME and _PINNED.fullmatch(name):
+            return image(name, where, owner)
+        return ModelReference(shown, where, owner, candidate="text")
+
+    def _line(self, items: Sequence[str], *, has_program: bool) -> Iterator[str]:
+        """Yield the candidates in a command line. A value is joined with the name of its option."""
+        option, word = "", ""
+        for index, item in enumerate(items):
+            if self.passes(item):
+                option = ""
+            elif index == 0 and has_program:
+                yield from () if _PATH.fullmatch(item) or _WORD.fullmatch(item) else (item,)
+            elif _is_option(item):
+                option, equals, value = item.partition("=")
+                if equals:
+                    yield from self._value(option, value)
+                elif (not _FLAG.fullmatch(item) or _GLUED.fullmatch(item)) and not _harmless(
+                    item, words=False
+                ):
+                    yield item
+                option = option if refers_to_models(option) or not equals else ""
+                continue
+            elif option != "-m" or not (_MODULE.fullmatch(item) or _PYTHON.fullmatch(word)):
+                yield from self._behind(option, item)
+                option = option if refers_to_models(option) else ""  # such an option may take several values
+            else:
+                option = ""
+            word = item
+
+    def _behind(self, option: str, item: str) -> Iterator[str]:
+        """Yield the candidates in a word after an option, or in a separate word."""
+        if option and (refers_to_models(option) or _plain(option) in _ONE_VALUE or _is_json(item)):
+            yield from self._value(option, item)
+        elif _BLANK.search(item.strip()):
+            if len(item) > MAX_NAME or not _MODELCAR.fullmatch(item.strip()):
+                yield from self._shell(item)
+        elif not _harmless(item, words=False):
+            shown = f"{option}={item}" if option else item
+            if not self.passes(shown):
+                yield shown
+
+    def _shell(self, text: str) -> Iterator[str]:
+        """Yield the whole text if it is a command line with a candidate: only all of it has a meaning."""
+        if any(True for _ in self._line(_SHELL.findall(text), has_program=False)):
+            yield text
+
+    def _value(self, name: str, text: str) -> Iterator[str]:
+        """Yield the candidates in the value of an option or variable, each with the name."""
+        if self.passes(f"{name}={text}"):
+            return
+        wary = refers_to_models(name)
+        for token, is_wary in _parsed(text, wary=wary) if _is_json(text) else _pieces(text, wary=wary):
+            if not _harmless(token, words=not is_wary):
+                shown = f"{name}={token}"
+                if not self.passes(shown) and not self.passes(token):
+                    yield shown
+
+
+def _pieces(text: str, *, wary: bool) -> Iterator[tuple[str, bool]]:
+    """Yield the words of a text, each with whether its key refers to models."""
+    is_wary = wary
+    for piece in _PIECES.finditer(text):
+        token = piece[0].rstrip(":.")
+        inner, colon, _ = token.partition(":")
+        if not token:
+            continue
+        if _IS_KEY.match(text, piece.end()) or piece[0].endswith(":"):
+            yield token, False
+            is_wary = wary or refers_to_models(token)
+        else:
+            yield token, is_wary or bool(colon and refers_to_models(inner))
+
+
+def _parsed(text: str, *, wary: bool) -> Iterator[tuple[str, bool]]:
+    """Yield the words of a JSON text, including those below an outer key that refers to models."""
+    try:
+        value = strict_json(text.encode("utf-8", "surrogatepass"), "value", max_bytes=MAX_JSON)
+    except GitchainError:
+        yield from _pieces(text, wary=wary)
+        return
+    left = [(value, wary)]
+    while left:
+        found, is_wary = left.pop()
+        if isinstance(found, dict):
+            yield from ((key, False) for key in found)
+            left += ((inside, is_wary or refers_to_models(key)) for key, inside in found.items())
+        elif isinstance(found, list):
+            left += ((inside, is_wary) for inside in found)
+        elif isinstance(found, str):
+            yield from _pieces(found, wary=is_wary)
+
+
+def refers_to_models(name: str) -> bool:
+    """Return True if the name of an option, variable or key refers to a model, not only to how it is served."""
+    return _known_speaking(name) if len(name) <= MAX_CACHED else _refers_to_models(name)
+
+
+def _refers_to_models(name: str) -> bool:
+    if name in _SPEAKS_ALONE:
+        return True
+    plain = _plain(name)
+    if _SPEAKS.search(plain) is None or (name.startswith("-") and plain in _NAMES):
+        return False
+    last = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    return not last or last[-1] not in _ABOUT
+
+
+_known_speaking = lru_cache(4096)(_refers_to_models)
+
+
+def text_digest(text: str) -> str:
+    """Return the digest by which an operator ignores exactly this text."""
+    return f"sha256:{sha256_hex(text.encode('utf-8', 'surrogatepass'))}"
+
+
+def volume_source(source: Json) -> str:
+    """Return the name of a volume's source: the claim, the path, or the driver."""
+    found = source if isinstance(source, Mapping) else {}
+    names = (found.get(key) for key in ("claimName", "path", "driver", "volumeID", "server"))
+    return next((name for name in names if isinstance(name, str)), "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _is_option(item: str) -> bool:
+    return item.startswith("-") and len(item) > 1 and not item[1].isdigit()
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in {"{", "["} and not text.lstrip().startswith("{{")
+
+
+def _harmless(token: str, *, words: bool) -> bool:
+    """Return True if a word cannot name a model; with `words`, any word without a slash is harmless."""
+    shape = _known_shape if len(token) <= MAX_CACHED else _shape
+    found = shape(token)
+    return found == "harmless" or (words and found == "word")
+
+
+def _shape(token: str) -> Literal["harmless", "word", "other"]:
+    """Return the shape of a word."""
+    if (
+        token in COMMON
+        or _SCHEMED.match(token) is not None
+        or not any(char.isalnum() or not char.isascii() or char in "$`\\" for char in token)
+        or _NUMBER.fullmatch(token) is not None
+        or _PATH.fullmatch(token) is not None
+        or token.lower() in {"true", "false"}
+    ):
+        return "harmless"
+    return "other" if _WORD.fullmatch(token) is None else "word"
+
+
+_known_shape = lru_cache(4096)(_shape)
+
+
+def _texts(value: Json) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

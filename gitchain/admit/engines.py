@@ -1,0 +1,68 @@
+"""Engines of the settings: one thread decides for all of them, and a few threads read evidence.
+
+New settings keep the engines of unchanged layouts, with their evidence and verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from gitchain.admit.config import Settings
+from gitchain.admit.evidence import EvidenceReader, SourceReader
+from gitchain.admit.layout_evaluator import Gate
+from gitchain.admit.verdict_cache import Engine
+
+READERS = 32
+"""Most layouts whose evidence is read at a time."""
+
+
+class Engines:
+    """Creates engines and owns their threads. `readers` replaces the readers of layouts by name, in tests."""
+
+    def __init__(
+        self,
+        clock: Callable[[], datetime],
+        readers: Mapping[str, EvidenceReader] | None = None,
+        *,
+        offline: bool = False,
+        is_remembering: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._readers = readers or {}
+        self._offline = offline
+        self._is_remembering = is_remembering
+        self._decide = ThreadPoolExecutor(1, "decide")
+        self._read = ThreadPoolExecutor(READERS, "read")
+
+    def make(
+        self, settings: Settings, old: Settings | None = None, engines: Mapping[str, Engine] | None = None
+    ) -> dict[str, Engine]:
+        """Return an engine for each layout: the existing one if its source and the durations are unchanged."""
+        kept = engines or {}
+        same = old is not None and (old.times, old.decisions) == (settings.times, settings.decisions)
+        return {
+            name: kept[name]
+            if same and old and old.sources.get(name) == source
+            else self._engine(settings, name)
+            for name, source in settings.sources.items()
+        }
+
+    def _engine(self, settings: Settings, name: str) -> Engine:
+        reader = self._readers.get(name) or SourceReader(
+            settings.sources[name], offline=self._offline, is_remembering=self._is_remembering
+        )
+        return Engine(
+            Gate(name, reader, settings.times),
+            settings.times,
+            limit=settings.decisions,
+            clock=self._clock,
+            decider=self._decide,
+            reader=self._read,
+        )
+
+    def close(self) -> None:
+        """Start to end the threads. Waiting work is cancelled."""
+        self._decide.shutdown(wait=False, cancel_futures=True)
+        self._read.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Verification for users: targets, layouts, evidence, history, guard and fetch."""

@@ -1,0 +1,305 @@
+"""History of a model: all attestations on its chain, ordered by proven time, with signers and deployments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from gitchain.consume.load_layout import Policy, load_policy
+from gitchain.consume.placements import placement_json
+from gitchain.consume.targets import target_digests
+from gitchain.errors import GitchainError, NoEvidenceError, TrustError, UsageError
+from gitchain.evidence.predicates import REVOCATION
+from gitchain.evidence.statement import Statement
+from gitchain.layout.model import Layout
+from gitchain.sources.bundles import IndexedBundle
+from gitchain.sources.evidence import Evidence, claim_in, gather
+from gitchain.sources.rollback_protection import check_seen
+from gitchain.trust.profiles import Profile, load_profile
+from gitchain.verify.clock import is_early
+from gitchain.verify.revocations import Revocations, Revoked
+from gitchain.verify.verified import VerifiedStatement
+from gitchain.workspace.project import Project
+from gitchain.workspace.user_directory import pin_for_repository
+
+UNNAMED_KEY = "signed with a key, and none that is accepted"
+KEY_HELP = "--key FILE, with the signer's public key, counts what that key signed"
+MIN_ID = 6  # shorter prefixes match too many attestations
+
+
+@dataclass(frozen=True)
+class HistoryEvent:
+    """A verified attestation as one line of the history."""
+
+    verified: VerifiedStatement
+    revoked: tuple[tuple[str, Revoked], ...] = ()
+    """Its revocations: of the attestation, the signer or an artifact."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as JSON for --json."""
+        statement, claim = self.verified.statement, claim_in(self.verified.statement)
+        event: dict[str, Any] = {
+            "time": self.verified.time.isoformat(),
+            "step": claim.step,
+            "evidence": claim.evidence,
+            "predicateType": statement.predicate_type,
+            "issuer": self.verified.identity.issuer,
+            "signer": self.verified.identity.subject,
+            "subject": [
+                {"name": item.rule_name, "sha256": item.digest.get("sha256")} for item in statement.subject
+            ],
+            "log": {"origin": self.verified.log.origin, "index": self.verified.log.index},
+            "id": self.verified.attestation_id,
+        }
+        if (placement := placement_json(statement)) is not None:
+            event |= placement
+        if self.revoked:
+            event["revoked"] = [revoked_json(what, one) for what, one in self.revoked]
+        return event
+
+
+def revoked_json(what: str, revocation: Revoked) -> dict[str, Any]:
+    """Return a revocation as JSON for --json."""
+    return {
+        "what": what,
+        "by": revocation.who.to_json(),
+        "time": revocation.when.isoformat(),
+        "reason": revocation.reason,
+        "message": revocation.message,
+        "id": revocation.id,
+    }
+
+
+@dataclass(frozen=True)
+class DerivedArtifact:
+    """An artifact that a verified statement claims to be derived from a revoked one, directly or indirectly."""
+
+    name: str | None
+    sha256: str
+    step: str | None
+    id: str
+    served: bool
+
+
+@dataclass(frozen=True)
+class Tainted:
+    """A revoked artifact, and all artifacts that verified statements claim to be derived from it."""
+
+    sha256: str
+    revoked: Revoked
+    made: tuple[DerivedArtifact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON for --json."""
+        return {
+            "sha256": self.sha256,
+            "revoked": revoked_json("artifact", self.revoked),
+            "made": [asdict(one) for one in self.made],
+        }
+
+
+@dataclass(frozen=True)
+class History:
+    """The events of one target, and the evidence that does not count."""
+
+    events: tuple[HistoryEvent, ...]
+    evidence: Evidence
+    profile: Profile
+    tainted: tuple[Tainted, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def reading_profile(project: Project, trust: str | None, *, offline: bool) -> Profile:
+    """Return the trust profile for reading: of the flag, of the pin, or the repository's own for signing."""
+    pin = pin_for_repository(project.git.common_dir)
+    if trust or pin:
+        return load_profile(trust or pin.trust, offline=offline)  # type: ignore[union-attr]
+    return load_profile(project.configured().trust, base=project.root, offline=offline)
+
+
+def history(
+    project: Project,
+    target: str | None,
+    trust: str | None,
+    *,
+    offline: bool = False,
+    layout_name: str | None = None,
+    keys: Sequence[bytes] = (),
+) -> History:
+    """Return the history of a target, or of the whole repository if `target` is None.
+
+    `keys` (DER) count as signers in addition to the layout's. Raises NoEvidenceError without any evidence.
+    """
+    profile = reading_profile(project, trust, offline=offline)
+    policy = Policy(trust=trust, offline=offline, name=layout_name)
+    layout, warnings = _layout(project, policy)
+    evidence = gather(project, profile.trust, keys=(*(layout.keys if layout else ()), *keys))
+    warnings += _lost(project, evidence)
+    if target is None:
+        found = evidence.verified(evidence.candidates)
+    else:
+        found = evidence.around(target_digests(project, target, profile.trust, evidence.keys), None)
+    now = datetime.now(UTC)
+    early = [statement for statement in found if is_early(statement, now)]
+    if early:
+        warnings += (
+            f"not shown: {len(early)} attestations whose proven time is ahead of this machine's clock",
+        )
+        found = tuple(statement for statement in found if not is_early(statement, now))
+    if not found:
+        raise NoEvidenceError(
+            "nothing is attested",
+            where=target or str(project.root),
+            got=_not_counted(evidence),
+            help=_help(project, evidence),
+        )
+    ordered = sorted(found, key=lambda statement: (statement.time, statement.log.index))
+    negative = evidence.of_type(REVOCATION)
+    revocations = Revocations.of(layout, negative, now) if layout else Revocations()
+    warnings += tuple(finding.message for finding in revocations.problems)
+    events = tuple(HistoryEvent(statement, tuple(_revoked(statement, revocations))) for statement in ordered)
+    return History(
+        events, evidence, profile, tuple(_tainted(events, evidence, revocations, layout)), warnings
+    )
+
+
+def lacks_key(evidence: Evidence) -> bool:
+    """Return True if an attestation does not count because its key was not given."""
+    return any(UNNAMED_KEY in one.reason for one in evidence.refused)
+
+
+def _help(project: Project, evidence: Evidence) -> str:
+    """Return the command to show if nothing counts."""
+    if lacks_key(evidence):
+        return KEY_HELP
+    if project.git.has_work_tree:
+        return "gitchain attest   or gitchain run -- dvc repro"
+    return "git fetch origin 'refs/gitchain/*:refs/gitchain/*'"
+
+
+def layout_keys(project: Project, trust: str | None, *, offline: bool = False) -> tuple[bytes, ...]:
+    """Return the keys (DER) in the pinned layout; empty if no layout is accepted."""
+    layout, _ = _layout(project, Policy(trust=trust, offline=offline))
+    return layout.keys if layout else ()
+
+
+def _not_counted(evidence: Evidence) -> str:
+    """Return how much evidence does not count, with the first reason; empty if all evidence counts."""
+    refused = evidence.refused
+    return f"{len(refused)} that do not count: {refused[0].reason}" if refused else ""
+
+
+def _layout(project: Project, policy: Policy) -> tuple[Layout | None, tuple[str, ...]]:
+    """Return the pinned layout, which defines whose revocations count, or the reason why there is none."""
+    try:
+        accepted = load_policy(project, policy, datetime.now(UTC))
+    except GitchainError as error:
+        return None, (f"revocations are not shown: {error}",)
+    return accepted.signed.layout, ()
+
+
+def _lost(project: Project, evidence: Evidence) -> tuple[str, ...]:
+    try:
+        check_seen(project, evidence.tip, evidence.unreadable)
+    except TrustError as error:
+        return (str(error),)
+    return ()
+
+
+def _revoked(statement: VerifiedStatement, revocations: Revocations) -> Iterator[tuple[str, Revoked]]:
+    revocations_found = (
+        ("attestation", revocations.attestation(statement.attestation_id)),
+        ("signer", revocations.signer(statement.identity, statement.time)),
+    )
+    yield from ((what, revoked) for what, revoked in revocations_found if revoked)
+    if statement.statement.predicate_type != REVOCATION:
+        digests = dict.fromkeys(pair for item in statement.statement.subject for pair in item.digest.accepted)
+        yield from (("artifact", revoked) for digest in digests if (revoked := revocations.artifact(digest)))
+
+
+def _tainted(
+    events: Sequence[HistoryEvent], evidence: Evidence, revocations: Revocations, layout: Layout | None
+) -> Iterator[Tainted]:
+    """Yield the revoked artifacts in the events, with the artifacts derived from them."""
+    spoken = {
+        (*pair, item.digest["sha256"])
+        for event in events
+        for item in (*event.verified.statement.subject, *claim_in(event.verified.statement).materials)
+        if "sha256" in item.digest
+        for pair in item.digest.accepted
+    }
+    served = {(one.step, pattern) for one in layout.serve for pattern in one.products} if layout else set()
+    tainted = {
+        sha256: revoked
+        for algorithm, value, sha256 in sorted(spoken)
+        if (revoked := revocations.artifact((algorithm, value)))
+    }
+    for sha256, revoked in tainted.items():
+        made = (
+            DerivedArtifact(
+                item.rule_name,
+                item.digest["sha256"],
+                claim.step,
+                one.attestation_id,
+                any(
+                    claim.step == step and fnmatchcase(item.rule_name or "", pattern)
+                    for step, pattern in served
+                ),
+            )
+            for one in evidence.made_of(sha256)
+            for claim in [claim_in(one.statement)]
+            for item in claim.products
+            if "sha256" in item.digest
+        )
+        yield Tainted(sha256, revoked, tuple(made))
+
+
+def find_attestation(
+    project: Project,
+    prefix: str,
+    trust: str | None,
+    *,
+    offline: bool = False,
+    keys: Sequence[bytes] = (),
+) -> tuple[Statement, VerifiedStatement | None, str]:
+    """Return the attestation whose id starts with `prefix`: verified, or with the reason why it does not verify.
+
+    `keys` as in `history`.
+    """
+    if len(prefix) < MIN_ID:
+        raise UsageError(
+            "an id needs more digits",
+            expected=f"at least {MIN_ID}",
+            got=prefix,
+            help="gitchain log   shows the ids",
+        )
+    profile = reading_profile(project, trust, offline=offline)
+    named = layout_keys(project, trust, offline=offline)
+    evidence = gather(project, profile.trust, keys=(*named, *keys))
+    is_hex = re.fullmatch("[0-9a-f]+", prefix.lower()) is not None
+    matches = [*evidence.bundles.with_id(prefix.lower())] if is_hex else []
+    if not matches:
+        raise NoEvidenceError("no attestation has this id", where=prefix, help="gitchain log")
+    if len({one.attestation_id for one in matches}) > 1:
+        raise UsageError(
+            "several attestations have an id that starts so", got=prefix, help="give more digits"
+        )
+    return _verified_or_reason(evidence, matches)
+
+
+def _verified_or_reason(
+    evidence: Evidence, matches: list[IndexedBundle]
+) -> tuple[Statement, VerifiedStatement | None, str]:
+    statement = matches[0].statement
+    try:
+        verified = evidence.verified(matches)
+    except GitchainError as error:
+        return statement, None, str(error)
+    reason = "; ".join(
+        refused.reason for refused in evidence.refused if refused.attestation_id == statement.attestation_id
+    )
+    return statement, verified[0] if verified else None, reason

@@ -1,0 +1,168 @@
+"""Load the layout: signed by an allowed signer, in force, and not older than one accepted before.
+
+Trusted root and layout signer come from flags or pins, never from the repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from gitchain.consume.layout_choice import chosen_pin, repository_of
+from gitchain.consume.layout_files import read_signed_layout
+from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
+from gitchain.evidence.bundle import Bundle
+from gitchain.layout.model import Identity
+from gitchain.platform.files import open_regular
+from gitchain.trust.archive import kept_keys
+from gitchain.trust.profiles import Profile, is_path, load_profile
+from gitchain.verify.layout import verify_layout
+from gitchain.verify.verified import SignedLayout
+from gitchain.workspace.project import SIGNED_LAYOUT, Project
+from gitchain.workspace.user_directory import Pin, pin_for_repository, read_pins
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The caller's options about the layout. Missing values come from the user's pins."""
+
+    layout: Path | None = None
+    signers: tuple[Identity, ...] = ()
+    trust: str | None = None
+    offline: bool = False
+    minimum_version: int = 0
+    checkpoint: str | None = None
+    """A required checkpoint of the attestation set: its attestation id, or a bundle file."""
+
+    witnesses: Path | None = None
+    """A witness policy that every bundle's log checkpoint must satisfy."""
+
+    name: str | None = None
+    """The name that the layout must have."""
+
+
+@dataclass(frozen=True)
+class AcceptedLayout:
+    """A layout with a valid signature by an allowed signer, in force, not rolled back."""
+
+    signed: SignedLayout
+    profile: Profile
+    path: Path
+    is_choice_open: bool = False
+    """Whether the options would also accept another layout of the same signer from this repository."""
+
+
+def load_policy(project: Project | None, policy: Policy, now: datetime) -> AcceptedLayout:
+    """Find, verify and accept the layout.
+
+    Raises LayoutError (no layout, wrong signer, expired, older than the accepted version) or TrustError (no pin, or a
+    different trusted root).
+    """
+    if policy.layout is None and project is None:
+        raise UsageError(
+            "outside a repository the layout has to be named", help="gitchain verify … --layout FILE"
+        )
+    candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
+    own = project if project and not policy.layout else None
+    path, raw = read_signed_layout(
+        candidates, own.root if own else None, has_work_tree=own is None or own.git.has_work_tree
+    )
+    name = _claimed_name(raw, path)
+    root = project.root if project else None
+    is_signer_named = bool(policy.signers and policy.trust)
+    pin = chosen_pin(policy.name, path, name, is_signer_named=is_signer_named, root=root)
+    signers, trust = _signers_and_trust(policy, pin, name)
+    profile = load_profile(trust, offline=policy.offline)
+    if policy.witnesses is not None:
+        profile = replace(profile, witnesses=_witnesses(policy.witnesses))
+    if pin and not policy.trust and pin.trust_digest not in {"", profile.trust.digest}:
+        raise TrustError(
+            "the trust configuration is not the one that was pinned",
+            where=trust,
+            expected=f"sha256:{pin.trust_digest}",
+            got=f"sha256:{profile.trust.digest}",
+            help="if you replaced it yourself: gitchain trust pin …",
+        )
+    minimum = max(policy.minimum_version, pin.version if pin else 0)
+    signed = verify_layout(raw, profile.trust, signers, now, minimum, kept_keys(signers))
+    if signed.layout.name != name:
+        raise LayoutError(
+            "the layout's name is not the one it was looked up by",
+            expected=name,
+            got=signed.layout.name,
+            help="give the layout of that name with --layout FILE, or another --layout-name",
+        )
+    _check_content(signed, pin, path)
+    is_open = bool(policy.signers) and policy.name is None and repository_of(path, root) is not None
+    return AcceptedLayout(signed, profile, path, is_open)
+
+
+def _check_content(signed: SignedLayout, pin: Pin | None, path: Path) -> None:
+    """Raise LayoutError if different content was accepted before under the same version."""
+    if pin and signed.layout.version == pin.version and pin.digest not in {"", signed.digest}:
+        raise LayoutError(
+            "another layout with the same version was accepted before",
+            where=str(path),
+            expected=f"sha256:{pin.digest}",
+            got=f"sha256:{signed.digest}",
+            help="its owner must raise the version",
+        )
+
+
+def pinned_signers(name: str) -> tuple[Identity, ...]:
+    """Return the pinned signers of the layout with this name."""
+    pin = read_pins().get(name)
+    return tuple(Identity(*signer) for signer in pin.signers) if pin else ()
+
+
+def pinned_profile(project: Project, *, offline: bool = False) -> Profile | None:
+    """Return the trust profile in the layout's pin; None if it is the configured one or there is no pin.
+
+    A machine that pinned another machine's trusted root verifies with it and signs nothing. Raises the errors of
+    `load_profile`.
+    """
+    pin = pin_for_repository(project.git.common_dir)
+    trust = project.configured().trust
+    if pin is None or pin.trust == trust or (is_path(trust) and pin.trust.startswith("sha256:")):
+        return None
+    return load_profile(pin.trust, offline=offline)
+
+
+def _witnesses(path: Path) -> bytes:
+    from gitchain.verify.witnesses import MAX_POLICY_BYTES
+
+    try:
+        with open_regular(path) as file:
+            return file.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise TrustError(
+            "cannot read the witness policy",
+            where=str(path),
+            got=str(error.strerror),
+            help="a file in the format of https://c2sp.org/tlog-policy",
+        ) from error
+
+
+def _claimed_name(raw: bytes, path: Path) -> str:
+    try:
+        name = Bundle.parse(raw).statement().predicate.get("name")
+    except GitchainError as error:
+        raise LayoutError(
+            "the signed layout is not a bundle", where=str(path), got=str(error), help="gitchain layout sign"
+        ) from error
+    if not isinstance(name, str):
+        raise LayoutError("the signed layout has no name", where=str(path))
+    return name
+
+
+def _signers_and_trust(policy: Policy, pin: Pin | None, name: str) -> tuple[tuple[Identity, ...], str]:
+    signers = policy.signers or (tuple(Identity(*signer) for signer in pin.signers) if pin else ())
+    trust = policy.trust or (pin.trust if pin else None)
+    if not signers or trust is None:
+        raise TrustError(
+            "no trusted signer is configured for this layout",
+            where=f"layout {name}",
+            help=f"gitchain trust pin --layout {name} --signer IDENTITY   (or --signer, --issuer and --trust on verify)",
+        )
+    return signers, trust

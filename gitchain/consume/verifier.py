@@ -1,0 +1,388 @@
+"""Verify a target: resolve it, gather evidence, decide. Trusted root and layout signer come from flags or pins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gitchain.consume.load_layout import AcceptedLayout, Policy, load_policy
+from gitchain.consume.targets import Subjects, bundle_file, is_revision, resolve_targets, subjects_of
+from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError, UsageError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, RELEASE, REVOCATION, SOURCE
+from gitchain.layout.model import Layout
+from gitchain.sources.evidence import Evidence, RefusedBundle, gather
+from gitchain.sources.interface import EvidenceSource, Snapshot
+from gitchain.sources.rollback_protection import check_seen, remember
+from gitchain.store.tree_paths import is_sha256
+from gitchain.verify.clock import is_early
+from gitchain.verify.decide import Decision, Target, decide
+from gitchain.verify.findings import Finding
+from gitchain.verify.report import ReportedCheck, StepReport
+from gitchain.verify.verified import VerifiedStatement
+from gitchain.workspace.project import Project
+from gitchain.workspace.user_directory import remember_version
+
+if TYPE_CHECKING:
+    from gitchain.consume.git_evidence import GitEvidence, SignatureReport
+
+__all__ = ["AcceptedLayout", "Policy", "Verification", "Verifier", "load_policy", "verify", "verify_batch"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The decisions about one target, which may resolve to several artifacts, and the refused evidence."""
+
+    accepted: AcceptedLayout
+    decisions: tuple[Decision, ...]
+    refused: tuple[RefusedBundle, ...] = ()
+    forgotten: StoreError | None = None
+    """Why the layout's version or the state of the store could not be stored."""
+    signatures: tuple[SignatureReport, ...] = ()
+    """The signatures of tag and commit, if the target is a revision."""
+    bundle: Subjects | None = None
+    """The subjects of a target that is a bundle file: the decisions are about these subjects."""
+
+
+def verify(
+    project: Project | None,
+    target: str,
+    policy: Policy,
+    now: datetime,
+    *,
+    explain: bool = False,
+    sources: Sequence[EvidenceSource] = (),
+) -> Verification:
+    """Verify one target, and store the accepted layout version and the state of the store.
+
+    Raises the errors of `Verifier.open`, and NoEvidenceError if the target has nothing to verify.
+    """
+    try:
+        verifier = Verifier.open(project, policy, now, [target], sources)
+    except LayoutError as error:
+        from gitchain.consume.nested_repository import verifying_there
+
+        if policy.layout is None and (there := verifying_there(project, target)):
+            error.help = f"{there}   or {error.help}"
+        raise
+    return verifier.verify(target, explain=explain)
+
+
+def verify_batch(
+    project: Project | None,
+    targets: Iterable[str],
+    policy: Policy,
+    now: datetime,
+    *,
+    explain: bool = False,
+    sources: Sequence[EvidenceSource] = (),
+) -> Iterator[tuple[str, Verification | GitchainError]]:
+    """Verify many targets with the same layout, trusted root and evidence; yield each with its verification.
+
+    A target that cannot be verified yields the error. Raises the errors of `Verifier.open` before the first.
+    """
+    named = tuple(targets)
+    verifier = Verifier.open(project, policy, now, named, sources)
+    for target in named:
+        try:
+            yield target, verifier.verify(target, explain=explain)
+        except GitchainError as error:
+            yield target, error
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A layout, the evidence and the revocations: decides about any number of targets."""
+
+    project: Project | None
+    accepted: AcceptedLayout
+    evidence: Evidence
+    always: Sequence[VerifiedStatement]
+    """Statements that count for every chain, such as revocations."""
+    now: datetime
+    forgotten: StoreError | None = None
+
+    @classmethod
+    def open(
+        cls,
+        project: Project | None,
+        policy: Policy,
+        now: datetime,
+        targets: Iterable[str] = (),
+        sources: Sequence[EvidenceSource] = (),
+        before: Evidence | None = None,
+    ) -> Verifier:
+        """Load the layout, read the evidence, check that none was removed, and store the new states.
+
+        `sources` are read in addition to the repository's store. `targets` that are bundle files add their own
+        evidence. Bundles in the index of `before`, an earlier reading, are not parsed again.
+        Raises the errors of `load_policy` and `Source.read`, and RollbackError if the store or a source
+        lacks evidence that was seen before or that a checkpoint covers.
+        """
+        accepted = load_policy(project, policy, now)
+        read = [(source, source.read()) for source in sources]
+        checkpoint = _checkpoint(policy.checkpoint)
+        bundles = [bundle for target in targets if (bundle := bundle_file(target)) is not None]
+        layout = accepted.signed.layout
+        extra = (*bundles, *filter(None, checkpoint.values()))
+        snapshots = [snapshot for _, snapshot in read]
+        evidence = gather(project, accepted.profile.trust, extra, layout.keys, snapshots, before)
+        negative = evidence.of_type(REVOCATION)
+        if project is not None:
+            check_seen(project, evidence.tip, evidence.unreadable)
+        for source, snapshot in read:
+            source.check(snapshot)
+        _check_checkpoints(layout, evidence, negative, now, checkpoint)
+        forgotten = _remember(project, accepted, evidence, now, read)
+        return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
+
+    def verify(self, target: str, *, explain: bool = False) -> Verification:
+        """Decide about one target, and run the layout's inspections on its bytes.
+
+        Raises NoEvidenceError or UsageError for an unknown target, SignatureError or InclusionError for a bundle file
+        that does not verify.
+        """
+        bundle = self._bundle(target)
+        layout = self.accepted.signed.layout
+        targets = bundle.targets if bundle else resolve_targets(self.project, target, layout)
+        signatures = self._signatures(target)
+        git = self._git if signatures or self._has_sources else None
+        decided = (self.decide(artifact, explain=explain, signatures=signatures) for artifact in targets)
+        decisions = tuple(self._looked_at(artifact, target) for artifact in decided)
+        if git is not None:
+            decisions = tuple(_with_git(artifact, git, signatures) for artifact in decisions)
+        refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
+        return Verification(self.accepted, decisions, refused, self.forgotten, signatures, bundle)
+
+    def _bundle(self, target: str) -> Subjects | None:
+        """Return the verified subjects of a bundle file, or None for another kind of target."""
+        raw = bundle_file(target)
+        if raw is None:
+            return None
+        return subjects_of(raw, target, self.accepted.profile.trust, self.accepted.signed.layout.keys)
+
+    def _looked_at(self, decision: Decision, target: str) -> Decision:
+        """Return the decision with inspection results and, if it failed, changes of line endings by Git."""
+        if decision.passed and self.accepted.signed.layout.inspections:
+            from gitchain.consume.inspections import inspected
+
+            decision = inspected(decision, self.project, target)
+        if not decision.passed and self.project is not None:
+            from gitchain.consume.line_endings import with_line_endings
+            from gitchain.consume.nested_repository import with_nested_repository
+
+            decision = with_nested_repository(with_line_endings(decision, self.project), self.project, target)
+        return decision
+
+    @property
+    def _has_sources(self) -> bool:
+        """Return True if signed commits and tags are evidence for a step of the layout."""
+        return any(step.predicate_type == SOURCE for step in self.accepted.signed.layout.steps)
+
+    @cached_property
+    def _git(self) -> GitEvidence | None:
+        """The repository's signed commits and tags, if the layout or the target refers to them."""
+        if self.project is None:
+            return None
+        from gitchain.collect.gpg import Gpg
+        from gitchain.consume.git_evidence import GitEvidence
+
+        profile, layout = self.accepted.profile, self.accepted.signed.layout
+
+        def about(sha256: str) -> Sequence[VerifiedStatement]:
+            statements = self.evidence.verified(self.evidence.about(sha256))
+            return [statement for statement in statements if not is_early(statement, self.now)]
+
+        gpg = Gpg(self.project.root, self.now)
+        return GitEvidence(self.project.root, profile.trust, layout, about, gpg, self.now)
+
+    def _signatures(self, target: str) -> tuple[SignatureReport, ...]:
+        if not is_revision(target) or self._git is None:
+            return ()
+        return self._git.report(target)
+
+    def decide(
+        self, target: Target, *, explain: bool = False, signatures: Sequence[SignatureReport] = ()
+    ) -> Decision:
+        """Decide on the evidence around the target first, and on all evidence if that does not pass.
+
+        A pass requires all negative evidence about the artifacts of its chain: missing statements are added, and the
+        decision is repeated. So a pass on partial evidence is a pass on all evidence. All evidence is needed only to
+        fail with the right reason.
+        """
+        beside: Sequence[Finding] = ()
+
+        def decided(statements: Sequence[VerifiedStatement]) -> Decision:
+            signed, manifest = self.accepted.signed, self.evidence.manifest
+            return decide(signed, statements, target, self.now, manifest, explain=explain, beside=beside)
+
+        digests = target.digests if self.evidence.has_version_1 else (target.sha256,)
+        near = self._with_git(self.evidence.around(digests, self._steps), signatures)
+        decision = self._settled(near, decided, signatures)
+        if decision.passed:
+            return decision
+        everything = self._with_git(self.evidence.of_steps(self._steps), signatures)
+        if len(everything) > len(near):
+            decision = self._settled(everything, decided, signatures)
+        if decision.exit_code is ExitCode.NOTHING and (beside := self._beside(target)):
+            decision = decided(everything)
+        return decision
+
+    def _beside(self, target: Target) -> Sequence[Finding]:
+        """Return why evidence for the target does not count, if no step of the layout has evidence about it."""
+        from gitchain.verify.other_statements import about_other_steps, names_target, unread, unverified
+
+        candidates = [
+            candidate
+            for candidate in self.evidence.naming(target.digests, target.name)
+            if names_target(candidate.claim, target)
+        ]
+        other_steps = about_other_steps(
+            self.accepted.signed.layout, self.evidence.verified(candidates), target
+        )
+        ids = {candidate.attestation_id for candidate in candidates}
+        refused = [
+            candidate
+            for candidate in self.evidence.refused
+            if candidate.load is None and candidate.attestation_id in ids
+        ]
+        return (
+            *other_steps,
+            *(
+                unverified(candidate.attestation_id, candidate.step, candidate.reason, target)
+                for candidate in refused
+            ),
+            *unread(
+                (
+                    (candidate.attestation_id, candidate.unread_subjects, candidate.reason)
+                    for candidate in self.evidence.refused
+                ),
+                target,
+            ),
+        )
+
+    def _settled(
+        self,
+        statements: Sequence[VerifiedStatement],
+        decided: Callable[[Sequence[VerifiedStatement]], Decision],
+        signatures: Sequence[SignatureReport],
+    ) -> Decision:
+        """Decide on these statements; repeat with all negative evidence about the chain's artifacts while it passes."""
+        while True:
+            decision = decided(statements)
+            chain = _statements_of(decision.steps, statements)
+            wider = self._with_git((*statements, *self.evidence.against(chain, self._steps)), signatures)
+            if not decision.passed or len(wider) == len(statements):
+                return decision
+            statements = wider
+
+    @cached_property
+    def _steps(self) -> frozenset[str] | None:
+        """Return the steps whose evidence may count; None if a supplier's or a summary's step may have any name."""
+        layout = self.accepted.signed.layout
+        outside = any(step.sublayout or step.verifier for step in layout.steps)
+        return None if outside else frozenset(step.name for step in layout.steps)
+
+    def _with_git(
+        self, statements: Sequence[VerifiedStatement], signatures: Sequence[SignatureReport]
+    ) -> Sequence[VerifiedStatement]:
+        """Return the statements without duplicates, with those that count for every chain and signed commits."""
+        gathered = tuple({id(statement): statement for statement in (*statements, *self.always)}.values())
+        git = self._git if self._has_sources else None
+        named = () if git is None else git.named_in(gathered, signatures)
+        return tuple({id(statement): statement for statement in (*gathered, *named)}.values())
+
+
+def _statements_of(
+    steps: Sequence[StepReport], statements: Sequence[VerifiedStatement]
+) -> tuple[Statement, ...]:
+    """Return the statements of a chain, including those of its sublayouts."""
+    ids, waiting = set(), [*steps]
+    while waiting:
+        step = waiting.pop()
+        ids |= {attestation.id for attestation in step.attestations}
+        waiting += step.sublayout.steps if step.sublayout else ()
+    return tuple(step.statement for step in statements if step.attestation_id in ids)
+
+
+def _with_git(decision: Decision, git: GitEvidence, signatures: Sequence[SignatureReport]) -> Decision:
+    """Return the decision with findings about the revision itself, which make it FAILED.
+
+    If it failed already, adds findings about unchecked signatures that it may lack.
+    """
+    if not decision.passed:
+        lacking = tuple(git.unchecked(decision.findings))
+        return replace(decision, findings=(*decision.findings, *lacking)) if lacking else decision
+    findings = tuple(git.findings(signatures))
+    checks = [
+        ReportedCheck(
+            "signature", passed=False, message=finding.message, expected=finding.expected, got=finding.got
+        )
+        for finding in findings
+    ]
+    return decision.with_inspections(findings, checks) if findings else decision
+
+
+def _always(
+    layout: Layout, evidence: Evidence, negative: Sequence[VerifiedStatement]
+) -> Sequence[VerifiedStatement]:
+    """Return the statements that count for every chain: revocations, facts about data sets, suppliers' layouts."""
+    types = [DATASET] if layout.datasets else []
+    suppliers = any(step.sublayout for step in layout.steps)
+    types += [LAYOUT] if suppliers else []
+    types += [CHECKPOINT] if suppliers or layout.freshness is not None else []
+    return (*negative, *evidence.of_type(*types))
+
+
+def _check_checkpoints(
+    layout: Layout,
+    evidence: Evidence,
+    negative: Sequence[VerifiedStatement],
+    now: datetime,
+    demanded: Mapping[str, bytes],
+) -> None:
+    """Raise RollbackError if the evidence lacks what its checkpoints cover, or a required checkpoint."""
+    if not demanded and not any(evidence.candidates_of(kind) for kind in (CHECKPOINT, RELEASE)):
+        return
+    from gitchain.consume.store_checkpoints import Checkpoints
+    from gitchain.verify.revocations import Revocations
+
+    Checkpoints(layout, evidence, Revocations.of(layout, negative, now)).check(demanded)
+
+
+def _checkpoint(named: str | None) -> dict[str, bytes]:
+    """Return the required checkpoint by its attestation id, with its bundle if it is a file."""
+    if named is None:
+        return {}
+    if is_sha256(named):
+        return {named: b""}
+    raw = bundle_file(named)
+    if raw is None:
+        raise UsageError(
+            "no such checkpoint", got=named, expected="an attestation id of 64 digits, or a bundle file"
+        )
+    return {Bundle.parse(raw).attestation_id: raw}
+
+
+def _remember(
+    project: Project | None,
+    accepted: AcceptedLayout,
+    evidence: Evidence,
+    now: datetime,
+    read: Sequence[tuple[EvidenceSource, Snapshot]],
+) -> StoreError | None:
+    """Store the layout's version and the state of the store. A read-only user directory does not fail verification."""
+    layout = accepted.signed.layout
+    try:
+        remember_version(layout.name, layout.version, accepted.signed.digest)
+        if project is not None:
+            remember(project, evidence.tip, now, evidence.unreadable)
+        for source, snapshot in read:
+            source.remember(snapshot, now)
+    except StoreError as error:
+        return error
+    return None

@@ -1,0 +1,97 @@
+"""What lint can find in a layout: a code for each kind, and one finding. docs/lint.md lists them.
+
+A finding of lint is about the layout alone: no evidence was looked at. An error is a layout that does not mean what
+it says, or that nothing can satisfy; a warning is a choice that somebody should have made on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from gitchain.evidence.canonical import Json
+
+Severity: TypeAlias = Literal["error", "warning"]
+
+
+class LintCode(StrEnum):
+    """Every code. A code is never used for anything else."""
+
+    OPEN = "GC-L01"
+    UNREACHABLE = "GC-L02"
+    UNUSED = "GC-L03"
+    UNSATISFIABLE = "GC-L04"
+    FEW_PEOPLE = "GC-L05"
+    OTHER_REPOSITORY = "GC-L06"
+    PULL_REQUEST = "GC-L07"
+    OVERLAP = "GC-L08"
+    EXPIRY = "GC-L09"
+    UNBOUND = "GC-L10"
+    DEAD_MATCH = "GC-L11"
+    UNTIED = "GC-L12"
+    NEVER_SERVED = "GC-L13"
+    SERVES_ALL = "GC-L14"
+    NOT_OBSERVED = "GC-L15"
+    CONSTANT = "GC-L16"
+    NO_REVOKERS = "GC-L17"
+    NOBODY_ELSE = "GC-L18"
+    DEAD_INSPECTION = "GC-L19"
+    UNLISTED_PICKLE = "GC-L20"
+    WIDE_PICKLE = "GC-L21"
+    NEVER_NEEDED = "GC-L22"
+    LEFT_OUT = "GC-L23"
+    TOGETHER = "GC-L24"
+    ONE_PERSON = "GC-L25"
+    SHORT_FRESHNESS = "GC-L26"
+
+
+LINT_MEANINGS: dict[LintCode, str] = {
+    LintCode.OPEN: "a list of rules allows what no rule names, or everything",
+    LintCode.UNREACHABLE: "a rule never applies where it stands",
+    LintCode.UNUSED: "a functionary may do nothing",
+    LintCode.UNSATISFIABLE: "nobody can satisfy the step, whatever the evidence",
+    LintCode.FEW_PEOPLE: "fewer distinct people than the threshold can reach it",
+    LintCode.OTHER_REPOSITORY: "a workflow of another repository can have the identity",
+    LintCode.PULL_REQUEST: "a pull request can have the identity",
+    LintCode.OVERLAP: "one signer can be two functionaries that are two principals",
+    LintCode.EXPIRY: "the layout has expired, expires soon, or too late",
+    LintCode.UNBOUND: "a later rule takes what a MATCH rule does not find, so that other content passes",
+    LintCode.DEAD_MATCH: "a MATCH rule looks for what the other step cannot have",
+    LintCode.UNTIED: "no MATCH rule ties the step to what is served",
+    LintCode.NEVER_SERVED: "what is served, or is a data set, cannot be a product of its step",
+    LintCode.SERVES_ALL: "whatever the step makes may be served",
+    LintCode.NOT_OBSERVED: "a step that makes what is served takes somebody's word for it",
+    LintCode.CONSTANT: "a constraint looks at nothing of the evidence",
+    LintCode.NO_REVOKERS: "no functionary may revoke anything",
+    LintCode.NOBODY_ELSE: "a step that checks another may be signed by nobody but those who did that one",
+    LintCode.DEAD_INSPECTION: "an inspection looks at nothing that is served",
+    LintCode.UNLISTED_PICKLE: "a pickle inspection has neither allow nor frameworks",
+    LintCode.WIDE_PICKLE: "a pattern under allow matches functions that run code",
+    LintCode.NEVER_NEEDED: "no entry of serve needs the step",
+    LintCode.LEFT_OUT: "a product passes without a step that takes it, such as an evaluation or an approval",
+    LintCode.TOGETHER: "a product passes only once every model is there, those that it has nothing to do with too",
+    LintCode.ONE_PERSON: "one person performs every step and signs the layout",
+    LintCode.SHORT_FRESHNESS: "freshness is so short that verification fails whenever nobody runs gitchain sync",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """One thing about a layout: which, how bad, where, and what to do."""
+
+    code: LintCode
+    severity: Severity
+    where: str
+    message: str
+    help: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the finding as `layout lint --json` holds it."""
+        return {
+            "code": self.code.value,
+            "severity": self.severity,
+            "where": self.where,
+            "message": self.message,
+            "help": self.help or None,
+        }

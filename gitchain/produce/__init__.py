@@ -1,0 +1,1 @@
+"""Attestations for users: steps, stages, versions, revocations, deployments and their exchange."""

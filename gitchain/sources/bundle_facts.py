@@ -1,0 +1,96 @@
+"""What the index keeps of a bundle, read from its bytes; nothing is verified here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gitchain.errors import GitchainError, LimitError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
+from gitchain.sources.bundle_index import BundleFacts, BundleIndex, Mention, Role
+
+NEGATIVE = frozenset({REVOCATION, CHECKPOINT})
+"""Predicate types of negative evidence, which are gathered for every target."""
+
+MAX_MENTIONS = (
+    10_000_000  # of artifacts by the bundles that one reading indexes; each costs some 50 bytes on disk
+)
+
+
+class Indexer:
+    """Adds bundles to an index. Raises LimitError beyond MAX_MENTIONS."""
+
+    def __init__(self, index: BundleIndex) -> None:
+        self.index = index
+        self._mentions = 0
+
+    def add(self, name: str, place: str, raw: bytes) -> None:
+        """Index the bundle with this name (the SHA-256 of its bytes), unless the index has it."""
+        if self.index.has_bundle(name):
+            return
+        facts, mentions = facts_of(name, place, raw)
+        self._mentions += len(mentions)
+        if self._mentions > MAX_MENTIONS:
+            raise LimitError(
+                "the attestations name more artifacts than can be looked at",
+                expected=f"at most {MAX_MENTIONS} names",
+                help="gitchain sync --prune-junk   removes what is no attestation",
+            )
+        self.index.add(facts, mentions)
+
+
+def facts_of(name: str, place: str, raw: bytes) -> tuple[BundleFacts, list[Mention]]:
+    """Return the facts of a bundle, and all artifacts that it mentions."""
+    try:
+        statement = Bundle.parse(raw).statement()
+    except GitchainError as error:
+        return BundleFacts(name, place, _id_of(raw), None, reason=str(error)), []
+    claim, problem = claim_or_problem(statement)
+    refused = problem if statement.predicate_type not in NEGATIVE else ""
+    facts = BundleFacts(
+        name,
+        place,
+        statement.attestation_id,
+        statement.predicate_type,
+        claim.step,
+        claim.kind,
+        bool(problem),
+        refused,
+    )
+    material = Role.TOPIC if claim.kind == "informational" else Role.MATERIAL
+    mentions = [
+        *_mentions(Role.SUBJECT, statement.subject),
+        *_mentions(material, claim.materials),
+        *_mentions(Role.PRODUCT, claim.products),
+    ]
+    names = {item.rule_name for item in (*claim.materials, *claim.products)} - {None}
+    mentions.append(Mention(Role.NAME, tuple(str(one) for one in names)))
+    return facts, mentions
+
+
+def claim_or_problem(statement: Statement) -> tuple[Claim, str]:
+    """Return the claim of a statement, and an empty text or why it cannot be read.
+
+    An unreadable claim still counts as negative evidence about its subjects.
+    """
+    try:
+        return claim_of(statement), ""
+    except GitchainError as error:
+        return Claim(None, None, None, None, statement.subject, (), "informational"), str(error)
+
+
+def _mentions(role: Role, items: Iterable[ResourceDescriptor]) -> Iterator[Mention]:
+    for item in items:
+        digests = tuple(value for _, value in item.digest.accepted)
+        sha256 = item.digest.get("sha256", "")
+        yield Mention(role, digests, sha256, item.manifest_version if sha256 else None)
+
+
+def _id_of(raw: bytes) -> str:
+    """Return the attestation id of a statement that cannot be parsed, or an empty text if it is no bundle."""
+    try:
+        return Bundle.parse(raw).attestation_id
+    except GitchainError:
+        return ""

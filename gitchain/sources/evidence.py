@@ -1,0 +1,433 @@
+"""The evidence in all sources: finds the bundles that matter through their indexes, and verifies them.
+
+A source is only a place to read from: a statement counts by its signature alone. Bundles are verified only if digests
+connect them to the target, or if they name a step of the layout. A bundle that does not verify is reported and does not
+count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import islice
+
+from gitchain.errors import GitchainError
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.claim import Claim
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.manifest import Version
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.subjects import Subject, read_subjects
+from gitchain.layout.artifact import Artifact, Manifests
+from gitchain.sources.bundle_facts import claim_or_problem
+from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex, Role
+from gitchain.sources.bundles import Bundles, IndexedBundle, Load
+from gitchain.sources.follow_store import add_bundles
+from gitchain.sources.interface import Snapshot, together
+from gitchain.sources.store_index import index_of
+from gitchain.store.tree_paths import ATTESTATIONS
+from gitchain.verify.bundle import verify_bundle, verify_uncosigned
+from gitchain.verify.negative_evidence import contents_of
+from gitchain.verify.trust import Trust
+from gitchain.verify.verified import VerifiedStatement
+from gitchain.workspace.project import Project
+
+MAX_OTHERS = 2000
+"""Most statements of a step that are verified although nothing connects them to the target: some four seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBundle:
+    """A bundle that was refused, and the reason."""
+
+    step: str | None
+    attestation_id: str
+    reason: str
+    load: Callable[[], bytes] | None = field(default=None, compare=False)
+    """Reads the bundle again if its statement or its claim cannot be parsed."""
+
+    @property
+    def unread_subjects(self) -> tuple[Subject, ...]:
+        """Return the subjects of a statement that cannot be parsed as evidence; empty if the subjects cannot be parsed."""
+        if self.load is None:
+            return ()
+        try:
+            return read_subjects(Bundle.parse(self.load()).envelope.payload)
+        except GitchainError:
+            return ()
+
+
+@dataclass
+class Evidence:
+    """All evidence of the sources. Each bundle is verified on demand and at most once.
+
+    `tip` is the commit of the store that was read, `present` has the names of the bundles and manifest nodes,
+    `unreadable` the paths of listed bundles that are missing or incomplete. `in_memory` is the index of what is not in
+    the repository's store.
+    """
+
+    bundles: Bundles
+    trust: Trust
+    manifest: Callable[[str], bytes | None]
+    refused: list[RefusedBundle] = field(default_factory=list)
+    keys: Sequence[bytes] = ()
+    tip: str | None = None
+    unreadable: frozenset[str] = frozenset()
+    present: Container[str] = ()
+    in_memory: BundleIndex | None = None
+    _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
+    _files: dict[tuple[Version, str], tuple[str, ...] | None] = field(default_factory=dict)
+    _upgraded: dict[str, str | None] = field(default_factory=dict)
+    _cut: set[str | None] = field(default_factory=set)
+
+    @property
+    def candidates(self) -> Iterator[IndexedBundle]:
+        """Yield all bundles, unverified: the cost grows with the store."""
+        return self.bundles.everything()
+
+    def verified(self, candidates: Iterable[IndexedBundle]) -> tuple[VerifiedStatement, ...]:
+        """Verify the candidates and return those that pass. The others are added to `refused`."""
+        found = (self._verify(candidate) for candidate in candidates)
+        return tuple(statement for statement in found if statement is not None)
+
+    def around(self, digests: Iterable[str], steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements on the chain of a target with these digests.
+
+        Follows consumers forward from the target, then producers back from all of these to the raw data. Adds every
+        other statement about artifacts on the way, because it may be negative evidence. `steps` limits the result to
+        these steps; None allows all steps.
+        """
+        named = tuple(digests)
+        forward = self._walk(named, Role.MATERIAL, Role.PRODUCT, {}, steps)
+        used = (
+            digest
+            for candidate in forward.values()
+            for digest in self._named(candidate, candidate.artifacts(Role.MATERIAL))
+        )
+        back = self._walk((*named, *used), Role.PRODUCT, Role.MATERIAL, forward, steps)
+        made = {
+            digest
+            for candidate in back.values()
+            for digest in self._opened(candidate, candidate.artifacts(Role.PRODUCT))
+        }
+        beside = {
+            candidate.name: candidate
+            for candidate in self._about(made, lambda one: steps is None or one.step in steps)
+        }
+        return self.verified((back | beside).values())
+
+    def _walk(
+        self,
+        start: Iterable[str],
+        role: Role,
+        onward: Role,
+        known: Mapping[str, IndexedBundle],
+        steps: AbstractSet[str] | None,
+    ) -> dict[str, IndexedBundle]:
+        """Return the candidates by name that have an artifact of `start` in a role, and so on from the other role's."""
+        found, waiting, seen = dict(known), set(start), set[str]()
+
+        def wanted(one: IndexedBundle) -> bool:
+            return (steps is None or one.step in steps) and one.name not in found
+
+        while waiting:
+            seen |= waiting
+            fresh = list(self._with(role, waiting, wanted))
+            found.update((candidate.name, candidate) for candidate in fresh)
+            waiting = {
+                digest
+                for candidate in fresh
+                for digest in self._named(candidate, candidate.artifacts(onward))
+            } - seen
+        return found
+
+    def against(
+        self, chain: Iterable[Statement], steps: AbstractSet[str] | None
+    ) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements about any artifact of the chain.
+
+        `steps` limits the result to these steps; None allows all steps. If the manifest of a directory in the chain
+        is not available, every statement is returned: it may be about a file in that directory.
+        """
+
+        def wanted(one: IndexedBundle) -> bool:
+            return steps is None or one.step in steps or one.unreadable
+
+        items = [item for statement in chain for item in artifacts_in(statement)]
+        if any(self._is_closed(item) for item in items):
+            found: Iterable[IndexedBundle] = self.candidates
+        else:
+            found = self._about({digest for item in items for digest in self._with_files([item])}, wanted)
+        return self.verified(filter(wanted, found))
+
+    def of_steps(self, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements that claim one of these steps, or any statements if `steps` is None.
+
+        At most MAX_OTHERS for each step: `refused` has a line if there are more.
+        """
+        found: dict[str, IndexedBundle] = {}
+        for step in sorted(steps) if steps is not None else [None]:
+            some = self.bundles.of_step(step) if step is not None else self.candidates
+            found |= {candidate.name: candidate for candidate in islice(some, MAX_OTHERS)}
+            if (more := sum(1 for _ in some)) and step not in self._cut:
+                self._cut.add(step)
+                of = f" of step {step}" if step is not None else ""
+                reason = f"{more} more statements{of}: only those that share an artifact with the target's chain count"
+                self.refused.append(RefusedBundle(step, "", reason))
+        return self.verified(found.values())
+
+    def of_type(self, *types: str) -> tuple[VerifiedStatement, ...]:
+        """Return every verified statement of these predicate types."""
+        return self.verified(self.candidates_of(*types))
+
+    def candidates_of(self, *types: str) -> tuple[IndexedBundle, ...]:
+        """Return the candidates of these predicate types, unverified."""
+        return tuple(candidate for kind in types for candidate in self.bundles.of_type(kind))
+
+    def naming(self, digests: Iterable[str], name: str | None) -> tuple[IndexedBundle, ...]:
+        """Return the candidates that may name an artifact with one of these digests, or of this name, unverified."""
+        wanted = tuple(digests)
+        found = [*self.bundles.near(Role.MATERIAL, wanted), *self.bundles.near(Role.PRODUCT, wanted)]
+        found += self.bundles.called(name) if name is not None else ()
+        return tuple({candidate.name: candidate for candidate in found}.values())
+
+    def made_of(self, sha256: str) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements about artifacts derived from this one, directly or indirectly."""
+        found: dict[str, VerifiedStatement] = {}
+        waiting, seen = {sha256}, set[str]()
+        while waiting:
+            seen |= waiting
+            derived: set[str] = set()
+            for candidate in self._with(Role.MATERIAL, waiting, lambda one: one.name not in found):
+                products = candidate.artifacts(Role.PRODUCT)
+                if products and (verified := self._verify(candidate)):
+                    found[candidate.name] = verified
+                    derived.update(self._with_files(products))
+            waiting = derived - seen
+        return tuple(found.values())
+
+    @cached_property
+    def has_version_1(self) -> bool:
+        """Return True if any statement contains a directory digest of manifest version 1."""
+        return self.bundles.has_version(1)
+
+    def about(self, sha256: str) -> tuple[IndexedBundle, ...]:
+        """Return the candidates that have this digest as a subject."""
+        return tuple(
+            candidate
+            for candidate in self._near(Role.SUBJECT, {sha256})
+            if sha256 in self._named(candidate, candidate.artifacts(Role.SUBJECT))
+        )
+
+    def _about(
+        self, digests: AbstractSet[str], wanted: Callable[[IndexedBundle], bool]
+    ) -> Iterator[IndexedBundle]:
+        """Yield the candidates that made one of these artifacts, or say something about one."""
+        yield from self._with(Role.PRODUCT, digests, wanted)
+        yield from self._with(Role.TOPIC, digests, wanted)
+
+    def _with(
+        self, role: Role, digests: AbstractSet[str], wanted: Callable[[IndexedBundle], bool]
+    ) -> Iterator[IndexedBundle]:
+        """Yield the wanted candidates that have one of these artifacts in a role, or a directory that holds one.
+
+        Only those are read that are wanted.
+        """
+        for candidate in filter(wanted, self._near(role, digests)):
+            items = candidate.artifacts(role)
+            if not digests.isdisjoint(_plain(items)) or (
+                self._may_open(candidate, items) and not digests.isdisjoint(self._with_files(items))
+            ):
+                yield candidate
+
+    def _near(self, role: Role, digests: AbstractSet[str]) -> Iterator[IndexedBundle]:
+        """Yield the candidates that `digests` may be in, as far as the index knows, and those that it has not opened."""
+        found = {candidate.name: candidate for candidate in self.bundles.near(role, digests)}
+        found |= {candidate.name: candidate for candidate in self._unopened}
+        yield from found.values()
+
+    @cached_property
+    def _unopened(self) -> tuple[IndexedBundle, ...]:
+        return tuple(self.bundles.unopened())
+
+    def _opened(self, candidate: IndexedBundle, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
+        """Return the digests of a candidate's artifacts and of the files in its directories."""
+        return self._with_files(items) if self._may_open(candidate, items) else _plain(items)
+
+    def _named(self, candidate: IndexedBundle, items: Sequence[ResourceDescriptor]) -> tuple[str, ...]:
+        """Return the digests of a candidate's artifacts."""
+        return self._digests(items) if self._may_open(candidate, items) else _plain(items)
+
+    def _may_open(self, candidate: IndexedBundle, items: Sequence[ResourceDescriptor]) -> bool:
+        """Return True if manifests may be read for a candidate. Only signed candidates may cost that much."""
+        return all(item.manifest_version is None for item in items) or self._verify(candidate) is not None
+
+    def _with_files(self, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
+        """Return digests of artifacts and of the files in directories, since a step may use a single file."""
+        for item in items:
+            yield from self._digests([item])
+            if (version := item.manifest_version) is not None:
+                yield from self._inside(item.digest.get("sha256", ""), version) or ()
+
+    def _digests(self, items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+        """Return the artifacts' digests. A directory of manifest version 1 also gets its version 2 digest."""
+        return tuple(digest for item in items for digest in self._names(item))
+
+    def _names(self, item: ResourceDescriptor) -> Iterator[str]:
+        yield from (value for _, value in item.digest.accepted)
+        sha256 = item.digest.get("sha256")
+        if sha256 and item.manifest_version == 1 and (newer := self._upgrade(sha256)) is not None:
+            yield newer
+
+    def _upgrade(self, sha256: str) -> str | None:
+        from gitchain.evidence.manifest import to_version_2
+
+        if sha256 not in self._upgraded:
+            try:
+                self._upgraded[sha256] = to_version_2(sha256, self.manifest)
+            except GitchainError:
+                self._upgraded[sha256] = None
+        return self._upgraded[sha256]
+
+    def _is_closed(self, item: ResourceDescriptor) -> bool:
+        version = item.manifest_version
+        return version is not None and self._inside(item.digest.get("sha256", ""), version) is None
+
+    def _inside(self, digest: str, version: Version) -> tuple[str, ...] | None:
+        """Return the digests of everything in a directory, or None if a manifest is not available."""
+        key = version, digest
+        if key not in self._files:
+            top = Artifact(DigestSet({"sha256": digest} if digest else {}), True, version)
+            found, closed = contents_of(top, Manifests(self.manifest))
+            self._files[key] = None if closed else tuple(value for _, value in found)
+        return self._files[key]
+
+    def _verify(self, candidate: IndexedBundle) -> VerifiedStatement | None:
+        key = candidate.name  # not the attestation id: two signers may sign the same statement
+        if key not in self._verified:
+            raw = candidate.raw
+            try:
+                self._verified[key] = verify_bundle(raw, self.trust, self.keys)
+            except GitchainError as error:
+                self._verified[key] = self._uncosigned(raw)
+                if len(self.refused) < MAX_REFUSED:
+                    self.refused.append(RefusedBundle(candidate.step, candidate.attestation_id, str(error)))
+        return self._verified[key]
+
+    def _uncosigned(self, raw: bytes) -> VerifiedStatement | None:
+        """Return a negative statement whose bundle lacks nothing but witness cosignatures, or None."""
+        if self.trust.witnesses is None:
+            return None
+        try:
+            return verify_uncosigned(raw, self.trust, self.keys)
+        except GitchainError:
+            return None
+
+
+def _plain(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+    return tuple(value for item in items for _, value in item.digest.accepted)
+
+
+def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return the materials and products of a statement, or its subjects if its claim cannot be parsed."""
+    claim = claim_in(statement)
+    return (*claim.materials, *claim.products)
+
+
+def gather(
+    project: Project | None,
+    trust: Trust,
+    extra: Iterable[bytes] = (),
+    keys: Sequence[bytes] = (),
+    snapshots: Sequence[Snapshot] = (),
+    before: Evidence | None = None,
+) -> Evidence:
+    """Index all bundles of the repository's store, of the snapshots, and of `extra`.
+
+    Bundles that cannot be parsed are refused. What an earlier reading `before` indexed is not parsed again.
+    `keys` are the keys in the policy; a key is never taken from a bundle.
+    Raises NoEvidenceError if a partial clone lacks a bundle, LimitError as `Follower.follow` and `Indexer.add`.
+    """
+    tip = project.store.tip() if project else None
+    held = {name: raw for snapshot in snapshots for name, raw in snapshot.bundles.items()}
+    held |= {sha256_hex(raw): raw for raw in extra}
+    indexes: list[tuple[BundleIndex, Load]] = []
+    refused = _Refused()
+    unreadable: frozenset[str] = frozenset()
+    if project is not None:
+        index = index_of(project.store, project.seen_key, tip)
+        store = project.store
+        indexes.append((index, lambda facts: store.bundle(facts.place, facts.name)))
+        problems = index.problems()
+        refused.add_all(f"{message}, in {path}" for path, message in problems)
+        unreadable = frozenset(path for path, _ in problems if path.split("/")[0] == ATTESTATIONS)
+    for snapshot in snapshots:
+        refused.add_all(snapshot.problems)
+        indexes += [snapshot.stored] if snapshot.stored is not None else []
+    in_memory = None
+    if held or any(snapshot.nodes for snapshot in snapshots):
+        in_memory = _in_memory(held, snapshots, before.in_memory if before else None)
+        indexes.append((in_memory, lambda facts: held[facts.name]))
+    for index, load in indexes:
+        refused.add_bundles(index, load)
+    lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
+    lookups += [snapshot.manifest for snapshot in snapshots]
+    manifest = lookups[0] if len(lookups) == 1 else together(lookups)
+    bundles = Bundles(indexes)
+    return Evidence(bundles, trust, manifest, refused.reasons(), keys, tip, unreadable, bundles, in_memory)
+
+
+def _in_memory(
+    held: Mapping[str, bytes], snapshots: Iterable[Snapshot], before: BundleIndex | None
+) -> BundleIndex:
+    """Return the index of these bundles; what `before` has of them is copied from it."""
+    index = BundleIndex()
+    if before is not None and before.names() <= held.keys():
+        before.copy_to(index)
+    with index.filling():
+        index.forget_nodes()
+        add_bundles(index, held.items())
+        for snapshot in snapshots:
+            index.add_nodes(snapshot.nodes)
+    return index
+
+
+@dataclass
+class _Refused:
+    """Why bundles do not count: the first reasons, and the number of the others."""
+
+    found: list[RefusedBundle] = field(default_factory=list)
+    more: int = 0
+
+    def add_all(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            self._add(RefusedBundle(None, "", reason))
+
+    def add_bundles(self, index: BundleIndex, load: Load) -> None:
+        refused, more = index.refused()
+        for facts in refused:
+            self._add(RefusedBundle(None, facts.attestation_id, facts.reason, partial(load, facts)))
+        self.more += more
+
+    def _add(self, refused: RefusedBundle) -> None:
+        if len(self.found) < MAX_REFUSED:
+            self.found.append(refused)
+        else:
+            self.more += 1
+
+    def reasons(self) -> list[RefusedBundle]:
+        """Return the reasons. The last one is a count if there are too many."""
+        more = f"{self.more} more stored objects that do not count"
+        return [*self.found, *([RefusedBundle(None, "", more)] if self.more else [])]
+
+
+def claim_problem(statement: Statement) -> str:
+    """Return the reason why a statement's claim cannot be parsed, or an empty text."""
+    return claim_or_problem(statement)[1]
+
+
+def claim_in(statement: Statement) -> Claim:
+    """Return the claim of a statement. An unreadable claim still counts as negative evidence about its subjects."""
+    return claim_or_problem(statement)[0]

@@ -1,0 +1,216 @@
+"""Bring an index up to a commit of an attestation store: read what was added since, and nothing else.
+
+An index holds at least what the commit holds: it follows additions alone, and is made anew if anything is gone. So
+a reader of an older state, while others follow, finds more than its state held and never less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gitchain.errors import GitchainError, LimitError, MalformedError, StoreError
+from gitchain.evidence.manifest import MANIFEST_VERSION, NodeEntry, parse_node
+from gitchain.sources.bundle_facts import Indexer
+from gitchain.sources.bundle_index import BundleIndex
+from gitchain.store.git_ref import MAX_LEAVES, MAX_STORE_BYTES, AttestationStore
+from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS, check_entry, content_path, leaf_name
+from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
+
+OPEN_BYTES = 64 << 20  # of manifest nodes that are opened while following; the rest is opened when needed
+OPEN_ENTRIES = 1_000_000
+TOGETHER = 1000  # bundles that are read together
+NODE_BYTES = 16 << 20  # a larger node is opened when needed
+
+
+class MustRebuildError(Exception):
+    """Raised if an index cannot follow: something that it holds is not in the store any more."""
+
+
+@dataclass
+class Follower:
+    """Adds to an index what a store got between two states."""
+
+    store: AttestationStore
+    index: BundleIndex
+    max_leaves: int = MAX_LEAVES
+    max_bytes: int = MAX_STORE_BYTES
+    incomplete: bool = False
+    """Whether something could not be read now, and may be readable later."""
+    _leaves: int = 0
+    _bytes: int = 0
+    _waiting: list[tuple[Path, StoredTreeEntry]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._indexer = Indexer(self.index)
+
+    def follow(self, tip: str) -> None:
+        """Add what the commit `tip` holds. Raises MustRebuildError; NoEvidenceError if a partial clone lacks a bundle.
+
+        Raises LimitError beyond `max_bytes` of bundles and `max_leaves` entries that were added.
+        """
+        root = self.store.root(Oid(tip))
+        for room in (ATTESTATIONS, MANIFESTS):
+            old, new = self.index.value(room) or "", self._room(root, room)
+            if new and new != old:
+                self._folder((room,), Oid(old) if old else None, Oid(new))
+            elif old and not new:
+                raise MustRebuildError
+            self.index.set_value(room, new)
+        self._read()
+        Opener(self.store, self.index, root).open_all()
+
+    def _room(self, root: Oid, room: str) -> str:
+        """Return the tree of a room; empty without one, or with a problem."""
+        try:
+            found = room_of(self.store, root, room)
+        except UNREADABLE as error:
+            self.incomplete |= isinstance(error, StoreError)
+            problem = StoreProblem.of((room,), error)
+            problem.raise_lacking()
+            self.index.replace_problems(room, [(problem.path, problem.message)])
+            return ""
+        return found or ""
+
+    def _folder(self, path: Path, old: Oid | None, new: Oid) -> None:
+        trees: Trees = self.store.trees
+        problems: list[StoreProblem] = []
+        try:
+            before = {} if old is None else {entry.name: entry for entry in trees.entries(path, old)}
+        except UNREADABLE as error:
+            raise MustRebuildError from error
+        folder, same, changed = "/".join(path), set[str](), []
+        for inner, entry in trees.children(path, new, problems.append):
+            if (known := before.pop(entry.name, None)) == entry:
+                same.add("/".join(inner))
+            else:
+                changed.append((inner, known, entry))
+        if any(_is_valid(path, entry) for entry in before.values()):
+            raise MustRebuildError
+        for problem in problems:
+            problem.raise_lacking()  # it may be a revocation
+        kept = [one for one in self.index.problems(folder) if one[0] in same]
+        self.index.replace_problems(folder, [*kept, *((one.path, one.message) for one in problems)])
+        self.store.backend.expect([entry.oid for _, _, entry in changed if entry.is_tree])
+        for inner, known, entry in changed:
+            self._entry(inner, known, entry)
+
+    def _entry(self, path: Path, old: StoredTreeEntry | None, new: StoredTreeEntry) -> None:
+        if old is not None and not (old.is_tree and new.is_tree):
+            raise MustRebuildError
+        if new.is_tree:
+            self._folder(path, old.oid if old else None, new.oid)
+            return
+        self._leaves += 1
+        if self._leaves > self.max_leaves:
+            raise self._too_much(f"{self.max_leaves} entries")
+        if path[0] == MANIFESTS:
+            self.index.add_nodes([leaf_name(path)])
+            return
+        self._waiting.append((path, new))
+        if len(self._waiting) == TOGETHER:
+            self._read()
+
+    def _read(self) -> None:
+        """Index the bundles that were found and not read yet."""
+        self.store.backend.expect([entry.oid for _, entry in self._waiting])
+        for path, entry in self._waiting:
+            try:
+                data = self.store.trees.leaf(path, entry)
+            except UNREADABLE as error:
+                self.incomplete |= isinstance(error, StoreError)
+                problem = StoreProblem.of(path, error)
+                problem.raise_lacking()
+                self.index.add_problem("/".join(path[:-1]), problem.path, problem.message)
+                continue
+            self._bytes += len(data)
+            if self._bytes > self.max_bytes:
+                raise self._too_much(f"{self.max_bytes} bytes")
+            self._indexer.add(leaf_name(path), entry.oid, data)
+        self._waiting.clear()
+
+    def _too_much(self, expected: str) -> LimitError:
+        return LimitError(
+            "the store holds too much",
+            where=self.store.ref,
+            expected=f"at most {expected}",
+            help="gitchain sync --prune-junk   removes what is neither an attestation nor a manifest",
+        )
+
+
+@dataclass
+class Opener:
+    """Indexes what directories hold, within limits: a directory that is left is opened when it is needed."""
+
+    store: AttestationStore
+    index: BundleIndex
+    root: Oid
+    _bytes: int = 0
+    _entries: int = 0
+    _left: set[str] = field(default_factory=set)
+
+    def open_all(self) -> None:
+        """Open every directory that a bundle mentions and that is not open yet."""
+        for digest, version in self.index.closed_directories():
+            is_stored = version == MANIFEST_VERSION and self.index.has_node(digest)
+            if is_stored and not self._open(digest):
+                self._left.add(digest)
+
+    def _open(self, digest: str) -> bool:
+        """Open a directory and all in it, the innermost first. Return False if a node is left."""
+        waiting: list[tuple[str, tuple[NodeEntry, ...] | None]] = [(digest, None)]
+        while waiting:
+            name, entries = waiting.pop()
+            if entries is not None:
+                self.index.open_directory(name, (entry.sha256 for entry in entries))
+                continue
+            if self.index.is_opened(name):
+                continue
+            found = None if name in self._left else self._node(name)
+            if found is None:
+                self._left.add(name)
+                return False
+            waiting.append((name, found))
+            waiting += ((entry.sha256, None) for entry in found if entry.is_directory)
+        return True
+
+    def _node(self, digest: str) -> tuple[NodeEntry, ...] | None:
+        """Return the entries of a node; None if it is missing, invalid or too large to be opened now."""
+        path = content_path(MANIFESTS, digest)
+        try:
+            entry = self.store.trees.find(self.root, path)
+            size = None if entry is None else self.store.backend.size(entry.oid)
+            if entry is None or size is None or size > min(NODE_BYTES, OPEN_BYTES - self._bytes):
+                return None
+            self._bytes += size
+            found = parse_node(self.store.trees.leaf(path, entry), digest)
+        except GitchainError:
+            return None
+        self._entries += len(found)
+        return found if self._entries <= OPEN_ENTRIES else None
+
+
+def room_of(store: AttestationStore, root: Oid, room: str) -> Oid | None:
+    """Return the tree of the bundles or of the manifest nodes in a store's tree; None without any.
+
+    Raises the errors of `Trees.find` if it is no directory.
+    """
+    entry = store.trees.find(root, (room,))
+    return entry.oid if entry else None
+
+
+def add_bundles(index: BundleIndex, bundles: Iterable[tuple[str, bytes]]) -> None:
+    """Add bundles in memory, by name."""
+    indexer = Indexer(index)
+    for name, raw in bundles:
+        indexer.add(name, "", raw)
+
+
+def _is_valid(path: Path, entry: StoredTreeEntry) -> bool:
+    """Return True if an entry was one that the index took from this folder."""
+    try:
+        check_entry(path, entry)
+    except MalformedError:
+        return False
+    return True

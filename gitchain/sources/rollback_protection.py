@@ -1,0 +1,311 @@
+"""Rollback protection: detects that an attestation store lost bundles since this user last saw it.
+
+After each verification, attestation and exchange with a remote, `seen/` in the user's directory stores the commit,
+the number of bundles and the digest of their tree (docs/formats/history.md, schemas/seen.schema.json):
+
+- by the repository's common directory, or the mirrored remote's URL: the content of this clone;
+- by the first commits of the store's history, after an exchange: the content of a remote. New clones start with it.
+
+`refs/gitchain-seen/attestations` keeps the commit, so that lost attestations can be listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from gitchain.errors import (
+    GitchainError,
+    LimitError,
+    MalformedError,
+    RollbackError,
+    StoreError,
+    TrustError,
+    reason,
+)
+from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.claim import claim_of
+from gitchain.evidence.digest import sha256_hex
+from gitchain.platform.files import read_regular
+from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
+from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
+from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
+
+if TYPE_CHECKING:
+    from gitchain.store.git_ref import AttestationStore
+
+SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
+MAX_SEEN_BYTES = 1 << 20
+MAX_UNREADABLE = 1000  # a store with more unreadable bundles is not recorded
+NAMED = 5  # lost attestations listed in a message
+UNKNOWN = ""
+FORGET = "gitchain sync   brings back what a remote has; if the loss is meant: gitchain trust forget-history"
+
+
+class WatchedStore(Protocol):
+    """A repository whose store must not shrink: the user's own (`Project`) or a mirrored one."""
+
+    @property
+    def store(self) -> AttestationStore:
+        """Return its attestation store."""
+
+    @property
+    def seen_key(self) -> str:
+        """Return the key of its records in `seen/`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Last seen state of a store. `key` is the repository's directory, or a first commit."""
+
+    key: str
+    commit: str
+    tree: str | None
+    size: int
+    time: str
+    unreadable: tuple[str, ...] = ()
+    """Paths of bundles that were unreadable at that time; they do not count as lost."""
+    manifests: str | None = None
+    """The tree of manifest nodes; None without nodes, UNKNOWN in files of older versions."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the file's content."""
+        found: dict[str, Json] = {
+            "schema": SEEN_SCHEMA,
+            "of": self.key,
+            "commit": self.commit,
+            "tree": self.tree,
+            "size": self.size,
+            "time": self.time,
+            "unreadable": self.unreadable,
+        }
+        return found if self.manifests == UNKNOWN else {**found, "manifests": self.manifests}
+
+
+def check_seen(project: WatchedStore, tip: str | None, unreadable: Collection[str] = ()) -> None:
+    """Check that the store at `tip` holds every bundle that was seen in it before.
+
+    Raises RollbackError with the list of lost bundles, TrustError if the stored state is damaged.
+    """
+    for seen in _recalled(project, tip):
+        if seen.commit != tip or unreadable:
+            _check(project, seen, tip, unreadable)
+
+
+def remember(
+    project: WatchedStore, tip: str | None, now: datetime, unreadable: Collection[str] | None = None
+) -> None:
+    """Store the state of the store at `tip`, unless it lost evidence: the earlier state is then kept.
+
+    `unreadable` are the paths of unreadable bundles, None if they were not checked. Raises StoreError if the user's
+    directory or the repository is not writable.
+    """
+    if tip is not None and len(unreadable or ()) <= MAX_UNREADABLE:
+        broken = None if unreadable is None else tuple(sorted(unreadable))
+        _advance(project, _clone_key(project), tip, now, broken)
+
+
+def remember_exchange(project: WatchedStore, theirs: str, now: datetime) -> None:
+    """Store the content of a remote after an exchange with it: the commit `theirs`.
+
+    Raises RollbackError if another clone saw more of this store at a remote, because this clone then receives a
+    different history. The loss is also recorded for this clone. Raises StoreError as in `remember`.
+    """
+    for root in roots(project.store, theirs):
+        seen = _read(_root_key(root))
+        if seen is not None and seen.commit != theirs:
+            try:
+                _check(project, seen, project.store.tip(), ())
+            except RollbackError:
+                with home_lock():
+                    _write(replace(seen, key=_clone_key(project)))
+                raise
+        _advance(project, _root_key(root), theirs, now, None)
+    remember(project, project.store.tip(), now)
+
+
+def forget(project: WatchedStore) -> tuple[Seen, ...]:
+    """Delete all stored states of this repository's store, and return them."""
+    tip = project.store.tip()
+    keys = [_clone_key(project)]
+    own = _read(keys[0])
+    for commit in filter(None, (tip, own.commit if own else None)):
+        keys += map(_root_key, _roots(project, commit))
+    found = {key: seen for key in keys if (seen := _read(key)) is not None}
+    with home_lock():
+        for key in found:
+            _place(key).unlink(missing_ok=True)
+    return tuple(found.values())
+
+
+def recalled(project: WatchedStore) -> tuple[Seen, ...]:
+    """Return the stored states that verification compares this repository's store with."""
+    return tuple(_recalled(project, project.store.tip()))
+
+
+def _recalled(project: WatchedStore, tip: str | None) -> Iterator[Seen]:
+    own = _read(_clone_key(project))
+    if own is not None:
+        yield own
+    elif tip is not None:
+        yield from filter(None, (_read(_root_key(root)) for root in _roots(project, tip)))
+
+
+def _check(project: WatchedStore, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
+    same = (seen.tree, seen.manifests) == _trees(project, tip)
+    try:
+        missing = [] if same else list(lost(project.store, seen.commit, tip))
+        nodes = [] if same else list(lost(project.store, seen.commit, tip, MANIFESTS))
+    except GitchainError as error:
+        raise RollbackError(
+            "the attestation store is not the one that was seen here before",
+            where=project.store.ref,
+            expected=f"{seen.size} attestations or more, as at {seen.time} (commit {seen.commit})",
+            got=f"another history, which does not have that commit: {error.what}",
+            help=FORGET,
+        ) from error
+    broken = _gone(project, seen, unreadable)
+    if missing or broken or nodes:
+        listed = [_named(project, seen.commit, missing, broken)] if missing or broken else []
+        listed += [f"manifest {name[:12]}" for name in nodes[:NAMED]]
+        listed += [f"and {len(nodes) - NAMED} more manifests"] if len(nodes) > NAMED else []
+        raise RollbackError(
+            "the attestation store has lost what it held before",
+            where=project.store.ref,
+            expected=f"all of the {seen.size} attestations seen at {seen.time}, and their manifests",
+            got=f"{len(missing) + len(broken) + len(nodes)} missing: {', '.join(listed)}",
+            help=FORGET,
+        )
+
+
+def _gone(project: WatchedStore, seen: Seen, unreadable: Collection[str]) -> list[str]:
+    """Return the bundles that are listed but unreadable now, and were readable before."""
+    suspects = sorted(set(unreadable).difference(seen.unreadable))
+    try:
+        return [path for path in suspects if held(project.store, seen.commit, path)]
+    except GitchainError:
+        return suspects
+
+
+def _named(project: WatchedStore, commit: str, missing: Sequence[str], broken: Sequence[str]) -> str:
+    listed = [_name(bundle_at(project.store, commit, name), name) for name in missing[:NAMED]]
+    listed += [f"{path} cannot be read" for path in broken[: NAMED - len(listed)]]
+    more = len(missing) + len(broken) - len(listed)
+    return ", ".join(listed) + (f" and {more} more" if more > 0 else "")
+
+
+def _name(raw: bytes | None, name: str) -> str:
+    """Return a readable name of a bundle: its attestation id and step, else its name in the store."""
+    try:
+        statement = Bundle.parse(raw or b"").statement()
+        what = claim_of(statement).step or statement.predicate_type.rstrip("/").rsplit("/", 2)[-2]
+    except (GitchainError, IndexError):
+        return f"bundle {name[:12]}"
+    return f"{statement.attestation_id[:12]} ({what[:80]})"
+
+
+def _advance(
+    project: WatchedStore, key: str, tip: str, now: datetime, unreadable: tuple[str, ...] | None
+) -> None:
+    with home_lock():
+        old = _read(key)
+        broken = (old.unreadable if old else ()) if unreadable is None else unreadable
+        if old is not None and (old.commit, old.unreadable) == (tip, broken):
+            return
+        tree, manifests = _trees(project, tip)
+        size = _grown(project, old, tip, (tree, manifests))
+        if size is None:
+            return
+        time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        _write(Seen(key, tip, tree, size, time, broken, manifests))
+    keep(project.store, tip)
+
+
+def _trees(project: WatchedStore, commit: str | None) -> tuple[str | None, str | None]:
+    """Return the trees of the bundles and of the manifest nodes at a commit; None for a missing tree."""
+    found = (tree_of(project.store, commit, room) for room in (ATTESTATIONS, MANIFESTS))
+    bundles, manifests = (entry.oid if entry else None for entry in found)
+    return bundles, manifests
+
+
+def _grown(
+    project: WatchedStore, old: Seen | None, tip: str, trees: tuple[str | None, str | None]
+) -> int | None:
+    """Return the number of bundles at `tip`, or None if a bundle or manifest node that was seen is missing."""
+    if old is not None and (old.tree, old.manifests) == trees:
+        return old.size
+    before = old.commit if old else None
+    try:
+        for room in (ATTESTATIONS, MANIFESTS):
+            if next(lost(project.store, before, tip, room), None) is not None:
+                return None
+        return (old.size if old else 0) + listed_more(project.store, before, tip)
+    except GitchainError:
+        return None  # the old commit is not available: `check_seen` reports that
+
+
+def _roots(project: WatchedStore, commit: str) -> tuple[str, ...]:
+    try:
+        return roots(project.store, commit)
+    except GitchainError:
+        return ()  # reading the store reports what is wrong with it
+
+
+def _clone_key(project: WatchedStore) -> str:
+    return project.seen_key
+
+
+def _root_key(root: str) -> str:
+    return f"store {root}"
+
+
+def _place(key: str) -> Path:
+    return user_directory() / "seen" / f"{sha256_hex(key.encode('utf-8', 'surrogateescape'))}.json"
+
+
+def _read(key: str) -> Seen | None:
+    path = _place(key)
+    try:
+        data = read_regular(path, MAX_SEEN_BYTES)
+    except FileNotFoundError:
+        return None
+    except (OSError, LimitError) as error:
+        raise TrustError(
+            "cannot read what was seen of the store", where=str(path), got=reason(error)
+        ) from error
+    try:
+        return _parse(data, key)
+    except (MalformedError, LimitError, KeyError, TypeError) as error:
+        raise TrustError(
+            "the memory of the store is damaged",
+            where=str(path),
+            got=str(error),
+            help="if you know why, move the file away: what is there now is trusted then",
+        ) from error
+
+
+def _parse(data: bytes, key: str) -> Seen:
+    value = strict_json(data, "seen", max_bytes=MAX_SEEN_BYTES)
+    if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
+        raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
+    size, tree, unreadable = value["size"], value["tree"], value["unreadable"]
+    manifests = value.get("manifests", UNKNOWN)
+    trees = [tree_id for tree_id in (tree, manifests) if tree_id is not None]
+    texts = [value["commit"], value["time"], *unreadable, *trees]
+    if not isinstance(size, int) or not all(isinstance(text, str) for text in texts):
+        raise MalformedError("a field has the wrong type", where="seen")
+    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable), manifests)
+
+
+def _write(seen: Seen) -> None:
+    place = _place(seen.key)
+    make_directory(place.parent)
+    try:
+        data = canonical_json(seen.to_json())
+    except MalformedError as error:
+        raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
+    write_atomically(place, data, mode=0o600)

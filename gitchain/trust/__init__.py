@@ -1,0 +1,1 @@
+"""Trusted roots: profiles, TUF, an archive of past roots, and consent to publish."""

@@ -1,0 +1,201 @@
+"""Whether a verified statement counts under one layout, at one time, given what was revoked.
+
+Every question is a `StatementCondition`, asked in the order in which a person would ask; the first that does not hold is the
+reason why the statement does not count.
+
+Does NOT compare statements with each other: `gitchain.verify.classify` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gitchain.errors import GitchainError
+from gitchain.evidence.vocabulary import LAYOUT, VSA
+from gitchain.layout.model import Layout, Step
+from gitchain.verify.clock import is_ahead, is_early
+from gitchain.verify.constraints import check_step
+from gitchain.verify.findings import Code, Finding
+from gitchain.verify.revocations import Revocations, Revoked
+from gitchain.verify.signers import Signers
+from gitchain.verify.step_statement import Attested, Rejected
+from gitchain.verify.verified import NEVER, VerifiedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class StatementCondition:
+    """One thing that a statement has to be in order to count, and whether it is."""
+
+    code: Code
+    passed: bool
+    expected: str
+    got: str
+    of_negative: bool = False
+    """Whether negative evidence has to satisfy it too (docs/negative-evidence.md)."""
+
+
+class Judge:
+    """Says whether a statement counts under one layout at one time, and for whom.
+
+    `revocations` are those of the layout's own revokers and of the layouts that it stands in. Under a layout that
+    stands `inside` another, evidence has to name its layout: what names none belongs to the outer one.
+    """
+
+    __slots__ = ("_allowed", "inside", "layout", "now", "revocations", "signers", "stale")
+
+    def __init__(
+        self,
+        layout: Layout,
+        now: datetime,
+        revocations: Sequence[Revocations] = (),
+        *,
+        inside: bool = False,
+        stale: Finding | None = None,
+    ) -> None:
+        self.layout, self.now, self.inside = layout, now, inside
+        self.revocations = tuple(revocations)
+        self.stale = stale
+        self.signers = Signers(layout)
+        self._allowed: dict[str, str] = {}
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """Return why nothing passes under the layout: revocations that cannot be read, and a store that is not fresh."""
+        unreadable = (problem for one in self.revocations for problem in one.problems)
+        return (*unreadable, *((self.stale,) if self.stale else ()))
+
+    def weigh(self, attested: Attested) -> tuple[Rejected | None, bool]:
+        """Return the first reason why the claim does not count, or None, and whether it counts as negative evidence."""
+        reason = None
+        for one in self.conditions(attested):
+            if not one.passed:
+                reason = reason or Rejected(one.code, attested.statement, attested, one.expected, one.got)
+                if one.of_negative:
+                    return reason, False
+        return reason, True
+
+    def conditions(self, attested: Attested) -> Iterator[StatementCondition]:
+        """Yield what the statement has to be in order to count for its step."""
+        step, statement, claim = attested.step, attested.statement, attested.claim
+        name, kind = self.layout.name, statement.statement.predicate_type
+        if (
+            step.sublayout and kind == LAYOUT
+        ):  # a layout behind the step: it names no other, its statements name it
+            yield from self.signed(step, statement)
+            return
+        named = claim.layout == name or (claim.layout is None and self._may_be_silent(kind, claim.step))
+        yield StatementCondition(
+            Code.OTHER_LAYOUT, named, name, claim.layout or "no layout", of_negative=True
+        )
+        wanted = LAYOUT if step.sublayout else step.predicate_type
+        yield StatementCondition(Code.PREDICATE_TYPE, kind == wanted, wanted, kind, of_negative=True)
+        if step.verifier is not None:
+            from gitchain.verify.vsa_check import check_summary
+
+            for one in check_summary(step.verifier, step.resource, statement, self.now):
+                yield StatementCondition(*one, of_negative=one[0] is Code.VERIFIER)
+        yield from self.signed(step, statement)
+        if step.verifier is not None:
+            yield self._inputs(statement)
+        strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
+        got = claim.evidence or "no word on its strength"
+        yield StatementCondition(Code.TOO_WEAK, strong, step.evidence or "any strength", got)
+        if step.max_age is not None:
+            oldest, time = self.now - step.max_age, statement.time
+            yield StatementCondition(
+                Code.STALE, time >= oldest, f"not before {oldest.isoformat()}", time.isoformat()
+            )
+            if step.verifier is not None:
+                from gitchain.verify.vsa_check import check_age
+
+                yield StatementCondition(*check_age(step.max_age, statement, self.now))
+
+    def denial(self, attested: Attested) -> Rejected | None:
+        """Return why an attestation speaks against its artifacts, or None: its result, or a constraint of the step."""
+        for one in _result(attested):
+            if not one.passed:
+                return Rejected(one.code, attested.statement, attested, one.expected, one.got)
+        problem = check_step(attested.step, attested)
+        if problem is None:
+            return None
+        code, says = problem.code, problem.message
+        return Rejected(code, attested.statement, attested, problem.expected, problem.got, says)
+
+    def named(self, attested: Attested) -> Attested:
+        """Return the attestation with the functionary and the person for whom it counts."""
+        one, step = attested.statement, attested.step
+        functionary = self.signers.functionary(one, step.functionaries) or ""
+        return replace(attested, functionary=functionary, principal=self.signers.person(one.identity))
+
+    def _may_be_silent(self, kind: str, step: str | None) -> bool:
+        return not self.inside or (kind == VSA and step is None)
+
+    def signed(self, step: Step, statement: VerifiedStatement) -> Iterator[StatementCondition]:
+        """Yield what is asked of every signature for a step: who, when, and that it was not taken back."""
+        may = self.signers.functionary(statement, step.functionaries) is not None
+        yield StatementCondition(
+            Code.UNAUTHORISED, may, self.allowed(step), str(statement.identity), of_negative=True
+        )
+        yield from self._timely(statement)
+        taken = [one.statement(statement) for one in self.revocations]
+        yield _not_revoked(Code.REVOKED_ATTESTATION, taken)
+        gone = [one.signer(statement.identity, statement.time) for one in self.revocations]
+        yield _not_revoked(Code.REVOKED_SIGNER, gone)
+
+    def _inputs(self, statement: VerifiedStatement) -> StatementCondition:
+        """Return whether a summary rests on no revoked attestation; the inputs of a malformed one are not read."""
+        from gitchain.verify.vsa_check import inputs_of
+
+        try:
+            inputs = inputs_of(statement.statement.predicate)
+        except GitchainError:
+            inputs = ()
+        found = (one.attestation(name) for one in self.revocations for name in inputs)
+        return replace(_not_revoked(Code.REVOKED_ATTESTATION, found), of_negative=False)
+
+    def _timely(self, statement: VerifiedStatement) -> Iterator[StatementCondition]:
+        """Yield that neither the statement nor the cosignatures of its log entry are ahead of the clock."""
+        latest, time, cosigned = f"not after {self.now.isoformat()}", statement.time, statement.log.cosigned
+        yield StatementCondition(Code.FUTURE, not is_ahead(time, self.now), latest, time.isoformat())
+        if cosigned is not None:
+            got = "no quorum" if cosigned == NEVER else cosigned.isoformat()
+            expected = f"the quorum of the witness policy, {latest}"
+            yield StatementCondition(Code.UNCOSIGNED, not is_ahead(cosigned, self.now), expected, got)
+
+    def may_speak(self, step: Step, statement: VerifiedStatement) -> bool:
+        """Return whether the statement counts as negative evidence for the step: by its signer, and not revoked."""
+        return all(one.passed for one in self.signed(step, statement) if one.of_negative)
+
+    def is_early(self, statement: VerifiedStatement) -> bool:
+        """Return whether the statement, or the cosignatures of its log entry, are ahead of the clock."""
+        return is_early(statement, self.now)
+
+    def is_revoked(self, statement: VerifiedStatement) -> bool:
+        """Tell whether the attestation, or its signer at its time, was revoked."""
+        return any(
+            one.statement(statement) or one.signer(statement.identity, statement.time)
+            for one in self.revocations
+        )
+
+    def allowed(self, step: Step) -> str:
+        """Return who may sign for the step, for messages."""
+        if step.name not in self._allowed:
+            self._allowed[step.name] = self.signers.allowed(step.functionaries)
+        return self._allowed[step.name]
+
+
+def _not_revoked(code: Code, found: Iterable[Revoked | None]) -> StatementCondition:
+    first = next((one for one in found if one is not None), None)
+    got = "not revoked" if first is None else str(first)
+    return StatementCondition(code, first is None, "not revoked", got, of_negative=True)
+
+
+def _result(attested: Attested) -> Iterator[StatementCondition]:
+    """Yield that a verification summary says PASSED, for a step that asks for one: anything else speaks against it."""
+    if attested.step.verifier is not None:
+        from gitchain.verify.vsa_check import PASSED, result_of
+
+        result = result_of(attested.statement.statement.predicate)
+        yield StatementCondition(Code.NOT_PASSED, result == PASSED, PASSED, result)

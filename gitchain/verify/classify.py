@@ -1,0 +1,146 @@
+"""All statements, sorted under one layout: which count for which step, in which groups, and why the others do not.
+
+ 1. Each statement is read, and judged for every step that it claims (`gitchain.verify.authorization`).
+ 2. A statement that its step's constraints refuse, or a summary that does not say PASSED, is a rejection. It needs
+    less to count than a statement that passes (docs/negative-evidence.md).
+ 3. What counts is grouped by its materials and products, and by nothing else.
+ 4. A group that has or holds a rejected or revoked artifact has a fault (`gitchain.verify.negative_evidence`).
+
+Does NOT resolve steps that stand for another layout: `gitchain.verify.sublayout` adds their groups.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from gitchain.evidence.vocabulary import LAYOUT, VSA
+from gitchain.layout.artifact import Link, Manifests
+from gitchain.layout.model import Step
+from gitchain.layout.rule import Side
+from gitchain.verify.authorization import Judge
+from gitchain.verify.evidence_groups import Content, EvidenceGroup, EvidenceGroups, content_of
+from gitchain.verify.findings import MEANINGS, Code
+from gitchain.verify.negative_evidence import (
+    NegativeEvidence,
+    Rejection,
+    Rejections,
+    digests_about,
+    standing,
+)
+from gitchain.verify.step_statement import Attested, Rejected, StepReader, artifacts_of, distinct
+from gitchain.verify.verified import VerifiedStatement
+
+
+def sort_claims(
+    judge: Judge,
+    statements: Iterable[VerifiedStatement],
+    manifests: Manifests,
+    reader: StepReader,
+    above: Sequence[Rejections] = (),
+) -> tuple[EvidenceGroups, NegativeEvidence]:
+    """Return what counts for each step of the judge's layout and what does not with the reason, and what forbids it.
+
+    `above` are the rejections under the layouts that the judge's layout stands in.
+    """
+    accepted: dict[str, list[Attested]] = {step.name: [] for step in judge.layout.steps}
+    against: list[Rejection] = []
+    rejected: list[Rejected] = []
+    for one in _read(judge, statements, manifests, reader):
+        if isinstance(one, Rejected):
+            rejected.append(one)
+            against += _unreadable(judge, one, manifests)
+            continue
+        reason, counts_against = judge.weigh(one)
+        signed = judge.named(one) if counts_against else one
+        denial = judge.denial(signed) if counts_against else None
+        if denial is not None:
+            against.append(_rejection(signed, denial))
+        found = reason or denial
+        if found is None:
+            accepted[signed.step.name].append(signed)
+        else:
+            rejected.append(found)
+    own = standing(against, itertools.chain.from_iterable(accepted.values()))
+    negative = NegativeEvidence(judge, manifests, (*above, own))
+    groups = {step.name: _groups(step, accepted[step.name], negative) for step in judge.layout.steps}
+    return EvidenceGroups(judge, groups, tuple(rejected)), negative
+
+
+def _rejection(signed: Attested, denial: Rejected) -> Rejection:
+    why, about = denial.says or MEANINGS[denial.code], digests_about(signed.link)
+    step, signer = signed.step.name, signed.principal
+    return Rejection(step, signer, signed.statement, about, why, denial.expected, denial.got)
+
+
+def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[Rejection]:
+    """Yield a rejection for each step whose functionary signed a statement of its type that cannot be read."""
+    statement = one.statement
+    subject = statement.statement.subject
+    about = frozenset(pair for item in subject for pair in manifests.artifact(item).digests)
+    for step in judge.layout.steps:
+        kind, asked = statement.statement.predicate_type, bool(step.constraints or step.verifier)
+        if asked and kind == step.predicate_type and judge.may_speak(step, statement):
+            signer = judge.signers.person(statement.identity)
+            yield Rejection(step.name, signer, statement, about, MEANINGS[one.code], got=one.got)
+
+
+def _read(
+    judge: Judge, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: StepReader
+) -> Iterator[Attested | Rejected]:
+    """Yield the claims on steps of the layout, each statement of a signer once."""
+    steps = {step.name: step for step in judge.layout.steps}
+    verifiers = [step for step in judge.layout.steps if step.verifier is not None]
+    for statement in distinct(statements):
+        kind = statement.statement.predicate_type
+        if kind == LAYOUT:
+            continue
+        claim = reader.claim(statement)
+        if isinstance(claim, str):
+            yield Rejected(Code.MALFORMED_CLAIM, statement, None, "", claim)
+            continue
+        named: Sequence[Step] = [steps[claim.step]] if claim.step in steps else ()
+        if kind == VSA and claim.step is None:  # others' summaries know no steps: they name their verifier
+            from gitchain.verify.vsa_check import verifier_of
+
+            said = verifier_of(statement.statement.predicate)
+            named = [step for step in verifiers if step.verifier == said]
+        for step in named:
+            materials, products = (
+                artifacts_of(items, manifests) for items in (claim.materials, claim.products)
+            )
+            link = Link(materials, products)
+            yield Attested(step, statement, claim, link)
+
+
+def _groups(step: Step, members: Sequence[Attested], negative: NegativeEvidence) -> tuple[EvidenceGroup, ...]:
+    """Return the groups of statements that agree on everything that they took and made."""
+    found: dict[tuple[Content, Content], list[Attested]] = {}
+    for member in members:
+        link = member.link
+        found.setdefault((content_of(link.materials), content_of(link.products)), []).append(member)
+    return tuple(
+        EvidenceGroup(
+            step,
+            tuple(sorted(same, key=lambda one: (one.statement.time, one.statement.attestation_id))),
+            people_of(same),
+            {Side.MATERIALS: materials, Side.PRODUCTS: products},
+            _runs(step, same),
+            negative.faults(step, same[0].link),
+        )
+        for (materials, products), same in found.items()
+    )
+
+
+def people_of(members: Iterable[Attested]) -> tuple[str, ...]:
+    """Return the distinct people and workloads who signed."""
+    return tuple(sorted({one.principal for one in members}))
+
+
+def _runs(step: Step, members: Sequence[Attested]) -> frozenset[str]:
+    """Return the runs in which enough people signed: more evidence of other runs takes none away."""
+    by_run: dict[str, list[Attested]] = {}
+    for member in members:
+        if member.claim.run is not None:
+            by_run.setdefault(member.claim.run, []).append(member)
+    return frozenset(run for run, same in by_run.items() if len(people_of(same)) >= step.threshold)

@@ -1,0 +1,76 @@
+"""What a layout demands of a whole choice of evidence, beyond the artifact rules: constraints, runs, data sets.
+
+Does NOT evaluate expressions: `gitchain.verify.constraints` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from gitchain.evidence.vocabulary import DATASET
+from gitchain.layout.artifact import Manifests
+from gitchain.layout.model import Layout
+from gitchain.verify.authorization import Judge
+from gitchain.verify.constraints import check_chain
+from gitchain.verify.evidence_groups import Chain
+from gitchain.verify.findings import Finding
+from gitchain.verify.target import Target
+from gitchain.verify.verified import VerifiedStatement
+
+
+@dataclass(slots=True)
+class Demands:
+    """The demands of a layout, or of one scope of it, on a chain for one target. Ignores revoked data-set statements."""
+
+    layout: Layout
+    judge: Judge
+    target: Target
+    statements: Sequence[VerifiedStatement]
+    manifests: Manifests
+    _facts: tuple[VerifiedStatement, ...] = field(init=False)
+    _known: dict[tuple[int, ...], Sequence[Finding]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        facts = (one for one in self.statements if one.statement.predicate_type == DATASET)
+        self._facts = tuple(one for one in facts if not self.judge.is_revoked(one))
+
+    def of(self, chain: Chain) -> Sequence[Finding]:
+        """Return what the chain, with evidence for every step, does not satisfy."""
+        return (*check_chain(self.layout, chain, self.target), *self._datasets(chain))
+
+    def _datasets(self, chain: Chain) -> Sequence[Finding]:
+        """Return what is wrong with the chain's data sets; chains that have the same ones are asked once."""
+        layout = self.layout
+        if layout.datasets is None:
+            return ()
+        key = tuple(id(chain[one.step]) for one in layout.datasets.artifacts)
+        if key not in self._known:
+            from gitchain.verify.datasets import Facts, check_datasets
+
+            facts = Facts(self._facts, self._owner, self.judge.is_early, self.manifests)
+            found = check_datasets(layout, chain, facts)
+            self._known[key] = found
+        return self._known[key]
+
+    def each(self, chain: Chain) -> Iterator[tuple[str, Sequence[Finding]]]:
+        """Yield each demand in words, with what the chain does not satisfy of it: for those who ask why."""
+        layout = self.layout
+        alone = replace(layout, constraints=(), same_run=())
+        for one in layout.constraints:
+            yield (
+                f"constraint {one.name}: {one.expression}",
+                check_chain(replace(alone, constraints=(one,)), chain, self.target),
+            )
+        for names in layout.same_run:
+            found = check_chain(replace(alone, same_run=(names,)), chain, self.target)
+            yield f"steps {', '.join(names)} are of one run", found
+        if layout.datasets is not None:
+            names = tuple(dict.fromkeys(one.step for one in layout.datasets.artifacts))
+            yield f"facts about the data sets of step {', '.join(names)}", self._datasets(chain)
+
+    def _owner(self, statement: VerifiedStatement) -> tuple[str, str] | None:
+        """Return who stated facts about a data set, if it is somebody who may."""
+        datasets = self.layout.datasets
+        who = datasets and self.judge.signers.functionary(statement, datasets.functionaries)
+        return (who, self.judge.signers.person(statement.identity)) if who else None

@@ -1,0 +1,85 @@
+"""One verified statement and what it claims about a step of a layout; and one that does not count, with the reason.
+
+Does NOT say which is which: `gitchain.verify.authorization` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from gitchain.errors import LimitError, MalformedError
+from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.layout.artifact import Artifacts, Link, Manifests
+from gitchain.layout.model import Step
+from gitchain.verify.findings import Code
+from gitchain.verify.verified import VerifiedStatement
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attested:
+    """A verified statement that names a step of the layout, with what it claims.
+
+    `functionary` and `principal` say for whom it counts; they are empty until that is known.
+    """
+
+    step: Step
+    statement: VerifiedStatement
+    claim: Claim
+    link: Link
+    functionary: str = ""
+    principal: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rejected:
+    """A verified statement that does not count, and why. `attested` is None if its claim cannot be read."""
+
+    code: Code
+    statement: VerifiedStatement
+    attested: Attested | None
+    expected: str
+    got: str
+    says: str = ""
+    """In place of the code's own meaning, what exactly is wrong."""
+
+
+@dataclass(slots=True)
+class StepReader:
+    """What statements claim, each read once for all layouts of a decision."""
+
+    _claims: dict[int, tuple[VerifiedStatement, Claim | str]] = field(default_factory=dict)
+
+    def claim(self, statement: VerifiedStatement) -> Claim | str:
+        """Return the claim, or why it cannot be read."""
+        if id(statement) not in self._claims:  # the statement is kept beside it, so that its id stays taken
+            try:
+                found: Claim | str = claim_of(statement.statement)
+            except (MalformedError, LimitError) as error:
+                found = str(error)
+            self._claims[id(statement)] = statement, found
+        return self._claims[id(statement)][1]
+
+
+def distinct(statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatement]:
+    """Return each statement of a signer at one time once, with the log proof that was cosigned first.
+
+    The log proof is not signed: anybody can store a bundle again with a checkpoint that lacks cosignatures.
+    """
+    found: dict[tuple[object, ...], VerifiedStatement] = {}
+    for one in statements:
+        key = (one.attestation_id, one.identity, one.time, *sorted(one.claims.items()))
+        if key not in found or _cosigned(one) < _cosigned(found[key]):
+            found[key] = one
+    return tuple(found.values())
+
+
+def _cosigned(one: VerifiedStatement) -> datetime:
+    return one.log.cosigned or datetime.min.replace(tzinfo=UTC)  # None: the trust asks for no witnesses
+
+
+def artifacts_of(descriptors: Sequence[ResourceDescriptor], manifests: Manifests) -> Artifacts:
+    """Return the descriptors as rules see them."""
+    return {item.rule_name or "": manifests.artifact(item) for item in descriptors}

@@ -1,0 +1,1 @@
+"""A repository's configuration and the user's own directory."""

@@ -1,0 +1,214 @@
+"""The user's own directory: pins and the embedded instance.
+
+Verification takes its trust from here or from flags, never from the repository that it verifies (docs/design.md).
+
+`pins.json` (schemas/pins.schema.json) holds, for each layout name, the allowed layout signers, the trusted root, and
+the highest version accepted so far: an older layout is refused as rolled back.
+
+The directory is `GITCHAIN_HOME`, or the platform's application directory. It is created with mode 0700.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from gitchain.errors import LimitError, MalformedError, StoreError, TrustError, reason
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.platform.files import open_lock, read_regular
+
+PINS_SCHEMA = "https://gitchain.dev/pins/v1"
+MAX_PINS_BYTES = 1 << 20  # enough for a few thousand layouts
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Trust in a layout name: its signers (issuer, subject), trusted root, and highest accepted version."""
+
+    layout: str
+    signers: tuple[tuple[str, str], ...]
+    trust: str
+    trust_digest: str
+    version: int = 0
+    digest: str = ""
+    repositories: tuple[str, ...] = ()
+
+
+def user_directory() -> Path:
+    """Return the user's gitchain directory, created if missing. Raises TrustError without a home directory."""
+    chosen = os.environ.get("GITCHAIN_HOME")
+    if not chosen and os.environ.get("HOME") == "" and not os.environ.get("XDG_CONFIG_HOME"):
+        raise TrustError(
+            "no home directory", got="HOME is empty", help="export GITCHAIN_HOME=/absolute/directory"
+        )
+    try:
+        path = Path(chosen) if chosen else Path(click.get_app_dir("gitchain"))
+        if not path.is_absolute():
+            raise TrustError(
+                "no home directory", got=str(path), help="export GITCHAIN_HOME=/absolute/directory"
+            )
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise TrustError(
+            "cannot use the user directory",
+            where=str(chosen or "the platform's default"),
+            got=reason(error),
+            help="export GITCHAIN_HOME=/a/writable/directory",
+        ) from error
+    return path
+
+
+def unwritable(folder: Path) -> Path | None:
+    """Return the first directory that gitchain writes in the user's directory and this user cannot write, or None."""
+    written = (folder, folder / "local", folder / "local/log")
+    return next((one for one in written if one.exists() and not os.access(one, os.W_OK | os.X_OK)), None)
+
+
+def local_directory() -> Path:
+    """Return the directory of the user's embedded instance."""
+    return user_directory() / "local"
+
+
+def read_pins() -> dict[str, Pin]:
+    """Return all pins by layout name. Raises TrustError if the file is damaged."""
+    path = user_directory() / "pins.json"
+    try:
+        data = read_regular(path, MAX_PINS_BYTES)
+    except FileNotFoundError:
+        return {}
+    except (OSError, LimitError) as error:
+        raise TrustError(
+            "cannot read the pins",
+            where=str(path),
+            got=reason(error),
+            help="give this user access to the file and try again",
+        ) from error
+    try:
+        return _parse_pins(data)
+    except (MalformedError, LimitError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrustError(
+            "the pins file is damaged",
+            where=str(path),
+            got=str(error),
+            help="move it away and pin again: gitchain trust pin --layout FILE --signer ID --issuer URL",
+        ) from error
+
+
+def pin_for_repository(common_dir: Path) -> Pin | None:
+    """Return the pin for the repository with this common Git directory, or None."""
+    key = str(common_dir)
+    return next((pin for pin in read_pins().values() if key in pin.repositories), None)
+
+
+def write_pin(pin: Pin) -> None:
+    """Add or replace a pin, atomically and under a lock. Only the newest pin refers to a repository."""
+    with home_lock():
+        others = {
+            name: replace(
+                other, repositories=tuple(path for path in other.repositories if path not in pin.repositories)
+            )
+            for name, other in read_pins().items()
+        }
+        _write(others | {pin.layout: pin})
+
+
+def remember_version(layout: str, version: int, digest: str) -> None:
+    """Raise the highest accepted version of a pinned layout. The version is never lowered."""
+    pin = read_pins().get(layout)
+    if pin is None or version <= pin.version:
+        return
+    with home_lock():
+        pins = read_pins()
+        current = pins[layout]
+        if version > current.version:
+            _write(pins | {layout: replace(current, version=version, digest=digest)})
+
+
+@contextmanager
+def home_lock() -> Iterator[None]:
+    """Hold the lock on the user's directory. Raises StoreError if the lock cannot be taken."""
+    path = user_directory() / "pins.lock"
+    try:
+        lock = open_lock(path)
+    except OSError as error:
+        raise StoreError("cannot take a lock", where=str(path), got=str(error.strerror)) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _parse_pins(data: bytes) -> dict[str, Pin]:
+    document = strict_json(data, "pins", max_bytes=MAX_PINS_BYTES)
+    if not isinstance(document, dict) or document.get("schema") != PINS_SCHEMA:
+        raise MalformedError("not a gitchain pins file", expected=PINS_SCHEMA)
+    pins = {}
+    for name, entry in document["layouts"].items():
+        signers = tuple((str(s["issuer"]), str(s["subject"])) for s in entry["signers"])
+        if not signers:
+            raise MalformedError("a pin without signers", where=name)
+        pins[name] = Pin(
+            layout=name,
+            signers=signers,
+            trust=str(entry["trust"]),
+            trust_digest=str(entry["trustDigest"]),
+            version=int(entry["version"]),
+            digest=str(entry["digest"]),
+            repositories=tuple(str(path) for path in entry["repositories"]),
+        )
+    return pins
+
+
+def _write(pins: Mapping[str, Pin]) -> None:
+    document: dict[str, Json] = {
+        "schema": PINS_SCHEMA,
+        "layouts": {
+            name: {
+                "signers": [{"issuer": issuer, "subject": subject} for issuer, subject in pin.signers],
+                "trust": pin.trust,
+                "trustDigest": pin.trust_digest,
+                "version": pin.version,
+                "digest": pin.digest,
+                "repositories": list(pin.repositories),
+            }
+            for name, pin in pins.items()
+        },
+    }
+    write_atomically(user_directory() / "pins.json", canonical_json(document), mode=0o600)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory if it is missing. Raises StoreError."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StoreError("cannot make a directory", where=str(path), got=str(error.strerror)) from error
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace the file at `path` atomically and durably. Raises StoreError."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise StoreError("cannot write", where=str(path), got=str(error.strerror or error)) from error

@@ -1,0 +1,390 @@
+"""Under `strict` everything that can name or hold a model is covered by a digest or denied: decoys, and what is none."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from admit_world import REGISTRY, codes, digest, judged, kserve, oci, pod, review, templated
+from fuzzing import sized
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitchain.admit import candidates
+from gitchain.admit.admission import Admission
+from gitchain.admit.candidates import text_digest
+from gitchain.admit.models import Looking, models_of
+from gitchain.admit.review import read_envelope, read_request
+from gitchain.evidence.canonical import canonical_json
+
+GOOD = f"{REGISTRY}/good@sha256:{digest('good')}"
+STRICT = Looking()
+Object = dict[str, Any]
+
+
+def problems(source: Object, looking: Looking = STRICT, namespace: str = "prod") -> set[str]:
+    """Return the codes of what is wrong with an object, before any verdict."""
+    uid, request = read_envelope(canonical_json(review(source, namespace=namespace)))
+    return {str(one.code) for one in models_of(read_request(uid, request), looking).problems}
+
+
+def serving(*arguments: str, annotations: dict[str, str] | None = None, **container: Any) -> Object:
+    """Return a pod that serves the good model from an image volume, and says so in an annotation."""
+    given = {"gitchain.dev/model": f"sha256:{digest('good')}", **(annotations or {})}
+    found = pod(*arguments, annotations=given, volumes=[{"name": "m", "image": {"reference": GOOD}}])
+    found["spec"]["containers"][0] |= container
+    return found
+
+
+def with_volume(volume: Object, **more: Any) -> Object:
+    found = serving(**more)
+    found["spec"]["volumes"].append({"name": "v", **volume})
+    return found
+
+
+def variable(name: str, **more: Any) -> Object:
+    return serving(env=[{"name": name, **more}])
+
+
+OPTIONS = [
+    *("--model", "--model_id", "--model-id", "--model_name_or_path", "--model-path", "--modelId", "-m", "-hf"),
+    *("--tokenizer", "--draft-model", "--lora-modules", "--adapter", "--speculative-model", "--pretrained", "--hf-repo"),
+    *("--checkpoint", "--weights-path", "--ANY_MODEL", "--embedding-model-name", "--llm"),
+]  # fmt: skip
+VARIABLES = [
+    "MODEL",
+    "MODEL_ID",
+    "HF_MODEL_ID",
+    "MODEL_NAME",
+    "TOKENIZER",
+    "LORA_ADAPTERS",
+    "modelId",
+    "REPO_ID",
+]
+NAMES = ["evil/llama", "gpt2", "evil/llama:Q4_K_M", "llama3:8b", "models/evil", "org.x/y-z_1", "a/b/c"]
+PLACES: dict[str, Callable[[str], Object]] = {
+    **{f"{one} X": lambda text, one=one: serving(one, text) for one in OPTIONS},  # type: ignore[misc]
+    **{f"{one}=X": lambda text, one=one: serving(f"{one}={text}") for one in OPTIONS},  # type: ignore[misc]
+    **{f"{one}: X": lambda text, one=one: variable(one, value=text) for one in VARIABLES},  # type: ignore[misc]
+    "the only argument": serving,
+    "vllm serve X": lambda text: serving("serve", text),
+    "command": lambda text: serving(command=["vllm", "serve", text]),
+    "behind a flag": lambda text: serving("serve", "--enable-prefix-caching", text),
+    "behind --": lambda text: serving("serve", "--", text),
+    "the second of an option": lambda text: serving("--lora-modules", "a=/mnt/a", f"b={text}"),
+    "a pair": lambda text: serving("--lora-modules", f"sql={text}"),
+    "JSON": lambda text: serving("--config", f'{{"port": 80, "model": "{text}"}}'),
+    "JSON in an option": lambda text: serving(f'--x={{"models":["{text}"]}}'),
+    "JSON, further in": lambda text: serving(f'--x={{"model": {{"a": [{{"b": "{text}"}}]}}}}'),
+    "JSON with a key twice": lambda text: serving(f'--x={{"model": "{text}", "model": "/m"}}'),
+    "YAML in a variable": lambda text: variable("CONFIG", value=f"port: 80\nmodel: {text}\n"),
+    "JSON in a variable": lambda text: variable("CONFIG", value=f'{{"model":"{text}"}}'),
+    "a command line in a variable": lambda text: variable("ARGS", value=f"--port 80 --model {text}"),
+    "a program": lambda text: serving(command=["sh", "-c", f"exec vllm serve {text}"]),
+    "a program in lines": lambda text: serving(command=["bash", "-ec", f"cd /\nvllm serve '{text}'\n"]),
+    "a program that puts it together": lambda text: serving("sh", "-c", f"a={text}; vllm serve ${{a}}"),
+    "a program that decodes": lambda text: serving("sh", "-c", "vllm serve $(echo ZXZpbA== | base64 -d)", text),
+    "a probe": lambda text: serving(livenessProbe={"exec": {"command": ["/bin/load", text]}}),
+    "a hook": lambda text: serving(lifecycle={"postStart": {"exec": {"command": ["/bin/load", text]}}}),
+    "Python": lambda text: serving(command=["python3", "-m", "vllm.entrypoints.openai.api_server", "--model", text]),
+    "Python's model": lambda text: serving(command=["serve", "-m", text]),
+    "an annotation": lambda text: serving(annotations={"example.com/model-id": text}),
+    "init container": lambda text: pod(volumes=[{"name": "m", "image": {"reference": GOOD}}],
+                                       initContainers=[{"name": "x", "args": ["--model", text]}]),
+    "ephemeral container": lambda text: pod(volumes=[{"name": "m", "image": {"reference": GOOD}}],
+                                            ephemeralContainers=[{"name": "x", "args": ["--model", text]}]),
+}  # fmt: skip
+SOURCES: dict[str, Object] = {
+    "a claim": with_volume({"persistentVolumeClaim": {"claimName": "models"}}),
+    "the node": with_volume({"hostPath": {"path": "/models"}}),
+    "a driver": with_volume({"csi": {"driver": "models.example.com"}}),
+    "a share": with_volume({"nfs": {"server": "nfs.example.com", "path": "/models"}}),
+    "a repository": with_volume({"gitRepo": {"repository": "/models"}}),
+    "a claim of its own": with_volume({"ephemeral": {"volumeClaimTemplate": {"spec": {}}}}),
+    "a kind that nobody knows": with_volume({"modelVolume": {"id": "x"}}),
+    "no mapping": with_volume({"persistentVolumeClaim": None}),
+}
+ELSEWHERE: dict[str, Object] = {
+    "a ConfigMap": with_volume({"configMap": {"name": "models"}}),
+    "a Secret": with_volume({"secret": {"secretName": "models"}}),
+    "a projected ConfigMap": with_volume({"projected": {"sources": [{"configMap": {"name": "models"}}]}}),
+    "an annotation in a file": with_volume({"downwardAPI": {"items": [{"path": "m", "fieldRef": {
+        "fieldPath": "metadata.annotations['m']"}}]}}),
+    "all of a ConfigMap": serving(envFrom=[{"configMapRef": {"name": "models"}}]),
+    "all of a Secret": serving(envFrom=[{"prefix": "X_", "secretRef": {"name": "models"}}]),
+    "a key of a ConfigMap": variable("X", valueFrom={"configMapKeyRef": {"name": "models", "key": "x"}}),
+    "a key of a Secret": variable("X", valueFrom={"secretKeyRef": {"name": "models", "key": "x"}}),
+    "a file": variable("X", valueFrom={"fileKeyRef": {"volumeName": "v", "key": "x"}}),
+    "an annotation": variable("X", valueFrom={"fieldRef": {"fieldPath": "metadata.annotations['m']"}}),
+    "a label": variable("X", valueFrom={"fieldRef": {"fieldPath": "metadata.labels['m']"}}),
+    "the name, for a model": variable("MODEL_ID", valueFrom={"fieldRef": {"fieldPath": "metadata.name"}}),
+}  # fmt: skip
+SCHEMED = [
+    *("https://hub.example.com/evil/llama", "http://example.com/m", "ftp://example.com/m", "git+ssh://example.com/m"),
+    *("ollama://evil", "x://y", "file://server/share", "s3://bucket/m", "ngc://m", "s3://b,oci://x", "://m"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_decoy_is_denied_wherever_it_stands(where: str) -> None:
+    """A good model in a volume and a good digest in an annotation hide no other model."""
+    assert problems(serving()) == set()
+    for name in NAMES:
+        assert problems(PLACES[where](name)) == {"GC-A0208"}, name
+
+
+@pytest.mark.parametrize("text", SCHEMED)
+def test_any_scheme_is_denied_without_a_digest(text: str) -> None:
+    """In arguments, variables, and fields that nobody foresaw."""
+    for source in (
+        serving(text),
+        serving(f"--x={text}"),
+        variable("X", value=text),
+        serving(other={"x": text}),
+    ):
+        assert problems(source) & {"GC-A0201", "GC-A0208"}
+
+
+@pytest.mark.parametrize("what", SOURCES)
+def test_a_volume_that_nobody_sees_is_denied(what: str) -> None:
+    """Whatever its kind; the operator may pass over one, and an annotation covers it where the node verifies."""
+    source = SOURCES[what]
+    assert problems(source) == {"GC-A0208"}
+    assert problems(templated("apps/v1", "Deployment", source)) == {"GC-A0208"}
+    covered = copy.deepcopy(source)
+    covered["metadata"]["annotations"] = {"gitchain.dev/model.v": f"sha256:{digest('good')}"}
+    assert problems(covered) == {"GC-A0208"}
+    for looking in (Looking(claims=True), Looking(guarded=())):
+        assert problems(covered, looking) == set()
+    kind, *_ = (key for key in source["spec"]["volumes"][1] if key != "name")
+    for looking in (Looking(ignore=(f"{kind}:*",)), Looking(guarded=(f"{kind}:*",))):
+        assert problems(source, looking) == set()
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_what_the_request_does_not_show_is_denied(what: str) -> None:
+    """An annotation covers no text that nobody sees; the operator may name what holds no models."""
+    assert problems(ELSEWHERE[what]) == {"GC-A0207"}
+    for looking in (Looking(claims=True), Looking(guarded=())):
+        assert problems(ELSEWHERE[what], looking) == {"GC-A0207"}
+    if "for a model" not in what:
+        ignore = ("configMap:models", "secret:models", "file:*", "fieldRef:*")
+        assert problems(ELSEWHERE[what], Looking(ignore=ignore)) == set()
+
+
+def test_an_annotation_covers_one_reference() -> None:
+    """The one of its name if that is alone there, or the only one of all; never two, and never what is named elsewhere."""
+    claims, good = Looking(claims=True), f"sha256:{digest('good')}"
+    for notes, arguments, expected in (
+        ({"gitchain.dev/model": good}, ("--model=a/b",), set()),
+        ({"gitchain.dev/model": good}, ("--model=a/b", "--tokenizer=evil/t"), {"GC-A0208"}),
+        ({"gitchain.dev/model.server": good}, ("--model=a/b",), set()),
+        ({"gitchain.dev/model.server": good}, ("--model=a/b", "--model=a/b"), set()),
+        ({"gitchain.dev/model.server": good}, ("--model=a/b", "--draft-model=evil/d"), {"GC-A0208"}),
+        ({"gitchain.dev/model.server": good}, ("s3://b/a", "s3://b/evil"), {"GC-A0201"}),
+        ({"gitchain.dev/model.other": good}, ("--model=a/b",), {"GC-A0208"}),
+    ):
+        assert problems(pod(*arguments, annotations=notes), claims) == expected, (notes, arguments)
+        assert problems(pod(*arguments, annotations=notes))
+
+
+def test_an_annotation_alone_names_a_model_only_where_claims_count(ready: Admission) -> None:
+    """Nothing binds what a container loads to what is written beside it."""
+    source = pod("--port=80", annotations={"gitchain.dev/model": f"sha256:{digest('good')}"})
+    assert codes(judged(ready, review(source))) == {"GC-A0205"}
+    assert judged(ready, review(source, namespace="claims")).reason == "verified"
+
+
+def test_a_name_with_a_digest_is_demanded() -> None:
+    """In free text too, where a tool may resolve it."""
+    source = serving(f"--model={REGISTRY}/second@sha256:{digest('second')}")
+    uid, request = read_envelope(canonical_json(review(source)))
+    found = models_of(read_request(uid, request), STRICT)
+    assert (set(found.models), found.problems) == ({digest("good"), digest("second")}, ())
+
+
+HARMLESS: list[Object] = [
+    serving("serve", "/mnt/models", "--served-model-name", "credit", "--host", "0.0.0.0", "--port=8080",
+            "--dtype", "auto", "--max-model-len", "4096", "--gpu-memory-utilization=0.9", "--enable-prefix-caching",
+            "--tool-call-parser=hermes", "--lora-modules", "sql=/mnt/lora", "--tensor-parallel-size", "2"),
+    serving("--model", "/mnt/models", "--tokenizer=/mnt/models/t", "--model-impl", "auto", "--load-format=safetensors"),
+    serving(command=["python3", "-m", "huggingfaceserver"], args=["--model_name={{.Name}}", "--model_dir=/mnt/models"]),
+    serving(command=["/bin/sh", "-c", "exec tritonserver --model-store=/mnt/models --http-port=8080"]),
+    serving("--compilation-config", '{"level": 3, "mode": "full"}', "--advertise=$(POD_IP):8080"),
+    serving(env=[{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                 {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                 {"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "LOG_LEVEL", "value": "debug"},
+                 {"name": "MODEL_DIR", "value": "/mnt/models"}, {"name": "MLSERVER_MODEL_IMPLEMENTATION",
+                  "value": "mlserver_sklearn.SKLearnModel"}, {"name": "EMPTY", "value": ""}, {"name": "NONE"}]),
+    with_volume({"emptyDir": {"medium": "Memory"}}),
+    with_volume({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}},
+                 {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                 {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}),
+    serving(annotations={"prometheus.io/path": "/metrics", "example.com/doc": "https://example.com/docs",
+                         "kubectl.kubernetes.io/last-applied-configuration": '{"args":["--model=s3://x"]}'}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", HARMLESS, ids=range(len(HARMLESS)))
+def test_what_common_servers_are_told_besides_is_harmless(source: Object) -> None:
+    """Paths into volumes that are covered, names for clients, numbers, and what Kubernetes mounts itself."""
+    assert problems(source) == set()
+
+
+def test_the_operator_passes_over_a_text() -> None:
+    """As it is, by a pattern, or by its digest; each only what it is about."""
+    program = "echo start && exec vllm serve /mnt/models"
+    source = serving("sh", "-c", program)
+    assert problems(source) == {"GC-A0208"}
+    assert problems(source, Looking(ignore=(text_digest(program),))) == set()
+    assert problems(serving("sh", "-c", program + " evil/llama"), Looking(ignore=(text_digest(program),)))
+    fetching = "curl http://localhost:80/health"
+    assert problems(serving("sh", "-c", fetching), Looking(ignore=(text_digest(fetching),))) == set()
+    for more in ("http://localhost:80 ; vllm serve evil/llama", "http://localhost:80\nevil/llama"):
+        assert problems(serving("sh", "-c", more), Looking(ignore=("http://localhost:*",)))
+    assert problems(serving("--mime=text/plain"), Looking(ignore=("--mime=*",))) == set()
+    assert problems(serving("--model=text/plain"), Looking(ignore=("--mime=*",))) == {"GC-A0208"}
+    assert problems(variable("MODEL", value="x"), Looking(ignore=("MODEL=x",))) == set()
+    assert (
+        problems(variable("URL", value="http://localhost:80/"), Looking(ignore=("http://localhost:*",)))
+        == set()
+    )
+
+
+def test_every_message_says_what_the_rule_can_ignore(ready: Admission) -> None:
+    """The text as a pattern wants it, or the digest of one that is too long to show."""
+    shown = str(judged(ready, review(serving("--mime=text/plain"))).answer.problems[0])
+    assert "'--mime=text/plain' can name a model" in shown
+    assert "let the rule ignore '--mime=text/plain'" in shown
+    (told,) = judged(ready, review(serving("sh", "-c", "if true; then vllm serve gpt2; fi"))).answer.problems
+    assert text_digest("if true; then vllm serve gpt2; fi") in told.help
+    long = "x/" + "y" * 300
+    assert f"let the rule ignore {text_digest(long)}" in str(
+        judged(ready, review(serving(long))).answer.problems[0]
+    )
+
+
+MODELCAR = (
+    f"echo 'Pre-fetching modelcar {GOOD}: ' && [ -d /models ] && [ \"$$(ls -A /models)\" ] && echo 'OK ... Prefetched and"
+    " valid (/models exists)' || (echo 'NOK ... Prefetched but modelcar is invalid (/models does not exist or is empty)'"
+    " && exit 1)"
+)
+RUNTIMES: list[tuple[list[str], Object]] = [
+    (["--model_name={{.Name}}", "--model_dir=/mnt/models", "--http_port=8080"], {}),
+    (["--model_name={{.Name}}"], {"env": [{"name": "LMCACHE_USE_EXPERIMENTAL", "value": "True"}]}),
+    (["--model_name={{.Name}}", "--port=9000", "--rest_api_port=8080", "--model_base_path=/mnt/models",
+      "--rest_api_timeout_in_ms=60000"], {"command": ["/usr/bin/tensorflow_model_server"]}),
+    (["tritonserver", "--model-store=/mnt/models", "--grpc-port=9000", "--http-port=8080", "--allow-grpc=true"], {}),
+    (["torchserve", "--start", "--model-store=/mnt/models/model-store",
+      "--ts-config=/mnt/models/config/config.properties"],
+     {"env": [{"name": "TS_SERVICE_ENVELOPE", "value": "{{.Labels.serviceEnvelope}}"}]}),
+    ([], {"env": [{"name": "MLSERVER_MODEL_IMPLEMENTATION", "value": "{{.Labels.modelClass}}"},
+                  {"name": "MLSERVER_HTTP_PORT", "value": "8080"}]}),
+    (["--model_name={{.Name}}"], {"command": ["bash", "-c", 'export A="--model_dir=${MODEL_ID}"\npython -m x $A $0 $@']}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "more"), RUNTIMES, ids=range(len(RUNTIMES)))
+def test_kserves_own_runtimes_are_admitted_and_name_no_model(
+    ready: Admission, arguments: list[str], more: Object
+) -> None:
+    """A runtime starts nothing: no rule has to be made for it, and a model that it names is demanded all the same."""
+    spec = {"containers": [{"name": "kserve-container", "image": "server:1", "args": arguments, **more}],
+            "volumes": [{"name": "devshm", "emptyDir": {"medium": "Memory"}}]}  # fmt: skip
+    for kind in ("ServingRuntime", "ClusterServingRuntime"):
+        assert judged(ready, review(kserve(kind, spec, "v1alpha1"))).reason == "no model"
+        bad = {**spec, "containers": [{**spec["containers"][0], "args": [*arguments, oci("nosuch")]}]}
+        assert codes(judged(ready, review(kserve(kind, bad, "v1alpha1")))) == {"GC-E0201"}
+
+
+@pytest.mark.parametrize(("arguments", "more"), RUNTIMES[:-1], ids=range(len(RUNTIMES) - 1))
+@pytest.mark.parametrize("how", ["initialiser", "modelcar"])
+def test_pods_of_kserves_runtimes_are_admitted(arguments: list[str], more: Object, how: str) -> None:
+    """As KServe makes them, with its storage initialiser or the model's image; what a user adds to one is looked at."""
+    filled = [
+        one.replace("{{.Name}}", "credit").replace("{{.Labels.modelClass}}", "mlserver_sklearn.SKLearnModel")
+        for one in arguments
+    ]
+    server = {"name": "kserve-container", "image": "server:1", "args": filled, **more}
+    spec: Object = {
+        "containers": [server],
+        "volumes": [{"name": "kserve-provision-location", "emptyDir": {}}],
+    }
+    if how == "initialiser":
+        spec["initContainers"] = [{"name": "storage-initializer", "args": [oci("good"), "/mnt/models"]}]
+    else:
+        for name, program in (("modelcar", "ln -sf /proc/$$/root/models /mnt/models && sleep infinity"),
+                              ("modelcar-init", MODELCAR)):  # fmt: skip
+            spec["containers"].append({"name": name, "image": GOOD, "args": ["sh", "-c", program]})
+    source = pod() | {"spec": spec}
+    assert problems(source) == set()
+    server["args"] = [*filled, "--model_id=evil/llama"]
+    assert problems(source) == {"GC-A0208"}
+    server["args"] = filled
+    if how == "modelcar":
+        spec["containers"][1]["args"][2] += " && vllm serve gpt2"
+        assert problems(source) == {"GC-A0208"}
+
+
+WORD = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{2,15}[0-9a-z]", fullmatch=True).filter(
+    lambda text: text.lower() not in {"true", "false"}
+)
+IDS = st.builds("{}/{}".format, WORD, WORD) | st.builds("{}/{}:{}".format, WORD, WORD, WORD)
+URLS = st.builds("{}://{}/{}".format, st.from_regex(r"[a-z][a-z+]{1,7}[a-z]", fullmatch=True), WORD, WORD)
+ANY_OPTION = st.from_regex(r"--[a-z][a-z_-]{0,12}[a-z]", fullmatch=True)
+BESIDE = st.lists(
+    st.sampled_from(["--port=80", "serve", "/mnt/models", "--verbose", "--dtype=auto", oci("good")])
+)
+VIAS: tuple[Callable[[str, str], list[str]], ...] = (
+    lambda option, text: [option, text],
+    lambda option, text: [f"{option}={text}"],
+    lambda _, text: [text],
+    lambda option, text: [f'{option}={{"a": ["{text}"]}}'],
+    lambda option, text: [f"{option}=x,y={text}"],
+    lambda option, text: ["sh", "-c", f"serve {option} {text}"],
+)
+
+
+@given(st.data())
+@settings(max_examples=sized(200, 20_000), deadline=None)
+def test_generated_decoys_are_never_admitted(data: st.DataObject) -> None:
+    """Hub names and addresses behind any option, in any place of a command line, beside good models."""
+    text, option = data.draw(IDS | URLS), data.draw(ANY_OPTION)
+    before, after = data.draw(BESIDE), data.draw(BESIDE)
+    if text.startswith(("file:///", "unix:///")):
+        return
+    items = [*before, *data.draw(st.sampled_from(VIAS))(option, text), *after]
+    container = st.sampled_from([{"args": items}, {"command": ["/bin/x", *items]},
+                                 {"env": [{"name": "X", "value": text}]}])  # fmt: skip
+    source = serving()
+    source["spec"]["containers"].append({"name": "decoy", **data.draw(container)})
+    assert problems(source) & {"GC-A0201", "GC-A0208"}, items
+
+
+@given(
+    WORD.filter(lambda text: text.lower() not in {"serve", "infinity", "start", "debug"}),
+    st.sampled_from(OPTIONS),
+)
+@settings(max_examples=sized(100, 5_000), deadline=None)
+def test_generated_words_are_never_admitted_where_a_model_stands(word: str, option: str) -> None:
+    """A hub knows names without an owner: behind an option that speaks of models, and alone."""
+    from gitchain.admit.candidates import COMMON
+
+    if word not in COMMON:
+        for arguments in ([option, word], [f"{option}={word}"], ["serve", word], [word]):
+            assert problems(serving(*arguments)) == {"GC-A0208"}, arguments
+
+
+def test_long_names_are_not_remembered() -> None:
+    """4,096 remembered names of a megabyte each, which any author of a pod may write, would be 4 GB."""
+    candidates._known_speaking.cache_clear()
+    candidates._known_shape.cache_clear()
+    for n in range(8):
+        candidates.refers_to_models(f"model-{n}-{'x' * 10_000}")
+        candidates._harmless(f"model-{n}-{'x' * 10_000}", words=True)
+    assert candidates._known_speaking.cache_info().currsize == 0
+    assert candidates._known_shape.cache_info().currsize == 0
+    assert candidates.refers_to_models("model-dir")
+    assert candidates._known_speaking.cache_info().currsize == 1

@@ -1,0 +1,79 @@
+"""The check of what reading an object inflates: each header is asked for once, and the limits stay those of each chain."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gitchain.errors import LimitError
+from gitchain.store import git_binary
+from gitchain.store.git_binary import ObjectSizes
+from gitchain.store.loose import NewObject
+from gitchain.store.objects import Oid
+
+
+class Chains(ObjectSizes):
+    """Objects with their sizes and bases, and how often each was asked for."""
+
+    def __init__(self, headers: dict[Oid, tuple[int, Oid | None]]) -> None:
+        super().__init__(Path())
+        self.headers = headers
+        self.calls: Counter[Oid] = Counter()
+
+    def _header(self, oid: Oid) -> tuple[int, Oid | None] | None:
+        self.calls[oid] += 1
+        return self.headers.get(oid)
+
+
+def oid(number: int) -> Oid:
+    return Oid(f"{number:040x}")
+
+
+def is_refused(sizes: ObjectSizes, one: Oid, limit: int) -> bool:
+    try:
+        sizes.check_deltas(one, limit)
+    except LimitError:
+        return True
+    return False
+
+
+def test_check_deltas_asks_for_each_object_once() -> None:
+    """A chain of 50, read from its end: as many headers, and not 1,275."""
+    headers = {oid(number): (10, oid(number - 1) if number else None) for number in range(50)}
+    sizes = Chains(headers)
+    for number in reversed(range(50)):
+        sizes.check_deltas(oid(number), 1000)
+    assert sum(sizes.calls.values()) <= 50 + 49
+    assert sizes.calls[oid(0)] <= 2
+
+
+def test_check_deltas_refuses_what_each_chain_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was read before, in whatever order, under whatever limit: as without a memory."""
+    monkeypatch.setattr(git_binary, "MAX_CHAIN_BYTES", 500)
+    random.seed(7)
+    for _ in range(200):
+        headers: dict[Oid, tuple[int, Oid | None]] = {
+            oid(number): (random.randint(1, 120), oid(random.randrange(number)) if number and random.random() < 0.9 else None)
+            for number in range(20)
+        }  # fmt: skip
+        if random.random() < 0.3:
+            del headers[oid(3)]
+        remembering = Chains(headers)
+        for _ in range(60):
+            one, limit = oid(random.randrange(20)), random.choice((60, 100, 200, 600))
+            assert is_refused(remembering, one, limit) == is_refused(Chains(headers), one, limit)
+
+
+def test_an_object_that_was_missing_is_checked_when_it_is_there(git_repo: Path) -> None:
+    """The answer that it is missing is not kept: it may be fetched before it is read."""
+    data = b"x" * 3000
+    blob = NewObject.of("blob", data, 20).oid
+    sizes = ObjectSizes(git_repo)
+    sizes.expect([blob])
+    subprocess.run(["git", "hash-object", "-w", "--stdin"], cwd=git_repo, input=data, check=True)
+    with pytest.raises(LimitError):
+        sizes.check_deltas(blob, 2000)
