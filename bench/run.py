@@ -18,6 +18,7 @@ BENCHES = (
     "git_commit",
     "store_append",
     "store_size",
+    "verify_model",
     "attest",
     "verify_bundle",
     "verify_batch",

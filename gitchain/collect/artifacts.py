@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.collect.dvc_cache import CacheLinks
-from gitchain.collect.files import HashedFile, Progress, hash_path
+from gitchain.collect.file_digests import HashedFile, Progress
+from gitchain.collect.files import hash_path
 from gitchain.errors import GitchainError, ProjectError, VerificationError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
@@ -41,7 +42,7 @@ CHANGED = "file is not what DVC recorded"
 class CollectedArtifact:
     """A file or directory as it was read.
 
-    `manifest` is None for a file; `md5` ends in `.dir` for a directory.
+    `manifest` is None for a file; `md5` ends in `.dir` for a directory, and is "" if it was not computed.
     `parts` are the files, with paths below the artifact ("" for a file itself).
     """
 
@@ -69,40 +70,41 @@ def collect_artifact(
     *,
     links: CacheLinks | None = None,
     progress: Progress | None = None,
-    annotate: bool = True,
+    md5: bool = True,
+    threads: int = 1,
 ) -> CollectedArtifact:
-    """Return the file or directory at `name` below `root`, read now.
+    """Return the file or directory at `name` below `root`, read now; without `md5` it has only SHA-256.
 
-    Raises ProjectError for what is missing, refused or changes while it is read, LimitError beyond the
-    limits.
+    Up to `threads` large files are read at once, one with `state`. Raises ProjectError for what is missing, refused or
+    changes while it is read, LimitError beyond the limits.
     """
-    found = hash_path(str(root), name, state=state, links=links, progress=progress)
+    found = hash_path(str(root), name, state=state, links=links, progress=progress, md5=md5, threads=threads)
     if state is not None:
         state.flush()
-    return make_artifact(name, found, annotate=annotate)
+    return make_artifact(name, found, md5=md5)
 
 
 def make_artifact(
-    name: str, found: HashedFile | Sequence[HashedFile], *, annotate: bool = True
+    name: str, found: HashedFile | Sequence[HashedFile], *, md5: bool = True
 ) -> CollectedArtifact:
     """Return the artifact of one hashed file, or of a directory with these files."""
     if isinstance(found, HashedFile):
         digest = DigestSet({"sha256": found.sha256})
-        notes = _notes(found.md5 if annotate else None, [found])
+        notes = _notes(found.md5 if md5 else None, [found])
         descriptor = ResourceDescriptor(name, digest, annotations=notes)
-        return CollectedArtifact(descriptor, None, found.md5, found.size, 1, (found,))
+        return CollectedArtifact(descriptor, None, found.md5 if md5 else "", found.size, 1, (found,))
     try:
         manifest = build_manifest(_entries(found))
     except GitchainError as error:
         raise ProjectError(error.what, where=f"{name}: {error.where}", expected=error.expected) from error
-    md5 = directory_md5((file.path, file.md5) for file in found)
+    whole = directory_md5((file.path, file.md5) for file in found) if md5 else ""
     descriptor = ResourceDescriptor(
         name,
         DigestSet({"sha256": manifest.digest}),
         media_type=MANIFEST_MEDIA_TYPE,
-        annotations=_notes(md5 if annotate else None, found),
+        annotations=_notes(whole or None, found),
     )
-    return CollectedArtifact(descriptor, manifest, md5, manifest.size, manifest.files, tuple(found))
+    return CollectedArtifact(descriptor, manifest, whole, manifest.size, manifest.files, tuple(found))
 
 
 def _notes(md5: str | None, files: Iterable[HashedFile]) -> dict[str, Json]:

@@ -28,7 +28,7 @@ from gitchain.collect.dvc_files import (
 )
 from gitchain.collect.dvc_ignore import not_ignored
 from gitchain.collect.dvc_sources import outside_sources
-from gitchain.collect.files import Progress
+from gitchain.collect.file_digests import Progress
 from gitchain.collect.git import dvc_files_here
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.stage_names import as_dvc_reads

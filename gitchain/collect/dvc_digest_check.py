@@ -25,7 +25,8 @@ from gitchain.collect.artifacts import (
     mismatch,
 )
 from gitchain.collect.dvc_files import LEGACY_HASH, LockEntry, parse_dir
-from gitchain.collect.files import HashedFile, Progress, hash_path
+from gitchain.collect.file_digests import HashedFile, Progress
+from gitchain.collect.files import hash_path
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.line_endings import (
     differs_by_line_endings,

@@ -11,7 +11,7 @@ from typing import Any
 
 from gitchain.collect import shim
 from gitchain.collect.artifacts import CollectedArtifact, make_artifact
-from gitchain.collect.files import HashedFile
+from gitchain.collect.file_digests import HashedFile
 from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.collect.stages import CommandRun
 from gitchain.errors import RunError

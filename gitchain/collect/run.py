@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
-from gitchain.collect.files import Progress
+from gitchain.collect.file_digests import Progress
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.interpreters import SeenInterpreter
 from gitchain.collect.subprocess_tee import run_tee

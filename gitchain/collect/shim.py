@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact, make_artifact
-from gitchain.collect.files import HashedFile
+from gitchain.collect.file_digests import HashedFile
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.run import changed_file
 from gitchain.collect.stages import PipelineStage

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact, make_artifact
-from gitchain.collect.files import Progress
+from gitchain.collect.file_digests import Progress
 from gitchain.collect.hash_cache import StateCache
 from gitchain.errors import GitchainError, RunError
 

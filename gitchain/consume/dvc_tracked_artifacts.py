@@ -26,7 +26,8 @@ from gitchain.collect.dvc_files import (
     parse_dvc_yaml,
     parse_lock,
 )
-from gitchain.collect.files import HashedFile, hash_path
+from gitchain.collect.file_digests import HashedFile
+from gitchain.collect.files import hash_path
 from gitchain.collect.git import dvc_files_at, dvc_files_here, pipelines_here, resolve
 from gitchain.collect.git_files import hash_tree
 from gitchain.collect.hash_cache import StateCache

@@ -28,7 +28,7 @@ from gitchain.evidence.names import check_step_name
 from gitchain.platform.files import open_regular
 
 if TYPE_CHECKING:
-    from gitchain.collect.files import Progress
+    from gitchain.collect.file_digests import Progress
     from gitchain.collect.hash_cache import StateCache
     from gitchain.store.git_ref import AttestationStore
     from gitchain.store.outbox import Outbox

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gitchain.collect.files import HashedFile
+from gitchain.collect.file_digests import HashedFile
 from gitchain.collect.git_files import hash_tree, tree_files
 from gitchain.errors import ExitCode, ProjectError
 

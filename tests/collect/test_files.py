@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from gitchain.collect.artifacts import collect_artifact, directory_md5
-from gitchain.collect.files import BUFFER, HashedFile, hash_path
+from gitchain.collect.file_digests import BUFFER, HashedFile
+from gitchain.collect.files import hash_path
 from gitchain.errors import GitchainError, LimitError, ProjectError, VerificationError
 from gitchain.evidence.manifest import FileEntry, build_manifest, expand
 
@@ -220,6 +222,134 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
     monkeypatch.setattr(os, "readv", bounded)
     with pytest.raises(ProjectError, match="changed while"):
         collect_artifact(tmp_path, "f")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def opened_by(handle: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{handle}")
+    except OSError:
+        return ""
+
+
+def large_files(root: Path, count: int = 9) -> None:
+    """Write files around the size from which threads read them, in two directories."""
+    for number in range(count):
+        write(
+            root / "d" / ("s" if number % 2 else "") / f"f{number}", bytes([number]) * (BUFFER - 1 + number)
+        )
+
+
+@pytest.mark.parametrize("threads", [2, 4, 32])
+def test_threads_find_what_one_thread_finds(tmp_path: Path, threads: int) -> None:
+    """Files of a directory that are read at once have the digests, order and true total of one at a time."""
+    large_files(tmp_path)
+    heard: list[tuple[int, int]] = []
+
+    class Bar:
+        def total(self, files: int, size: int) -> None:
+            heard.append((-files, -size))
+
+        def advance(self, files: int, size: int) -> None:
+            heard.append((files, size))
+
+    one = hash_path(str(tmp_path), "d", md5=False)
+    assert hash_path(str(tmp_path), "d", md5=False, threads=threads, progress=Bar()) == one
+    assert tuple(map(sum, zip(*heard, strict=True))) == (0, 0)
+
+
+def test_threads_are_used_and_few_files_are_open_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large files are read by other threads than the one that walks; at most twice as many are open as there are threads."""
+    for number in range(20):
+        write(tmp_path / "d" / f"f{number}", bytes([number]) * BUFFER)
+    readv, seen, most = os.readv, set(), 0
+
+    def watched(handle: int, buffers: list[memoryview]) -> int:
+        nonlocal most
+        seen.add(threading.get_ident())
+        most = max(most, sum("/d/f" in name for name in map(opened_by, range(200))))
+        return readv(handle, buffers)
+
+    monkeypatch.setattr(os, "readv", watched)
+    hash_path(str(tmp_path), "d", md5=False, threads=2)
+    assert len(seen) == 2
+    assert threading.get_ident() not in seen
+    assert 2 <= most <= 5
+
+
+@pytest.mark.parametrize("victim", [0, 4, 8])
+def test_a_file_that_changes_while_threads_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: int
+) -> None:
+    """The error names the file; afterwards no file and no directory is left open."""
+    large_files(tmp_path)
+    path = next((tmp_path / "d").rglob(f"f{victim}"))
+    readv, before = os.readv, open_files()
+
+    def growing(handle: int, buffers: list[memoryview]) -> int:
+        if opened_by(handle) == str(path) and path.stat().st_size < 2 * BUFFER:
+            with path.open("ab") as file:
+                file.write(b"y" * BUFFER)
+        return readv(handle, buffers)
+
+    write(path, b"x" * BUFFER)
+    monkeypatch.setattr(os, "readv", growing)
+    with pytest.raises(ProjectError, match="changed while") as caught:
+        hash_path(str(tmp_path), "d", md5=False, threads=3)
+    assert f"f{victim}" in caught.value.where
+    assert open_files() == before
+
+
+def test_an_error_stops_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pointer of Git LFS among large files: what other threads read is not read to its end first."""
+    for name in "ab":
+        write(tmp_path / "d" / name)
+    first, last = os.scandir(tmp_path / "d")
+    os.truncate(first, 400 * BUFFER)
+    write(Path(last), b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n")
+    calls: list[int] = []
+    readv = os.readv
+
+    def counted(handle: int, buffers: list[memoryview]) -> int:
+        calls.append(handle)
+        return readv(handle, buffers)
+
+    monkeypatch.setattr(os, "readv", counted)
+    with pytest.raises(ProjectError, match="Git LFS"):
+        hash_path(str(tmp_path), "d", md5=False, threads=2)
+    assert len(calls) < 400
+
+
+@pytest.mark.parametrize("size", [5, 2 * BUFFER])
+def test_md5_is_left_out_where_it_is_not_compared(tmp_path: Path, size: int) -> None:
+    """Without md5 nothing computes it, and nothing that looks like one is recorded."""
+    write(tmp_path / "d" / "f", b"x" * size)
+    whole, file = (collect_artifact(tmp_path, name, md5=False) for name in ("d", "d/f"))
+    assert (whole.md5, file.md5, whole.parts[0].md5) == ("", "", "")
+    assert whole.descriptor.annotations == file.descriptor.annotations == {}
+    assert whole.descriptor.digest == collect_artifact(tmp_path, "d").descriptor.digest
+    assert file.descriptor.digest == collect_artifact(tmp_path, "d/f").descriptor.digest
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_link_into_dvcs_cache_is_checked_without_md5_too(pipeline: Path, threads: int) -> None:
+    """Bytes of DVC's cache that are not those of their name are refused although md5 is not wanted otherwise."""
+    data = b"x" * (BUFFER + 1)
+    name = hashlib.md5(data).hexdigest()
+    held = write(pipeline / ".dvc" / "cache" / "files" / "md5" / name[:2] / name[2:], data)
+    (pipeline / "linked").mkdir()
+    (pipeline / "linked" / "f").symlink_to(held)
+    found = hash_path(str(pipeline), "linked", md5=False, threads=threads)
+    assert isinstance(found, tuple)
+    assert found[0].sha256 == hashlib.sha256(data).hexdigest()
+    held.write_bytes(b"y" + data[1:])
+    with pytest.raises(VerificationError):
+        hash_path(str(pipeline), "linked", md5=False, threads=threads)
 
 
 def test_progress_hears_the_true_total_first(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gitchain.collect import files
+from gitchain.collect import file_digests
 from gitchain.collect.artifacts import LINKS_ANNOTATION, collect_artifact
 from gitchain.collect.inspect.opening import open_file
 from gitchain.errors import ProjectError
@@ -65,7 +65,7 @@ def test_directory_of_links_has_the_digest_of_a_plain_copy(tmp_path: Path, kind:
     assert found.md5 == copy.md5
     assert found.descriptor.annotations[LINKS_ANNOTATION] == {kind: 3}
     assert LINKS_ANNOTATION not in copy.descriptor.annotations
-    assert collect_artifact(where.parent, where.name, annotate=False).descriptor.annotations == {
+    assert collect_artifact(where.parent, where.name, md5=False).descriptor.annotations == {
         LINKS_ANNOTATION: {kind: 3}
     }
 
@@ -238,11 +238,12 @@ def test_link_that_is_replaced_while_it_is_read_is_refused(
 ) -> None:
     """The link has to lead to the file that was hashed, before and after."""
     where = MAKERS[kind](tmp_path / "linked")
-    real = files._Hasher._digests
+    real = file_digests.FileHasher._known
     done: list[bool] = []
 
-    def swap(self: Any, handle: int, before: os.stat_result, shown: str) -> tuple[str, str]:
-        found = real(self, handle, before, shown)
+    def swap(self: Any, file: file_digests.OpenFile) -> tuple[str, str]:
+        found = real(self, file)
+        shown = file.place.shown
         if not done:
             done.append(True)
             if kind == "kubernetes-volume":
@@ -257,6 +258,6 @@ def test_link_that_is_replaced_while_it_is_read_is_refused(
                 )
         return found
 
-    monkeypatch.setattr(files._Hasher, "_digests", swap)
+    monkeypatch.setattr(file_digests.FileHasher, "_known", swap)
     with pytest.raises(ProjectError, match="changed while it was read"):
         collect_artifact(where.parent, where.name)
