@@ -64,7 +64,7 @@ k8s: $(STAMP)  ## admission on a real API server and etcd: every way around it, 
 	PYTHONPATH=tests/admit:tests/cli $(BIN)/python tests/stack/k8s.py
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
-	cd requirements && for name in build core base serve dev; do \
+	cd requirements && for name in build core base serve otel dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$name.in -o $$name.txt; done
 
 clean:

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -34,11 +35,14 @@ from gitchain.admit.denial_reasons import printable
 from gitchain.admit.external_data import MAX_ASKED_BYTES, decide_external, decide_plain
 from gitchain.admit.logs import log, log_judgement
 from gitchain.admit.metrics import CONTENT_TYPE, Metrics
+from gitchain.admit.refusals import RequestRefused, status_of
 from gitchain.admit.review import MAX_BODY_BYTES
 from gitchain.admit.tls import Client
+from gitchain.admit.traced import facts_of, traced
+from gitchain.admit.traces import OFF, Traces
 from gitchain.admit.verdict_cache import Engine
 from gitchain.admit.watch import Watch
-from gitchain.errors import GitchainError, LimitError
+from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json
 from gitchain.platform.http_body import parse_length
 
@@ -49,14 +53,6 @@ MAX_WAITING_BYTES = 64 << 20
 """Most bytes of bodies in memory; further requests get a status that asks for a retry."""
 
 Decider = Callable[[bytes, Mapping[str, Engine]], Awaitable[dict[str, Json]]]
-
-
-class RequestRefused(Exception):  # noqa: N818 - it is an answer, and ends as one
-    """Raised for a request that is not read, with the status of its response."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass
@@ -74,6 +70,9 @@ class Server:
     report: Callable[[Judgement, Client], Awaitable[None]] | None = None
     tell: Callable[[Judgement], None] = lambda _judgement: None
     """Receives notices for the cluster. Never blocks."""
+
+    traces: Traces = OFF
+    """Records spans of requests. Never blocks."""
 
     draining: bool = False
     unused: str = ""
@@ -140,20 +139,20 @@ class Server:
             judgement = await self.admission.judge(body)
             if self.report is not None and client is not None:
                 await self.report(judgement, client)
-        taken = time.perf_counter() - started
-        self.metrics.answered("validate", judgement, taken)
-        log_judgement(judgement, "validate", taken, client)
-        self.tell(judgement)
-        return self._response(judgement.answer.to_json(judgement.uid))
+        return self._answer("validate", judgement, time.perf_counter() - started, client)
 
     async def mutate(self, request: Request) -> Response:
         """Answer the API server's mutating webhook call."""
         started, client = time.perf_counter(), self._api_server(request)
         async with self._body(request, MAX_BODY_BYTES) as body:
             judgement = await self.admission.mutate(body)
-        taken = time.perf_counter() - started
-        self.metrics.answered("mutate", judgement, taken)
-        log_judgement(judgement, "mutate", taken, client)
+        return self._answer("mutate", judgement, time.perf_counter() - started, client)
+
+    def _answer(self, endpoint: str, judgement: Judgement, seconds: float, client: Client | None) -> Response:
+        """Return the response to a review, after it was counted, logged and traced, and its notice queued."""
+        self.metrics.answered(endpoint, judgement, seconds)
+        log_judgement(judgement, endpoint, seconds, client)
+        self.traces.note(partial(facts_of, judgement))
         self.tell(judgement)
         return self._response(judgement.answer.to_json(judgement.uid))
 
@@ -235,13 +234,7 @@ class Server:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """Answer a request that was not read, and close the connection, since more of the body may follow."""
-        status = (
-            error.status
-            if isinstance(error, RequestRefused)
-            else 413
-            if isinstance(error, LimitError)
-            else 400
-        )
+        status = status_of(error)
         self.metrics.refused.labels(str(status)).inc()
         log(logging.WARNING, "request refused", status=status, why=str(error), path=request.url.path[:100])
         return _json({"error": printable(str(error))}, status, {"connection": "close"})
@@ -261,14 +254,14 @@ def _condition(condition: LayoutCondition) -> dict[str, Json]:
 
 def application(server: Server) -> Starlette:
     """Return the ASGI application with all endpoints."""
+    reviews = {
+        "/validate": server.validate,
+        "/mutate": server.mutate,
+        "/gatekeeper": server.gatekeeper,
+        "/v1/decide": server.plain,
+    }
     return Starlette(
-        routes=[
-            Route("/validate", server.validate, methods=["POST"]),
-            Route("/mutate", server.mutate, methods=["POST"]),
-            Route("/gatekeeper", server.gatekeeper, methods=["POST"]),
-            Route("/v1/decide", server.plain, methods=["POST"]),
-            *probes(server),
-        ],
+        routes=[*(traced(server.traces, *review) for review in reviews.items()), *probes(server)],
         exception_handlers={
             RequestRefused: server.refused,
             GitchainError: server.refused,

@@ -12,6 +12,7 @@ from datetime import datetime
 from gitchain.admit.config import Settings
 from gitchain.admit.evidence import EvidenceReader, SourceReader
 from gitchain.admit.layout_evaluator import Gate
+from gitchain.admit.traces import OFF, Traces
 from gitchain.admit.verdict_cache import Engine
 
 READERS = 32
@@ -28,11 +29,13 @@ class Engines:
         *,
         offline: bool = False,
         is_remembering: bool = True,
+        traces: Traces = OFF,
     ) -> None:
         self._clock = clock
         self._readers = readers or {}
         self._offline = offline
         self._is_remembering = is_remembering
+        self._traces = traces
         self._decide = ThreadPoolExecutor(1, "decide")
         self._read = ThreadPoolExecutor(READERS, "read")
 
@@ -54,7 +57,7 @@ class Engines:
             settings.sources[name], offline=self._offline, is_remembering=self._is_remembering
         )
         return Engine(
-            Gate(name, reader, settings.times),
+            Gate(name, reader, settings.times, self._traces),
             settings.times,
             limit=settings.decisions,
             clock=self._clock,

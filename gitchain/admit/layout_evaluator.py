@@ -19,6 +19,7 @@ from gitchain.admit.conditions import LayoutCondition, Reason, State, reason_of
 from gitchain.admit.config import Times
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.evidence import EvidenceReader, Opened
+from gitchain.admit.traces import OFF, Span, Traces
 from gitchain.errors import ConflictError, GitchainError, LayoutExpiredError, StoreError, TransportError
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ class LayoutVerdict:
 class Gate:
     """A layout with the last evidence read."""
 
-    def __init__(self, name: str, reader: EvidenceReader, times: Times) -> None:
+    def __init__(self, name: str, reader: EvidenceReader, times: Times, traces: Traces = OFF) -> None:
         self.name = name
+        self._traces = traces
         self.is_superseded: Callable[[], bool] = lambda: False
         """Whether newer settings wait: a layout that matches those, and not the current ones, is no tampering."""
         self._reader = reader
@@ -104,13 +106,20 @@ class Gate:
 
     def refresh(self, now: datetime, digests: Iterable[str] = ()) -> list[LayoutVerdict]:
         """Read the evidence if it changed; return new verdicts about the given digests."""
+        with self._traces.reading(self.name) as span:
+            return self._refresh(now, digests, span)
+
+    def _refresh(self, now: datetime, digests: Iterable[str], span: Span) -> list[LayoutVerdict]:
         self._began = self._began or now
         try:
             version = self._reader.version(now)
-            if self._opened is not None and self._opened.version == version:
+            is_same = self._opened is not None and self._opened.version == version
+            span.set({"gitchain.evidence.changed": not is_same})
+            if self._opened is not None and is_same:
                 self._settled(self._opened, now)
                 return []
-            opened = Opened(self._reader.open(now), version)
+            with self._traces.step("read evidence", {"gitchain.layout": self.name}):
+                opened = Opened(self._reader.open(now), version)
             warm = [self.decide(opened, digest, now) for digest in digests]
         except GitchainError as error:
             if (
@@ -120,6 +129,7 @@ class Gate:
             ):
                 self._opened, self._read = None, None
             self._problem, self._error = str(error), error
+            span.fail(type(error).__name__)
             return []
         self._settled(opened, now)
         return warm
@@ -196,6 +206,14 @@ class Gate:
 
     def decide(self, opened: Opened, sha256: str, now: datetime) -> LayoutVerdict:
         """Decide about one digest on this evidence. Blocks. Without a decision nothing is admitted."""
+        about = {"gitchain.layout": self.name, "gitchain.model": f"sha256:{sha256}"}
+        with self._traces.step("verify model", about) as span:
+            found = self._decide(opened, sha256, now)
+            codes = list(dict.fromkeys(str(one.code) for one in found.problems))
+            span.set({"gitchain.passed": found.passed, "gitchain.findings": codes})
+        return found
+
+    def _decide(self, opened: Opened, sha256: str, now: datetime) -> LayoutVerdict:
         from gitchain.consume.inspections import inspected
         from gitchain.verify.decide import Target
 

@@ -13,6 +13,7 @@ from gitchain.admit.config import Deployments, Settings
 from gitchain.admit.logs import log
 from gitchain.admit.server import Service, bind
 from gitchain.admit.tls import Certificate, Files
+from gitchain.admit.traces import OFF, Traces
 from gitchain.errors import TransportError, UsageError
 from gitchain.produce.deployments import DeploymentLog, PendingProfile
 from gitchain.produce.sign_and_store import SigningIdentity
@@ -27,6 +28,7 @@ def serve(
     probes: tuple[str, int] | None,
     *,
     told: Callable[[str], None],
+    traces: Traces = OFF,
 ) -> None:
     """Serve until a signal; TransportError if an address cannot be had, TrustError if the certificate is unusable.
 
@@ -57,11 +59,14 @@ def serve(
 
     async def run() -> None:
         deployments = deployment_log(settings.deployments) if settings.deployments else None
-        service = Service(settings, certificate, cluster=cluster, deployments=deployments)
+        service = Service(settings, certificate, cluster=cluster, deployments=deployments, traces=traces)
         await service.run([socket], others)
 
     gc.freeze()  # excludes loaded objects from garbage collections, which reviews trigger
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        traces.close()
 
 
 def deployment_log(settings: Deployments) -> DeploymentLog:

@@ -38,6 +38,7 @@ from gitchain.admit.reload import Reload
 from gitchain.admit.reporting import Reporting, Writer
 from gitchain.admit.scale import Workloads
 from gitchain.admit.tls import Certificate
+from gitchain.admit.traces import OFF, Traces
 from gitchain.admit.verdict_cache import Engine
 from gitchain.errors import GitchainError, TransportError, UsageError, reason
 from gitchain.produce.deployments import DeploymentLog
@@ -64,13 +65,14 @@ class Service:
         readers: Mapping[str, EvidenceReader] | None = None,
         cluster: Cluster | None = None,
         deployments: DeploymentLog | None = None,
+        traces: Traces = OFF,
     ) -> None:
         self._settings = settings
         self._certificate = certificate
         self._cluster = cluster
         self._lister = ThreadPoolExecutor(1, "list")
         self._looker = ThreadPoolExecutor(LOOKS, "look")
-        self._maker = Engines(clock, readers)
+        self._maker = Engines(clock, readers, traces=traces)
         engines = self._maker.make(settings)
         self.metrics = Metrics(lambda: self.server.admission.engines, clock)
         self._clock = clock
@@ -81,6 +83,7 @@ class Service:
             certificate_end=lambda: certificate.end,
             client_names=certificate.client_names,
             takes_clients=certificate.takes_clients,
+            traces=traces,
         )
         self._deployments = deployments
         self._reporter = ThreadPoolExecutor(1, "report")

@@ -11,7 +11,9 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextvars import copy_context
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 from gitchain.admit.config import Times
@@ -115,7 +117,10 @@ class Engine:
 
     async def _decide(self, key: Key, opened: Opened) -> LayoutVerdict:
         loop = asyncio.get_running_loop()
-        decided = await loop.run_in_executor(self._decider, self.gate.decide, opened, key[0], self._clock())
+        decide = partial(
+            copy_context().run, self.gate.decide, opened, key[0], self._clock()
+        )  # the span of the review
+        decided = await loop.run_in_executor(self._decider, decide)
         self._remember(key, decided)
         return decided
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options
 from gitchain.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gitchain.admit.traces import Traces
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -39,6 +43,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Where to answer, by TLS.",
 )
 @click.option("--probes", metavar="HOST:PORT", help="Health, readiness and metrics without TLS as well.")
+@click.option(
+    "--traces",
+    is_flag=True,
+    help="Send OpenTelemetry traces of reviews to OTEL_EXPORTER_OTLP_ENDPOINT (http/protobuf).",
+)
 @global_options
 @click.pass_obj
 def command(
@@ -50,6 +59,7 @@ def command(
     client_name: tuple[str, ...],
     listen: str,
     probes: str | None,
+    traces: bool,
 ) -> ExitCode:
     """Serve the Kubernetes admission webhook: it admits objects only if their models are verified.
 
@@ -74,14 +84,34 @@ def command(
     from gitchain.admit.logs import set_up
     from gitchain.admit.run import serve
     from gitchain.admit.tls import Files
+    from gitchain.admit.traces import OFF
 
     set_up(verbose=options.verbose)
     if client_name and client_ca is None:
         raise UsageError("no CA of clients for their names", where="--client-name", help="give --client-ca")
     files = Files(certificate, key, client_ca, client_name)
     where, plain = address(listen, "--listen"), address(probes, "--probes") if probes else None
-    serve(read_settings(settings), files, where, plain, told=options.talk)
+    found = read_settings(settings)
+    serve(found, files, where, plain, told=options.talk, traces=_traces() if traces else OFF)
     return ExitCode.OK
+
+
+def _traces() -> Traces:
+    """Return traces that are on. Raises UsageError if the extra is not installed, or a variable is wrong."""
+    try:
+        import opentelemetry.exporter.otlp.proto.http
+        import opentelemetry.sdk.trace
+    except ImportError as error:
+        raise UsageError(
+            "a package for traces is not installed",
+            where="--traces",
+            got=str(error.name),
+            help='pip install "gitchain[serve,otel]", or leave --traces out',
+        ) from error
+    del opentelemetry
+    from gitchain.admit.otel import open_traces
+
+    return open_traces()
 
 
 def address(text: str, option: str) -> tuple[str, int]:
