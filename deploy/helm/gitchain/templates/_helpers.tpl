@@ -159,3 +159,17 @@ annotations:
 {{- end -}}
 {{- $name -}}
 {{- end -}}
+
+{{- /* The rule that lets the pods reach the collector of traces, as a list; empty without traces. */ -}}
+{{- define "gitchain.tracesEgress" -}}
+{{- with .Values.traces -}}
+{{- if .enabled -}}
+{{- $url := urlParse .endpoint -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+- ports: [{port: {{ $port }}}]
+  {{- with .to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
