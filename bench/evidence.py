@@ -11,6 +11,9 @@ repository is packed, as after `git gc`. Both servers have a process each, on on
 - again: from a new attestation until it is in use, with the old evidence still held
 - memory: the most that was resident until then, against the chart's limit
 - warm: processor time of the server for a review, large against small evidence
+
+Measured with 100,000 on a machine that was busy with other programs (load 8 on 2 cores): ready after 401 s of 600, 9 s
+until a new one is in use, 337 MB of 1024, warm reviews 0.93 of those with 100.
 """
 
 from __future__ import annotations

@@ -179,7 +179,10 @@ class Unlogged:
 
 
 def _message(data: bytes) -> Object:
-    return as_object(proto_names(strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES)), "bundle")
+    value = strict_json(data, "bundle", max_bytes=MAX_BUNDLE_BYTES)
+    if b"_" in data or b"\\u005" in data:  # without an underscore, every name is in lowerCamelCase already
+        value = proto_names(value)
+    return as_object(value, "bundle")
 
 
 def _one_of(source: Object, where: str, *keys: str) -> str:

@@ -36,6 +36,7 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON parser reads alike (RFC 7493 section 2.2)."""
 
 _LONG_INTEGER = re.compile(rb"\d{16}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _BOM = b"\xef\xbb\xbf"
 
@@ -86,7 +87,7 @@ def strict_json(
         raise MalformedError(f"{what} is not JSON", got=str(error)) from error
     if brackets > max_depth:  # with fewer it cannot be deeper
         _check_depth(value, what, max_depth)
-    if b"\\u" in data:
+    if b"\\u" in data and _SURROGATE.search(data):  # UTF-8 has none: only an escape can spell one
         _check_surrogates(value, what)
     return value
 

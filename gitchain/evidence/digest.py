@@ -112,10 +112,10 @@ class DigestSet(Mapping[str, str]):
 
 
 def _check(algorithm: str, value: str) -> None:
-    if _ALGORITHM.fullmatch(algorithm) is None:
-        raise MalformedError("digest algorithm is malformed", got=ascii(algorithm[:100]))
     lengths = _HEX_LENGTHS.get(algorithm)
     if lengths is not None:
         check_hex(value, lengths, f"digest {algorithm}")
+    elif _ALGORITHM.fullmatch(algorithm) is None:
+        raise MalformedError("digest algorithm is malformed", got=ascii(algorithm[:100]))
     elif not 1 <= len(value) <= MAX_DIGEST_CHARS or not (value.isascii() and value.isprintable()):
         raise MalformedError("digest is malformed", where=f"digest {algorithm}", got=ascii(value[:140]))

@@ -8,7 +8,6 @@ Does NOT know any format: parsers say what they expect by which reader they call
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
@@ -32,9 +31,9 @@ def _wrong(where: str, expected: str, value: Json) -> MalformedError:
 
 def as_object(value: Json, where: str) -> Object:
     """Return the value as a JSON object, or raise MalformedError."""
-    if not isinstance(value, Mapping):
-        raise _wrong(where, "an object", value)
-    return value
+    if type(value) is dict or isinstance(value, Mapping):  # the second test alone takes five times as long
+        return value
+    raise _wrong(where, "an object", value)
 
 
 def as_array(value: Json, where: str, *, limit: int) -> Sequence[Json]:
@@ -55,7 +54,8 @@ def as_string(value: Json, where: str) -> str:
 
 def get_object(source: Object, key: str, where: str) -> Object:
     """Return the object at `key`, or raise MalformedError."""
-    return as_object(source.get(key), f"{where}.{key}")
+    value = source.get(key)
+    return value if type(value) is dict else as_object(value, f"{where}.{key}")
 
 
 def find_object(source: Object, key: str, where: str) -> Object | None:
@@ -75,7 +75,8 @@ def find_array(source: Object, key: str, where: str, *, limit: int) -> Sequence[
 
 def get_string(source: Object, key: str, where: str) -> str:
     """Return the text at `key`, or raise MalformedError."""
-    return as_string(source.get(key), f"{where}.{key}")
+    value = source.get(key)
+    return value if type(value) is str else as_string(value, f"{where}.{key}")
 
 
 def find_string(source: Object, key: str, where: str) -> str | None:
@@ -115,10 +116,10 @@ def get_uint64(source: Object, key: str, where: str) -> int:
 def decode_base64(text: str, where: str) -> bytes:
     """Return the bytes of canonical standard base64, or raise MalformedError."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedError("not base64", where=where, got=ascii(text[:40])) from error
-    if base64.b64encode(data).decode() != text:
+    if binascii.b2a_base64(data, newline=False) != text.encode():
         raise MalformedError("not canonical base64", where=where, got=ascii(text[:40]))
     return data
 
@@ -128,7 +129,7 @@ def decode_proto_base64(text: str, where: str) -> bytes:
 
     Both alphabets are read, the standard and the URL-safe one, but not mixed; the padding may be left out.
     """
-    if "+" not in text and "/" not in text:
+    if ("-" in text or "_" in text) and "+" not in text and "/" not in text:
         text = text.translate(_STANDARD)
     return decode_base64(text if "=" in text else text + "=" * (-len(text) % 4), where)
 

@@ -18,6 +18,10 @@ MAX_MENTIONS = (
     10_000_000  # of artifacts by the bundles that one reading indexes; each costs some 50 bytes on disk
 )
 
+TOGETHER = 20_000  # rows that are written together
+
+Facts = tuple[BundleFacts, list[Mention]]
+
 
 class Indexer:
     """Adds bundles to an index. Raises LimitError beyond MAX_MENTIONS."""
@@ -25,23 +29,34 @@ class Indexer:
     def __init__(self, index: BundleIndex) -> None:
         self.index = index
         self._mentions = 0
+        self._rows = 0
+        self._waiting: dict[str, Facts] = {}
 
     def add(self, name: str, place: str, raw: bytes) -> None:
-        """Index the bundle with this name (the SHA-256 of its bytes), unless the index has it."""
-        if self.index.has_bundle(name):
+        """Index the bundle with this name (the SHA-256 of its bytes), unless the index has it. `write` completes it."""
+        if name in self._waiting or self.index.has_bundle(name):
             return
-        facts, mentions = facts_of(name, place, raw)
-        self._mentions += len(mentions)
+        found = self._waiting[name] = facts_of(name, place, raw)
+        self._mentions += len(found[1])
+        self._rows += len(found[1]) + 1
         if self._mentions > MAX_MENTIONS:
             raise LimitError(
                 "the attestations name more artifacts than can be looked at",
                 expected=f"at most {MAX_MENTIONS} names",
                 help="gitchain sync --prune-junk   removes what is no attestation",
             )
-        self.index.add(facts, mentions)
+        if self._rows >= TOGETHER:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added and is not in the index yet."""
+        if self._waiting:
+            self.index.add_all(self._waiting.values())
+        self._waiting.clear()
+        self._rows = 0
 
 
-def facts_of(name: str, place: str, raw: bytes) -> tuple[BundleFacts, list[Mention]]:
+def facts_of(name: str, place: str, raw: bytes) -> Facts:
     """Return the facts of a bundle, and all artifacts that it mentions."""
     try:
         statement = Bundle.parse(raw).statement()

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import gitchain
 from gitchain.errors import StoreError
@@ -72,8 +72,7 @@ class Role(IntEnum):
     """A material of a statement without products: the statement is about the artifact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """One artifact of a statement. `version` is that of a directory's manifest, None for a file."""
 
     role: Role
@@ -162,31 +161,21 @@ class BundleIndex:
         """Set a value of `meta`."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
-    def add(self, facts: BundleFacts, mentions: Iterable[Mention] = ()) -> None:
-        """Add a bundle that is not indexed yet."""
-        row = (
-            bytes.fromhex(facts.name),
-            facts.place,
-            facts.attestation_id,
-            facts.predicate_type,
-            facts.step,
-            facts.kind,
-            facts.unreadable,
-            _plain(facts.reason),
-        )
-        bundle = self._connection.execute(
-            "INSERT INTO bundle(name, place, attestation, type, step, kind, unreadable, reason) VALUES(?,?,?,?,?,?,?,?)",
-            row,
-        ).lastrowid
-        keys, directories = [], []
-        for one in mentions:
-            made = key_of_name if one.role is Role.NAME else key_of
-            keys += [(int(one.role), made(digest), bundle) for digest in one.digests]
-            if one.version is not None:
-                directories.append((bundle, int(one.role), bytes.fromhex(one.sha256), one.version))
+    def add_all(self, bundles: Iterable[tuple[BundleFacts, Iterable[Mention]]]) -> None:
+        """Add bundles that are not indexed yet."""
+        ((last,),) = self._all("SELECT IFNULL(MAX(id), 0) FROM bundle")
+        rows, keys, directories = [], list[Row](), list[Row]()
+        for bundle, (facts, mentions) in enumerate(bundles, last + 1):
+            rows.append(_row(bundle, facts))
+            for one in mentions:
+                role, made = int(one.role), key_of_name if one.role is Role.NAME else key_of
+                keys += [(role, made(digest), bundle) for digest in one.digests]
+                if one.version is not None:
+                    directories.append((bundle, role, bytes.fromhex(one.sha256), one.version))
+        keys.sort()  # so that neighbours in the table are written together
+        self._connection.executemany("INSERT INTO bundle VALUES(?,?,?,?,?,?,?,?,?)", rows)
         self._connection.executemany("INSERT OR IGNORE INTO mention VALUES(?,?,?)", keys)
-        if directories:
-            self._connection.executemany("INSERT OR IGNORE INTO directory VALUES(?,?,?,?)", directories)
+        self._connection.executemany("INSERT OR IGNORE INTO directory VALUES(?,?,?,?)", directories)
 
     def forget_nodes(self) -> None:
         """Remove the names of all manifest nodes."""
@@ -226,6 +215,10 @@ class BundleIndex:
         if folder is None:
             return self._all(sql.format(""))
         return self._all(sql.format("WHERE folder = ?"), folder)
+
+    def problem_folders(self) -> set[str]:
+        """Return the folders of the store with problems."""
+        return {folder for (folder,) in self._all("SELECT DISTINCT folder FROM problem")}
 
     def has_bundle(self, name: str) -> bool:
         """Return True if a bundle with this name, in hex, is indexed, refused or not."""
@@ -323,6 +316,20 @@ class BundleIndex:
 def _facts(row: Row) -> BundleFacts:
     _id, name, place, attestation_id, kind_of, step, kind, unreadable, reason = row
     return BundleFacts(name.hex(), place, attestation_id, kind_of, step, kind, bool(unreadable), reason)
+
+
+def _row(bundle: int, facts: BundleFacts) -> Row:
+    return (
+        bundle,
+        bytes.fromhex(facts.name),
+        facts.place,
+        facts.attestation_id,
+        facts.predicate_type,
+        facts.step,
+        facts.kind,
+        facts.unreadable,
+        _plain(facts.reason),
+    )
 
 
 def _damaged(error: sqlite3.Error) -> StoreError:

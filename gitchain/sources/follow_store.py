@@ -6,7 +6,7 @@ a reader of an older state, while others follow, finds more than its state held 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, StoreError
@@ -20,7 +20,7 @@ from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
 
 OPEN_BYTES = 64 << 20  # of manifest nodes that are opened while following; the rest is opened when needed
 OPEN_ENTRIES = 1_000_000
-TOGETHER = 1000  # bundles that are read together
+TOGETHER = 20_000  # bundles that are read together: the more, the fewer bases of deltas are unpacked twice
 NODE_BYTES = 16 << 20  # a larger node is opened when needed
 
 
@@ -44,6 +44,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._indexer = Indexer(self.index)
+        self._troubled = self.index.problem_folders()
 
     def follow(self, tip: str) -> None:
         """Add what the commit `tip` holds. Raises MustRebuildError; NoEvidenceError if a partial clone lacks a bundle.
@@ -70,6 +71,7 @@ class Follower:
             problem = StoreProblem.of((room,), error)
             problem.raise_lacking()
             self.index.replace_problems(room, [(problem.path, problem.message)])
+            self._troubled.add(room)
             return ""
         return found or ""
 
@@ -80,21 +82,29 @@ class Follower:
             before = {} if old is None else {entry.name: entry for entry in trees.entries(path, old)}
         except UNREADABLE as error:
             raise MustRebuildError from error
-        folder, same, changed = "/".join(path), set[str](), []
+        same, changed = set[Path](), []
         for inner, entry in trees.children(path, new, problems.append):
             if (known := before.pop(entry.name, None)) == entry:
-                same.add("/".join(inner))
+                same.add(inner)
             else:
                 changed.append((inner, known, entry))
         if any(_is_valid(path, entry) for entry in before.values()):
             raise MustRebuildError
         for problem in problems:
             problem.raise_lacking()  # it may be a revocation
-        kept = [one for one in self.index.problems(folder) if one[0] in same]
-        self.index.replace_problems(folder, [*kept, *((one.path, one.message) for one in problems)])
+        self._replace_problems("/".join(path), same, problems)
         self.store.backend.expect([entry.oid for _, _, entry in changed if entry.is_tree])
         for inner, known, entry in changed:
             self._entry(inner, known, entry)
+
+    def _replace_problems(self, folder: str, same: set[Path], problems: Sequence[StoreProblem]) -> None:
+        """Replace the problems of a folder; those of entries that are the same as before are kept."""
+        if not problems and folder not in self._troubled:
+            return
+        paths = {"/".join(path) for path in same}
+        kept = [one for one in self.index.problems(folder) if one[0] in paths]
+        self.index.replace_problems(folder, [*kept, *((one.path, one.message) for one in problems)])
+        self._troubled.add(folder)
 
     def _entry(self, path: Path, old: StoredTreeEntry | None, new: StoredTreeEntry) -> None:
         if old is not None and not (old.is_tree and new.is_tree):
@@ -114,7 +124,9 @@ class Follower:
 
     def _read(self) -> None:
         """Index the bundles that were found and not read yet."""
-        self.store.backend.expect([entry.oid for _, entry in self._waiting])
+        oids = self.store.backend.expect([entry.oid for _, entry in self._waiting])
+        order = {oid: number for number, oid in enumerate(oids)}
+        self._waiting.sort(key=lambda one: order[one[1].oid])
         for path, entry in self._waiting:
             try:
                 data = self.store.trees.leaf(path, entry)
@@ -128,6 +140,7 @@ class Follower:
             if self._bytes > self.max_bytes:
                 raise self._too_much(f"{self.max_bytes} bytes")
             self._indexer.add(leaf_name(path), entry.oid, data)
+        self._indexer.write()
         self._waiting.clear()
 
     def _too_much(self, expected: str) -> LimitError:
@@ -205,6 +218,7 @@ def add_bundles(index: BundleIndex, bundles: Iterable[tuple[str, bytes]]) -> Non
     indexer = Indexer(index)
     for name, raw in bundles:
         indexer.add(name, "", raw)
+    indexer.write()
 
 
 def _is_valid(path: Path, entry: StoredTreeEntry) -> bool:

@@ -42,8 +42,11 @@ class Backend(Protocol):
         and may not fetch it; StoreError if it is missing, corrupt or of another kind.
         """
 
-    def expect(self, oids: Sequence[Oid]) -> None:
-        """Prepare to read these objects next, which makes it faster; reading others is still possible."""
+    def expect(self, oids: Sequence[Oid]) -> list[Oid]:
+        """Prepare to read these objects next; reading others is still possible.
+
+        Returns them once each, in the order in which they are read fastest: deltas of each other together.
+        """
 
     def size(self, oid: Oid) -> int | None:
         """Return an object's size from its header, or None if the object is not available."""

@@ -75,9 +75,10 @@ class GitBinary:
             return len(self._pending[oid].data)
         return self._sizes.of(oid)
 
-    def expect(self, oids: Sequence[Oid]) -> None:
+    def expect(self, oids: Sequence[Oid]) -> list[Oid]:
         """Prepare to read these objects; see `Backend.expect`."""
-        self._sizes.expect([oid for oid in oids if oid not in self._pending])
+        pending = [oid for oid in oids if oid in self._pending]
+        return [*pending, *self._sizes.expect([oid for oid in oids if oid not in self._pending])]
 
     def digest(self, oid: Oid) -> tuple[str, bytes]:
         """Return the SHA-256 of a blob (streamed) and its first bytes; see `Backend.digest`."""
@@ -158,8 +159,11 @@ TOGETHER = 256
 """Headers of one request: requests and responses fit into the pipes' buffers."""
 
 
-MAX_EXPECTED = 50_000
-"""Responses that are kept until they are needed; without one, the request is repeated."""
+MAX_EXPECTED = 200_000
+"""Responses that are kept until they are needed, some 300 bytes each; without one, the request is repeated."""
+
+_Place = tuple[bytes, int]
+"""The first object in a chain of deltas, and the bytes from there on, to the object and with it."""
 
 
 class _Process:
@@ -238,8 +242,8 @@ class ObjectSizes(_Process):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(Git(directory, offline=True))
-        self._below: dict[bytes, int] = {}
-        """By object: the bytes of it and of all that it is stored as a difference to."""
+        self._below: dict[bytes, _Place] = {}
+        """By object: its place, if it was checked."""
         self._expected: dict[Oid, list[bytes]] = {}
         """The responses to `expect`, until they are needed."""
 
@@ -248,12 +252,47 @@ class ObjectSizes(_Process):
         found = self._header(oid)
         return None if found is None else found[0]
 
-    def expect(self, oids: Sequence[Oid]) -> None:
-        """Request the headers of objects that are read next, many at once: a request for each costs more than the read."""
+    def expected(self, oid: Oid) -> int | None:
+        """Return an object's size if `expect` requested it and it was not checked since."""
+        words = self._expected.get(oid)
+        return int(words[0]) if words is not None and len(words) == 2 else None
+
+    def expect(self, oids: Sequence[Oid]) -> list[Oid]:
+        """Request the headers of objects that are read next, many at once: a request for each costs more than the read.
+
+        Returns the objects by chains of deltas, so that each base is unpacked about once.
+        """
         if len(self._expected) > MAX_EXPECTED:
             self._expected.clear()
+        self._request_chains(oids)
+        return self._by_chains(oids)
+
+    def _by_chains(self, oids: Sequence[Oid]) -> list[Oid]:
+        """Return the objects, once each, sorted by the chain of deltas that each is in, as far as headers tell."""
+        places: dict[Oid, _Place] = {}
+        for oid in oids:
+            step: Oid | None = oid
+            above = list[tuple[Oid, int]]()
+            root, total = b"", 0
+            while step is not None:
+                if (known := places.get(step) or self._below.get(bytes.fromhex(step))) is not None:
+                    root, total = known
+                    break
+                places[step] = b"", 0  # ends the walk if headers form a circle
+                words = self._expected.get(step, [])
+                root = bytes.fromhex(step)
+                above.append((step, int(words[0]) if len(words) == 2 else 0))
+                step = _base(words)
+            for one, size in reversed(above):
+                total += size
+                places[one] = root, total
+            places.setdefault(oid, (root, total))
+        return sorted(dict.fromkeys(oids), key=places.__getitem__)
+
+    def _request_chains(self, oids: Sequence[Oid]) -> None:
+        """Request the headers of objects and of their bases. Stops beyond MAX_EXPECTED."""
         wanted = dict.fromkeys(oids)
-        while wanted:
+        while wanted and len(self._expected) < MAX_EXPECTED:
             try:
                 self._request_all(list(wanted))
             except OSError:
@@ -292,11 +331,12 @@ class ObjectSizes(_Process):
             if size > limit or total > MAX_CHAIN_BYTES:
                 raise _too_deep(oid, limit, size, total)
             chain.append((step, size))
-            below = 0 if base is None else self._below.get(bytes.fromhex(base))
-            if below is not None and total + below <= min(limit, MAX_CHAIN_BYTES):
+            known = (bytes.fromhex(step), 0) if base is None else self._below.get(bytes.fromhex(base))
+            if known is not None and total + known[1] <= min(limit, MAX_CHAIN_BYTES):
+                root, below = known
                 for one, taken in reversed(chain):
                     below += taken
-                    self._below[bytes.fromhex(one)] = below
+                    self._below[bytes.fromhex(one)] = root, below
                 return
             if base is None:
                 return
@@ -318,7 +358,7 @@ class ObjectSizes(_Process):
 
 def _base(words: list[bytes]) -> Oid | None:
     """Return the object that an object is stored as a difference to, from git's answer; None without one."""
-    if len(words) != 2 or words[1] == b"missing" or set(words[1]) == set(b"0"):
+    if len(words) != 2 or words[1] == b"missing" or not words[1].strip(b"0"):
         return None
     return Oid(words[1].decode("ascii"))
 

@@ -7,6 +7,7 @@ unless the store is offline. Only raw bytes are used: no tree builder, no index,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Libgit2:
         self._git = Git(Path(found), offline)
         self._path = Path(found)
         self.common_dir = _common_dir(Path(found))
+        self._objects = str(self.common_dir / "objects")
         self._pending: dict[Oid, NewObject] = {}
         self._sizes = ObjectSizes(Path(found))
 
@@ -63,14 +65,15 @@ class Libgit2:
             return self._pending[oid].data
         odb = self._repo.odb
         try:
-            found, size = odb.read_header(oid)
+            expected = self._sizes.expected(oid)
+            size = odb.read_header(oid)[1] if expected is None else expected
             if size > limit:
                 raise LimitError(
                     "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
                 )
-            if not self._is_loose(oid):
+            if expected is not None or not self._is_loose(oid):
                 self._sizes.check_deltas(oid, max(limit, MAX_BASE_BYTES))
-            data: bytes = odb.read(oid)[1]
+            found, data = odb.read(oid)
         except KeyError:
             return self._fetch(oid, kind, limit)
         except _FAILURES as error:
@@ -79,14 +82,17 @@ class Libgit2:
             ) from error
         if found != _TYPES[kind]:
             raise StoreError("wrong kind of object in the store", where=oid, expected=kind, got=str(found))
-        return data
+        return bytes(data)
 
-    def expect(self, oids: Sequence[Oid]) -> None:
+    def expect(self, oids: Sequence[Oid]) -> list[Oid]:
         """Prepare to read these objects; see `Backend.expect`."""
-        self._sizes.expect([oid for oid in oids if oid not in self._pending and not self._is_loose(oid)])
+        packed, others = list[Oid](), list[Oid]()
+        for oid in oids:
+            (others if oid in self._pending or self._is_loose(oid) else packed).append(oid)
+        return [*others, *self._sizes.expect(packed)]
 
     def _is_loose(self, oid: Oid) -> bool:
-        return (self.common_dir / "objects" / oid[:2] / oid[2:]).exists()
+        return os.path.exists(f"{self._objects}/{oid[:2]}/{oid[2:]}")  # noqa: PTH110 - a Path takes ten times as long
 
     def size(self, oid: Oid) -> int | None:
         """Return an object's size from its header; see `Backend.size`."""

@@ -14,6 +14,7 @@ from admit_world import World, chain, taken_back
 from gitchain.admit.evidence import SourceReader
 from gitchain.errors import LimitError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.digest import sha256_hex
 from gitchain.sources import bundle_facts as module
 from gitchain.sources.bundle_facts import Indexer
 from gitchain.sources.bundle_index import BundleIndex, Role
@@ -89,3 +90,19 @@ def test_indexer_bounds_mentions(copied: Stand, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "MAX_MENTIONS", 1)
     with pytest.raises(LimitError, match="more artifacts"), index.filling():
         Indexer(index).add("0" * 64, "", raw)
+
+
+def test_indexer_writes_each_bundle_once(copied: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait, and whether it is an attestation or not."""
+    raws = [*(one.raw for one in read(copied).candidates), b"junk"]
+    for together in (1, 1000):
+        monkeypatch.setattr(module, "TOGETHER", together)
+        index = BundleIndex()
+        with index.filling():
+            indexer = Indexer(index)
+            for raw in (*raws, *raws):
+                indexer.add(sha256_hex(raw), "", raw)
+            indexer.write()
+            indexer.write()
+        assert index.names() == {sha256_hex(raw) for raw in raws}
+        assert [one.name for one in index.refused()[0]] == [sha256_hex(b"junk")]

@@ -280,6 +280,8 @@ def test_proto3_json_may_have_the_original_field_names() -> None:
     original = snake(document())
     assert "log_index" in original["verification_material"]["tlog_entries"][0]
     assert Bundle.parse(encode(original)) == Bundle.parse(encode(document()))
+    escaped = json.dumps(original).replace("_", "\\u005F")
+    assert Bundle.parse(escaped.encode()) == Bundle.parse(json.dumps(document()).encode())
     with pytest.raises(MalformedError, match="two names"):
         Bundle.parse(encode(document() | {"media_type": document()["mediaType"]}))
 

@@ -17,7 +17,7 @@ from store_samples import bundle, manifest
 
 from gitchain.errors import LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.sources import bundle_index, follow_store, store_index
+from gitchain.sources import bundle_facts, bundle_index, follow_store, store_index
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.store_index import index_of
 from gitchain.workspace.project import Project, open_project
@@ -178,17 +178,17 @@ def test_a_full_disk_leaves_no_half_index(
     project: Project, isolated: Path, monkeypatch: pytest.MonkeyPatch, read: list[str]
 ) -> None:
     """What SQLite cannot write is not kept, and the answer is the same."""
-    real = BundleIndex.add
+    real = BundleIndex.add_all
 
     def add(self: BundleIndex, *args: Any) -> None:
         if self._connection.execute("PRAGMA database_list").fetchall()[0][2]:
             raise sqlite3.OperationalError("database or disk is full")
         real(self, *args)
 
-    monkeypatch.setattr(BundleIndex, "add", add)
+    monkeypatch.setattr(BundleIndex, "add_all", add)
     assert listed(project) == names()
     assert [one.suffix for one in (isolated / "index").iterdir()] == [".lock"]
-    monkeypatch.setattr(BundleIndex, "add", real)
+    monkeypatch.setattr(BundleIndex, "add_all", real)
     assert listed(project) == names()
     read.clear()
     assert listed(project) == names()
@@ -259,15 +259,16 @@ def test_readers_are_not_locked_out_while_others_follow(
     """With more additions than the cache of the writer holds."""
     monkeypatch.setattr(bundle_index, "CACHE_KIB", 1)
     monkeypatch.setattr(bundle_index, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(bundle_facts, "TOGETHER", 1)
     reader = index_of(project.store, project.seen_key, project.store.tip())
     project.store.add([bundle(f"more-{number}") for number in range(200)])
-    real, read = BundleIndex.add, []
+    real, read = BundleIndex.add_all, []
 
     def add(self: BundleIndex, *args: Any) -> None:
         real(self, *args)
         read.append(len([*reader.everything()]))
 
-    monkeypatch.setattr(BundleIndex, "add", add)
+    monkeypatch.setattr(BundleIndex, "add_all", add)
     assert len(listed(project)) == 203
     assert read == [3] * 200
     assert [*kept.parent.glob("*.sqlite")] == [kept]
@@ -408,7 +409,7 @@ def test_no_place_for_a_temporary_index_is_one_error(
     def add(self: BundleIndex, *_: Any) -> None:
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr(BundleIndex, "add", add)
+    monkeypatch.setattr(BundleIndex, "add_all", add)
     with pytest.raises(StoreError, match="cannot be indexed") as caught:
         listed(project)
     assert "TMPDIR" in caught.value.help

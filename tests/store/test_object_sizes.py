@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,46 @@ def test_an_object_that_was_missing_is_checked_when_it_is_there(git_repo: Path) 
     subprocess.run(["git", "hash-object", "-w", "--stdin"], cwd=git_repo, input=data, check=True)
     with pytest.raises(LimitError):
         sizes.check_deltas(blob, 2000)
+
+
+def test_expect_returns_each_object_once_by_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that were checked before, and if headers form a circle, or there are none."""
+    bases = {number: number - 1 if number % 10 else None for number in range(40)} | {50: 51, 51: 50}
+    sizes = Chains({})
+
+    def request(oids: Sequence[Oid]) -> None:
+        for one in oids:
+            base = bases.get(int(one, 16))
+            sizes._expected[one] = [b"10", (oid(base) if base is not None else oid(0)).encode()]
+
+    monkeypatch.setattr(sizes, "_request_all", request)
+    numbers = [*range(40), 50, 51, 60, 60]
+    random.Random(3).shuffle(numbers)
+    found = [int(one, 16) for one in sizes.expect([oid(number) for number in numbers])]
+    assert sorted(found) == sorted(set(numbers))
+    chains = [number for number in found if number < 40]
+    assert chains == sorted(chains)
+    assert sizes.expected(oid(1)) == 10
+    sizes._expected.clear()
+    sizes._below = {
+        bytes.fromhex(oid(number)): (bytes.fromhex(oid(number // 10 * 10)), number) for number in range(40)
+    }
+    assert [int(one, 16) for one in sizes.expect([oid(number) for number in (25, 3, 21, 8)])] == [
+        3,
+        8,
+        21,
+        25,
+    ]
+    assert sizes.expected(oid(70)) is None
+
+
+def test_expect_requests_a_bounded_number_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_binary, "MAX_EXPECTED", 5)
+    sizes = Chains({})
+    monkeypatch.setattr(
+        sizes,
+        "_request_all",
+        lambda oids: sizes._expected.update({one: [b"1", oid(int(one, 16) + 1).encode()] for one in oids}),
+    )
+    assert sizes.expect([oid(1)]) == [oid(1)]
+    assert len(sizes._expected) == 5
