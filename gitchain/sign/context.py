@@ -22,7 +22,6 @@ from gitchain.sign.services import SigningServices
 from gitchain.verify.trust import silence_sigstore
 
 MAX_CONFIG_BYTES = 16 << 20
-SERVICE_FIELDS = ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls")
 HELP = "use a Sigstore ClientTrustConfig with a signing config, for example from gitchain trust export"
 
 
@@ -74,8 +73,7 @@ def check_services(config: Json) -> None:
     signing = config.get("signingConfig") if isinstance(config, dict) else None
     if not isinstance(signing, dict):
         raise TrustError("the trust config has no signing config", expected="signingConfig", help=HELP)
-    for name in SERVICE_FIELDS:
-        services = signing.get(name, [])
+    for name, services in signing.items():  # sigstore-python reads two spellings: caUrls, ca_urls
         for service in services if isinstance(services, list) else []:
             url = service.get("url") if isinstance(service, dict) else None
             if not isinstance(url, str) or not is_protected(url):

@@ -34,6 +34,17 @@ def test_services_in_the_clear_are_refused(instance: Instance, field: str, url: 
     assert caught.value.where == field
 
 
+@pytest.mark.parametrize("field", ["caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"])
+def test_services_in_the_clear_are_refused_in_the_other_spelling(instance: Instance, field: str) -> None:
+    """sigstore-python takes the names of protobuf's text form as well."""
+    changed = config(instance)
+    other = field.replace("Urls", "_urls").replace("Tlog", "_tlog")
+    changed["signingConfig"][other] = [changed["signingConfig"].pop(field)[0] | {"url": "http://example.com"}]
+    with pytest.raises(TrustError, match="https") as caught:
+        signing_context(json.dumps(changed))
+    assert caught.value.where == other
+
+
 @pytest.mark.parametrize(
     ("url", "good"),
     [
