@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Literal
 
+from gitchain.admit.patterns import matches
 from gitchain.admit.references import ModelReference, image
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json, strict_json
@@ -87,8 +87,8 @@ _MODELCAR = re.compile(
 )
 """The two programs with which KServe mounts a model's image; printed values contain no quotes or variables."""
 
-FROM_THE_CLUSTER = frozenset({"configMap:kube-root-ca.crt", "configMap:openshift-service-ca.crt"})
-"""Volumes that the cluster's own controllers create and mount into every pod."""
+_ROOT_CA = "kube-root-ca.crt"
+"""The ConfigMap that the API server mounts into every pod. The cluster's controller puts back only this key of it."""
 
 _SEEN_SOURCES = frozenset({"serviceAccountToken", "clusterTrustBundle", "podCertificate"})
 _SEEN_VOLUMES = frozenset({"name", "emptyDir", "image"})
@@ -111,7 +111,7 @@ class Candidates:
             return False
         if text in self._ignore or self.pins(text):
             return True
-        return not _BLANK.search(text) and any(fnmatchcase(text, one) for one in self._patterns)
+        return not _BLANK.search(text) and matches(text, self._patterns)
 
     def pins(self, text: str) -> bool:
         """Return True if the operator ignores exactly this text by its digest."""
@@ -142,7 +142,7 @@ class Candidates:
                 yield from self._contained(kind, source, f"{where}.{kind}")
                 continue
             text = f"{kind}:{volume_source(source)}"
-            if not self.passes(text) and not any(fnmatchcase(text, one) for one in self._volumes):
+            if not self.passes(text) and not matches(text, self._volumes):
                 yield ModelReference(text, where, name, candidate="volume")
 
     def annotation(self, key: str, value: str, where: str) -> Iterator[ModelReference]:
@@ -168,7 +168,7 @@ class Candidates:
         else:
             name = inside.get("secretName") if "secretName" in inside else inside.get("name")
             text = f"{kind}:{name}"
-            if text not in FROM_THE_CLUSTER and not self.passes(text):
+            if not _is_root_ca(kind, inside) and not self.passes(text):
                 yield ModelReference(text, where, unseen=True)
 
     def _variable(self, entry: Object, where: str, owner: str) -> Iterator[ModelReference]:
@@ -264,6 +264,16 @@ class Candidates:
                     yield shown
 
 
+def _is_root_ca(kind: str, source: Object) -> bool:
+    """Return True if a volume shows just the certificate of `_ROOT_CA`, as the API server mounts it."""
+    items = source.get("items")
+    return (
+        kind == "configMap"
+        and source.get("name") == _ROOT_CA
+        and items == [{"key": "ca.crt", "path": "ca.crt"}]
+    )
+
+
 def _pieces(text: str, *, wary: bool) -> Iterator[tuple[str, bool]]:
     """Yield the words of a text, each with whether its key refers to models."""
     is_wary = wary
@@ -304,7 +314,7 @@ def refers_to_models(name: str) -> bool:
 
 
 def _refers_to_models(name: str) -> bool:
-    if name in _SPEAKS_ALONE:
+    if name in _SPEAKS_ALONE or len(name) > MAX_NAME:
         return True
     plain = _plain(name)
     if _SPEAKS.search(plain) is None or (name.startswith("-") and plain in _NAMES):
@@ -322,8 +332,10 @@ def text_digest(text: str) -> str:
 
 
 def volume_source(source: Json) -> str:
-    """Return the name of a volume's source: the claim, the path, or the driver."""
+    """Return the name of a volume's source: the claim, the path behind its server, or the driver."""
     found = source if isinstance(source, Mapping) else {}
+    if isinstance(server := found.get("server"), str) and isinstance(path := found.get("path"), str):
+        return server + path
     names = (found.get(key) for key in ("claimName", "path", "driver", "volumeID", "server"))
     return next((name for name in names if isinstance(name, str)), "")
 

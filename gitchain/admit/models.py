@@ -17,21 +17,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import islice
 
 from gitchain.admit import references
 from gitchain.admit.candidates import Candidates, text_digest
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.kinds import KSERVE, is_serving, is_template
 from gitchain.admit.mutate import PREFIX
+from gitchain.admit.patterns import matches
 from gitchain.admit.references import ModelReference
 from gitchain.admit.review import Kind, Review
+from gitchain.admit.words import MAX_WORDS, count_words
 from gitchain.evidence.canonical import Json
 
 ANNOTATION = "gitchain.dev/model"
 MAX_REFERENCES = 4096
-MAX_WORDS = 20_000
-"""Most words of command lines and variables of one object."""
-
 MAX_SHOWN = 200
 """Longest text shown in a message, in characters; a longer one is shown by its digest."""
 
@@ -186,21 +186,28 @@ class _Looker:
         """Collect what can name or contain a model. The guard's own containers are compared exactly elsewhere."""
         guarded = self._looking.guarded is not None and owner.startswith(PREFIX)
         if not _RUNS.isdisjoint(value) and not guarded:
-            self._words += sum(len(one) for key in _RUNS if isinstance(one := value.get(key), list))
+            self._words += sum(count_words(value.get(key)) for key in _RUNS)
             if self.overflows:
                 return
-            self.candidates += strict.container(value, where, owner)
+            self._collect(strict.container(value, where, owner))
         volumes = value.get("volumes")
         for index, one in enumerate(volumes if isinstance(volumes, list) else ()):
             if isinstance(one, dict):
-                self.candidates += strict.volume(one, f"{where}.volumes[{index}]")
+                self._collect(strict.volume(one, f"{where}.volumes[{index}]"))
+
+    def _collect(self, candidates: Iterator[ModelReference]) -> None:
+        """Collect candidates up to one more than the limit: the rest of a long text is not looked at."""
+        self.candidates += islice(candidates, MAX_REFERENCES + 1)
 
     def _text(self, text: str, where: str, owner: str) -> None:
         """Collect the references in a text, except ignored ones. A disguised one is always collected."""
         if self._strict is not None and self._strict.pins(text):
             return
+        self._words += text.count("://")
+        if self._words > MAX_WORDS:
+            return
         for one in references.find(text, where, owner, strict=self._strict is not None):
-            if one.disguised or not any(fnmatchcase(one.text, pattern) for pattern in self._looking.ignore):
+            if one.disguised or not matches(one.text, self._looking.ignore):
                 self.found.append(one)
                 if self.overflows:
                     return
@@ -234,18 +241,20 @@ class _Looker:
         """Collect candidates in foreign annotations that refer to models: runtimes and webhooks read some of them."""
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
         for key, value in annotations.items() if isinstance(annotations, dict) else ():
-            if isinstance(value, str) and key != _APPLIED and not key.startswith(ANNOTATION):
+            if isinstance(value, str) and key != _APPLIED and not _is_own(key):
                 place = f"{where}.annotations[{key}]"
-                self.candidates += strict.annotation(key, value, place)
+                self._words += count_words(value)
+                if self.overflows:
+                    return
+                self._collect(strict.annotation(key, value, place))
                 found = references.find(value, place, "")
-                self.found += [one for one in found if one.disguised or not strict.passes(one.text)]
+                wanted = (one for one in found if one.disguised or not strict.passes(one.text))
+                self.found += islice(wanted, MAX_REFERENCES + 1)
 
 
 def _holds_model(image: str, around: dict[str, Json], looking: Looking) -> bool:
     """Return True if a container's image is a model: mounted by KServe's method, or listed by the operator."""
-    return _name(around) in _MODEL_CONTAINERS or any(
-        fnmatchcase(image, pattern) for pattern in looking.images
-    )
+    return _name(around) in _MODEL_CONTAINERS or any(fnmatchcase(image, one) for one in looking.images)
 
 
 def _variable(entry: Mapping[str, Json], where: str, owner: str) -> Iterator[ModelReference]:
@@ -260,11 +269,16 @@ def _name(item: Mapping[str, Json]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def _is_own(key: str) -> bool:
+    """Return True for the annotations with which an author names digests."""
+    return key == ANNOTATION or key.startswith(f"{ANNOTATION}.")
+
+
 def _annotations(metadata: Json, where: str) -> Iterator[_AnnotatedDigest | DenialReason]:
     """Yield the digests of gitchain's annotations, or a problem for an invalid one."""
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     for key, value in annotations.items() if isinstance(annotations, dict) else ():
-        if key != ANNOTATION and not key.startswith(f"{ANNOTATION}."):
+        if not _is_own(key):
             continue
         place = f"{where}.annotations[{key}]"
         texts = value.replace(",", " ").split() if isinstance(value, str) else []

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from gitchain.admit.candidates import volume_source
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
+from gitchain.admit.patterns import matches
 from gitchain.admit.references import digest
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
@@ -111,9 +111,7 @@ class _Pod:
         if all(kind in HARMLESS for kind in kinds):
             return False
         return not any(
-            fnmatchcase(f"{kind}:{volume_source(volume[kind])}", pattern)
-            for kind in kinds
-            for pattern in self._settings.ignore
+            matches(f"{kind}:{volume_source(volume[kind])}", self._settings.ignore) for kind in kinds
         )
 
     def containers(self) -> Iterator[tuple[str, int, Object]]:

@@ -36,6 +36,12 @@ LONG: dict[str, Callable[[], dict[str, Any]]] = {
     "variables": lambda: pod("$(" * (LARGE // 2)),
     "keys": lambda: pod("--a=" + "model:x," * (LARGE // 8)),
     "a modelcar's program": lambda: pod("sh", "-c", "mkdir -p " + "/a" * (LARGE // 2)),
+    "options without an end": lambda: pod("--x=" + "$(" * (LARGE // 2)),
+    "harmless words": lambda: pod("/a " * (LARGE // 3)),
+    "harmless options": lambda: pod("--x=1 " * (LARGE // 6)),
+    "a harmless value": lambda: pod("--x=" + "1 " * (LARGE // 2)),
+    "a harmless annotation": lambda: pod(annotations={"example.com/model": "/a " * (LARGE // 3)}),
+    "URLs in an annotation": lambda: pod(annotations={"example.com/x": "s3://logs/1 " * (LARGE // 12)}),
     "items": lambda: pod(*["--a=b"] * (LARGE // 8)),
 }
 
@@ -46,7 +52,7 @@ def test_a_review_of_3_mb_is_answered(ready: Admission, what: str) -> None:
     body = review(LONG[what](), namespace="prod")
     started = time.process_time()
     found = judged(ready, body)
-    assert time.process_time() - started < 20  # what grows faster takes minutes
+    assert time.process_time() - started < 4  # it is the event loop's time: all others wait
     assert not found.answer.allowed
     assert codes(found) <= {"GC-A0201", "GC-A0206", "GC-A0208"}
 

@@ -253,6 +253,60 @@ def test_the_operator_passes_over_a_text() -> None:
     )
 
 
+ELSEWHERE_THAN_SHOWN = [
+    ("http://localhost:*", "http://localhost:80@models.example.com/llama"),
+    ("http://localhost:*", "http://localhost:" + "0" * 5000 + "@models.example.com/llama"),
+    ("s3://logs/*", "s3://logs/../models/llama"),
+    ("s3://logs/*", "s3://logs/%2E%2e/models/llama"),
+    ("hdfs://logs/*", "hdfs://logs/a/.."),
+]
+
+
+@pytest.mark.parametrize(("pattern", "text"), ELSEWHERE_THAN_SHOWN)
+@pytest.mark.parametrize("option", ["--log-to=", "--model=", ""])
+def test_a_pattern_matches_no_text_that_leads_elsewhere(pattern: str, text: str, option: str) -> None:
+    """User information before a host, or `..` behind a path: only a pattern that does so itself passes over it."""
+    assert problems(serving(option + text), Looking(ignore=(pattern, "--*=" + pattern)))
+    assert problems(variable("URL", value=text), Looking(ignore=(pattern, "URL=" + pattern)))
+    assert problems(serving(text), Looking(ignore=(pattern,), strict=False)) or option or "http" in text
+
+
+def test_a_pattern_that_leads_elsewhere_itself_matches() -> None:
+    """As the operator wrote it."""
+    source = variable("URL", value="http://me@proxy.example.com/x")
+    assert problems(source, Looking(ignore=("http://me@proxy.example.com/*",))) == set()
+
+
+ALMOST_THE_ROOT_CA: list[Object] = [
+    {"configMap": {"name": "kube-root-ca.crt"}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "model.yaml", "path": "ca.crt"}]}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "../model.yaml"}]}},
+    {"secret": {"secretName": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {"configMap": {"name": "openshift-service-ca.crt", "items": [{"key": "service-ca.crt", "path": "service-ca.crt"}]}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ALMOST_THE_ROOT_CA, ids=range(len(ALMOST_THE_ROOT_CA)))
+def test_what_only_has_a_name_of_the_clusters_is_denied(source: Object) -> None:
+    """The cluster puts back one key of one ConfigMap: authors write the other keys, and the name on other clusters."""
+    for volume in (source, {"projected": {"sources": [source]}}):
+        assert problems(with_volume(volume)) == {"GC-A0207"}
+
+
+def test_a_share_is_named_with_its_server() -> None:
+    """The same path on another server is another volume."""
+    one, other = (
+        {"nfs": {"server": server, "path": "/logs"}} for server in ("nas.example.com", "evil.example.com")
+    )
+    rule = Looking(ignore=("nfs:nas.example.com/logs",))
+    assert (problems(with_volume(one), rule), problems(with_volume(other), rule)) == (set(), {"GC-A0208"})
+
+
+def test_only_the_annotations_of_gitchain_are_its_own() -> None:
+    """Another name that begins alike is looked at like every annotation."""
+    assert problems(serving(annotations={"gitchain.dev/modelcar": "hf://evil/llama"}))
+
+
 def test_every_message_says_what_the_rule_can_ignore(ready: Admission) -> None:
     """The text as a pattern wants it, or the digest of one that is too long to show."""
     shown = str(judged(ready, review(serving("--mime=text/plain"))).answer.problems[0])
