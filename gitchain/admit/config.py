@@ -218,7 +218,7 @@ def _source(name: str, fields: Fields, base: Path) -> LayoutSource:
         signers,
         _trust(fields, base),
         _optional_path(fields, "repository", base),
-        tuple(_place(text, base) for text in fields.texts("evidence", ())),
+        _places(fields, base),
         _bounded(fields, "minimumVersion", 0, 0, 2**53 - 1),
         fields.text("layoutName") if "layoutName" in fields else None,
     )
@@ -349,9 +349,12 @@ def _optional(fields: Fields, name: str, read: Callable[[Fields], T], default: T
     return read(fields.map(name)) if name in fields else default
 
 
-def _place(text: str, base: Path) -> str:
-    """Return an evidence source as `gitchain verify --evidence` accepts it. Directories are relative to the file."""
-    return text if "://" in text else str(base / text)
+def _places(fields: Fields, base: Path) -> tuple[str, ...]:
+    """Return evidence sources as `gitchain verify --evidence` takes them. Directories are relative to the file."""
+    found = fields.texts("evidence", ())
+    if "" in found:
+        raise LayoutError("the source is empty", where=f"{fields.path('evidence')}[{found.index('')}]")
+    return tuple(text if "://" in text else str(base / text) for text in found)
 
 
 def _optional_path(fields: Fields, name: str, base: Path) -> Path | None:

@@ -6,6 +6,7 @@ commit, and the version of each source (docs/evidence-sources.md). While it is u
 
 from __future__ import annotations
 
+import os
 import weakref
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gitchain.admit.config import LayoutSource
 from gitchain.admit.memory import recall, remember
-from gitchain.errors import LayoutError, StoreError, TrustError
+from gitchain.errors import LayoutError, NoRepositoryError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import open_regular
 from gitchain.trust.profiles import is_path
@@ -118,11 +119,7 @@ class SourceReader:
         return None
 
     def _project(self) -> Project | None:
-        from gitchain.workspace.project import open_project
-
-        if self.source.repository is None:
-            return None
-        return open_project(self.source.repository, configured=False, changes=False)
+        return None if self.source.repository is None else repository_at(self.source.repository)
 
     def _policy(self) -> Policy:
         from gitchain.consume.verifier import Policy
@@ -140,7 +137,36 @@ class SourceReader:
     def _sources(self) -> list[Place]:
         from gitchain.sources.open_source import open_source
 
+        for text in self.source.evidence:
+            if "://" not in text and not _is_directory(text):
+                raise StoreError("there is no directory of evidence", where=text, help="check the path")
         return [open_source(text, offline=self.offline) for text in self.source.evidence]
+
+
+def repository_at(path: Path) -> Project:
+    """Return the repository at a path, never one around it. Raises StoreError without one."""
+    from gitchain.workspace.project import open_project
+
+    why = "no such directory"
+    try:
+        if _is_directory(path):
+            project = open_project(path, configured=False, changes=False)
+            if os.path.realpath(path) in map(os.path.realpath, (project.root, project.git.common_dir)):
+                return project
+            why = f"a directory inside of the repository {project.root}"
+    except NoRepositoryError as error:
+        why = error.got
+    raise StoreError(
+        "there is no Git repository",
+        where=str(path),
+        expected="the directory of a clone, or a bare repository",
+        got=why,
+        help="check the path",
+    )
+
+
+def _is_directory(path: Path | str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
 
 
 def _content(path: Path, kind: type[LayoutError | TrustError], what: str) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.config import Deployments, Settings
+from gitchain.admit.evidence import repository_at
 from gitchain.admit.logs import log
 from gitchain.admit.server import Service, bind
 from gitchain.admit.tls import Certificate, Files
@@ -18,7 +19,6 @@ from gitchain.errors import TransportError, UsageError
 from gitchain.produce.deployments import DeploymentLog, PendingProfile
 from gitchain.produce.sign_and_store import SigningIdentity
 from gitchain.trust.profiles import Profile, load_profile
-from gitchain.workspace.project import open_project
 
 
 def serve(
@@ -74,7 +74,7 @@ def deployment_log(settings: Deployments) -> DeploymentLog:
 
     Statements wait in its outbox while the TUF repository of the trust cannot be reached.
     """
-    project = open_project(settings.repository, configured=False, changes=False)
+    project = repository_at(settings.repository)
     profile = _profile(settings.trust)
     identity = SigningIdentity(name=settings.identity, key=settings.key)
     return DeploymentLog(

@@ -89,6 +89,10 @@ def command(
     set_up(verbose=options.verbose)
     if client_name and client_ca is None:
         raise UsageError("no CA of clients for their names", where="--client-name", help="give --client-ca")
+    if "" in client_name:
+        raise UsageError(
+            "the name of a client is empty", where="--client-name", help="--client-name kube-apiserver"
+        )
     files = Files(certificate, key, client_ca, client_name)
     where, plain = address(listen, "--listen"), address(probes, "--probes") if probes else None
     found = read_settings(settings)

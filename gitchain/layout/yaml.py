@@ -83,6 +83,8 @@ def _mapping(events: Iterator[yaml.Event], depth: int, decimals: bool) -> Json:
 
 def _scalar(event: yaml.ScalarEvent, decimals: bool) -> Json:
     text = str(event.value)
+    if "\0" in text:
+        raise _refused("a text must not contain a NUL character", event)
     if event.style is not None and event.style != "":
         return text
     if text in _CONSTANTS:

@@ -334,3 +334,6 @@ def test_names_of_clients_need_their_ca(
     words = ["serve", "--settings", str(models.top / "serve.yaml"), "--certificate", str(places[0])]
     assert run([*words, "--key", str(places[1]), "--client-name", "api-1"]) == 2
     assert "--client-ca" in capfd.readouterr().err
+    own = ["--client-ca", str(places[0]), "--client-name", ""]
+    assert run([*words, "--key", str(places[1]), *own]) == 2
+    assert "--client-name" in capfd.readouterr().err

@@ -30,6 +30,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "no signer": ('[{issuer: "ISSUER", subject: ada@example.com}]', "[]", "signers"),
     "no trust": ("    trust: trust.json\n", "", "trust"),
     "no evidence": ("    repository: repo\n", "", "layouts.credit"),
+    "an empty source": ("    repository: repo\n", '    evidence: [""]\n', "layouts.credit.evidence[0]"),
+    "a NUL in a path": ("repository: repo", 'repository: "a\\0b"', "line"),
     "evidence as a text": ("    repository: repo\n", "    evidence: repo\n", "evidence"),
     "a version as a text": ("    trust:", '    minimumVersion: "3"\n    trust:', "minimumVersion"),
     "a version below 0": ("    trust:", "    minimumVersion: -3\n    trust:", "minimumVersion"),

@@ -229,7 +229,8 @@ def test_a_layout_that_cannot_decide_is_its_own_error(models: World, tmp_path: P
     for old, new, expected in (
         ("trust.json", "none.json", ExitCode.TRUST),
         ("layout.sigstore.json", "none.json", ExitCode.LAYOUT),
-        (f"repository: {models.top}/repo", f"repository: {tmp_path}", ExitCode.USAGE),
+        (f"repository: {models.top}/repo", f"repository: {tmp_path}", ExitCode.UNAVAILABLE),
+        (f"repository: {models.top}/repo", f"repository: {'x' * 300}", ExitCode.UNAVAILABLE),
         ("ada@example.com", "eve@example.com", ExitCode.LAYOUT),
         ("trust.json", "trust.json", ExitCode.OK),
     ):

@@ -185,6 +185,7 @@ BROKEN: dict[str, Callable[[str], str]] = {
     "no YAML": lambda text: text + "x: [",
     "half of it": lambda text: text[: len(text) // 2],
     "empty": lambda text: "",
+    "NUL in a path": lambda text: text.replace("layout: layout.json", 'layout: "a\\0b"'),
     "unknown field": lambda text: text + "more: 1\n",
     "another schema": lambda text: text.replace("serve/v1", "serve/v2"),
     "a rule for an unknown layout": lambda text: text.replace("layout: credit,", "layout: other,"),

@@ -182,7 +182,6 @@ FAULTS: dict[str, tuple[Callable[[LayoutSource], None], str]] = {
     "layout of another signer": (foreign, "layout"),
     "trust gone": (lambda source: Path(source.trust).unlink(), "trust"),
     "trust is no trusted root": (lambda source: Path(source.trust).write_text("{}") and None, "trust"),
-    "repository gone": (lambda source: shutil.rmtree(str(source.repository) + "/.git"), "source"),
     "store rewound": (rewound, "rewound"),
 }
 
@@ -204,6 +203,46 @@ def test_what_happens_to_real_files(
         (line,) = found.after(10)
         assert (line["state"], line["reason"]) == ("closed", reason)
         assert line["why"]
+        assert not one.judge().answer.allowed
+
+
+SOURCES_GONE: dict[str, Callable[[Path], object]] = {
+    "repository moved": lambda top: (top / "repo").rename(top / "elsewhere"),
+    "no longer a repository": lambda top: shutil.rmtree(top / "repo" / ".git"),
+    "moved out of another repository": lambda top: (
+        (top / "repo").rename(top / "elsewhere"),
+        subprocess.run(["git", "init", "-q", str(top)], check=True),
+    ),
+    "directory moved": lambda top: (top / "bundles").rename(top / "elsewhere"),
+}
+
+
+@pytest.mark.parametrize("break_it", SOURCES_GONE.values(), ids=SOURCES_GONE)
+def test_a_source_that_is_gone_is_down(
+    models: World, tmp_path: Path, isolated: Path, heard: Heard, break_it: Callable[[Path], object]
+) -> None:
+    """A volume that is not mounted is like a host that is down: the last evidence counts for `fresh` seconds."""
+    shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
+    shutil.copytree(models.top / "home", isolated)
+    world = World(tmp_path / "copy")
+    (world.top / "bundles").mkdir()
+    shutil.copy(world.repository / ".gitchain/layout.sigstore.json", world.top / "layout.json")
+    text = (
+        (world.top / "serve.yaml").read_text().replace("repo/.gitchain/layout.sigstore.json", "layout.json")
+    )
+    (world.top / "serve.yaml").write_text(
+        text.replace("    repository:", "    evidence: [bundles]\n    repository:")
+    )
+    for one in stand(world.settings):
+        one.read()
+        assert one.judge().reason == "verified"
+        break_it(world.top)
+        found = Watched(one, heard)
+        (line,) = found.after(10)
+        assert (line["state"], line["reason"]) == ("failing", "source")
+        assert str(world.top) in line["why"]
+        assert one.judge().reason == "verified"
+        assert [(line["state"], line["reason"]) for line in found.after(60)] == [("closed", "source")]
         assert not one.judge().answer.allowed
 
 
