@@ -13,6 +13,7 @@ import click
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Group, Options, escape
 from gitchain.cli.signing import signing_options
+from gitchain.cli.verdict import trust_document
 from gitchain.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def verify(
             "claims": dict(verified.claims),
             "time": verified.time.isoformat(),
             "log": {"origin": verified.log.origin, "index": verified.log.index},
-            "trust": {"name": trust.name, "digest": trust.digest, "local": trust.is_local},
+            "trust": trust_document(trust.name, trust),
         }
     )
     options.data(f"{options.style('VERIFIED', fg='green', bold=True)}  {escape(target)}")

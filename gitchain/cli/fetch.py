@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gitchain.cli.evidence import look_up, policy_of, policy_options, project_of
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_empty
-from gitchain.cli.verdict import print_verdict
+from gitchain.cli.verdict import decision_document, print_verdict
+from gitchain.cli.verify_options import VerifyOptions, refused_documents, tell_reading, verify_options
 from gitchain.errors import ExitCode
 
 
 @click.command(name="fetch")
 @click.argument("source")
 @click.argument("to", type=click.Path(path_type=Path, file_okay=False), metavar="DEST")
-@policy_options
+@verify_options
 @click.option(
     "--name",
     metavar="NAME",
@@ -28,7 +26,7 @@ from gitchain.errors import ExitCode
 )
 @global_options
 @click.pass_obj
-def command(options: Options, /, source: str, to: Path, name: str | None, **arguments: Any) -> ExitCode:
+def command(options: Options, source: str, to: Path, name: str | None, chosen: VerifyOptions) -> ExitCode:
     """Copy the model at SOURCE to DEST, read-only, if it passes; otherwise DEST stays empty.
 
     SOURCE is a path, file:///PATH or oci://HOST/NAME@sha256:…; with @sha256:… after a path its bytes must have
@@ -40,21 +38,15 @@ def command(options: Options, /, source: str, to: Path, name: str | None, **argu
       gitchain fetch model.pkl served/ --layout layout.sigstore.json --evidence evidence/
     """
     from gitchain.consume.fetch import FetchSource, hand_over
-    from gitchain.consume.verifier import Verifier
 
-    places = arguments.pop("places")
     wanted = FetchSource.parse(source)
-    policy = policy_of(options, **arguments)
-    project = project_of(options, arguments["layout"])
-    _, sources = look_up(options, (str(wanted.reference),) if wanted.reference else (), places)
-    verifier = Verifier.open(project, policy, datetime.now(UTC), (), sources)
+    verifier = chosen.open(options, (str(wanted.reference),) if wanted.reference else ()).verifier()
     decision = hand_over(verifier, wanted, to, name=name)
-    trust = verifier.accepted.profile
-    document = decision.to_json(
-        {"name": trust.name, "digest": trust.trust.digest, "local": trust.trust.is_local}
-    )
+    document = decision_document(decision, verifier.accepted.profile)
     print_verdict(options, document)
-    options.document(document | {"refused": []})
+    refused = verifier.evidence.refused
+    options.document(document | {"refused": refused_documents(refused)})
+    tell_reading(options, verifier.accepted, refused, verifier.forgotten)
     if not decision.passed:
         return ExitCode(decision.exit_code)
     options.talk(f"fetched   {escape(str(to))}")

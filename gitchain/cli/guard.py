@@ -6,25 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from gitchain.cli.evidence import (
-    look_up,
-    policy_of,
-    policy_options,
-    project_of,
-    tell_open_choice,
-    tell_unread,
-)
 from gitchain.cli.main import global_options, system_error
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_empty
 from gitchain.cli.usage import AfterDashes
-from gitchain.cli.verdict import print_verdict
+from gitchain.cli.verdict import decision_document, print_verdict
+from gitchain.cli.verify_options import VerifyOptions, tell_reading, verify_options
 from gitchain.errors import GitchainError, RunError, UsageError, VerificationError, reason
 
 if TYPE_CHECKING:
@@ -37,7 +29,7 @@ VARIABLE = "GITCHAIN_MODEL"
 
 @click.command(name="guard", cls=AfterDashes, options_metavar="[OPTIONS]")
 @click.argument("model", type=click.Path(path_type=Path))
-@policy_options
+@verify_options
 @click.option(
     "--name",
     metavar="NAME",
@@ -95,21 +87,13 @@ def _verified(
     model: Path,
     words: Sequence[str],
     *,
-    layout: Path | None,
-    layout_name: str | None,
-    subjects: tuple[str, ...],
-    issuer: str | None,
-    minimum_version: int,
-    checkpoint: str | None,
-    witnesses: Path | None,
-    places: tuple[str, ...],
+    chosen: VerifyOptions,
     name: str | None,
     copies: Path | None,
     wanted: State,
 ) -> GuardedModel:
     """Return what was verified; raises VerificationError if it did not pass, after telling why."""
     from gitchain.consume.guard import NamedModel, guard
-    from gitchain.consume.verifier import Verifier
 
     if not words:
         raise UsageError("no command to run", help="gitchain guard MODEL --layout FILE -- CMD {}")
@@ -120,20 +104,11 @@ def _verified(
             got=" ".join(words),
             help="write {} where the command takes the model's path: gitchain guard MODEL --copy DIR -- CMD {}",
         )
-    policy = policy_of(options, layout, layout_name, subjects, issuer, minimum_version, checkpoint, witnesses)
-    project = project_of(options, layout)
-    tell_unread(options, project)
-    _, sources = look_up(options, (), places)
-    verifier = Verifier.open(project, policy, datetime.now(UTC), (), sources)
+    verifier = chosen.open(options).verifier()
     found = guard(verifier, NamedModel(model, name), copies=copies, wanted=wanted)
-    tell_open_choice(options, verifier.accepted)
-    trust = verifier.accepted.profile
+    tell_reading(options, verifier.accepted, verifier.evidence.refused, verifier.forgotten)
     if not found.decision.passed:
-        document = found.decision.to_json(
-            {"name": trust.name, "digest": trust.trust.digest, "local": trust.trust.is_local}
-        )
-        for one in verifier.evidence.refused:
-            options.talk(f"not counted: evidence of {escape(one.step or 'the store')}: {escape(one.reason)}")
+        document = decision_document(found.decision, verifier.accepted.profile)
         print_verdict(options, document)
         raise VerificationError("the model did not pass: the command was not started", where=str(model))
     options.talk(f"verified  {escape(str(found.decision.target))} {found.decision.target.content}")

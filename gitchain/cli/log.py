@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitchain.cli.evidence import keys_option, public_keys
+from gitchain.cli.key_options import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.cli.signing import not_empty

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from gitchain.cli.evidence import keys_option, public_keys
+from gitchain.cli.key_options import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_empty
+from gitchain.cli.verdict import trust_document
 from gitchain.errors import ExitCode, GitchainError, NoRepositoryError, UsageError
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class _Watch:
     ) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "trust": {"name": profile.name, "digest": profile.trust.digest, "local": profile.trust.is_local},
+            "trust": trust_document(profile.name, profile.trust),
             "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "logs": [
                 {

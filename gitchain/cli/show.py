@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gitchain.cli.evidence import keys_option, public_keys
+from gitchain.cli.key_options import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode

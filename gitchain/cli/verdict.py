@@ -9,10 +9,15 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitchain.cli.output import Options, escape
 from gitchain.errors import GitchainError
+
+if TYPE_CHECKING:
+    from gitchain.trust.profiles import Profile
+    from gitchain.verify.decide import Decision
+    from gitchain.verify.trust import Trust
 
 Document = Mapping[str, Any]
 
@@ -21,6 +26,16 @@ SHOWN_ARTIFACTS = 3
 
 NARROWEST = 40
 """Text is not wrapped to less than this, however small the terminal."""
+
+
+def decision_document(decision: Decision, profile: Profile) -> dict[str, Any]:
+    """Return the document of a decision, with the trust that it was made under."""
+    return decision.to_json(trust_document(profile.name, profile.trust))
+
+
+def trust_document(name: str, trust: Trust) -> dict[str, Any]:
+    """Return the block `trust` of a document: which trust configuration it was, and if of an embedded instance."""
+    return {"name": name, "digest": trust.digest, "local": trust.is_local}
 
 
 def print_verdict(options: Options, document: Document, *, explain: bool = False) -> None:

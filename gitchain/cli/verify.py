@@ -9,27 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitchain.cli.evidence import (
-    look_up,
-    policy_of,
-    policy_options,
-    project_of,
-    tell_open_choice,
-    tell_unread,
-    unread,
-)
 from gitchain.cli.main import global_options
-from gitchain.cli.output import NOTICE, Options, error_document, escape
+from gitchain.cli.output import Options, error_document, escape
 from gitchain.cli.signing import not_empty, signing_options
-from gitchain.cli.verdict import print_error, print_line, print_verdict
+from gitchain.cli.verdict import decision_document, print_error, print_line, print_verdict
+from gitchain.cli.verify_options import (
+    VerifyInputs,
+    VerifyOptions,
+    refused_documents,
+    tell_reading,
+    unread,
+    verify_options,
+)
 from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.cli.vsa import VsaRequest
-    from gitchain.consume.verifier import Policy, Verification
+    from gitchain.consume.verifier import Verification
     from gitchain.produce.sign_and_store import SigningIdentity
-    from gitchain.sources.interface import EvidenceSource
-    from gitchain.workspace.project import Project
 
 MAX_TARGETS = 1_000_000
 MAX_LINE = 8192
@@ -38,7 +35,7 @@ MAX_LINE = 8192
 
 @click.command(name="verify")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@policy_options
+@verify_options
 @click.option("--explain", is_flag=True, help="Show every check, who signed, when, and where it is logged.")
 @click.option(
     "--batch",
@@ -65,14 +62,7 @@ MAX_LINE = 8192
 def command(
     options: Options,
     targets: tuple[str, ...],
-    layout: Path | None,
-    layout_name: str | None,
-    subjects: tuple[str, ...],
-    issuer: str | None,
-    minimum_version: int,
-    checkpoint: str | None,
-    witnesses: Path | None,
-    places: tuple[str, ...],
+    chosen: VerifyOptions,
     explain: bool,
     batch: Any,
     vsa: Path | None,
@@ -91,18 +81,14 @@ def command(
       gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
       gitchain verify oci://registry.example.com/team/model:v3 --layout layout.sigstore.json
     """
-    policy = policy_of(options, layout, layout_name, subjects, issuer, minimum_version, checkpoint, witnesses)
-    project = project_of(options, layout, configured=vsa is not None)
-    tell_unread(options, project)
     asked = _wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
-    named, sources = look_up(options, named, places)
+    inputs = chosen.open(options, named, configured=asked is not None)
     if batch is None and len(named) < 2:
-        target = named[0] if named else "HEAD"
-        return _one(options, project, target, policy, asked, summary, explain=explain, sources=sources)
+        return _one(options, inputs, asked, summary, explain=explain)
     if asked is not None:
         raise UsageError("a summary is about one artifact", help="gitchain verify PATH --vsa OUT")
-    return _several(options, project, named, policy, summary, explain=explain, sources=sources)
+    return _several(options, inputs, summary, explain=explain)
 
 
 def _wanted(path: Path | None, verifier: str | None, who: SigningIdentity) -> VsaRequest | None:
@@ -133,19 +119,18 @@ def _lines(batch: Any) -> list[str]:
 
 def _one(
     options: Options,
-    project: Project | None,
-    target: str,
-    policy: Policy,
+    inputs: VerifyInputs,
     asked: VsaRequest | None,
     summary: Path | None,
     *,
     explain: bool,
-    sources: Sequence[EvidenceSource],
 ) -> ExitCode:
     from gitchain.consume.verifier import verify
 
+    project, policy = inputs.project, inputs.policy
+    target = inputs.targets[0] if inputs.targets else "HEAD"
     try:
-        result = verify(project, target, policy, datetime.now(UTC), explain=explain, sources=sources)
+        result = verify(project, target, policy, datetime.now(UTC), explain=explain, sources=inputs.sources)
     except GitchainError as error:
         if asked is not None:
             options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
@@ -164,7 +149,7 @@ def _one(
     _say_bundle(options, target, result)
     code = _exit_code(decision.exit_code for decision in result.decisions)
     whole = documents[0] if len(documents) == 1 else _several_document(documents)
-    whole |= {"refused": _refused(result)} | unread(project)
+    whole |= {"refused": refused_documents(result.refused)} | unread(project)
     if asked is not None:
         from gitchain.cli.vsa import summarised
 
@@ -172,23 +157,21 @@ def _one(
         whole |= {"summary": written}
         code = code or unwritten
     options.document(whole)
-    _talk(options, result)
+    tell_reading(options, result.accepted, result.refused, result.forgotten)
     return code
 
 
 def _several(
     options: Options,
-    project: Project | None,
-    targets: tuple[str, ...],
-    policy: Policy,
+    inputs: VerifyInputs,
     summary: Path | None,
     *,
     explain: bool,
-    sources: Sequence[EvidenceSource],
 ) -> ExitCode:
     """Verify target by target: one that cannot be verified is a failed result, and the others go on."""
     from gitchain.consume.verifier import verify_batch
 
+    project, policy, targets = inputs.project, inputs.policy, inputs.targets
     if not targets:
         raise NoEvidenceError(
             "the batch names no target",
@@ -200,7 +183,9 @@ def _several(
     failed: list[tuple[str, GitchainError]] = []
     last: Verification | None = None
     with options.progress("verifying", len(targets)) as advance:
-        results = verify_batch(project, targets, policy, datetime.now(UTC), explain=explain, sources=sources)
+        results = verify_batch(
+            project, targets, policy, datetime.now(UTC), explain=explain, sources=inputs.sources
+        )
         for target, result in results:
             options.clear_progress()
             if isinstance(result, GitchainError):
@@ -217,7 +202,9 @@ def _several(
                 codes.append(_exit_code(one.exit_code for one in result.decisions))
             advance(1)
     options.document(
-        _several_document(documents) | {"refused": _refused(last) if last else []} | unread(project)
+        _several_document(documents)
+        | {"refused": refused_documents(last.refused) if last else []}
+        | unread(project)
     )
     if summary is not None:
         from gitchain.cli import job_summary
@@ -226,20 +213,14 @@ def _several(
         pages = [job_summary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
         job_summary.append(summary, "\n".join([*pages, job_summary.failures(failed)]))
     if last is not None:
-        _talk(options, last)
+        tell_reading(options, last.accepted, last.refused, last.forgotten)
     options.talk(_summary(codes))
     return _exit_code(codes)
 
 
 def _documents(result: Verification) -> Iterator[dict[str, Any]]:
-    trust = result.accepted.profile.trust
-    about: dict[str, Any] = {
-        "name": result.accepted.profile.name,
-        "digest": trust.digest,
-        "local": trust.is_local,
-    }
     for decision in result.decisions:
-        document = decision.to_json(about)
+        document = decision_document(decision, result.accepted.profile)
         if result.signatures:
             document["git"] = [one.to_json() for one in result.signatures]
         yield document
@@ -257,12 +238,6 @@ def _say_bundle(options: Options, target: str, result: Verification) -> None:
     )
 
 
-def _refused(result: Verification) -> list[dict[str, Any]]:
-    return [
-        {"step": one.step, "id": one.attestation_id or None, "reason": one.reason} for one in result.refused
-    ]
-
-
 def _several_document(documents: list[dict[str, Any]]) -> dict[str, Any]:
     passed = bool(documents) and all(one.get("verificationResult") == "PASSED" for one in documents)
     return {
@@ -270,21 +245,6 @@ def _several_document(documents: list[dict[str, Any]]) -> dict[str, Any]:
         "verificationResult": "PASSED" if passed else "FAILED",
         "results": documents,
     }
-
-
-def _talk(options: Options, result: Verification) -> None:
-    if result.accepted.profile.trust.is_local:
-        options.talk(f"trust     {NOTICE}")
-    tell_open_choice(options, result.accepted)
-    if result.forgotten:
-        options.talk(
-            f"warning   an older layout would be accepted later: {escape(str(result.forgotten))}; "
-            "pin it where it can be written, or give --minimum-version"
-        )
-    for one in result.refused:
-        what = f"attestation {one.attestation_id[:12]}" if one.attestation_id else "evidence"
-        step = f" of step {one.step}" if one.step else ""
-        options.talk(f"not counted: {escape(what + step)}: {escape(one.reason)}")
 
 
 def _summary(codes: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from oci_registry import SmallRegistry, digest, small_registry
 
+from gitchain.cli.output import NOTICE
 from gitchain.errors import ExitCode
 
 Gitchain = Callable[..., Any]
@@ -70,6 +71,18 @@ def test_what_does_not_pass_never_appears(fetch: Gitchain, tiny: Path, tmp_path:
     assert list(to.iterdir()) == []
     (tiny / "model.txt").write_text("model")
     assert fetch(f"{tiny / 'model.txt'}@sha256:{real}", str(to)).code == 0
+
+
+def test_fetch_tells_what_was_not_counted_and_whose_trust_it_is(
+    fetch: Gitchain, tiny: Path, tmp_path: Path
+) -> None:
+    """Junk among the evidence is in the document and on the terminal, beside the notice of an embedded instance."""
+    (tmp_path / "evidence" / "junk.sigstore.json").write_text("{}")
+    found = fetch(str(tiny / "model.txt"), str(tmp_path / "dest"), "--json")
+    assert (found.code, found.json["trust"]["local"]) == (0, True)
+    (refused,) = found.json["refused"]
+    assert f"not counted: evidence: {refused['reason']}" in found.err
+    assert NOTICE in found.err
 
 
 def test_a_destination_that_is_not_empty_is_refused(fetch: Gitchain, tiny: Path, tmp_path: Path) -> None:

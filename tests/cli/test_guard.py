@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gitchain.cli.output import NOTICE
 from gitchain.consume import mutability as windows
 from gitchain.consume.mutability import window
 from gitchain.consume.private_copy import copy_private, remove
@@ -92,6 +93,7 @@ def test_the_command_takes_this_process_over(guard: Gitchain, model: Path) -> No
     assert done.code == 42
     assert done.out == f"hello yes {model.parent} ['--port', '{model}/x'] {model}\n"
     assert "verified  " in done.err
+    assert NOTICE in done.err  # the trust is that of an embedded instance
 
 
 def test_descriptors_reach_the_command(guard: Gitchain) -> None:

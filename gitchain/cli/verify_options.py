@@ -1,29 +1,100 @@
-"""Shared by the verifying verbs: the choice of the layout, the sources of evidence, and warnings about them."""
+"""What `verify`, `guard` and `fetch` share: their options, what they open, and what they print besides the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitchain.cli.output import Options, escape
+from gitchain.cli.output import NOTICE, Options, escape
 from gitchain.cli.signing import not_empty
-from gitchain.errors import NoRepositoryError, UsageError
+from gitchain.errors import NoRepositoryError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.consume.load_layout import AcceptedLayout
-    from gitchain.consume.verifier import Policy
-    from gitchain.layout.model import Identity
+    from gitchain.consume.verifier import Policy, Verifier
+    from gitchain.sources.evidence import RefusedBundle
     from gitchain.sources.interface import EvidenceSource
     from gitchain.workspace.project import Project
 
 OCI = "oci://"
 
 
-def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose the layout, and --evidence; `policy_of` and `look_up` read them."""
+@dataclass(frozen=True)
+class VerifyOptions:
+    """The layout, its signers and its least version, what the store must cover, and sources of evidence besides it."""
+
+    layout: Path | None
+    layout_name: str | None
+    subjects: tuple[str, ...]
+    issuer: str | None
+    minimum_version: int
+    checkpoint: str | None
+    witnesses: Path | None
+    places: tuple[str, ...]
+
+    def open(
+        self, options: Options, targets: Sequence[str] = (), *, configured: bool = False
+    ) -> VerifyInputs:
+        """Open the repository and the sources, and pin the targets; tell what may be missing from them.
+
+        Raises UsageError for options that do not fit, NoRepositoryError outside of a repository unless a layout is
+        given, and what registries raise.
+        """
+        policy = self._policy(options)
+        project = project_of(options, self.layout, configured=configured)
+        tell_unread(options, project)
+        return VerifyInputs(project, policy, *look_up(options, targets, self.places))
+
+    def _policy(self, options: Options) -> Policy:
+        from gitchain.consume.verifier import Policy
+        from gitchain.layout.model import Identity
+
+        if bool(self.subjects) != bool(self.issuer):
+            raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
+        return Policy(
+            layout=self.layout,
+            name=self.layout_name,
+            signers=tuple(Identity(str(self.issuer), subject) for subject in self.subjects),
+            trust=options.trust,
+            offline=options.offline,
+            minimum_version=self.minimum_version,
+            checkpoint=self.checkpoint,
+            witnesses=self.witnesses,
+        )
+
+
+@dataclass(frozen=True)
+class VerifyInputs:
+    """What verification reads."""
+
+    project: Project | None
+    policy: Policy
+    targets: tuple[str, ...]
+    """The targets; tags of registries are resolved to digests."""
+    sources: tuple[EvidenceSource, ...]
+
+    def verifier(self) -> Verifier:
+        """Return the verifier of these inputs as of now. Raises the errors of `Verifier.open`."""
+        from datetime import UTC, datetime
+
+        from gitchain.consume.verifier import Verifier
+
+        return Verifier.open(self.project, self.policy, datetime.now(UTC), (), self.sources)
+
+
+def verify_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verification; the command gets them as one argument, `chosen`."""
+
+    @wraps(command)
+    def collected(*given: Any, **arguments: Any) -> Any:
+        chosen = VerifyOptions(**{one.name: arguments.pop(one.name) for one in fields(VerifyOptions)})
+        return command(*given, chosen=chosen, **arguments)
+
     decorators = [
         click.option(
             "--layout",
@@ -66,64 +137,39 @@ def policy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
     ]
     for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
+        collected = decorator(collected)
+    return collected
 
 
-keys_option = click.option(
-    "--key",
-    "key_files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Public key (PEM) whose attestations count, besides the layout's keys.",
-)
-
-
-def public_keys(files: Sequence[Path]) -> dict[Identity, bytes]:
-    """Return the keys (DER) of --key by the identities that they sign as; UsageError for a file that holds none."""
-    from gitchain.consume.single_bundle import wanted_signer
-
-    wanted = [wanted_signer(None, None, file) for file in files]
-    return {one.identity: one.keys[0] for one in wanted}
-
-
-def policy_of(
+def tell_reading(
     options: Options,
-    layout: Path | None,
-    layout_name: str | None,
-    subjects: Sequence[str],
-    issuer: str | None,
-    minimum_version: int,
-    checkpoint: str | None,
-    witnesses: Path | None = None,
-) -> Policy:
-    """Return the options about the layout; UsageError if --signer or --issuer is missing."""
-    from gitchain.consume.verifier import Policy
-    from gitchain.layout.model import Identity
-
-    if bool(subjects) != bool(issuer):
-        raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
-    return Policy(
-        layout=layout,
-        name=layout_name,
-        signers=tuple(Identity(str(issuer), subject) for subject in subjects),
-        trust=options.trust,
-        offline=options.offline,
-        minimum_version=minimum_version,
-        checkpoint=checkpoint,
-        witnesses=witnesses,
-    )
-
-
-def tell_open_choice(options: Options, accepted: AcceptedLayout) -> None:
-    """Warn where the repository chose among the layouts of the signer that the options name."""
+    accepted: AcceptedLayout,
+    refused: Sequence[RefusedBundle],
+    forgotten: StoreError | None,
+) -> None:
+    """Tell whose trust and choice of layout the verdict rests on, what was not stored, and what was not counted."""
+    if accepted.profile.trust.is_local:
+        options.talk(f"trust     {NOTICE}")
     if accepted.is_choice_open:
         name = accepted.signed.layout.name
         options.talk(
             f"warning   the repository chose layout {escape(name)} among those that this signer signed. "
             f"To choose it yourself: --layout-name {escape(name)}"
         )
+    if forgotten:
+        options.talk(
+            f"warning   an older layout would be accepted later: {escape(str(forgotten))}; "
+            "pin it where it can be written, or give --minimum-version"
+        )
+    for one in refused:
+        what = f"attestation {one.attestation_id[:12]}" if one.attestation_id else "evidence"
+        step = f" of step {one.step}" if one.step else ""
+        options.talk(f"not counted: {escape(what + step)}: {escape(one.reason)}")
+
+
+def refused_documents(refused: Sequence[RefusedBundle]) -> list[dict[str, str | None]]:
+    """Return what was not counted, for `--json`."""
+    return [{"step": one.step, "id": one.attestation_id or None, "reason": one.reason} for one in refused]
 
 
 def tell_unread(options: Options, project: Project | None) -> None:
