@@ -40,6 +40,18 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda _, s: s["layouts"]["credit"].pop("repository"),
         "at '/settings/layouts/credit': missing property 'repository'",
     ),
+    "no source in the list": (
+        lambda _, s: s["layouts"]["credit"].update(evidence=[]),
+        "at '/settings/layouts/credit/evidence': minItems: got 0, want 1",
+    ),
+    "evidence by plain https": (
+        lambda _, s: s["layouts"]["credit"].update(evidence=["https://git.example.com/x.git"]),
+        "at '/settings/layouts/credit/evidence/0': 'https://git.example.com/x.git' does not match pattern",
+    ),
+    "an issuer that is no URL": (
+        lambda _, s: s["layouts"]["credit"]["signers"][0].update(issuer="issuer.example.com"),
+        "at '/settings/layouts/credit/signers/0/issuer': 'issuer.example.com' does not match pattern",
+    ),
     "namespaces as text": (
         lambda _, s: s["rules"][0].update(namespaces="ml-*"),
         "at '/settings/rules/0/namespaces': got string, want array",
