@@ -185,6 +185,7 @@ def test_collector_that_fails_changes_no_review(
     collector: Collector,
     heard: Heard,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     collector_is: str,
 ) -> None:
     """The same answers, none of them late, a queue that stays bounded, one line in the log, and a quick end."""
@@ -212,6 +213,7 @@ def test_collector_that_fails_changes_no_review(
     assert time.monotonic() - began < QUICK
     assert warned == lines_of(heard, 1)
     assert len(warned) == 1
+    assert not [one for one in caplog.records if one.name.startswith("opentelemetry")]
 
 
 def waiting(traces: OpenTelemetry) -> int:
@@ -279,15 +281,19 @@ def test_long_answer_is_not_kept(collector: Collector, monkeypatch: pytest.Monke
     assert [len(one.content) for one in seen] == [100, 100]
 
 
-def test_headers_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
-    """OTEL_EXPORTER_OTLP_HEADERS, and the service's name."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a-token")
+def test_headers_of_the_environment_are_sent(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, tmp_path: Path
+) -> None:
+    """OTEL_EXPORTER_OTLP_HEADERS and the service's name; a login in ~/.netrc does not replace them."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20token")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "admission")
     traces = open_traces()
     with traces.step("a", {}):
         pass
     traces.close()
-    assert collector.headers[0]["api-key"] == "a-token"
+    assert collector.headers[0]["authorization"] == "Bearer token"
     assert collector.resources[0]["service.name"] == "admission"
 
 
