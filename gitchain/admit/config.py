@@ -40,6 +40,7 @@ from gitchain.trust.profiles import is_path
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_RULES = 1000
+SCHEMES = ("git+https://", "git+http://", "git+file://", "oci://")
 IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}", re.ASCII)
 Mode = Literal["enforce", "warn", "audit"]
 MODES: tuple[Mode, ...] = ("enforce", "warn", "audit")
@@ -351,9 +352,19 @@ def _optional(fields: Fields, name: str, read: Callable[[Fields], T], default: T
 
 def _places(fields: Fields, base: Path) -> tuple[str, ...]:
     """Return evidence sources as `gitchain verify --evidence` takes them. Directories are relative to the file."""
-    found = fields.texts("evidence", ())
-    if "" in found:
-        raise LayoutError("the source is empty", where=f"{fields.path('evidence')}[{found.index('')}]")
+    if "evidence" not in fields:
+        return ()
+    found = fields.texts("evidence")
+    if not found:
+        raise LayoutError("the list of sources is empty", where=fields.path("evidence"))
+    for index, text in enumerate(found):
+        if not text or ("://" in text and not text.startswith(SCHEMES)):
+            raise LayoutError(
+                "no such source of evidence",
+                where=f"{fields.path('evidence')}[{index}]",
+                expected="a directory, git+https://…, git+file://… or oci://…",
+                got=text or "nothing",
+            )
     return tuple(text if "://" in text else str(base / text) for text in found)
 
 
