@@ -34,7 +34,7 @@ BUILD_RATE, FOLLOW_SECONDS = 20_000, 0.2
 
 @dataclass(frozen=True)
 class Spent:
-    """Processor time in seconds and the most memory in MB of one process and its children."""
+    """Processor time in seconds of one process and its children, and the most memory in MB of the process itself."""
 
     seconds: float
     memory: float
@@ -109,15 +109,29 @@ def output(world: World, *command: str) -> str:
     ).stdout
 
 
+COMMAND = """
+import atexit, runpy
+from pathlib import Path
+
+@atexit.register
+def memory():
+    Path({place!r}).write_text(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+runpy.run_module("gitchain", run_name="__main__", alter_sys=True)
+"""
+"""Runs gitchain, and writes the most memory of this program in kB: `ru_maxrss` would begin with that of the parent."""
+
+
 def spent(world: World, *command: str) -> Spent:
     """Run a command, and return what it took."""
-    line = [sys.executable, "-m", "gitchain", *command]
+    place = world.top / "memory"
+    line = [sys.executable, "-c", COMMAND.format(place=str(place)), *command]
     process = subprocess.Popen(line, cwd=world.repository, env=environment(world), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{command} ended with {process.returncode}")
-    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Spent(usage.ru_utime + usage.ru_stime, int(place.read_text()) / 1024)
 
 
 if __name__ == "__main__":
