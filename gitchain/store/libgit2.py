@@ -20,8 +20,9 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
-from gitchain.store.git_binary import BEGINNING, MAX_BASE_BYTES, ObjectSizes, streamed_digest
+from gitchain.store.git_binary import BEGINNING, streamed_digest
 from gitchain.store.loose import Kind, NewObject, write_loose
+from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
 from gitchain.store.objects import Oid
 
 _FAILURES = (pygit2.GitError, KeyError, ValueError, OSError)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gitchain.errors import LimitError
-from gitchain.store import git_binary
-from gitchain.store.git_binary import ObjectSizes
+from gitchain.store import object_sizes
 from gitchain.store.loose import NewObject
+from gitchain.store.object_sizes import ObjectSizes
 from gitchain.store.objects import Oid
 
 
@@ -54,7 +54,7 @@ def test_check_deltas_asks_for_each_object_once() -> None:
 
 def test_check_deltas_refuses_what_each_chain_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was read before, in whatever order, under whatever limit: as without a memory."""
-    monkeypatch.setattr(git_binary, "MAX_CHAIN_BYTES", 500)
+    monkeypatch.setattr(object_sizes, "MAX_CHAIN_BYTES", 500)
     random.seed(7)
     for _ in range(200):
         headers: dict[Oid, tuple[int, Oid | None]] = {
@@ -112,7 +112,7 @@ def test_expect_returns_each_object_once_by_chains(monkeypatch: pytest.MonkeyPat
 
 
 def test_expect_requests_a_bounded_number_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_binary, "MAX_EXPECTED", 5)
+    monkeypatch.setattr(object_sizes, "MAX_EXPECTED", 5)
     sizes = Chains({})
     monkeypatch.setattr(
         sizes,
