@@ -53,12 +53,12 @@ def serve(
         )
     socket = bind(*address)
     others = [bind(*probes)] if probes else []
+    deployments = deployment_log(settings.deployments) if settings.deployments else None
     for name, one in (("serving", socket), *(("probes ", one) for one in others)):
         host, port = one.getsockname()[:2]
         told(f"{name}   {host}:{port}")
 
     async def run() -> None:
-        deployments = deployment_log(settings.deployments) if settings.deployments else None
         service = Service(settings, certificate, cluster=cluster, deployments=deployments, traces=traces)
         await service.run([socket], others)
 

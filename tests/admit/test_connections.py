@@ -22,7 +22,7 @@ from gitchain.admit.config import Deployments
 from gitchain.admit.connections import Room, peer_of
 from gitchain.admit.run import deployment_log, serve
 from gitchain.admit.tls import Certificate, Files
-from gitchain.errors import TrustError, UsageError
+from gitchain.errors import GitchainError, TrustError, UsageError
 
 IDLE = 270
 PEERS = tuple(f"127.0.0.{number}" for number in range(2, 8))
@@ -301,6 +301,20 @@ def test_nothing_is_signed_without_a_ca_of_clients(models: World, tmp_path: Path
     with pytest.raises(UsageError, match="authenticated") as caught:
         serve(settings, Files(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
     assert "--client-ca" in caught.value.help
+
+
+def test_server_tells_its_address_only_after_the_deployment_log_is_open(
+    models: World, tmp_path: Path
+) -> None:
+    """A trust that cannot be loaded ends the start before the server tells where it listens."""
+    told = Deployments(models.repository, "production", "eu-1", "local", identity=WHO)
+    settings = replace(models.settings, deployments=told)
+    certificate_files = certificate(tmp_path)
+    files = Files(*certificate_files, client_ca=certificate_files[0])
+    lines: list[str] = []
+    with pytest.raises(GitchainError, match="instance is missing"):
+        serve(settings, files, ("127.0.0.1", 0), None, told=lines.append)
+    assert lines == []
 
 
 def test_a_server_without_a_ca_of_clients_knows_nobody(tmp_path: Path) -> None:

@@ -329,6 +329,7 @@ def test_with_cert_manager_no_ca_has_to_be_given(helm: Path) -> None:
     ("change", "told"),
     [
         ({"webhook": {}}, "webhook.caBundle"),
+        ({"tls": {"certManager": {"enabled": True}}}, "tls.certManager.issuerRef.name"),
         ({"settings": {}}, "/settings"),
         ({"webhook": {"caBundle": "Zm9v", "failurePolicies": "Fail"}}, "failurePolicies"),
         ({"webhook": {"caBundle": "Zm9v", "timeoutSeconds": 60}}, "timeoutSeconds"),
