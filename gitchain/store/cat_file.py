@@ -1,7 +1,8 @@
-"""`git cat-file` as a process that answers one request after the other."""
+"""`git cat-file` as a process that answers one request after the other, and as one that streams a blob."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import weakref
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from gitchain.store.objects import Oid
 
 if TYPE_CHECKING:
     import subprocess
+
+BEGINNING = 64  # bytes of a blob that is only hashed
 
 
 class CatFile:
@@ -91,3 +94,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     end_process(process)
     if process.stdout is not None:
         process.stdout.close()
+
+
+def streamed_digest(git: Git, oid: Oid) -> tuple[str, bytes]:
+    """Return the SHA-256 of a blob and its first bytes. git streams blobs beyond a megabyte.
+
+    Raises StoreError if it is missing or not a blob.
+    """
+    hashed, first = hashlib.sha256(), bytearray()
+
+    def take(data: bytes) -> None:
+        hashed.update(data)
+        first.extend(data[: BEGINNING - len(first)])
+
+    git.start("cat-file", "blob", oid, sink=take, config=("core.bigFileThreshold=1m",)).finish()
+    return hashed.hexdigest(), bytes(first)

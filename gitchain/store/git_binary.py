@@ -14,14 +14,12 @@ from pathlib import Path
 
 from gitchain.errors import StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.git import Git
 from gitchain.store.backend import locate, missing, settle
-from gitchain.store.cat_file import ObjectReader
+from gitchain.store.cat_file import BEGINNING, ObjectReader, streamed_digest
 from gitchain.store.loose import FASTEST, Kind, NewObject
 from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
 from gitchain.store.objects import Oid
 
-BEGINNING = 64  # bytes of a blob that is only hashed
 _PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 
@@ -114,21 +112,6 @@ class GitBinary:
         except StoreError as error:
             return settle(self, name, new, old, error)
         return True
-
-
-def streamed_digest(git: Git, oid: Oid) -> tuple[str, bytes]:
-    """Return the SHA-256 of a blob and its first bytes. git streams blobs beyond a megabyte.
-
-    Raises StoreError if it is missing or not a blob.
-    """
-    hashed, first = hashlib.sha256(), bytearray()
-
-    def take(data: bytes) -> None:
-        hashed.update(data)
-        first.extend(data[: BEGINNING - len(first)])
-
-    git.start("cat-file", "blob", oid, sink=take, config=("core.bigFileThreshold=1m",)).finish()
-    return hashed.hexdigest(), bytes(first)
 
 
 def _pack(items: Sequence[NewObject], oid_bytes: int) -> bytes:

@@ -24,7 +24,6 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import Git, check_repository_files
 from gitchain.store import tree_paths
 from gitchain.store.backend import Backend, lock_file
-from gitchain.store.git_binary import GitBinary
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import BLOB_MODE, Commit, Oid, StoredTreeEntry, parse_commit, render_commit
@@ -49,9 +48,10 @@ def open_backend(path: FilePath, *, offline: bool) -> Backend:
     try:
         return Libgit2(path, offline=offline)
     except (pygit2.GitError, KeyError, ValueError, OSError):
-        return GitBinary(
-            path, offline=offline
-        )  # supports what libgit2 cannot, or reports the error with git's message
+        from gitchain.store.git_binary import GitBinary
+
+        # It supports what libgit2 cannot, or reports the error with git's message.
+        return GitBinary(path, offline=offline)
 
 
 def _ignore(_problem: StoreProblem) -> None:

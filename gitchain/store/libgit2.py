@@ -20,7 +20,7 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
-from gitchain.store.git_binary import BEGINNING, streamed_digest
+from gitchain.store.cat_file import BEGINNING, streamed_digest
 from gitchain.store.loose import Kind, NewObject, write_loose
 from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
 from gitchain.store.objects import Oid
@@ -66,13 +66,12 @@ class Libgit2:
             return self._pending[oid].data
         odb = self._repo.odb
         try:
-            expected = self._sizes.expected(oid)
-            size = odb.read_header(oid)[1] if expected is None else expected
+            size, is_packed = self._size(oid)
             if size > limit:
                 raise LimitError(
                     "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
                 )
-            if expected is not None or not self._is_loose(oid):
+            if is_packed:
                 self._sizes.check_deltas(oid, max(limit, MAX_BASE_BYTES))
             found, data = odb.read(oid)
         except KeyError:
@@ -100,9 +99,24 @@ class Libgit2:
         if oid in self._pending:
             return len(self._pending[oid].data)
         try:
-            return int(self._repo.odb.read_header(oid)[1])
-        except _FAILURES:
+            return self._size(oid)[0]
+        except (*_FAILURES, StoreError):
             return None
+
+    def _size(self, oid: Oid) -> tuple[int, bool]:
+        """Return an object's size and whether it is packed; KeyError if it is missing.
+
+        Headers in packs are read by git: for some damaged packs pygit2 writes out of bounds.
+        """
+        expected = self._sizes.expected(oid)
+        if expected is None and self._is_loose(oid):
+            return self._repo.odb.read_header(oid)[1], False
+        if expected is None:
+            self._sizes.expect([oid])
+            expected = self._sizes.expected(oid)
+        if expected is None:
+            raise KeyError(oid)
+        return expected, True
 
     def digest(self, oid: Oid) -> tuple[str, bytes]:
         """Return the SHA-256 of a blob (streamed) and its first bytes; see `Backend.digest`."""
