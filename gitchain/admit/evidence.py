@@ -148,10 +148,11 @@ def repository_at(path: Path) -> Project:
     from gitchain.workspace.project import open_project
 
     why = "no such directory"
+    place = os.path.realpath(path)  # once: a link may be replaced meanwhile, as git-sync does
     try:
-        if _is_directory(path):
-            project = open_project(path, configured=False, changes=False)
-            if os.path.realpath(path) in map(os.path.realpath, (project.root, project.git.common_dir)):
+        if _is_directory(place):
+            project = open_project(Path(place), configured=False, changes=False)
+            if place in map(os.path.realpath, (project.root, project.git.common_dir)):
                 return project
             why = f"a directory inside of the repository {project.root}"
     except NoRepositoryError as error:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 MAX_MATCHED = 4096
 """Longest text for patterns, in characters: of a longer reference only the beginning is examined."""
 
-_ELSEWHERE = re.compile(r"://[^/]*@|(?<![\w.])(?:\.|%2e){2}(?![\w.])", re.ASCII | re.IGNORECASE)
-"""A URL with user information before its host, or a path with `..`: it leads elsewhere than its beginning shows."""
+_ELSEWHERE = re.compile(r"://[^/]*@|[$`\\]|%(?:2e|2f|5c)|(?<![\w.])\.\.(?![\w.])", re.ASCII | re.IGNORECASE)
+"""Parts of a text that may lead elsewhere than its beginning shows.
+
+These are user information before a host, `..`, what a shell or Kubernetes replaces, and escaped dots and slashes.
+"""
 
 
-def matches(text: str, patterns: Iterable[str]) -> bool:
+def matches(text: str, patterns: Collection[str]) -> bool:
     """Return True if a pattern of the operator matches a text.
 
-    A text that leads elsewhere than its beginning shows matches only a pattern that does so itself.
+    A text that may lead elsewhere than its beginning shows, or is too long to be examined, has to be a pattern itself.
     """
     if len(text) > MAX_MATCHED or _ELSEWHERE.search(text):
-        patterns = (one for one in patterns if one == text or _ELSEWHERE.search(one))
+        return text in patterns
     return any(one == text or fnmatchcase(text, one) for one in patterns)

@@ -112,6 +112,13 @@ def _traces() -> Traces:
             got=str(error.name),
             help='pip install "gitchain[serve,otel]", or leave --traces out',
         ) from error
+    except ValueError as error:  # the library reads some variables while it is imported
+        raise UsageError(
+            "the variables for traces have a wrong value",
+            where="OTEL_*",
+            got=str(error),
+            help="correct the variable (docs/admission.md, Traces)",
+        ) from error
     del opentelemetry
     from gitchain.admit.otel import open_traces
 

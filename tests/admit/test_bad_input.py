@@ -52,7 +52,7 @@ def test_a_review_of_3_mb_is_answered(ready: Admission, what: str) -> None:
     body = review(LONG[what](), namespace="prod")
     started = time.process_time()
     found = judged(ready, body)
-    assert time.process_time() - started < 4  # it is the event loop's time: all others wait
+    assert time.process_time() - started < 8  # it is the event loop's time: all others wait
     assert not found.answer.allowed
     assert codes(found) <= {"GC-A0201", "GC-A0206", "GC-A0208"}
 

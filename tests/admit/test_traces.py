@@ -340,6 +340,20 @@ def test_serve_names_the_extra_that_is_missing(
     assert 'pip install "gitchain[serve,otel]"' in capsys.readouterr().err
 
 
+def test_serve_refuses_a_variable_that_the_library_reads_at_its_import(models: World, tmp_path: Path) -> None:
+    """One error and exit code 2, in a process that has not imported the library yet."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gitchain", *serve_command(models, tmp_path), "--traces"],
+        env=os.environ | {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
+
+
 def test_serve_sends_what_waits_at_the_end(models: World, tmp_path: Path, collector: Collector) -> None:
     """The real process with --traces; without, it imports nothing of OpenTelemetry."""
     code = "import sys; from gitchain.cli.main import run; c = run(sys.argv[1:]); print(any('opentelemetry' in m for m in sys.modules)); sys.exit(c)"

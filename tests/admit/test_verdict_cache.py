@@ -355,7 +355,7 @@ def sourced(models: World, text: str) -> Settings:
 
 
 def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> None:
-    """The same verdicts from files; a directory that is gone denies at once."""
+    """The same verdicts from files; a directory that is gone is a source that is down."""
     folder = tmp_path / "bundles"
     folder.mkdir()
     store = open_project(models.repository).store
@@ -366,6 +366,9 @@ def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> N
         assert one.judge().reason == "verified"
         assert codes(one.judge("revoked")) == {"GC-E0342"}
         shutil.rmtree(folder)
+        one.read()
+        assert one.judge().reason == "verified"
+        one.clock.now += timedelta(seconds=Times().fresh + Times().stale + 1)
         one.read()
         assert codes(one.judge()) == {"GC-A0301"}
 
