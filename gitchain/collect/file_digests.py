@@ -193,15 +193,16 @@ class FileHasher:
             for update in updates:
                 update(data)
         else:
-            size, step = self._large(file.handle, updates), 0
+            size, step = self._large(file, updates), 0
         if size != file.before.st_size or _moved(file.before, os.fstat(file.handle)):
             raise changed(file.place.shown)
         self._advance(1, step)
         return sha256.hexdigest(), "" if md5 is None else md5.hexdigest()
 
-    def _large(self, handle: int, updates: Sequence[Callable[[memoryview], None]]) -> int:
+    def _large(self, file: OpenFile, updates: Sequence[Callable[[memoryview], None]]) -> int:
+        """Return how many bytes were read: at least one more than there were before, if the file grows."""
         buffer, size = memoryview(bytearray(BUFFER)), 0
-        while read := os.readv(handle, [buffer]):
+        while size <= file.before.st_size and (read := os.readv(file.handle, [buffer])):
             for update in updates:
                 update(buffer[:read])
             size += read

@@ -322,12 +322,11 @@ def served(target: Target, tmp_path: Path, *, is_mirrored: bool) -> list[Any]:
     Returns what `driven` does for a command; the code is 0 if the model passes.
     """
     pin = json.loads((target.home / "pins.json").read_text())["layouts"]["demo"]
-    sources = [f"git+file://{target.server}"] if is_mirrored else []
+    evidence = f", evidence: ['git+file://{target.server}']" if is_mirrored else ""
     (tmp_path / "serve.yaml").write_text(
         "schema: https://gitchain.dev/serve/v1\n"
         f"layouts: {{demo: {{layout: {target.repo}/.gitchain/layout.sigstore.json, trust: local, "
-        f"signers: {json.dumps(pin['signers'])}, repository: {target.repo}, "
-        f"evidence: {sources}}}}}\n"
+        f"signers: {json.dumps(pin['signers'])}, repository: {target.repo}{evidence}}}}}\n"
         "rules: [{namespaces: ['*'], layout: demo}]\n"
     )
     crt, key = certificate(tmp_path)
