@@ -14,12 +14,12 @@ Pure. Images are not inspected and programs are not run: a text that composes a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
 from gitchain.admit.patterns import matches
-from gitchain.admit.references import ModelReference, image
+from gitchain.admit.references import LOCAL, ModelReference, filled, image, is_local_path
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.digest import sha256_hex
@@ -53,6 +53,16 @@ _ABOUT = _words(
 )
 """Last words of names that describe how a model is served, not which model."""
 
+_SETTINGS = _ABOUT | _words(
+    "name names path paths dir directory file uri url id or model models tokenizer lora adapter adapters config"
+    " settings quantization concurrency enabled enable method max min num total default extra trust remote code use"
+    " draft tensor pipeline parallel block batch cache memory limit gpu cpu device framework"
+)
+"""Words of keys that name a setting, not a model: `{"model": {"path": ..., "max_len": ...}}`."""
+
+_HOLDS_SETTINGS = _words("config settings options args kwargs params parameters overrides")
+"""Last words of names whose keys are settings: --model-loader-extra-config."""
+
 _NAMES = frozenset({"servedmodelname", "modelname", "modelnames"})
 """Options with the name that clients use for a model."""
 
@@ -65,18 +75,25 @@ MAX_NAME = 2048
 MAX_JSON = 1 << 20
 """Most bytes of JSON in one value to parse; a longer value is treated as text."""
 
-_NUMBER = re.compile(r"[+-]?[0-9][0-9.:_%-]*(?:e[+-]?[0-9]+)?[A-Za-z]{0,2}|[0-9.]+/[0-9]+")
+_NUMBER = re.compile(r"[+-]?[0-9][0-9.:_%-]*(?:e[+-]?[0-9]+)?[A-Za-z]{0,2}|[0-9]{1,7}/[0-9]+")
+_ADDRESS = re.compile(r"[+-]?[0-9]+\.[0-9]+(?:\.[0-9]+\.[0-9]|(?:\.[0-9]+)?:)")
+"""How an address in numbers begins. `curl` takes short ones too: 10.1:8000."""
+
+_OWN_ADDRESS = re.compile(r"(?:0\.0\.0\.0|127(?:\.[0-9]{1,3}){3})(?::[0-9]+)?")
+_NETWORK = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}")
 _PATH = re.compile(r"(?:\.{1,2}|~)?/[\w./@+:~%-]*|\.{1,2}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_.+:@%*?!#^~-]+|\{\{\.[A-Za-z.]+\}\}|\$\([A-Za-z_][A-Za-z0-9_]*\)(?::[0-9]+)?")
 _BLANK = re.compile(r"\s")
-_SCHEMED = re.compile(r"[A-Za-z0-9+.-]+://")
+_SCHEMED = re.compile(r"([A-Za-z0-9+.-]+)://([^\s\"'`;|&$(){}<>\\,\[\]]*)")
 _FLAG = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9_.-]*")
-_GLUED = re.compile(r"-m[A-Za-z0-9]{2,}")
-_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
+_GLUED = re.compile(r"-(?:m|hf)[A-Za-z0-9][A-Za-z0-9_.-]+")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _PYTHON = re.compile(r"(?:.*/)?python[0-9.]*")
 _PIECES = re.compile(r"[^\s\"'`,;()<>\[\]{}|&=]*(?:\{\{[^{}]*\}\}|\$\([^()]*\))[^\s\"'`,;()<>\[\]{}|&=]*"
                      r"|[^\s\"'`,;()<>\[\]{}|&=]+")  # fmt: skip
 _IS_KEY = re.compile(r"[\"']?\s*[=:]")
+_PAIR = re.compile(r"[\"']?\s*=\s*[\"']?(?:\.{1,2}|~)?/")
+_KEY = re.compile(r"[A-Za-z][A-Za-z_-]*")
 _SHELL = re.compile(r"[^\s\"'`;|&()<>]+")
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*/[A-Za-z0-9._:/-]+@sha256:[0-9a-f]{64}")
 _MODELCAR = re.compile(
@@ -122,7 +139,8 @@ class Candidates:
         command, arguments = (_texts(container.get(key)) for key in ("command", "args"))
         if command or arguments:
             place = f"{where}.{'args' if arguments else 'command'}"
-            for shown in self._line([*command, *arguments], has_program=bool(command)):
+            items, is_given = [*command, *arguments], bool(command)
+            for shown in self._line(items, programs={0}, has_program=is_given, is_sure=is_given):
                 yield self._reference(shown, place, owner)
         env = container.get("env")
         for index, entry in enumerate(env if isinstance(env, list) else ()):
@@ -177,7 +195,7 @@ class Candidates:
             if self.passes(f"{name}={value}") or self.passes(value):
                 return
             is_line = _BLANK.search(value.strip()) and not _is_json(value)
-            for text in self._shell(value) if is_line else self._value(name, value):
+            for text in self._shell(value, is_sure=False) if is_line else self._value(name, value):
                 yield self._reference(text, f"{where}.value", owner)
         elif entry.get("valueFrom") is not None:
             source = entry["valueFrom"]
@@ -210,10 +228,18 @@ class Candidates:
             return image(name, where, owner)
         return ModelReference(shown, where, owner, candidate="text")
 
-    def _line(self, items: Sequence[str], *, has_program: bool) -> Iterator[str]:
-        """Yield the candidates in a command line. A value is joined with the name of its option."""
-        option, word = "", ""
+    def _line(
+        self, items: Sequence[str], *, programs: Container[int], has_program: bool, is_sure: bool
+    ) -> Iterator[str]:
+        """Yield the candidates in a command line. A value is joined with the name of its option.
+
+        Only Python has modules behind `-m`: `programs` are the places where one can run, and unless that
+        `is_sure`, a module needs a dot, as no hub's name without an owner has one.
+        """
+        option, is_python = "", False
         for index, item in enumerate(items):
+            was_python, starts = is_python, index in programs and _PYTHON.fullmatch(item) is not None
+            is_python = starts or (is_python and item != "--" and _is_option(item))
             if self.passes(item):
                 option = ""
             elif index == 0 and has_program:
@@ -227,13 +253,11 @@ class Candidates:
                 ):
                     yield item
                 option = option if refers_to_models(option) or not equals else ""
-                continue
-            elif option != "-m" or not (_MODULE.fullmatch(item) or _PYTHON.fullmatch(word)):
+            elif was_python and option == "-m" and _MODULE.fullmatch(item) and (is_sure or "." in item):
+                option = ""
+            else:
                 yield from self._behind(option, item)
                 option = option if refers_to_models(option) else ""  # such an option may take several values
-            else:
-                option = ""
-            word = item
 
     def _behind(self, option: str, item: str) -> Iterator[str]:
         """Yield the candidates in a word after an option, or in a separate word."""
@@ -247,9 +271,10 @@ class Candidates:
             if not self.passes(shown):
                 yield shown
 
-    def _shell(self, text: str) -> Iterator[str]:
+    def _shell(self, text: str, *, is_sure: bool = True) -> Iterator[str]:
         """Yield the whole text if it is a command line with a candidate: only all of it has a meaning."""
-        if any(True for _ in self._line(_SHELL.findall(text), has_program=False)):
+        words, programs = _commands(text)
+        if any(True for _ in self._line(words, programs=programs, has_program=False, is_sure=is_sure)):
             yield text
 
     def _value(self, name: str, text: str) -> Iterator[str]:
@@ -257,7 +282,9 @@ class Candidates:
         if self.passes(f"{name}={text}"):
             return
         wary = refers_to_models(name)
-        for token, is_wary in _parsed(text, wary=wary) if _is_json(text) else _pieces(text, wary=wary):
+        keys = wary and _last_word(name) not in _HOLDS_SETTINGS
+        read = _parsed if _is_json(text) else _pieces
+        for token, is_wary in read(text, wary=wary, keys=keys):
             if not _harmless(token, words=not is_wary):
                 shown = f"{name}={token}"
                 if not self.passes(shown) and not self.passes(token):
@@ -274,38 +301,74 @@ def _is_root_ca(kind: str, source: Object) -> bool:
     )
 
 
-def _pieces(text: str, *, wary: bool) -> Iterator[tuple[str, bool]]:
-    """Yield the words of a text, each with whether its key refers to models."""
-    is_wary = wary
+def _commands(text: str) -> tuple[list[str], set[int]]:
+    """Return the words of a program for a shell, and the places of those that are certainly run.
+
+    Behind a quote or a backslash none is certain: a mark that would separate commands may be a part of a word.
+    """
+    words: list[str] = []
+    starts: set[int] = set()
+    end, is_plain = 0, True
+    for found in _SHELL.finditer(text):
+        between = frozenset(text[end : found.start()])
+        is_plain = is_plain and between.isdisjoint("\"'`")
+        if is_plain and between.isdisjoint("<>"):
+            last = len(words) - 1
+            begins = not words or not between.isdisjoint(";|&(\n")
+            if begins or (words[last] == "exec" and last in starts):
+                starts.add(len(words))
+        words.append(found[0])
+        is_plain = is_plain and "\\" not in found[0]
+        end = found.end()
+    return words, starts
+
+
+def _pieces(text: str, *, wary: bool, keys: bool) -> Iterator[tuple[str, bool]]:
+    """Yield the words of a text, each with whether it can name a model. With `keys`, a key can."""
+    is_wary, is_inner = wary, False
     for piece in _PIECES.finditer(text):
         token = piece[0].rstrip(":.")
         inner, colon, _ = token.partition(":")
         if not token:
             continue
         if _IS_KEY.match(text, piece.end()) or piece[0].endswith(":"):
-            yield token, False
+            yield (
+                token,
+                (keys or is_inner) and not _is_setting(token) and not _PAIR.match(text, piece.end()),
+            )
+            is_inner = refers_to_models(token) and _last_word(token) not in _HOLDS_SETTINGS
             is_wary = wary or refers_to_models(token)
         else:
+            is_inner = False
             yield token, is_wary or bool(colon and refers_to_models(inner))
 
 
-def _parsed(text: str, *, wary: bool) -> Iterator[tuple[str, bool]]:
+def _parsed(text: str, *, wary: bool, keys: bool) -> Iterator[tuple[str, bool]]:
     """Yield the words of a JSON text, including those below an outer key that refers to models."""
     try:
         value = strict_json(text.encode("utf-8", "surrogatepass"), "value", max_bytes=MAX_JSON)
     except GitchainError:
-        yield from _pieces(text, wary=wary)
+        yield from _pieces(text, wary=wary, keys=keys)
         return
-    left = [(value, wary)]
+    left = [(value, wary, keys)]
     while left:
-        found, is_wary = left.pop()
+        found, is_wary, has_names = left.pop()
         if isinstance(found, dict):
-            yield from ((key, False) for key in found)
-            left += ((inside, is_wary or refers_to_models(key)) for key, inside in found.items())
+            for key, inside in found.items():
+                is_pair = isinstance(inside, str) and _PATH.fullmatch(inside) is not None
+                yield key, has_names and not is_pair and not _is_setting(key)
+                refers = refers_to_models(key)
+                below = has_names or (refers and _last_word(key) not in _HOLDS_SETTINGS)
+                left.append((inside, is_wary or refers, below))
         elif isinstance(found, list):
-            left += ((inside, is_wary) for inside in found)
+            left += ((inside, is_wary, has_names) for inside in found)
         elif isinstance(found, str):
-            yield from _pieces(found, wary=is_wary)
+            yield from _pieces(found, wary=is_wary, keys=has_names)
+
+
+def _is_setting(key: str) -> bool:
+    """Return True if a key below a name that refers to models is about how one is served: each of its words is."""
+    return len(key) <= MAX_CACHED and _KEY.fullmatch(key) is not None and _SETTINGS.issuperset(_parts(key))
 
 
 def refers_to_models(name: str) -> bool:
@@ -319,8 +382,19 @@ def _refers_to_models(name: str) -> bool:
     plain = _plain(name)
     if _SPEAKS.search(plain) is None or (name.startswith("-") and plain in _NAMES):
         return False
-    last = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    return not last or last[-1] not in _ABOUT
+    return _last_word(name) not in _ABOUT
+
+
+def _last_word(name: str) -> str:
+    """Return the last word of the name of an option, variable or key; long ones have none."""
+    if len(name) > MAX_NAME:
+        return ""
+    last = _parts(name)
+    return last[-1] if last else ""
+
+
+def _parts(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
 
 
 _known_speaking = lru_cache(4096)(_refers_to_models)
@@ -363,14 +437,27 @@ def _shape(token: str) -> Literal["harmless", "word", "other"]:
     """Return the shape of a word."""
     if (
         token in COMMON
-        or _SCHEMED.match(token) is not None
+        or _is_address(token)
         or not any(char.isalnum() or not char.isascii() or char in "$`\\" for char in token)
-        or _NUMBER.fullmatch(token) is not None
+        or _is_number(token)
         or _PATH.fullmatch(token) is not None
         or token.lower() in {"true", "false"}
     ):
         return "harmless"
-    return "other" if _WORD.fullmatch(token) is None else "word"
+    return "other" if _WORD.fullmatch(token) is None and _NETWORK.fullmatch(token) is None else "word"
+
+
+def _is_address(token: str) -> bool:
+    """Return True if a word is one text with a scheme, and no program or list that begins with one."""
+    found = _SCHEMED.fullmatch(filled(token) if "://" in token else "")
+    return found is not None and (found[1].lower() not in LOCAL or is_local_path(found[2]))
+
+
+def _is_number(token: str) -> bool:
+    """Return True for a number, and for an address of the pod itself. Another address can lead to a model."""
+    if _NUMBER.fullmatch(token) is None:
+        return False
+    return _ADDRESS.match(token) is None or _OWN_ADDRESS.fullmatch(token) is not None
 
 
 _known_shape = lru_cache(4096)(_shape)

@@ -47,6 +47,11 @@ _CLAIMED = re.compile(r"[!-?A-~]{1,2048}@sha256:([0-9a-f]{64})")  # printable, w
 _BEFORE = re.compile(r"[^\s\"'`=,;()<>\[\]{}|]*$")
 _AFTER = re.compile(r"[^\s\"'`]*")
 _SCHEME = re.compile(r"[A-Za-z0-9+.-]*$")
+_FILLED = re.compile(r"\$\([A-Za-z_][A-Za-z0-9_]*\)|\{\{\.[A-Za-z.]+\}\}")
+"""A variable that Kubernetes puts in, and a field that KServe does. Their values are examined where they are set."""
+
+_LOCAL_PATH = re.compile(r"/[\w./@+:~%-]*", re.ASCII)
+_CLOSING = ";,)}]>"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -86,7 +91,19 @@ def find(text: str, where: str, owner: str, *, strict: bool = False) -> Iterator
 def _leads_to_model(scheme: str, rest: str, *, strict: bool) -> bool:
     if scheme in MODEL_SCHEMES or scheme.startswith(NODE_SCHEME):
         return True
-    return strict and not (scheme in LOCAL and rest.startswith("/"))
+    return strict and not (
+        scheme in LOCAL and len(rest) < MAX_REFERENCE and is_local_path(rest.rstrip(_CLOSING))
+    )
+
+
+def is_local_path(rest: str) -> bool:
+    """Return True if what follows `file://` or `unix://` is a path and nothing else."""
+    return _LOCAL_PATH.fullmatch(filled(rest)) is not None
+
+
+def filled(text: str) -> str:
+    """Return the text with a letter for each variable that Kubernetes or KServe puts in."""
+    return _FILLED.sub("x", text)
 
 
 def uri(text: str, where: str, owner: str) -> ModelReference:

@@ -127,6 +127,94 @@ SCHEMED = [
 ]  # fmt: skip
 
 
+HIDDEN = "||vllm${IFS}serve${IFS}owner/gpt2"
+JOINED: list[Object] = [
+    *(serving(command=["sh", "-c", f"{one}:///x{HIDDEN}"]) for one in ("file", "unix", "FILE")),
+    *(serving(command=["sh", "-c", f"file:///x{mark}{{vllm,serve,owner/gpt2}}"]) for mark in ";|&"),
+    serving(command=["sh", "-c", "unix:///x;vllm<owner>/y"]),
+    serving(command=["sh", "-c", "file:///" + "x" * 5000 + HIDDEN]),
+    serving(command=["sh", "-c", f"file:///x'{HIDDEN}'"]),
+    serving(livenessProbe={"exec": {"command": ["sh", "-c", f"file:///x{HIDDEN}"]}}),
+    serving("serve", "file:///x,owner/gpt2"),
+    serving("--from", "file:///x,owner/gpt2"),
+]  # fmt: skip
+AFTER_M: list[Object] = [
+    serving("--host", "python", "-m", "owner/gpt2"),
+    serving("--host", "python", "-m", "gpt2"),
+    serving("--alias", "/usr/bin/python3", "-m", "owner/gpt2"),
+    serving("python", "-m", "owner/gpt2"),
+    serving("python", "-m", "gpt2"),
+    serving("-m", "gpt2.v1"),
+    serving(command=["/usr/bin/llama-server", "--host", "python"], args=["-m", "gpt2"]),
+    serving(command=["python3", "-m", "owner/gpt2"]),
+    serving(command=["python3", "-m", "vllm.entrypoints.openai.api_server", "-m", "gpt2"]),
+    serving(command=["python3", "/x/serve.py", "-m", "gpt2"]),
+    serving(command=["python3", "--", "-m", "gpt2"]),
+    *(serving(command=["sh", "-c", program]) for program in (
+        "/usr/bin/llama-server --host python -m owner/gpt2",
+        "/usr/bin/llama-server --host python -m gpt2",
+        "/usr/bin/llama-server exec python -m gpt2",
+        "/usr/bin/llama-server --host ';' python -m gpt2",
+        "/usr/bin/llama-server --host '\npython' -m gpt2",
+        "/usr/bin/llama-server >& python -m gpt2",
+        "exec python3 -m vllm.x; /usr/bin/llama-server -m gpt2",
+    )),
+    variable("ARGS", value="python -m gpt2"),
+]  # fmt: skip
+AS_A_KEY: list[Object] = [
+    *(variable("MODEL_ID", value=text) for text in ("gpt2:", "gpt2=", "gpt2 :", "my-model:", "gpt2-size=", "a=,b")),
+    *(variable("MODELS", value=text) for text in ('{"gpt2":{}}', '[{"gpt2":1}]', '{"gpt2":"x"}', "{gpt2: {}}")),
+    *(serving(text) for text in ("--model=gpt2:", "--model=gpt2=", '--x={"models":{"gpt2":{}}}', "--x=model=gpt2:")),
+    serving("--model", "gpt2:"),
+    serving("--lora-modules", "gpt2="),
+    serving(annotations={"example.com/model-id": "gpt2:"}),
+]  # fmt: skip
+ADDRESSES: list[Object] = [
+    *(serving("/usr/bin/curl", "-o", "/m/x", one)
+      for one in ("10.0.0.1:8000", "10.0.0.1", "10.0.0.1/7", "10.0.0.1:80/7", "10.1:8000", "10.1/7", "0.0.0.0/7")),
+    serving(command=["sh", "-c", "exec /usr/bin/curl -o /m/x 10.0.0.1:8000"]),
+    serving("--model=10.0.0.1/7"),
+    serving("--model=10.0.0.1:8000"),
+]  # fmt: skip
+GLUED = [
+    serving(one) for one in ("-hfgpt2", "-mgpt2", "-mgpt-2", "-mgpt2.v1", "-hfowner/gpt2", "-mowner/gpt2")
+]
+
+
+HIDING = [*JOINED, *AFTER_M, *AS_A_KEY, *ADDRESSES, *GLUED]
+
+
+@pytest.mark.parametrize("source", HIDING, ids=range(len(HIDING)))
+def test_a_decoy_that_looks_harmless_at_first_is_denied(source: Object) -> None:
+    """Behind a local address, behind `-m`, as a key, as an address in numbers, and with no blank behind its option."""
+    assert "GC-A0208" in problems(source)
+
+
+LOCAL_PATTERN = Looking(ignore=("http://localhost:*", "URL=http://localhost:*", "--url=http://localhost:*"))
+
+
+@pytest.mark.parametrize(
+    "more", [HIDDEN, ";{vllm,serve,a/b}", "/`a/b`", "/$(x)|y", ",owner/gpt2", ",gpt2", "\\x"]
+)
+def test_a_pattern_for_addresses_matches_no_program_and_no_list(more: str) -> None:
+    """Only an address, also of several values."""
+    text = f"http://localhost:8{more}"
+    for source in (
+        serving(command=["sh", "-c", text]),
+        variable("URL", value=text),
+        serving(f"--url={text}"),
+    ):
+        assert problems(source, LOCAL_PATTERN)
+        written = (*LOCAL_PATTERN.ignore, text, f"URL={text}", f"--url={text}")
+        assert problems(source, Looking(ignore=written)) == set()
+
+
+@pytest.mark.parametrize("text", ["8/x?a=1&b=2", "8/x?box=1,2.5", "8,http://localhost:9", "8/{{.Name}}"])
+def test_a_pattern_for_addresses_matches_each(text: str) -> None:
+    assert problems(serving(f"http://localhost:{text}"), LOCAL_PATTERN) == set()
+    assert problems(variable("URL", value=f"http://localhost:{text}"), LOCAL_PATTERN) == set()
+
+
 @pytest.mark.parametrize("where", PLACES)
 def test_a_decoy_is_denied_wherever_it_stands(where: str) -> None:
     """A good model in a volume and a good digest in an annotation hide no other model."""
@@ -218,6 +306,18 @@ HARMLESS: list[Object] = [
                  {"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "LOG_LEVEL", "value": "debug"},
                  {"name": "MODEL_DIR", "value": "/mnt/models"}, {"name": "MLSERVER_MODEL_IMPLEMENTATION",
                   "value": "mlserver_sklearn.SKLearnModel"}, {"name": "EMPTY", "value": ""}, {"name": "NONE"}]),
+    serving("--socket", "unix:///run/x.sock", "--log=file:///logs/$(POD)/a.log", "file:///x", "--bind", "0.0.0.0:80"),
+    serving("--proxies=10.0.0.0/8,10.0.0.1", "--master=10.0.0.1:80", "--host", "10.0.0.1", "127.0.0.1:80", "1/2",
+            "--part", "0.5", "--time", "12:30:00"),
+    variable("NO_PROXY", value="10.0.0.0/8,192.168.0.1,127.0.0.1,.svc,localhost"),
+    serving("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "/mnt/models"),
+    serving(command=["/usr/bin/python3.12", "-u"], args=["-m", "server", "--model=/mnt/models"]),
+    serving(command=["sh", "-c", "sleep 5; exec python3 -m server --model '/mnt/models'"]),
+    serving(command=["bash", "-ec", "sleep 5\npython3 -m vllm.server && sleep infinity"]),
+    serving("--model-loader-extra-config", '{"anything": 16}', "--lora-modules", "a=/mnt/a", "b=/mnt/b",
+            "--lora-modules", '{"name": "/mnt/a", "path": "/mnt/a"}', '--x={"model": {"path": "/m", "max_len": 4}}'),
+    serving(env=[{"name": "MODELS", "value": '{"credit": "/mnt/credit"}'},
+                 {"name": "MODEL_PATHS", "value": "credit=/mnt/credit,fraud=/mnt/fraud"}]),
     with_volume({"emptyDir": {"medium": "Memory"}}),
     with_volume({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}},
                  {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
