@@ -23,7 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gitchain import __version__
 from gitchain.admit.denial_reasons import printable
 from gitchain.admit.otlp import Exporter, Processor
-from gitchain.admit.traces import Attributes, Span, Traces
+from gitchain.admit.traces import Attributes, Span, Traces, wrong_variables
 from gitchain.errors import UsageError
 
 CLOSE_SECONDS = 2.0
@@ -134,12 +134,7 @@ def open_traces() -> OpenTelemetry:
         )
         provider.add_span_processor(Processor(Exporter()))
     except ValueError as error:
-        raise UsageError(
-            "the variables for traces have a wrong value",
-            where="OTEL_*",
-            got=str(error),
-            help="correct the variable (docs/admission.md, Traces)",
-        ) from error
+        raise wrong_variables(error) from error
     return OpenTelemetry(provider)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from gitchain.errors import UsageError
+
 Attributes = Mapping[str, str | bool | int | Sequence[str]]
 
 
@@ -47,6 +49,16 @@ class Traces:
 
     def close(self) -> None:
         """Send what waits, in bounded time."""
+
+
+def wrong_variables(error: ValueError) -> UsageError:
+    """Return the error for variables of the environment that OpenTelemetry refuses."""
+    return UsageError(
+        "the variables for traces have a wrong value",
+        where="OTEL_*",
+        got=str(error),
+        help="correct the variable (docs/admission.md, Traces)",
+    )
 
 
 OFF = Traces()

@@ -102,6 +102,8 @@ def command(
 
 def _traces() -> Traces:
     """Return traces that are on. Raises UsageError if the extra is not installed, or a variable is wrong."""
+    from gitchain.admit.traces import wrong_variables
+
     try:
         import opentelemetry.exporter.otlp.proto.http
         import opentelemetry.sdk.trace
@@ -113,12 +115,7 @@ def _traces() -> Traces:
             help='pip install "gitchain[serve,otel]", or leave --traces out',
         ) from error
     except ValueError as error:  # the library reads some variables while it is imported
-        raise UsageError(
-            "the variables for traces have a wrong value",
-            where="OTEL_*",
-            got=str(error),
-            help="correct the variable (docs/admission.md, Traces)",
-        ) from error
+        raise wrong_variables(error) from error
     del opentelemetry
     from gitchain.admit.otel import open_traces
 
