@@ -18,6 +18,7 @@ BENCHES = (
     "git_commit",
     "store_append",
     "store_size",
+    "store_sync",
     "verify_model",
     "attest",
     "verify_bundle",

@@ -124,10 +124,7 @@ class Follower:
 
     def _read(self) -> None:
         """Index the bundles that were found and not read yet."""
-        oids = self.store.backend.expect([entry.oid for _, entry in self._waiting])
-        order = {oid: number for number, oid in enumerate(oids)}
-        self._waiting.sort(key=lambda one: order[one[1].oid])
-        for path, entry in self._waiting:
+        for path, entry in self.store.trees.in_fastest_order(self._waiting):
             try:
                 data = self.store.trees.leaf(path, entry)
             except UNREADABLE as error:

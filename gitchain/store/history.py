@@ -76,7 +76,8 @@ def _lost(
         return
     inside = trees.entries(path, new.oid) if new is not None and new.is_tree else ()
     after = {entry.name: entry for entry in inside}
-    for inner, entry in trees.children(path, old.oid, _ignore):
+    changed = (one for one in trees.children(path, old.oid, _ignore) if one[1] != after.get(one[1].name))
+    for inner, entry in trees.ahead(changed, after):
         yield from _lost(trees, inner, entry, after.get(entry.name))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,7 +22,8 @@ from gitchain.errors import ConflictError, LimitError, ProjectError, TransportEr
 from gitchain.platform.git import Done
 from gitchain.store import tree_paths
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.leaf_checks import checked_leaves, count_attestations, within
+from gitchain.store.objects import Oid
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem
 
 MAX_ATTEMPTS = 20  # rounds of fetch and push while other clones push
@@ -151,6 +152,7 @@ class Exchange:
         self._rewound = False
         self._junk: dict[str, StoreProblem] = {}
         self._unread = 0
+        self._lacked: tuple[tuple[Oid | None, Oid], dict[Path, Oid]] | None = None
         _check_named(remote, remotes(store))
 
     @property
@@ -226,7 +228,7 @@ class Exchange:
         """Return the number of attestations that the remote lacks."""
         tip, theirs = self._store.tip(), self._theirs
         base = None if theirs is None else self._store.foreign_root(theirs, self._note)
-        return 0 if tip is None else _attestations(dict(self._lacking(base, Oid(tip))))
+        return 0 if tip is None else count_attestations(self._lacking(base, Oid(tip)))
 
     def forget(self) -> None:
         """Delete the fetched ref, after a dry run."""
@@ -253,7 +255,7 @@ class Exchange:
             nonlocal taken
             root = None if tip is None else self._store.root(tip)
             leaves, whole = self._new_leaves(root, other)
-            taken = _attestations(leaves)
+            taken = count_attestations(leaves)
             if tip is not None and not leaves:
                 return tip
             tree = self._store.trees.insert(root, leaves | self._version())
@@ -275,24 +277,9 @@ class Exchange:
         """
         backend, trees = self._store.backend, self._store.trees
         listed = list(islice(trees.added(root, other, self._note), MAX_NEW + 1))
-        sized = sorted((backend.size(entry.oid) or 0, path, entry) for path, entry in listed[:MAX_NEW])
-        leaves: dict[Path, Oid] = {}
-        left = MAX_NEW_BYTES
-        self._unread = len(listed) - len(sized)
-        for size, path, entry in sized:
-            left -= size
-            if left < 0:
-                self._unread += 1
-                continue
-            leaves |= self._leaves_of(path, entry)
-        return leaves, not self._unread
-
-    def _leaves_of(self, path: Path, entry: StoredTreeEntry) -> dict[Path, Oid]:
-        try:
-            return self._store.trees.leaves_of(path, entry)
-        except UNREADABLE as error:
-            self._note(StoreProblem("/".join(path), str(error)))
-            return {}
+        some, beyond = within(listed[:MAX_NEW], backend.size, backend.expect, MAX_NEW_BYTES)
+        self._unread = beyond + len(listed[MAX_NEW:])
+        return checked_leaves(trees, some, self._note), not self._unread
 
     def _commit_to_push(self, *, prune: bool) -> tuple[Oid | None, int]:
         """Return the commit for the remote's ref, None if it is unchanged, and the number of added attestations."""
@@ -301,27 +288,29 @@ class Exchange:
             return None, 0
         ours = Oid(tip)
         base = None if theirs is None else self._store.foreign_root(theirs, self._note)
-        leaves = dict(self._lacking(base, ours))
+        leaves = self._lacking(base, ours)
         mine = self._store.root(ours)
         if not leaves and not (prune and base != mine):
             return None, 0
         tree = mine if prune else self._store.trees.insert(base, leaves | self._version())
         if tree == mine and self._follows(ours, theirs):
-            return ours, _attestations(leaves)
+            return ours, count_attestations(leaves)
         parents = (ours,) if theirs is None else (ours, theirs)
         commit = self._store.commit(tree, parents, f"add to {self._remote}")
         self._store.backend.flush()
-        return commit, _attestations(leaves)
+        return commit, count_attestations(leaves)
 
     def _follows(self, ours: Oid, theirs: Oid | None) -> bool:
         return theirs is None or self._contains(ours, theirs)
 
-    def _lacking(self, base: Oid | None, ours: Oid) -> Iterator[tuple[Path, Oid]]:
-        for path, entry in self._store.trees.added(base, self._store.root(ours), _ignore):
-            try:
-                yield from self._store.trees.leaves_of(path, entry).items()
-            except UNREADABLE:  # junk of the own store: `gitchain doctor` reports it
-                continue
+    def _lacking(self, base: Oid | None, ours: Oid) -> dict[Path, Oid]:
+        """Return the leaves of evidence that the own commit has and a tree lacks."""
+        if self._lacked is None or self._lacked[0] != (base, ours):
+            trees = self._store.trees
+            added = trees.added(base, self._store.root(ours), _ignore)
+            # junk of the own store stays here: `gitchain doctor` reports it
+            self._lacked = (base, ours), checked_leaves(trees, added, _ignore)
+        return self._lacked[1]
 
     def _prune(self) -> None:
         """Remove everything but evidence from the own store."""
@@ -336,7 +325,7 @@ class Exchange:
         def change(tip: Oid | None) -> Oid | None:
             if tip is None:
                 return None
-            leaves = dict(self._lacking(None, tip))
+            leaves = self._lacking(None, tip)
             tree = self._store.trees.insert(None, leaves | self._version())
             return tip if tree == self._store.root(tip) else self._store.commit(tree, (tip,), "remove junk")
 
@@ -422,10 +411,6 @@ class Exchange:
 
 def _ignore(_problem: StoreProblem) -> None:
     return
-
-
-def _attestations(leaves: dict[Path, Oid]) -> int:
-    return sum(path[0] == tree_paths.ATTESTATIONS for path in leaves)
 
 
 def _words(done: Done) -> str:
