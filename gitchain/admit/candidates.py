@@ -18,8 +18,11 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
+from gitchain.admit.addresses import is_disguised_address, is_number, is_path
 from gitchain.admit.patterns import matches
-from gitchain.admit.references import LOCAL, ModelReference, filled, image, is_local_path
+from gitchain.admit.references import LOCAL, ModelReference, filled, find, image, is_local_path
+from gitchain.admit.shell_words import ShellWord, shell_words
+from gitchain.admit.volumes import volume_text
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.digest import sha256_hex
@@ -32,8 +35,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 COMMON = _words(
-    "vllm sglang tritonserver torchserve mlserver python python3 sh bash exec run serve server start launch api_server"
-    " worker head router auto none true false on off yes no debug info warning error critical trace cpu cuda gpu"
+    "vllm sglang tritonserver torchserve torchrun mlserver python python3 sh bash exec run serve server start launch"
+    " api_server worker head router auto none true false on off yes no debug info warning error critical trace cpu cuda gpu"
     " float half bfloat16 float16 float32 fp8 int8 ray mp sleep infinity"
 )
 """Words of command lines that name no model of any hub."""
@@ -75,26 +78,24 @@ MAX_NAME = 2048
 MAX_JSON = 1 << 20
 """Most bytes of JSON in one value to parse; a longer value is treated as text."""
 
-_NUMBER = re.compile(r"[+-]?[0-9][0-9.:_%-]*(?:e[+-]?[0-9]+)?[A-Za-z]{0,2}|[0-9]{1,7}/[0-9]+")
-_ADDRESS = re.compile(r"[+-]?[0-9]+\.[0-9]+(?:\.[0-9]+\.[0-9]|(?:\.[0-9]+)?:)")
-"""How an address in numbers begins. `curl` takes short ones too: 10.1:8000."""
-
-_OWN_ADDRESS = re.compile(r"(?:0\.0\.0\.0|127(?:\.[0-9]{1,3}){3})(?::[0-9]+)?")
 _NETWORK = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}")
-_PATH = re.compile(r"(?:\.{1,2}|~)?/[\w./@+:~%-]*|\.{1,2}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_.+:@%*?!#^~-]+|\{\{\.[A-Za-z.]+\}\}|\$\([A-Za-z_][A-Za-z0-9_]*\)(?::[0-9]+)?")
 _BLANK = re.compile(r"\s")
 _SCHEMED = re.compile(r"([A-Za-z0-9+.-]+)://([^\s\"'`;|&$(){}<>\\,\[\]]*)")
 _FLAG = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9_.-]*")
 _GLUED = re.compile(r"-(?:m|hf)[A-Za-z0-9][A-Za-z0-9_.-]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
-_PYTHON = re.compile(r"(?:.*/)?python[0-9.]*")
+_RUNS_MODULES = re.compile(r"(?:.*/)?(?:python[0-9.]*|torchrun)")
+"""Programs that take a Python module behind `-m`."""
+
+_EXPANDS = re.compile(r"[$`\\{}*?\[\]\"'!~^]")
+"""Marks of which a shell, Kubernetes or KServe may make another option."""
+
 _PIECES = re.compile(r"[^\s\"'`,;()<>\[\]{}|&=]*(?:\{\{[^{}]*\}\}|\$\([^()]*\))[^\s\"'`,;()<>\[\]{}|&=]*"
                      r"|[^\s\"'`,;()<>\[\]{}|&=]+")  # fmt: skip
 _IS_KEY = re.compile(r"[\"']?\s*[=:]")
 _PAIR = re.compile(r"[\"']?\s*=\s*[\"']?(?:\.{1,2}|~)?/")
 _KEY = re.compile(r"[A-Za-z][A-Za-z_-]*")
-_SHELL = re.compile(r"[^\s\"'`;|&()<>]+")
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*/[A-Za-z0-9._:/-]+@sha256:[0-9a-f]{64}")
 _MODELCAR = re.compile(
     r"(?:mkdir -p [/\w.-]+ && )?ln -sf /proc/\$+/root/models [/\w.-]+ && sleep infinity"
@@ -159,7 +160,7 @@ class Candidates:
             if kind in _CONTAINED or kind in {"projected", "downwardAPI"}:
                 yield from self._contained(kind, source, f"{where}.{kind}")
                 continue
-            text = f"{kind}:{volume_source(source)}"
+            text = volume_text(kind, source)
             if not self.passes(text) and not matches(text, self._volumes):
                 yield ModelReference(text, where, name, candidate="volume")
 
@@ -167,7 +168,7 @@ class Candidates:
         """Yield the candidates of an annotation whose name refers to models."""
         name = key.rpartition("/")[2]
         if refers_to_models(name):
-            for shown in self._value(name, value):
+            for shown in self.value(name, value):
                 yield self._reference(shown, where, "")
 
     def _contained(self, kind: str, source: Json, where: str) -> Iterator[ModelReference]:
@@ -195,7 +196,7 @@ class Candidates:
             if self.passes(f"{name}={value}") or self.passes(value):
                 return
             is_line = _BLANK.search(value.strip()) and not _is_json(value)
-            for text in self._shell(value, is_sure=False) if is_line else self._value(name, value):
+            for text in self._shell(value, is_sure=False) if is_line else self.value(name, value):
                 yield self._reference(text, f"{where}.value", owner)
         elif entry.get("valueFrom") is not None:
             source = entry["valueFrom"]
@@ -218,7 +219,8 @@ class Candidates:
         """Yield a field of the pod that its author writes as free text."""
         field = entry.get("fieldRef") if isinstance(entry, dict) else None
         path = field.get("fieldPath") if isinstance(field, dict) else None
-        if isinstance(path, str) and _AUTHORED.match(path) and not self.passes(f"fieldRef:{path}"):
+        is_authored = isinstance(path, str) and _AUTHORED.match(path)
+        if is_authored and not self.passes(f"fieldRef:{path}") and not self.passes(f"fieldRef:{_bare(path)}"):
             yield ModelReference(f"fieldRef:{path}", where, owner, unseen=True)
 
     def _reference(self, shown: str, where: str, owner: str) -> ModelReference:
@@ -229,25 +231,33 @@ class Candidates:
         return ModelReference(shown, where, owner, candidate="text")
 
     def _line(
-        self, items: Sequence[str], *, programs: Container[int], has_program: bool, is_sure: bool
+        self,
+        items: Sequence[str],
+        *,
+        programs: Container[int],
+        has_program: bool,
+        is_sure: bool,
+        quoted: Container[int] = (),
     ) -> Iterator[str]:
         """Yield the candidates in a command line. A value is joined with the name of its option.
 
         Only Python has modules behind `-m`: `programs` are the places where one can run, and unless that
-        `is_sure`, a module needs a dot, as no hub's name without an owner has one.
+        `is_sure`, a module needs a dot, as no hub's name without an owner has one. `ignore` passes over no word whose
+        place is in `quoted`.
         """
         option, is_python = "", False
         for index, item in enumerate(items):
-            was_python, starts = is_python, index in programs and _PYTHON.fullmatch(item) is not None
+            by = _WITHOUT_IGNORE if index in quoted else self
+            was_python, starts = is_python, index in programs and _RUNS_MODULES.fullmatch(item) is not None
             is_python = starts or (is_python and item != "--" and _is_option(item))
-            if self.passes(item):
+            if by.passes(item):
                 option = ""
             elif index == 0 and has_program:
-                yield from () if _PATH.fullmatch(item) or _WORD.fullmatch(item) else (item,)
+                yield from () if is_path(item) or _WORD.fullmatch(item) else (item,)
             elif _is_option(item):
                 option, equals, value = item.partition("=")
                 if equals:
-                    yield from self._value(option, value)
+                    yield from by.value(option, value)
                 elif (not _FLAG.fullmatch(item) or _GLUED.fullmatch(item)) and not _harmless(
                     item, words=False
                 ):
@@ -256,13 +266,13 @@ class Candidates:
             elif was_python and option == "-m" and _MODULE.fullmatch(item) and (is_sure or "." in item):
                 option = ""
             else:
-                yield from self._behind(option, item)
+                yield from by.behind(option, item)
                 option = option if refers_to_models(option) else ""  # such an option may take several values
 
-    def _behind(self, option: str, item: str) -> Iterator[str]:
+    def behind(self, option: str, item: str) -> Iterator[str]:
         """Yield the candidates in a word after an option, or in a separate word."""
         if option and (refers_to_models(option) or _plain(option) in _ONE_VALUE or _is_json(item)):
-            yield from self._value(option, item)
+            yield from self.value(option, item)
         elif _BLANK.search(item.strip()):
             if len(item) > MAX_NAME or not _MODELCAR.fullmatch(item.strip()):
                 yield from self._shell(item)
@@ -273,11 +283,20 @@ class Candidates:
 
     def _shell(self, text: str, *, is_sure: bool = True) -> Iterator[str]:
         """Yield the whole text if it is a command line with a candidate: only all of it has a meaning."""
-        words, programs = _commands(text)
-        if any(True for _ in self._line(words, programs=programs, has_program=False, is_sure=is_sure)):
+        words = shell_words(text)
+        programs = {index for index, word in enumerate(words) if word.starts}
+        quoted = {index for index, word in enumerate(words) if not word.is_plain}
+        found = self._line(
+            [word.text for word in words],
+            programs=programs,
+            has_program=False,
+            is_sure=is_sure,
+            quoted=quoted,
+        )
+        if "`" in text or any(map(_is_hidden, words)) or any(True for _ in found):
             yield text
 
-    def _value(self, name: str, text: str) -> Iterator[str]:
+    def value(self, name: str, text: str) -> Iterator[str]:
         """Yield the candidates in the value of an option or variable, each with the name."""
         if self.passes(f"{name}={text}"):
             return
@@ -291,6 +310,21 @@ class Candidates:
                     yield shown
 
 
+def _is_hidden(word: ShellWord) -> bool:
+    """Return True if the shell makes other words of a word, or an address that was not found as a reference."""
+    if word.expands:
+        return True
+    return not word.is_plain and any(one.basis != "content" for one in find(word.text, "", "", strict=True))
+
+
+def _bare(path: Json) -> str:
+    """Return the path of a field without the quotes around a key, which a pattern does not match."""
+    return str(path).replace("'", "")
+
+
+_WITHOUT_IGNORE = Candidates(())
+
+
 def _is_root_ca(kind: str, source: Object) -> bool:
     """Return True if a volume shows just the certificate of `_ROOT_CA`, as the API server mounts it."""
     items = source.get("items")
@@ -299,28 +333,6 @@ def _is_root_ca(kind: str, source: Object) -> bool:
         and source.get("name") == _ROOT_CA
         and items == [{"key": "ca.crt", "path": "ca.crt"}]
     )
-
-
-def _commands(text: str) -> tuple[list[str], set[int]]:
-    """Return the words of a program for a shell, and the places of those that are certainly run.
-
-    Behind a quote or a backslash none is certain: a mark that would separate commands may be a part of a word.
-    """
-    words: list[str] = []
-    starts: set[int] = set()
-    end, is_plain = 0, True
-    for found in _SHELL.finditer(text):
-        between = frozenset(text[end : found.start()])
-        is_plain = is_plain and between.isdisjoint("\"'`")
-        if is_plain and between.isdisjoint("<>"):
-            last = len(words) - 1
-            begins = not words or not between.isdisjoint(";|&(\n")
-            if begins or (words[last] == "exec" and last in starts):
-                starts.add(len(words))
-        words.append(found[0])
-        is_plain = is_plain and "\\" not in found[0]
-        end = found.end()
-    return words, starts
 
 
 def _pieces(text: str, *, wary: bool, keys: bool) -> Iterator[tuple[str, bool]]:
@@ -355,7 +367,7 @@ def _parsed(text: str, *, wary: bool, keys: bool) -> Iterator[tuple[str, bool]]:
         found, is_wary, has_names = left.pop()
         if isinstance(found, dict):
             for key, inside in found.items():
-                is_pair = isinstance(inside, str) and _PATH.fullmatch(inside) is not None
+                is_pair = isinstance(inside, str) and is_path(inside)
                 yield key, has_names and not is_pair and not _is_setting(key)
                 refers = refers_to_models(key)
                 below = has_names or (refers and _last_word(key) not in _HOLDS_SETTINGS)
@@ -377,7 +389,7 @@ def refers_to_models(name: str) -> bool:
 
 
 def _refers_to_models(name: str) -> bool:
-    if name in _SPEAKS_ALONE or len(name) > MAX_NAME:
+    if name in _SPEAKS_ALONE or len(name) > MAX_NAME or (name.startswith("-") and _EXPANDS.search(name)):
         return True
     plain = _plain(name)
     if _SPEAKS.search(plain) is None or (name.startswith("-") and plain in _NAMES):
@@ -405,15 +417,6 @@ def text_digest(text: str) -> str:
     return f"sha256:{sha256_hex(text.encode('utf-8', 'surrogatepass'))}"
 
 
-def volume_source(source: Json) -> str:
-    """Return the name of a volume's source: the claim, the path behind its server, or the driver."""
-    found = source if isinstance(source, Mapping) else {}
-    if isinstance(server := found.get("server"), str) and isinstance(path := found.get("path"), str):
-        return server + path
-    names = (found.get(key) for key in ("claimName", "path", "driver", "volumeID", "server"))
-    return next((name for name in names if isinstance(name, str)), "")
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -439,11 +442,13 @@ def _shape(token: str) -> Literal["harmless", "word", "other"]:
         token in COMMON
         or _is_address(token)
         or not any(char.isalnum() or not char.isascii() or char in "$`\\" for char in token)
-        or _is_number(token)
-        or _PATH.fullmatch(token) is not None
+        or is_number(token)
+        or is_path(token)
         or token.lower() in {"true", "false"}
     ):
         return "harmless"
+    if is_disguised_address(token):
+        return "other"
     return "other" if _WORD.fullmatch(token) is None and _NETWORK.fullmatch(token) is None else "word"
 
 
@@ -451,13 +456,6 @@ def _is_address(token: str) -> bool:
     """Return True if a word is one text with a scheme, and no program or list that begins with one."""
     found = _SCHEMED.fullmatch(filled(token) if "://" in token else "")
     return found is not None and (found[1].lower() not in LOCAL or is_local_path(found[2]))
-
-
-def _is_number(token: str) -> bool:
-    """Return True for a number, and for an address of the pod itself. Another address can lead to a model."""
-    if _NUMBER.fullmatch(token) is None:
-        return False
-    return _ADDRESS.match(token) is None or _OWN_ADDRESS.fullmatch(token) is not None
 
 
 _known_shape = lru_cache(4096)(_shape)

@@ -201,7 +201,7 @@ class _Looker:
 
     def _text(self, text: str, where: str, owner: str) -> None:
         """Collect the references in a text, except ignored ones. A disguised one is always collected."""
-        if self._strict is not None and self._strict.pins(text):
+        if text in self._looking.ignore or (self._strict is not None and self._strict.pins(text)):
             return
         self._words += text.count("://")
         if self._words > MAX_WORDS:

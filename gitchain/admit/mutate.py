@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gitchain.admit.candidates import volume_source
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.patterns import matches
 from gitchain.admit.references import digest
+from gitchain.admit.volumes import volume_text
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
 
@@ -110,9 +110,7 @@ class _Pod:
         kinds = [key for key in volume if key != "name"]
         if all(kind in HARMLESS for kind in kinds):
             return False
-        return not any(
-            matches(f"{kind}:{volume_source(volume[kind])}", self._settings.ignore) for kind in kinds
-        )
+        return not any(matches(volume_text(kind, volume[kind]), self._settings.ignore) for kind in kinds)
 
     def containers(self) -> Iterator[tuple[str, int, Object]]:
         """Yield every container with its list and its index."""

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gitchain.admit.addresses import only_paths
+
 Basis = Literal["content", "claimed", "none"]
 """How a reference is bound to its digest: by the protocol, by a claim that the node must check, or not at all."""
 
@@ -45,7 +47,9 @@ MAX_REFERENCE = 4096
 _OCI = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,511}@sha256:([0-9a-f]{64})")
 _CLAIMED = re.compile(r"[!-?A-~]{1,2048}@sha256:([0-9a-f]{64})")  # printable, without a second @
 _BEFORE = re.compile(r"[^\s\"'`=,;()<>\[\]{}|]*$")
-_AFTER = re.compile(r"[^\s\"'`]*")
+_AFTER = re.compile(r"(?:[^\s\"'`]+|[\"'`]+(?=[^\s\"'`,:;)}\]>|&]))*")
+"""Quotes in front of more text are a part of it: for a shell `a''b` is one word."""
+
 _SCHEME = re.compile(r"[A-Za-z0-9+.-]*$")
 _FILLED = re.compile(r"\$\([A-Za-z_][A-Za-z0-9_]*\)|\{\{\.[A-Za-z.]+\}\}")
 """A variable that Kubernetes puts in, and a field that KServe does. Their values are examined where they are set."""
@@ -98,7 +102,8 @@ def _leads_to_model(scheme: str, rest: str, *, strict: bool) -> bool:
 
 def is_local_path(rest: str) -> bool:
     """Return True if what follows `file://` or `unix://` is a path and nothing else."""
-    return _LOCAL_PATH.fullmatch(filled(rest)) is not None
+    path = filled(rest)
+    return _LOCAL_PATH.fullmatch(path) is not None and only_paths(path)
 
 
 def filled(text: str) -> str:

@@ -190,6 +190,200 @@ def test_a_decoy_that_looks_harmless_at_first_is_denied(source: Object) -> None:
     assert "GC-A0208" in problems(source)
 
 
+def shell(program: str) -> Object:
+    return serving(command=["sh", "-c", program])
+
+
+LOGS = Looking(
+    ignore=("https://good.example.com/logs/*", "--log=https://good.example.com/logs/*", "--x=a*", "b*")
+)
+IN_A_SHELL = [
+    "/usr/bin/curl https://good.example.com/logs/''../x",
+    "/usr/bin/curl https://good.example.com/logs/.''./x",
+    "/usr/bin/curl https://good.example.com/logs/'../x'",
+    "/usr/bin/curl https://good.example.com/logs/';'/../x",
+    "/usr/bin/curl https://good.example.com/logs/' '/../x",
+    '/usr/bin/curl https://good.example.com/logs/""%2e/x',
+    "/usr/bin/curl https://good.example.com/logs/.?/x",
+    "/usr/bin/curl https://good.example.com/logs/.[.]/x",
+    "/usr/bin/curl https://good.example.com/logs/{a,.''./x}",
+    "/usr/bin/curl https://good.example.com/logs/\\\n../x",
+    "/usr/bin/curl https:''//evil.example.com/x",
+    "/usr/bin/curl htt''ps://good.example.com/logs/x",
+    "/usr/bin/curl 'https://good.example.com/logs/x'",
+    "/usr/bin/curl <<x\nhttps://good.example.com/logs/;../x\nx",
+    "/bin/echo '0 https://good.example.com/logs/;/../x 0'",
+    "/x --log=https://good.example.com/logs/''../x",
+    "/x --log https://good.example.com/logs/''../x",
+    "/x --x=owner''/gpt2",
+    "/x --x=a''/gpt2",
+    "/x --x=owner{/gpt2,}",
+    "/x --x=a{/gpt2,}",
+    "/x b''/../gpt2",
+    "/x --l\\lm=gpt2",
+    "/x --mo{d,x}el=gpt2",
+    "/x --mod${x}el=gpt2",
+    "/x --mod$@el=gpt2",
+    "/x --mod''el=gpt2",
+    "/x --l''lm=gpt2",
+    "/x --model=`/m/x`",
+    "/x --x=`/m/x`",
+    "/x -''m gpt2",
+    "pyth''on -m gpt2",
+]
+
+
+@pytest.mark.parametrize("program", IN_A_SHELL)
+def test_a_shell_cannot_make_a_word_that_was_not_looked_at(program: str) -> None:
+    """Of quotes, escapes, braces and variables a shell makes other words: no pattern passes over them."""
+    assert "GC-A0208" in problems(shell(program), LOGS)
+    assert problems(variable("ARGS", value=program), LOGS)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "/usr/bin/curl https://good.example.com/logs/x",
+        "/usr/bin/curl https://good.example.com/logs/x; sleep 5",
+        "/bin/echo '/m' && /usr/bin/curl https://good.example.com/logs/x && sleep 5",
+        "/x --log=https://good.example.com/logs/x --x=a1 beta",
+        "exec tritonserver --model-store='/mnt/models' --http-port=\"8080\"",
+        "{ /x --port 80; }",
+        "/x --host '0.0.0.0' --dtype 'auto'",
+        f"exec vllm serve '{oci('good')}'",
+    ],
+)
+def test_words_of_a_shell_that_are_plain_pass(program: str) -> None:
+    assert problems(shell(program), LOGS) == set()
+
+
+@pytest.mark.parametrize("option", ["--$(OPTION)", "--mo$(D)el", "--{{.Labels.option}}", "-$(M)"])
+def test_an_option_whose_name_is_put_together_can_be_about_a_model(option: str) -> None:
+    for source in (serving(f"{option}=gpt2"), serving(option, "gpt2")):
+        assert problems(source) == {"GC-A0208"}
+
+
+@pytest.mark.parametrize(
+    "text", ["https://good.example.com/logs/.''./x", 'https://good.example.com/logs/."".']
+)
+def test_a_quote_ends_no_address_that_goes_on(text: str) -> None:
+    """In any field, with any rule."""
+    rule = Looking(ignore=("https://good.example.com/logs/*", "s3://logs/*"))
+    assert problems(serving(other={"x": text}), rule) == {"GC-A0201"}
+    text = text.replace("https://good.example.com/logs", "s3://logs")
+    lenient = Looking(ignore=("s3://logs/*",), strict=False)
+    assert problems(serving(other={"x": text}), lenient) == {"GC-A0201"}
+    assert problems(serving(other={"x": '{"to":"s3://logs/x","port":80}'}), lenient) == set()
+
+
+DISGUISED = [
+    *("167772161:8000", "167772161:8000/x", "0x0a000001:80", "0x0A000001:80/x", "0xa.0.0.1", "10.0x1:80", "0x0a000001/x"),
+    "01200000001:80",
+]  # fmt: skip
+COMPACT = ["167772161", "10.1", "10.0.1", "10.0.0.1", "10.1.", "012.1", "1.5", "16777216"]
+PATHS = ["/x:owner/gpt2", "./x:owner/gpt2", "/x:gpt2", "~/x:owner/gpt2", "..:owner/gpt2", "/a:/b:owner/gpt2"]
+
+
+@pytest.mark.parametrize("text", DISGUISED)
+def test_a_disguised_address_is_denied_everywhere(text: str) -> None:
+    for source in (serving(text), serving(f"--x={text}"), variable("X", value=text), serving("--host", text)):
+        assert problems(source) == {"GC-A0208"}
+
+
+@pytest.mark.parametrize("text", COMPACT)
+def test_a_number_that_can_be_an_address_is_denied_where_one_would_be(text: str) -> None:
+    """`curl` takes 167772161 and 10.1 for 10.0.0.1."""
+    for source in (serving("/usr/bin/curl", text), serving("/usr/bin/curl", "--silent", text)):
+        assert problems(source) == {"GC-A0208"}
+    assert problems(serving(f"--x={text}", "--port", text)) == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "8080", "0.5", "16777215", ":8080", "12:30:00", "4096:8192", "300.5", "0:268435456"]
+)
+def test_a_number_that_can_be_no_address_is_harmless(text: str) -> None:
+    assert problems(serving(text, "--x", text)) == set()
+
+
+@pytest.mark.parametrize("text", PATHS)
+def test_what_follows_a_path_is_looked_at(text: str) -> None:
+    for source in (
+        serving(text),
+        serving(f"--x={text}"),
+        serving(f"--model={text}"),
+        variable("X", value=text),
+    ):
+        assert problems(source) == {"GC-A0208"}
+    if text.startswith("/"):
+        assert "GC-A0201" in problems(serving(f"--x=file://{text}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/a:/b", "/run/x.sock:80", "/a:", "/a:./b:..", "unix:///run/x.sock:/y", f"file:///x@sha256:{'a' * 64}"],
+)
+def test_paths_with_colons_between_are_harmless(text: str) -> None:
+    assert problems(serving(text, f"--x={text}")) == set()
+
+
+@pytest.mark.parametrize("program", ["torchrun", "/opt/venv/bin/torchrun", "python3"])
+def test_a_program_that_runs_modules_takes_one(program: str) -> None:
+    assert problems(serving(command=[program, "--nproc-per-node=2", "-m", "a.b", "--model=/m"])) == set()
+    assert problems(shell(f"exec {program} -m a.b")) == set()
+    assert problems(serving(command=[program, "-m", "a.b", "-m", "gpt2"])) == {"GC-A0208"}
+    assert problems(serving(command=["/x", program, "-m", "gpt2"])) == {"GC-A0208"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["-m", "a.b"], "-m=a.b"),
+        (["-metrics-addr", ":8080"], "-metrics-addr"),
+        (["--temperature", "1.5"], "--temperature=1.5"),
+    ],
+)
+def test_a_denial_shows_the_line_that_admits(arguments: list[str], line: str) -> None:
+    """What cannot be proven harmless stays denied: an image's own program may take `-m` for a model."""
+    uid, request = read_envelope(canonical_json(review(serving(*arguments))))
+    (found,) = models_of(read_request(uid, request), STRICT).problems
+    assert found.help.endswith(f"let the rule ignore '{line}'")
+    assert problems(serving(*arguments), Looking(ignore=(line,))) == set()
+
+
+VOLUMES: list[tuple[str, Any, str]] = [
+    ("csi", {"driver": "d.example.com"}, "csi:d.example.com"),
+    ("csi", {"driver": "d.example.com", "readOnly": True, "fsType": "ext4"}, "csi:d.example.com"),
+    ("csi", {"driver": "d.example.com", "volumeAttributes": {"image": "evil/llama", "b": "1"}},
+     "csi:d.example.com?volumeAttributes.b=1&volumeAttributes.image=evil/llama"),
+    ("csi", {"driver": "d.example.com", "volumeAttributes": {"a": "1&b=2"}},
+     "csi:d.example.com?volumeAttributes.a=1%26b%3D2"),
+    ("csi", {"driver": "d.example.com", "nodePublishSecretRef": {"name": "s"}},
+     "csi:d.example.com?nodePublishSecretRef.name=s"),
+    ("flexVolume", {"driver": "d", "options": {"image": "x"}}, "flexVolume:d?options.image=x"),
+    ("iscsi", {"targetPortal": "t:3260", "iqn": "i", "lun": 0}, "iscsi:?iqn=i&lun=0&targetPortal=t:3260"),
+    ("glusterfs", {"endpoints": "e", "path": "p"}, "glusterfs:p?endpoints=e"),
+    ("rbd", {"monitors": ["a:1", "b"], "image": "i"}, "rbd:?image=i&monitors=%5B%22a:1%22,%22b%22%5D"),
+    ("ephemeral", {"volumeClaimTemplate": {"spec": {"dataSource": {"name": "models"}}}},
+     "ephemeral:?volumeClaimTemplate.spec.dataSource.name=models"),
+    ("hostPath", {"path": "/dev/shm", "type": "Directory"}, "hostPath:/dev/shm"),
+    ("persistentVolumeClaim", {"claimName": "c", "readOnly": True}, "persistentVolumeClaim:c"),
+    ("nfs", {"server": "nas.example.com", "path": "/m", "readOnly": True}, "nfs:nas.example.com/m"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "source", "text"), VOLUMES)
+def test_a_volume_is_named_by_all_that_chooses_its_content(kind: str, source: Object, text: str) -> None:
+    """A driver, or a server's path, does not tell which volume: what else chooses one belongs to the text."""
+    volume = with_volume({kind: source})
+    uid, request = read_envelope(canonical_json(review(volume)))
+    assert any(text in problem.help for problem in models_of(read_request(uid, request), STRICT).problems)
+    for pattern in (text, f"{kind}:*"):
+        assert problems(volume, Looking(ignore=(pattern,))) == set()
+    driver, mark, _ = text.partition("?")
+    if mark:
+        assert problems(volume, Looking(ignore=(driver,))) == {"GC-A0208"}
+
+
 LOCAL_PATTERN = Looking(ignore=("http://localhost:*", "URL=http://localhost:*", "--url=http://localhost:*"))
 
 

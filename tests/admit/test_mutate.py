@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,20 @@ def test_volumes_without_bytes_of_their_own_and_ignored_ones_are_left() -> None:
 def test_every_other_volume_is_a_model(volume: dict[str, Any]) -> None:
     """A kind that is not known to be harmless is verified: the author cannot hide a model in a new one."""
     assert guard_pod(pod(volumes=[{"name": "models", **volume}]), SETTINGS).patch != ()
+
+
+def test_ignoring_a_driver_leaves_no_volume_that_its_author_chooses() -> None:
+    """`csi:x` is a volume of the driver without attributes; those with some are named with them, or by a pattern."""
+    chosen = {"csi": {"driver": "x", "volumeAttributes": {"image": "evil/llama"}}}
+    text = "csi:x?volumeAttributes.image=evil/llama"
+    for ignore, volume, is_left in (
+        ("csi:x", {"csi": {"driver": "x", "readOnly": True}}, True),
+        ("csi:x", chosen, False),
+        (text, chosen, True),
+        ("csi:x*", chosen, True),
+    ):
+        settings = replace(SETTINGS, ignore=(ignore,))
+        assert (guard_pod(pod(volumes=[{"name": "models", **volume}]), settings).patch == ()) == is_left
 
 
 def test_several_volumes_each_with_its_digest() -> None:
