@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples deploy
 ROOMS := evidence layout verify
 PARALLEL := -n 2 --dist worksteal
-FUZZED = $(wildcard $(addprefix tests/,admit attacks collect evidence layout matrix sources verify)) tests/cli/test_dvc_shapes.py
+FUZZED = $(shell grep -rlE --include='test_*.py' 'from fuzzing import|import hypothesis|from hypothesis|mark\.slow' tests)
 
 .PHONY: demo test coverage quick check fuzz mutants bench conformance stack-build stack-up stack-down interop k8s lock clean
 
@@ -36,8 +36,8 @@ check: $(STAMP)  ## lint, format, types, and that each package that is imported 
 	$(BIN)/deptry gitchain
 	$(BIN)/python -m pytest -q tests/test_floors.py tests/distribution/test_requirements.py
 
-fuzz: $(STAMP)  ## the generated tests at full size, with other cases every time
-	GITCHAIN_FUZZ=1 $(BIN)/python -m pytest -n 2 $(FUZZED)
+fuzz: $(STAMP)  ## the generated and the long tests at full size, with other cases every time
+	GITCHAIN_FUZZ=1 $(BIN)/python -m pytest $(PARALLEL) $(FUZZED)
 
 mutants: $(STAMP)  ## do the tests notice a change anywhere in the rooms that decide? ALL=1 for every mutant
 	$(BIN)/python tests/mutation/driver.py $(if $(ALL),--all)

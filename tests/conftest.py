@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fuzzing import load_profiles
+from fuzzing import FUZZ, load_profiles
 
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30
+"""Fewer bytes free in memory, and the directories of tests are on the disk."""
+
+
+def prepare_speed() -> None:
+    """Compile the program once for all processes of tests, and keep their directories in memory where it is large."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+prepare_speed()
 load_profiles()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests that are marked `slow` to `make fuzz`."""
+    if FUZZ or config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
+
 
 GIT_ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",

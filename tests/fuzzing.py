@@ -1,4 +1,4 @@
-"""Two sizes of the generated tests: small and repeatable in `make test`, large under `make fuzz`.
+"""Two sizes of the generated and long tests: small and repeatable in `make test`, large under `make fuzz`.
 
 `make fuzz` sets GITCHAIN_FUZZ=1. A test that counts its own cases asks `sized(small, large)` for the number;
 a hypothesis test without `max_examples` of its own follows the profile.
