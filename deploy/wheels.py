@@ -46,6 +46,7 @@ def stage(into: Path, *, core: bool) -> None:
         shutil.copy(ROOT / name, into / name)
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(ROOT / "gitchain", into / "gitchain", ignore=ignored)  # follows the link to schemas/
+    shutil.copytree(ROOT / "docs" / "man", into / "docs" / "man")
     project = into / "pyproject.toml"
     text = project.read_text("utf-8")
     base = tomllib.loads(text)["project"]["urls"]["Source"]

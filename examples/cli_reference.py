@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md from the command line's own help: `python examples/cli_reference.py`."""
+"""Write docs/reference/cli.md and the man pages from the command line's own help: `python examples/cli_reference.py`."""
 
 from __future__ import annotations
 
@@ -9,30 +9,16 @@ from inspect import cleandoc
 from pathlib import Path
 
 import click
+from man_pages import PAGES, context, man_pages
 
 from gitchain.cli.main import SECTIONS, gitchain
-from gitchain.cli.output import Options
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
-WIDTH = 110
 HEAD = """# Command line
 
 Made from `--help` by `examples/cli_reference.py`; `tests/cli/test_reference.py` compares it with the program.
 [Commands](../commands.md) has tasks, and [exit codes](exit-codes.md) are the same for every command.
 """
-
-
-def context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
-    """Return a context in which a command formats its help at WIDTH."""
-    return click.Context(
-        command,
-        parent,
-        name,
-        obj=Options(),
-        terminal_width=WIDTH,
-        max_content_width=WIDTH,
-        help_option_names=["-h", "--help"],
-    )
 
 
 def options(ctx: click.Context, left_out: set[str]) -> str:
@@ -90,4 +76,9 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"{PAGE.name} written\n")
+    PAGES.mkdir(exist_ok=True)
+    for path in PAGES.iterdir():
+        path.unlink()
+    for name, text in man_pages().items():
+        (PAGES / name).write_text(text, encoding="utf-8")
+    sys.stdout.write(f"{PAGE.name} and {PAGES.name}/*.1 written\n")

@@ -25,6 +25,10 @@ class AfterDashes(click.Command):
         ctx.meta["gitchain.command"] = tuple(rest)
         return super().parse_args(ctx, own)
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return what the usage line shows, with the command after `--`."""
+        return [*super().collect_usage_pieces(ctx), "-- CMD..."]
+
 
 def usage_error(error: click.ClickException, root: click.Command, argv: Sequence[str]) -> UsageError:
     """Return the UsageError for a command line that click refused."""

@@ -116,7 +116,13 @@ def verify_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Identity that may sign the layout [default: the pin].",
         ),
         click.option("--issuer", metavar="URL", help="Issuer of --signer."),
-        click.option("--minimum-version", type=click.IntRange(0), default=0, help="Refuse an older layout."),
+        click.option(
+            "--minimum-version",
+            type=click.IntRange(0),
+            default=0,
+            metavar="N",
+            help="Refuse an older layout.",
+        ),
         click.option(
             "--checkpoint",
             metavar="ID|FILE",

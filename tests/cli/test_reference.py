@@ -1,4 +1,4 @@
-"""docs/reference/cli.md is the program's help; each command has a summary and examples."""
+"""docs/reference/cli.md and docs/man are the program's help; each command has a summary and examples."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ COMMANDS = dict(commands())
 def test_reference_is_todays(reference: ModuleType) -> None:
     """If this fails because a help text changed: python examples/cli_reference.py."""
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page()
+
+
+def test_man_pages_are_todays(reference: ModuleType) -> None:
+    """If this fails because a help text or the version changed: python examples/cli_reference.py."""
+    written = {path.name: path.read_text(encoding="utf-8") for path in reference.PAGES.iterdir()}
+    assert written == reference.man_pages()
 
 
 def test_reference_has_every_command(reference: ModuleType) -> None:

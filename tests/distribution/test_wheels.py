@@ -25,6 +25,7 @@ import wheels
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 SOURCE = PROJECT["urls"]["Source"]
 SCHEMAS = sorted((ROOT / "schemas").iterdir())
+MAN = ROOT / "docs" / "man"
 TRAIN = "open('model.pkl', 'w').write(open('data.csv').read() * 2)"
 
 
@@ -39,6 +40,17 @@ def files(wheel: Path) -> dict[str, int]:
         return {one.filename: one.CRC for one in archive.infolist() if ".dist-info/" not in one.filename}
 
 
+def shared(name: str) -> str:
+    """Return a file's name without that of the distribution, which the directory of data files has."""
+    return re.sub(r"^[\w.-]+\.data/", "", name)
+
+
+def man_pages(wheel: Path) -> set[str]:
+    """Return the names of the pages that an installation puts where `man` looks."""
+    found = (re.fullmatch(r"[\w.-]+\.data/data/share/man/man1/(.+)", name) for name in files(wheel))
+    return {name[1] for name in found if name}
+
+
 def requirements(wheel: Path) -> dict[str, str]:
     listed = map(Requirement, metadata(wheel).get_all("Requires-Dist", []))
     return {f"{one.name} {one.marker}": str(one.specifier) for one in listed}
@@ -47,14 +59,16 @@ def requirements(wheel: Path) -> dict[str, str]:
 def test_both_wheels_hold_the_same_files(distributions: dict[str, Path]) -> None:
     """gitchain-core is gitchain but for its name and the dependency on DVC."""
     core, full = distributions["core"], distributions["full"]
-    assert files(core) == files(full)
+    assert {shared(name): crc for name, crc in files(core).items()} == {
+        shared(name): crc for name, crc in files(full).items()
+    }
     assert set(requirements(full).items()) - set(requirements(core).items()) == {("dvc None", "<4,>=3.67")}
     assert (metadata(core)["Name"], metadata(full)["Name"]) == ("gitchain-core", "gitchain")
 
 
 def test_wheel_holds_the_package_and_the_schemas(distributions: dict[str, Path]) -> None:
-    """Every module, every file that a module reads, every schema: nothing of the tests, nothing else."""
-    held = set(files(distributions["full"]))
+    """Every module, every file that a module reads, every schema, the man pages: nothing else."""
+    held = {name for name in files(distributions["full"]) if ".data/data/share/man/" not in name}
     package = ROOT / "gitchain"
     tracked = {
         f"gitchain/{path.relative_to(package).as_posix()}"
@@ -66,11 +80,20 @@ def test_wheel_holds_the_package_and_the_schemas(distributions: dict[str, Path])
     assert {f"gitchain/schemas/{path.name}" for path in SCHEMAS} <= held
 
 
+@pytest.mark.parametrize("kind", ["core", "full"])
+def test_wheel_holds_the_man_pages(distributions: dict[str, Path], kind: str) -> None:
+    """A wheel puts every page below share/man, and no other file beside the package."""
+    wheel = distributions[kind]
+    assert man_pages(wheel) == {path.name for path in MAN.iterdir()}
+    assert len(man_pages(wheel)) == len([name for name in files(wheel) if ".data/" in name])
+
+
 def test_source_distribution_builds_the_wheel(distributions: dict[str, Path]) -> None:
     """It holds the schemas as files, not a link that leads out of it."""
     with tarfile.open(distributions["source"]) as archive:
         members = {one.name.partition("/")[2]: one for one in archive.getmembers()}
     assert all(members[f"gitchain/schemas/{path.name}"].isreg() for path in SCHEMAS)
+    assert all(f"docs/man/{path.name}" in members for path in MAN.iterdir())
     assert {"pyproject.toml", "LICENSE", "README.md"} <= set(members)
 
 
@@ -146,6 +169,7 @@ def test_containerfile_copies_what_its_build_reads(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("gitchain_core-*.whl")
     held = set(files(wheel))
     assert {"gitchain/schemas/verify.schema.json", "gitchain/hooks/shims/post-commit"} <= held
+    assert "gitchain.1" in man_pages(wheel)
 
 
 @pytest.mark.parametrize("kind", ["small", "full"])
@@ -165,6 +189,8 @@ def test_installed_gitchain_verifies_elsewhere(
     place, schemas = json.loads(installed.ok("python", "-c", code, cwd=elsewhere))
     assert place.startswith(str(installed.home))
     assert schemas == {path.name: json.loads(path.read_text("utf-8")) for path in SCHEMAS}
+
+    assert (installed.home / "share/man/man1/gitchain-verify.1").read_text("utf-8").startswith('.\\"')
 
     (git_repo / "data.csv").write_text("1,2\n")
     for command in (
