@@ -1,4 +1,7 @@
-"""Write docs/reference/cli.md and the man pages from the command line's own help: `python examples/cli_reference.py`."""
+"""Write what is made from the code: `python examples/cli_reference.py`.
+
+docs/reference/cli.md and the man pages come from the command line's help, docs/reference/layout.md from the schema.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from inspect import cleandoc
 from pathlib import Path
 
 import click
+import layout_reference
 from man_pages import PAGES, context, man_pages
 
 from gitchain.cli.main import SECTIONS, gitchain
@@ -76,9 +80,10 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    layout_reference.PAGE.write_text(layout_reference.page(), encoding="utf-8")
     PAGES.mkdir(exist_ok=True)
     for path in PAGES.iterdir():
         path.unlink()
     for name, text in man_pages().items():
         (PAGES / name).write_text(text, encoding="utf-8")
-    sys.stdout.write(f"{PAGE.name} and {PAGES.name}/*.1 written\n")
+    sys.stdout.write(f"{PAGE.name}, {layout_reference.PAGE.name} and {PAGES.name}/*.1 written\n")

@@ -1,12 +1,18 @@
-"""docs/layout.md is true: its examples are layouts, and it names every field, claim and keyword."""
+"""docs/layout.md is true: its examples are layouts. docs/reference/layout.md has every field, claim, keyword and limit."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args
 
+import pytest
+
+from gitchain.evidence.vocabulary import Evidence
 from gitchain.layout import parse_layout
 from gitchain.layout.identities import CLAIM_NAMES
 from gitchain.layout.load import MAX_CONSTRAINTS, MAX_INSPECTIONS, MAX_LAYOUT_BYTES
@@ -22,14 +28,14 @@ SCHEMA = json.loads((ROOT / "schemas" / "layout.schema.json").read_text(encoding
 WHOLE, *PARTS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
-def properties(schema: Any) -> set[str]:
-    """Return every field that the schema knows, wherever."""
-    if isinstance(schema, list):
-        return {name for item in schema for name in properties(item)}
-    if not isinstance(schema, dict):
-        return set()
-    own = set(schema.get("properties", {})) if isinstance(schema.get("properties"), dict) else set()
-    return own | {name for item in schema.values() for name in properties(item)}
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the module examples/layout_reference.py."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    sys.modules.pop("layout_reference", None)
+    import layout_reference
+
+    return layout_reference
 
 
 def test_the_first_example_is_a_layout() -> None:
@@ -56,32 +62,66 @@ def test_the_parts_together_are_a_layout() -> None:
     assert parse_layout(layout.canonical) == layout
 
 
-def test_every_field_is_explained() -> None:
-    """Each field of the schema is in one of the tables."""
-    told = "\n".join(line for line in PAGE.splitlines() if line.startswith("|"))
-    fields = properties(SCHEMA) - {"name", "expression", "step", "products"}
-    assert {"issuer", "minimumVersion", "maxBytes", "sameRun"} <= fields
-    assert [name for name in sorted(fields) if not re.search(rf"`([a-zA-Z\[\]]+\.)?{name}`", told)] == []
+def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the schema of every field that is there to be written, by its path in the schema."""
+    if isinstance(schema, list):
+        for number, value in enumerate(schema):
+            yield from nodes(value, f"{path}/{number}")
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "properties":
+                yield from ((f"{path}/{name}", field) for name, field in value.items())
+            if key not in {"allOf", "if", "then", "else"}:
+                yield from nodes(value, f"{path}/{key}")
 
 
-def test_every_claim_and_kind_is_named() -> None:
-    """Claims, kinds of inspections and the issuers of keys are those of the code."""
-    names = (*CLAIM_NAMES, *INSPECTION_KINDS, KEY_ISSUER, SSH_ISSUER, OPENPGP_ISSUER)
-    assert [name for name in names if f"`{name}`" not in PAGE] == []
+def test_reference_is_todays(reference: ModuleType) -> None:
+    """If this fails because the schema or a limit changed: python examples/cli_reference.py."""
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page()
 
 
-def test_every_keyword_is_described() -> None:
-    """The table of rules is complete."""
-    assert [keyword for keyword in Keyword if keyword not in PAGE.split("## Rules")[1]] == []
+def test_every_field_of_the_schema_is_described() -> None:
+    """Each property has a description, which says more than its name; so has each definition and each choice."""
+    fields = dict(nodes(SCHEMA)) | {f"$defs/{name}": node for name, node in SCHEMA["$defs"].items()}
+    choices = [one for node in fields.values() for one in node.get("oneOf", ()) if "$ref" not in one]
+    assert len(fields) > 50
+    assert [path for path, node in fields.items() if not str(node.get("description", "")).endswith(".")] == []
+    assert [one for one in choices if not one["description"].endswith(".")] == []
 
 
-def test_the_limits_are_those_of_the_code() -> None:
-    """The page's limits are the loader's."""
-    table = PAGE.split("## Limits")[1].split("## ")[0]
-    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE))
-    assert rows["a layout"] == f"{MAX_LAYOUT_BYTES >> 20} MiB, nested {MAX_DEPTH} deep"
-    assert rows["steps; functionaries"] == f"{MAX_STEPS:,}; {MAX_FUNCTIONARIES:,}"
-    assert rows["constraints in one list; inspections"] == f"{MAX_CONSTRAINTS}; {MAX_INSPECTIONS}"
-    assert rows["an expression"] == f"{MAX_EXPRESSION:,} characters"
-    assert rows["an OpenPGP key's block"] == f"{MAX_BLOCK_CHARS >> 10} KiB"
-    assert rows["a pattern"] == f"{MAX_PATTERN_BYTES:,} bytes"
+def test_reference_has_every_field(reference: ModuleType) -> None:
+    """Each field of the schema is a row of the page, in the table of its own object."""
+    written = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", reference.page(), re.MULTILINE)
+    wanted = [path.rpartition("/")[2] for path, _ in nodes(SCHEMA)]
+    assert sorted(written) == sorted(wanted)
+
+
+def test_reference_names_every_claim_kind_strength_and_keyword(reference: ModuleType) -> None:
+    """They are those of the code, in the schema and on the page."""
+    defined = SCHEMA["$defs"]
+    kinds = SCHEMA["properties"]["inspections"]["items"]["properties"]["kind"]["oneOf"]
+    assert tuple(one["const"] for one in kinds) == INSPECTION_KINDS
+    assert tuple(one["const"] for one in defined["evidence"]["oneOf"]) == get_args(Evidence)
+    assert {one["title"].split()[0] for one in defined["rule"]["oneOf"]} == set(Keyword)
+    page = reference.page()
+    assert [name for name in CLAIM_NAMES if f"`{name}`" not in page] == []
+    assert [keyword for keyword in Keyword if f"`{keyword} <" not in page] == []
+
+
+def test_page_names_every_keyword_and_issuer_of_keys() -> None:
+    """docs/layout.md has them where it explains rules and keys."""
+    assert [keyword for keyword in Keyword if f"`{keyword}`" not in PAGE.split("## Rules")[1]] == []
+    assert [name for name in (KEY_ISSUER, SSH_ISSUER, OPENPGP_ISSUER) if f"`{name}`" not in PAGE] == []
+
+
+def test_limits_of_the_schema_are_those_of_the_code(reference: ModuleType) -> None:
+    """The page takes its limits from the code; the schema has the same ones."""
+    fields, defined = SCHEMA["properties"], SCHEMA["$defs"]
+    assert fields["steps"]["maxItems"] == MAX_STEPS
+    assert fields["functionaries"]["maxProperties"] == MAX_FUNCTIONARIES
+    assert fields["inspections"]["maxItems"] == MAX_INSPECTIONS
+    assert defined["constraints"]["maxItems"] == MAX_CONSTRAINTS
+    assert defined["constraints"]["items"]["properties"]["expression"]["maxLength"] == MAX_EXPRESSION
+    assert defined["openPgpKey"]["properties"]["openpgp"]["maxLength"] == MAX_BLOCK_CHARS
+    assert defined["pattern"]["maxLength"] == MAX_PATTERN_BYTES
+    assert f"| a layout | {MAX_LAYOUT_BYTES >> 20} MiB, nested {MAX_DEPTH} deep |" in reference.page()
