@@ -64,8 +64,11 @@ class Backend(Protocol):
         case.
         """
 
+    def is_staged(self, oid: Oid) -> bool:
+        """Return True for an object that `flush` would write."""
+
     def discard(self) -> None:
-        """Drop staged objects."""
+        """Drop staged objects. Written ones that no ref reaches may be removed by `git gc` from now on."""
 
     def read_ref(self, name: str) -> Oid | None:
         """Return the target of a direct ref, or None if it does not exist. Raises StoreError for a symbolic ref."""

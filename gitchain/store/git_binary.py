@@ -6,21 +6,18 @@ for all reads: slower than pygit2, with equal results.
 
 from __future__ import annotations
 
-import hashlib
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from gitchain.errors import StoreError
 from gitchain.evidence.digest import sha256_hex
+from gitchain.store import pack
 from gitchain.store.backend import locate, missing, settle
 from gitchain.store.cat_file import BEGINNING, ObjectReader, streamed_digest
-from gitchain.store.loose import FASTEST, Kind, NewObject
+from gitchain.store.loose import Kind, NewObject
 from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
 from gitchain.store.objects import Oid
 
-_PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 
 
@@ -33,6 +30,7 @@ class GitBinary:
         self._reader = ObjectReader(self._git)
         self._sizes = ObjectSizes(self._git.directory)
         self._pending: dict[Oid, NewObject] = {}
+        self._kept: list[Path | None] = []
 
     @property
     def partial(self) -> bool:
@@ -85,13 +83,21 @@ class GitBinary:
 
     def flush(self) -> None:
         """Write staged objects durably; see `Backend.flush`."""
-        pending, self._pending = self._pending, {}
-        if pending:
-            self._git.run("unpack-objects", "-q", stdin=_pack(tuple(pending.values()), self.oid_bytes))
+        items, self._pending = list(self._pending.values()), {}
+        if len(items) >= pack.PACK_FROM:
+            self._kept.append(pack.write_pack(self._git, self.common_dir / "objects", items, self.oid_bytes))
+        elif items:
+            self._git.run("unpack-objects", "-q", stdin=pack.pack_of(items, self.oid_bytes))
+
+    def is_staged(self, oid: Oid) -> bool:
+        """Return True for an object that `flush` would write."""
+        return oid in self._pending
 
     def discard(self) -> None:
-        """Drop staged objects."""
+        """Drop staged objects, and leave written ones to git; see `Backend.discard`."""
         self._pending = {}
+        pack.release(self._kept)
+        self._kept = []
 
     def read_ref(self, name: str) -> Oid | None:
         """Return the target of a ref; see `Backend.read_ref`."""
@@ -112,19 +118,3 @@ class GitBinary:
         except StoreError as error:
             return settle(self, name, new, old, error)
         return True
-
-
-def _pack(items: Sequence[NewObject], oid_bytes: int) -> bytes:
-    """Return a pack of undeltified objects (gitformat-pack), which a single process writes."""
-    parts = [b"PACK" + struct.pack(">II", 2, len(items))]
-    for item in items:
-        size = len(item.data)
-        byte = _PACK_TYPES[item.kind] << 4 | size & 15
-        size >>= 4
-        header = bytearray()
-        while size:
-            header.append(byte | 0x80)
-            byte, size = size & 0x7F, size >> 7
-        parts += [bytes([*header, byte]), zlib.compress(item.data, FASTEST)]
-    body = b"".join(parts)
-    return body + (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(body).digest()

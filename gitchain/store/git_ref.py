@@ -163,7 +163,10 @@ class AttestationStore:
             commit = change(tip)
             if commit == tip:
                 return commit
-            self.backend.flush()
+            if self.backend.is_staged(commit):
+                self.backend.flush()
+            else:  # a fetched commit, which git wrote with all that it needs
+                self.backend.discard()
             try:
                 with self._lock.about_to_point_to(commit):
                     moved = self.backend.swap_ref(self.ref, commit, tip)

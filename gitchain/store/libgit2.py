@@ -1,6 +1,6 @@
 """Store backend for ordinary repositories: pygit2.
 
-libgit2 reads objects and moves refs, with fsync of refs and their directories. `loose` writes objects, because
+libgit2 reads objects and moves refs, with fsync of refs and their directories. `loose` and `pack` write objects, because
 libgit2 flushes each one separately. For missing objects of a partial clone, the git binary is run, which fetches them
 unless the store is offline. Only raw bytes are used: no tree builder, no index, no hooks.
 """
@@ -19,6 +19,7 @@ from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
+from gitchain.store import pack
 from gitchain.store.backend import missing, settle
 from gitchain.store.cat_file import BEGINNING, streamed_digest
 from gitchain.store.loose import Kind, NewObject, write_loose
@@ -51,6 +52,7 @@ class Libgit2:
         self.common_dir = _common_dir(Path(found))
         self._objects = str(self.common_dir / "objects")
         self._pending: dict[Oid, NewObject] = {}
+        self._kept: list[Path | None] = []
         self._sizes = ObjectSizes(Path(found))
 
     def config(self, key: str) -> str | None:
@@ -151,11 +153,13 @@ class Libgit2:
 
     def flush(self) -> None:
         """Write staged objects durably; see `Backend.flush`."""
-        pending, self._pending = self._pending, {}
+        items, self._pending = list(self._pending.values()), {}
+        objects = self.common_dir / "objects"
+        if len(items) >= pack.PACK_FROM:
+            self._kept.append(pack.write_pack(self._git, objects, items, self.oid_bytes))
+            return
         try:
-            write_loose(
-                self.common_dir / "objects", [item for item in pending.values() if not self._has(item)]
-            )
+            write_loose(objects, [item for item in items if not self._has(item)])
         except _FAILURES as error:
             raise self._refused("cannot write to the repository", error) from error
 
@@ -166,9 +170,15 @@ class Libgit2:
         self._repo.write(_TYPES[item.kind], item.data)
         return True
 
+    def is_staged(self, oid: Oid) -> bool:
+        """Return True for an object that `flush` would write."""
+        return oid in self._pending
+
     def discard(self) -> None:
-        """Drop staged objects."""
+        """Drop staged objects, and leave written ones to git; see `Backend.discard`."""
         self._pending = {}
+        pack.release(self._kept)
+        self._kept = []
 
     def read_ref(self, name: str) -> Oid | None:
         """Return the target of a ref; see `Backend.read_ref`."""

@@ -205,6 +205,12 @@ class Exchange:
         TransportError if the remote refuses, with its message; ConflictError if other clones keep pushing; LimitError
         if evidence of the remote was not read, which `prune` would remove.
         """
+        try:
+            return self._push_until_accepted(prune=prune)
+        finally:
+            self._store.backend.discard()
+
+    def _push_until_accepted(self, *, prune: bool) -> SyncResult:
         refused = 0
         for attempt in range(1, MAX_ATTEMPTS + 1):
             if prune:
@@ -294,6 +300,7 @@ class Exchange:
             return None, 0
         tree = mine if prune else self._store.trees.insert(base, leaves | self._version())
         if tree == mine and self._follows(ours, theirs):
+            self._store.backend.discard()
             return ours, count_attestations(leaves)
         parents = (ours,) if theirs is None else (ours, theirs)
         commit = self._store.commit(tree, parents, f"add to {self._remote}")
