@@ -27,6 +27,7 @@ from gitchain.store.backend import Backend, lock_file
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import BLOB_MODE, Commit, Oid, StoredTreeEntry, parse_commit, render_commit
+from gitchain.store.tree_names import TreeNames
 from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees, attestation_paths
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class AttestationStore:
         self.path = path
         self.offline = offline
         self.trees = Trees(backend)
+        self._names = TreeNames(self.trees)
         self.ref = _ref_name(backend)
         self._clock = clock
         self._rehearsed: Oid | None = None
@@ -271,9 +273,18 @@ class AttestationStore:
         )
 
     def names(self, report: Report = _ignore, room: str = tree_paths.ATTESTATIONS) -> Iterator[str]:
-        """Yield the name of every bundle (or manifest node) without reading them."""
-        entries = self._entries((room,), report, self._tip())
-        return (tree_paths.leaf_name(path) for path, _ in entries)
+        """Yield the name of every bundle (or manifest node) without reading them. Raises LimitError beyond MAX_LEAVES."""
+        for count, name in enumerate(self.all_names(self._tip(), report, room), 1):
+            if count > MAX_LEAVES:
+                raise self._too_much(f"{MAX_LEAVES} entries")
+            yield name
+
+    def all_names(
+        self, at: str | None, report: Report = _ignore, room: str = tree_paths.ATTESTATIONS
+    ) -> Iterator[str]:
+        """Yield the names at a commit, without a limit."""
+        found = None if at is None else self._start((room,), report, self.root(Oid(at)))
+        return iter(()) if found is None else self._names.below((room,), found, report)
 
     def count(self) -> int:
         """Return the number of bundles."""
@@ -339,13 +350,18 @@ class AttestationStore:
         if not start:
             yield from self._walk(root, start, report)
             return
+        found = self._start(start, report, root)
+        if found is not None:
+            yield from self._walk(found, start, report)
+
+    def _start(self, start: Path, report: Report, root: Oid) -> Oid | None:
+        """Return the tree at a path, or None."""
         try:
             entry = self.trees.find(root, start)
         except UNREADABLE as error:
             report(StoreProblem.of(start, error))
-            return
-        if entry is not None:
-            yield from self._walk(entry.oid, start, report)
+            return None
+        return None if entry is None else entry.oid
 
     def _walk(self, oid: Oid, start: Path, report: Report) -> Iterator[tuple[Path, StoredTreeEntry]]:
         for count, found in enumerate(self.trees.walk(oid, start, report), 1):

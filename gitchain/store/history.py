@@ -44,6 +44,8 @@ def lost(
 
 def listed_more(store: AttestationStore, old: str | None, new: str | None) -> int:
     """Return the number of bundles listed at the new commit but not at the old one, without reading them."""
+    if old is None:
+        return 0 if tree_of(store, new) is None else sum(1 for _ in store.all_names(new))
     return sum(1 for _ in _gone(store, new, old, tree_paths.ATTESTATIONS))
 
 

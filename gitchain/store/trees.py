@@ -153,15 +153,13 @@ class Trees:
         found: Iterable[tuple[Path, StoredTreeEntry]],
         beside: Mapping[str, StoredTreeEntry] = {},
     ) -> Iterator[tuple[Path, StoredTreeEntry]]:
-        """Yield entries, AHEAD at a time, after all their trees are prepared to be read.
-
-        So are the trees of the same names in `beside`. To request each header by itself costs more than to read it.
-        """
+        """Yield entries, AHEAD at a time, after their trees, and those in `beside`, are prepared to be read together."""
         left = iter(found)
         while some := list(islice(left, AHEAD)):
             others = (beside.get(entry.name) for _, entry in some)
-            trees = (one for one in (*(entry for _, entry in some), *others) if one is not None)
-            self._backend.expect([one.oid for one in trees if one.is_tree])
+            trees = [one.oid for one in (*(entry for _, entry in some), *others) if one and one.is_tree]
+            if trees:
+                self._backend.expect(trees)
             yield from some
 
     def in_fastest_order(
@@ -196,8 +194,9 @@ class Trees:
         entries = {} if root is None else {entry.name: entry for entry in self.entries(path, root)}
         before = dict(entries)
         grouped = _by_first(leaves)
-        olds = (entries.get(name) for name in grouped)
-        self._backend.expect([old.oid for old in olds if old is not None and old.is_tree])
+        olds = [one.oid for one in map(entries.get, grouped) if one is not None and one.is_tree]
+        if olds:
+            self._backend.expect(olds)
         for name, below in grouped.items():
             if () in below:
                 entries[name] = StoredTreeEntry(name, BLOB_MODE, below[()])

@@ -12,6 +12,8 @@ from gitchain.errors import MalformedError, ProjectError, StoreError
 from gitchain.store.git_binary import GitBinary
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.libgit2 import Libgit2
+from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, render_tree
+from gitchain.store.trees import StoreProblem
 
 Git = Callable[..., str]
 
@@ -223,3 +225,41 @@ def test_clone_mirror_carries_the_store(repo: Path, tmp_path: Path, git: Git) ->
     store = AttestationStore.open(tmp_path / "mirror.git")
     store.add([bundle("b")])
     assert set(store.all()) == {bundle("a"), bundle("b")}
+
+
+def test_names_are_listed_again_where_something_changed(git_repo: Path) -> None:
+    """Names are kept by tree: a second listing has what was added since, and the problems of unknown entries again."""
+    store = AttestationStore.open(git_repo)
+    first = [bundle(f"m{number}") for number in range(30)]
+    store.add(first, manifest("x", "y/z").nodes)
+    assert list(store.names()) == sorted(map(name_of, first))
+    store.add([bundle("more")])
+    assert list(store.names()) == sorted(map(name_of, [*first, bundle("more")]))
+    assert set(store.names(room="manifest")) == manifest("x", "y/z").nodes.keys()
+    assert list(store.all_names(None)) == []
+
+
+def test_names_in_two_directories_with_one_tree_are_not_mixed_up(git_repo: Path, git: Git) -> None:
+    """A hostile store may use a tree twice: its names there are others, and problems are reported each time."""
+    store = AttestationStore.open(git_repo)
+    store.add([bundle("m")])
+    name = name_of(bundle("m"))
+    tree = Oid(git(git_repo, "rev-parse", f"{store.ref}:att/{name[:2]}"))
+    other = "00" if name[:2] != "00" else "11"
+
+    def change(tip: Oid | None) -> Oid:
+        assert tip is not None
+        write = store.backend.write
+        junk = StoredTreeEntry("junk", BLOB_MODE, write("blob", b"junk"))
+        bad = write("tree", render_tree([junk]))
+        folders = {name[:2]: tree, other: tree, "ff": bad}
+        att = write("tree", render_tree(StoredTreeEntry(key, TREE_MODE, oid) for key, oid in folders.items()))
+        version = StoredTreeEntry("VERSION", BLOB_MODE, write("blob", b"1\n"))
+        root = write("tree", render_tree([version, StoredTreeEntry("att", TREE_MODE, att)]))
+        return store.commit(root, (tip,), "hostile")
+
+    store.advance(change)
+    for _ in range(2):
+        problems: list[StoreProblem] = []
+        assert set(store.names(problems.append)) == {name, other + name[2:]}
+        assert [one.path for one in problems] == ["att/ff/junk"]
