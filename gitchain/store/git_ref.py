@@ -24,11 +24,12 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import Git, check_repository_files
 from gitchain.store import tree_paths
 from gitchain.store.backend import Backend, lock_file
+from gitchain.store.bundle_paths import attestation_paths
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import BLOB_MODE, Commit, Oid, StoredTreeEntry, parse_commit, render_commit
 from gitchain.store.tree_names import TreeNames
-from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees, attestation_paths
+from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees
 
 if TYPE_CHECKING:
     from gitchain.store.lock import WriterLock

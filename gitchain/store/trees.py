@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenceError, StoreError
-from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
+from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import MAX_NODE_BYTES
 from gitchain.store import tree_paths
 from gitchain.store.backend import Backend
+from gitchain.store.bundle_paths import attestation_paths
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, parse_tree, render_tree
 
 MAX_TREE_BYTES = 8 << 20  # a directory of 90,000 leaves: the most for one subject's index
@@ -257,21 +258,6 @@ class Trees:
             digest, first = sha256_hex(data), data[: len(NODE_START)]
         if digest != tree_paths.leaf_name(path) or not first.startswith(NODE_START):
             raise MalformedError("not a node of a directory manifest", where="/".join(path))
-
-
-def attestation_paths(data: bytes, name: str) -> tuple[Path, ...]:
-    """Return the paths of a bundle in a store: its own first, then those of the index.
-
-    Raises MalformedError or LimitError if the bytes are no bundle with a statement.
-    """
-    keys = dict.fromkeys(
-        (alg, value)
-        for subject in Bundle.parse(data).statement().subject
-        for alg, value in subject.digest.items()
-        if tree_paths.is_indexed(alg, value)
-    )
-    index = ((*tree_paths.subject_path(alg, value), name) for alg, value in keys)
-    return (tree_paths.content_path(tree_paths.ATTESTATIONS, name), *index)
 
 
 def _by_first(leaves: Mapping[Path, Oid]) -> dict[str, dict[Path, Oid]]:

@@ -305,8 +305,8 @@ def test_sync_that_left_entries_unread_is_told_by_verify(
 
 def without(store: AttestationStore, name: str) -> str:
     """Return a commit of the store without one bundle."""
+    from gitchain.store.bundle_paths import attestation_paths
     from gitchain.store.tree_paths import content_path
-    from gitchain.store.trees import attestation_paths
 
     leaves = {
         path: store.backend.write("blob", data)

@@ -1,0 +1,82 @@
+"""Calls in a forked process: the same result as here, whatever happens to that process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gitchain.platform.forked import ForkedCall, can_fork
+
+
+def test_result_is_that_of_the_call() -> None:
+    """It is computed in another process, and may be larger than a pipe."""
+    here = os.getpid()
+    calls = [ForkedCall(lambda number=number: [os.getpid(), "ä" * 200_000, number]) for number in range(3)]
+    found = [call.result() for call in calls]
+    assert [one[1:] for one in found] == [["ä" * 200_000, number] for number in range(3)]
+    assert here not in {one[0] for one in found}
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_process_costs_only_time(number: int) -> None:
+    """The call is repeated in this process."""
+    here = os.getpid()
+
+    def call() -> str:
+        if os.getpid() != here:
+            os.kill(os.getpid(), number)
+        return "done here"
+
+    assert ForkedCall(call).result() == "done here"
+
+
+def test_error_is_raised_here() -> None:
+    """A call that raises does so in the process that wants its result."""
+
+    def call() -> str:
+        message = f"raised by {os.getpid()}"
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match=f"raised by {os.getpid()}"):
+        ForkedCall(call).result()
+
+
+def test_stopped_call_leaves_nothing() -> None:
+    """Its process ends, is waited for, and its pipe is closed."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    ForkedCall(lambda: time.sleep(600)).stop()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("name", ["fork", "pipe"])
+def test_without_room_for_a_process_it_runs_here(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """No process, or no file descriptor, is left: nothing is leaked."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    def refuse() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, name, refuse)
+    assert ForkedCall(os.getpid).result() == os.getpid()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_process_with_threads_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that another thread holds would stay held in the copy."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    assert can_fork()
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert not can_fork()
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+    assert not can_fork()
