@@ -8,13 +8,14 @@ other code starts a process.
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -32,29 +33,31 @@ def repository_around(directory: Path) -> Path:
     return next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), start)
 
 
-def _repositories(directory: Path) -> tuple[Path, ...]:
-    """Return the repository around `directory`, and the one around the working directory, if any.
+def _repositories(directory: Path) -> tuple[str, ...]:
+    """Return the repository around `directory`, and the one around the working directory, if any, ending in `/`.
 
     A program that is run elsewhere, like git in a mirror, must not come from the verified repository.
     """
     try:
         here = repository_around(Path.cwd())
     except OSError:  # the working directory was deleted
-        return (repository_around(directory),)
-    found = [here] if os.path.lexists(here / ".git") else []
-    return (repository_around(directory), *found)
+        found = [repository_around(directory)]
+    else:
+        found = [repository_around(directory), *([here] if os.path.lexists(here / ".git") else [])]
+    return tuple(f"{str(folder).rstrip('/')}/" for folder in found)
 
 
-def _is_inside(path: str, places: Sequence[Path]) -> bool:
-    ways = (Path(path), Path(os.path.realpath(path)))
-    return any(way.is_relative_to(place) for way in ways for place in places)
+def _is_inside(path: str, places: Sequence[str]) -> bool:
+    """Return whether a normalised path, or what it leads to, is one of the places or below one."""
+    ways = (f"{path}/", f"{os.path.realpath(path)}/")
+    return any(way.startswith(place) for way in ways for place in places)
 
 
 def search_path(directory: Path) -> tuple[str, ...]:
     """Return the absolute elements of PATH outside of the repositories around `directory` and the working directory."""
     inside = _repositories(directory)
     elements = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    folders = [os.path.normpath(element) for element in elements if Path(element).is_absolute()]
+    folders = [os.path.normpath(element) for element in elements if element.startswith("/")]
     return tuple(folder for folder in folders if not _is_inside(folder, inside))
 
 
@@ -93,7 +96,7 @@ class Output:
 
 
 class Job:
-    """A running program whose pipes are read by threads, so that several can run at once. Call `finish`.
+    """A running program whose pipes are read by a thread, so that several can run at once. Call `finish`.
 
     `sink` receives the output in chunks, in a thread and without a limit; `Output.stdout` is then empty. `memory`
     limits the data of the program and each of its children in bytes, on Linux.
@@ -116,6 +119,7 @@ class Job:
         self._limit, self._seconds, self._sink = limit, seconds, sink
         self._end = time.monotonic() + seconds
         self._parts: list[bytes] = []
+        self._size = 0
         self._talk = b""
         self._is_over = False
         self._process = subprocess.Popen(
@@ -129,10 +133,8 @@ class Job:
         )
         if memory is not None:
             _bound_memory(self._process.pid, memory)
-        chores = [(self._read_output, (self._process.stdout,)), (self._read_errors, (self._process.stderr,))]
-        self._threads = [threading.Thread(target=chore, args=given, daemon=True) for chore, given in chores]
-        for thread in self._threads:
-            thread.start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         if self._process.stdin is not None:
             threading.Thread(target=_feed, args=(self._process.stdin, stdin), daemon=True).start()
 
@@ -157,34 +159,43 @@ class Job:
         late = TransportError(
             "program did not answer in time", where=self._name, got=f"{self._seconds:g} s", help="try again"
         )
+        self._reader.join(self._left())  # first: it blocks, while waiting for a process polls
+        if self._reader.is_alive():  # a child may keep the pipes open
+            raise late
         try:
-            code = self._process.wait(self._left())
+            return self._process.wait(self._left())
         except subprocess.TimeoutExpired as error:
             raise late from error
-        for thread in self._threads:  # a child may keep the pipes open
-            thread.join(self._left())
-            if thread.is_alive():
-                raise late
-        return code
 
     def _left(self) -> float:
         return max(0.0, self._end - time.monotonic())
 
-    def _read_output(self, pipe: IO[bytes]) -> None:
-        take, size = self._sink or self._parts.append, 0
-        with pipe:
-            while chunk := pipe.read1(_CHUNK):  # type: ignore[attr-defined]
-                size += len(chunk)
-                if self._sink is None and size > self._limit:
-                    self._is_over = True
-                    _kill(self._process)
-                    return
-                take(chunk)
+    def _read(self) -> None:
+        """Read both pipes until their last writer closes them, or the output is too long."""
+        pipes = ((self._process.stdout, self._take_output), (self._process.stderr, self._take_errors))
+        with selectors.PollSelector() as ready, ExitStack() as closing:
+            for pipe, take in pipes:
+                if pipe is not None:  # both are pipes: for the type checker
+                    ready.register(closing.enter_context(pipe), selectors.EVENT_READ, take)
+            while ready.get_map():
+                for key, _ in ready.select():
+                    chunk = os.read(key.fd, _CHUNK)
+                    if not chunk or not key.data(chunk):
+                        ready.unregister(key.fileobj)
 
-    def _read_errors(self, pipe: IO[bytes]) -> None:
-        with pipe:
-            while chunk := pipe.read1(_CHUNK):  # type: ignore[attr-defined]
-                self._talk = (self._talk + chunk)[-_MAX_STDERR:]
+    def _take_output(self, chunk: bytes) -> bool:
+        """Pass a chunk on; kill the program and return False beyond the limit."""
+        self._size += len(chunk)
+        if self._sink is None and self._size > self._limit:
+            self._is_over = True
+            _kill(self._process)
+            return False
+        (self._sink or self._parts.append)(chunk)
+        return True
+
+    def _take_errors(self, chunk: bytes) -> bool:
+        self._talk = (self._talk + chunk)[-_MAX_STDERR:]
+        return True
 
 
 def run(

@@ -132,11 +132,12 @@ def test_search_path_holds_absolute_directories_outside_of_the_repository(
         str(git_repo / "bin"),
         str(link),
         f"{tmp_path}/y/../{git_repo.name}",
+        f"{git_repo}-tools",
         "/usr/bin",
     ]
     monkeypatch.setenv("PATH", os.pathsep.join(elements))
     (git_repo / "sub").mkdir()
-    assert search_path(git_repo / "sub") == ("/usr/bin",)
+    assert search_path(git_repo / "sub") == (f"{git_repo}-tools", "/usr/bin")
     assert search_path(Path("/")) == ()
 
 
