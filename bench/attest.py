@@ -42,7 +42,7 @@ def main() -> None:
         from gitchain.instance import Instance
         from gitchain.produce.sign_and_store import SigningIdentity, record
         from gitchain.produce.steps import provenance_draft
-        from gitchain.trust.profiles import load_profile
+        from gitchain.trust.load_profile import load_profile
         from gitchain.workspace.project import open_project
         from gitchain.workspace.user_directory import local_directory
 

@@ -144,7 +144,8 @@ async def until(port: int, what: bytes, found: bytes, body: bytes = b"") -> None
 
 def sign(world: World) -> None:
     """Add the chain of another model."""
-    from gitchain.trust.profiles import SigningIdentity, load_profile
+    from gitchain.trust.load_profile import load_profile
+    from gitchain.trust.signing_identity import SigningIdentity
     from gitchain.workspace.project import open_project
 
     with load_profile("local").signer(SigningIdentity(WHO)) as signer:

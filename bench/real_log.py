@@ -40,7 +40,7 @@ def measure(stack: Any, directory: Path) -> dict[str, Any]:
 
     from gitchain.produce.sign_and_store import SigningIdentity, record
     from gitchain.produce.steps import provenance_draft
-    from gitchain.trust.profiles import load_profile
+    from gitchain.trust.load_profile import load_profile
     from gitchain.workspace.project import open_project
 
     os.chdir(repo)

@@ -35,7 +35,7 @@ from gitchain.layout.fields import Fields
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
 from gitchain.platform.files import open_regular
-from gitchain.trust.profiles import is_path
+from gitchain.trust.load_profile import is_path
 
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20

@@ -18,7 +18,7 @@ from gitchain.admit.memory import recall, remember
 from gitchain.errors import LayoutError, NoRepositoryError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import open_regular
-from gitchain.trust.profiles import is_path
+from gitchain.trust.load_profile import is_path
 
 if TYPE_CHECKING:
     from gitchain.consume.verifier import Policy, Verifier

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -31,17 +32,17 @@ class Metrics:
     def __init__(self, engines: Callable[[], Mapping[str, Engine]], clock: Callable[[], datetime]) -> None:
         self._registry = CollectorRegistry()
         self._patterns: set[str] = set()
-        self.reviews = Counter(
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        self.reviews = counter(
             "gitchain_reviews",
             "Answers by endpoint, reason, layout, and pattern of the namespace",
             ["endpoint", "reason", "layout", "namespace"],
-            registry=self._registry,
         )
-        self.changes = Counter(
+        self.changes = counter(
             "gitchain_layout_state_changes",
             "Changes of a layout's state, by the new state and its reason",
             ["layout", "state", "reason"],
-            registry=self._registry,
         )
         self.seconds = Histogram(
             "gitchain_answer_seconds",
@@ -50,65 +51,46 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        self.refused = Counter(
-            "gitchain_refused_requests", "Requests that were not read", ["status"], registry=self._registry
-        )
+        self.refused = counter("gitchain_refused_requests", "Requests that were not read", ["status"])
         self.refused.labels("500")  # initialise the series: an increase needs an earlier value
-        self.closed = Counter(
+        self.closed = counter(
             "gitchain_closed_connections",
             "Connections that were ended for want of room, or did not end their handshake",
             ["reason"],
-            registry=self._registry,
         )
-        self.certificate = Gauge(
-            "gitchain_certificate_expiry_seconds",
-            "When the server's certificate ends",
-            registry=self._registry,
-        )
-        self.rotations = Counter(
-            "gitchain_certificate_rotations", "Certificates taken into use", registry=self._registry
-        )
-        self.audited = Gauge(
-            "gitchain_audit_objects",
-            "What runs, by what the last audit found",
-            ["outcome"],
-            registry=self._registry,
-        )
-        self.audit_time = Gauge(
-            "gitchain_audit_timestamp_seconds", "When the last whole audit ended", registry=self._registry
-        )
-        self.checks = Counter(
+        self.certificate = gauge("gitchain_certificate_expiry_seconds", "When the server's certificate ends")
+        self.rotations = counter("gitchain_certificate_rotations", "Certificates taken into use")
+        self._add_cluster(counter, gauge)
+        self.settings_time.set(clock().timestamp())
+        self._registry.register(_Layouts(engines, clock))
+
+    def _add_cluster(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        """Add what the audit found, what was written to the cluster, and the settings in use."""
+        self.audited = gauge("gitchain_audit_objects", "What runs, by what the last audit found", ["outcome"])
+        self.audit_time = gauge("gitchain_audit_timestamp_seconds", "When the last whole audit ended")
+        self.checks = counter(
             "gitchain_running_changes",
             "Models and objects that run and stopped being acceptable (FAILED), or are acceptable again (PASSED)",
             ["layout", "result"],
-            registry=self._registry,
         )
-        self.written = Counter(
+        self.written = counter(
             "gitchain_cluster_objects",
             "Events and reports for the cluster, and notices for which there was no room",
             ["object", "outcome"],
-            registry=self._registry,
         )
         for what, outcome in (("event", "failed"), ("report", "failed"), ("notice", "dropped")):
             self.written.labels(what, outcome)
-        self.reloads = Counter(
+        self.reloads = counter(
             "gitchain_settings_reloads",
             "Changes of the settings' file: used, refused, or back to those in use",
             ["result"],
-            registry=self._registry,
         )
-        self.settings_refused = Gauge(
-            "gitchain_settings_refused",
-            "1 where the settings in the file are not those in use",
-            registry=self._registry,
+        self.settings_refused = gauge(
+            "gitchain_settings_refused", "1 where the settings in the file are not those in use"
         )
-        self.settings_time = Gauge(
-            "gitchain_settings_timestamp_seconds",
-            "When the settings were taken into use",
-            registry=self._registry,
+        self.settings_time = gauge(
+            "gitchain_settings_timestamp_seconds", "When the settings were taken into use"
         )
-        self.settings_time.set(clock().timestamp())
-        self._registry.register(_Layouts(engines, clock))
 
     def answered(self, endpoint: str, judgement: Judgement, seconds: float) -> None:
         """Count the response to a review, and its duration."""

@@ -18,7 +18,8 @@ from gitchain.admit.traces import OFF, Traces
 from gitchain.errors import TransportError, UsageError
 from gitchain.produce.deployments import DeploymentLog, PendingProfile
 from gitchain.produce.sign_and_store import SigningIdentity
-from gitchain.trust.profiles import Profile, load_profile
+from gitchain.trust.load_profile import load_profile
+from gitchain.trust.profiles import Profile
 
 
 def serve(

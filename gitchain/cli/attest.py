@@ -14,8 +14,9 @@ from gitchain.cli.signing import not_attested, note_line_endings, report, signin
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
+    from gitchain.produce.draft import Draft
     from gitchain.produce.dvc_stages import Declared
-    from gitchain.produce.sign_and_store import Draft, SigningIdentity
+    from gitchain.produce.sign_and_store import SigningIdentity
     from gitchain.workspace.project import Project
 
 
@@ -81,38 +82,21 @@ def command(
       gitchain attest approve --type https://in-toto.io/attestation/svr/v0.2 --predicate verdict.json -m model.pkl
     """
     from gitchain.produce.dvc_stages import declared_drafts
-    from gitchain.produce.predicate_input import read_predicate, typed_draft
     from gitchain.produce.sign_and_store import project_profile, record
     from gitchain.produce.steps import provenance_draft
     from gitchain.workspace.project import open_project
 
-    if (predicate is None) != (predicate_type is None):
-        raise UsageError(
-            "--predicate and --type go together",
-            help="gitchain attest STEP -m PATH --type URI --predicate FILE",
-        )
     one = bool(materials or products or predicate or params or metrics)
-    if one and len(steps) != 1:
-        raise UsageError(
-            "name one STEP for these files",
-            got=" ".join(steps) or "none",
-            help="gitchain attest STEP -m MATERIAL -p PRODUCT",
-        )
+    _check_arguments(steps, predicate, predicate_type, names_files=one)
     project = open_project(options.directory, options.hashing)
     project.configured()
     profile = None if dry_run else project_profile(project, options.trust, offline=options.offline)
-    drafts: tuple[Draft, ...]
     left: Declared | None = None
-    if predicate is not None and predicate_type is not None:
-        if products or params or metrics:
-            raise UsageError(
-                "a statement with --type is about --material files; it makes no products",
-                help="leave --product, --params and --metrics out",
-            )
-        drafts = (typed_draft(project, steps[0], predicate_type, read_predicate(predicate), materials),)
-    elif one:
-        drafts = (
-            provenance_draft(
+    if one:
+        drafts: tuple[Draft, ...] = (
+            _typed(project, steps[0], predicate, predicate_type, materials, (*products, *params, *metrics))
+            if predicate is not None and predicate_type is not None
+            else provenance_draft(
                 project, steps[0], materials, products, kind=kind, params=params, metrics=metrics
             ),
         )
@@ -124,21 +108,62 @@ def command(
         _name_others(options, left, failure)
         raise failure
     if profile is None:
-        for draft in drafts:
-            click.echo(draft.statement.payload)
-        code = ExitCode.OK
+        code = _print_statements(drafts)
     else:
-        unattested = (*left.absent, *left.problems, *left.notices) if left else ()
-        code = report(options, profile, record(project, profile, drafts, who, replaces=True), unattested)
+        recorded = record(project, profile, drafts, who, replaces=True)
+        code = report(options, profile, recorded, left.unattested if left else ())
     _advise(options, project, drafts)
     note_line_endings(options, project, drafts)
     return _left_out(options, left, failure) or code
 
 
+def _print_statements(drafts: Sequence[Draft]) -> ExitCode:
+    for draft in drafts:
+        click.echo(draft.statement.payload)
+    return ExitCode.OK
+
+
+def _check_arguments(
+    steps: Sequence[str], predicate: Path | None, predicate_type: str | None, *, names_files: bool
+) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if (predicate is None) != (predicate_type is None):
+        raise UsageError(
+            "--predicate and --type go together",
+            help="gitchain attest STEP -m PATH --type URI --predicate FILE",
+        )
+    if names_files and len(steps) != 1:
+        raise UsageError(
+            "name one STEP for these files",
+            got=" ".join(steps) or "none",
+            help="gitchain attest STEP -m MATERIAL -p PRODUCT",
+        )
+
+
+def _typed(
+    project: Project,
+    step: str,
+    predicate: Path,
+    predicate_type: str,
+    materials: Sequence[str],
+    files: Sequence[str],
+) -> Draft:
+    """Return the statement of --type and --predicate. Raises UsageError if options for products were given."""
+    from gitchain.produce.predicate_input import read_predicate, typed_draft
+
+    if files:
+        raise UsageError(
+            "a statement with --type is about --material files; it makes no products",
+            help="leave --product, --params and --metrics out",
+        )
+    return typed_draft(project, step, predicate_type, read_predicate(predicate), materials)
+
+
 def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
     """Name the steps for which the layout does not accept declared evidence, and what to type."""
     from gitchain.evidence.predicates import claim_of
-    from gitchain.produce.dvc_stages import layout_wants_observed, typed_name
+    from gitchain.produce.draft_stages import layout_wants_observed
+    from gitchain.produce.dvc_stages import typed_name
 
     wanted = layout_wants_observed(project) if drafts else frozenset()
     for draft in drafts:

@@ -198,8 +198,9 @@ def sign(
 def _signing_profile(options: Options, who: SigningIdentity) -> tuple[Profile, SigningIdentity]:
     """Return the trust to sign under and the signer. With --trust and a signer, no repository is needed."""
     from gitchain.errors import NoRepositoryError
-    from gitchain.produce.sign_and_store import project_profile, signing_identity
-    from gitchain.trust.profiles import load_profile
+    from gitchain.produce.sign_and_store import project_profile
+    from gitchain.produce.signing_identities import signing_identity
+    from gitchain.trust.load_profile import load_profile
     from gitchain.workspace.project import open_project
 
     try:

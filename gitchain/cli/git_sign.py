@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
             sys.stdout.write(f"gitchain-git-sign {__version__}\n")
             return ExitCode.OK
         if argv and argv[0] == "--trailer" and len(argv) <= 2:
-            from gitchain.consume.git_evidence import trailer_for
+            from gitchain.consume.commit_files import trailer_for
 
             sys.stdout.write(f"{trailer_for(Path.cwd(), argv[1] if argv[1:] else None)}\n")
             return ExitCode.OK

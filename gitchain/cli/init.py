@@ -17,6 +17,7 @@ from gitchain.cli.trust import read_root, tuf_root_option
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
+    from gitchain.produce.init import Initialised
     from gitchain.workspace.user_directory import Pin
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
@@ -77,37 +78,21 @@ def command(
       gitchain init --public --as ada@example.com --issuer https://accounts.example.com
     """
     from gitchain.produce.init import initialise
-    from gitchain.trust.profiles import pin_root
+    from gitchain.trust.load_profile import pin_root
 
-    chosen = [
-        value for value in ("local" if local else None, "public" if public else None, options.trust) if value
-    ]
-    if len(chosen) != 1:
-        raise UsageError(
-            "say which trust",
-            got=", ".join(chosen) or "none",
-            help="gitchain init --local   (or --public, or --trust FILE)",
-        )
-    if chosen[0] in {"public", "public-v2"}:
+    trust = _chosen_trust(options, local=local, public=public)
+    if trust in {"public", "public-v2"}:
         options.talk(PUBLIC_NOTICE)
-    pin_root(chosen[0], read_root(tuf_root))
+    pin_root(trust, read_root(tuf_root))
     done = initialise(
         options.directory,
-        chosen[0],
+        trust,
         name=name,
         signer=(issuer, identity),
         force=force,
         offline=options.offline,
     )
-    hooks: tuple[str, ...] = ()
-    if not no_hooks:
-        from gitchain.hooks import install
-
-        try:
-            hooks = tuple(entry.name for entry in install(done.project.root, tags=tag_hook))
-        except GitchainError as problem:  # hooks are hints: without them `gitchain sync` does their work
-            options.talk(f"no hooks  {escape(str(problem))}")
-            options.talk(f"  help    {escape(problem.help or 'gitchain hooks install')}")
+    hooks = () if no_hooks else _install_hooks(options, done.project.root, tags=tag_hook)
     signing = _git_signing(options, done.project.root, wanted=git_signing)
     options.document(
         {
@@ -122,6 +107,39 @@ def command(
             "next": list(done.commands),
         }
     )
+    _print_done(options, done, hooks, signing)
+    _say_next(options, done.commands)
+    return ExitCode.OK
+
+
+def _chosen_trust(options: Options, *, local: bool, public: bool) -> str:
+    """Return the trust that the options name. Raises UsageError unless it is exactly one."""
+    chosen = [
+        value for value in ("local" if local else None, "public" if public else None, options.trust) if value
+    ]
+    if len(chosen) != 1:
+        raise UsageError(
+            "say which trust",
+            got=", ".join(chosen) or "none",
+            help="gitchain init --local   (or --public, or --trust FILE)",
+        )
+    return chosen[0]
+
+
+def _install_hooks(options: Options, root: Path, *, tags: bool) -> tuple[str, ...]:
+    """Install the hooks and return their names. A failure is printed: `gitchain sync` does their work without them."""
+    from gitchain.hooks import install
+
+    try:
+        return tuple(entry.name for entry in install(root, tags=tags))
+    except GitchainError as problem:
+        options.talk(f"no hooks  {escape(str(problem))}")
+        options.talk(f"  help    {escape(problem.help or 'gitchain hooks install')}")
+        return ()
+
+
+def _print_done(options: Options, done: Initialised, hooks: Sequence[str], signing: Sequence[str]) -> None:
+    """Print what was set up."""
     options.data(f"set up    layout {escape(done.layout)}, trust {done.profile.name}")
     if done.profile.trust.is_local:
         options.talk(NOTICE)
@@ -138,8 +156,6 @@ def command(
         options.talk(f"hooks     {', '.join(hooks)}")
     if signing:
         options.talk(f"signing   Git signs commits here: {escape(', '.join(signing))}")
-    _say_next(options, done.commands)
-    return ExitCode.OK
 
 
 def _tell_replaced(options: Options, pin: Pin) -> None:

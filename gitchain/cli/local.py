@@ -52,7 +52,7 @@ def trust(options: Options) -> None:
     Examples:
       gitchain local trust > trust.json
     """
-    from gitchain.trust.profiles import load_profile
+    from gitchain.trust.load_profile import load_profile
 
     del options
     click.echo(load_profile("local").text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -74,6 +74,18 @@ def command(
             "revoked": [one.to_json() for one in found.tainted],
         }
     )
+    _print_events(options, events)
+    _print_revoked(options, found)
+    for warning in found.warnings:
+        options.talk(f"warning   {escape(warning)}")
+    _print_refused(options, refused)
+    if lacks_key(found.evidence):
+        options.talk(f"  help      {KEY_HELP}")
+    return ExitCode.OK
+
+
+def _print_events(options: Options, events: Sequence[dict[str, Any]]) -> None:
+    """Print one row for each attestation."""
     rows = [
         (
             event["time"][:19].replace("T", " "),
@@ -86,13 +98,6 @@ def command(
         for event in events
     ]
     options.data(table(rows, ("time (UTC)", "step", "evidence", "signer", "what", "id")))
-    _print_revoked(options, found)
-    for warning in found.warnings:
-        options.talk(f"warning   {escape(warning)}")
-    _print_refused(options, refused)
-    if lacks_key(found.evidence):
-        options.talk(f"  help      {KEY_HELP}")
-    return ExitCode.OK
 
 
 def _print_refused(options: Options, refused: Sequence[dict[str, str]]) -> None:

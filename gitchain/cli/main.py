@@ -87,69 +87,71 @@ def _change_directory(path: Path) -> None:
         ) from error
 
 
-def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the global options, which are accepted before and after the verb."""
-    decorators = [
-        click.option(
-            "-C",
-            "directory",
-            type=click.Path(path_type=Path),
-            expose_value=False,
-            callback=_set,
-            metavar="DIR",
-            help="Work as if started in DIR.",
-        ),
-        click.option(
-            "-q",
-            "--quiet",
-            is_flag=True,
-            expose_value=False,
-            callback=_set,
-            help="Print only errors on stderr.",
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,
-            callback=_set,
-            help="Print more, and tracebacks of bugs.",
-        ),
-        click.option(
-            "--json",
-            is_flag=True,
-            expose_value=False,
-            callback=_set,
-            help="Print one JSON document on stdout.",
-        ),
-        click.option(
-            "--no-color",
-            "color",
-            flag_value=False,
-            type=bool,
-            default=None,
-            expose_value=False,
-            callback=_no_color,
-            help="Print no colour.",
-        ),
-        click.option("--offline", is_flag=True, expose_value=False, callback=_set, help="Use no network."),
-        click.option(
-            "--trust",
-            metavar="NAME|FILE|URL",
-            expose_value=False,
-            callback=_set,
-            help="Trust profile: local, public, public-v2, a file, or the URL of a TUF repository.",
-        ),
-    ]
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
-
-
 def _no_color(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
     del param
     if value is False:
         ctx.ensure_object(Options).color = False
+
+
+_GLOBAL_OPTIONS = (
+    click.option(
+        "-C",
+        "directory",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_set,
+        metavar="DIR",
+        help="Work as if started in DIR.",
+    ),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set,
+        help="Print only errors on stderr.",
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set,
+        help="Print more, and tracebacks of bugs.",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_set,
+        help="Print one JSON document on stdout.",
+    ),
+    click.option(
+        "--no-color",
+        "color",
+        flag_value=False,
+        type=bool,
+        default=None,
+        expose_value=False,
+        callback=_no_color,
+        help="Print no colour.",
+    ),
+    click.option("--offline", is_flag=True, expose_value=False, callback=_set, help="Use no network."),
+    click.option(
+        "--trust",
+        metavar="NAME|FILE|URL",
+        expose_value=False,
+        callback=_set,
+        help="Trust profile: local, public, public-v2, a file, or the URL of a TUF repository.",
+    ),
+)
+
+
+def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the global options, which are accepted before and after the verb."""
+    for option in reversed(_GLOBAL_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,8 +14,9 @@ from gitchain.cli.signing import not_empty, report, signing_options
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
+    from gitchain.produce.draft import Draft
     from gitchain.produce.revoke import Why
-    from gitchain.produce.sign_and_store import Draft, SigningIdentity
+    from gitchain.produce.sign_and_store import SigningIdentity
     from gitchain.workspace.project import Project
 
 REASONS = ("compromised", "mistaken", "superseded", "withdrawn")

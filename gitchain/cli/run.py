@@ -87,8 +87,9 @@ def _run(
     who: SigningIdentity,
 ) -> int:
     from gitchain.produce.dvc_stages import is_dvc, observe_repro
+    from gitchain.produce.planned_stages import StepFiles
     from gitchain.produce.sign_and_store import check_signing, project_profile, record
-    from gitchain.produce.steps import StepFiles, observe_step
+    from gitchain.produce.steps import observe_step
     from gitchain.workspace.project import open_project
 
     stdout = 2 if options.json else 1  # under --json our own stdout holds the document alone
@@ -113,9 +114,7 @@ def _run(
         options, profile, record(project, profile, seen.drafts, who, replaces=True), _problems(seen)
     )
     if not seen.drafts and not seen.problems:
-        idle = "no stage ran" if seen.idle else "nothing ran that was not attested already"
-        failed = f"the command failed with {seen.exit_code}: nothing was attested"
-        options.talk(idle if seen.exit_code == 0 else failed)
+        _tell_nothing(options, seen)
     note_line_endings(options, project, seen.drafts)
     for name, notice in seen.notices:
         not_attested(options, name, notice)
@@ -136,6 +135,13 @@ def _warn(options: Options, name: str, error: GitchainError) -> None:
 
 def _problems(seen: Observed) -> list[tuple[str, GitchainError]]:
     return [*((problem.where or "-", problem) for problem in seen.problems), *seen.notices]
+
+
+def _tell_nothing(options: Options, seen: Observed) -> None:
+    """Print why nothing was attested."""
+    idle = "no stage ran" if seen.idle else "nothing ran that was not attested already"
+    failed = f"the command failed with {seen.exit_code}: nothing was attested"
+    options.talk(idle if seen.exit_code == 0 else failed)
 
 
 def _tell_idle(options: Options, words: Sequence[str], idle: Sequence[str]) -> None:

@@ -27,7 +27,8 @@ def command(options: Options, attestation: str, key_files: tuple[Path, ...]) -> 
     Examples:
       gitchain show 4c5478ab616a
     """
-    from gitchain.consume.history import HistoryEvent, find_attestation
+    from gitchain.consume.history import find_attestation
+    from gitchain.consume.history_rows import HistoryEvent
     from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, changes=False)

@@ -14,7 +14,8 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError
 
 if TYPE_CHECKING:
-    from gitchain.produce.sign_and_store import Draft, Recorded
+    from gitchain.produce.draft import Draft
+    from gitchain.produce.sign_and_store import Recorded
     from gitchain.trust.profiles import Profile
     from gitchain.workspace.project import Project
 
@@ -34,11 +35,11 @@ def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         agreed: bool,
         **rest: Any,
     ) -> Any:
-        from gitchain.trust.profiles import SigningIdentity
+        from gitchain.trust.signing_identity import SigningIdentity
 
         where = None
         if key is not None:
-            from gitchain.produce.sign_and_store import rooted
+            from gitchain.produce.signing_identities import rooted
 
             where = rooted(key, Path.cwd())
         who = SigningIdentity(identity, token, where, interactive, agreed)

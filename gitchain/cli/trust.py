@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,12 @@ import click
 
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Group, Options, escape, table
+from gitchain.cli.trust_sources import pin_row, show_source, source_row
 from gitchain.errors import ExitCode
-from gitchain.evidence.digest import sha256_hex
 
 if TYPE_CHECKING:
+    from gitchain.layout.model import Identity
     from gitchain.trust.profiles import Profile
-    from gitchain.verify.trust import ValidityPeriod
 
 MAX_ROOT_BYTES = 512_000
 """Largest TUF root: python-tuf's own limit."""
@@ -53,35 +54,19 @@ def status(options: Options) -> ExitCode:
     Examples:
       gitchain trust status
     """
-    from gitchain.errors import GitchainError
     from gitchain.trust.archive import digests
-    from gitchain.trust.profiles import load_profile
+    from gitchain.trust.load_profile import load_profile
     from gitchain.workspace.user_directory import read_pins
 
     pins: list[dict[str, Any]] = []
     sources: dict[str, dict[str, Any]] = {}
     worst = ExitCode.OK
     for pin in read_pins().values():
-        try:
-            profile = load_profile(options.trust or pin.trust, offline=options.offline)
-            digest = profile.trust_digest
-            if digest != pin.trust_digest:  # what was pinned is known to be usable
-                digest = profile.trust.digest
-            state = "ok" if pin.trust_digest in {"", digest} else "changed since it was pinned"
-            sources.setdefault(profile.name, source_row(profile))
-        except GitchainError as error:
-            digest, state = "", str(error)
-        worst = worst if state == "ok" else ExitCode.TRUST
-        pins.append(
-            {
-                "layout": pin.layout,
-                "signers": [f"{subject} ({issuer})" for issuer, subject in pin.signers],
-                "trust": pin.trust,
-                "digest": digest,
-                "highestVersion": pin.version,
-                "state": state,
-            }
-        )
+        row, source = pin_row(options, pin)
+        if source is not None:
+            sources.setdefault(source["name"], source)
+        worst = worst if row["state"] == "ok" else ExitCode.TRUST
+        pins.append(row)
     if options.trust and options.trust not in sources:
         profile = load_profile(options.trust, offline=options.offline)
         sources[profile.name] = source_row(profile)
@@ -97,56 +82,11 @@ def status(options: Options) -> ExitCode:
         else "no layout is pinned: gitchain trust pin"
     )
     for source in sources.values():
-        _show_source(options, source)
+        show_source(options, source)
     shown = {source["digest"].removeprefix("sha256:") for source in sources.values()}
     if earlier := [digest for digest in kept if digest not in shown]:
         options.data(f"\nkept      {len(earlier)} earlier trusted root(s), for --trust: sha256:{earlier[0]}")
     return worst
-
-
-def source_row(profile: Profile) -> dict[str, Any]:
-    """Return where a trust came from, how old it is and which keys it holds."""
-    fetched = profile.fetched
-    trust = profile.trust
-    logs = (("log", trust.logs), ("certificate log", trust.ct_logs))
-    keys: list[dict[str, str | None]] = [
-        {"kind": kind, "host": one.host, "id": one.log_id.hex(), **_window(one.window)}
-        for kind, several in logs
-        for one in several
-    ]
-    authorities = (
-        ("certificate authority", trust.authorities),
-        ("timestamp authority", trust.timestamp_authorities),
-    )
-    keys += [
-        {"kind": kind, "host": "", "id": sha256_hex(one.certificates[0]), **_window(one.window)}
-        for kind, several in authorities
-        for one in several
-    ]
-    return {
-        "name": profile.name,
-        "from": fetched.url if fetched else "sigstore-python" if profile.rotates else profile.name,
-        "digest": trust.digest,
-        "fetched": fetched.time.isoformat() if fetched else None,
-        "expires": fetched.expires.isoformat() if fetched else None,
-        "keys": keys,
-    }
-
-
-def _window(window: ValidityPeriod) -> dict[str, str | None]:
-    return {"start": window.start.isoformat(), "end": window.end.isoformat() if window.end else None}
-
-
-def _show_source(options: Options, source: dict[str, Any]) -> None:
-    options.data(f"\n{escape(source['name'])}  sha256:{source['digest']}")
-    options.data(f"  from      {escape(source['from'])}")
-    if source["fetched"]:
-        options.data(f"  fetched   {source['fetched']}, good until {source['expires']}")
-    for key in source["keys"]:
-        until = key["end"] or "now"
-        options.data(
-            f"  {key['kind']:<22} {key['id'][:16]}  {key['start']} to {until}  {escape(key['host'])}"
-        )
 
 
 @command.command(name="export")
@@ -159,7 +99,7 @@ def export(options: Options) -> None:
     Examples:
       gitchain trust export > trust.json
     """
-    from gitchain.trust.profiles import load_profile
+    from gitchain.trust.load_profile import load_profile
     from gitchain.workspace.project import open_project
 
     if options.trust:
@@ -202,12 +142,9 @@ def pin(
     Examples:
       gitchain --trust trust.json trust pin --signer ada@example.com
     """
-    from gitchain.consume.single_bundle import wanted_signer
     from gitchain.errors import UsageError
-    from gitchain.layout.model import Identity
     from gitchain.produce.init import pin_layout
-    from gitchain.trust.archive import keep_key
-    from gitchain.trust.profiles import is_path, load_profile, pin_root
+    from gitchain.trust.load_profile import is_path, load_profile, pin_root
     from gitchain.workspace.project import open_project
 
     project = None if name and options.trust else open_project(options.directory, changes=False)
@@ -221,22 +158,7 @@ def pin(
         )
     pin_root(trust, read_root(tuf_root))
     profile = load_profile(trust, base=project.root if project else None, offline=options.offline)
-    if issuer is None and subjects:
-        if not profile.trust.is_local:
-            raise UsageError(
-                "the issuer of the signer's identity is not given",
-                expected="--issuer URL",
-                help=f"gitchain --trust {trust} trust pin --layout {name} --signer {subjects[0]} --issuer URL",
-            )
-        issuer = f"https://{profile.trust.name}"  # an embedded instance is named after its issuer
-    signers = tuple(Identity(str(issuer), subject) for subject in subjects)
-    signers += tuple(keep_key(wanted_signer(None, None, key).keys[0]) for key in keys)
-    if not signers:
-        raise UsageError(
-            "no signer of the layout is given",
-            expected="--signer IDENTITY or --signer-key FILE",
-            help=f"gitchain trust pin --layout {name} --signer IDENTITY",
-        )
+    signers = _signers(name, trust, profile, subjects, keys, issuer)
     pin_layout(name, signers, profile, project)
     who = [str(signer) for signer in signers]
     options.document({"schema": TRUST_SCHEMA, "pins": [{"layout": name, "signers": who, "trust": trust}]})
@@ -260,7 +182,7 @@ def agree(options: Options) -> ExitCode:
     """
     from gitchain.errors import UsageError
     from gitchain.trust.committed_trust import choose, services_of
-    from gitchain.trust.profiles import is_path, load_profile
+    from gitchain.trust.load_profile import is_path, load_profile
     from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, changes=False)
@@ -281,6 +203,34 @@ def agree(options: Options) -> ExitCode:
     return ExitCode.OK
 
 
+def _signers(
+    name: str, trust: str, profile: Profile, subjects: Sequence[str], keys: Sequence[Path], issuer: str | None
+) -> tuple[Identity, ...]:
+    """Return the signers that the options name. Raises UsageError without any, or if an issuer is missing."""
+    from gitchain.consume.single_bundle import wanted_signer
+    from gitchain.errors import UsageError
+    from gitchain.layout.model import Identity
+    from gitchain.trust.archive import keep_key
+
+    if issuer is None and subjects:
+        if not profile.trust.is_local:
+            raise UsageError(
+                "the issuer of the signer's identity is not given",
+                expected="--issuer URL",
+                help=f"gitchain --trust {trust} trust pin --layout {name} --signer {subjects[0]} --issuer URL",
+            )
+        issuer = f"https://{profile.trust.name}"  # an embedded instance is named after its issuer
+    signers = tuple(Identity(str(issuer), subject) for subject in subjects)
+    signers += tuple(keep_key(wanted_signer(None, None, key).keys[0]) for key in keys)
+    if not signers:
+        raise UsageError(
+            "no signer of the layout is given",
+            expected="--signer IDENTITY or --signer-key FILE",
+            help=f"gitchain trust pin --layout {name} --signer IDENTITY",
+        )
+    return signers
+
+
 @command.command(name="update")
 @tuf_root_option
 @global_options
@@ -293,7 +243,7 @@ def update(options: Options, tuf_root: Path | None) -> ExitCode:
       gitchain trust update
     """
     from gitchain.errors import UsageError
-    from gitchain.trust.profiles import pin_root, update_profile
+    from gitchain.trust.load_profile import pin_root, update_profile
 
     if options.offline:
         raise UsageError("an update asks the network", got="--offline", help="gitchain trust update")

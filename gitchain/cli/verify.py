@@ -172,14 +172,8 @@ def _several(
     from gitchain.consume.verifier import verify_batch
 
     project, policy, targets = inputs.project, inputs.policy, inputs.targets
-    if not targets:
-        raise NoEvidenceError(
-            "the batch names no target",
-            expected="one a line",
-            help="write one path a line into it: gitchain verify --batch FILE",
-        )
-    documents: list[dict[str, Any]] = []
-    codes: list[int] = []
+    _require_targets(targets)
+    documents, codes = list[dict[str, Any]](), list[int]()
     failed: list[tuple[str, GitchainError]] = []
     last: Verification | None = None
     with options.progress("verifying", len(targets)) as advance:
@@ -207,15 +201,34 @@ def _several(
         | unread(project)
     )
     if summary is not None:
-        from gitchain.cli import job_summary
-
-        decided = [one for one in documents if "verificationResult" in one]
-        pages = [job_summary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
-        job_summary.append(summary, "\n".join([*pages, job_summary.failures(failed)]))
+        _write_summary(summary, documents, failed, last)
     if last is not None:
         tell_reading(options, last.accepted, last.refused, last.forgotten)
     options.talk(_summary(codes))
     return _exit_code(codes)
+
+
+def _require_targets(targets: Sequence[str]) -> None:
+    if not targets:
+        raise NoEvidenceError(
+            "the batch names no target",
+            expected="one a line",
+            help="write one path a line into it: gitchain verify --batch FILE",
+        )
+
+
+def _write_summary(
+    path: Path,
+    documents: Sequence[dict[str, Any]],
+    failed: Sequence[tuple[str, GitchainError]],
+    last: Verification | None,
+) -> None:
+    """Append the verdicts and the errors of a batch to a job summary."""
+    from gitchain.cli import job_summary
+
+    decided = [one for one in documents if "verificationResult" in one]
+    pages = [job_summary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
+    job_summary.append(path, "\n".join([*pages, job_summary.failures(failed)]))
 
 
 def _documents(result: Verification) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,8 @@ from gitchain.errors import NoRepositoryError, StoreError, UsageError
 if TYPE_CHECKING:
     from gitchain.consume.load_layout import AcceptedLayout
     from gitchain.consume.verifier import Policy, Verifier
-    from gitchain.sources.evidence import RefusedBundle
     from gitchain.sources.interface import EvidenceSource
+    from gitchain.sources.refused import RefusedBundle
     from gitchain.workspace.project import Project
 
 OCI = "oci://"
@@ -87,6 +87,55 @@ class VerifyInputs:
         return Verifier.open(self.project, self.policy, datetime.now(UTC), (), self.sources)
 
 
+_OPTIONS = (
+    click.option(
+        "--layout",
+        type=click.Path(path_type=Path),
+        help="Signed layout [default: .gitchain/layout.sigstore.json].",
+    ),
+    click.option(
+        "--layout-name",
+        "layout_name",
+        metavar="NAME",
+        callback=not_empty,
+        help="Refuse a layout of another name [default: the one that is pinned].",
+    ),
+    click.option(
+        "--signer",
+        "subjects",
+        multiple=True,
+        metavar="IDENTITY",
+        help="Identity that may sign the layout [default: the pin].",
+    ),
+    click.option("--issuer", metavar="URL", help="Issuer of --signer."),
+    click.option(
+        "--minimum-version",
+        type=click.IntRange(0),
+        default=0,
+        metavar="N",
+        help="Refuse an older layout.",
+    ),
+    click.option(
+        "--checkpoint",
+        metavar="ID|FILE",
+        help="Refuse a store that lacks what this checkpoint of it covers.",
+    ),
+    click.option(
+        "--witnesses",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Refuse evidence whose log the quorum of this policy did not cosign.",
+    ),
+    click.option(
+        "--evidence",
+        "places",
+        multiple=True,
+        metavar="SOURCE",
+        help="Read evidence from here too: a directory, git+https://… or oci://… (repeatable).",
+    ),
+)
+
+
 def verify_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of verification; the command gets them as one argument, `chosen`."""
 
@@ -95,55 +144,8 @@ def verify_options(command: Callable[..., Any]) -> Callable[..., Any]:
         chosen = VerifyOptions(**{one.name: arguments.pop(one.name) for one in fields(VerifyOptions)})
         return command(*given, chosen=chosen, **arguments)
 
-    decorators = [
-        click.option(
-            "--layout",
-            type=click.Path(path_type=Path),
-            help="Signed layout [default: .gitchain/layout.sigstore.json].",
-        ),
-        click.option(
-            "--layout-name",
-            "layout_name",
-            metavar="NAME",
-            callback=not_empty,
-            help="Refuse a layout of another name [default: the one that is pinned].",
-        ),
-        click.option(
-            "--signer",
-            "subjects",
-            multiple=True,
-            metavar="IDENTITY",
-            help="Identity that may sign the layout [default: the pin].",
-        ),
-        click.option("--issuer", metavar="URL", help="Issuer of --signer."),
-        click.option(
-            "--minimum-version",
-            type=click.IntRange(0),
-            default=0,
-            metavar="N",
-            help="Refuse an older layout.",
-        ),
-        click.option(
-            "--checkpoint",
-            metavar="ID|FILE",
-            help="Refuse a store that lacks what this checkpoint of it covers.",
-        ),
-        click.option(
-            "--witnesses",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="Refuse evidence whose log the quorum of this policy did not cosign.",
-        ),
-        click.option(
-            "--evidence",
-            "places",
-            multiple=True,
-            metavar="SOURCE",
-            help="Read evidence from here too: a directory, git+https://… or oci://… (repeatable).",
-        ),
-    ]
-    for decorator in reversed(decorators):
-        collected = decorator(collected)
+    for option in reversed(_OPTIONS):
+        collected = option(collected)
     return collected
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gitchain.collect.hash_cache import StateCache
 
 if TYPE_CHECKING:
-    from gitchain.collect.dvc_files import LockEntry
+    from gitchain.collect.dvc_records import LockEntry
 
 MD5_ANNOTATION = "dvc.md5"
 LINKS_ANNOTATION = "gitchain.followedLinks"

@@ -16,20 +16,12 @@ from pathlib import Path
 from gitchain.collect.artifacts import CollectedArtifact
 from gitchain.collect.dvc_cache import dvc_root
 from gitchain.collect.dvc_digest_check import ArtifactReader
-from gitchain.collect.dvc_files import (
-    DatabaseSource,
-    DvcYaml,
-    ImportSource,
-    LockEntry,
-    parse_dvc,
-    parse_dvc_yaml,
-    parse_lock,
-    read_file,
-)
+from gitchain.collect.dvc_files import parse_dvc, parse_dvc_yaml, parse_lock, read_file
 from gitchain.collect.dvc_ignore import not_ignored
+from gitchain.collect.dvc_records import DatabaseSource, DvcYaml, ImportSource, LockEntry
 from gitchain.collect.dvc_sources import outside_sources
 from gitchain.collect.file_digests import Progress
-from gitchain.collect.git import dvc_files_here
+from gitchain.collect.git_index import dvc_files_here
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.stage_names import as_dvc_reads
 from gitchain.collect.stages import StageRun

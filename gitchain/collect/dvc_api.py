@@ -26,7 +26,7 @@ from gitchain.collect.committed import not_a_dvc_project
 from gitchain.collect.dvc_cache import dvc_root
 from gitchain.collect.dvc_files import parse_dvc, read_file
 from gitchain.collect.dvc_pipeline import ResolvedYaml, model_paths, plan_data, plan_stages, variable_files
-from gitchain.collect.git import dvc_files_here, pipelines_here
+from gitchain.collect.git_index import dvc_files_here, pipelines_here
 from gitchain.collect.stages import PipelineStage
 from gitchain.collect.strict_yaml import load_yaml
 from gitchain.errors import GitchainError, ProjectError, TransportError, UsageError

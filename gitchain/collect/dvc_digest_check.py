@@ -24,7 +24,8 @@ from gitchain.collect.artifacts import (
     make_artifact,
     mismatch,
 )
-from gitchain.collect.dvc_files import LEGACY_HASH, LockEntry, parse_dir
+from gitchain.collect.dvc_files import LEGACY_HASH, parse_dir
+from gitchain.collect.dvc_records import LockEntry
 from gitchain.collect.file_digests import HashedFile, Progress
 from gitchain.collect.files import hash_path
 from gitchain.collect.hash_cache import StateCache

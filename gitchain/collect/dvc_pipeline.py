@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gitchain.collect.dvc_files import DvcFile
+from gitchain.collect.dvc_records import DvcFile
 from gitchain.collect.dvc_sources import dataset_uri, file_uri, outside_sources
 from gitchain.collect.stages import PipelineStage
 from gitchain.errors import ProjectError

@@ -16,7 +16,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from gitchain.collect.dvc_files import DatabaseSource, DatasetLock, DirEntry, ImportSource, LockEntry
+from gitchain.collect.dvc_records import DatabaseSource, DatasetLock, DirEntry, ImportSource, LockEntry
 from gitchain.collect.remotes import public_url
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence.canonical import Json, canonical_json

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from gitchain.collect.interpreters import SeenInterpreter, describe_interpreters
+from gitchain.collect.interpreter_facts import SeenInterpreter, describe_interpreters
 from gitchain.collect.remotes import public_url
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json

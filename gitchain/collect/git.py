@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.collect.git_cli import WORK_TREE_SECONDS, finish, run_git, start
-from gitchain.collect.remotes import public_url
 from gitchain.errors import LimitError, NoRepositoryError, ProjectError
 from gitchain.platform.git import refused_owner
 
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
 """Largest Git object that is read: commits and DVC's files are far smaller."""
 
-_OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _REF_RULES = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 """Where Git looks for a name in this order (gitrevisions): the first only below `refs/`, as `HEAD` is one of its own."""
 
@@ -81,7 +80,7 @@ def git_state(path: Path, *, changes: bool = True) -> GitState:
     ]
     head, config, *looked = [finish(job, root, ok=(0, 1)) for job in jobs]
     status = b"".join(looked)
-    raw = _batch(head, object_format, "HEAD")
+    raw = parse_batch(head, object_format, "HEAD")
     commit, content = (raw[0], raw[2]) if raw is not None else (None, b"")
     branch, dirty = _status(status)
     return GitState(
@@ -117,7 +116,7 @@ def resolve(root: Path, rev: str) -> tuple[str, str]:
             help="git log, git tag   show those that are here; git fetch --tags   gets those of the remote",
         )
     named = {prefix + base: one for prefix, one in zip(_REF_RULES, refs, strict=True) if one is not None}
-    if len({oid for _, oid in named.values()}) > 1 and not _OID.fullmatch(base):
+    if len({oid for _, oid in named.values()}) > 1 and not OID.fullmatch(base):
         raise ProjectError(
             "revision is ambiguous",
             got=ascii(rev[:100]),
@@ -146,7 +145,7 @@ def _resolved(root: Path, names: list[str]) -> list[tuple[str, str] | None]:
     lines = b"".join(os.fsencode(name) + b"\n" for name in names)
     out = run_git(root, "cat-file", "--batch-check", stdin=lines).decode("utf-8", "replace").splitlines()
     found = [line.split(" ") for line in out]
-    return [(one[1], one[0]) if len(one) == 3 and _OID.fullmatch(one[0]) else None for one in found]
+    return [(one[1], one[0]) if len(one) == 3 and OID.fullmatch(one[0]) else None for one in found]
 
 
 def raw_object(root: Path, oid: str) -> tuple[str, bytes]:
@@ -154,12 +153,12 @@ def raw_object(root: Path, oid: str) -> tuple[str, bytes]:
 
     Raises ProjectError if it is not here or corrupted, LimitError beyond MAX_OBJECT_BYTES.
     """
-    if not _OID.fullmatch(oid):
+    if not OID.fullmatch(oid):
         raise ProjectError("object id is malformed", got=ascii(oid[:100]))
     size = run_git(root, "cat-file", "--batch-check=%(objectsize)", stdin=oid.encode() + b"\n").split()
     if len(size) == 1 and size[0].isdigit() and int(size[0]) > MAX_OBJECT_BYTES:
         raise LimitError("Git object is too large", where=oid, expected=f"at most {MAX_OBJECT_BYTES} bytes")
-    found = _batch(run_git(root, "cat-file", "--batch", stdin=oid.encode() + b"\n"), _format(oid), oid)
+    found = parse_batch(run_git(root, "cat-file", "--batch", stdin=oid.encode() + b"\n"), format_of(oid), oid)
     if found is None:
         raise ProjectError("Git object is not here", where=str(root), got=oid, help="git fetch --unshallow")
     return found[1], found[2]
@@ -171,7 +170,7 @@ def raw_objects(root: Path, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     Raises ProjectError for one that is not here or corrupted, LimitError beyond MAX_OBJECT_BYTES all together.
     """
     asked = list(oids)
-    if not all(_OID.fullmatch(oid) for oid in asked):
+    if not all(OID.fullmatch(oid) for oid in asked):
         raise ProjectError("object id is malformed", where=str(root))
     lines = "".join(f"{oid}\n" for oid in asked).encode()
     sizes = run_git(root, "cat-file", "--batch-check=%(objectsize)", stdin=lines).split() if asked else []
@@ -181,84 +180,13 @@ def raw_objects(root: Path, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         )
     out = run_git(root, "cat-file", "--batch", stdin=lines) if asked else b""
     for oid in asked:
-        found = _batch(out, _format(oid), oid)
+        found = parse_batch(out, format_of(oid), oid)
         if found is None or found[0] != oid:
             raise ProjectError(
                 "Git object is not here", where=str(root), got=oid, help="git fetch --unshallow"
             )
         out = out[out.index(b"\n") + 2 + len(found[2]) :]
         yield found[1], found[2]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """A tracked file: its blob, and whether a sparse checkout leaves it out."""
-
-    oid: str
-    left_out: bool
-
-
-def index_entry(root: Path, name: str) -> IndexEntry | None:
-    """Return what Git's index holds at this path below `root`, None if no file is tracked there."""
-    out = run_git(root, "ls-files", "-z", "-t", "--stage", "--", f":(literal){name}")
-    for line in out.split(b"\0"):
-        facts, _, path = line.partition(b"\t")
-        if path == os.fsencode(name):
-            tag, _, oid, _ = facts.decode("ascii").split()
-            return IndexEntry(oid, tag == "S")
-    return None
-
-
-def is_submodule(root: Path, name: str) -> bool:
-    """Tell whether Git's index holds a submodule at this path below `root`."""
-    out = run_git(root, "ls-files", "-z", "--stage", "--", f":(literal){name}")
-    return any(
-        line.startswith(b"160000 ") and line.endswith(b"\t" + os.fsencode(name)) for line in out.split(b"\0")
-    )
-
-
-def dvc_files_at(root: Path, commit: str) -> Mapping[str, bytes]:
-    """Return the content of every *.dvc, dvc.lock and dvc.yaml file in the commit's tree, by path.
-
-    Raises ProjectError if the commit is not here or a path is not UTF-8. Links and submodules are left out.
-    """
-    if not _OID.fullmatch(commit):
-        raise ProjectError("object id is malformed", got=ascii(commit[:100]))
-    found: dict[str, str] = {}
-    for line in run_git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
-        facts, _, path = line.partition(b"\t")
-        if path.endswith(b".dvc") or path.rpartition(b"/")[2] in {b"dvc.lock", b"dvc.yaml"}:
-            mode, _, oid = facts.decode("ascii").split()
-            if mode.startswith("100"):
-                found[_utf8(path)] = oid
-    out = run_git(root, "cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in found.values()).encode())
-    files: dict[str, bytes] = {}
-    for name, oid in found.items():
-        blob = _batch(out, _format(oid), oid)
-        if blob is None:
-            raise ProjectError("Git object is not here", where=name, got=oid)
-        files[name] = blob[2]
-        out = out[out.index(b"\n") + 2 + len(blob[2]) :]
-    return files
-
-
-def dvc_files_here(root: Path) -> tuple[str, ...]:
-    """Return the paths of *.dvc and dvc.lock files in the work tree, tracked or not, but none that is ignored."""
-    return tuple(
-        name for name in _here(root, "*.dvc", "dvc.lock", "**/dvc.lock") if not name.endswith("/.dvc")
-    )
-
-
-def pipelines_here(root: Path) -> tuple[str, ...]:
-    """Return the paths of dvc.yaml files in the work tree, tracked or not, but none that is ignored."""
-    return _here(root, "dvc.yaml", "**/dvc.yaml")
-
-
-def _here(root: Path, *patterns: str) -> tuple[str, ...]:
-    flags = ("-z", "-c", "-o", "--exclude-standard")
-    out = run_git(root, "ls-files", *flags, "--", *patterns, seconds=WORK_TREE_SECONDS)
-    names = {_utf8(name) for name in out.split(b"\0") if name}
-    return tuple(sorted(name for name in names if (root / name).is_file()))
 
 
 def _facts(path: Path) -> tuple[str, ...]:
@@ -294,7 +222,7 @@ def _facts(path: Path) -> tuple[str, ...]:
     raise error("not a Git repository with files", where=str(folder), help="git init", got=done.reason[:200])
 
 
-def _batch(out: bytes, object_format: str, asked: str) -> tuple[str, str, bytes] | None:
+def parse_batch(out: bytes, object_format: str, asked: str) -> tuple[str, str, bytes] | None:
     """Read one object from the output of `cat-file --batch`: (id, kind, content), None if it is missing."""
     head, _, rest = out.partition(b"\n")
     parts = head.decode("utf-8", "replace").split()
@@ -311,7 +239,8 @@ def _batch(out: bytes, object_format: str, asked: str) -> tuple[str, str, bytes]
     return oid, kind, content
 
 
-def _format(oid: str) -> str:
+def format_of(oid: str) -> str:
+    """Return the object format of an object id, by its length."""
     return "sha1" if len(oid) == 40 else "sha256"
 
 
@@ -348,11 +277,16 @@ def _remote(config: bytes, branch: str | None) -> str | None:
         values.setdefault(key, value)
     urls = [value for key, value in values.items() if key.startswith("remote.") and key.endswith(".url")]
     name = values.get(f"branch.{branch}.remote", "origin")
+    if not urls:
+        return None
+    from gitchain.collect.remotes import public_url
+
     only = urls[0] if len(urls) == 1 else ""
     return public_url(values.get(f"remote.{name}.url", only))
 
 
-def _utf8(path: bytes) -> str:
+def path_text(path: bytes) -> str:
+    """Return a path of Git as text. Raises ProjectError if it is not UTF-8."""
     try:
         return path.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -14,17 +14,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import sys
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from gitchain.collect import shim
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
 from gitchain.collect.committed import not_a_dvc_project
 from gitchain.collect.declared import RecordedStage, Report, declare_stage, recorded_stages, stage_sources
@@ -33,16 +27,14 @@ from gitchain.collect.dvc_cache import dvc_root
 from gitchain.collect.dvc_digest_check import ArtifactReader
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.paths import check_path_name
+from gitchain.collect.repro_command import ELSEWHERE, overlap, stages_named, watching_shell
 from gitchain.collect.repro_records import StageRecord, read_records
 from gitchain.collect.stage_names import as_dvc_reads
 from gitchain.collect.stages import PipelineStage, StageRun
 from gitchain.collect.subprocess_tee import run_plain
 from gitchain.collect.written import not_written, written_products
-from gitchain.errors import GitchainError, RunError, StoreError, UsageError
+from gitchain.errors import GitchainError, RunError, UsageError
 from gitchain.evidence.names import check_step_name
-
-_SHELL_NAMES = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "mksh", "ash"})
-_ELSEWHERE = frozenset({"--temp", "--queue", "--run-all"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +64,6 @@ class _Before:
     outs: Mapping[str, tuple[int, ...] | None]
 
 
-def is_dvc_repro(argv: Sequence[str]) -> bool:
-    """Return True if a command line is `dvc repro` or `dvc exp run`, with any launcher (`uv run dvc repro`)."""
-    for index, word in enumerate(argv):
-        if os.path.basename(word) == "dvc":
-            verbs = [one for one in argv[index + 1 :] if not one.startswith("-")]
-            return verbs[:1] == ["repro"] or (verbs[:1] in (["exp"], ["experiments"]) and "run" in verbs[1:2])
-    return False
-
-
 def observe_dvc(
     root: Path,
     argv: Sequence[str],
@@ -102,7 +85,7 @@ def observe_dvc(
     project = dvc_root(str(here), str(root))
     if project is None:
         raise not_a_dvc_project(root)
-    elsewhere = _ELSEWHERE.intersection(argv)
+    elsewhere = ELSEWHERE.intersection(argv)
     if elsewhere:
         raise UsageError(
             "DVC would run the stages in another work tree",
@@ -115,7 +98,7 @@ def observe_dvc(
         recorded_stages(root), {name: _stat(root, name) for stage in stages for name in stage.outs}
     )
     _check_stages(root, stages, before.recorded, argv, state, report)
-    with _watched(root, project, stages, state, env or os.environ, reload="exp" in argv) as (
+    with watching_shell(root, project, stages, state, env or os.environ, reload="exp" in argv) as (
         scratch,
         variables,
     ):
@@ -149,7 +132,7 @@ def _check_stages(
     """
     made = {out for stage in stages if not stage.is_data for out in stage.outs}
     is_forced = not {"-f", "--force"}.isdisjoint(argv)
-    for stage in _wanted(stages, argv):
+    for stage in stages_named(stages, argv):
         try:
             _check_stage(root, stage, made, state)
         except GitchainError as error:
@@ -166,100 +149,8 @@ def _check_stage(root: Path, stage: PipelineStage, made: Collection[str], state:
         check_path_name(out)
     for dep in stage.deps:
         check_path_name(dep)
-        if os.path.lexists(root / dep) and not any(_overlap(dep, out) for out in made):
+        if os.path.lexists(root / dep) and not any(overlap(dep, out) for out in made):
             collect_artifact(root, dep, state)  # the stage needs the digest, which is cached
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
-
-
-def _wanted(stages: Sequence[PipelineStage], argv: Sequence[str]) -> Sequence[PipelineStage]:
-    """Return the stages that DVC will bring up to date; none if arguments and option values are ambiguous."""
-    planned = [stage for stage in stages if not stage.is_data and not stage.frozen]
-    dvc = next(index for index, word in enumerate(argv) if os.path.basename(word) == "dvc")
-    verb = next(index for index, word in enumerate(argv) if index > dvc and word in {"repro", "run"})
-    words = [word for word in argv[verb + 1 :] if not word.startswith("-") and "=" not in word]
-    if not words:
-        return planned
-    chosen = [stage for stage in planned if not _addresses(stage).isdisjoint(words)]
-    if len(chosen) != len(words):
-        return ()
-    for stage in chosen:  # grows during the iteration
-        chosen += [
-            other
-            for other in planned
-            if other not in chosen and any(_overlap(dep, out) for dep in stage.deps for out in other.outs)
-        ]
-    return chosen
-
-
-def _addresses(stage: PipelineStage) -> frozenset[str]:
-    """Return the stage's addresses in DVC: from the repository's root, or from the directory of its dvc.yaml."""
-    return frozenset(
-        {stage.name, stage.key, f"{os.path.dirname(stage.lock)}/dvc.yaml:{stage.key}".lstrip("/")}
-    )
-
-
-@contextmanager
-def _watched(
-    root: Path,
-    project: str,
-    stages: Sequence[PipelineStage],
-    state: StateCache,
-    env: Mapping[str, str],
-    *,
-    reload: bool,
-) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Set up the shim in a new directory; yield its path and the environment for DVC."""
-    user_shell = env.get("SHELL") or None
-    spec: dict[str, Any] = {
-        "root": str(root),
-        "project": project,
-        "state": str(state.path),
-        "shell": shutil.which(user_shell or "/bin/sh") or "/bin/sh",
-        "user_shell": user_shell,
-        "reload": reload,
-        "stages": [shim.plan(stage, root) for stage in stages],
-    }
-    scratch = _scratch(state.path.parent)
-    try:
-        shim.write_json(scratch / shim.SPEC, spec)
-        yield scratch, {**env, "SHELL": str(_script(scratch, os.path.basename(spec["shell"])))}
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _scratch(beside: Path) -> Path:
-    """Create a private directory that allows executing scripts: /tmp is often mounted noexec."""
-    for parent in (None, beside):
-        try:
-            made = Path(tempfile.mkdtemp(prefix="gitchain-run-", dir=parent))
-        except OSError:
-            continue
-        probe = made / "probe"
-        probe.touch(mode=0o700)
-        if os.access(probe, os.X_OK):
-            probe.unlink()
-            return made
-        shutil.rmtree(made, ignore_errors=True)
-    raise StoreError(
-        "no directory for a script", where=tempfile.gettempdir(), help="set TMPDIR to one on a normal disk"
-    )
-
-
-def _script(scratch: Path, shell: str) -> Path:
-    package = Path(__file__).resolve().parents[2]
-    code = (
-        f"import sys; sys.path.append({str(package)!r}); "
-        f"from gitchain.collect.shim import main; sys.exit(main({str(scratch)!r}))"
-    )
-    script = scratch / (shell if shell in _SHELL_NAMES else "sh")
-    script.write_text(
-        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(code)} "$@"\n', encoding="utf-8"
-    )
-    script.chmod(0o700)
-    return script
 
 
 def _stat(root: Path, name: str) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from gitchain.collect import shim
 from gitchain.collect.artifacts import CollectedArtifact, make_artifact
 from gitchain.collect.file_digests import HashedFile
-from gitchain.collect.interpreters import SeenInterpreter
+from gitchain.collect.interpreter_facts import SeenInterpreter
 from gitchain.collect.stages import CommandRun
 from gitchain.errors import RunError
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
 from gitchain.collect.file_digests import Progress
 from gitchain.collect.hash_cache import StateCache
-from gitchain.collect.interpreters import SeenInterpreter
+from gitchain.collect.interpreter_facts import SeenInterpreter
 from gitchain.collect.subprocess_tee import run_tee
 from gitchain.collect.written import (
     FileState,

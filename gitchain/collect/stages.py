@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from gitchain.collect.artifacts import CollectedArtifact
-from gitchain.collect.interpreters import SeenInterpreter
+from gitchain.collect.interpreter_facts import SeenInterpreter
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import ResourceDescriptor
 

@@ -19,6 +19,8 @@ from typing import NoReturn
 
 import yaml
 
+from gitchain.collect.yaml_containers import YamlList, YamlMap
+from gitchain.collect.yaml_scalars import plain_scalar
 from gitchain.errors import LimitError, ProjectError
 from gitchain.evidence.canonical import Json
 
@@ -35,16 +37,6 @@ MAX_YAML_CHARACTERS = MAX_YAML_BYTES
 """Most characters of text in one file, aliases expanded."""
 
 CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7})(?: |\r?$)|^={7}\r?$", re.MULTILINE)
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_DECIMAL = re.compile(r"[-+]?[0-9][0-9_]*", re.ASCII)
-_BASED = re.compile(r"([-+]?)0(b[01_]+|o?[0-7_]+|x[0-9a-fA-F_]+)", re.ASCII)
-_FLOAT = re.compile(
-    r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?",
-    re.ASCII,
-)
-"""`.5e3` stays text: after a leading point DVC's reader wants a sign in the exponent."""
-_SPECIAL = re.compile(r"([-+]?)\.(?:(inf|Inf|INF)|nan|NaN|NAN)", re.ASCII)
 _TAGS = frozenset(
     f"tag:yaml.org,2002:{name}"
     for name in (
@@ -65,27 +57,6 @@ _TAGS = frozenset(
 """The tags that DVC's reader knows."""
 _TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null"))
 _MERGE = "<<"
-_BASES = {"b": 2, "o": 8, "x": 16}
-_MAX_NUMBER = 400
-"""Longest number that is converted, since Python's conversion of digits is quadratic: a longer one stays text."""
-
-
-class YamlMap(dict[str, Json]):
-    """A mapping that knows the line of each key."""
-
-    def __init__(self, line: int) -> None:
-        super().__init__()
-        self.line = line
-        self.lines: dict[str, int] = {}
-
-
-class YamlList(list[Json]):
-    """A sequence that knows the line of each item."""
-
-    def __init__(self, line: int) -> None:
-        super().__init__()
-        self.line = line
-        self.lines: list[int] = []
 
 
 def load_yaml(data: bytes, where: str) -> Json:
@@ -316,31 +287,3 @@ class _Builder:
 
     def _refuse(self, what: str, line: int, got: str = "") -> NoReturn:
         raise ProjectError(what, where=f"{self._where} line {line}", got=got)
-
-
-def plain_scalar(text: str) -> bool | int | float | str | None:
-    """Return what an unquoted scalar means in YAML 1.2, as DVC's reader takes it."""
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
-    if text[0] not in "+-.0123456789" or len(text) > _MAX_NUMBER:
-        return text
-    return _number(text)
-
-
-def _number(text: str) -> int | float | str:
-    based = _BASED.fullmatch(text)
-    if based is not None:
-        digits = based[2].replace("_", "")
-        base = _BASES.get(digits[:1], 8 if digits[:1] == "o" else 10)
-        value = int(digits.lstrip("box") or "0", base)
-        return -value if based[1] == "-" else value
-    if _DECIMAL.fullmatch(text):
-        return int(text.replace("_", ""))
-    if _FLOAT.fullmatch(text):
-        return float(text.replace("_", ""))
-    special = _SPECIAL.fullmatch(text)
-    if special is not None:
-        return float(f"{special[1]}inf") if special[2] else float("nan")
-    return text

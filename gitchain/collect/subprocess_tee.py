@@ -25,7 +25,8 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import IO
 
-from gitchain.collect.interpreters import InterpreterWatch, SeenInterpreter
+from gitchain.collect.interpreter_facts import SeenInterpreter
+from gitchain.collect.interpreters import InterpreterWatch
 from gitchain.errors import RunError
 
 GRACE = 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from gitchain.collect.strict_yaml import YamlList, YamlMap
+from gitchain.collect.yaml_containers import YamlList, YamlMap
 from gitchain.errors import LimitError, ProjectError
 from gitchain.evidence.canonical import Json
 

@@ -18,18 +18,13 @@ from pathlib import Path
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact, make_artifact
 from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
-from gitchain.collect.dvc_files import (
-    MAX_DIR_BYTES,
-    LockEntry,
-    parse_dir,
-    parse_dvc,
-    parse_dvc_yaml,
-    parse_lock,
-)
+from gitchain.collect.dvc_files import MAX_DIR_BYTES, parse_dir, parse_dvc, parse_dvc_yaml, parse_lock
+from gitchain.collect.dvc_records import LockEntry
 from gitchain.collect.file_digests import HashedFile
 from gitchain.collect.files import hash_path
-from gitchain.collect.git import dvc_files_at, dvc_files_here, pipelines_here, resolve
+from gitchain.collect.git import resolve
 from gitchain.collect.git_files import hash_tree
+from gitchain.collect.git_index import dvc_files_at, dvc_files_here, pipelines_here
 from gitchain.collect.hash_cache import StateCache
 from gitchain.errors import GitchainError, NoEvidenceError, ProjectError
 from gitchain.evidence.names import check_name

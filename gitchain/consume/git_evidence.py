@@ -8,94 +8,38 @@ object that does not verify, or cannot be checked, is reported and does not coun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.collect.git import git_state, raw_object, raw_objects, refs_named, resolve
-from gitchain.collect.git_cli import run_git
+from gitchain.collect.git import raw_object, refs_named, resolve
+from gitchain.consume.commit_files import read_files
+from gitchain.consume.signature_report import NOT_RUN, SignatureReport
 from gitchain.errors import (
     GitchainError,
     LimitError,
     ProjectError,
     SignatureError,
-    StoreError,
-    TransportError,
-    UnknownSignerError,
 )
-from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.gitobject import GitObject
-from gitchain.evidence.gittree import parse_tree, trailer
-from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import Layout
-from gitchain.sources.evidence import RefusedBundle
+from gitchain.sources.refused import RefusedBundle
 from gitchain.verify.clock import check_time
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
 from gitchain.verify.openpgp import OpenPgp, RunGpg
+from gitchain.verify.report import Decision, ReportedCheck
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedObject, VerifiedStatement
 
 MAX_OBJECTS = 64
 """Most commits and tags read for one target."""
 
-MAX_FILES = 10_000
-"""Most files read from a tree: a statement has no more subjects."""
-
-_NOT_RUN = (ProjectError, StoreError, TransportError)
-"""Errors of a missing or failed gpg: the signature is then unchecked."""
 
 About = Callable[[str], Iterable[VerifiedStatement]]
 """Function that returns the verified statements with this SHA-256 as a subject."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureReport:
-    """Signature state of a commit or tag, and whether its signer may sign a source step of the layout."""
-
-    object: GitObject
-    verified: VerifiedObject | None
-    problem: GitchainError | None
-    functionaries: tuple[str, ...] = ()
-    steps: tuple[str, ...] = ()
-
-    @property
-    def state(self) -> str:
-        """Return unsigned, verified, unread (key not in the layout), unchecked (gpg fails) or invalid."""
-        if self.object.signature is None:
-            return "unsigned"
-        if self.verified is not None:
-            return "verified"
-        if isinstance(self.problem, UnknownSignerError):
-            return "unread"
-        return "unchecked" if isinstance(self.problem, _NOT_RUN) else "invalid"
-
-    @property
-    def allowed(self) -> bool:
-        """Return True if the signer is a functionary of a step of signed sources."""
-        return bool(self.steps)
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the report as JSON for `verify --json`."""
-        verified, log = self.verified, self.verified.log if self.verified else None
-        return {
-            "kind": self.object.kind,
-            "id": self.object.oid,
-            "name": self.object.name or None,
-            "digest": {"sha256": self.object.sha256},
-            "signature": self.object.signature.form if self.object.signature else None,
-            "state": self.state,
-            "signer": verified.identity.to_json() if verified else None,
-            "time": f"{verified.time:%Y-%m-%dT%H:%M:%SZ}" if verified and verified.time else None,
-            "log": {"origin": log.origin, "index": log.index} if log else None,
-            "functionaries": self.functionaries,
-            "steps": self.steps,
-            "allowed": self.allowed,
-            "message": str(self.problem) if self.problem and self.state != "unsigned" else None,
-        }
 
 
 @dataclass
@@ -175,11 +119,28 @@ class GitEvidence:
                 help=first.problem.help if first.state == "unread" and first.problem is not None else sign,
             )
 
+    def applied_to(self, decision: Decision, signatures: Sequence[SignatureReport]) -> Decision:
+        """Return the decision with findings about the revision itself, which make it FAILED.
+
+        If it failed already, adds findings about unchecked signatures that it may lack.
+        """
+        if not decision.passed:
+            lacking = tuple(self.unchecked(decision.findings))
+            return replace(decision, findings=(*decision.findings, *lacking)) if lacking else decision
+        findings = tuple(self.findings(signatures))
+        checks = [
+            ReportedCheck(
+                "signature", passed=False, message=finding.message, expected=finding.expected, got=finding.got
+            )
+            for finding in findings
+        ]
+        return decision.with_inspections(findings, checks) if findings else decision
+
     def unchecked(self, findings: Sequence[Finding]) -> Iterator[Finding]:
         """Yield one finding per reason for unchecked signatures that a failed step may lack."""
         if any(one.step in self.steps for one in findings):
             failed = [
-                (found, outcome) for found, outcome in self._signers.values() if isinstance(outcome, _NOT_RUN)
+                (found, outcome) for found, outcome in self._signers.values() if isinstance(outcome, NOT_RUN)
             ]
             yield from {error.what: _problem(found, error) for found, error in failed}.values()
 
@@ -245,53 +206,8 @@ class GitEvidence:
 
 def _problem(git_object: GitObject, bad: GitchainError) -> Finding:
     what = f"{git_object.kind} {git_object.name or git_object.oid[:12]}: {bad.what}"
-    code = Code.GIT_UNCHECKED if isinstance(bad, _NOT_RUN) else Code.GIT_SIGNATURE
+    code = Code.GIT_UNCHECKED if isinstance(bad, NOT_RUN) else Code.GIT_SIGNATURE
     return Finding(code, what, expected=bad.expected, got=bad.got, help=bad.help)
-
-
-def read_files(root: Path, tree: str) -> tuple[FileEntry, ...]:
-    """Return every file below a tree with its SHA-256, each object checked against its id.
-
-    Raises ProjectError for a missing object, MalformedError for an invalid tree, LimitError for too many files.
-    """
-    level, blobs = {tree: [""]}, []
-    while level:
-        below: dict[str, list[str]] = {}
-        for (oid, folders), (kind, raw) in zip(level.items(), raw_objects(root, level), strict=True):
-            if kind != "tree":
-                raise ProjectError("not a tree", where=oid, got=kind)
-            for entry in parse_tree(raw, len(oid) // 2):
-                for folder in folders:
-                    path = f"{folder}{entry.name}"
-                    if entry.kind == "tree":
-                        below.setdefault(entry.oid, []).append(f"{path}/")
-                    elif entry.kind in {"file", "program"}:
-                        blobs.append((path, entry.kind == "program", entry.oid))
-            if len(blobs) > MAX_FILES or sum(map(len, below.values())) > MAX_FILES:
-                raise LimitError("the commit has too many files", expected=f"at most {MAX_FILES}")
-        level = below
-    contents = {
-        oid: (len(raw), sha256_hex(raw))
-        for oid, (_, raw) in zip(
-            dict.fromkeys(oid for _, _, oid in blobs),
-            raw_objects(root, dict.fromkeys(oid for _, _, oid in blobs)),
-            strict=True,
-        )
-    }
-    return tuple(FileEntry(path, program, *contents[oid]) for path, program, oid in blobs)
-
-
-def trailer_for(directory: Path, revision: str | None) -> str:
-    """Return the trailer that binds the files of a revision, or of the staged changes if it is None.
-
-    Raises ProjectError outside a repository or for an unknown revision, and the errors of `read_files`.
-    """
-    root = git_state(directory, changes=False).root
-    if revision is None:
-        tree = run_git(root, "write-tree").decode("ascii").strip()
-    else:
-        _, tree = resolve(root, f"{revision}^{{tree}}")
-    return trailer(build_manifest(read_files(root, tree), 1).digest)
 
 
 def _named(source: VerifiedStatement) -> Iterator[tuple[str, str]]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any
 
+from gitchain.consume.history_rows import DerivedArtifact, HistoryEvent, Tainted
 from gitchain.consume.load_layout import Policy, load_policy
-from gitchain.consume.placements import placement_json
 from gitchain.consume.targets import target_digests
 from gitchain.errors import GitchainError, NoEvidenceError, TrustError, UsageError
 from gitchain.evidence.predicates import REVOCATION
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Layout
-from gitchain.sources.bundles import IndexedBundle
-from gitchain.sources.evidence import Evidence, claim_in, gather
+from gitchain.sources.bundles import IndexedBundle, claim_in
+from gitchain.sources.evidence import Evidence
+from gitchain.sources.gather import gather
 from gitchain.sources.rollback_protection import check_seen
-from gitchain.trust.profiles import Profile, load_profile
+from gitchain.trust.load_profile import load_profile
+from gitchain.trust.profiles import Profile
 from gitchain.verify.clock import is_early
 from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.verified import VerifiedStatement
@@ -29,77 +30,6 @@ from gitchain.workspace.user_directory import pin_for_repository
 UNNAMED_KEY = "signed with a key, and none that is accepted"
 KEY_HELP = "--key FILE, with the signer's public key, counts what that key signed"
 MIN_ID = 6  # shorter prefixes match too many attestations
-
-
-@dataclass(frozen=True)
-class HistoryEvent:
-    """A verified attestation as one line of the history."""
-
-    verified: VerifiedStatement
-    revoked: tuple[tuple[str, Revoked], ...] = ()
-    """Its revocations: of the attestation, the signer or an artifact."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the event as JSON for --json."""
-        statement, claim = self.verified.statement, claim_in(self.verified.statement)
-        event: dict[str, Any] = {
-            "time": self.verified.time.isoformat(),
-            "step": claim.step,
-            "evidence": claim.evidence,
-            "predicateType": statement.predicate_type,
-            "issuer": self.verified.identity.issuer,
-            "signer": self.verified.identity.subject,
-            "subject": [
-                {"name": item.rule_name, "sha256": item.digest.get("sha256")} for item in statement.subject
-            ],
-            "log": {"origin": self.verified.log.origin, "index": self.verified.log.index},
-            "id": self.verified.attestation_id,
-        }
-        if (placement := placement_json(statement)) is not None:
-            event |= placement
-        if self.revoked:
-            event["revoked"] = [revoked_json(what, one) for what, one in self.revoked]
-        return event
-
-
-def revoked_json(what: str, revocation: Revoked) -> dict[str, Any]:
-    """Return a revocation as JSON for --json."""
-    return {
-        "what": what,
-        "by": revocation.who.to_json(),
-        "time": revocation.when.isoformat(),
-        "reason": revocation.reason,
-        "message": revocation.message,
-        "id": revocation.id,
-    }
-
-
-@dataclass(frozen=True)
-class DerivedArtifact:
-    """An artifact that a verified statement claims to be derived from a revoked one, directly or indirectly."""
-
-    name: str | None
-    sha256: str
-    step: str | None
-    id: str
-    served: bool
-
-
-@dataclass(frozen=True)
-class Tainted:
-    """A revoked artifact, and all artifacts that verified statements claim to be derived from it."""
-
-    sha256: str
-    revoked: Revoked
-    made: tuple[DerivedArtifact, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON for --json."""
-        return {
-            "sha256": self.sha256,
-            "revoked": revoked_json("artifact", self.revoked),
-            "made": [asdict(one) for one in self.made],
-        }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from gitchain.collect.committed import left_out, require_checked_out, restoring
 from gitchain.errors import LayoutError, ProjectError
 from gitchain.layout import parse_layout
 from gitchain.layout.model import Layout
@@ -59,6 +58,8 @@ def _in_file(path: Path, data: bytes, error: LayoutError) -> LayoutError:
 
 def own_layout(project: Project) -> Path:
     """Return the path of the unsigned layout. Raises LayoutError if it is in Git but not in the work tree."""
+    from gitchain.collect.committed import require_checked_out
+
     try:
         require_checked_out(project.root, LAYOUT)
     except ProjectError as error:
@@ -94,6 +95,8 @@ def read_signed_layout(
             where=str(root),
             help=f"git show HEAD:{SIGNED_LAYOUT.as_posix()} > layout.json, then again with --layout layout.json",
         )
+    from gitchain.collect.committed import left_out, restoring
+
     own = None if root is None else root / SIGNED_LAYOUT
     kept = left_out(root, SIGNED_LAYOUT) if root is not None and own in paths else None
     if own is not None and kept is not None:

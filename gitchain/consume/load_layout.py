@@ -16,7 +16,8 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
 from gitchain.platform.files import open_regular
 from gitchain.trust.archive import kept_keys
-from gitchain.trust.profiles import Profile, is_path, load_profile
+from gitchain.trust.load_profile import is_path, load_profile
+from gitchain.trust.profiles import Profile
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.verified import SignedLayout
 from gitchain.workspace.project import SIGNED_LAYOUT, Project

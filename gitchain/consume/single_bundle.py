@@ -18,7 +18,7 @@ from gitchain.errors import GitchainError, SignatureError, UsageError, reason
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
 from gitchain.evidence.subjects import read_subjects
 from gitchain.platform.files import open_regular
-from gitchain.trust.profiles import load_profile
+from gitchain.trust.load_profile import load_profile
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Identity

@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
-from gitchain.collect.committed import restoring
 from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
 from gitchain.collect.git import resolve
 from gitchain.collect.paths import real_path
-from gitchain.errors import GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
-from gitchain.evidence.digest import check_hex
-from gitchain.evidence.manifest import MANIFEST_VERSION
-from gitchain.evidence.subjects import Subject
-from gitchain.layout.model import Identity, Layout
+from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
+from gitchain.layout.model import Layout
 from gitchain.platform.files import open_regular
 from gitchain.verify.target import Target
 from gitchain.workspace.project import Project
@@ -129,6 +125,8 @@ def target_digests(project: Project, target: str, trust: Trust, keys: Sequence[b
         return (digest,)
     path = Path(target)
     if (bundle := bundle_file(target)) is not None:
+        from gitchain.consume.bundle_subjects import subjects_of
+
         return _all_digests(subjects_of(bundle, target, trust, keys).targets)
     if is_path(str(path)):
         return _all_digests([_of_artifact(_collect(project, path))])
@@ -212,43 +210,6 @@ def _of_artifact(artifact: CollectedArtifact, *, named: bool = True) -> Target:
     return Target(digest, name, True, artifact.manifest.nodes, older=older)
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
-    """Subjects of a bundle file, and the signer of the bundle."""
-
-    targets: tuple[Target, ...]
-    signer: Identity
-
-
-def subjects_of(data: bytes, name: str, trust: Trust, keys: Sequence[bytes] = ()) -> Subjects:
-    """Return the subjects of a bundle that verifies under this trusted root, with any signer.
-
-    Raises the errors of `verify_subjects` with the bundle's name in `where`, NoEvidenceError for a subject without
-    sha256.
-    """
-    from gitchain.verify.bundle import verify_subjects
-
-    try:
-        proven, subjects = verify_subjects(data, trust, keys)
-    except GitchainError as error:
-        error.where = f"bundle {name}: {error.where}" if error.where else f"bundle {name}"
-        raise
-    return Subjects(tuple(_target(subject, f"bundle {name}") for subject in subjects), proven.identity)
-
-
-def _target(subject: Subject, where: str) -> Target:
-    if "sha256" not in subject.digest:
-        raise NoEvidenceError(
-            "a subject of the bundle has no sha256",
-            where=where,
-            expected="sha256 on each subject",
-            got=str(subject),
-        )
-    digest = check_hex(subject.digest["sha256"], (64,), where)
-    version = subject.manifest_version
-    return Target(digest, subject.name, version is not None, version=version or MANIFEST_VERSION)
-
-
 def _pinned(
     project: Project, revision: str, wanted: Wanted | None = None, names: Iterable[str] = ()
 ) -> Sequence[CollectedArtifact]:
@@ -277,6 +238,8 @@ def _pinned(
 
 def _restoring(project: Project, given: str) -> str:
     """Return the command that restores a tracked file missing in the work tree, or an empty text."""
+    from gitchain.collect.committed import restoring
+
     absolute = real_path(given)
     return (
         restoring(project.root, absolute.relative_to(project.root))

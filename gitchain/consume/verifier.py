@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gitchain.consume.completeness import check_checkpoints, remember_all, required_checkpoint
 from gitchain.consume.load_layout import AcceptedLayout, Policy, load_policy
-from gitchain.consume.targets import Subjects, bundle_file, is_revision, resolve_targets, subjects_of
-from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError, UsageError
-from gitchain.evidence.bundle import Bundle
+from gitchain.consume.targets import bundle_file, is_revision, resolve_targets
+from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError
 from gitchain.evidence.statement import Statement
-from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, RELEASE, REVOCATION, SOURCE
+from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, REVOCATION, SOURCE
 from gitchain.layout.model import Layout
-from gitchain.sources.evidence import Evidence, RefusedBundle, gather
-from gitchain.sources.interface import EvidenceSource, Snapshot
-from gitchain.sources.rollback_protection import check_seen, remember
-from gitchain.store.tree_paths import is_sha256
+from gitchain.sources.evidence import Evidence
+from gitchain.sources.gather import gather
+from gitchain.sources.refused import RefusedBundle
+from gitchain.sources.rollback_protection import check_seen
 from gitchain.verify.clock import is_early
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.findings import Finding
-from gitchain.verify.report import ReportedCheck, StepReport
+from gitchain.verify.report import StepReport
 from gitchain.verify.verified import VerifiedStatement
 from gitchain.workspace.project import Project
-from gitchain.workspace.user_directory import remember_version
 
 if TYPE_CHECKING:
-    from gitchain.consume.git_evidence import GitEvidence, SignatureReport
+    from gitchain.consume.bundle_subjects import Subjects
+    from gitchain.consume.git_evidence import GitEvidence
+    from gitchain.consume.signature_report import SignatureReport
+    from gitchain.sources.interface import EvidenceSource
 
 __all__ = ["AcceptedLayout", "Policy", "Verification", "Verifier", "load_policy", "verify", "verify_batch"]
 
@@ -125,7 +127,7 @@ class Verifier:
         """
         accepted = load_policy(project, policy, now)
         read = [(source, source.read()) for source in sources]
-        checkpoint = _checkpoint(policy.checkpoint)
+        checkpoint = required_checkpoint(policy.checkpoint)
         bundles = [bundle for target in targets if (bundle := bundle_file(target)) is not None]
         layout = accepted.signed.layout
         extra = (*bundles, *filter(None, checkpoint.values()))
@@ -136,8 +138,8 @@ class Verifier:
             check_seen(project, evidence.tip, evidence.unreadable)
         for source, snapshot in read:
             source.check(snapshot)
-        _check_checkpoints(layout, evidence, negative, now, checkpoint)
-        forgotten = _remember(project, accepted, evidence, now, read)
+        check_checkpoints(layout, evidence, negative, now, checkpoint)
+        forgotten = remember_all(project, accepted, evidence, now, read)
         return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
 
     def verify(self, target: str, *, explain: bool = False) -> Verification:
@@ -154,7 +156,7 @@ class Verifier:
         decided = (self.decide(artifact, explain=explain, signatures=signatures) for artifact in targets)
         decisions = tuple(self._looked_at(artifact, target) for artifact in decided)
         if git is not None:
-            decisions = tuple(_with_git(artifact, git, signatures) for artifact in decisions)
+            decisions = tuple(git.applied_to(artifact, signatures) for artifact in decisions)
         refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
         return Verification(self.accepted, decisions, refused, self.forgotten, signatures, bundle)
 
@@ -163,6 +165,8 @@ class Verifier:
         raw = bundle_file(target)
         if raw is None:
             return None
+        from gitchain.consume.bundle_subjects import subjects_of
+
         return subjects_of(raw, target, self.accepted.profile.trust, self.accepted.signed.layout.keys)
 
     def _looked_at(self, decision: Decision, target: str) -> Decision:
@@ -233,37 +237,9 @@ class Verifier:
         return decision
 
     def _beside(self, target: Target) -> Sequence[Finding]:
-        """Return why evidence for the target does not count, if no step of the layout has evidence about it."""
-        from gitchain.verify.other_statements import about_other_steps, names_target, unread, unverified
+        from gitchain.consume.not_counted import why_not_counted
 
-        candidates = [
-            candidate
-            for candidate in self.evidence.naming(target.digests, target.name)
-            if names_target(candidate.claim, target)
-        ]
-        other_steps = about_other_steps(
-            self.accepted.signed.layout, self.evidence.verified(candidates), target
-        )
-        ids = {candidate.attestation_id for candidate in candidates}
-        refused = [
-            candidate
-            for candidate in self.evidence.refused
-            if candidate.load is None and candidate.attestation_id in ids
-        ]
-        return (
-            *other_steps,
-            *(
-                unverified(candidate.attestation_id, candidate.step, candidate.reason, target)
-                for candidate in refused
-            ),
-            *unread(
-                (
-                    (candidate.attestation_id, candidate.unread_subjects, candidate.reason)
-                    for candidate in self.evidence.refused
-                ),
-                target,
-            ),
-        )
+        return why_not_counted(self.evidence, self.accepted.signed.layout, target)
 
     def _settled(
         self,
@@ -309,24 +285,6 @@ def _statements_of(
     return tuple(step.statement for step in statements if step.attestation_id in ids)
 
 
-def _with_git(decision: Decision, git: GitEvidence, signatures: Sequence[SignatureReport]) -> Decision:
-    """Return the decision with findings about the revision itself, which make it FAILED.
-
-    If it failed already, adds findings about unchecked signatures that it may lack.
-    """
-    if not decision.passed:
-        lacking = tuple(git.unchecked(decision.findings))
-        return replace(decision, findings=(*decision.findings, *lacking)) if lacking else decision
-    findings = tuple(git.findings(signatures))
-    checks = [
-        ReportedCheck(
-            "signature", passed=False, message=finding.message, expected=finding.expected, got=finding.got
-        )
-        for finding in findings
-    ]
-    return decision.with_inspections(findings, checks) if findings else decision
-
-
 def _always(
     layout: Layout, evidence: Evidence, negative: Sequence[VerifiedStatement]
 ) -> Sequence[VerifiedStatement]:
@@ -336,53 +294,3 @@ def _always(
     types += [LAYOUT] if suppliers else []
     types += [CHECKPOINT] if suppliers or layout.freshness is not None else []
     return (*negative, *evidence.of_type(*types))
-
-
-def _check_checkpoints(
-    layout: Layout,
-    evidence: Evidence,
-    negative: Sequence[VerifiedStatement],
-    now: datetime,
-    demanded: Mapping[str, bytes],
-) -> None:
-    """Raise RollbackError if the evidence lacks what its checkpoints cover, or a required checkpoint."""
-    if not demanded and not any(evidence.candidates_of(kind) for kind in (CHECKPOINT, RELEASE)):
-        return
-    from gitchain.consume.store_checkpoints import Checkpoints
-    from gitchain.verify.revocations import Revocations
-
-    Checkpoints(layout, evidence, Revocations.of(layout, negative, now)).check(demanded)
-
-
-def _checkpoint(named: str | None) -> dict[str, bytes]:
-    """Return the required checkpoint by its attestation id, with its bundle if it is a file."""
-    if named is None:
-        return {}
-    if is_sha256(named):
-        return {named: b""}
-    raw = bundle_file(named)
-    if raw is None:
-        raise UsageError(
-            "no such checkpoint", got=named, expected="an attestation id of 64 digits, or a bundle file"
-        )
-    return {Bundle.parse(raw).attestation_id: raw}
-
-
-def _remember(
-    project: Project | None,
-    accepted: AcceptedLayout,
-    evidence: Evidence,
-    now: datetime,
-    read: Sequence[tuple[EvidenceSource, Snapshot]],
-) -> StoreError | None:
-    """Store the layout's version and the state of the store. A read-only user directory does not fail verification."""
-    layout = accepted.signed.layout
-    try:
-        remember_version(layout.name, layout.version, accepted.signed.digest)
-        if project is not None:
-            remember(project, evidence.tip, now, evidence.unreadable)
-        for source, snapshot in read:
-            source.remember(snapshot, now)
-    except StoreError as error:
-        return error
-    return None

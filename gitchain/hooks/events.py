@@ -22,7 +22,8 @@ from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
 from gitchain.platform.git import Git
 from gitchain.produce.checkpoint import newest_checkpoints
-from gitchain.produce.sign_and_store import Draft, Recorded, SigningIdentity, project_profile, record
+from gitchain.produce.draft import Draft
+from gitchain.produce.sign_and_store import Recorded, SigningIdentity, project_profile, record
 from gitchain.produce.versions import is_stored, package_url, release_draft, version_draft
 from gitchain.store.files import make_private
 from gitchain.store.queue import HookEvent, HookQueue

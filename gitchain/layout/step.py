@@ -168,6 +168,20 @@ def _check_kind(step: Step) -> None:
             check_uri(step.verifier, "verifier")
         except GitchainError as error:
             raise LayoutError(error.what, where="verifier", got=error.where) from error
+    _check_resource(step)
+    for field, value in (
+        ("evidence", step.evidence),
+        ("maxAge", step.max_age),
+        ("constraints", step.constraints),
+    ):
+        if step.sublayout and value:
+            raise LayoutError(
+                "a sublayout says this itself", where=field, expected=f"no {field} beside sublayout"
+            )
+
+
+def _check_resource(step: Step) -> None:
+    """Check that `resource` is a URI beside `verifier`."""
     if step.resource is not None and step.verifier is None:
         raise LayoutError(
             "resource belongs to verifier", where="resource", expected="no resource without verifier"
@@ -179,15 +193,6 @@ def _check_kind(step: Step) -> None:
             expected="a URI of at most 4096 characters",
             got=ascii(step.resource[:100]),
         )
-    for field, value in (
-        ("evidence", step.evidence),
-        ("maxAge", step.max_age),
-        ("constraints", step.constraints),
-    ):
-        if step.sublayout and value:
-            raise LayoutError(
-                "a sublayout says this itself", where=field, expected=f"no {field} beside sublayout"
-            )
 
 
 def _check_pair(field: str, value: object, predicate_type: str, needed: str) -> None:

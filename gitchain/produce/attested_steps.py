@@ -13,8 +13,8 @@ from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import LIFECYCLE_PREFIX, PROVENANCE
 from gitchain.layout.model import Identity
 from gitchain.layout.stage_paths import DraftStage
-from gitchain.sources.evidence import gather
-from gitchain.trust.profiles import load_profile
+from gitchain.sources.gather import gather
+from gitchain.trust.load_profile import load_profile
 from gitchain.workspace.project import Project
 
 

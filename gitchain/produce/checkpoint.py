@@ -22,8 +22,9 @@ from gitchain.evidence.statement import Statement
 from gitchain.evidence.store_checkpoint import FILED, MAX_PREVIOUS, checkpoint_statements
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
 from gitchain.layout.model import KEY_ISSUER, Identity, Layout
-from gitchain.produce.sign_and_store import SigningIdentity, signing_identity
-from gitchain.sources.evidence import gather
+from gitchain.produce.sign_and_store import SigningIdentity
+from gitchain.produce.signing_identities import signing_identity
+from gitchain.sources.gather import gather
 from gitchain.store.tree_paths import MANIFESTS
 from gitchain.store.trees import NODE_START
 from gitchain.trust.profiles import Profile

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 from gitchain.errors import GitchainError, StoreError
 from gitchain.produce.deployment_statements import DeploymentEvent
-from gitchain.produce.sign_and_store import SigningIdentity, drain_outbox, outbox_meta, signing_identity
+from gitchain.produce.sign_and_store import SigningIdentity, drain_outbox
+from gitchain.produce.signing_identities import outbox_meta, signing_identity
 from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import Project
 

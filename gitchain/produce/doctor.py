@@ -14,7 +14,7 @@ from gitchain.collect.committed import left_out, restoring
 from gitchain.collect.git_cli import run_git
 from gitchain.errors import GitchainError, TrustError
 from gitchain.platform.processes import find_program
-from gitchain.trust.profiles import load_profile
+from gitchain.trust.load_profile import load_profile
 from gitchain.workspace.project import CONFIG, LAYOUT, SIGNED_LAYOUT, Config, Project, open_project
 from gitchain.workspace.user_directory import pin_for_repository, unwritable, user_directory
 
@@ -275,7 +275,7 @@ def _dvc(project: Project) -> DoctorCheck:
     """Check that dvc is on PATH, and next to gitchain, if the repository has a DVC project."""
     from importlib.util import find_spec
 
-    from gitchain.produce.steps import dvc_projects
+    from gitchain.produce.planned_stages import dvc_projects
 
     check = _program("dvc", project.root)
     if check.state == "ok" and find_spec("dvc") is not None:

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,19 +15,15 @@ from gitchain.evidence.bundle import Bundle, CertificateSigner
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
-from gitchain.layout.stage_paths import DraftStage, StagePaths
 from gitchain.platform.files import read_regular
+from gitchain.produce.draft import Draft
+from gitchain.produce.draft_stages import MAX_DVC_YAML
 from gitchain.produce.equal_statements import step_content
-from gitchain.produce.sign_and_store import Draft
-from gitchain.produce.steps import (
-    Observed,
-    Problems,
-    dvc_projects,
-    planned_stages,
-    provenance,
-    read_metrics,
-)
-from gitchain.workspace.project import SIGNED_LAYOUT, Project
+from gitchain.produce.metrics import read_metrics
+from gitchain.produce.planned_stages import planned_stages
+from gitchain.produce.provenance import provenance
+from gitchain.produce.steps import Observed, Problems
+from gitchain.workspace.project import Project
 
 if TYPE_CHECKING:
     from gitchain.collect.declared import RecordedStage
@@ -38,15 +33,12 @@ if TYPE_CHECKING:
 
 def is_dvc(command: Sequence[str]) -> bool:
     """Return True if the command makes DVC run stages, in any form of invocation."""
-    from gitchain.collect.repro import is_dvc_repro
+    from gitchain.collect.repro_command import is_dvc_repro
 
     return is_dvc_repro(command)
 
 
 _Read = TypeVar("_Read")
-
-MAX_LAYOUT_BYTES = 16 << 20
-MAX_DVC_YAML = 32 << 20  # limit of collect.dvc_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +55,11 @@ class Declared:
     attested: int = 0
     notices: Problems = ()
     planned: bool = False
+
+    @property
+    def unattested(self) -> Problems:
+        """Return everything that was not attested, with the reasons."""
+        return (*self.absent, *self.problems, *self.notices)
 
 
 def observe_repro(
@@ -127,7 +124,7 @@ def declared_drafts(
     """
     from gitchain.collect.declared import declare_stage, recorded_stages
     from gitchain.collect.dvc_digest_check import MissingError
-    from gitchain.collect.git import pipelines_here
+    from gitchain.collect.git_index import pipelines_here
     from gitchain.produce.recovery import advise
 
     absent: dict[str, GitchainError] = {}
@@ -192,7 +189,7 @@ def _recorded_as(
 
 def _metrics(project: Project) -> Mapping[str, Sequence[str]]:
     """Return the metric files of each stage. DVC is run only if a dvc.yaml contains metrics."""
-    from gitchain.collect.git import pipelines_here
+    from gitchain.collect.git_index import pipelines_here
 
     with suppress(GitchainError, OSError):  # values are optional in a statement
         if any(
@@ -245,65 +242,9 @@ def stage_draft(
     )
 
 
-def draft_stages(project: Project) -> tuple[DraftStage, ...]:
-    """Return the pipeline for the layout's draft in topological order."""
-    stages = {
-        stage.name: DraftStage(
-            name=stage.name,
-            deps=stage.deps,
-            outs=stage.outs,
-            reports=stage.reports,
-            mixed=stage.mixed,
-            observed=not stage.is_data and not stage.frozen,
-            sources=stage.sources,
-        )
-        for stage in planned_stages(project)
-        if stage.outs
-    }
-    paths = StagePaths(tuple(stages.values()))
-    makers = {
-        name: dict.fromkeys(maker.name for dep in stage.deps for maker in paths.makers(dep))
-        for name, stage in stages.items()
-    }
-    order = TopologicalSorter(
-        {name: [maker for maker in found if maker != name] for name, found in makers.items()}
-    )
-    try:
-        return tuple(stages[name] for name in order.static_order())
-    except CycleError as error:
-        raise ProjectError(
-            "stages depend on each other in a circle", where="dvc.yaml", got=" → ".join(error.args[1])
-        ) from error
-
-
-def served_paths(project: Project, stages: Sequence[DraftStage]) -> tuple[str, ...]:
-    """Return the paths in dvc.yaml under `artifacts` that a stage makes; without any, the tracked ones.
-
-    Raw data sets and files in Git are excluded: they are not served.
-    """
-    from gitchain.collect.dvc_api import artifacts
-
-    named = sorted({path for dvc in dvc_projects(project) for path in artifacts(project.root, dvc).values()})
-    paths = StagePaths(stages)
-    made = [path for path in named if any(stage.observed for stage in paths.makers(path))]
-    return tuple(made or [path for path in named if paths.makers(path)])
-
-
 def typed_name(project: Project, step: str) -> str:
     """Return the stage name as DVC accepts it in the current directory."""
     return as_dvc_reads(step, project.root)
-
-
-def layout_wants_observed(project: Project) -> frozenset[str]:
-    """Return the steps that need observed evidence under the repository's unverified signed layout: for advice only."""
-    try:
-        raw = read_regular(project.root / SIGNED_LAYOUT, MAX_LAYOUT_BYTES)
-        steps = Bundle.parse(raw).statement().predicate.get("steps")
-    except (GitchainError, OSError):
-        return frozenset()
-    listed = steps if isinstance(steps, list) else []
-    wanted = (step for step in listed if isinstance(step, Mapping) and step.get("evidence") == "observed")
-    return frozenset(str(step.get("name")) for step in wanted)
 
 
 def is_attested(project: Project, statement: Statement, trust: Trust | None = None) -> bool:

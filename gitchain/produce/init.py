@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gitchain.collect.committed import require_checked_out
-from gitchain.collect.git import dvc_files_here, pipelines_here
+from gitchain.collect.git_index import dvc_files_here, pipelines_here
 from gitchain.collect.identity import user_email
 from gitchain.consume.layout_files import read_layout
 from gitchain.errors import GitchainError, LayoutError, MalformedError, ProjectError, UsageError
@@ -19,11 +19,12 @@ from gitchain.evidence.names import check_name, check_step_name
 from gitchain.layout.checks import check_label
 from gitchain.layout.model import Identity
 from gitchain.layout.rule import literal_name
+from gitchain.produce.planned_stages import dvc_projects
 from gitchain.produce.sign_layout import NothingToDraftError, draft_layout
-from gitchain.produce.steps import dvc_projects
 from gitchain.trust.archive import archive
 from gitchain.trust.committed_trust import choose, committed, write_committed
-from gitchain.trust.profiles import Profile, is_path, load_profile
+from gitchain.trust.load_profile import is_path, load_profile
+from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import CONFIG, LAYOUT, Config, Project, open_project, render_config
 from gitchain.workspace.user_directory import (
     Pin,

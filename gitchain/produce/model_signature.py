@@ -13,7 +13,8 @@ from gitchain.evidence.oms import SINGLE, model_statement
 from gitchain.workspace.user_directory import write_atomically
 
 if TYPE_CHECKING:
-    from gitchain.trust.profiles import Profile, SigningIdentity
+    from gitchain.trust.profiles import Profile
+    from gitchain.trust.signing_identity import SigningIdentity
     from gitchain.verify.oms import VerifiedModel
 
 

@@ -25,15 +25,9 @@ from gitchain.evidence.predicates import (
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import NAMESPACE, STEP_FIELD
 from gitchain.platform.files import open_regular
-from gitchain.produce.sign_and_store import Draft
-from gitchain.produce.steps import (
-    callers_fault,
-    check_step,
-    collect_all,
-    layout_name,
-    new_run,
-    with_manifests,
-)
+from gitchain.produce.draft import Draft
+from gitchain.produce.provenance import layout_name, new_run, with_manifests
+from gitchain.produce.steps import callers_fault, check_step, collect_all
 from gitchain.workspace.project import Project
 
 MAX_PREDICATE_BYTES = 4 << 20  # a model card with embedded plots; Rekor v1 and the webhook allow less

@@ -10,7 +10,7 @@ from gitchain.collect.artifacts import CHANGED
 from gitchain.collect.declared import RecordedStage
 from gitchain.collect.dvc_cache import cache_dir, object_paths
 from gitchain.collect.dvc_digest_check import MissingError
-from gitchain.collect.dvc_files import LockEntry
+from gitchain.collect.dvc_records import LockEntry
 from gitchain.collect.git_cli import WORK_TREE_SECONDS, run_git
 from gitchain.collect.line_endings import committed_digest
 from gitchain.collect.stage_names import as_dvc_reads

@@ -27,7 +27,7 @@ from gitchain.evidence.revocation import (
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Identity
-from gitchain.produce.sign_and_store import Draft
+from gitchain.produce.draft import Draft
 from gitchain.produce.steps import callers_fault, collect_all
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.revocations import is_signed_by

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.errors import (
     GitchainError,
-    MalformedError,
     StoreError,
     TrustError,
     VerificationError,
 )
 from gitchain.evidence.statement import Statement
+from gitchain.produce.draft import Draft
 from gitchain.produce.equal_statements import statement_content
+from gitchain.produce.signing_identities import Waiting, by_identity, outbox_meta, signing_identity
 from gitchain.sources.rollback_protection import remember
 from gitchain.trust.committed_trust import check_chosen
-from gitchain.trust.profiles import Profile, SigningIdentity, load_profile
+from gitchain.trust.load_profile import load_profile
+from gitchain.trust.profiles import Profile
+from gitchain.trust.signing_identity import SigningIdentity
 from gitchain.workspace.project import Project
 from gitchain.workspace.user_directory import local_directory, pin_for_repository
 
 if TYPE_CHECKING:
     from gitchain.sign import Signer
-    from gitchain.store.trees import StoreProblem
 
 __all__ = [
     "Draft",
@@ -40,20 +41,11 @@ __all__ = [
     "drain_outbox",
     "project_profile",
     "record",
-    "rooted",
     "signing_identity",
 ]
 
 ANYONE = SigningIdentity()
 MAX_BATCH = 256  # statements per certificate, well within its ten minutes
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A statement to sign, with its directory manifests."""
-
-    statement: Statement
-    manifests: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +79,6 @@ def project_profile(project: Project, trust: str | None = None, *, offline: bool
     return profile
 
 
-def signing_identity(project: Project, profile: Profile, identity: SigningIdentity) -> SigningIdentity:
-    """Return the identity to sign with: the given one, else the configuration's, else (embedded instance) Git's e-mail.
-
-    A key file in the configuration is relative to the repository.
-    """
-    if identity.name or identity.token or identity.key:
-        return identity
-    config = project.config
-    if config and config.key:
-        return replace(identity, key=rooted(config.key, project.root))
-    if not profile.is_local:
-        return identity
-    from gitchain.collect.identity import user_email
-
-    return replace(identity, name=(config.identity if config else None) or user_email(project.root))
-
-
 def check_signing(project: Project, profile: Profile, identity: SigningIdentity = ANYONE) -> None:
     """Check that signing is possible, before a command runs whose evidence would be lost.
 
@@ -114,12 +89,6 @@ def check_signing(project: Project, profile: Profile, identity: SigningIdentity 
     profile.check(identity.name, identity.key)
     with project.outbox.holding():
         pass
-
-
-def rooted(key: str, root: Path) -> str:
-    """Return a key URI with an absolute path, since the outbox may be drained from another directory."""
-    path = key.removeprefix("file:")
-    return key if ":" in path else str((root / Path(path).expanduser()).absolute())
 
 
 def record(
@@ -143,12 +112,6 @@ def record(
     profile.check(identity.name, identity.key)
     with project.outbox.holding():  # prevents a drainer from signing these again
         return _record(project, profile, drafts, identity, replaces=replaces)
-
-
-def outbox_meta(trust: str, identity: SigningIdentity) -> dict[str, str]:
-    """Return the metadata of an outbox item: the trust profile and the identity to sign with."""
-    signing = {"identity": identity.name, "key": identity.key}
-    return {"trust": trust} | {name: value for name, value in signing.items() if value}
 
 
 def _record(
@@ -193,7 +156,7 @@ def drain_outbox(
         if not mine:
             return Recorded(stored=())
         stored: tuple[Statement, ...] = ()
-        groups, queued, reason = _by_identity(project, profile, identity)
+        groups, queued, reason = by_identity(project, profile, identity)
         for recorded_identity, group in groups:
             for start in range(0, len(group), MAX_BATCH):
                 batch = group[start : start + MAX_BATCH]
@@ -208,57 +171,8 @@ def drain_outbox(
         return Recorded(stored, queued, reason)
 
 
-_Waiting = Sequence[tuple[str, Draft]]
-
-
-def _by_identity(
-    project: Project, profile: Profile, identity: SigningIdentity
-) -> tuple[
-    list[tuple[SigningIdentity, list[tuple[str, Draft]]]], tuple[Statement, ...], GitchainError | None
-]:
-    """Group the waiting statements by signing identity; return also those this profile cannot sign, and why.
-
-    Statements that another process is signing are excluded.
-    """
-    default = signing_identity(project, profile, identity)
-    groups: dict[SigningIdentity, list[tuple[str, Draft]]] = {}
-    foreign: list[Statement] = []
-    broken: list[StoreProblem] = []
-    reason: GitchainError | None = None
-    for item in project.outbox.items(broken.append):
-        trust, statement = item.meta.get("trust", profile.name), Statement.parse(item.payload)
-        if trust != profile.name:
-            foreign.append(statement)
-            reason = TrustError(
-                "stated under another trust profile",
-                expected=profile.name,
-                got=trust,
-                help=f"gitchain --trust {trust} sync",
-            )
-        elif project.outbox.is_free(item):
-            identity = _stated_by(item.meta, profile, default)
-            groups.setdefault(identity, []).append((item.id, Draft(statement, item.manifests)))
-    for problem in broken:
-        reason = MalformedError(
-            "a file in the outbox cannot be read",
-            where=problem.path,
-            got=problem.message,
-            help="move it away, then state it again: gitchain attest",
-        )
-    return list(groups.items()), tuple(foreign), reason
-
-
-def _stated_by(meta: Mapping[str, str], profile: Profile, default: SigningIdentity) -> SigningIdentity:
-    """Return the identity to sign an item with; a given token is used unless the item has a key."""
-    if "key" in meta:
-        return replace(default, name=None, token=None, key=meta["key"])
-    if profile.is_local and "identity" in meta:
-        return replace(default, name=meta["identity"], key=None)
-    return default
-
-
 def _sign_and_deliver(
-    project: Project, profile: Profile, identity: SigningIdentity, waiting: _Waiting, *, again: bool = False
+    project: Project, profile: Profile, identity: SigningIdentity, waiting: Waiting, *, again: bool = False
 ) -> Recorded:
     """Sign and store waiting statements; with `again`, skip those that a killed process stored already."""
     try:
@@ -286,7 +200,7 @@ def _is_stored(project: Project, profile: Profile, signer: Signer, statement: St
     return False
 
 
-def _deliver(project: Project, profile: Profile, signer: Signer, waiting: _Waiting) -> Recorded:
+def _deliver(project: Project, profile: Profile, signer: Signer, waiting: Waiting) -> Recorded:
     """Sign the statements one by one, and store the signed ones, so that a failure causes no duplicate log entries."""
     bundles, reason = _signed(profile, signer, [draft.statement for _, draft in waiting])
     done, left = waiting[: len(bundles)], waiting[len(bundles) :]

@@ -56,7 +56,7 @@ def draft_layout(project: Project, name: str, functionary: FunctionaryIdentity, 
     Raises NothingToDraftError if there are neither.
     """
     from gitchain.layout.draft import draft
-    from gitchain.produce.dvc_stages import draft_stages, served_paths
+    from gitchain.produce.draft_stages import draft_stages, served_paths
 
     stages = draft_stages(project)
     if not stages:
@@ -109,7 +109,7 @@ def sign_layout(
     _check_version(project.root / SIGNED_LAYOUT, layout)
     if linted:
         _check_lint(layout, now)
-    from gitchain.produce.sign_and_store import signing_identity
+    from gitchain.produce.signing_identities import signing_identity
 
     signing = signing_identity(project, profile, identity)
     with profile.signer(signing, "gitchain layout sign") as layout_signer:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gitchain.collect.git import dvc_files_at, raw_object, resolve
+from gitchain.collect.git import raw_object, resolve
+from gitchain.collect.git_index import dvc_files_at
 from gitchain.consume.dvc_tracked_artifacts import Pinned, commit_id, pinned
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence import predicates
@@ -22,7 +23,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
-from gitchain.produce.sign_and_store import Draft
+from gitchain.produce.draft import Draft
 from gitchain.workspace.project import Project
 
 RELEASE_STEP = "release"

@@ -11,7 +11,8 @@ from pathlib import Path
 from gitchain.errors import GitchainError, MalformedError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
-from gitchain.produce.sign_and_store import Draft, Recorded, SigningIdentity, record
+from gitchain.produce.draft import Draft
+from gitchain.produce.sign_and_store import Recorded, SigningIdentity, record
 from gitchain.trust.profiles import Profile
 from gitchain.verify.decide import Decision
 from gitchain.verify.vsa import summary

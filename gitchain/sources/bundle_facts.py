@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, LimitError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.claim import Claim, claim_of
-from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
-from gitchain.sources.bundle_index import BundleFacts, BundleIndex, Mention, Role
+from gitchain.sources.bundle_rows import BundleFacts, Mention, Role
+from gitchain.sources.bundles import claim_or_problem
+
+if TYPE_CHECKING:
+    from gitchain.sources.bundle_index import BundleIndex
 
 NEGATIVE = frozenset({REVOCATION, CHECKPOINT})
 """Predicate types of negative evidence, which are gathered for every target."""
@@ -19,6 +23,7 @@ MAX_MENTIONS = (
 )
 
 TOGETHER = 20_000  # rows that are written together
+
 
 Facts = tuple[BundleFacts, list[Mention]]
 
@@ -83,17 +88,6 @@ def facts_of(name: str, place: str, raw: bytes) -> Facts:
     names = {item.rule_name for item in (*claim.materials, *claim.products)} - {None}
     mentions.append(Mention(Role.NAME, tuple(str(one) for one in names)))
     return facts, mentions
-
-
-def claim_or_problem(statement: Statement) -> tuple[Claim, str]:
-    """Return the claim of a statement, and an empty text or why it cannot be read.
-
-    An unreadable claim still counts as negative evidence about its subjects.
-    """
-    try:
-        return claim_of(statement), ""
-    except GitchainError as error:
-        return Claim(None, None, None, None, statement.subject, (), "informational"), str(error)
 
 
 def _mentions(role: Role, items: Iterable[ResourceDescriptor]) -> Iterator[Mention]:

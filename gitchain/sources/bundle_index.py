@@ -20,18 +20,15 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import gitchain
 from gitchain.errors import StoreError
-from gitchain.evidence.digest import sha256_hex
+from gitchain.sources.bundle_rows import BundleFacts, Mention, Role, key_of, key_of_name
 
 FORMAT = f"1 {gitchain.__version__}"
 """Of the tables, and the version whose parser filled them."""
 
-KEY_BYTES = 16  # of a digest: collisions cost a comparison
 BUSY_SECONDS = 5.0  # to wait for another process
 CACHE_KIB = 32 << 10
 MAX_REFUSED = 200  # refusal reasons that are returned one by one
@@ -58,55 +55,6 @@ _MENTIONING = """SELECT * FROM attestation WHERE id IN (
   SELECT mention.bundle FROM wanted JOIN mention ON mention.role IN (?, ?) AND mention.key = wanted.key)
   ORDER BY name"""
 Row = tuple[Any, ...]
-
-
-class Role(IntEnum):
-    """What an artifact is to a statement."""
-
-    SUBJECT = 0
-    MATERIAL = 1
-    PRODUCT = 2
-    NAME = 3
-    """A name of a material or product, instead of a digest."""
-    TOPIC = 4
-    """A material of a statement without products: the statement is about the artifact."""
-
-
-class Mention(NamedTuple):
-    """One artifact of a statement. `version` is that of a directory's manifest, None for a file."""
-
-    role: Role
-    digests: tuple[str, ...]
-    sha256: str = ""
-    version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BundleFacts:
-    """What the index keeps of one bundle.
-
-    `name` is the SHA-256 of the bytes, `place` tells the store where they are. `predicate_type` is None for bytes that
-    are no attestation; `reason` is why a bundle is refused, or empty.
-    """
-
-    name: str
-    place: str
-    attestation_id: str
-    predicate_type: str | None
-    step: str | None = None
-    kind: str | None = None
-    unreadable: bool = False
-    reason: str = ""
-
-
-def key_of(digest: str) -> bytes:
-    """Return the key of a digest in lower-case hex."""
-    return bytes.fromhex(digest[: 2 * KEY_BYTES])
-
-
-def key_of_name(name: str) -> bytes:
-    """Return the key of an artifact's name."""
-    return key_of(sha256_hex(name.encode("utf-8", "surrogatepass")))
 
 
 class BundleIndex:

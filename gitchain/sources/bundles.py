@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.claim import Claim
+from gitchain.evidence.claim import Claim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.sources.bundle_facts import claim_or_problem
-from gitchain.sources.bundle_index import BundleFacts, BundleIndex, Role, key_of, key_of_name
+from gitchain.sources.bundle_index import BundleIndex
+from gitchain.sources.bundle_rows import BundleFacts, Role, key_of, key_of_name
 from gitchain.store.tree_paths import is_sha256
 
 Load = Callable[[BundleFacts], bytes]
@@ -151,3 +152,35 @@ class Bundles:
                 if facts.name not in seen:
                     seen.add(facts.name)
                     yield self._known.setdefault(facts.name, IndexedBundle(facts, load))
+
+
+def digests_of(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+    """Return every accepted digest of these artifacts."""
+    return tuple(value for item in items for _, value in item.digest.accepted)
+
+
+def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return the materials and products of a statement, or its subjects if its claim cannot be parsed."""
+    claim = claim_in(statement)
+    return (*claim.materials, *claim.products)
+
+
+def claim_problem(statement: Statement) -> str:
+    """Return the reason why a statement's claim cannot be parsed, or an empty text."""
+    return claim_or_problem(statement)[1]
+
+
+def claim_in(statement: Statement) -> Claim:
+    """Return the claim of a statement. An unreadable claim still counts as negative evidence about its subjects."""
+    return claim_or_problem(statement)[0]
+
+
+def claim_or_problem(statement: Statement) -> tuple[Claim, str]:
+    """Return the claim of a statement, and an empty text or why it cannot be read.
+
+    An unreadable claim still counts as negative evidence about its subjects.
+    """
+    try:
+        return claim_of(statement), ""
+    except GitchainError as error:
+        return Claim(None, None, None, None, statement.subject, (), "informational"), str(error)

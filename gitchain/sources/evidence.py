@@ -10,53 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.claim import Claim
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import Version
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.subjects import Subject, read_subjects
 from gitchain.layout.artifact import Artifact, Manifests
-from gitchain.sources.bundle_facts import claim_or_problem
-from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex, Role
-from gitchain.sources.bundles import Bundles, IndexedBundle, Load
-from gitchain.sources.follow_store import add_bundles
-from gitchain.sources.interface import Snapshot, together
-from gitchain.sources.store_index import index_of
-from gitchain.store.tree_paths import ATTESTATIONS
+from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
+from gitchain.sources.bundle_rows import Role
+from gitchain.sources.bundles import Bundles, IndexedBundle, artifacts_in, digests_of
+from gitchain.sources.refused import RefusedBundle
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.negative_evidence import contents_of
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
-from gitchain.workspace.project import Project
 
 MAX_OTHERS = 2000
 """Most statements of a step that are verified although nothing connects them to the target: some four seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedBundle:
-    """A bundle that was refused, and the reason."""
-
-    step: str | None
-    attestation_id: str
-    reason: str
-    load: Callable[[], bytes] | None = field(default=None, compare=False)
-    """Reads the bundle again if its statement or its claim cannot be parsed."""
-
-    @property
-    def unread_subjects(self) -> tuple[Subject, ...]:
-        """Return the subjects of a statement that cannot be parsed as evidence; empty if the subjects cannot be parsed."""
-        if self.load is None:
-            return ()
-        try:
-            return read_subjects(Bundle.parse(self.load()).envelope.payload)
-        except GitchainError:
-            return ()
 
 
 @dataclass
@@ -237,7 +209,7 @@ class Evidence:
         """
         for candidate in filter(wanted, self._near(role, digests)):
             items = candidate.artifacts(role)
-            if not digests.isdisjoint(_plain(items)) or (
+            if not digests.isdisjoint(digests_of(items)) or (
                 self._may_open(candidate, items) and not digests.isdisjoint(self._with_files(items))
             ):
                 yield candidate
@@ -254,11 +226,11 @@ class Evidence:
 
     def _opened(self, candidate: IndexedBundle, items: Sequence[ResourceDescriptor]) -> Iterable[str]:
         """Return the digests of a candidate's artifacts and of the files in its directories."""
-        return self._with_files(items) if self._may_open(candidate, items) else _plain(items)
+        return self._with_files(items) if self._may_open(candidate, items) else digests_of(items)
 
     def _named(self, candidate: IndexedBundle, items: Sequence[ResourceDescriptor]) -> tuple[str, ...]:
         """Return the digests of a candidate's artifacts."""
-        return self._digests(items) if self._may_open(candidate, items) else _plain(items)
+        return self._digests(items) if self._may_open(candidate, items) else digests_of(items)
 
     def _may_open(self, candidate: IndexedBundle, items: Sequence[ResourceDescriptor]) -> bool:
         """Return True if manifests may be read for a candidate. Only signed candidates may cost that much."""
@@ -324,110 +296,3 @@ class Evidence:
             return verify_uncosigned(raw, self.trust, self.keys)
         except GitchainError:
             return None
-
-
-def _plain(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
-    return tuple(value for item in items for _, value in item.digest.accepted)
-
-
-def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
-    """Return the materials and products of a statement, or its subjects if its claim cannot be parsed."""
-    claim = claim_in(statement)
-    return (*claim.materials, *claim.products)
-
-
-def gather(
-    project: Project | None,
-    trust: Trust,
-    extra: Iterable[bytes] = (),
-    keys: Sequence[bytes] = (),
-    snapshots: Sequence[Snapshot] = (),
-    before: Evidence | None = None,
-) -> Evidence:
-    """Index all bundles of the repository's store, of the snapshots, and of `extra`.
-
-    Bundles that cannot be parsed are refused. What an earlier reading `before` indexed is not parsed again.
-    `keys` are the keys in the policy; a key is never taken from a bundle.
-    Raises NoEvidenceError if a partial clone lacks a bundle, LimitError as `Follower.follow` and `Indexer.add`.
-    """
-    tip = project.store.tip() if project else None
-    held = {name: raw for snapshot in snapshots for name, raw in snapshot.bundles.items()}
-    held |= {sha256_hex(raw): raw for raw in extra}
-    indexes: list[tuple[BundleIndex, Load]] = []
-    refused = _Refused()
-    unreadable: frozenset[str] = frozenset()
-    if project is not None:
-        index = index_of(project.store, project.seen_key, tip)
-        store = project.store
-        indexes.append((index, lambda facts: store.bundle(facts.place, facts.name)))
-        problems = index.problems()
-        refused.add_all(f"{message}, in {path}" for path, message in problems)
-        unreadable = frozenset(path for path, _ in problems if path.split("/")[0] == ATTESTATIONS)
-    for snapshot in snapshots:
-        refused.add_all(snapshot.problems)
-        indexes += [snapshot.stored] if snapshot.stored is not None else []
-    in_memory = None
-    if held or any(snapshot.nodes for snapshot in snapshots):
-        in_memory = _in_memory(held, snapshots, before.in_memory if before else None)
-        indexes.append((in_memory, lambda facts: held[facts.name]))
-    for index, load in indexes:
-        refused.add_bundles(index, load)
-    lookups: list[Callable[[str], bytes | None]] = [project.store.manifest] if project else []
-    lookups += [snapshot.manifest for snapshot in snapshots]
-    manifest = lookups[0] if len(lookups) == 1 else together(lookups)
-    bundles = Bundles(indexes)
-    return Evidence(bundles, trust, manifest, refused.reasons(), keys, tip, unreadable, bundles, in_memory)
-
-
-def _in_memory(
-    held: Mapping[str, bytes], snapshots: Iterable[Snapshot], before: BundleIndex | None
-) -> BundleIndex:
-    """Return the index of these bundles; what `before` has of them is copied from it."""
-    index = BundleIndex()
-    if before is not None and before.names() <= held.keys():
-        before.copy_to(index)
-    with index.filling():
-        index.forget_nodes()
-        add_bundles(index, held.items())
-        for snapshot in snapshots:
-            index.add_nodes(snapshot.nodes)
-    return index
-
-
-@dataclass
-class _Refused:
-    """Why bundles do not count: the first reasons, and the number of the others."""
-
-    found: list[RefusedBundle] = field(default_factory=list)
-    more: int = 0
-
-    def add_all(self, reasons: Iterable[str]) -> None:
-        for reason in reasons:
-            self._add(RefusedBundle(None, "", reason))
-
-    def add_bundles(self, index: BundleIndex, load: Load) -> None:
-        refused, more = index.refused()
-        for facts in refused:
-            self._add(RefusedBundle(None, facts.attestation_id, facts.reason, partial(load, facts)))
-        self.more += more
-
-    def _add(self, refused: RefusedBundle) -> None:
-        if len(self.found) < MAX_REFUSED:
-            self.found.append(refused)
-        else:
-            self.more += 1
-
-    def reasons(self) -> list[RefusedBundle]:
-        """Return the reasons. The last one is a count if there are too many."""
-        more = f"{self.more} more stored objects that do not count"
-        return [*self.found, *([RefusedBundle(None, "", more)] if self.more else [])]
-
-
-def claim_problem(statement: Statement) -> str:
-    """Return the reason why a statement's claim cannot be parsed, or an empty text."""
-    return claim_or_problem(statement)[1]
-
-
-def claim_in(statement: Statement) -> Claim:
-    """Return the claim of a statement. An unreadable claim still counts as negative evidence about its subjects."""
-    return claim_or_problem(statement)[0]

@@ -14,6 +14,7 @@ from gitchain.evidence.manifest import MANIFEST_VERSION, NodeEntry, parse_node
 from gitchain.sources.bundle_facts import Indexer
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.store.git_ref import MAX_LEAVES, MAX_STORE_BYTES, AttestationStore
+from gitchain.store.history import room_of
 from gitchain.store.objects import Oid, StoredTreeEntry
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS, check_entry, content_path, leaf_name
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
@@ -199,15 +200,6 @@ class Opener:
             return None
         self._entries += len(found)
         return found if self._entries <= OPEN_ENTRIES else None
-
-
-def room_of(store: AttestationStore, root: Oid, room: str) -> Oid | None:
-    """Return the tree of the bundles or of the manifest nodes in a store's tree; None without any.
-
-    Raises the errors of `Trees.find` if it is no directory.
-    """
-    entry = store.trees.find(root, (room,))
-    return entry.oid if entry else None
 
 
 def add_bundles(index: BundleIndex, bundles: Iterable[tuple[str, bytes]]) -> None:

@@ -12,37 +12,26 @@ the number of bundles and the digest of their tree (docs/formats/history.md, sch
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import (
     GitchainError,
-    LimitError,
-    MalformedError,
     RollbackError,
-    StoreError,
-    TrustError,
-    reason,
 )
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.claim import claim_of
-from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import read_regular
+from gitchain.sources.seen_store import Seen, read_seen, seen_file, write_seen
 from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
-from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
+from gitchain.workspace.user_directory import home_lock
 
 if TYPE_CHECKING:
     from gitchain.store.git_ref import AttestationStore
 
-SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
-MAX_SEEN_BYTES = 1 << 20
 MAX_UNREADABLE = 1000  # a store with more unreadable bundles is not recorded
 NAMED = 5  # lost attestations listed in a message
-UNKNOWN = ""
 FORGET = "gitchain sync   brings back what a remote has; if the loss is meant: gitchain trust forget-history"
 
 
@@ -56,34 +45,6 @@ class WatchedStore(Protocol):
     @property
     def seen_key(self) -> str:
         """Return the key of its records in `seen/`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Last seen state of a store. `key` is the repository's directory, or a first commit."""
-
-    key: str
-    commit: str
-    tree: str | None
-    size: int
-    time: str
-    unreadable: tuple[str, ...] = ()
-    """Paths of bundles that were unreadable at that time; they do not count as lost."""
-    manifests: str | None = None
-    """The tree of manifest nodes; None without nodes, UNKNOWN in files of older versions."""
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the file's content."""
-        found: dict[str, Json] = {
-            "schema": SEEN_SCHEMA,
-            "of": self.key,
-            "commit": self.commit,
-            "tree": self.tree,
-            "size": self.size,
-            "time": self.time,
-            "unreadable": self.unreadable,
-        }
-        return found if self.manifests == UNKNOWN else {**found, "manifests": self.manifests}
 
 
 def check_seen(project: WatchedStore, tip: str | None, unreadable: Collection[str] = ()) -> None:
@@ -116,13 +77,13 @@ def remember_exchange(project: WatchedStore, theirs: str, now: datetime) -> None
     different history. The loss is also recorded for this clone. Raises StoreError as in `remember`.
     """
     for root in roots(project.store, theirs):
-        seen = _read(_root_key(root))
+        seen = read_seen(_root_key(root))
         if seen is not None and seen.commit != theirs:
             try:
                 _check(project, seen, project.store.tip(), ())
             except RollbackError:
                 with home_lock():
-                    _write(replace(seen, key=_clone_key(project)))
+                    write_seen(replace(seen, key=_clone_key(project)))
                 raise
         _advance(project, _root_key(root), theirs, now, None)
     remember(project, project.store.tip(), now)
@@ -132,13 +93,13 @@ def forget(project: WatchedStore) -> tuple[Seen, ...]:
     """Delete all stored states of this repository's store, and return them."""
     tip = project.store.tip()
     keys = [_clone_key(project)]
-    own = _read(keys[0])
+    own = read_seen(keys[0])
     for commit in filter(None, (tip, own.commit if own else None)):
         keys += map(_root_key, _roots(project, commit))
-    found = {key: seen for key in keys if (seen := _read(key)) is not None}
+    found = {key: seen for key in keys if (seen := read_seen(key)) is not None}
     with home_lock():
         for key in found:
-            _place(key).unlink(missing_ok=True)
+            seen_file(key).unlink(missing_ok=True)
     return tuple(found.values())
 
 
@@ -148,11 +109,11 @@ def recalled(project: WatchedStore) -> tuple[Seen, ...]:
 
 
 def _recalled(project: WatchedStore, tip: str | None) -> Iterator[Seen]:
-    own = _read(_clone_key(project))
+    own = read_seen(_clone_key(project))
     if own is not None:
         yield own
     elif tip is not None:
-        yield from filter(None, (_read(_root_key(root)) for root in _roots(project, tip)))
+        yield from filter(None, (read_seen(_root_key(root)) for root in _roots(project, tip)))
 
 
 def _check(project: WatchedStore, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
@@ -212,7 +173,7 @@ def _advance(
     project: WatchedStore, key: str, tip: str, now: datetime, unreadable: tuple[str, ...] | None
 ) -> None:
     with home_lock():
-        old = _read(key)
+        old = read_seen(key)
         broken = (old.unreadable if old else ()) if unreadable is None else unreadable
         if old is not None and (old.commit, old.unreadable) == (tip, broken):
             return
@@ -221,7 +182,7 @@ def _advance(
         if size is None:
             return
         time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        _write(Seen(key, tip, tree, size, time, broken, manifests))
+        write_seen(Seen(key, tip, tree, size, time, broken, manifests))
     keep(project.store, tip)
 
 
@@ -261,51 +222,3 @@ def _clone_key(project: WatchedStore) -> str:
 
 def _root_key(root: str) -> str:
     return f"store {root}"
-
-
-def _place(key: str) -> Path:
-    return user_directory() / "seen" / f"{sha256_hex(key.encode('utf-8', 'surrogateescape'))}.json"
-
-
-def _read(key: str) -> Seen | None:
-    path = _place(key)
-    try:
-        data = read_regular(path, MAX_SEEN_BYTES)
-    except FileNotFoundError:
-        return None
-    except (OSError, LimitError) as error:
-        raise TrustError(
-            "cannot read what was seen of the store", where=str(path), got=reason(error)
-        ) from error
-    try:
-        return _parse(data, key)
-    except (MalformedError, LimitError, KeyError, TypeError) as error:
-        raise TrustError(
-            "the memory of the store is damaged",
-            where=str(path),
-            got=str(error),
-            help="if you know why, move the file away: what is there now is trusted then",
-        ) from error
-
-
-def _parse(data: bytes, key: str) -> Seen:
-    value = strict_json(data, "seen", max_bytes=MAX_SEEN_BYTES)
-    if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
-        raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
-    size, tree, unreadable = value["size"], value["tree"], value["unreadable"]
-    manifests = value.get("manifests", UNKNOWN)
-    trees = [tree_id for tree_id in (tree, manifests) if tree_id is not None]
-    texts = [value["commit"], value["time"], *unreadable, *trees]
-    if not isinstance(size, int) or not all(isinstance(text, str) for text in texts):
-        raise MalformedError("a field has the wrong type", where="seen")
-    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable), manifests)
-
-
-def _write(seen: Seen) -> None:
-    place = _place(seen.key)
-    make_directory(place.parent)
-    try:
-        data = canonical_json(seen.to_json())
-    except MalformedError as error:
-        raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
-    write_atomically(place, data, mode=0o600)

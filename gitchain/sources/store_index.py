@@ -23,8 +23,8 @@ from gitchain.errors import GitchainError, LimitError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import open_lock, read_regular
 from gitchain.sources.bundle_index import FORMAT, BundleIndex
-from gitchain.sources.follow_store import Follower, MustRebuildError, room_of
 from gitchain.store.git_ref import AttestationStore
+from gitchain.store.history import room_of
 from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
 from gitchain.workspace.user_directory import make_directory, user_directory, write_atomically
@@ -59,6 +59,8 @@ class _IncompleteError(Exception):
 
 def _made(store: AttestationStore, tip: str) -> BundleIndex:
     """Return an index for this process alone."""
+    from gitchain.sources.follow_store import Follower
+
     index = BundleIndex()
     with index.filling():
         Follower(store, index).follow(tip)
@@ -116,6 +118,8 @@ def _is_of(index: BundleIndex, seal: Path) -> bool:
 
 def _followed(seal: Path, store: AttestationStore, tip: str) -> Path | None:
     """Bring the kept file up to the commit; None if it must be made anew."""
+    from gitchain.sources.follow_store import MustRebuildError
+
     place = _sealed(seal)
     if place is None:
         return None
@@ -146,6 +150,8 @@ def _made_anew(seal: Path, store: AttestationStore, tip: str) -> Path:
 
 
 def _bring(index: BundleIndex, store: AttestationStore, tip: str, most: int) -> None:
+    from gitchain.sources.follow_store import Follower
+
     with index.filling():
         follower = Follower(store, index, most, KEPT_BYTES)
         follower.follow(tip)

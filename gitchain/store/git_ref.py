@@ -21,7 +21,8 @@ import pygit2
 
 from gitchain.errors import ConflictError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.git import Git, check_repository_files
+from gitchain.platform.git import Git
+from gitchain.platform.git_directory import check_repository_files
 from gitchain.store import tree_paths
 from gitchain.store.backend import Backend, lock_file
 from gitchain.store.bundle_paths import attestation_paths

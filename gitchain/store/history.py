@@ -123,3 +123,12 @@ def keep(store: AttestationStore, commit: str) -> None:
 
 def _ignore(_problem: StoreProblem) -> None:
     return
+
+
+def room_of(store: AttestationStore, root: Oid, room: str) -> Oid | None:
+    """Return the tree of the bundles or of the manifest nodes in a store's tree; None without any.
+
+    Raises the errors of `Trees.find` if it is no directory.
+    """
+    entry = store.trees.find(root, (room,))
+    return entry.oid if entry else None

@@ -19,7 +19,6 @@ from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
-from gitchain.store import pack
 from gitchain.store.backend import missing, settle
 from gitchain.store.cat_file import BEGINNING, streamed_digest
 from gitchain.store.loose import Kind, NewObject, write_loose
@@ -153,6 +152,8 @@ class Libgit2:
 
     def flush(self) -> None:
         """Write staged objects durably; see `Backend.flush`."""
+        from gitchain.store import pack
+
         items, self._pending = list(self._pending.values()), {}
         objects = self.common_dir / "objects"
         if len(items) >= pack.PACK_FROM:
@@ -177,7 +178,10 @@ class Libgit2:
     def discard(self) -> None:
         """Drop staged objects, and leave written ones to git; see `Backend.discard`."""
         self._pending = {}
-        pack.release(self._kept)
+        if self._kept:
+            from gitchain.store.pack import release
+
+            release(self._kept)
         self._kept = []
 
     def read_ref(self, name: str) -> Oid | None:

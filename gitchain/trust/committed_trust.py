@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from gitchain.errors import LimitError, ProjectError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import read_regular
-from gitchain.trust.profiles import MAX_TRUST_BYTES, Profile, is_path, load_profile
+from gitchain.trust.load_profile import MAX_TRUST_BYTES, is_path, load_profile
+from gitchain.trust.profiles import Profile
 from gitchain.trust.publication_consent import chosen_trust, remember_chosen
 from gitchain.workspace.user_directory import make_directory, write_atomically
 

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.artifact import Link, Manifests
-from gitchain.layout.model import Step
+from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import Side
 from gitchain.verify.authorization import Judge
-from gitchain.verify.evidence_groups import Content, EvidenceGroup, EvidenceGroups, content_of
+from gitchain.verify.context import LayoutStack, Sources
+from gitchain.verify.evidence_groups import Content, EvidenceGroup, EvidenceGroups, content_of, people_of
 from gitchain.verify.findings import MEANINGS, Code
 from gitchain.verify.negative_evidence import (
     NegativeEvidence,
@@ -28,6 +29,7 @@ from gitchain.verify.negative_evidence import (
     digests_about,
     standing,
 )
+from gitchain.verify.revocations import Revocations
 from gitchain.verify.step_statement import Attested, Rejected, StepReader, artifacts_of, distinct
 from gitchain.verify.verified import VerifiedStatement
 
@@ -71,6 +73,35 @@ def _rejection(signed: Attested, denial: Rejected) -> Rejection:
     why, about = denial.says or MEANINGS[denial.code], digests_about(signed.link)
     step, signer = signed.step.name, signed.principal
     return Rejection(step, signer, signed.statement, about, why, denial.expected, denial.got)
+
+
+def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> EvidenceGroups:
+    """Return the evidence under a layout, with the chains behind those of its steps that stand for others.
+
+    Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
+    """
+    revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
+    stale = None
+    if layout.freshness is not None:
+        from gitchain.verify.freshness import check_freshness
+
+        stale = check_freshness(layout, revocations, sources.statements, sources.now)
+    judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
+    claims, negative = sort_claims(
+        judge, sources.statements, sources.manifests, sources.reader, above.rejections
+    )
+    groups, missing = dict(claims.groups), dict(claims.missing)
+    inherited = LayoutStack(above.names, revocations, negative.rejections)
+    for step in layout.steps:
+        if step.sublayout is not None:
+            from gitchain.verify.sublayout import SublayoutSearch
+
+            search = SublayoutSearch.of(
+                step, step.sublayout, claims, negative, inherited, sources, claims_under
+            )
+            groups[step.name] = tuple(search.groups())
+            missing[step.name] = search.missing
+    return EvidenceGroups(judge, groups, claims.rejected, missing)
 
 
 def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[Rejection]:
@@ -130,11 +161,6 @@ def _groups(step: Step, members: Sequence[Attested], negative: NegativeEvidence)
         )
         for (materials, products), same in found.items()
     )
-
-
-def people_of(members: Iterable[Attested]) -> tuple[str, ...]:
-    """Return the distinct people and workloads who signed."""
-    return tuple(sorted({one.principal for one in members}))
 
 
 def _runs(step: Step, members: Sequence[Attested]) -> frozenset[str]:

@@ -12,7 +12,6 @@ from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.verify.authorization import Judge
-from gitchain.verify.constraints import check_chain
 from gitchain.verify.evidence_groups import Chain
 from gitchain.verify.findings import Finding
 from gitchain.verify.target import Target
@@ -37,7 +36,15 @@ class Demands:
 
     def of(self, chain: Chain) -> Sequence[Finding]:
         """Return what the chain, with evidence for every step, does not satisfy."""
-        return (*check_chain(self.layout, chain, self.target), *self._datasets(chain))
+        return (*self._constraints(self.layout, chain), *self._datasets(chain))
+
+    def _constraints(self, layout: Layout, chain: Chain) -> Sequence[Finding]:
+        """Return which constraints and same-run rules of the layout the chain does not satisfy."""
+        if not layout.constraints and not layout.same_run:
+            return ()
+        from gitchain.verify.constraints import check_chain
+
+        return check_chain(layout, chain, self.target)
 
     def _datasets(self, chain: Chain) -> Sequence[Finding]:
         """Return what is wrong with the chain's data sets; chains that have the same ones are asked once."""
@@ -60,10 +67,10 @@ class Demands:
         for one in layout.constraints:
             yield (
                 f"constraint {one.name}: {one.expression}",
-                check_chain(replace(alone, constraints=(one,)), chain, self.target),
+                self._constraints(replace(alone, constraints=(one,)), chain),
             )
         for names in layout.same_run:
-            found = check_chain(replace(alone, same_run=(names,)), chain, self.target)
+            found = self._constraints(replace(alone, same_run=(names,)), chain)
             yield f"steps {', '.join(names)} are of one run", found
         if layout.datasets is not None:
             names = tuple(dict.fromkeys(one.step for one in layout.datasets.artifacts))

@@ -23,14 +23,13 @@ from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.layout.scope import scopes
 from gitchain.verify.chain import Chains
+from gitchain.verify.classify import claims_under
 from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.cross_step_constraints import Demands
 from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.report import Attestation, Decision, ReportedCheck, StepReport, SublayoutReport
 from gitchain.verify.search import Search
-from gitchain.verify.step_diagnostics import warnings
-from gitchain.verify.sublayout import claims_under
 from gitchain.verify.target import Target, is_served_by, makes
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -64,7 +63,7 @@ def decide(
         if chain is not None and not problems:
             checks = _checks(signed, claims, attempt.chains, chain, attempt.search) if explain else ()
             return Decision(
-                "PASSED", target, signed, now, _report(scope, chain), warnings(statements), checks
+                "PASSED", target, signed, now, _report(scope, chain), _warnings(statements), checks
             )
         attempts.append(replace(attempt, chain=chain))
     closest = attempts[0] if attempts else _Attempt.of(_asked_for(layout, target), claims, target, sources)
@@ -78,7 +77,7 @@ def decide(
         else explain_failure(chains, claims, target, seeds, search)
     )
     told = beside if beside and any(one.code is Code.NO_EVIDENCE for one in why.findings) else why.findings
-    findings = (*problems, *told, *warnings(statements))
+    findings = (*problems, *told, *_warnings(statements))
     if not explain:
         return Decision("FAILED", target, signed, now, (), findings)
     from gitchain.verify.trace import path_to
@@ -154,3 +153,26 @@ def _step_report(group: EvidenceGroup) -> StepReport:
         steps = _report(inner.scope, inner.chain)
         behind = SublayoutReport(layout.name, layout.version, layout.digest, steps)
     return StepReport(group.step.name, group.principals, evidence, attestations, behind)
+
+
+def _warnings(statements: Iterable[VerifiedStatement]) -> tuple[Finding, ...]:
+    """Return an alarm for each MD5 that stands beside two different SHA-256: DVC would confuse the two."""
+    seen: dict[str, tuple[str, str]] = {}
+    found: dict[str, Finding] = {}
+    for statement in statements:
+        for descriptor in statement.statement.subject:
+            md5, sha256 = descriptor.annotations.get("dvc.md5"), descriptor.digest.get("sha256")
+            if not isinstance(md5, str) or sha256 is None or descriptor.is_directory:
+                continue
+            name = descriptor.rule_name or ""
+            first = seen.setdefault(md5, (sha256, name))
+            if first[0] != sha256:
+                found[md5] = Finding(
+                    Code.SAME_MD5,
+                    f"md5 {md5} stands for two contents, {first[1]} and {name}: DVC cannot tell them apart",
+                    artifact=name,
+                    expected=f"sha256:{first[0]}",
+                    got=f"sha256:{sha256}",
+                    help="treat both files as hostile until you know why",
+                )
+    return tuple(found.values())

@@ -10,7 +10,7 @@ Does NOT say which statements count (`gitchain.verify.authorization`), and does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -107,3 +107,8 @@ class EvidenceGroups:
 def content_of(artifacts: Artifacts) -> Content:
     """Return a list of artifacts as a value that can be compared and hashed."""
     return frozenset((name, item.kind, item.digest.accepted) for name, item in artifacts.items())
+
+
+def people_of(members: Iterable[Attested]) -> tuple[str, ...]:
+    """Return the distinct people and workloads who signed."""
+    return tuple(sorted({one.principal for one in members}))

@@ -19,15 +19,17 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.revocation import Reason, Revocation, read_revocation
+from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Functionary, Identity, Layout
 from gitchain.verify.clock import is_early
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.verified import VerifiedStatement
+
+if TYPE_CHECKING:
+    from gitchain.evidence.revocation import Reason, Revocation
 
 Signer: TypeAlias = tuple[str, str]
 """Issuer and subject. Not an Identity: a revocation may name what no certificate can hold."""
@@ -115,6 +117,8 @@ class _Said:
 
     @classmethod
     def of(cls, one: VerifiedStatement) -> _Said:
+        from gitchain.evidence.revocation import read_revocation
+
         try:
             return cls(one, read_revocation(one.statement))
         except (MalformedError, LimitError) as error:
@@ -139,12 +143,12 @@ class _Standing:
         To take a revocation back is not negative: it needs a time that is not ahead of the clock, and cosignatures.
         """
         for said in same:
-            if isinstance(said.what, Revocation) and not is_early(said.by, self.now):
+            if not isinstance(said.what, GitchainError) and not is_early(said.by, self.now):
                 for name in said.what.attestations:
                     self.by_id.pop(name, None)
         for said in same:
             self.by_id.setdefault(said.by.attestation_id, []).append(said)
-            for one in said.what.signers if isinstance(said.what, Revocation) else ():
+            for one in said.what.signers if not isinstance(said.what, GitchainError) else ():
                 named = self.signers.setdefault((one.issuer, one.subject), set())
                 named.add((one.time, said.by.attestation_id))
 
@@ -156,7 +160,7 @@ def _revocations(counting: Iterable[_Said]) -> Revocations:
     problems: list[Finding] = []
     for said in counting:
         what = said.what
-        if not isinstance(what, Revocation):
+        if isinstance(what, GitchainError):
             problems.append(_problem(said.by, what))
             continue
         revoked = Revoked(said.by.identity, said.by.time, what.reason, what.message, said.by.attestation_id)

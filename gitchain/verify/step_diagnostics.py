@@ -7,7 +7,7 @@ matter into findings, the newest first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.verify.chain import Chains
@@ -15,7 +15,6 @@ from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import MEANINGS, Code, Finding
 from gitchain.verify.step_statement import Attested, Rejected
 from gitchain.verify.target import Target, is_served
-from gitchain.verify.verified import VerifiedStatement
 
 MAX_PER_STEP = 5  # reasons to give for one step without evidence; the newest first
 MAX_FILES = (
@@ -266,26 +265,3 @@ def _how(old: Artifact | None, new: Artifact | None) -> str:
 def signed(attested: Attested) -> str:
     """Return who signed it and when, for messages."""
     return f"by {attested.statement.identity.subject} at {attested.statement.time:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def warnings(statements: Iterable[VerifiedStatement]) -> tuple[Finding, ...]:
-    """Return an alarm for each MD5 that stands beside two different SHA-256: DVC would confuse the two."""
-    seen: dict[str, tuple[str, str]] = {}
-    found: dict[str, Finding] = {}
-    for statement in statements:
-        for descriptor in statement.statement.subject:
-            md5, sha256 = descriptor.annotations.get("dvc.md5"), descriptor.digest.get("sha256")
-            if not isinstance(md5, str) or sha256 is None or descriptor.is_directory:
-                continue
-            name = descriptor.rule_name or ""
-            first = seen.setdefault(md5, (sha256, name))
-            if first[0] != sha256:
-                found[md5] = Finding(
-                    Code.SAME_MD5,
-                    f"md5 {md5} stands for two contents, {first[1]} and {name}: DVC cannot tell them apart",
-                    artifact=name,
-                    expected=f"sha256:{first[0]}",
-                    got=f"sha256:{sha256}",
-                    help="treat both files as hostile until you know why",
-                )
-    return tuple(found.values())

@@ -13,7 +13,7 @@ Does NOT run a layout's inspections: they need bytes, so a layout that has any m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,13 +24,19 @@ from gitchain.layout.rule import Side
 from gitchain.layout.scope import scopes
 from gitchain.verify.authorization import Judge
 from gitchain.verify.chain import Chains
-from gitchain.verify.classify import people_of, sort_claims
 from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.cross_step_constraints import Demands
-from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups, Inner, Reasons, content_of
+from gitchain.verify.evidence_groups import (
+    Chain,
+    EvidenceGroup,
+    EvidenceGroups,
+    Inner,
+    Reasons,
+    content_of,
+    people_of,
+)
 from gitchain.verify.findings import Code, Finding
 from gitchain.verify.negative_evidence import NegativeEvidence
-from gitchain.verify.revocations import Revocations
 from gitchain.verify.search import Search
 from gitchain.verify.step_diagnostics import without_evidence
 from gitchain.verify.step_statement import Attested
@@ -41,31 +47,8 @@ if TYPE_CHECKING:
 
 Digests: TypeAlias = frozenset[tuple[str, str]]
 
-
-def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> EvidenceGroups:
-    """Return the evidence under a layout, with the chains behind those of its steps that stand for others.
-
-    Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
-    """
-    revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
-    stale = None
-    if layout.freshness is not None:
-        from gitchain.verify.freshness import check_freshness
-
-        stale = check_freshness(layout, revocations, sources.statements, sources.now)
-    judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
-    claims, negative = sort_claims(
-        judge, sources.statements, sources.manifests, sources.reader, above.rejections
-    )
-    groups, missing = dict(claims.groups), dict(claims.missing)
-    inherited = LayoutStack(above.names, revocations, negative.rejections)
-    for step in layout.steps:
-        if step.sublayout is not None:
-            near = _near(step, claims, sources)
-            behind = _Behind(step, step.sublayout, negative, inherited, sources, near)
-            groups[step.name] = tuple(behind.groups())
-            missing[step.name] = behind.missing
-    return EvidenceGroups(judge, groups, claims.rejected, missing)
+LookUnder: TypeAlias = Callable[[Layout, LayoutStack, Sources], EvidenceGroups]
+"""`gitchain.verify.classify.claims_under`: returns the evidence under a layout."""
 
 
 def _near(step: Step, claims: EvidenceGroups, sources: Sources) -> Digests | None:
@@ -91,8 +74,8 @@ def _near(step: Step, claims: EvidenceGroups, sources: Sources) -> Digests | Non
 
 
 @dataclass(slots=True)
-class _Behind:
-    """The search for what stands behind one step."""
+class SublayoutSearch:
+    """The search for chains under the layout of one step."""
 
     step: Step
     wanted: Sublayout
@@ -100,7 +83,22 @@ class _Behind:
     above: LayoutStack
     sources: Sources
     near: Digests | None
+    look_under: LookUnder
     problems: list[Finding] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        step: Step,
+        wanted: Sublayout,
+        claims: EvidenceGroups,
+        negative: NegativeEvidence,
+        above: LayoutStack,
+        sources: Sources,
+        look_under: LookUnder,
+    ) -> SublayoutSearch:
+        """Return the search for a step of the layout whose evidence is `claims`."""
+        return cls(step, wanted, negative, above, sources, _near(step, claims, sources), look_under)
 
     @property
     def judge(self) -> Judge:
@@ -118,7 +116,7 @@ class _Behind:
         layout = chosen.layout
         self.sources.budget.look_under(layout)
         above = replace(self.above, names=(*self.above.names, layout.name))
-        claims = claims_under(layout, above, self.sources)
+        claims = self.look_under(layout, above, self.sources)
         if claims.judge.problems:
             self.problems += _inside(self.step, layout, claims.judge.problems)
             return

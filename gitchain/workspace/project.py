@@ -21,7 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.collect.committed import left_out, restoring
 from gitchain.collect.git import GitState, git_state
 from gitchain.errors import MalformedError, ProjectError
 from gitchain.evidence.names import check_step_name
@@ -107,6 +106,8 @@ class Project:
                     expected="--trust, or a clone with files",
                     help="gitchain --trust local …   (or public, or FILE)",
                 )
+            from gitchain.collect.committed import restoring
+
             if lost := restoring(self.root, CONFIG):
                 raise ProjectError(
                     "the gitchain configuration is not in the work tree",
@@ -152,6 +153,8 @@ def _load_config(root: Path) -> Config | None:
         with open_regular(path) as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
+        from gitchain.collect.committed import left_out
+
         kept = left_out(root, CONFIG)
         if kept is None:
             return None

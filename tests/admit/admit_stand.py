@@ -16,8 +16,8 @@ from gitchain.admit.evidence import SourceReader
 from gitchain.admit.verdict_cache import Engine
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import GitchainError
-from gitchain.trust.profiles import SigningIdentity as Signing
-from gitchain.trust.profiles import load_profile
+from gitchain.trust.load_profile import load_profile
+from gitchain.trust.signing_identity import SigningIdentity as Signing
 from gitchain.workspace.project import open_project
 
 

@@ -122,7 +122,8 @@ def oci(model: str) -> str:
 def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked")) -> World:
     """Sign a whole chain for each model, one without its approval, and revoke one of them."""
     from gitchain.cli.main import run
-    from gitchain.trust.profiles import SigningIdentity, load_profile
+    from gitchain.trust.load_profile import load_profile
+    from gitchain.trust.signing_identity import SigningIdentity
     from gitchain.workspace.project import open_project
 
     repo = top / "repo"

@@ -25,7 +25,8 @@ from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import DEPLOYMENT, RETIREMENT
 from gitchain.produce import deployments
 from gitchain.produce.deployment_statements import DeploymentEvent
-from gitchain.trust.profiles import Profile, load_profile
+from gitchain.trust.load_profile import load_profile
+from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import open_project
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -17,8 +17,10 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
 from gitchain.sources import bundle_facts as module
 from gitchain.sources.bundle_facts import Indexer
-from gitchain.sources.bundle_index import BundleIndex, Role
-from gitchain.sources.evidence import Evidence, gather
+from gitchain.sources.bundle_index import BundleIndex
+from gitchain.sources.bundle_rows import Role
+from gitchain.sources.evidence import Evidence
+from gitchain.sources.gather import gather
 from gitchain.workspace.user_directory import user_directory
 
 

@@ -278,7 +278,11 @@ def test_a17_sha1_tree_needs_manifest() -> None:
 
 
 @guarded(
-    ("gitchain.verify.classify:people_of", "one.principal for one", "str(one.statement.identity) for one"),
+    (
+        "gitchain.verify.evidence_groups:people_of",
+        "one.principal for one",
+        "str(one.statement.identity) for one",
+    ),
 )
 def test_a21_threshold_edge_cases() -> None:
     """One person with two identities, one attestation found twice, one identity listed twice: still one person."""

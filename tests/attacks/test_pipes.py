@@ -14,7 +14,7 @@ from attacks_world import Done, call
 from cli_world import World
 
 from gitchain.errors import ExitCode
-from gitchain.platform.git import check_repository_files
+from gitchain.platform.git_directory import check_repository_files
 
 SECONDS = 60
 

@@ -16,7 +16,7 @@ from gitchain.consume.single_bundle import bundle_trust, verify_file, wanted_sig
 from gitchain.errors import NoEvidenceError, SignatureError
 from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey
 from gitchain.produce.sign_and_store import project_profile
-from gitchain.sources.evidence import gather
+from gitchain.sources.gather import gather
 from gitchain.store.git_ref import AttestationStore
 from gitchain.verify.verified import NEVER
 from gitchain.verify.witnesses import WitnessPolicy

@@ -21,7 +21,7 @@ from gitchain.instance import Instance
 from gitchain.sign import http
 from gitchain.sign.http import Limits
 from gitchain.trust import tuf
-from gitchain.trust.profiles import load_profile
+from gitchain.trust.load_profile import load_profile
 
 Gitchain = Callable[..., Any]
 NOW = datetime.now(UTC).replace(microsecond=0)

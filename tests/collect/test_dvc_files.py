@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitchain.collect.dvc_files import (
-    LEGACY_HASH,
-    DatabaseSource,
-    DatasetLock,
-    ImportSource,
-    parse_dir,
-    parse_dvc,
-    parse_dvc_yaml,
-    parse_lock,
-)
+from gitchain.collect.dvc_files import LEGACY_HASH, parse_dir, parse_dvc, parse_dvc_yaml, parse_lock
+from gitchain.collect.dvc_records import DatabaseSource, DatasetLock, ImportSource
 from gitchain.errors import LimitError, ProjectError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "dvc"

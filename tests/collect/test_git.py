@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.collect.git import dvc_files_at, dvc_files_here, git_state, raw_object, resolve
+from gitchain.collect.git import git_state, raw_object, resolve
+from gitchain.collect.git_index import dvc_files_at, dvc_files_here
 from gitchain.collect.remotes import public_url
 from gitchain.errors import ProjectError
 

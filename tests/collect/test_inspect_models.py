@@ -17,9 +17,10 @@ from inspected import look, whats
 from sklearn.utils import all_estimators
 
 from gitchain.collect.inspect.frameworks import names_of
-from gitchain.collect.inspect.pickle_machine import HIDDEN as HIDDEN_NAME
-from gitchain.collect.inspect.pickle_machine import Imports, Machine
+from gitchain.collect.inspect.pickle_imports import Imports
+from gitchain.collect.inspect.pickle_machine import Machine
 from gitchain.collect.inspect.pickle_names import Allowed, refused
+from gitchain.collect.inspect.pickle_values import HIDDEN as HIDDEN_NAME
 from gitchain.layout.parts import FRAMEWORKS
 
 MODELS = Path(__file__).parents[1] / "fixtures/models"

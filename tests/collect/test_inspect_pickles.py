@@ -26,7 +26,9 @@ from sklearn.linear_model import LogisticRegression
 
 from gitchain.collect.inspect import ModelProblem
 from gitchain.collect.inspect.compressed import SEALED
-from gitchain.collect.inspect.pickle_machine import HIDDEN, OVERFLOW, UNKNOWN, Imports, Machine
+from gitchain.collect.inspect.pickle_imports import Imports
+from gitchain.collect.inspect.pickle_machine import Machine
+from gitchain.collect.inspect.pickle_values import HIDDEN, OVERFLOW, UNKNOWN
 from gitchain.layout.parts import FRAMEWORKS
 
 BAD = pickle.dumps(Runs())
@@ -590,9 +592,9 @@ def test_bounds_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(tarred(dict.fromkeys("abcd", b""))) == ["tar file has too many members"]
     monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_OPCODES", 100)
     assert found(b"N0" * 100 + b"N.") == ["pickle is too long to inspect"]
-    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_GLOBALS", 2)
+    monkeypatch.setattr("gitchain.collect.inspect.pickle_imports.MAX_GLOBALS", 2)
     assert "pickle imports too many names" in found(b"cx\na\ncx\nb\ncx\nc\n.")
-    monkeypatch.setattr("gitchain.collect.inspect.pickle_machine.MAX_REMEMBERED", 1)
+    monkeypatch.setattr("gitchain.collect.inspect.pickle_memo.MAX_REMEMBERED", 1)
     assert imports(STRINGS["memo"]) == {OVERFLOW}
     assert found(STRINGS["memo"][:-1] + b"\xff", "model.weights")[:1] == UNDETERMINED
 

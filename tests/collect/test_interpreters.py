@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gitchain.collect import interpreters
-from gitchain.collect.interpreters import SeenInterpreter, describe_interpreters
+from gitchain.collect import interpreter_facts
+from gitchain.collect.interpreter_facts import SeenInterpreter, describe_interpreters
 from gitchain.collect.run import observe
 from gitchain.evidence.canonical import canonical_json
 
@@ -162,7 +162,7 @@ def test_interpreters_and_packages_are_bounded(
     tmp_path: Path, venv: MakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lists end at the bound; the digest is over all, so that what is not listed still counts."""
-    monkeypatch.setattr(interpreters, "MAX_PACKAGES", 3)
+    monkeypatch.setattr(interpreter_facts, "MAX_PACKAGES", 3)
     pythons = [venv(f"env{index}", f"a-{index}", "b-1") for index in range(3)]
     seen = [SeenInterpreter(str(python), str(python)) for python in pythons]
     found = json.loads(canonical_json(describe_interpreters(seen)))

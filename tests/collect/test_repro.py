@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gitchain.collect.hash_cache import StateCache
-from gitchain.collect.repro import Reproduction, is_dvc_repro, observe_dvc
+from gitchain.collect.repro import Reproduction, observe_dvc
+from gitchain.collect.repro_command import is_dvc_repro
 from gitchain.errors import ProjectError, RunError, UsageError, VerificationError
 
 REPRO = ("dvc", "repro", "-R", ".")

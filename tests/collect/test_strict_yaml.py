@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from gitchain.collect.strict_yaml import MAX_YAML_DEPTH, YamlMap, load_yaml, plain_scalar
+from gitchain.collect.strict_yaml import MAX_YAML_DEPTH, load_yaml
+from gitchain.collect.yaml_containers import YamlMap
+from gitchain.collect.yaml_scalars import plain_scalar
 from gitchain.errors import LimitError, ProjectError
 
 SCALARS = [

@@ -11,7 +11,8 @@ from pathlib import Path
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import DATASET
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.produce.sign_and_store import Draft, project_profile, record
+from gitchain.produce.draft import Draft
+from gitchain.produce.sign_and_store import project_profile, record
 from gitchain.workspace.project import open_project
 
 

@@ -57,7 +57,7 @@ PLAIN = {
     "collect/repro_records.py": "files of this process",
     "collect/shim.py": "files of this process",
     "collect/inspect/frameworks/__init__.py": "files of this package",
-    "collect/interpreters.py": "files of the kernel",
+    "collect/interpreter_facts.py": "files of the kernel",
     "platform/forked.py": "a pipe of this process",
     "platform/mounts.py": "files of the kernel",
     "hooks/blocks.py": "files of this package",

@@ -53,7 +53,7 @@ ALLOWED = {
     "platform/forked.py": {"os.fork"},  # a copy of this process, which starts no program
     "collect/subprocess_tee.py": {"subprocess"},  # the user's own command
     "collect/shim.py": {"os.execv"},  # becomes the user's shell
-    "collect/repro.py": {"shutil.which"},  # finds the user's shell
+    "collect/repro_command.py": {"shutil.which"},  # finds the user's shell
     "cli/guard.py": {"os.execvpe"},  # becomes the user's command
     "sign/login.py": {"webbrowser"},  # with safe_path
 }

@@ -24,7 +24,8 @@ from gitchain.produce import deployments
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.produce.deployments import DeploymentLog
 from gitchain.produce.sign_and_store import SigningIdentity
-from gitchain.trust.profiles import Profile, load_profile
+from gitchain.trust.load_profile import load_profile
+from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import Project, open_project
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -252,7 +253,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_deployments import event, WHO
 from gitchain.produce.deployments import DeploymentLog
-from gitchain.trust.profiles import load_profile
+from gitchain.trust.load_profile import load_profile
 from gitchain.workspace.project import open_project
 log = DeploymentLog(open_project(Path({repo!r}), configured=False), load_profile("local"), WHO)
 number = 0

@@ -20,7 +20,7 @@ from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Version, build_ma
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import CHECKPOINT, LINK, REVOCATION
 from gitchain.layout.artifact import Artifact, Manifests
-from gitchain.sources.bundle_facts import claim_or_problem
+from gitchain.sources.bundles import claim_or_problem
 from gitchain.verify.negative_evidence import contents_of
 
 STEPS = ("prepare", "train", "evaluate")

@@ -17,7 +17,9 @@ from store_samples import digest_of, manifest
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import Bundle
 from gitchain.sources import evidence as module
-from gitchain.sources.evidence import Evidence, artifacts_in, gather
+from gitchain.sources.bundles import artifacts_in
+from gitchain.sources.evidence import Evidence
+from gitchain.sources.gather import gather
 from gitchain.sources.interface import Snapshot
 from gitchain.workspace.project import open_project
 

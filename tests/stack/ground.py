@@ -82,7 +82,8 @@ class Ground:
 
 def make(top: Path) -> Ground:
     """Sign the layout and the chains; one of them so long ago that the layout does not take its approval any more."""
-    from gitchain.trust.profiles import SigningIdentity, load_profile
+    from gitchain.trust.load_profile import load_profile
+    from gitchain.trust.signing_identity import SigningIdentity
     from gitchain.workspace.project import open_project
 
     for name in ("jwt", "sigstore.oidc", "sigstore.sign", "gitchain.instance.local", "gitchain.sign.keyless"):
@@ -130,7 +131,7 @@ def _ago(hours: int) -> Iterator[None]:
 
 def _layout(top: Path, repo: Path) -> str:
     from gitchain.cli.main import run
-    from gitchain.trust.profiles import load_profile
+    from gitchain.trust.load_profile import load_profile
 
     with chdir(repo):
         assert run(["-q", "init", "--local", "--name", "credit", "--no-hooks"]) == 0

@@ -11,8 +11,9 @@ from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Identity
 from gitchain.verify.authorization import Judge
+from gitchain.verify.classify import claims_under
+from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.signers import Signers
-from gitchain.verify.sublayout import LayoutStack, Sources, claims_under
 
 CI = "https://ci.example"
 WORKFLOW = "https://example.com/m/.github/workflows/train.yml@refs"

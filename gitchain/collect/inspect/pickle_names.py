@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from gitchain.collect.inspect.frameworks import names_of
-from gitchain.collect.inspect.pickle_machine import HIDDEN, OVERFLOW, UNKNOWN, Name
+from gitchain.collect.inspect.pickle_values import HIDDEN, OVERFLOW, UNKNOWN, Name
 from gitchain.collect.inspect.problem import ModelProblem, shown
 
 _MODULES = frozenset({

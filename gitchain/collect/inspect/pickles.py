@@ -25,8 +25,10 @@ from gitchain.collect.inspect.archive import Member, foreign, is_tar, is_zip, ta
 from gitchain.collect.inspect.compressed import SEALED, is_compressed, unpack
 from gitchain.collect.inspect.numpy_array import MAGIC as NUMPY
 from gitchain.collect.inspect.numpy_array import data_size
-from gitchain.collect.inspect.pickle_machine import UNKNOWN, Imports, Machine, NotFollowedError
+from gitchain.collect.inspect.pickle_imports import Imports
+from gitchain.collect.inspect.pickle_machine import Machine
 from gitchain.collect.inspect.pickle_names import Allowed, refused
+from gitchain.collect.inspect.pickle_values import UNKNOWN, NotFollowedError
 from gitchain.collect.inspect.problem import ModelProblem, shown
 from gitchain.collect.inspect.source import ModelFile
 from gitchain.errors import GitchainError, LimitError, MalformedError

@@ -1,0 +1,82 @@
+"""Rows of `gitchain log`: events, revoked artifacts and those derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gitchain.consume.placements import placement_json
+from gitchain.sources.bundles import claim_in
+from gitchain.verify.revocations import Revoked
+from gitchain.verify.verified import VerifiedStatement
+
+
+@dataclass(frozen=True)
+class HistoryEvent:
+    """A verified attestation as one line of the history."""
+
+    verified: VerifiedStatement
+    revoked: tuple[tuple[str, Revoked], ...] = ()
+    """Its revocations: of the attestation, the signer or an artifact."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as JSON for --json."""
+        statement, claim = self.verified.statement, claim_in(self.verified.statement)
+        event: dict[str, Any] = {
+            "time": self.verified.time.isoformat(),
+            "step": claim.step,
+            "evidence": claim.evidence,
+            "predicateType": statement.predicate_type,
+            "issuer": self.verified.identity.issuer,
+            "signer": self.verified.identity.subject,
+            "subject": [
+                {"name": item.rule_name, "sha256": item.digest.get("sha256")} for item in statement.subject
+            ],
+            "log": {"origin": self.verified.log.origin, "index": self.verified.log.index},
+            "id": self.verified.attestation_id,
+        }
+        if (placement := placement_json(statement)) is not None:
+            event |= placement
+        if self.revoked:
+            event["revoked"] = [revoked_json(what, one) for what, one in self.revoked]
+        return event
+
+
+def revoked_json(what: str, revocation: Revoked) -> dict[str, Any]:
+    """Return a revocation as JSON for --json."""
+    return {
+        "what": what,
+        "by": revocation.who.to_json(),
+        "time": revocation.when.isoformat(),
+        "reason": revocation.reason,
+        "message": revocation.message,
+        "id": revocation.id,
+    }
+
+
+@dataclass(frozen=True)
+class DerivedArtifact:
+    """An artifact that a verified statement claims to be derived from a revoked one, directly or indirectly."""
+
+    name: str | None
+    sha256: str
+    step: str | None
+    id: str
+    served: bool
+
+
+@dataclass(frozen=True)
+class Tainted:
+    """A revoked artifact, and all artifacts that verified statements claim to be derived from it."""
+
+    sha256: str
+    revoked: Revoked
+    made: tuple[DerivedArtifact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON for --json."""
+        return {
+            "sha256": self.sha256,
+            "revoked": revoked_json("artifact", self.revoked),
+            "made": [asdict(one) for one in self.made],
+        }

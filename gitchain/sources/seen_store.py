@@ -1,0 +1,105 @@
+"""What this machine has seen of a store, kept in the user directory: one file for a clone, one for each root commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitchain.errors import (
+    LimitError,
+    MalformedError,
+    StoreError,
+    TrustError,
+    reason,
+)
+from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.digest import sha256_hex
+from gitchain.platform.files import read_regular
+from gitchain.workspace.user_directory import make_directory, user_directory, write_atomically
+
+SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
+
+
+MAX_SEEN_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Last seen state of a store. `key` is the repository's directory, or a first commit."""
+
+    key: str
+    commit: str
+    tree: str | None
+    size: int
+    time: str
+    unreadable: tuple[str, ...] = ()
+    """Paths of bundles that were unreadable at that time; they do not count as lost."""
+    manifests: str | None = None
+    """The tree of manifest nodes; None without nodes, UNKNOWN in files of older versions."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the file's content."""
+        found: dict[str, Json] = {
+            "schema": SEEN_SCHEMA,
+            "of": self.key,
+            "commit": self.commit,
+            "tree": self.tree,
+            "size": self.size,
+            "time": self.time,
+            "unreadable": self.unreadable,
+        }
+        return found if self.manifests == UNKNOWN else {**found, "manifests": self.manifests}
+
+
+def seen_file(key: str) -> Path:
+    """Return the file for a key: a clone, or a root commit."""
+    return user_directory() / "seen" / f"{sha256_hex(key.encode('utf-8', 'surrogateescape'))}.json"
+
+
+def read_seen(key: str) -> Seen | None:
+    """Return what was recorded under a key, None if nothing was. Raises TrustError for a damaged file."""
+    path = seen_file(key)
+    try:
+        data = read_regular(path, MAX_SEEN_BYTES)
+    except FileNotFoundError:
+        return None
+    except (OSError, LimitError) as error:
+        raise TrustError(
+            "cannot read what was seen of the store", where=str(path), got=reason(error)
+        ) from error
+    try:
+        return _parse(data, key)
+    except (MalformedError, LimitError, KeyError, TypeError) as error:
+        raise TrustError(
+            "the memory of the store is damaged",
+            where=str(path),
+            got=str(error),
+            help="if you know why, move the file away: what is there now is trusted then",
+        ) from error
+
+
+def _parse(data: bytes, key: str) -> Seen:
+    value = strict_json(data, "seen", max_bytes=MAX_SEEN_BYTES)
+    if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
+        raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
+    size, tree, unreadable = value["size"], value["tree"], value["unreadable"]
+    manifests = value.get("manifests", UNKNOWN)
+    trees = [tree_id for tree_id in (tree, manifests) if tree_id is not None]
+    texts = [value["commit"], value["time"], *unreadable, *trees]
+    if not isinstance(size, int) or not all(isinstance(text, str) for text in texts):
+        raise MalformedError("a field has the wrong type", where="seen")
+    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable), manifests)
+
+
+def write_seen(seen: Seen) -> None:
+    """Write what was seen, atomically. Raises StoreError if it cannot be written."""
+    place = seen_file(seen.key)
+    make_directory(place.parent)
+    try:
+        data = canonical_json(seen.to_json())
+    except MalformedError as error:
+        raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
+    write_atomically(place, data, mode=0o600)
+
+
+UNKNOWN = ""
