@@ -1,7 +1,6 @@
-"""Whether a verified statement counts under one layout, at one time, given what was revoked.
+"""Check whether a verified statement counts under a layout, at a given time, with the known revocations.
 
-Every question is a `StatementCondition`, asked in the order in which a person would ask; the first that does not hold is the
-reason why the statement does not count.
+Each check is a `StatementCondition`. The first one that fails is the reason why the statement does not count.
 
 Does NOT compare statements with each other: `gitchain.verify.classify` does.
 """
@@ -25,21 +24,21 @@ from gitchain.verify.verified import NEVER, VerifiedStatement
 
 @dataclass(frozen=True, slots=True)
 class StatementCondition:
-    """One thing that a statement has to be in order to count, and whether it is."""
+    """One condition for a statement to count, and whether the statement meets it."""
 
     code: Code
     passed: bool
     expected: str
     got: str
     of_negative: bool = False
-    """Whether negative evidence has to satisfy it too (docs/negative-evidence.md)."""
+    """Whether negative evidence must meet it too (docs/negative-evidence.md)."""
 
 
 class Judge:
-    """Says whether a statement counts under one layout at one time, and for whom.
+    """Decides whether a statement counts under one layout at one time, and for which functionary.
 
-    `revocations` are those of the layout's own revokers and of the layouts that it stands in. Under a layout that
-    stands `inside` another, evidence has to name its layout: what names none belongs to the outer one.
+    `revocations` are those of the layout's own revokers and of the enclosing layouts. Under a sublayout (`inside`),
+    evidence must name the layout: a statement that names no layout belongs to the outermost one.
     """
 
     __slots__ = ("_allowed", "inside", "layout", "now", "revocations", "signers", "stale")
@@ -61,7 +60,7 @@ class Judge:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """Return why nothing passes under the layout: revocations that cannot be read, and a store that is not fresh."""
+        """Return why no target can pass under the layout: unreadable revocations, or a store that is too old."""
         unreadable = (problem for one in self.revocations for problem in one.problems)
         return (*unreadable, *((self.stale,) if self.stale else ()))
 
@@ -76,12 +75,12 @@ class Judge:
         return reason, True
 
     def conditions(self, attested: Attested) -> Iterator[StatementCondition]:
-        """Yield what the statement has to be in order to count for its step."""
+        """Yield each condition for the statement to count for its step."""
         step, statement, claim = attested.step, attested.statement, attested.claim
         name, kind = self.layout.name, statement.statement.predicate_type
         if (
             step.sublayout and kind == LAYOUT
-        ):  # a layout behind the step: it names no other, its statements name it
+        ):  # the layout of a sublayout step names no layout; its statements name it
             yield from self.signed(step, statement)
             return
         named = claim.layout == name or (claim.layout is None and self._may_be_silent(kind, claim.step))
@@ -112,7 +111,7 @@ class Judge:
                 yield StatementCondition(*check_age(step.max_age, statement, self.now))
 
     def denial(self, attested: Attested) -> Rejected | None:
-        """Return why an attestation speaks against its artifacts, or None: its result, or a constraint of the step."""
+        """Return why an attestation is negative evidence (its result, or a constraint of the step), or None."""
         for one in _result(attested):
             if not one.passed:
                 return Rejected(one.code, attested.statement, attested, one.expected, one.got)
@@ -127,7 +126,7 @@ class Judge:
         return Rejected(code, attested.statement, attested, problem.expected, problem.got, says)
 
     def named(self, attested: Attested) -> Attested:
-        """Return the attestation with the functionary and the person for whom it counts."""
+        """Return the attestation with the functionary and the principal that it counts for."""
         one, step = attested.statement, attested.step
         functionary = self.signers.functionary(one, step.functionaries) or ""
         return replace(attested, functionary=functionary, principal=self.signers.person(one.identity))
@@ -136,7 +135,7 @@ class Judge:
         return not self.inside or (kind == VSA and step is None)
 
     def signed(self, step: Step, statement: VerifiedStatement) -> Iterator[StatementCondition]:
-        """Yield what is asked of every signature for a step: who, when, and that it was not taken back."""
+        """Yield the conditions on every signature for a step: its signer, its time, and that it is not revoked."""
         may = self.signers.functionary(statement, step.functionaries) is not None
         yield StatementCondition(
             Code.UNAUTHORISED, may, self.allowed(step), str(statement.identity), of_negative=True
@@ -148,7 +147,7 @@ class Judge:
         yield _not_revoked(Code.REVOKED_SIGNER, gone)
 
     def _inputs(self, statement: VerifiedStatement) -> StatementCondition:
-        """Return whether a summary rests on no revoked attestation; the inputs of a malformed one are not read."""
+        """Return whether no input of a summary is revoked. The inputs of a malformed summary are not read."""
         from gitchain.verify.vsa_check import inputs_of
 
         try:
@@ -159,7 +158,7 @@ class Judge:
         return replace(_not_revoked(Code.REVOKED_ATTESTATION, found), of_negative=False)
 
     def _timely(self, statement: VerifiedStatement) -> Iterator[StatementCondition]:
-        """Yield that neither the statement nor the cosignatures of its log entry are ahead of the clock."""
+        """Yield the check that neither the statement nor the cosignatures of its log entry are ahead of the clock."""
         latest, time, cosigned = f"not after {self.now.isoformat()}", statement.time, statement.log.cosigned
         yield StatementCondition(Code.FUTURE, not is_ahead(time, self.now), latest, time.isoformat())
         if cosigned is not None:
@@ -176,14 +175,14 @@ class Judge:
         return is_early(statement, self.now)
 
     def is_revoked(self, statement: VerifiedStatement) -> bool:
-        """Tell whether the attestation, or its signer at its time, was revoked."""
+        """Return whether the attestation, or its signer at that time, is revoked."""
         return any(
             one.statement(statement) or one.signer(statement.identity, statement.time)
             for one in self.revocations
         )
 
     def allowed(self, step: Step) -> str:
-        """Return who may sign for the step, for messages."""
+        """Return the signers that are allowed for the step, for messages."""
         if step.name not in self._allowed:
             self._allowed[step.name] = self.signers.allowed(step.functionaries)
         return self._allowed[step.name]
@@ -196,7 +195,7 @@ def _not_revoked(code: Code, found: Iterable[Revoked | None]) -> StatementCondit
 
 
 def _result(attested: Attested) -> Iterator[StatementCondition]:
-    """Yield that a verification summary says PASSED, for a step that asks for one: anything else speaks against it."""
+    """Yield the check that a verification summary has the result PASSED, for a step with a `verifier`."""
     if attested.step.verifier is not None:
         from gitchain.verify.vsa_check import PASSED, result_of
 

@@ -1,10 +1,10 @@
-"""The layout that a statement holds: read from the signed predicate, and bound to the statement's one subject.
+"""Read the layout in a statement's predicate, and check that it is the one that the statement's subject names.
 
 A signed layout is an attestation of predicate type `https://gitchain.dev/predicate/layout/v1`, with the layout as
 predicate and one subject that has the layout's name and the SHA-256 of its canonical JSON.
 
-Does NOT ask who signed it: `gitchain.verify.layout` does for the one that decides, `gitchain.verify.sublayout` for
-those behind a step.
+Does NOT check the signer: `gitchain.verify.layout` does that for the policy layout, `gitchain.verify.sublayout` for
+sublayouts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gitchain.layout.model import Layout
 
 
 def bound_layout(statement: Statement) -> Layout:
-    """Return the layout in the statement; LayoutError if it is none, or not what the subject says."""
+    """Return the layout in the statement. Raises LayoutError if it is no layout, or not the one in the subject."""
     if statement.predicate_type != LAYOUT:
         raise LayoutError("not a signed layout", expected=LAYOUT, got=statement.predicate_type)
     layout = layout_from_json(dict(statement.predicate))

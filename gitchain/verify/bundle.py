@@ -1,14 +1,14 @@
-"""A bundle and a trusted root to a VerifiedStatement: the only door through which evidence comes in.
+"""Verify a bundle under a trusted root, and return a VerifiedStatement. All evidence passes through here.
 
  1. The bundle is parsed strictly (`gitchain.evidence.bundle`).
     B1 its payload type is in-toto's, exactly.
- 2. Who signed: a certificate that may sign (C3, C4) and names one identity (B4), or K1 a key that the caller named.
- 3. When: proven times, of timestamps (T1, T4, T5) and of the log's promise (L11).
+ 2. The signer is a certificate for signing (C3, C4) with one identity (B4), or K1 a key that the caller named.
+ 3. The proven times are those of timestamps (T1, T4, T5) and of the signed entry timestamp (L11).
  4. The certificate was issued under this trust and valid then (`gitchain.verify.certificate`: C1, C2, T2, T3).
  5. The log holds the entry (`gitchain.verify.log_inclusion`: L1 to L10), which is about this signature (L12).
  6. B2 the signature verifies over the PAE of the envelope, or over the file's digest (B5).
  7. B3 the statement is read from exactly the bytes that were signed, and
-    B7 it is of no type that only a signed commit or tag can speak for (`gitchain.verify.gitsource`).
+    B7 its type is not the one that is reserved for signed commits and tags (`gitchain.verify.gitsource`).
 
 The earliest proven time is the statement's: a timestamp authority's, or that of a signed entry timestamp. An
 integrated time without one is ignored. Only public interfaces of `cryptography` and `rfc3161-client` are used.
@@ -48,17 +48,17 @@ __all__ = [
 ]
 
 MAX_KEYS = 100
-"""Most keys that are tried on a bundle: a layout names a few."""
+"""Most keys that are tried for a bundle; layouts name a few."""
 
 MAX_NAMED = 3
 """Most subjects that an error names."""
 
 
 def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
-    """Return what the bundle proves.
+    """Return the verified statement of a bundle.
 
-    `keys` are those that the verifier's policy names (DER SubjectPublicKeyInfo): a key never comes from the bundle.
-    Raises MalformedError or LimitError if it is no bundle or its payload no statement, SignatureError if
+    `keys` are the keys in the verifier's policy (DER SubjectPublicKeyInfo); a key never comes from the bundle.
+    Raises MalformedError or LimitError for a malformed bundle or statement, SignatureError if
     signature, certificate or time do not verify, InclusionError if the log entry does not.
     """
     bundle = Bundle.parse(raw)  # B1
@@ -78,10 +78,10 @@ def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> Verif
 
 
 def verify_uncosigned(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
-    """Return what the bundle proves without the witnesses that the trust asks for.
+    """Return the verified statement of a bundle, without checking for witness cosignatures.
 
-    Its `log.cosigned` is NEVER: it counts as negative evidence and as nothing else (docs/negative-evidence.md).
-    Raises as verify_bundle().
+    Its `log.cosigned` is NEVER, so it counts as negative evidence only (docs/negative-evidence.md).
+    Raises the errors of verify_bundle().
     """
     bare = trust.memory.once("without witnesses", 0, lambda: replace(trust, witnesses=None))
     found = verify_bundle(raw, bare, keys)
@@ -91,11 +91,11 @@ def verify_uncosigned(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> V
 def verify_artifact(
     raw: bytes, trust: Trust, digests: Mapping[str, bytes], keys: Sequence[bytes] = ()
 ) -> VerifiedArtifact:
-    """Return what the bundle proves about the file with these digests (by hashlib's names).
+    """Return the verified signature over the file with these digests (by hashlib's names).
 
-    The file is what was signed, or a subject of the in-toto statement that was signed. Any statement will do, other
-    tools' too: nothing of it but its subjects' digests is used.
-    Raises as verify_bundle() does, SignatureError too if the bundle is about another file.
+    The file was signed itself, or is a subject of the signed in-toto statement. Statements of other tools are accepted
+    too: only their subjects' digests are used.
+    Raises the errors of verify_bundle(), and SignatureError if the bundle is about another file.
     """
     bundle = Bundle.parse_any(raw)
     if isinstance(bundle.content, MessageSignature):
@@ -108,7 +108,7 @@ def verify_artifact(
 def verify_subjects(
     raw: bytes, trust: Trust, keys: Sequence[bytes] = ()
 ) -> tuple[VerifiedArtifact, tuple[Subject, ...]]:
-    """Return what the bundle proves, and the subjects of its statement; raises as verify_bundle() does."""
+    """Return the verified signature and the subjects of the statement. Raises the errors of verify_bundle()."""
     bundle = Bundle.parse(raw)  # B1
     proven = _prove(bundle, trust, keys, {})
     return proven, read_subjects(bundle.envelope.payload)  # B3
@@ -139,7 +139,7 @@ def _check_subjects(subjects: Sequence[Subject], digests: Mapping[str, str]) -> 
 def _prove(
     bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mapping[str, bytes]
 ) -> VerifiedArtifact:
-    """Return who signed, when, and where it is logged; raises unless every check but B1, B3 and B6 passes."""
+    """Return signer, proven time and log entry. Raises the errors of verify_bundle() for every check but B1, B3 and B6."""
     signer = _signer(bundle, trust, keys, digests)  # K1, C3, C4, B2, B4, B5
     log = known_log(bundle.entry, trust)  # L1
     promised = promised_time(bundle.entry, log, trust)  # L11
@@ -154,7 +154,7 @@ def _prove(
 
 @dataclass(frozen=True, slots=True)
 class _Signer:
-    """Who signed what: the certificate that says who it was is None where a bare key signed."""
+    """A signer and the signature. `leaf` is None for a signature by a bare key."""
 
     signed: SignatureRecord
     identity: Identity
@@ -183,7 +183,7 @@ def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mappin
 def _signed(
     content: Envelope | MessageSignature, key: Key, certificate: bytes | None, digests: Mapping[str, bytes]
 ) -> SignatureRecord:
-    """Return what was signed, after B2: the signature verifies over it."""
+    """Return the signed bytes or digest, after B2: the signature verifies."""
     if isinstance(content, MessageSignature):
         digest = _digest(content, key, digests)
         try:
@@ -206,7 +206,7 @@ def _signed(
 
 
 def _digest(content: MessageSignature, key: Key, digests: Mapping[str, bytes]) -> bytes:
-    """Return the file's digest that the key signs, after B5: a digest that the bundle names is the file's."""
+    """Return the digest of the file that the key signs, after B5: a digest in the bundle is the file's."""
     if content.algorithm and content.algorithm not in digests:
         raise SignatureError(
             "bundle names a digest that cannot be compared",

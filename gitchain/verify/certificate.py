@@ -1,14 +1,14 @@
-"""The signer's certificate: who it names, that a trusted authority issued it, that a CT log knows of it.
+"""Check the signer's certificate: its identity, its chain to a trusted authority, and its CT log timestamp.
 
  C1 a chain leads from it to a certificate authority, every certificate of it valid at each proven time
  C2 a certificate timestamp (SCT) in it is signed by a CT log of the trusted root
  C3 it may sign code: key usage, extended key usage, and it is no authority itself
- C4 a bundle that carries a chain carries no root: it would be mistaken for one to trust
+ C4 a chain in a bundle has no root certificate, which could be mistaken for a trusted one
  T2 that authority was in use at each proven time (its window in the trusted root)
  T3 that CT log was in use at each proven time
 
-The chain is built by `cryptography` from the trusted root alone. What is remembered is that a chain and an SCT
-verify; each time is checked anew.
+`cryptography` builds the chain from the trusted root alone. The cache holds that a chain and an SCT verify; each
+time is checked every time.
 
 Spec: https://www.rfc-editor.org/rfc/rfc5280, SCT: https://www.rfc-editor.org/rfc/rfc6962#section-3.2
 Does NOT check revocation: these certificates live for ten minutes.
@@ -37,7 +37,7 @@ from gitchain.verify.keys import Key, load_log_key
 from gitchain.verify.trust import Authority, LogKey, Trust
 
 MAX_SCTS = 16
-"""Most certificate timestamps that are tried: public authorities embed one, browsers' two or three."""
+"""Most certificate timestamps that are tried. Public authorities embed one; web certificates have two or three."""
 
 _PRECERTIFICATE = 1  # the type of entry of every SCT that is embedded in a certificate
 
@@ -51,7 +51,7 @@ _LEAF = ExtensionPolicy.webpki_defaults_ee().may_be_present(
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A certificate that may sign, and what it says. Whether to believe it, check_certificate() tells."""
+    """A certificate for signing, parsed. It is not verified: check_certificate() does that."""
 
     raw: bytes = field(repr=False)
     certificate: x509.Certificate = field(repr=False)
@@ -62,7 +62,7 @@ class Leaf:
 
 
 def leaf_of(signer: CertificateSigner, trust: Trust) -> Leaf:
-    """Return the signer's certificate; SignatureError unless it names one identity and may sign (C3, C4, B4)."""
+    """Return the signer's certificate. Raises SignatureError unless it is for signing and has one identity (C3, C4, B4)."""
     for raw in signer.others:
         _check_no_root(raw)  # C4
     digest = hashlib.sha256(signer.leaf).digest()
@@ -70,7 +70,7 @@ def leaf_of(signer: CertificateSigner, trust: Trust) -> Leaf:
 
 
 def check_certificate(leaf: Leaf, trust: Trust, times: Sequence[datetime]) -> None:
-    """Check that the certificate was issued under this trust, valid at each of these times; or SignatureError."""
+    """Raise SignatureError unless the certificate was issued under this trusted root and valid at each of these times."""
     for time in times:
         chain = _chain(leaf, trust, time)  # C1, T2
         _check_ct_log(leaf, chain[1], trust, time)  # C2, T3
@@ -90,18 +90,18 @@ def _read(raw: bytes, digest: bytes) -> Leaf:
 
 
 def load_certificate(raw: bytes) -> x509.Certificate:
-    """Return the certificate with its extensions and key read; SignatureError if any of them cannot be."""
+    """Return the parsed certificate. Raises SignatureError if its extensions or its key cannot be read."""
     try:
         certificate = x509.load_der_x509_certificate(raw)
         certificate.public_key()
         certificate.extensions  # noqa: B018 - reads them
-    except Exception as error:  # of many types: any of them means that it cannot be read
+    except Exception as error:  # of many types, each for an unreadable certificate
         raise SignatureError("certificate cannot be read", got=str(error)[:200]) from error
     return certificate
 
 
 def check_usage(certificate: x509.Certificate) -> None:
-    """C3: the authority issued it for signing code, and not for issuing certificates."""
+    """C3: check that it was issued for code signing, and not for issuing certificates."""
     extensions = certificate.extensions
     try:
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
@@ -117,7 +117,7 @@ def check_usage(certificate: x509.Certificate) -> None:
 
 
 def _check_no_root(raw: bytes) -> None:
-    """C4: no certificate of the chain vouches for itself."""
+    """C4: check that no certificate of the chain is self-signed."""
     certificate = load_certificate(raw)
     if certificate.subject == certificate.issuer:
         raise SignatureError(
@@ -128,7 +128,7 @@ def _check_no_root(raw: bytes) -> None:
 
 
 def _chain(leaf: Leaf, trust: Trust, time: datetime) -> Sequence[x509.Certificate]:
-    """C1 and T2: the chain to an authority in its window, from the leaf on, every certificate valid at the time."""
+    """C1 and T2: return the chain from the leaf to an authority in its window, all certificates valid at the time."""
     problem = ""
     for number, authority in enumerate(trust.authorities):
         if not authority.window.contains(time):
@@ -165,7 +165,7 @@ def _chain_to(
 def _first(
     certificates: Sequence[x509.Certificate], number: int, leaf: Leaf, trust: Trust, time: datetime
 ) -> Sequence[x509.Certificate]:
-    """Return a chain for a new leaf: by the issuer of another one if it has the same, else from the root down."""
+    """Return the chain of a new leaf: with the cached chain of its issuer if there is one, else from the root."""
     above = trust.memory.once("issuer", number, lambda: _above(_build(certificates, leaf, time)))
     if above:
         try:
@@ -176,7 +176,7 @@ def _first(
 
 
 def _above(chain: Sequence[x509.Certificate]) -> Sequence[x509.Certificate]:
-    """Return what stands above the leaf, nothing if it constrains names: then each leaf needs a chain of its own."""
+    """Return the chain above the leaf, or nothing if it has name constraints, which depend on the leaf."""
     names = x509.NameConstraints.oid
     if any(extension.oid == names for one in chain[1:] for extension in one.extensions):
         return ()
@@ -198,12 +198,12 @@ def _build(authority: Sequence[x509.Certificate], leaf: Leaf, time: datetime) ->
     verifier = policy.extension_policies(ca_policy=_CA, ee_policy=_LEAF).build_client_verifier()
     try:
         return tuple(verifier.verify(leaf.certificate, intermediates).chain)
-    except Exception as error:  # of several types, one for each oddity: any of them means not verified
+    except Exception as error:  # of several types, each for a chain that does not verify
         raise SignatureError("no chain to the authority", got=str(error)[:300]) from error
 
 
 def _check_ct_log(leaf: Leaf, issuer: x509.Certificate, trust: Trust, time: datetime) -> None:
-    """C2 and T3: a CT log that was in use at the time signed for the certificate."""
+    """C2 and T3: check that a CT log, in use at the time, signed a timestamp for the certificate."""
     spki = issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     issuer_id = hashlib.sha256(spki).digest()
     logs = trust.memory.once("sct", (leaf.digest, issuer_id), lambda: _ct_logs(leaf, issuer_id, trust))
@@ -213,7 +213,7 @@ def _check_ct_log(leaf: Leaf, issuer: x509.Certificate, trust: Trust, time: date
 
 
 def _ct_logs(leaf: Leaf, issuer_id: bytes, trust: Trust) -> tuple[LogKey, ...]:
-    """Return the CT logs of the trusted root that signed for the certificate; SignatureError if none did."""
+    """Return the CT logs of the trusted root that signed a timestamp for it. Raises SignatureError without any."""
     kind = x509.PrecertificateSignedCertificateTimestamps
     try:
         stamps = list(leaf.certificate.extensions.get_extension_for_class(kind).value)[:MAX_SCTS]
@@ -242,7 +242,7 @@ def _check_stamp(
     try:
         algorithm = stamp.signature_hash_algorithm
         signed = _signed_by_ct_log(stamp, certificate.tbs_precertificate_bytes, issuer_id)
-    except ValueError as error:  # read when they are asked for: a time after the year 9999, an unknown hash
+    except ValueError as error:  # parsed lazily: a time after the year 9999, an unknown hash
         raise SignatureError("certificate timestamp cannot be read", got=str(error)) from error
     if not isinstance(algorithm, hashes.SHA256):
         raise SignatureError("certificate timestamp is signed with another digest", expected="SHA-256")

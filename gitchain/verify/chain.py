@@ -1,11 +1,11 @@
-"""What makes one choice of evidence a chain: rules that pass, artifacts that tie the steps, runs that agree.
+"""Check whether one choice of evidence is a chain: rules pass, artifacts link the steps, runs agree.
 
 A chain starts at evidence for a served step that made the target, and grows along MATCH edges in both directions. It is
-whole when every step of the layout has a group, each tied to another by an artifact that a MATCH rule finds in both,
-and every step's artifact rules pass against the groups chosen for the others. So runs cannot be mixed: what ties two
-steps is a digest, not a name.
+complete when every step of the layout has a group, each linked to another one by an artifact that a MATCH rule finds in
+both, and every step's artifact rules pass against the groups of the other steps. Steps are linked by digests, not by
+names, so evidence of different runs cannot be combined.
 
-Does NOT choose: `gitchain.verify.search` does.
+Does NOT choose the groups: `gitchain.verify.search` does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gitchain.verify.evidence_groups import Chain, Content, EvidenceGroup
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the rules of one step said about its group, given groups for the steps that it names."""
+    """Result of one step's rules for its group, given groups for the steps that they name."""
 
     refusals: tuple[Refusal, ...]
     matches: tuple[Match, ...]
@@ -31,13 +31,13 @@ class Checked:
 
     @property
     def passed(self) -> bool:
-        """Tell whether no rule refused, and whether rules that name sources found at least one."""
+        """Return whether all rules passed, and rules with sources found at least one."""
         return not self.refusals and not self.vacuous
 
 
 @dataclass(slots=True)
 class Chains:
-    """The rules of one layout over one set of manifests; results are kept for the length of a decision."""
+    """Applies the rules of one layout, with one set of manifests; caches results during a decision."""
 
     layout: Layout
     manifests: Manifests
@@ -47,7 +47,7 @@ class Chains:
     _looks: dict[str, dict[str, tuple[Side, ...]]] = field(default_factory=dict)
     _contents: dict[int, frozenset[tuple[str, str]] | None] = field(default_factory=dict)
     neighbours: Mapping[str, tuple[str, ...]] = field(init=False)
-    """For each step the steps that it names or that name it."""
+    """The neighbours of each step: the steps that its rules name, and those whose rules name it."""
 
     def __post_init__(self) -> None:
         near: dict[str, dict[str, None]] = {step.name: {} for step in self.layout.steps}
@@ -64,7 +64,7 @@ class Chains:
         return self._looks[step].keys()
 
     def check(self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]]) -> Checked:
-        """Return what the step's rules say about the group; several groups of a source are alternatives."""
+        """Apply the step's rules to the group. Several groups of one source are alternatives."""
         looks = self._looks[group.step.name]
         named = {
             name: {self._seen(one, sides): one for one in sources[name]}
@@ -78,11 +78,11 @@ class Chains:
         return self._checks[key]
 
     def _seen(self, group: EvidenceGroup, sides: Sequence[Side]) -> tuple[int, ...]:
-        """Return a number for each list: equal for groups that rules looking at these lists cannot tell apart."""
+        """Return one number for each list; groups with equal numbers are equal for rules about these lists."""
         return tuple(self._numbers.setdefault(group.content[side], len(self._numbers)) for side in sides)
 
     def explain(self, group: EvidenceGroup, chain: Chain) -> Checked:
-        """Return what the rules say in this chain, with what each MATCH rule looked for."""
+        """Apply the rules in this chain, and record what each MATCH rule looked for."""
         return self._check(group, {name: (one,) for name, one in chain.items()}, explain=True)
 
     def _check(
@@ -104,7 +104,7 @@ class Chains:
         )
 
     def linked(self, one: EvidenceGroup, other: EvidenceGroup) -> bool:
-        """Tell whether a MATCH rule of either step ties the two groups together by a digest."""
+        """Return whether a MATCH rule of either step links the two groups by a digest."""
         return self._consumes(one, other) or self._consumes(other, one)
 
     def _consumes(self, group: EvidenceGroup, source: EvidenceGroup) -> bool:
@@ -120,27 +120,27 @@ class Chains:
         return self._links[key]
 
     def _share(self, one: EvidenceGroup, other: EvidenceGroup) -> bool:
-        """Tell whether the groups could have an artifact in common: cheap, and right whenever it says no."""
+        """Return False only if the groups have no artifact in common. May return True without one."""
         mine, theirs = self._contents_of(one), self._contents_of(other)
         return mine is None or theirs is None or not mine.isdisjoint(theirs)
 
     def _contents_of(self, group: EvidenceGroup) -> frozenset[tuple[str, str]] | None:
-        """Return every digest in the group, inside directories too, or None if there are too many to list."""
+        """Return every digest in the group, including those inside directories, or None if there are too many."""
         if id(group) not in self._contents:
             self._contents[id(group)] = contents(group.link, self.manifests)
         return self._contents[id(group)]
 
     def possible(self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]]) -> bool:
-        """Tell whether some choice among the sources could satisfy the step's rules: right whenever it says no."""
+        """Return False only if no choice among the sources satisfies the step's rules. May return True without one."""
         looks = self._looks[group.step.name]
         tied = {name: [one for one in sources.get(name, ()) if self._consumes(group, one)] for name in looks}
         checked = self.check(group, tied)
-        # REQUIRE after a MATCH can fail only because the MATCH took the artifact: another choice may not take it.
+        # REQUIRE after a MATCH can fail because the MATCH consumed the artifact: another choice may not consume it.
         fatal = (one for one in checked.refusals if one.reason != "required" or one.got is None)
         return not checked.vacuous and not any(fatal)
 
     def split_runs(self, chain: Chain) -> Sequence[str]:
-        """Return the first steps that must be of the same run and have none in common, or nothing."""
+        """Return the first steps that must be of one run but have no run in common, or nothing."""
         for names in self.layout.same_run:
             chosen = [chain[name].runs for name in names if name in chain]
             if chosen and not frozenset.intersection(*chosen):
@@ -148,7 +148,7 @@ class Chains:
         return ()
 
     def loose(self, chain: Chain, start: str) -> tuple[str, ...]:
-        """Return the steps of a chain that nothing ties to the start, directly or through others."""
+        """Return the steps of a chain that are not linked to its start, directly or through others."""
         seen, waiting = {start}, [start]
         while waiting:
             one = chain[waiting.pop()]

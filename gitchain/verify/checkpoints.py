@@ -1,11 +1,11 @@
-"""Whether a store holds at least what trusted checkpoints of its attestations cover.
+"""Check that a store has all attestations that trusted checkpoints of it cover.
 
-    newest = heads(known)                    checkpoints that no other one follows
-    tops = trusted(known, is_trusted)        the newest that somebody trusted signed; the older ones are covered by them
-    lacks = lacking(known, tops, present)    what they cover, and the store does not hold
+    newest = heads(known)                    checkpoints without a successor
+    tops = trusted(known, is_trusted)        the newest with a trusted signer; they cover the older ones
+    lacks = lacking(known, tops, present)    what they cover and the store lacks
 
-A trusted checkpoint names those before it by the hash of what was signed, so these need no signature of their own.
-Format: docs/formats/history.md. Pure. Does NOT verify signatures and does not say who is trusted: `is_trusted` does.
+A trusted checkpoint names its predecessors by the hash of the signed bytes, so these need no trusted signature.
+Format: docs/formats/history.md. Pure. Does NOT verify signatures, nor decide which signers are trusted (`is_trusted`).
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from dataclasses import dataclass
 from gitchain.evidence.store_checkpoint import Inventory, names_root
 
 Known = Mapping[str, Inventory]
-"""Every checkpoint that could be read, by its attestation id."""
+"""Every readable checkpoint, by its attestation id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What one trusted checkpoint covers and the store lacks: bundles by name, and checkpoints by attestation id."""
+    """What one trusted checkpoint covers and the store lacks: bundles by name, checkpoints by attestation id."""
 
     checkpoint: str
     size: int
     bundles: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     contradicts: bool = False
-    """Its size or root is not that of what it covers."""
+    """Whether its size or root contradicts the attestations that it covers."""
 
 
 def heads(known: Known) -> tuple[str, ...]:
-    """Return the checkpoints that no other one follows, sorted."""
+    """Return the checkpoints without a successor, sorted."""
     followed = {one for inventory in known.values() for one in inventory.previous}
     return tuple(sorted(set(known) - followed))
 
 
 def trusted(known: Known, is_trusted: Callable[[str], bool]) -> tuple[str, ...]:
-    """Return the newest checkpoints that are trusted: behind each that is not, those that it follows."""
+    """Return the newest trusted checkpoints: in place of an untrusted one, its predecessors."""
     found, seen, waiting = [], set(), list(heads(known))
     while waiting:
         name = waiting.pop()
@@ -53,7 +53,7 @@ def trusted(known: Known, is_trusted: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def behind(known: Known, tops: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return these checkpoints and all before them: those that are known, and those that are only named."""
+    """Return these checkpoints and all their predecessors, including those that are only named."""
     found, unknown, waiting = set(), set(), list(tops)
     while waiting:
         name = waiting.pop()
@@ -74,9 +74,9 @@ def covered(known: Known, names: Iterable[str]) -> frozenset[str]:
 def lacking(
     known: Known, tops: Iterable[str], present: Container[str], without: Collection[str] = ()
 ) -> tuple[Lack, ...]:
-    """Return what is missing of each top's coverage, or contradicts it; empty if all is there.
+    """Return what the store lacks of each checkpoint, and which checkpoints contradict it; empty if nothing is missing.
 
-    `present` has the names of the bundles that the store holds; `without` are checkpoints that were revoked.
+    `present` are the names of the bundles in the store; `without` are revoked checkpoints.
     """
     found = []
     for top in tops:

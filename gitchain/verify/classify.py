@@ -1,12 +1,13 @@
-"""All statements, sorted under one layout: which count for which step, in which groups, and why the others do not.
+"""Classify statements under one layout: which count for which step, in which groups, and why others do not count.
 
- 1. Each statement is read, and judged for every step that it claims (`gitchain.verify.authorization`).
- 2. A statement that its step's constraints refuse, or a summary that does not say PASSED, is a rejection. It needs
-    less to count than a statement that passes (docs/negative-evidence.md).
- 3. What counts is grouped by its materials and products, and by nothing else.
- 4. A group that has or holds a rejected or revoked artifact has a fault (`gitchain.verify.negative_evidence`).
+ 1. Each statement is checked for every step that it names (`gitchain.verify.authorization`).
+ 2. A statement that fails its step's constraints, or a summary without PASSED, is a rejection. It counts under
+    weaker conditions than a statement that passes (docs/negative-evidence.md).
+ 3. Statements that count are grouped by materials and products alone.
+ 4. A group with a rejected or revoked artifact, or a directory that contains one, has a fault
+    (`gitchain.verify.negative_evidence`).
 
-Does NOT resolve steps that stand for another layout: `gitchain.verify.sublayout` adds their groups.
+Groups of sublayout steps come from `gitchain.verify.sublayout`.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def sort_claims(
     reader: StepReader,
     above: Sequence[Rejections] = (),
 ) -> tuple[EvidenceGroups, NegativeEvidence]:
-    """Return what counts for each step of the judge's layout and what does not with the reason, and what forbids it.
+    """Return the statements that count for each step, the others with the reason, and the negative evidence.
 
-    `above` are the rejections under the layouts that the judge's layout stands in.
+    `above` are the rejections under the enclosing layouts.
     """
     accepted: dict[str, list[Attested]] = {step.name: [] for step in judge.layout.steps}
     against: list[Rejection] = []
@@ -105,7 +106,7 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
 
 
 def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[Rejection]:
-    """Yield a rejection for each step whose functionary signed a statement of its type that cannot be read."""
+    """Yield a rejection for each step whose functionary signed an unreadable statement of its type."""
     statement = one.statement
     subject = statement.statement.subject
     about = frozenset(pair for item in subject for pair in manifests.artifact(item).digests)
@@ -119,7 +120,7 @@ def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[R
 def _read(
     judge: Judge, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: StepReader
 ) -> Iterator[Attested | Rejected]:
-    """Yield the claims on steps of the layout, each statement of a signer once."""
+    """Yield the claims about steps of the layout, each statement of a signer once."""
     steps = {step.name: step for step in judge.layout.steps}
     verifiers = [step for step in judge.layout.steps if step.verifier is not None]
     for statement in distinct(statements):

@@ -1,4 +1,4 @@
-"""The verifier's clock against proven times: evidence from the future does not count.
+"""Compare proven times with the verifier's clock: evidence from the future does not count.
 
     counts = not is_ahead(statement.time, now)
 
@@ -13,18 +13,18 @@ from gitchain.errors import SignatureError
 from gitchain.verify.verified import LogRef, VerifiedStatement
 
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""How far a proven time may be ahead: timestamps have whole seconds and clocks differ; a certificate lives ten minutes."""
+"""How far a proven time may be ahead of the clock. Timestamps have whole seconds, and clocks differ."""
 
 
 def is_ahead(time: datetime | None, now: datetime) -> bool:
-    """Return whether a proven time is ahead of the verifier's clock. A time that is not proven is not ahead."""
+    """Return whether a proven time is ahead of the verifier's clock. An unproven time is not ahead."""
     return time is not None and time > now + MAX_CLOCK_SKEW
 
 
 def is_early(statement: VerifiedStatement, now: datetime) -> bool:
     """Return whether the statement, or the cosignatures of its log entry, are ahead of the verifier's clock.
 
-    Cosignatures that a witness policy asks for and that are not there are ahead of every clock.
+    Missing cosignatures that a witness policy requires are ahead of every clock.
     """
     return is_ahead(statement.time, now) or is_ahead(statement.log.cosigned, now)
 

@@ -1,9 +1,9 @@
-"""CMS signatures as gitsign makes them: exactly that profile, in DER, and nothing beside it.
+"""Parse CMS signatures in the profile of gitsign, in DER. Everything else is refused.
 
     ContentInfo { signedData, SignedData { 1, {sha256}, {data, absent}, [0] {leaf}, {SignerInfo} } }
     SignerInfo { 1, {issuer, serial}, sha256, [0] signed, ecdsa-with-SHA256, signature, [1] unsigned }
 
-The signed attributes are contentType (data), messageDigest and at most signingTime, which is the signer's word for the
+The signed attributes are contentType (data), messageDigest and at most signingTime, which is an unproven
 time and is not used. The signature is over their DER as a SET (tag 0x31). Unsigned attributes are the log entry
 (1.3.6.1.4.1.57264.3.1) and RFC 3161 timestamps (1.2.840.113549.1.9.16.2.14). One signer, one certificate, no content.
 
@@ -104,7 +104,7 @@ class ContentInfo:
 
 @asn1.sequence
 class _Status:
-    """PKIStatusInfo: 0 is granted, and says no more."""
+    """PKIStatusInfo: status 0 (granted), without optional fields."""
 
     status: int
 
@@ -119,7 +119,7 @@ class _TimestampResponse:
 
 @dataclass(frozen=True, slots=True)
 class CmsSignature:
-    """What a signature says: the leaf certificate, the bytes that it signed, the digest of the content among them.
+    """A parsed signature: leaf certificate, signed bytes, and the content digest among them.
 
     `entry` is the log entry in protobuf, None if there is none; `timestamps` are whole RFC 3161 responses.
     """
@@ -133,7 +133,7 @@ class CmsSignature:
 
 
 def parse_cms(der: bytes) -> CmsSignature:
-    """Return what the signature says; MalformedError or SignatureError for anything but the profile above."""
+    """Return the parsed signature. Raises MalformedError or SignatureError outside of the profile above."""
     try:
         info = asn1.decode_der(ContentInfo, der)
     except ValueError as error:
@@ -165,7 +165,7 @@ def parse_cms(der: bytes) -> CmsSignature:
 
 
 def _check_profile(info: ContentInfo, signer: SignerInfo) -> None:
-    """Versions, types and algorithms are the ones that gitsign writes."""
+    """Check that versions, types and algorithms are those that gitsign writes."""
     data = info.content
     digests = [one.algorithm for one in data.digests.as_list()]
     found = (info.type, data.version, digests, data.content.type, signer.version, signer.digest.algorithm)
@@ -179,7 +179,7 @@ def _check_profile(info: ContentInfo, signer: SignerInfo) -> None:
 
 
 def _check_signer(certificate: bytes, sid: IssuerAndSerial) -> None:
-    """The certificate is the one that the signer names."""
+    """Check that the certificate is the one that SignerInfo names."""
     found = load_certificate(certificate)
     if (found.issuer.public_bytes(), found.serial_number) != (asn1.encode_der(sid.issuer), sid.serial):
         raise SignatureError("signer names another certificate", got=f"serial number {sid.serial}")
@@ -197,7 +197,7 @@ def _attributes(source: asn1.SetOf[Attribute]) -> _Attributes:
 
 
 def _value(source: _Attributes, oid: x509.ObjectIdentifier, kind: type[T]) -> T:
-    """Return the one value of an attribute, or raise SignatureError or MalformedError."""
+    """Return the single value of an attribute. Raises SignatureError or MalformedError."""
     one = _only(source.get(oid, ()), f"values of attribute {oid.dotted_string}")
     try:
         value: T = one.parse(kind)

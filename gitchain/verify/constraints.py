@@ -1,11 +1,11 @@
-"""What constraints see of evidence, and what it means that they hold.
+"""Evaluate the CEL constraints of a layout over evidence.
 
-- A step's constraints hold for every attestation of the step's evidence, each by itself.
-- A layout's constraints hold for a chain: for every choice of one attestation for each step whose predicate they read,
-  so that a good attestation cannot hide a bad one for the same artifacts.
+- A step's constraints must hold for each attestation of the step.
+- A layout's constraints must hold for a chain: for every choice of one attestation for each step whose predicate they
+  read. So a good attestation cannot hide a bad one about the same artifacts.
 
 Pure. docs/constraints.md lists the variables.
-Does NOT say which statements count (`gitchain.verify.authorization`), nor look at data sets (`gitchain.verify.datasets`).
+Does NOT decide which statements count (`gitchain.verify.authorization`), nor check data sets (`gitchain.verify.datasets`).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ MAX_ROWS = 1000  # choices of attestations that one constraint over a chain is e
 
 
 class Row(Protocol):
-    """One attestation of a step, and for whom it counts."""
+    """One attestation of a step, with the functionary and the principal that it counts for."""
 
     @property
     def statement(self) -> VerifiedStatement:
-        """What was signed, by whom and when."""
+        """The verified statement, with signer and time."""
 
     @property
     def claim(self) -> Claim:
-        """What it says about the step."""
+        """Its claim about the step."""
 
     @property
     def link(self) -> Link:
@@ -57,7 +57,7 @@ class Row(Protocol):
 
 
 class Rows(Protocol):
-    """The attestations of one step that agree on all materials and products."""
+    """The attestations of one step with equal materials and products."""
 
     @property
     def step(self) -> Step:
@@ -69,15 +69,15 @@ class Rows(Protocol):
 
     @property
     def link(self) -> Link:
-        """The materials and products that all agree on."""
+        """Their materials and products."""
 
     @property
     def principals(self) -> Sequence[str]:
-        """The distinct people and workloads who signed."""
+        """The distinct people and workloads that signed."""
 
 
 def check_step(step: Step, row: Row) -> Finding | None:
-    """Return the first constraint of the step that does not hold for this attestation, or None."""
+    """Return the first constraint of the step that fails for this attestation, or None."""
     variables = _attestation(row)
     for constraint in step.constraints:
         verdict = holds(constraint, "step", variables)
@@ -88,7 +88,7 @@ def check_step(step: Step, row: Row) -> Finding | None:
 
 
 def check_chain(layout: Layout, chain: Mapping[str, Rows], target: Target) -> tuple[Finding, ...]:
-    """Return the layout's constraints that this chain does not satisfy, and the steps that are not of one run."""
+    """Return the layout's constraints that fail for this chain, and the `sameRun` steps without a common run."""
     found = [_chain_finding(one, layout, chain, target) for one in layout.constraints]
     runs = [_run_finding(names, chain) for names in layout.same_run]
     return tuple(one for one in (*found, *runs) if one is not None)
@@ -122,7 +122,7 @@ def _artifacts(artifacts: Artifacts) -> Input:
 
 
 def signer_of(statement: VerifiedStatement, functionary: str, principal: str) -> Input:
-    """Return who signed, as constraints see it."""
+    """Return the CEL value of the signer."""
     return {
         "issuer": statement.identity.issuer,
         "subject": statement.identity.subject,
@@ -147,7 +147,7 @@ def _chain_finding(
 def _over(
     constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target
 ) -> ConstraintResult:
-    """Return the first verdict that is not true, of all choices of attestations that the constraint can tell apart."""
+    """Return the first result that is not true, over all choices of attestations with different values."""
     from gitchain.layout.constraint import HOLDS, ConstraintResult, compile_constraint
 
     try:
@@ -173,7 +173,7 @@ def _over(
 
 
 def _choices(compiled: Compiled, name: str, rows: Rows) -> Sequence[Row | None]:
-    """Return the attestations whose predicates the constraint can tell apart; one of them if it reads none."""
+    """Return attestations whose values for the constraint differ; one of them if it reads no predicate."""
     place = ("steps", name, "predicate")
     if not rows.members:
         return (None,)
@@ -183,12 +183,12 @@ def _choices(compiled: Compiled, name: str, rows: Rows) -> Sequence[Row | None]:
 
 
 def _key(predicate: Json, reads: Sequence[Path]) -> bytes:
-    """Return what is read of the predicate: equal for predicates that the constraint cannot tell apart."""
+    """Return the values that the constraint reads from the predicate."""
     return canonical_json([_at(predicate, read) for read in reads])
 
 
 def _at(value: Json, path: Path) -> Json:
-    """Return what lies at the path, and how far it goes: a missing field is not null."""
+    """Return the value at the path, and the number of fields found: a missing field differs from null."""
     depth = 0
     for key in path:
         if not isinstance(value, Mapping) or key not in value:
@@ -211,12 +211,12 @@ def _step(rows: Rows, row: Row | None) -> Input:
 
 
 def _nested(row: Row) -> Input:
-    """Return one attestation inside a list, where the engine takes times only as text."""
+    """Return one attestation for use in a list, where the CEL engine takes times only as text."""
     return {**_attestation(row), "time": _text(row.statement.time)}
 
 
 def _complete(rows: Rows) -> datetime:
-    """Return when the step's threshold was reached: signing again later changes nothing."""
+    """Return when the step's threshold was reached; later signatures do not change it."""
     seen: set[str] = set()
     for row in sorted(rows.members, key=lambda row: row.statement.time):
         seen.add(row.principal)
@@ -226,7 +226,7 @@ def _complete(rows: Rows) -> datetime:
 
 
 def _run_finding(names: Sequence[str], chain: Mapping[str, Rows]) -> Finding | None:
-    """Return a finding unless one run's attestations alone reach the threshold of each of these steps."""
+    """Return a finding unless the attestations of one run reach the threshold of each of these steps."""
     runs = [_runs(chain[name]) for name in names]
     if set.intersection(*runs):
         return None
@@ -254,7 +254,7 @@ def _runs(rows: Rows) -> set[str]:
 
 
 def holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) -> ConstraintResult:
-    """Return the verdict; one that does not compile is a problem like any other. Raises nothing."""
+    """Evaluate one constraint. An expression that does not compile is a problem, not an exception."""
     from gitchain.layout.constraint import ConstraintResult, compile_constraint
 
     try:
@@ -272,12 +272,12 @@ def finding(
     step: str = "",
     artifact: str = "",
 ) -> Finding:
-    """Return that the constraint does not hold, or that nobody can tell."""
+    """Return the finding for a constraint that fails, or that cannot be evaluated."""
     code, problem = (code, verdict.problem) if verdict.evaluated else (Code.CONSTRAINT_ERROR, verdict.problem)
     verb = "does not hold" if verdict.evaluated else "cannot be evaluated"
     return Finding(code, f"{what} {verb}", step, artifact, constraint.expression, problem)
 
 
 def _text(time: datetime) -> str:
-    """Return a time as text; two such texts compare as the times do."""
+    """Return a time as text that sorts by time."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""What one decision looks at under every layout: the evidence, the time, the manifests; and what it keeps on the way.
+"""The inputs of one decision under every layout (evidence, time, manifests), and its caches.
 
 Does NOT decide.
 """
@@ -21,7 +21,7 @@ from gitchain.verify.verified import VerifiedStatement
 
 @dataclass(slots=True)
 class Sources:
-    """What a decision looks at, and what it keeps between the layouts that it looks under."""
+    """The inputs of a decision, and what it caches across layouts."""
 
     statements: Sequence[VerifiedStatement]
     now: datetime
@@ -33,9 +33,9 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class LayoutStack:
-    """The layouts that a layout stands in: their names, its own last, their revocations and rejections.
+    """The enclosing layouts of a layout: their names (its own last), revocations and rejections.
 
-    Evidence names its layout by name: two of one name inside of each other could not be told apart.
+    Evidence refers to a layout by name, so no two nested layouts may have the same one.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a layout demands of a whole choice of evidence, beyond the artifact rules: constraints, runs, data sets.
+"""Check the layout-wide conditions of a chain: CEL constraints, `sameRun`, data sets.
 
 Does NOT evaluate expressions: `gitchain.verify.constraints` does.
 """
@@ -20,7 +20,7 @@ from gitchain.verify.verified import VerifiedStatement
 
 @dataclass(slots=True)
 class Demands:
-    """The demands of a layout, or of one scope of it, on a chain for one target. Ignores revoked data-set statements."""
+    """The layout-wide conditions of a layout, or of one scope of it, for one target. Ignores revoked data-set statements."""
 
     layout: Layout
     judge: Judge
@@ -35,7 +35,7 @@ class Demands:
         self._facts = tuple(one for one in facts if not self.judge.is_revoked(one))
 
     def of(self, chain: Chain) -> Sequence[Finding]:
-        """Return what the chain, with evidence for every step, does not satisfy."""
+        """Return the conditions that a chain with evidence for every step fails."""
         return (*self._constraints(self.layout, chain), *self._datasets(chain))
 
     def _constraints(self, layout: Layout, chain: Chain) -> Sequence[Finding]:
@@ -47,7 +47,7 @@ class Demands:
         return check_chain(layout, chain, self.target)
 
     def _datasets(self, chain: Chain) -> Sequence[Finding]:
-        """Return what is wrong with the chain's data sets; chains that have the same ones are asked once."""
+        """Return what is wrong with the chain's data sets. Chains with equal data sets are checked once."""
         layout = self.layout
         if layout.datasets is None:
             return ()
@@ -61,7 +61,7 @@ class Demands:
         return self._known[key]
 
     def each(self, chain: Chain) -> Iterator[tuple[str, Sequence[Finding]]]:
-        """Yield each demand in words, with what the chain does not satisfy of it: for those who ask why."""
+        """Yield each condition as text, with the findings about it, for `--explain`."""
         layout = self.layout
         alone = replace(layout, constraints=(), same_run=())
         for one in layout.constraints:
@@ -77,7 +77,7 @@ class Demands:
             yield f"facts about the data sets of step {', '.join(names)}", self._datasets(chain)
 
     def _owner(self, statement: VerifiedStatement) -> tuple[str, str] | None:
-        """Return who stated facts about a data set, if it is somebody who may."""
+        """Return functionary and principal of a data-set statement, None if its signer is not allowed."""
         datasets = self.layout.datasets
         who = datasets and self.judge.signers.functionary(statement, datasets.functionaries)
         return (who, self.judge.signers.person(statement.identity)) if who else None

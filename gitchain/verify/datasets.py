@@ -1,14 +1,13 @@
-"""The data sets of a chain: each needs facts by an authorised signer, and all such facts satisfy the constraints.
+"""Check the data sets of a chain: each needs facts by an authorised signer, and all such facts must satisfy the constraints.
 
-The layout says which products are data sets, and who may state facts about them. Facts are about content: whatever name
-they give it, whatever chain they are on. Facts about a directory hold for what its manifest says is in it; facts about a
-part of a data set do not speak for all of it, but have to satisfy the constraints too.
+The layout defines which products are data sets, and who may state facts about them. Facts are about content, whatever
+name or chain they have. Facts about a directory hold for the files in its manifest. Facts about a part of a data set do
+not cover all of it, but must satisfy the constraints too.
 
-Facts that the constraints refuse are negative evidence (docs/negative-evidence.md): the newest facts of a signer about an
-artifact count, refused ones need less to count than others, and they count against every directory whose manifest is not
-at hand.
+Facts that fail the constraints are negative evidence (docs/negative-evidence.md): the newest facts of a signer about an
+artifact count, failing ones count under weaker conditions, and they count against every directory without a manifest.
 
-Pure. docs/constraints.md is the reference. Does NOT know what was revoked: the caller leaves that out.
+Pure. docs/constraints.md is the reference. Does NOT handle revocations: the caller leaves revoked facts out.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from gitchain.verify.findings import Code, Finding
 from gitchain.verify.verified import VerifiedStatement
 
 Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
-"""Returns for whom a statement was signed: the functionary and the principal, or None for a stranger."""
+"""Returns functionary and principal of a statement, or None for an unknown signer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts that are not revoked, whose each is, and which of them are ahead of the clock or not cosigned."""
+    """Facts that are not revoked, with the owner of each, and which are ahead of the clock or not cosigned."""
 
     statements: Sequence[VerifiedStatement]
     owner: Owner
@@ -42,7 +41,7 @@ class Facts:
 
 
 def check_datasets(layout: Layout, chain: Mapping[str, Rows], facts: Facts) -> tuple[Finding, ...]:
-    """Return what is wrong with the data sets of this chain: unknown ones, and facts that are refused."""
+    """Return what is wrong with the data sets of this chain: missing facts, and facts that fail."""
     if layout.datasets is None:
         return ()
     stated = _Stated.of(facts, layout.datasets)
@@ -63,7 +62,7 @@ def check_datasets(layout: Layout, chain: Mapping[str, Rows], facts: Facts) -> t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fact:
-    """One statement about one artifact, and for whom it was signed."""
+    """One statement about one artifact, with its owner."""
 
     statement: VerifiedStatement
     artifact: Artifact
@@ -77,7 +76,7 @@ class _Fact:
         return self.statement.time
 
     def marks(self) -> Iterator[tuple[object, ...]]:
-        """Yield what later facts have to share with these to replace them: signer, kind and each digest."""
+        """Yield the keys by which later facts replace these: signer, kind and each digest."""
         newest = self.artifact.newest if self.artifact.directory else None
         if newest is not None:
             yield self.principal, 2, newest
@@ -88,7 +87,7 @@ class _Fact:
 
 @dataclass(slots=True)
 class _Stated:
-    """The facts that count, and what lies in the directories that they and the data sets are."""
+    """The facts that count, and the contents of their directories and of the data sets."""
 
     manifests: Manifests
     facts: Sequence[_Fact]
@@ -119,11 +118,11 @@ class _Stated:
         return [one for one in self.facts if self._holds(one.artifact, artifact)]
 
     def within(self, artifact: Artifact) -> Sequence[_Fact]:
-        """Return the facts about a part of the artifact: they cannot speak for all of it, but against it."""
+        """Return the facts about a part of the artifact: these count only against it."""
         return [one for one in self.facts if self._holds(artifact, one.artifact)]
 
     def perhaps(self, artifact: Artifact) -> Sequence[_Fact]:
-        """Return the facts that may be about the artifact or a part of it: a manifest that would tell is not at hand."""
+        """Return the facts that may be about the artifact or a part of it, as a manifest is missing."""
         return [
             one for one in self.facts if self._inside(one.artifact).closed or self._inside(artifact).closed
         ]
@@ -132,7 +131,7 @@ class _Stated:
         return outer == inner or not self._inside(outer).found.isdisjoint(_keys(inner))
 
     def _inside(self, artifact: Artifact) -> _Inside:
-        """Return kind and digests of all that lies below, as far as manifests are at hand: each node is read once."""
+        """Return kind and digests of the contents, as far as manifests are available. Each node is read once."""
         if not artifact.directory:
             return _NOTHING_INSIDE
         top = artifact.kind, artifact.digest.accepted
@@ -155,7 +154,7 @@ _Key: TypeAlias = tuple[int, str]
 
 
 def _keys(artifact: Artifact) -> Iterator[_Key]:
-    """Yield the artifact's key, and for a directory that under version 2 where it is known."""
+    """Yield the artifact's key, and for a directory also its version 2 key if that is known."""
     if (sha256 := artifact.digest.get("sha256")) is not None:
         yield artifact.kind, sha256
     if artifact.kind == 1 and (newest := artifact.newest) is not None:
@@ -164,7 +163,7 @@ def _keys(artifact: Artifact) -> Iterator[_Key]:
 
 @dataclass(frozen=True, slots=True)
 class _Inside:
-    """Keys of all that is known to be in a directory; `closed` if a manifest in it is not at hand."""
+    """Keys of the known contents of a directory; `closed` if a manifest is missing."""
 
     found: frozenset[_Key]
     closed: bool
@@ -209,7 +208,7 @@ def _by_statement(facts: Sequence[_Fact]) -> dict[int, _Fact]:
 def _refusals(
     datasets: Datasets, name: str, artifact: Artifact, fact: _Fact
 ) -> Iterator[tuple[Constraint, ConstraintResult]]:
-    """Yield the constraints that these facts do not satisfy."""
+    """Yield the constraints that fail for these facts."""
     variables: dict[str, Input] = {
         "dataset": fact.statement.statement.predicate,
         "artifact": {"name": name, "sha256": artifact.digest.get("sha256", "")},

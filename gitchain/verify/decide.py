@@ -1,16 +1,16 @@
-"""The decision: layout, verified statements, target and time to PASSED or FAILED, with all findings.
+"""Decide about a target: from layout, verified statements and time to PASSED or FAILED, with all findings.
 
- 1. Sort the statements: which count for which step, grouped by content, thresholds over distinct people; and what
-    forbids them (`gitchain.verify.classify`). Steps that stand for another layout: the same under that one
+ 1. Classify the statements (`gitchain.verify.classify`): which count for which step, grouped by content, with thresholds
+    over distinct people; and negative evidence. For sublayout steps, likewise under their layout
     (`gitchain.verify.sublayout`).
- 2. Find the groups of served steps that made the target: the chain starts there.
- 3. Find a whole chain that satisfies the layout's demands (`gitchain.verify.search`), of all steps, or of those that the
-    `serve` entry names (`gitchain.layout.scope`).
- 4. If there is none, say what is wrong with the closest one (`gitchain.verify.explain`).
- 5. If asked, list every check that was made on that chain (`gitchain.verify.trace`).
+ 2. Find the groups of served steps that made the target. A chain starts there.
+ 3. Search for a complete chain that satisfies the layout (`gitchain.verify.search`): of all steps, or of those in the
+    `serve` entry's scope (`gitchain.layout.scope`).
+ 4. Without one, explain what is wrong with the closest chain (`gitchain.verify.explain`).
+ 5. On request, list every check of that chain (`gitchain.verify.trace`).
 
-Pure: no I/O, no clock. Monotonic: taking positive evidence away never turns FAILED into PASSED. Never PASSED without
-evidence for every step that the target needs. docs/layout.md says what each part of a layout means.
+Pure: no I/O, no clock. Monotonic: removing positive evidence never turns FAILED into PASSED. Never PASSED without
+evidence for every step that the target needs. docs/layout.md defines each part of a layout.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def decide(
     explain: bool = False,
     beside: Sequence[Finding] = (),
 ) -> Decision:
-    """Decide whether the target got here the way the layout says; with `explain`, list every check that was made.
+    """Return the decision about the target; with `explain`, it lists every check.
 
-    `beside` is reported in place of the absence of evidence, and decides nothing (`gitchain.verify.other_statements`).
-    Raises LimitError if the evidence allows more combinations than can be tried: no verdict.
+    `beside` are findings that replace "no evidence"; they decide nothing (`gitchain.verify.other_statements`).
+    Raises LimitError if the evidence allows too many combinations; there is no verdict then.
     """
     layout = signed.layout
     statements = tuple(evidence)
@@ -94,7 +94,7 @@ def _checks(
     search: Search,
     findings: Sequence[Finding] = (),
 ) -> tuple[ReportedCheck, ...]:
-    """Return every check that was made on the chain; only who asks for them loads what lists them."""
+    """Return every check of the chain. Imports `trace` only here, as few callers need it."""
     from gitchain.verify.trace import trace
 
     return trace(signed, claims, chains, chain, search, findings)
@@ -102,7 +102,7 @@ def _checks(
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """The search for a whole chain of the steps of one scope of the layout, from the evidence that made the target."""
+    """The search for a complete chain in one scope of the layout, from the evidence that made the target."""
 
     chains: Chains
     seeds: Sequence[EvidenceGroup]
@@ -119,7 +119,7 @@ class _Attempt:
 
 
 def _asked_for(layout: Layout, target: Target) -> Layout:
-    """Return the scope that serves a product of the target's name, for a target that nothing made; else the layout."""
+    """Return the scope that serves the target's name, for a target without evidence; else the layout."""
     entries = (one for one in layout.serve if target.name and is_served_by(one, target.name))
     entry = next(entries, None)
     return next(scopes(layout, {entry.step})) if entry else layout
@@ -128,7 +128,7 @@ def _asked_for(layout: Layout, target: Target) -> Layout:
 def _seeds(
     layout: Layout, claims: EvidenceGroups, target: Target, manifests: Manifests
 ) -> Sequence[EvidenceGroup]:
-    """Return the evidence that counts for having made the target, the newest first."""
+    """Return the groups that made the target, the newest first."""
     found = [
         group
         for name in dict.fromkeys(one.step for one in layout.serve)
@@ -145,7 +145,7 @@ def _report(layout: Layout, chain: Chain) -> tuple[StepReport, ...]:
 def _step_report(group: EvidenceGroup) -> StepReport:
     attestations = tuple(Attestation.of(member.statement, member.claim.run) for member in group.members)
     kinds = {member.claim.evidence for member in group.members}
-    # The chain is as strong as its weakest member: one declared claim among observed ones reads as declared.
+    # The weakest attestation counts: one declared among observed ones makes the step declared.
     evidence = None if None in kinds else "declared" if "declared" in kinds else "observed"
     behind = None
     if (inner := group.inner) is not None:
@@ -156,7 +156,7 @@ def _step_report(group: EvidenceGroup) -> StepReport:
 
 
 def _warnings(statements: Iterable[VerifiedStatement]) -> tuple[Finding, ...]:
-    """Return an alarm for each MD5 that stands beside two different SHA-256: DVC would confuse the two."""
+    """Return a warning for each MD5 with two different SHA-256 digests: DVC would confuse the two files."""
     seen: dict[str, tuple[str, str]] = {}
     found: dict[str, Finding] = {}
     for statement in statements:

@@ -1,10 +1,10 @@
-"""What verified statements claim about the steps of a layout, and how they group; the words of the decision.
+"""Groups of verified statements by step and content: the data types of a decision.
 
-Statements for one step that agree on all materials and products form a group; a group counts if enough distinct people
-or workloads, not identities, signed it, and nothing forbids it. A step may also stand for a chain under another layout:
-its group then holds what that chain serves, and the chain.
+Statements for one step with equal materials and products form a group. A group counts if enough distinct people or
+workloads (not identities) signed it, and no negative evidence is about it. The group of a sublayout step holds the
+products that a chain under the sublayout serves, and that chain.
 
-Does NOT say which statements count (`gitchain.verify.authorization`), and does NOT compare steps with each other
+Does NOT decide which statements count (`gitchain.verify.authorization`), and does NOT compare steps with each other
 (`gitchain.verify.chain`).
 """
 
@@ -29,14 +29,14 @@ Chain: TypeAlias = Mapping[str, "EvidenceGroup"]
 """One group for each step, by the step's name."""
 
 Reasons: TypeAlias = Callable[[], Sequence[Finding]]
-"""Why something does not count, worked out only if somebody has to be told."""
+"""Computes why something does not count, when that is reported."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inner:
-    """The chain under another layout that stands behind a step: the layout, its evidence, and the chain.
+    """The chain under the sublayout of a step: the layout, its evidence, and the chain.
 
-    `scope` is the layout with the steps alone that the chain is made of.
+    `scope` is the layout reduced to the steps of the chain.
     """
 
     layout: Layout
@@ -47,10 +47,10 @@ class Inner:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvidenceGroup:
-    """Statements for one step that agree on every material and product, and the people who signed them.
+    """Statements for one step with equal materials and products, and the people who signed them.
 
-    `runs` are the runs in which enough of these people signed. `faults` says why the group does not count although
-    enough people signed; None if nothing is wrong with it.
+    `runs` are the runs in which enough of these people signed. `faults` computes why the group does not count although
+    enough people signed; None for a group without faults.
     """
 
     step: Step
@@ -63,17 +63,17 @@ class EvidenceGroup:
 
     @property
     def link(self) -> Link:
-        """Return the materials and products that all members agree on."""
+        """Return the materials and products of the members."""
         return self.members[0].link
 
     @property
     def enough(self) -> bool:
-        """Tell whether enough distinct people signed."""
+        """Return whether enough distinct people signed."""
         return len(self.principals) >= self.step.threshold
 
     @property
     def counts(self) -> bool:
-        """Tell whether enough distinct people signed, and nothing forbids what they signed."""
+        """Return whether enough distinct people signed, and the group has no fault."""
         return self.enough and self.faults is None
 
     @property
@@ -84,9 +84,9 @@ class EvidenceGroup:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceGroups:
-    """All evidence under one layout, sorted by what it is good for.
+    """All evidence under one layout, by step.
 
-    `missing` says for a step that stands for another layout why there is no chain under it.
+    `missing` computes, for a sublayout step, why there is no chain under its layout.
     """
 
     judge: Judge
@@ -99,13 +99,13 @@ class EvidenceGroups:
         return tuple(group for group in self.groups[step] if group.counts)
 
     def within(self, scope: Layout) -> EvidenceGroups:
-        """Return the evidence for the steps of a scope alone; what was rejected stays."""
+        """Return the evidence for the steps of a scope, with all rejected statements."""
         groups = {step.name: self.groups[step.name] for step in scope.steps}
         return replace(self, groups=groups)
 
 
 def content_of(artifacts: Artifacts) -> Content:
-    """Return a list of artifacts as a value that can be compared and hashed."""
+    """Return a list of artifacts as a hashable value."""
     return frozenset((name, item.kind, item.digest.accepted) for name, item in artifacts.items())
 
 

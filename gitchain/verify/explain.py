@@ -1,10 +1,9 @@
-"""Why there is no whole chain: findings about the closest one, in the words of the person who has to mend it.
+"""Explain why there is no complete chain: findings about the closest one, for the person who fixes it.
 
-Each finding names the step, the artifact, what was expected and what was got, and who signed. Where a step has
-no evidence that counts, the reasons are given instead, and artifacts that only fail for want of that step are
-left out.
+Each finding names the step, the artifact, what was expected and got, and the signer. A step without evidence that counts
+gets the reasons instead, and artifacts that fail only because of that step are left out.
 
-Does NOT decide: whatever is found here, the result was FAILED before.
+Does NOT decide: the result is FAILED already.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from gitchain.verify.step_diagnostics import HELP, about_target, faults, rejecti
 from gitchain.verify.step_statement import Attested
 from gitchain.verify.target import Target
 
-MAX_BESIDE = 100  # rejected statements to look through for some about the target, the newest first
-MAX_SEEDS = 8  # chains to compare when there is no whole one: the newest are what the user is working on
+MAX_BESIDE = 100  # rejected statements that are searched for some about the target, the newest first
+MAX_SEEDS = 8  # chains to compare without a complete one: the user most likely works on the newest
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is wrong, at least one finding, and the chain that it is about; None where nothing made the target."""
+    """At least one finding, and the chain that it is about; None if no evidence made the target."""
 
     findings: tuple[Finding, ...]
     chain: Chain | None = None
@@ -41,9 +40,9 @@ def explain(
     seeds: Sequence[EvidenceGroup],
     search: Search,
 ) -> Explanation:
-    """Return what is wrong with the closest chain, or what is known of a target that nothing made.
+    """Return what is wrong with the closest chain, or what is known of a target that no evidence made.
 
-    `search` is the one that found none. A choice of evidence whose rules all pass is the closest that there is.
+    `search` is the failed search. A choice of evidence whose rules all pass is the closest chain.
     """
     if search.nearest is not None:
         return Explanation(tuple(search.nearest[1]), search.nearest[0])
@@ -66,7 +65,7 @@ def explain(
 
 
 def _beside(claims: EvidenceGroups, steps: set[str], target: Target) -> Iterator[Finding]:
-    """Yield why statements do not count that name the target itself and a step in which something is wrong."""
+    """Yield why statements about the target do not count, for steps with findings."""
     for one in sorted(claims.rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_BESIDE]:
         if one.attested is None or one.attested.step.name not in steps:
             continue
@@ -78,7 +77,7 @@ def _beside(claims: EvidenceGroups, steps: set[str], target: Target) -> Iterator
 
 
 def _closest(chains: Chains, claims: EvidenceGroups, seed: EvidenceGroup) -> Chain:
-    """Grow a chain from the seed, always by the group that is tied best to it, whether or not it fits."""
+    """Extend a chain from the seed, each time by the group with the best score, whether or not its rules pass."""
     chain: dict[str, EvidenceGroup] = {seed.step.name: seed}
     neighbours = chains.neighbours
     pools = {name: _pool(groups) for name, groups in claims.groups.items() if groups}
@@ -91,14 +90,14 @@ def _closest(chains: Chains, claims: EvidenceGroups, seed: EvidenceGroup) -> Cha
 
 
 def _pool(groups: Sequence[EvidenceGroup]) -> Sequence[EvidenceGroup]:
-    """Return what a closest chain may hold: evidence with a fault too, so that the fault is told where it matters."""
+    """Return the groups for a closest chain: also those with a fault, so that the fault is reported."""
     return tuple(group for group in groups if group.enough) or groups
 
 
 def _score(
     chains: Chains, group: EvidenceGroup, chain: Chain, around: Sequence[str]
 ) -> tuple[int, int, float]:
-    """Rate a group: edges to the chain, fewest refusals with it, then the newest."""
+    """Return the score of a group: edges to the chain, then fewest refusals, then the newest."""
     others = [chain[name] for name in around if name in chain]
     edges = sum(chains.linked(group, other) for other in others)
     alternatives = {name: (other,) for name, other in chain.items()}
@@ -109,7 +108,7 @@ def _score(
 def _about_chain(chains: Chains, claims: EvidenceGroups, chain: Chain) -> Iterator[Finding]:
     found = [finding for group in chain.values() for finding in _about_group(chains, claims, group, chain)]
     yield from found
-    # Where something is missing or refused, a loose end is its consequence.
+    # A loose end is a consequence of what is missing or refused.
     if found or not all(claims.counted(step.name) for step in chains.layout.steps):
         return
     for name in chains.loose(chain, next(iter(chain))):
@@ -124,7 +123,7 @@ def _about_chain(chains: Chains, claims: EvidenceGroups, chain: Chain) -> Iterat
 def _about_group(
     chains: Chains, claims: EvidenceGroups, group: EvidenceGroup, chain: Chain
 ) -> Iterator[Finding]:
-    """Yield what forbids the group, or what its rules refuse that is not for want of another step's evidence."""
+    """Yield the faults of the group, or its rule refusals that are not caused by another step without evidence."""
     if group.faults is not None:
         yield from faults(group)
         return
@@ -170,7 +169,7 @@ def _refusal(
 
 
 def _closed(chains: Chains, refusal: Refusal, chain: Chain) -> str | None:
-    """Return the directory of an earlier step in which a MATCH rule could not look."""
+    """Return the directory of an earlier step whose manifest a MATCH rule lacked."""
     for near in refusal.near:
         link = chain[near.step].link
         side = link.products if near.side == "products" else link.materials
@@ -212,7 +211,7 @@ def _disallowed(
 
 
 def _elsewhere(chains: Chains, claims: EvidenceGroups, near: Near, got: Artifact) -> Attested | None:
-    """Return evidence that the same step handled this content at another time."""
+    """Return evidence that the same step had this content at another time."""
     for group in claims.groups[near.step]:
         side = group.link.products if near.side == "products" else group.link.materials
         if lookup(side, near.name, chains.manifests) == got:

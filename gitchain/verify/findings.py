@@ -1,6 +1,6 @@
-"""Findings: what a decision found, one code for each kind. docs/findings.md lists them.
+"""Findings of a decision, with one code for each kind. docs/findings.md lists them.
 
-A finding is data, not an error: a decision carries all of them. E codes are errors, W codes warnings.
+A finding is data, not an exception: a decision has all of them. E codes are errors, W codes warnings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gitchain.evidence.canonical import Json
 
 
 class Code(StrEnum):
-    """Every code, in the order of the question that it answers. A code is never used for anything else."""
+    """All codes. A code is never used for a second meaning."""
 
     NO_EVIDENCE = "GC-E0201"
     OTHER_CONTENT = "GC-E0202"
@@ -189,12 +189,12 @@ ADVICE: dict[Code, str] = {
     Code.GIT_UNCHECKED: "install GnuPG, and verify again",
     Code.SAME_MD5: "use neither file until you know how both came to have this MD5",
 }
-"""What to do about a code, for a finding that has no better help of its own."""
+"""What to do about a code, for a finding without its own help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: what is wrong, at which step and artifact, what was expected and got, and what helps."""
+    """One finding: what is wrong, at which step and artifact, what was expected and got, and what to do."""
 
     code: Code
     message: str
@@ -215,7 +215,7 @@ class Finding:
         return self.help or ADVICE[self.code]
 
     def to_json(self) -> dict[str, Json]:
-        """Return the finding as `verify --json` holds it; absent fields are null."""
+        """Return the finding as in `verify --json`; absent fields are null."""
         return {
             "code": self.code.value,
             "severity": self.severity,

@@ -1,10 +1,10 @@
-"""How old the newest signed checkpoint of the store may be: what the layout's `freshness` asks for.
+"""Check the age of the newest signed checkpoint of the store, for a layout with `freshness`.
 
-A store that is held back, such as one that a remote serves from before a revocation, holds only old checkpoints. A
-checkpoint counts here if a functionary or revoker of the layout signed it, it can be read, neither it nor its signer is
-revoked, and it is not ahead of the clock.
+A store that a remote holds back, for example at a state before a revocation, has only old checkpoints. A checkpoint
+counts if a functionary or revoker of the layout signed it, it is readable, neither it nor its signer is revoked, and it
+is not ahead of the clock.
 
-Does NOT check that the store holds what a checkpoint covers: `gitchain.verify.checkpoints` does.
+Does NOT check that the store has what a checkpoint covers: `gitchain.verify.checkpoints` does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_freshness(
     statements: Iterable[VerifiedStatement],
     now: datetime,
 ) -> Finding | None:
-    """Return that the newest checkpoint is older than the layout allows, or that there is none; None if it is not."""
+    """Return a finding if the newest checkpoint is older than the layout allows, or there is none; else None."""
     if layout.freshness is None:
         return None
     newest = newest_checkpoint(layout, revocations, statements, now)
@@ -64,7 +64,7 @@ def newest_checkpoint(
 
 
 def _times_of_checkpoints(statements: Iterable[VerifiedStatement]) -> Iterator[datetime]:
-    """Yield the proven time of each statement that is a checkpoint and can be read."""
+    """Yield the proven time of each readable checkpoint statement."""
     for one in statements:
         with suppress(MalformedError, LimitError):
             read_checkpoint(one.statement)

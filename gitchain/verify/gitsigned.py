@@ -1,17 +1,17 @@
-"""A commit or tag whose own signature verifies, to a VerifiedObject: over its raw bytes, by whom, and when if it is logged.
+"""Verify the signature of a commit or tag over its raw bytes, and return a VerifiedObject: signer, and time if logged.
 
-| form | who | when |
+| form | signer | time |
 |---|---|---|
 | SSH (`gitchain.verify.sshsig`) | the key's fingerprint | unknown |
-| CMS of gitsign and gitchain | the certificate's identity | proven, by the entry's promise or a timestamp |
+| CMS of gitsign and gitchain | the certificate's identity | proven, by the signed entry timestamp or a timestamp |
 | OpenPGP (`gitchain.verify.openpgp`) | the primary key's fingerprint | unknown |
 
 A CMS signature passes every check of a bundle but B1 and B3 (`gitchain.verify.bundle`), and
  G1 its message digest is that of the signed bytes of the object
- G2 its log entry is in it, and about it: the body is made from the signature, so the log's proof is over that or fails.
-gitsign labels entries of Rekor v2 as those of v1; which one it is, the promise tells, which v1 always gives.
+ G2 its log entry is inside and about it: the body is rebuilt from the signature, so the log's proof verifies over that.
+gitsign labels entries of Rekor v2 as v1. The signed entry timestamp tells them apart: entries of v1 always have one.
 
-Does NOT say whether a signer may sign (`gitchain.layout`), nor bind the files that a commit points at.
+Does NOT check whether the signer is allowed (`gitchain.layout`), nor bind the files of the commit.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedObject
 
 KEY_DETAILS = "PKIX_ECDSA_P256_SHA_256"
-"""The one kind of key with which CMS signatures are made."""
+"""The only key type of CMS signatures."""
 
 
 def verify_object(found: GitObject, trust: Trust, openpgp: OpenPgp | None = None) -> VerifiedObject:
-    """Return who signed the commit or tag; without `openpgp`, no OpenPGP key is known.
+    """Return the verified signature of the commit or tag. Without `openpgp`, no OpenPGP key is known.
 
-    Raises SignatureError if it has no signature or it does not verify, MalformedError or LimitError if it is none,
-    InclusionError if its log entry does not verify, and as `verify_openpgp`.
+    Raises SignatureError without a signature or if it does not verify, MalformedError or LimitError for a malformed one,
+    InclusionError if its log entry does not verify, and the errors of `verify_openpgp`.
     """
     where = f"{found.kind} {found.oid[:12]}"
     try:
@@ -90,7 +90,7 @@ def _verify_cms(found: GitObject, der: bytes, trust: Trust) -> VerifiedObject:
 
 
 def _entry(stored: bytes | None, signed: SignatureRecord) -> LogEntry:
-    """G2: return the entry that was stored, with the body that it must have had."""
+    """G2: return the stored entry, with the body rebuilt from the signature."""
     if stored is None:
         raise SignatureError(
             "signature holds no log entry", help="git config gitsign.rekorMode offline, and sign again"

@@ -1,16 +1,16 @@
-"""A signed commit or tag as evidence of a step: its files, each with its SHA-256, by the one who signed it.
+"""A signed commit or tag as evidence for a step: its files, each with its SHA-256.
 
  S1 the files are of the commit that was signed, or that the signed tag names
- S2 the signature binds their content by SHA-256: the ids of a SHA-256 repository do, which whoever read the files has
-    checked; else the signed message names the manifest of exactly these files (`gitchain.evidence.gittree`)
- S3 there is a proven time: the signature's own, or that of a logged statement about the very object
+ S2 the signature binds their content by SHA-256: by the ids of a SHA-256 repository, which the reader of the files has
+    checked, or by the manifest of exactly these files in the signed message (`gitchain.evidence.gittree`)
+ S3 there is a proven time: the signature's own, or that of a logged statement about the same object
 
-Its attestation id is the SHA-256 of what was signed, which another form of the same signature does not change. The
-object's own SHA-256, which it does change, is another id to revoke it by.
+Its attestation id is the SHA-256 of the signed bytes, so another encoding of the signature does not change it. The
+object's own SHA-256, which it does change, is a second id for revocations.
 
-So an SSH or OpenPGP signature counts once something about the commit is in a log, and a SHA-1 alone never binds anything.
-This and `gitchain.verify.bundle` are the only makers of a VerifiedStatement.
-Does NOT read a repository, nor say whether the signer may sign: `gitchain.verify.authorization` does.
+So an SSH or OpenPGP signature counts once a log has a statement about the commit, and a SHA-1 alone never binds content.
+Only this module and `gitchain.verify.bundle` make a VerifiedStatement.
+Does NOT read a repository, nor check whether the signer is allowed: `gitchain.verify.authorization` does.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def source_evidence(
     """Return the signed object as evidence for the step of the layout.
 
     `about` are verified statements that may be about the object. Raises SignatureError unless S1 to S3 hold,
-    MalformedError or LimitError if the files make no statement.
+    MalformedError or LimitError if the files cannot form a statement.
     """
     found = signed.object
     _check_commit(found, commit)  # S1
@@ -97,7 +97,7 @@ def _check_bound(found: GitObject, files: Sequence[FileEntry]) -> None:
 
 
 def _proof(signed: VerifiedObject, about: Iterable[VerifiedStatement]) -> tuple[datetime, LogRef]:
-    """Return the earliest time at which the object is known to have been there, and where that is logged."""
+    """Return the earliest proven time of the object, and its log entry."""
     if signed.time is not None and signed.log is not None:
         return signed.time, signed.log
     sha256 = signed.object.sha256

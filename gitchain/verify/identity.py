@@ -1,7 +1,7 @@
-"""The identity in a Fulcio certificate: who signed, as the certificate authority saw it.
+"""Read the identity in a Fulcio certificate: the signer that the certificate authority authenticated.
 
 Subject: the one subject alternative name, an email address, a URI, or Fulcio's own other-name for user names.
-Issuer: extension 1.3.6.1.4.1.57264.1.8 (DER UTF8String), else .1.1 (raw bytes); where both are, they agree.
+Issuer: extension 1.3.6.1.4.1.57264.1.8 (DER UTF8String), else .1.1 (raw bytes); if both are present, they must be equal.
 Claims: extensions .8 to .22 (DER UTF8String), by the names of oid-info.md in camel case.
 
 Spec: https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
@@ -48,7 +48,7 @@ CLAIMS = {
 
 
 def identity_of(certificate: x509.Certificate) -> Identity:
-    """Return the identity that the certificate names; SignatureError if it names none, or more than one."""
+    """Return the identity in the certificate. Raises SignatureError unless there is exactly one."""
     try:
         return Identity(_issuer(certificate), _subject(certificate))
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
@@ -60,7 +60,7 @@ def identity_of(certificate: x509.Certificate) -> Identity:
 
 
 def claims_of(certificate: x509.Certificate) -> Mapping[str, str]:
-    """Return Fulcio's claims in the certificate by name; SignatureError if one of them is no text."""
+    """Return Fulcio's claims in the certificate by name. Raises SignatureError if one is not UTF-8 text."""
     try:
         return {
             CLAIMS[oid]: asn1.decode_der(str, value)
@@ -99,6 +99,6 @@ def _issuer(certificate: x509.Certificate) -> str:
     found += [raw[ISSUER_V1].decode("utf-8")] if ISSUER_V1 in raw else []
     if not found or found[0] != found[-1]:
         raise SignatureError("certificate must name one issuer", got=" and ".join(found) or "none")
-    if not found[0].startswith(("https://", "http://")):  # `gitchain:key` is for keys alone
+    if not found[0].startswith(("https://", "http://")):  # `gitchain:key` is reserved for keys
         raise SignatureError("issuer is not a URL", expected="https://…", got=ascii(found[0][:200]))
     return found[0]

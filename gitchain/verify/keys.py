@@ -1,6 +1,6 @@
-"""Keys: those that sign attestations, and those of logs. Each has one algorithm, and no bundle says which.
+"""Public keys of attestations and logs. The key alone defines the algorithm; a bundle cannot choose it.
 
-| key | signs with | entry in a log |
+| key | algorithm | log entry |
 |---|---|---|
 | ECDSA P-256, P-384, P-521 | SHA-256, SHA-384, SHA-512 | by digest |
 | RSA, 2048 to 8192 bits | PKCS #1 v1.5, SHA-256 | by digest |
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from gitchain.errors import AlgorithmError, SignatureError
 
 MIN_RSA_BITS = 2048
-MAX_RSA_BITS = 8192  # a larger one costs more to check than it is worth
+MAX_RSA_BITS = 8192  # larger ones take too long to check
 _PKCS1 = "PKCS1_RSA_PKCS1V5"  # the oldest CT logs' key is not even in SPKI
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -51,9 +51,9 @@ _CURVE_DETAILS = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key with the algorithm that goes with it. Make it with of() or load().
+    """A public key with its algorithm. Made by of() or load().
 
-    `algorithm` is hashlib's name of the digest that is signed, empty where the bytes themselves are (Ed25519).
+    `algorithm` is hashlib's name of the signed digest; empty for Ed25519, which signs the bytes themselves.
     """
 
     spki: bytes = field(repr=False)
@@ -63,7 +63,7 @@ class Key:
 
     @classmethod
     def of(cls, public: object) -> Key:
-        """Return the key with its algorithm; SignatureError if it is of a kind or size that nobody should use."""
+        """Return the key with its algorithm. Raises SignatureError for an unsupported type or size."""
         if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
             name = public.curve.name
             return cls(_spki(public), _CURVE_DETAILS[name], _CURVES[name], public)
@@ -79,7 +79,7 @@ class Key:
 
     @classmethod
     def load(cls, spki: bytes) -> Key:
-        """Return the key that this DER SubjectPublicKeyInfo holds; SignatureError if it holds none of ours."""
+        """Return the key in this DER SubjectPublicKeyInfo. Raises SignatureError for an unsupported key."""
         try:
             key = cls.of(load_der_public_key(spki))
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -92,7 +92,7 @@ class Key:
 
     @classmethod
     def from_pem(cls, data: bytes) -> Key:
-        """Return the key that this PEM holds; SignatureError if it holds none of ours, or more."""
+        """Return the one key in this PEM. Raises SignatureError for an unsupported key, or more than one."""
         try:
             key = cls.of(load_pem_public_key(data))
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -103,11 +103,11 @@ class Key:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of the key in hex: the name of a key that signs."""
+        """Return the SHA-256 of the key in hex, which identifies it as a signer."""
         return hashlib.sha256(self.spki).hexdigest()
 
     def verify(self, signature: bytes, data: bytes) -> None:
-        """Check the signature over these bytes, or raise SignatureError."""
+        """Check the signature over these bytes. Raises SignatureError."""
         if isinstance(self.public, ed25519.Ed25519PublicKey):
             try:
                 self.public.verify(signature, data)
@@ -117,7 +117,7 @@ class Key:
             self.verify_digest(signature, hashlib.new(self.algorithm, data).digest())
 
     def verify_digest(self, signature: bytes, digest: bytes) -> None:
-        """Check the signature over something with this digest, or raise SignatureError."""
+        """Check the signature over bytes with this digest. Raises SignatureError."""
         try:
             self._check(signature, digest)
         except (InvalidSignature, ValueError) as error:
@@ -133,7 +133,7 @@ class Key:
 
 
 def verify_message(key: Key, signature: bytes, message: bytes) -> None:
-    """Check the key's signature over these bytes, or raise SignatureError, AlgorithmError as check_algorithm()."""
+    """Check the key's signature over these bytes. Raises SignatureError, and the errors of check_algorithm()."""
     try:
         key.verify(signature, message)
     except SignatureError:
@@ -142,9 +142,9 @@ def verify_message(key: Key, signature: bytes, message: bytes) -> None:
 
 
 def check_algorithm(key: Key, signature: bytes, digests: Mapping[str, bytes]) -> None:
-    """Raise AlgorithmError if the key made the signature over one of the digests with another algorithm than its own.
+    """Raise AlgorithmError if the signature verifies over one of the digests with another algorithm than the key's own.
 
-    Diagnosis alone: such a signature never counts. `digests` are those of what was signed, by hashlib's names.
+    For diagnosis only: such a signature never counts. `digests` are those of the signed bytes, by hashlib's names.
     """
     tried = key.algorithm if isinstance(key.public, ec.EllipticCurvePublicKey) else ""
     for name in SHA2:
@@ -174,7 +174,7 @@ def _used(public: PublicKey, signature: bytes, digest: bytes, name: str) -> str 
 
 
 def load_log_key(raw: bytes, details: str) -> Key:
-    """Return a log's key; SignatureError if it is not of the kind that the trusted root says it is."""
+    """Return a log's key. Raises SignatureError if it is of another type than the trusted root states."""
     try:
         key = Key.of(load_der_public_key(raw))
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -185,7 +185,7 @@ def load_log_key(raw: bytes, details: str) -> Key:
 
 
 def _kind(public: object) -> str:
-    """Return what kind of key it is, for messages."""
+    """Return the type of the key, for messages."""
     if isinstance(public, ec.EllipticCurvePublicKey):
         return f"ECDSA {public.curve.name}"
     if isinstance(public, rsa.RSAPublicKey):

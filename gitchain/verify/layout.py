@@ -1,10 +1,10 @@
-"""A signed layout and the identities that may sign it to a SignedLayout, in the order of in-toto section 5.2.
+"""Verify a signed layout and return a SignedLayout, in the order of in-toto section 5.2.
 
 A signed layout is an attestation: predicate type `https://gitchain.dev/predicate/layout/v1`, the layout as
 predicate, one subject with the layout's name and the SHA-256 of its canonical JSON.
 
-Every failure is a LayoutError (exit code 5). Does NOT choose the signers: they come from outside of the
-repository that is judged, and so does the version below which a layout is rolled back.
+Every failure is a LayoutError (exit code 5). The allowed signers and the minimum version are parameters: they come
+from outside of the repository that is verified.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def verify_layout(
     minimum_version: int,
     keys: Sequence[bytes] = (),
 ) -> SignedLayout:
-    """Return the layout in the bundle if it may decide; `keys` are the bare keys (DER) among the signers.
+    """Return the verified layout in the bundle. `keys` are the bare keys (DER) among the signers.
 
-    Raises LayoutError unless it verifies, one of the signers signed it, it is what its subject says, it has
-    not expired (`expires` itself is too late), and its version is at least `minimum_version`.
+    Raises LayoutError unless the bundle verifies, one of the signers signed it, its subject matches the layout, it has
+    not expired (it expires at `expires`), and its version is at least `minimum_version`.
     """
     verified = _verified(raw, trust, keys)
     _check_signer(verified, signers)
@@ -79,7 +79,7 @@ def _check_signer(verified: VerifiedStatement, signers: Sequence[Identity]) -> N
 
 
 def pin_command(name: str, signer: Identity) -> str:
-    """Return the command that lets an identity sign the layout of this name."""
+    """Return the command that pins an identity as signer of the layout."""
     if signer.issuer == KEY_ISSUER:
         return f"gitchain trust pin --layout {shlex.quote(name)} --signer-key FILE"
     who = f"--signer {shlex.quote(signer.subject)} --issuer {shlex.quote(signer.issuer)}"

@@ -1,15 +1,15 @@
-"""That the log of the trusted root holds the entry, and says so of itself. Each check has its number.
+"""Check that a log of the trusted root contains the entry. Each check has a number.
 
  L1 the log id is in the trusted root            L2 proof and checkpoint are about one tree size
  L3 the checkpoint carries one signature of it   L4 origin and signature name are the log's
  L5 the log's own key signed the checkpoint      L6 the index is the proven one (Rekor v2)
  L7 the body is canonical JSON (Rekor v2)        L8 the log's key was in use at the proven time
  L9 the path leads from the entry to the root    L10 that root is the checkpoint's
- L11 the promise (SET) is the log's, over this body, index and time; every entry of Rekor v1 has one
+ L11 the signed entry timestamp (SET) is the log's, over this body, index and time; each Rekor v1 entry has one
  L12 the entry is about this signature (`gitchain.verify.rekor_entry`, with L7)
- L13 enough witnesses cosigned the checkpoint, where the trust demands it (`gitchain.verify.witnesses`)
+ L13 enough witnesses cosigned the checkpoint, if the trust configuration requires it (`gitchain.verify.witnesses`)
 
-What is remembered is that a log signed a checkpoint.
+The cache holds that a log signed a checkpoint.
 
 Spec: https://c2sp.org/tlog-checkpoint, https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md
 Does NOT check consistency between checkpoints: `gitchain.monitor` does.
@@ -32,7 +32,7 @@ from gitchain.verify.verified import LogRef
 
 
 def known_log(entry: LogEntry, trust: Trust) -> LogKey:
-    """L1: return the entry's log; InclusionError unless its id is in the trusted root."""
+    """L1: return the entry's log. Raises InclusionError unless its id is in the trusted root."""
     log = trust.log(entry.key_id)
     if log is None:
         known = ", ".join(one.host for one in trust.logs)
@@ -47,9 +47,9 @@ def known_log(entry: LogEntry, trust: Trust) -> LogKey:
 
 
 def promised_time(entry: LogEntry, log: LogKey, trust: Trust) -> datetime | None:
-    """L11: return when the log promised to take the entry in, None if it gives no promises (Rekor v2).
+    """L11: return the time of the signed entry timestamp, None for Rekor v2, which has none.
 
-    InclusionError if there is a promise that is not the log's, or none where there has to be one.
+    Raises InclusionError if another key signed it, or if it is missing in an entry of Rekor v1.
     """
     if is_v2(entry):
         if entry.promise is not None:
@@ -70,7 +70,7 @@ def promised_time(entry: LogEntry, log: LogKey, trust: Trust) -> datetime | None
 
 
 def check_logged(entry: LogEntry, log: LogKey, trust: Trust, time: datetime) -> LogRef:
-    """Return where the entry is logged; InclusionError unless L2 to L6 and L8 to L10 pass."""
+    """Return the log entry's reference. Raises InclusionError unless L2 to L6 and L8 to L10 pass."""
     proof = _proof(entry)
     note, cosigned = _checkpoint(entry, log, trust, proof)  # L3, L4, L5, L13
     _check_size(proof, note)  # L2
@@ -100,15 +100,15 @@ def _checkpoint(
 
 
 def _witnessed(text: str, log: LogKey, trust: Trust, *, v2: bool) -> tuple[SignedCheckpoint, datetime | None]:
-    """Return the checkpoint, and when the witnesses' quorum had cosigned it: None if the trust asks for none."""
+    """Return the checkpoint, and when the witnesses' quorum had cosigned it: None if none is required."""
     note = signed_checkpoint(text, log, trust, v2=v2)
     return note, None if trust.witnesses is None else trust.witnesses.check(note)  # L13
 
 
 def signed_checkpoint(text: str, log: LogKey, trust: Trust, *, v2: bool) -> SignedCheckpoint:
-    """Return a checkpoint that the log signed; InclusionError unless L3 to L5 pass. Rekor v1 (not `v2`) names it otherwise.
+    """Return a checkpoint that the log signed. Raises InclusionError unless L3 to L5 pass. Rekor v1 has other names in it.
 
-    MalformedError or LimitError if the text is no checkpoint.
+    Raises MalformedError or LimitError for a malformed checkpoint.
     """
     note = SignedCheckpoint.parse(text)
     signature = _own_signature(log, note)  # L3
@@ -118,7 +118,7 @@ def signed_checkpoint(text: str, log: LogKey, trust: Trust, *, v2: bool) -> Sign
 
 
 def _check_size(proof: InclusionProof, note: SignedCheckpoint) -> None:
-    """L2: the tree size of the proof is the one that the log signed; with it the index is authenticated."""
+    """L2: check that the tree size of the proof is the signed one; this authenticates the index."""
     if proof.tree_size != note.checkpoint.size:
         raise InclusionError(
             "proof and checkpoint are about trees of different size",
@@ -128,7 +128,7 @@ def _check_size(proof: InclusionProof, note: SignedCheckpoint) -> None:
 
 
 def _own_signature(log: LogKey, note: SignedCheckpoint) -> NoteSignature:
-    """L3: one line of the checkpoint carries the log's own key id. Other lines are witnesses'."""
+    """L3: return the one signature with the log's key id. Other lines are witnesses'."""
     own = [one for one in note.signatures if one.key_id == log.log_id[:KEY_ID_SIZE]]
     if len(own) != 1:
         raise InclusionError(
@@ -138,7 +138,7 @@ def _own_signature(log: LogKey, note: SignedCheckpoint) -> NoteSignature:
 
 
 def _check_names(log: LogKey, note: SignedCheckpoint, signature: NoteSignature, *, v2: bool) -> None:
-    """L4: origin and signature name are the log's. A Rekor v1 origin is `host - tree id`, its name the host."""
+    """L4: check that origin and signature name are the log's. A Rekor v1 origin is `host - tree id`, its name the host."""
     origin = note.checkpoint.origin
     host = origin if v2 else origin.partition(" - ")[0]
     if host != log.host or signature.name != log.host:
@@ -148,7 +148,7 @@ def _check_names(log: LogKey, note: SignedCheckpoint, signature: NoteSignature, 
 
 
 def _check_index(entry: LogEntry, proof: InclusionProof) -> None:
-    """L6: the entry's index is the proven one. In Rekor v1 it counts across shards and differs rightly."""
+    """L6: check that the entry's index is the proven one. In Rekor v1 it counts across shards, so it may differ."""
     if entry.log_index != proof.index:
         raise InclusionError(
             "log entry claims another index than its proof",
@@ -158,7 +158,7 @@ def _check_index(entry: LogEntry, proof: InclusionProof) -> None:
 
 
 def _check_window(log: LogKey, time: datetime) -> None:
-    """L8: the log's key was in use at the proven time."""
+    """L8: check that the log's key was in use at the proven time."""
     if not log.window.contains(time):
         raise InclusionError(
             "log key was not in use at that time",
@@ -169,7 +169,7 @@ def _check_window(log: LogKey, time: datetime) -> None:
 
 
 def _check_path(entry: LogEntry, proof: InclusionProof) -> None:
-    """L9: the entry is at its index in the tree with the proof's root."""
+    """L9: check that the entry is at its index in the tree with the proof's root."""
     verify_inclusion(
         index=proof.index,
         size=proof.tree_size,
@@ -180,7 +180,7 @@ def _check_path(entry: LogEntry, proof: InclusionProof) -> None:
 
 
 def _check_root(proof: InclusionProof, note: SignedCheckpoint) -> None:
-    """L10: the proof's root is the one that the log signed."""
+    """L10: check that the proof's root is the signed one."""
     if proof.root != note.checkpoint.root:
         raise InclusionError(
             "proof leads to another root than the log signed",

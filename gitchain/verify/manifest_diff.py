@@ -1,7 +1,7 @@
-"""Where two directories differ, file by file: what a person wants to know when a model's directory is refused.
+"""Compare two directories file by file, for findings about a model directory.
 
-Equal subtrees are skipped by their digest, so that one changed file among many is found in O(depth). For findings only:
-the verdict rests on the digest of the whole directory.
+Equal subtrees are skipped by digest, so one changed file among many is found in O(depth). For findings only: the verdict
+depends on the digest of the whole directory.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from gitchain.layout.artifact import Artifact, Manifests
 def differences(
     expected: Artifact, got: Artifact, attested: Manifests, here: Manifests
 ) -> Iterator[tuple[str, Artifact | None, Artifact | None]]:
-    """Yield the path in the directory of each difference, with what was expected and what is there; None is absent.
+    """Yield the path of each difference, with the expected and the actual file; None is absent.
 
-    Yields nothing if one of the two manifests is not at hand, or if only modes differ (see `executable_bits`).
+    Yields nothing if one of the two manifests is missing, or if only modes differ (see `executable_bits`).
     """
     before, after = attested.entries(expected), here.entries(got)
     if attested.is_closed(expected) or here.is_closed(got):
@@ -35,9 +35,9 @@ def differences(
 def executable_bits(
     expected: Artifact, got: Artifact, attested: Manifests, here: Manifests
 ) -> Iterator[tuple[str, bool]]:
-    """Yield the path of each file whose executable bit alone differs, and whether it was expected to be executable.
+    """Yield the path of each file that differs only in its executable bit, and whether that was expected to be set.
 
-    Only manifests of version 1 hold that bit. Yields nothing if one of the two manifests is not at hand.
+    Only manifests of version 1 have that bit. Yields nothing if one of the two manifests is missing.
     """
     before, after = attested.executables(expected), here.executables(got)
     if before is not None and after is not None:

@@ -1,12 +1,12 @@
-"""Negative evidence: revocations and rejections, and which evidence of a layout they forbid.
+"""Negative evidence: revocations and rejections, and the evidence that does not count because of them.
 
-    rejections = standing(rejected, accepted)           rejections that no newer word of their signer takes back
+    rejections = standing(rejected, accepted)           rejections without a newer statement of their signer
     negative = NegativeEvidence(judge, manifests, rejections)
     faults = negative.faults(step, link)                why this evidence does not count, or None
 
-The rule is in docs/negative-evidence.md: negative evidence needs less to count than positive evidence, it may be about
-any artifact of the chain, the newest statement of a signer about an artifact wins, and what cannot be read counts
-against the target. A directory whose manifest is not at hand cannot be read.
+docs/negative-evidence.md defines the rule: negative evidence counts under weaker conditions than positive evidence, about
+any artifact of the chain; the newest statement of a signer about an artifact wins; unreadable statements count against
+the target. A directory without its manifest is unreadable.
 
 Does NOT read revocations (`gitchain.verify.revocations`), and does NOT look at facts about data sets
 (`gitchain.verify.datasets`).
@@ -29,14 +29,14 @@ from gitchain.verify.step_statement import Attested
 from gitchain.verify.verified import VerifiedStatement
 
 Digest: TypeAlias = tuple[str, str]
-"""An accepted algorithm and its value."""
+"""Algorithm and value of an accepted digest."""
 
 HELP_CLOSED = "fetch the manifests: gitchain sync"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rejection:
-    """A statement that an authorised signer made against artifacts: for which step, and why it is a rejection."""
+    """A rejection of artifacts by an authorised signer: the step, and why it is a rejection."""
 
     step: str
     signer: str
@@ -52,16 +52,16 @@ Rejections: TypeAlias = Mapping[Digest, Sequence[Rejection]]
 
 
 def digests_about(link: Link) -> frozenset[Digest]:
-    """Return the digests that a statement speaks of: its products, or its subjects where it makes nothing."""
+    """Return the digests that a statement is about: its products, or its subjects if it has none."""
     about = link.products or link.materials
     return frozenset(pair for artifact in about.values() for pair in artifact.digests)
 
 
 def standing(rejections: Iterable[Rejection], accepted: Iterable[Attested]) -> Rejections:
-    """Return the rejections by digest, without those that their signer took back.
+    """Return the rejections by digest, without those that their signer withdrew.
 
-    A signer takes a rejection of an artifact back with a later statement for the same step about that artifact which
-    counts. At equal times the rejection stands.
+    A signer withdraws the rejection of an artifact with a later statement about it, for the same step, that counts.
+    At equal times the rejection counts.
     """
     newest: dict[tuple[str, str, Digest], datetime] = {}
     for one in accepted:
@@ -79,7 +79,7 @@ def standing(rejections: Iterable[Rejection], accepted: Iterable[Attested]) -> R
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What negative evidence says of an artifact and of everything in it; `closed` if not all of it can be read."""
+    """Negative evidence about an artifact and its contents; `closed` if not all of it is readable."""
 
     revoked: Revoked | None
     rejections: tuple[Rejection, ...]
@@ -88,7 +88,7 @@ class _Found:
 
 @dataclass(slots=True)
 class NegativeEvidence:
-    """The revocations that the judge knows, and the rejections under its layout and the layouts around it."""
+    """Revocations, and rejections under a layout and its enclosing layouts."""
 
     judge: Judge
     manifests: Manifests
@@ -141,7 +141,7 @@ class NegativeEvidence:
         return next((one for one in found if one is not None), None) or self._upgrades().get(digest)
 
     def _upgrades(self) -> Mapping[Digest, Revoked]:
-        """Return the revoked directories of manifest version 1 whose nodes are at hand, by their version 2 digest."""
+        """Return the revoked directories of manifest version 1 with available nodes, by their version 2 digest."""
         if self._upgraded is None:
             named = {pair: by for one in self.judge.revocations for pair, by in one.artifacts.items()}
             pairs = (
@@ -152,9 +152,9 @@ class NegativeEvidence:
 
 
 def contents_of(artifact: Artifact, manifests: Manifests) -> tuple[Sequence[Digest], bool]:
-    """Return the digests of an artifact and of all that is in it, and whether a manifest in it is not at hand.
+    """Return the digests of an artifact and of its contents, and whether a manifest is missing.
 
-    Each node is read once: manifests repeat, and can even hold themselves.
+    Each node is read once: manifests repeat, and can even contain themselves.
     """
     found: dict[Digest, None] = {}
     seen: set[tuple[int, tuple[Digest, ...]]] = set()

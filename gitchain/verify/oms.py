@@ -1,17 +1,17 @@
-"""Who signed an OpenSSF model signature: a Sigstore identity, a key, or a certificate under given authorities.
+"""Verify an OpenSSF model signature: by a Sigstore identity, a key, or a certificate under given authorities.
 
-| signer | what else is proven |
+| signer | also proven |
 |---|---|
 | identity | time and log entry, by `gitchain.verify.bundle` |
 | key, certificate, with a log entry | likewise (key), or refused (certificate) |
-| key, certificate, without a log entry | nothing: neither when it was signed nor that anybody could have seen it |
+| key, certificate, without a log entry | nothing: neither the time nor publication |
 
-Only model signatures may lack a log entry; nothing of a layout is ever verified here. Without a proven time a
-certificate counts while it is valid now:
+Only model signatures may lack a log entry; evidence for layouts is never verified here. Without a proven time, a
+certificate must be valid now:
 
  M1 a key that the caller named, or the certificate's, made the signature over the PAE of the envelope
  M2 a chain leads from the certificate to one of the authorities, each link issued by the next and valid now
- M3 it may sign code; whoever issues may issue; nothing in the chain is critical and unknown
+ M3 it is for code signing, its issuers are authorities, and no extension of the chain is critical and unknown
 
 Spec: https://github.com/ossf/model-signing-spec
 Does NOT look at the model's files (`gitchain.consume.model_signature`), or at revocation lists.
@@ -49,7 +49,7 @@ _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """A model signature that verified: who signed what. `time` and `log` are None where none is proven."""
+    """A verified model signature: signer and statement. `time` and `log` are None if they are not proven."""
 
     signature: ModelSignature
     signer: Identity | str
@@ -58,7 +58,7 @@ class VerifiedModel:
 
 
 def verify_model_by_identity(raw: bytes, trust: Trust, identity: Identity) -> VerifiedModel:
-    """Return what this identity signed; raises as `verify_bundle`, SignatureError if somebody else did."""
+    """Return the verified signature of this identity. Raises the errors of `verify_bundle`, SignatureError for another."""
     found = verify_bundle(raw, trust)
     if found.identity != identity:
         raise SignatureError("somebody else signed this", expected=str(identity), got=str(found.identity))
@@ -66,10 +66,10 @@ def verify_model_by_identity(raw: bytes, trust: Trust, identity: Identity) -> Ve
 
 
 def verify_model_by_key(raw: bytes, trust: Callable[[], Trust], key: bytes) -> VerifiedModel:
-    """Return what this key (DER SubjectPublicKeyInfo) signed. `trust` is asked for where there is a log entry.
+    """Return the verified signature of this key (DER SubjectPublicKeyInfo). `trust` is called if there is a log entry.
 
-    Raises MalformedError if it is no model signature, SignatureError if another key signed or a certificate did,
-    and as `verify_bundle` where there is a log entry.
+    Raises MalformedError if it is no model signature, SignatureError if another key or a certificate signed,
+    and the errors of `verify_bundle` if there is a log entry.
     """
     bundle = Unlogged.parse(raw)
     if not isinstance(bundle.signer, KeyHint):
@@ -86,7 +86,7 @@ def verify_model_by_key(raw: bytes, trust: Callable[[], Trust], key: bytes) -> V
 def verify_model_by_certificate(
     raw: bytes, authorities: Sequence[x509.Certificate], now: datetime
 ) -> VerifiedModel:
-    """Return what the holder of a certificate under one of these authorities signed.
+    """Return the verified signature of a certificate under one of these authorities.
 
     Raises MalformedError if it is no model signature, SignatureError unless M1 to M3 pass.
     """
@@ -107,7 +107,7 @@ def verify_model_by_certificate(
 
 
 def _signed(envelope: Envelope, key: Key) -> Statement:
-    """M1: the statement that the key signed, read from exactly the signed bytes."""
+    """M1: return the statement that the key signed, read from the signed bytes."""
     verify_message(key, envelope.signature, pae(envelope.payload_type, envelope.payload))
     return Statement.parse(envelope.payload)
 
@@ -118,7 +118,7 @@ def _check_chain(
     authorities: Sequence[x509.Certificate],
     now: datetime,
 ) -> None:
-    """M2: walk up from the signer's certificate, by signatures, until an authority issued what is at hand."""
+    """M2: check the chain from the signer's certificate to an authority, signature by signature."""
     at = leaf
     for depth in range(MAX_CHAIN):
         _check_one(at, now)
@@ -153,7 +153,7 @@ def _check_one(certificate: x509.Certificate, now: datetime) -> None:
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate, below: int, now: datetime) -> bool:
-    """Tell whether the issuer may issue and did: signature, name, use, path length, and its validity now."""
+    """Return whether the issuer issued it and is an authority: signature, name, key usage, path length, validity now."""
     extensions = issuer.extensions
     try:
         basic = extensions.get_extension_for_class(x509.BasicConstraints).value

@@ -1,14 +1,14 @@
-"""OpenPGP signatures of commits and tags, by the keys of a layout: what is asked of `gpg`, and what it has to answer.
+"""Verify OpenPGP signatures of commits and tags with `gpg`, by the keys in a layout.
 
  P1 the block is one signature packet of version 4, and nothing else (`gitchain.evidence.openpgp`)
  P2 it is over bytes (class 0x00), by RSA, ECDSA or EdDSA, and its digest is a SHA-2 of 256 bits or more
- P3 the keys that it names are one key's of the layout, its primary key or a subkey
- P4 `gpg`, given that key alone, the packet and the signed bytes, says once that the signature is good, once that it is
-    valid, by that primary key, and nothing that speaks against it: bad, expired, revoked, unknown
+ P3 it names one key of the layout: its primary key or a subkey
+ P4 `gpg`, with that key alone, the packet and the signed bytes, reports once that the signature is good and once that it
+    is valid, by that primary key, and reports nothing against it: bad, expired, revoked, unknown
 
-So `gpg` sees what passed P1 to P3, never a block as somebody wrote it; and what P2 refuses, P4 refuses again.
-Whether key or signature have expired, `gpg` says at the time that it is told. What it knows of a revocation stands in
-the layout's key. It is run outside of this room (`gitchain.collect.gpg`).
+So `gpg` gets only what passed P1 to P3, never the original block; and what P2 refuses, P4 refuses again. `gpg` checks the
+expiry of key and signature at the given time, and knows only the revocations in the layout's key. It is run in
+`gitchain.collect.gpg`.
 
 Status lines: doc/DETAILS of GnuPG, "General status codes". Does NOT prove when anything was signed.
 """
@@ -43,7 +43,7 @@ _AGAINST = {
     "FAILURE": "signature cannot be checked",
     "ERROR": "signature cannot be checked",
 }
-"""What speaks against a signature, the plainest words first."""
+"""Status lines against a signature, with messages; the most specific first."""
 
 _HELP = {
     "EXPKEYSIG": "put the key with its new end into the layout, or revoke it there",
@@ -55,25 +55,25 @@ class RunGpg(Protocol):
     """Runs gpg on one signature."""
 
     def __call__(self, key: bytes, signature: bytes, payload: bytes) -> tuple[int, str]:
-        """Return exit code and status lines of `gpg --verify` with this key alone, knowing nothing else.
+        """Return exit code and status lines of `gpg --verify` with this key alone.
 
-        Raises ProjectError where there is no gpg, StoreError or TransportError where it does not run to its end.
+        Raises ProjectError without gpg, StoreError or TransportError if it does not end normally.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPgp:
-    """The OpenPGP keys whose signatures are checked, and what runs gpg."""
+    """The OpenPGP keys of a layout, and the function that runs gpg."""
 
     members: Sequence[OpenPgpMember]
     run: RunGpg = field(repr=False)
 
 
 def verify_openpgp(signature: GitSignature, payload: bytes, openpgp: OpenPgp) -> Identity:
-    """Return whose key signed the payload.
+    """Return the layout's key that signed the payload.
 
-    Raises SignatureError unless its signature verifies, UnknownSignerError if it is by none of the keys, MalformedError or
-    LimitError if it is none, and what `RunGpg` raises.
+    Raises SignatureError unless the signature verifies, UnknownSignerError if none of the keys made it, MalformedError or
+    LimitError for a malformed one, and the errors of `RunGpg`.
     """
     found = parse_signature(signature.armored)  # P1
     _check_form(found)  # P2
@@ -103,7 +103,7 @@ def _check_form(found: PgpSignature) -> None:
 
 
 def _member(found: PgpSignature, members: Sequence[OpenPgpMember]) -> OpenPgpMember:
-    """Return the one member that every key is of which the signature names, by fingerprint or by its last 16 digits."""
+    """Return the one member with every key that the signature names, by fingerprint or its last 16 digits."""
     if not found.issuers:
         raise MalformedError("signature names no key")
     owners = {
@@ -136,7 +136,7 @@ def _check_status(code: int, status: str, found: PgpSignature, member: OpenPgpMe
 
 
 def _check_valid(fields: Sequence[str], found: PgpSignature, member: OpenPgpMember) -> None:
-    """Compare what gpg says of the one valid signature with what was given: its key, its form, and the primary key."""
+    """Compare gpg's line about the valid signature with the signature: its key, its form, and the primary key."""
     form = [VERSION, found.key_algorithm, found.hash_algorithm, f"{BINARY:02x}", member.fingerprint]
     expected, got = list(map(str, form)), [*fields[4:5], *fields[6:10]]
     if member.signers.isdisjoint(fields[:1]) or got != expected:

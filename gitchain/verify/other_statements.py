@@ -1,7 +1,7 @@
-"""Statements about a target that are evidence for no step of the layout, and why: for the reader of a failed verdict.
+"""Statements about a target that are evidence for no step of the layout, and the reasons, for a failed verdict.
 
-A monorepo's second pipeline, or the provenance of another builder: they verify, they name the target, and they do not
-count. No verdict rests on anything here.
+For example a monorepo's second pipeline, or the provenance of another builder: these verify and name the target, but do
+not count. No verdict depends on this module.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from gitchain.verify.verified import VerifiedStatement
 
 MAX_OTHERS = 5  # statements to name, the newest first
 _ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, DEPLOYMENT, DEPLOYMENT_CHECK, LAYOUT, RETIREMENT, REVOCATION})
-"""Types that say nothing of how a model was made: the deployment log, in which a cluster records what it admits, too."""
+"""Types that are not about how a model was made, such as deployments, which clusters record."""
 
 
 def names_target(claim: Claim, target: Target) -> bool:
-    """Tell whether a claim names the target among its materials or products, by content or by name."""
+    """Return whether a claim has the target among its materials or products, by content or by name."""
     return _named(claim, target) is not None
 
 
 def about_other_steps(
     layout: Layout, statements: Iterable[VerifiedStatement], target: Target
 ) -> Sequence[Finding]:
-    """Return a finding for each statement that names the target and no step of the layout, the newest first."""
+    """Return a finding for each statement about the target that names no step of the layout, the newest first."""
     steps = {step.name for step in layout.steps}
     found: list[Finding] = []
     for one in sorted(statements, key=lambda one: one.time, reverse=True):
@@ -50,7 +50,7 @@ def about_other_steps(
 
 
 def unverified(attestation_id: str, step: str | None, reason: str, target: Target) -> Finding:
-    """Return the finding about an attestation that names the target and does not verify."""
+    """Return the finding about an attestation of the target that does not verify."""
     of = f" of step {step}" if step else ""
     return Finding(
         Code.NO_EVIDENCE,
@@ -63,9 +63,9 @@ def unverified(attestation_id: str, step: str | None, reason: str, target: Targe
 
 
 def unread(found: Iterable[tuple[str, Sequence[Subject], str]], target: Target) -> Iterator[Finding]:
-    """Yield a finding for each statement that has the target as subject and cannot be read as evidence, and why.
+    """Yield a finding for each statement with the target as subject that cannot be read as evidence.
 
-    `found` has id, subjects and reason of each: an older version of the format, a subject without a name, and the like.
+    `found` has id, subjects and reason of each, for example an old version of the format, or a subject without a name.
     """
     for attestation_id, subjects, reason in found:
         if any(_is_subject(one, target) for one in subjects):
@@ -91,7 +91,7 @@ def _claim(statement: Statement) -> Claim | None:
     try:
         return claim_of(statement)
     except GitchainError:
-        return None  # what cannot be read is negative evidence (`gitchain.verify.classify`)
+        return None  # unreadable claims are negative evidence (`gitchain.verify.classify`)
 
 
 def _named(claim: Claim, target: Target) -> ResourceDescriptor | None:

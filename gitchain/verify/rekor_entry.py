@@ -1,4 +1,4 @@
-"""L12: the log entry is about this signature: it holds the same digest, signature and certificate or key.
+"""L12: check that the log entry is about this signature: same digest, signature, and certificate or key.
 
 | kind | version | log | of |
 |---|---|---|---|
@@ -7,8 +7,8 @@
 | `dsse` | 0.0.1 | Rekor v1 | an envelope |
 | `intoto` | 0.0.2 | Rekor v1, no longer written | an envelope |
 
-What the body must be is made from the bundle and compared as a whole. The digest of the envelope's JSON, which
-Rekor v1 also keeps, is the one thing that cannot be known afterwards.
+The expected body is built from the bundle and compared as a whole. Only the digest of the envelope's JSON, which
+Rekor v1 also stores, cannot be computed afterwards.
 
 Spec: https://github.com/sigstore/rekor/tree/main/pkg/types, https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md
 Does NOT verify that the entry is in the log: `gitchain.verify.log_inclusion` does.
@@ -40,10 +40,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class SignatureRecord:
-    """What was signed and with what: everything that an entry can be about.
+    """A signature with everything that a log entry can contain.
 
-    `digest` is the one that the key signs, empty for keys that sign the bytes themselves; `certificate` is
-    None where a bare key signed, `envelope` where a file was signed.
+    `digest` is the signed digest, empty for keys that sign the bytes themselves. `certificate` is None for a bare key,
+    `envelope` is None for a signature over a file.
     """
 
     signature: bytes = field(repr=False)
@@ -54,12 +54,12 @@ class SignatureRecord:
 
 
 def is_v2(entry: LogEntry) -> bool:
-    """Tell whether the entry is Rekor v2's; every other kind is Rekor v1's, or unknown."""
+    """Return whether the entry is of Rekor v2. Others are of Rekor v1, or unknown."""
     return (entry.kind, entry.version) == ("hashedrekord", "0.0.2")
 
 
 def check_body(entry: LogEntry, signed: SignatureRecord) -> None:
-    """L12 (and L7 for Rekor v2, whose bodies are canonical JSON): the entry is about this signature."""
+    """Check L12, and L7 for Rekor v2 (canonical JSON): the entry is about this signature. Raises InclusionError."""
     kind = (entry.kind, entry.version, signed.envelope is not None)
     if kind not in _BODIES:
         raise InclusionError(
@@ -68,7 +68,7 @@ def check_body(entry: LogEntry, signed: SignatureRecord) -> None:
     if not signed.digest and entry.kind == "hashedrekord":
         raise InclusionError("entry holds a digest, and this key signs none", got=signed.key.details)
     if is_v2(entry) and _ascii_json(_v2(signed, None)) == entry.body:
-        return  # the usual case: there is no need to read the body
+        return  # the usual case, without parsing the body
     found = _read(entry)
     if is_v2(entry) and canonical_json(found) != entry.body:  # L7
         raise InclusionError("log entry body is not canonical JSON", where="canonicalizedBody")
@@ -79,12 +79,12 @@ def check_body(entry: LogEntry, signed: SignatureRecord) -> None:
 
 
 def body_of(signed: SignatureRecord, *, v2: bool) -> bytes:
-    """Return the body of the `hashedrekord` entry about this signature over a file, as a log keeps it."""
+    """Return the body of the `hashedrekord` entry for this signature over a file."""
     return _ascii_json((_v2 if v2 else _v1_file)(signed, None))
 
 
 def _ascii_json(value: Json) -> bytes:
-    """Return the canonical JSON of what holds ASCII text alone, where RFC 8785 asks for nothing more."""
+    """Return the canonical JSON (RFC 8785) of a value with ASCII text alone."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -125,11 +125,11 @@ def _v1_envelope(signed: SignatureRecord, found: Json) -> Json:
 
 
 def _v1_intoto(signed: SignatureRecord, found: Json) -> Json:
-    """Return the old kind's body: it holds the envelope, its fields encoded twice, most often without payload."""
+    """Return the body of an `intoto` entry: the envelope, its fields encoded twice, usually without payload."""
     envelope = _envelope(signed)
     signature: dict[str, Json] = {"publicKey": _pem_like(found, signed), "sig": _twice(signed.signature)}
     keyid = _at(_first_signature(found), "keyid")
-    if isinstance(keyid, str):  # as the envelope had it when it was uploaded: a hint that nobody signed
+    if isinstance(keyid, str):  # of the uploaded envelope: a hint, which is not signed
         signature["keyid"] = keyid
     logged: dict[str, Json] = {"payloadType": envelope.payload_type, "signatures": [signature]}
     if _at(found, "spec", "content", "envelope", "payload") is not None:
@@ -162,7 +162,7 @@ def _payload_hash(signed: SignatureRecord) -> Json:
 
 
 def _some_hash(found: Json, *path: str) -> Json:
-    """Return the hash that the body has there: it is over the envelope as it was uploaded. InclusionError for none."""
+    """Return the hash at this place of the body, of the uploaded envelope. Raises InclusionError without one."""
     value = _at(found, *path, "value")
     if not isinstance(value, str) or _SHA256.fullmatch(value) is None:
         raise InclusionError("log entry is about something else", where=".".join(("body", *path, "value")))
@@ -187,7 +187,7 @@ def _difference(expected: Json, found: Json, where: str) -> str:
 
 
 def _pem(signed: SignatureRecord) -> str:
-    """Return the certificate or key as Rekor v1 keeps it: PEM, in base64 once more."""
+    """Return the certificate or key as Rekor v1 stores it: base64 of its PEM."""
     if signed.certificate is None:
         return _b64(signed.key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return _b64(x509.load_der_x509_certificate(signed.certificate).public_bytes(Encoding.PEM))
@@ -199,7 +199,7 @@ def _first_signature(found: Json) -> Json:
 
 
 def _pem_like(found: Json, signed: SignatureRecord) -> str:
-    """Return the certificate or key as the body has it if it differs in its line ends alone."""
+    """Return the certificate or key from the body, if it differs in line endings alone."""
     given, ours = _at(_first_signature(found), "publicKey"), _pem(signed)
     with suppress(MalformedError):
         if isinstance(given, str) and _unwrapped(given) == _unwrapped(ours):

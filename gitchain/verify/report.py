@@ -1,7 +1,7 @@
-"""What a decision says: the verdict, the evidence of each step, the findings, and on request every check.
+"""The decision as data: the verdict, the evidence of each step, the findings, and on request every check.
 
-`gitchain verify --json` prints `Decision.to_json`; its schema is schemas/verify.schema.json. A decision that contradicts
-its own reasons cannot be built. Does NOT decide: `gitchain.verify.decide` does.
+`gitchain verify --json` prints `Decision.to_json`; its schema is schemas/verify.schema.json. Building a decision whose
+verdict contradicts its findings raises an error. Does NOT decide: `gitchain.verify.decide` does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Kind: TypeAlias = Literal[
     "chain",
     "inspection",
 ]
-"""What a check is about, in the order in which the checks of one layout are made."""
+"""The subject of a check, in the order of the checks of one layout."""
 
 Basis: TypeAlias = Literal["proven", "claimed"]
 PROVEN: frozenset[Kind] = frozenset(
@@ -67,19 +67,19 @@ PROVEN: frozenset[Kind] = frozenset(
         "inspection",
     }
 )
-"""Checks whose result follows from signatures, the log and bytes; the others compare what signers say."""
+"""Checks with a proven result (signatures, log, bytes); the others compare claims of signers."""
 
 UNKNOWN = (
     "whether the signers tell the truth about what they did",
     "inputs that nobody named, and what ran outside of gitchain",
     "whether the log shows everybody the same history",
 )
-"""What no check can tell."""
+"""Limits of every check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """One attestation that a decision rests on: its id, who signed it, when, and where it is logged."""
+    """One attestation of a decision: id, signer, time and log entry."""
 
     id: str
     signer: Identity
@@ -90,12 +90,12 @@ class Attestation:
 
     @classmethod
     def of(cls, statement: VerifiedStatement, run: str | None = None) -> Attestation:
-        """Return what a report says about a verified statement."""
+        """Return the report entry of a verified statement."""
         log = statement.log
         return cls(statement.attestation_id, statement.identity, statement.time, log.origin, log.index, run)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the attestation as `verify --json` holds it."""
+        """Return the attestation as in `verify --json`."""
         log: dict[str, Json] = {"origin": self.origin, "index": self.index}
         return {
             "id": self.id,
@@ -108,7 +108,7 @@ class Attestation:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step of a chain: who signed for it, how strong the evidence is, and the attestations."""
+    """One step of a chain: its signers, the strength of its evidence, and the attestations."""
 
     name: str
     functionaries: tuple[str, ...]
@@ -117,7 +117,7 @@ class StepReport:
     sublayout: SublayoutReport | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """Return the step as `verify --json` holds it."""
+        """Return the step as in `verify --json`."""
         found: dict[str, Json] = {
             "name": self.name,
             "functionaries": self.functionaries,
@@ -129,7 +129,7 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class SublayoutReport:
-    """The chain under another layout that stands behind a step: which layout, and its steps."""
+    """The chain under the sublayout of a step: the layout and its steps."""
 
     name: str
     version: int
@@ -137,7 +137,7 @@ class SublayoutReport:
     steps: tuple[StepReport, ...]
 
     def to_json(self) -> dict[str, Json]:
-        """Return the chain as `verify --json` holds it."""
+        """Return the chain as in `verify --json`."""
         return {
             "name": self.name,
             "version": self.version,
@@ -148,7 +148,7 @@ class SublayoutReport:
 
 @dataclass(frozen=True, slots=True)
 class ReportedCheck:
-    """One check that was made, whether it passed, what it was about, and whose attestations it looked at."""
+    """One check: whether it passed, its subject, and the attestations it used."""
 
     kind: Kind
     passed: bool
@@ -161,11 +161,11 @@ class ReportedCheck:
 
     @property
     def basis(self) -> Basis:
-        """Return whether the result is proven, or rests on what signers claim."""
+        """Return "proven", or "claimed" for a result that depends on claims of signers."""
         return "proven" if self.kind in PROVEN else "claimed"
 
     def to_json(self) -> dict[str, Json]:
-        """Return the check as `verify --json --explain` holds it; absent fields are null."""
+        """Return the check as in `verify --json --explain`; absent fields are null."""
         return {
             "check": self.kind,
             "passed": self.passed,
@@ -181,10 +181,10 @@ class ReportedCheck:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict with its reasons. PASSED has a report for every step that the target needs and no error.
+    """The verdict with its reasons. PASSED has a report for every step that the target needs, and no error.
 
-    `checks` and `path` are empty unless they were asked for: every check that was made for the chain that decided, in
-    order, and where that chain is broken the shortest way of steps from the target to the break.
+    `checks` and `path` are filled on request only: every check of the deciding chain, in order, and for a broken chain
+    the shortest path of steps from the target to the break.
     """
 
     result: Result
@@ -207,19 +207,19 @@ class Decision:
 
     @property
     def passed(self) -> bool:
-        """Tell whether the target may be served."""
+        """Return whether the verdict is PASSED."""
         return self.result == "PASSED"
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return OK for PASSED, NOTHING where nothing is known of the target, else FAILED."""
+        """Return OK for PASSED, NOTHING if no evidence is about the target, else FAILED."""
         if self.passed:
             return ExitCode.OK
         nothing = any(finding.code is Code.NO_EVIDENCE for finding in self.findings)
         return ExitCode.NOTHING if nothing else ExitCode.FAILED
 
     def to_json(self, trust: Mapping[str, Json] | None = None) -> dict[str, Json]:
-        """Return the `verify --json` document; `trust` says which trusted root the caller used, and how old."""
+        """Return the `verify --json` document. `trust` describes the trusted root and its age."""
         layout = self.signed.layout
         document: dict[str, Json] = {
             "schema": SCHEMA,
@@ -244,9 +244,9 @@ class Decision:
         return document
 
     def with_inspections(self, findings: Sequence[Finding], checks: Sequence[ReportedCheck]) -> Decision:
-        """Return the decision with what inspections of the target's bytes found: an error makes it FAILED.
+        """Return the decision with inspection findings about the target's bytes; an error makes it FAILED.
 
-        Only what passed is inspected: raises ValueError for a decision that did not.
+        Raises ValueError for a decision that did not pass: only passed targets are inspected.
         """
         if not self.passed:
             raise ValueError("what did not pass is not inspected")

@@ -1,16 +1,16 @@
-"""What the revokers of a layout have taken back: attestations, signers from a time on, artifacts.
+"""Revocations by the revokers of a layout: of attestations, of signers from a time on, of artifacts.
 
-Only statements of the revocation predicate that a member of one of the layout's `revokers` signed count, whatever
-chain they are on. They are judged in the order of their proven times, each by those before it:
+Only revocation statements by a member of the layout's `revokers` count, whatever chain they are on. They are applied in
+the order of their proven times:
 
- 1. A revocation whose signer an earlier one revoked, from its own time or before, does not count.
- 2. A later one may take an earlier one back by naming its attestation id; one that is revoked by (1) cannot, nor can
-    one that is ahead of the clock or that too few witnesses cosigned. Such a one revokes all the same.
- 3. Revocations of the same second do not judge each other: both count.
- 4. What a revoker signed and this version cannot read is a problem, until a later revocation names its id.
+ 1. A revocation whose signer was revoked by an earlier one, from its own time or before, does not count.
+ 2. A later revocation may withdraw an earlier one by its attestation id. One that (1) excludes cannot; nor can one that
+    is ahead of the clock or that too few witnesses cosigned, although it still revokes.
+ 3. Revocations of the same second do not affect each other: both count.
+ 4. An unreadable statement of a revoker is a problem until a later revocation names its id.
 
-Adding a revocation can only take away, except by (2); taking one away from the store is for the history to notice.
-Pure. Does NOT look at evidence: `gitchain.verify.evidence_groups` asks about each piece.
+Except for (2), adding a revocation only revokes more. Removing one from the store is detected by the store's history.
+Pure. Does NOT look at other evidence: callers query each statement.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from gitchain.evidence.revocation import Reason, Revocation
 
 Signer: TypeAlias = tuple[str, str]
-"""Issuer and subject. Not an Identity: a revocation may name what no certificate can hold."""
+"""Issuer and subject. Not an Identity: a revocation may name one that no certificate can have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Who took something back, when by the proven time, and why; `id` is the attestation that says so."""
+    """A revocation of something: its signer, proven time and reason; `id` is the revoking attestation."""
 
     who: Identity
     when: datetime
@@ -52,13 +52,13 @@ class Revoked:
 
 
 def is_signed_by(functionaries: Iterable[Functionary], one: VerifiedStatement) -> bool:
-    """Tell whether one of these functionaries signed the statement."""
+    """Return whether one of these functionaries signed the statement."""
     return any(who.matches(one.identity, one.claims) for who in functionaries)
 
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """Everything that is revoked under a layout, and the revocations that could not be read."""
+    """Everything that is revoked under a layout, and the unreadable revocations."""
 
     attestations: Mapping[str, Revoked] = field(default_factory=dict)
     signers: Mapping[Signer, tuple[tuple[datetime, Revoked], ...]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Revocations:
 
     @classmethod
     def of(cls, layout: Layout, statements: Iterable[VerifiedStatement], now: datetime) -> Revocations:
-        """Return what the layout's revokers have revoked; other types and other signers are passed over."""
+        """Return the revocations of the layout's revokers; skips other types and other signers."""
         revokers = [layout.functionary(name) for name in layout.revokers]
         return cls.by(lambda one: is_signed_by(revokers, one), statements, now)
 
@@ -78,7 +78,7 @@ class Revocations:
         statements: Iterable[VerifiedStatement],
         now: datetime,
     ) -> Revocations:
-        """Return what the signers that `is_revoker` knows have revoked."""
+        """Return the revocations of the signers for which `is_revoker` is true."""
         known = tuple(statements)
         said = [one for one in known if one.statement.predicate_type == REVOCATION and is_revoker(one)]
         said.sort(key=lambda one: (one.time, one.attestation_id))
@@ -89,28 +89,28 @@ class Revocations:
         return _with_other_ids(found, known)
 
     def statement(self, one: VerifiedStatement) -> Revoked | None:
-        """Return who revoked the attestation by one of its ids, None if nobody did."""
+        """Return the revocation of the attestation by one of its ids, or None."""
         return next((found for name in one.ids if (found := self.attestations.get(name))), None)
 
     def attestation(self, attestation_id: str) -> Revoked | None:
-        """Return who revoked the attestation, None if nobody did."""
+        """Return the revocation of the attestation, or None."""
         return self.attestations.get(attestation_id)
 
     def signer(self, identity: Identity, time: datetime | None) -> Revoked | None:
-        """Return who revoked the signer of evidence of this proven time; evidence of no proven time is too late."""
+        """Return the revocation of a signer at this proven time, or None. Evidence without a proven time counts as later."""
         for since, revoked in self.signers.get((identity.issuer, identity.subject), ()):
             if time is None or time >= since:
                 return revoked
         return None
 
     def artifact(self, digest: tuple[str, str]) -> Revoked | None:
-        """Return who revoked the artifact with this digest, None if nobody did."""
+        """Return the revocation of the artifact with this digest, or None."""
         return self.artifacts.get(digest)
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A revocation, or what a revoker signed instead of one."""
+    """A revocation statement: parsed, or the error."""
 
     by: VerifiedStatement
     what: Revocation | MalformedError | LimitError
@@ -127,7 +127,7 @@ class _Said:
 
 @dataclass(slots=True)
 class _Standing:
-    """The revocations that count so far, by their attestation ids, and the signers that they name."""
+    """The revocations that count so far, by attestation id, and the signers that they revoke."""
 
     now: datetime
     by_id: dict[str, list[_Said]] = field(default_factory=dict)
@@ -138,9 +138,9 @@ class _Standing:
         return any(since <= one.time and by in self.by_id for since, by in named)
 
     def take(self, same: Sequence[_Said]) -> None:
-        """Take in the revocations of one moment: they take back what is earlier, not each other.
+        """Apply the revocations of one moment: they withdraw earlier ones, not each other.
 
-        To take a revocation back is not negative: it needs a time that is not ahead of the clock, and cosignatures.
+        A withdrawal is positive evidence: its time must not be ahead of the clock, and it needs its cosignatures.
         """
         for said in same:
             if not isinstance(said.what, GitchainError) and not is_early(said.by, self.now):
@@ -175,7 +175,7 @@ def _revocations(counting: Iterable[_Said]) -> Revocations:
 
 
 def _with_other_ids(found: Revocations, statements: Iterable[VerifiedStatement]) -> Revocations:
-    """Return the revocations with every id of the statements that one of their ids revokes."""
+    """Return the revocations extended to all ids of each revoked statement."""
     attestations = dict(found.attestations)
     for one in statements:
         revoked = found.statement(one) if one.other_ids else None

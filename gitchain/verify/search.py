@@ -1,11 +1,10 @@
-"""The search for a whole chain: one group for each step, tied together, with every rule and every demand satisfied.
+"""Search for a complete chain: one linked group for each step that satisfies every rule and constraint.
 
-`narrow` first drops groups that no choice could save; what is left is searched depth first and exactly, within
-MAX_CHECKS for a whole decision. A choice of groups that the artifact rules accept is a chain only if it also satisfies
-what the layout demands of several steps at once (`gitchain.verify.cross_step_constraints`): if not, the search goes on
-to other choices.
+`narrow` first drops groups that are in no possible chain. The others are searched depth first and exactly, with at most
+MAX_CHECKS for a whole decision. A choice of groups that passes the artifact rules is a chain only if it also satisfies
+the layout-wide conditions (`gitchain.verify.cross_step_constraints`); otherwise the search continues.
 
-The decision is existential, hence monotonic: more evidence only adds choices. Does NOT explain why there is none.
+One chain is enough, so the result is monotonic: more evidence only adds choices. Does NOT explain failures.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ MAX_CHECKS = (
 )
 
 MAX_UNDER = 20_000
-"""Most steps in all the sublayouts that one decision looks under, each counted as often as a step names it."""
+"""Most steps in all sublayouts of one decision, each counted as often as a step names it."""
 
 LAYOUT_COST = 20
-"""How many steps looking under a sublayout counts for, besides its own: it sorts all the evidence."""
+"""The cost of a sublayout, in steps, besides its own steps: all evidence is classified again."""
 
 
 @dataclass(slots=True)
 class SearchBudget:
-    """How many checks one decision has made, over all of its layouts, and how much it has looked under sublayouts."""
+    """The number of checks of one decision, over all layouts, and the cost of its sublayouts."""
 
     spent: int = 0
     under: int = 0
 
     def spend(self, count: int = 1) -> None:
-        """Count checks; LimitError when there have been too many to go on: no verdict, never a pass."""
+        """Count checks. Raises LimitError beyond MAX_CHECKS; there is no verdict then."""
         self.spent += count
         if self.spent > MAX_CHECKS:
             raise LimitError(
@@ -49,7 +48,7 @@ class SearchBudget:
             )
 
     def look_under(self, layout: Layout) -> None:
-        """Count a sublayout; LimitError when the sublayouts of the decision have too many steps together."""
+        """Count a sublayout. Raises LimitError if the sublayouts of the decision have too many steps together."""
         self.under += LAYOUT_COST + len(layout.steps)
         if self.under > MAX_UNDER:
             raise LimitError(
@@ -64,8 +63,8 @@ class SearchBudget:
 class Search:
     """A search over the groups of one layout's steps.
 
-    `nearest` is the choice of groups whose rules all pass and that violates the fewest of the layout's other demands,
-    with what it violates.
+    `nearest` is the choice of groups with passing rules that fails the fewest layout-wide conditions, with these
+    findings.
     """
 
     chains: Chains
@@ -75,9 +74,9 @@ class Search:
     nearest: tuple[Chain, Sequence[Finding]] | None = None
 
     def find(self, seeds: Sequence[EvidenceGroup]) -> Chain | None:
-        """Return a whole chain through one of the seeds, or None if there is none.
+        """Return a complete chain with one of the seeds, or None.
 
-        Raises LimitError when MAX_CHECKS are not enough to tell.
+        Raises LimitError beyond MAX_CHECKS.
         """
         for seed in seeds:
             narrowed = self.narrow(seed)
@@ -86,9 +85,9 @@ class Search:
         return None
 
     def narrow(self, seed: EvidenceGroup) -> Mapping[str, Sequence[EvidenceGroup]] | None:
-        """Return the groups that could be in a whole chain with the seed, or None if a step has none.
+        """Return the groups that could be in a complete chain with the seed, or None if a step has none.
 
-        Drops what is tied to nothing, and what the rules refuse even if every source offered all of its groups.
+        Drops groups without links, and groups whose rules fail even with all groups of every source.
         """
         left: dict[str, Sequence[EvidenceGroup]] = {**self.groups, seed.step.name: (seed,)}
         while True:
@@ -106,7 +105,7 @@ class Search:
     def _reached(
         self, seed: EvidenceGroup, groups: Mapping[str, Sequence[EvidenceGroup]]
     ) -> dict[str, tuple[EvidenceGroup, ...]]:
-        """Return the groups that edges between groups connect with the seed."""
+        """Return the groups that are connected with the seed by edges between groups."""
         neighbours = self.chains.neighbours
         left = {name: list(items) for name, items in groups.items()}
         left[seed.step.name] = []
@@ -123,7 +122,7 @@ class Search:
         return {name: tuple(items) for name, items in found.items()}
 
     def _search(self, seed: EvidenceGroup, groups: Mapping[str, Sequence[EvidenceGroup]]) -> Chain | None:
-        """Depth first, the step with the fewest choices next; a choice that failed is not tried again below."""
+        """Search depth first, the step with the fewest choices next. A failed choice is not tried again below."""
         chain: dict[str, EvidenceGroup] = {seed.step.name: seed}
         if not self._fits(chain, seed.step):
             return None
@@ -148,7 +147,7 @@ class Search:
         return None
 
     def _satisfies(self, chain: Chain) -> bool:
-        """Tell whether the layout's demands on several steps hold too; remember the chain that came closest."""
+        """Return whether the layout-wide conditions hold; remember the choice that fails the fewest."""
         self.budget.spend()
         wrong = self.demands.of(chain)
         if wrong and (self.nearest is None or len(wrong) < len(self.nearest[1])):
@@ -158,7 +157,7 @@ class Search:
     def _next_step(
         self, chain: Chain, groups: Mapping[str, Sequence[EvidenceGroup]], barred: set[int]
     ) -> Sequence[EvidenceGroup]:
-        """Return the choices for the step that has the fewest, among the steps tied to the chain so far."""
+        """Return the choices for the step with the fewest, among the steps linked to the chain so far."""
         best: Sequence[EvidenceGroup] = ()
         neighbours = self.chains.neighbours
         frontier = {name for member in chain for name in neighbours[member]} - set(chain)
@@ -174,7 +173,7 @@ class Search:
         return best
 
     def _fits(self, chain: Chain, step: Step) -> bool:
-        """Check the rules of every step whose last missing source has just been chosen, and that runs agree."""
+        """Check the rules of every step whose last missing source was just chosen, and that runs agree."""
         if any(step.name in names for names in self.chains.layout.same_run) and self.chains.split_runs(chain):
             return False
         for name, group in chain.items():
@@ -188,7 +187,7 @@ class Search:
 
 @dataclass(slots=True)
 class _Frame:
-    """One level of the search: the choices for one step, tried in order; then for another step, if need be."""
+    """One level of the search: the choices for one step in order, and then for another step if necessary."""
 
     choices: Sequence[EvidenceGroup] = ()
     at: int = 0
@@ -203,7 +202,7 @@ class _Frame:
         return self.choices[self.at - 1]
 
     def exhausted(self) -> set[int]:
-        """Bar every choice that was tried: with the chain as it is above, none of them can be right."""
+        """Exclude every tried choice: with the current chain, none of them can succeed."""
         fresh = {id(one) for one in self.choices}
         self.barred |= fresh
         return fresh

@@ -1,11 +1,11 @@
-"""SSH signatures of commits and tags, by the key inside of them: who that key belongs to, a layout says.
+"""Verify SSH signatures of commits and tags with the key inside of them; a layout maps the key to a functionary.
 
     "SSHSIG" uint32 1, string key, string "git", string "", string hash, string signature
     signed:  "SSHSIG" string "git", string "", string hash, string H(payload)
 
-The namespace is Git's alone, so a signature made for anything else counts for nothing. Keys: Ed25519, ECDSA on P-256,
+The namespace is Git's, so a signature for another purpose does not count. Keys: Ed25519, ECDSA on P-256,
 P-384 and P-521, RSA from 2048 bits with SHA-2. Certificates, DSA, RSA with SHA-1 and security keys (`sk-…`, whose
-signatures say whether somebody touched the key) are refused: a layout has no name for them.
+signatures record whether the key was touched) are refused: layouts cannot express them.
 
 Format: https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig, RFC 4253, RFC 5656, RFC 8332, RFC 8709.
 """
@@ -36,7 +36,7 @@ _RSA: dict[bytes, hashes.HashAlgorithm] = {b"rsa-sha2-256": hashes.SHA256(), b"r
 
 
 def verify_ssh(signature: GitSignature, payload: bytes) -> Identity:
-    """Return whose key signed the payload; SignatureError unless its signature verifies, MalformedError if it is none."""
+    """Return the key that signed the payload. Raises SignatureError unless the signature verifies, MalformedError."""
     source = _Reader(unarmored(signature))
     if source.take(len(MAGIC)) != MAGIC or source.number() != VERSION:
         raise MalformedError("not an SSH signature of version 1")
@@ -72,7 +72,7 @@ def _key(blob: bytes) -> tuple[Key, Identity]:
 
 
 def _verify(key: Key, source: _Reader, signed: bytes) -> None:
-    """Check the signature, whose algorithm has to be one of the key's own."""
+    """Check the signature, with an algorithm of the key's type only."""
     algorithm, blob = source.text(), source.text()
     source.end()
     if isinstance(key.public, rsa.RSAPublicKey) and algorithm in _RSA:
@@ -105,7 +105,7 @@ def _dss(blob: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads SSH's wire format (RFC 4251 section 5); MalformedError where it ends too early or too late."""
+    """Reads SSH's wire format (RFC 4251 section 5). Raises MalformedError for missing or extra bytes."""
 
     data: bytes
     at: int = 0
@@ -128,7 +128,7 @@ class _Reader:
         return self.take(self.number())
 
     def end(self) -> None:
-        """Check that nothing follows."""
+        """Raise MalformedError if bytes are left."""
         if self.at != len(self.data):
             raise MalformedError("SSH signature holds more than it should")
 

@@ -1,7 +1,7 @@
-"""Why a step has no evidence that counts, and what is known of a target that nothing that counts has made.
+"""Explain why a step has no evidence that counts, or why a target has none.
 
-Every statement that was rejected keeps its reason (`gitchain.verify.evidence_groups`); this module puts the reasons that
-matter into findings, the newest first.
+Every rejected statement has its reason (`gitchain.verify.evidence_groups`); this module turns the relevant reasons into
+findings, the newest first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HELP = {
 
 
 def without_evidence(claims: EvidenceGroups) -> Iterator[Finding]:
-    """Yield the reasons for each step that has no evidence that counts."""
+    """Yield findings for each step without evidence that counts."""
     for name, groups in claims.groups.items():
         if not any(group.counts for group in groups):
             yield from _reasons(claims, name)
@@ -59,12 +59,12 @@ def _reasons(claims: EvidenceGroups, step: str) -> Iterator[Finding]:
 
 
 def faults(group: EvidenceGroup) -> Iterator[Finding]:
-    """Yield what forbids a group that enough people signed."""
+    """Yield the faults of a group that enough people signed."""
     yield from group.faults() if group.faults else ()
 
 
 def _short(groups: Sequence[EvidenceGroup]) -> Finding:
-    """Say that too few people signed, or that they did not sign for the same content."""
+    """Return the finding that too few people signed, or that they signed for different content."""
     step = groups[0].step
     people = sorted({person for group in groups for person in group.principals})
     most = max(groups, key=lambda group: len(group.principals))
@@ -85,7 +85,7 @@ def _short(groups: Sequence[EvidenceGroup]) -> Finding:
 
 
 def rejection(one: Rejected) -> Finding:
-    """Return the finding that says why this statement does not count."""
+    """Return the finding with the reason why this statement does not count."""
     step = one.attested.step.name if one.attested else ""
     by, says = one.statement, one.says or MEANINGS[one.code]
     message = f"attestation {by.attestation_id[:12]} by {by.identity}: {says}"
@@ -95,7 +95,7 @@ def rejection(one: Rejected) -> Finding:
 
 
 def about_target(chains: Chains, claims: EvidenceGroups, target: Target) -> Iterator[Finding]:
-    """Say what is known of a target that no evidence that counts has made."""
+    """Yield findings about a target that no evidence that counts has made."""
     known: list[tuple[Attested, EvidenceGroup | Rejected]] = [
         (one, group) for groups in claims.groups.values() for group in groups for one in group.members
     ]
@@ -119,7 +119,7 @@ def about_target(chains: Chains, claims: EvidenceGroups, target: Target) -> Iter
     if same:
         yield from dict.fromkeys(same)
     elif other:
-        # What somebody unauthorised says about the name is told only if nobody else says anything.
+        # Statements of unauthorised signers about the name are reported only without others.
         authorised = [one for one in other if any(one is member for member, _ in known)]
         yield from _other_content(chains, authorised or other, target)
     elif renamed:
@@ -148,7 +148,7 @@ def _uses(attested: Attested, target: Target) -> bool:
 def _not_made(
     chains: Chains, claims: EvidenceGroups, users: Sequence[Attested], target: Target
 ) -> Iterator[Finding]:
-    """Say that the target is known, but that nobody says to have made it."""
+    """Return the finding that the target is known as a material, but as no step's product."""
     makers = dict.fromkeys(one.step for one in chains.layout.serve)
     silent = [name for name in makers if not claims.counted(name)]
     for name in silent:
@@ -179,7 +179,7 @@ def _not_served(claims: EvidenceGroups, attested: Attested, target: Target, name
 
 
 def _renamed(attested: Attested, target: Target) -> list[Finding]:
-    """Return a finding for each product with the target's content; nothing attested the target under its own name."""
+    """Return a finding for each product with the target's content under another name."""
     return [
         Finding(
             Code.OTHER_NAME,
@@ -223,7 +223,7 @@ def _other_content(chains: Chains, known: Sequence[Attested], target: Target) ->
 def _files_that_differ(
     chains: Chains, newest: Attested, expected: Artifact, target: Target
 ) -> Iterator[Finding]:
-    """Say which files of a directory were added, removed or changed, the first MAX_FILES."""
+    """Yield findings for added, removed and changed files of a directory, the first MAX_FILES."""
     from gitchain.verify.manifest_diff import differences
 
     found = differences(expected, target.artifact, chains.manifests, Manifests(target.nodes.get))
@@ -241,7 +241,7 @@ def _files_that_differ(
 def _modes_that_differ(
     chains: Chains, newest: Attested, expected: Artifact, target: Target
 ) -> Iterator[Finding]:
-    """Say which files of a directory differ from manifest version 1 in their executable bit alone, the first MAX_FILES."""
+    """Yield findings for files that differ from manifest version 1 in the executable bit alone, the first MAX_FILES."""
     from gitchain.verify.manifest_diff import executable_bits
 
     found = executable_bits(expected, target.artifact, chains.manifests, Manifests(target.nodes.get))
@@ -263,5 +263,5 @@ def _how(old: Artifact | None, new: Artifact | None) -> str:
 
 
 def signed(attested: Attested) -> str:
-    """Return who signed it and when, for messages."""
+    """Return signer and time, for messages."""
     return f"by {attested.statement.identity.subject} at {attested.statement.time:%Y-%m-%d %H:%M:%S} UTC"

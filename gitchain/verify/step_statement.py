@@ -1,6 +1,6 @@
-"""One verified statement and what it claims about a step of a layout; and one that does not count, with the reason.
+"""A verified statement with its claim about a step of a layout, and one that does not count, with the reason.
 
-Does NOT say which is which: `gitchain.verify.authorization` does.
+Does NOT decide which is which: `gitchain.verify.authorization` does.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from gitchain.verify.verified import VerifiedStatement
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attested:
-    """A verified statement that names a step of the layout, with what it claims.
+    """A verified statement that names a step of the layout, with its claim.
 
-    `functionary` and `principal` say for whom it counts; they are empty until that is known.
+    `functionary` and `principal` are those that it counts for; empty until that is known.
     """
 
     step: Step
@@ -35,7 +35,7 @@ class Attested:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rejected:
-    """A verified statement that does not count, and why. `attested` is None if its claim cannot be read."""
+    """A verified statement that does not count, with the reason. `attested` is None if its claim is unreadable."""
 
     code: Code
     statement: VerifiedStatement
@@ -43,18 +43,18 @@ class Rejected:
     expected: str
     got: str
     says: str = ""
-    """In place of the code's own meaning, what exactly is wrong."""
+    """The exact problem, in place of the code's general meaning."""
 
 
 @dataclass(slots=True)
 class StepReader:
-    """What statements claim, each read once for all layouts of a decision."""
+    """Parses the claims of statements, each once for all layouts of a decision."""
 
     _claims: dict[int, tuple[VerifiedStatement, Claim | str]] = field(default_factory=dict)
 
     def claim(self, statement: VerifiedStatement) -> Claim | str:
-        """Return the claim, or why it cannot be read."""
-        if id(statement) not in self._claims:  # the statement is kept beside it, so that its id stays taken
+        """Return the claim, or the error."""
+        if id(statement) not in self._claims:  # the statement is kept too, so that its id() stays in use
             try:
                 found: Claim | str = claim_of(statement.statement)
             except (MalformedError, LimitError) as error:
@@ -66,7 +66,7 @@ class StepReader:
 def distinct(statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatement]:
     """Return each statement of a signer at one time once, with the log proof that was cosigned first.
 
-    The log proof is not signed: anybody can store a bundle again with a checkpoint that lacks cosignatures.
+    The log proof is not signed: anyone can store a bundle again, with a checkpoint without cosignatures.
     """
     found: dict[tuple[object, ...], VerifiedStatement] = {}
     for one in statements:
@@ -77,7 +77,7 @@ def distinct(statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatem
 
 
 def _cosigned(one: VerifiedStatement) -> datetime:
-    return one.log.cosigned or datetime.min.replace(tzinfo=UTC)  # None: the trust asks for no witnesses
+    return one.log.cosigned or datetime.min.replace(tzinfo=UTC)  # None: no witnesses are required
 
 
 def artifacts_of(descriptors: Sequence[ResourceDescriptor], manifests: Manifests) -> Artifacts:

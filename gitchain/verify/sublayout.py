@@ -1,14 +1,14 @@
-"""Steps that stand for a chain under another layout: a data supplier's, say, with people of its own.
+"""Sublayout steps: their evidence is a chain under another layout, for example a data supplier's.
 
-The newest layout that enough of the step's people signed (`gitchain.verify.sublayout_candidates`) is looked under: its
-own chain is searched in the same evidence, of which only what names that very layout counts for it. What each whole
-chain serves is the product of the step, which has no materials: rules of other steps MATCH it like anything else.
+The newest layout that enough of the step's functionaries signed (`gitchain.verify.sublayout_candidates`) is used. Its
+chain is searched in the same evidence; only statements that name this layout count for it. The products that a complete
+chain serves are the products of the step, which has no materials: rules of other steps MATCH them as usual.
 
-Bounded: layouts nest four deep, none stands inside of itself, and all searches of a decision share one budget, as
-all sublayouts do. Of many deliveries those are looked into that the steps around could have used, and a few of the
+Bounded: layouts nest at most four deep, no layout is nested in itself, and all searches and sublayouts of a decision
+share one budget. Of many deliveries, those are searched that the neighbouring steps could have used, and a few of the
 newest.
 
-Does NOT run a layout's inspections: they need bytes, so a layout that has any may not stand behind a step.
+A layout with inspections cannot be a sublayout, because inspections need the bytes.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ LookUnder: TypeAlias = Callable[[Layout, LayoutStack, Sources], EvidenceGroups]
 
 
 def _near(step: Step, claims: EvidenceGroups, sources: Sources) -> Digests | None:
-    """Return every digest that the steps around this one have, or None where only the search can tell.
+    """Return every digest of the neighbouring steps, or None if the set is unknown.
 
-    A delivery that has none of them cannot be tied to any of their evidence, and so need not be looked into.
+    A delivery without any of these digests cannot be linked to their evidence, so it is skipped.
     """
     layout = claims.judge.layout
     if any(served.step == step.name for served in layout.serve):
@@ -97,16 +97,16 @@ class SublayoutSearch:
         sources: Sources,
         look_under: LookUnder,
     ) -> SublayoutSearch:
-        """Return the search for a step of the layout whose evidence is `claims`."""
+        """Return the search for a step of the layout with the evidence `claims`."""
         return cls(step, wanted, negative, above, sources, _near(step, claims, sources), look_under)
 
     @property
     def judge(self) -> Judge:
-        """Return the judge of the layout around the step."""
+        """Return the rules for statements under the enclosing layout."""
         return self.negative.judge
 
     def groups(self) -> Iterator[EvidenceGroup]:
-        """Yield a group for each product set that a chain under the newest layout serves, or would but for a fault."""
+        """Yield a group for each set of products that a chain under the newest layout serves, with faults if there are."""
         from gitchain.verify.sublayout_candidates import Offered
 
         offered = Offered(self.step, self.wanted, self.judge, self.above, self.sources, self.problems)
@@ -128,7 +128,7 @@ class SublayoutSearch:
         self.problems += _inside(self.step, layout, without_evidence(claims))
 
     def _deliveries(self, scope: Layout, claims: EvidenceGroups) -> Sequence[EvidenceGroup]:
-        """Return the evidence for what the layout serves: all that could be tied to the steps around, and the newest."""
+        """Return the groups of the served steps: all that could be linked to the neighbouring steps, and the newest."""
         names = dict.fromkeys(one.step for one in scope.serve)
         found = [group for name in names for group in claims.counted(name)]
         found.sort(key=lambda group: group.time, reverse=True)
@@ -145,7 +145,7 @@ class SublayoutSearch:
         ]
 
     def missing(self) -> Sequence[Finding]:
-        """Return why nothing stands behind the step."""
+        """Return why the step has no chain under a sublayout."""
         wanted = self.wanted
         if self.problems:
             return self.problems
@@ -157,14 +157,14 @@ class SublayoutSearch:
     def _from_seed(
         self, signed: SublayoutCandidate, claims: EvidenceGroups, chains: Chains, seed: EvidenceGroup
     ) -> Iterator[EvidenceGroup]:
-        """Yield a group for what chains from this evidence serve, and one with a fault for what has no chain."""
+        """Yield one group for the products with a chain from this seed, and one with a fault for each without."""
         layout, step = chains.layout, seed.step.name
         served = {
             name: artifact
             for name, artifact in seed.link.products.items()
             if "sha256" in artifact.digest and is_served(layout, step, name)
         }
-        # Constraints may read the target; without any, one chain stands for all that its last step serves.
+        # Constraints may read the target. Without constraints, one chain holds for all products of its last step.
         parts = (
             [{name: one} for name, one in served.items()]
             if layout.constraints
@@ -187,7 +187,7 @@ class SublayoutSearch:
     def _find(
         self, claims: EvidenceGroups, chains: Chains, seed: EvidenceGroup, products: Artifacts
     ) -> tuple[Chain | None, Reasons]:
-        """Return a whole chain from the seed for the first of the products, and why there is none."""
+        """Return a complete chain from the seed for the first of the products, and the reason if there is none."""
         name, artifact = next(iter(products.items()))
         target = Target.of(artifact, name)
         demands = Demands(
@@ -222,12 +222,12 @@ class SublayoutSearch:
 
 
 def _claim(step: Step, layout: Layout) -> Claim:
-    """Return what a signed layout claims when it stands behind a step."""
+    """Return the claim of a signed layout as the evidence of a sublayout step."""
     return Claim(step.name, None, layout.name, None, (), (), "summary")
 
 
 def _inside(step: Step, layout: Layout, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings under another layout as findings about the step that it stands behind."""
+    """Yield the findings under a sublayout as findings about its step."""
     for one in findings:
         where = f"{layout.name}/{one.step}" if one.step else layout.name
         yield Finding(

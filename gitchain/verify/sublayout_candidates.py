@@ -1,7 +1,7 @@
-"""The signed layout that stands behind a step: of all that the evidence offers, the newest that enough people signed.
+"""Find the signed layout of a sublayout step: the newest one in the evidence that enough people signed.
 
-Whoever may sign for the step may sign the layout. Among what enough of them signed only the highest version counts: an
-older one never stands in for a newer one that has expired or may not be used. Two layouts of one version are none.
+The functionaries of the step sign the layout. Among layouts that reach the threshold, only the highest version counts: an
+older one never replaces a newer one that has expired or is not usable. Two layouts of one version do not count.
 
 Does NOT look for a chain under the layout: `gitchain.verify.sublayout` does.
 """
@@ -22,14 +22,12 @@ from gitchain.verify.step_diagnostics import MAX_PER_STEP
 from gitchain.verify.step_statement import distinct
 from gitchain.verify.verified import VerifiedStatement
 
-MAX_DEPTH = (
-    4  # a supplier's supplier's supplier; deeper is nobody's supply chain, and every level is a search
-)
+MAX_DEPTH = 4  # a supplier's supplier's supplier; every level is a search
 
 
 @dataclass(slots=True)
 class SublayoutCandidate:
-    """One layout, and those who signed it and may."""
+    """One layout, with its allowed signers."""
 
     layout: Layout
     by: list[VerifiedStatement] = field(default_factory=list)
@@ -37,7 +35,7 @@ class SublayoutCandidate:
 
 @dataclass(slots=True)
 class Offered:
-    """The layouts that the evidence offers for one step; `problems` says why some of them may not stand behind it."""
+    """The layouts in the evidence for one step; `problems` are the reasons why some are not usable."""
 
     step: Step
     wanted: Sublayout
@@ -47,7 +45,7 @@ class Offered:
     problems: list[Finding] = field(default_factory=list)
 
     def newest(self) -> SublayoutCandidate | None:
-        """Return the layout that stands behind the step, None if there is none that may."""
+        """Return the newest usable sublayout of the step, or None."""
         chosen = self._newest(self._signed())
         problem = None if chosen is None else self._unfit(chosen.layout)
         if problem is None:
@@ -56,7 +54,7 @@ class Offered:
         return None
 
     def _signed(self) -> Iterator[SublayoutCandidate]:
-        """Yield the layouts of the wanted name that enough people signed who may."""
+        """Yield the layouts of the wanted name that enough allowed people signed."""
         found: dict[str, SublayoutCandidate] = {}
         for statement in distinct(self.sources.statements):
             layout = self._read(statement)
@@ -72,7 +70,7 @@ class Offered:
                 self.problems.append(self._refusal(one.layout, "is signed by too few", expected, got))
 
     def _read(self, statement: VerifiedStatement) -> Layout | None:
-        """Return the layout in the statement if it is one of the wanted name."""
+        """Return the layout in the statement if it has the wanted name."""
         said = statement.statement
         if said.predicate_type != LAYOUT or said.predicate.get("name") != self.wanted.name:
             return None
@@ -90,7 +88,7 @@ class Offered:
         return found
 
     def _accepts(self, layout: Layout, statement: VerifiedStatement) -> bool:
-        """Tell whether this signature speaks for the layout; note why not."""
+        """Return whether this signature counts for the layout; note the reason if not."""
         for one in self.judge.signed(self.step, statement):
             if not one.passed and len(self.problems) >= MAX_PER_STEP:
                 return False
@@ -101,7 +99,7 @@ class Offered:
         return True
 
     def _newest(self, signed: Iterable[SublayoutCandidate]) -> SublayoutCandidate | None:
-        """Return the layout of the highest version; two different ones of the same version are none."""
+        """Return the layout of the highest version; None if there are two different ones."""
         ordered = sorted(signed, key=lambda one: one.layout.version, reverse=True)
         newest = [one for one in ordered if one.layout.version == ordered[0].layout.version]
         if len(newest) > 1:
@@ -112,7 +110,7 @@ class Offered:
         return newest[0] if newest else None
 
     def _unfit(self, layout: Layout) -> Finding | None:
-        """Return why the newest layout may not stand behind the step, or None; an older one never does in its place."""
+        """Return why the newest layout is not usable, or None. An older one never replaces it."""
         names = self.above.names
         if layout.version < self.wanted.minimum_version:
             expected = f"version {self.wanted.minimum_version} or newer"

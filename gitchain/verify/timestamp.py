@@ -1,11 +1,11 @@
-"""Proven times: what a timestamp authority of the trusted root signed over the signature (RFC 3161).
+"""Verify RFC 3161 timestamps over a signature, by the timestamp authorities of the trusted root.
 
- T1 there is a proven time at all, of a timestamp or of the log's signed promise (`gitchain.verify.log_inclusion`)
+ T1 there is a proven time, of a timestamp or of a signed entry timestamp (`gitchain.verify.log_inclusion`)
  T4 a timestamp is over this signature, and signed by an authority of the trusted root that was in use then:
     its window, both ends included, and the validity of every certificate of its chain
- T5 no timestamp is there twice, none is unreadable, and there is an authority to check them with
+ T5 no timestamp is there twice or unreadable, and the trusted root has an authority to check them with
 
-Timestamps that nobody of the trusted root signed count for nothing, and do no harm.
+Timestamps of authorities outside of the trusted root are ignored.
 
 Spec: https://www.rfc-editor.org/rfc/rfc3161. Does NOT read the clock.
 """
@@ -28,7 +28,7 @@ from gitchain.verify.trust import Authority, Trust
 def proven_times(
     stamps: Sequence[bytes], signature: bytes, trust: Trust, promised: datetime | None
 ) -> tuple[datetime, ...]:
-    """Return every proven time, the earliest first; SignatureError if there is none (T1)."""
+    """Return every proven time, the earliest first. Raises SignatureError if there is none (T1)."""
     times = [] if promised is None else [promised]
     times += stamped_times(stamps, signature, trust)
     if not times:
@@ -37,7 +37,7 @@ def proven_times(
 
 
 def stamped_times(stamps: Sequence[bytes], signature: bytes, trust: Trust) -> tuple[datetime, ...]:
-    """Return the time of each timestamp over this signature that an authority in use made; SignatureError by T5."""
+    """Return the time of each valid timestamp over this signature (T4). Raises SignatureError by T5."""
     if stamps and not trust.timestamp_authorities:
         raise SignatureError("bundle carries timestamps, and the trusted root names no authority for them")
     if len(set(stamps)) != len(stamps):
@@ -56,16 +56,16 @@ def _read(stamp: bytes) -> tuple[TimeStampResponse, datetime]:
 
 
 def _answers(stamp: TimeStampResponse, time: datetime, signature: bytes, trust: Trust) -> Iterator[bool]:
-    """T4: yield for each authority that was in use whether it made this timestamp over this signature."""
+    """T4: yield for each authority in use at that time whether it made this timestamp over this signature."""
     for number, authority in enumerate(trust.timestamp_authorities):
         if authority.window.contains(time):
             for verifier in trust.memory.once("timestamps", number, partial(_verifiers, authority)):
-                with suppress(Exception):  # of many types; each means that the authority did not make it
+                with suppress(Exception):  # of many types, each for a timestamp that does not verify
                     yield verifier.verify_message(stamp, signature)
 
 
 def _verifiers(authority: Authority) -> Sequence[Verifier]:
-    """Return what verifies this authority's timestamps, its chain at their time too; nothing without a chain."""
+    """Return the verifiers for this authority's timestamps and its chain; none without a chain."""
     certificates = [x509.load_der_x509_certificate(one) for one in authority.certificates]
     if len(certificates) < 2:  # a leaf without the root that it leads to
         return ()

@@ -1,10 +1,10 @@
-"""Every check that was made on the chain that decided, in order, and the way from the target to what is broken.
+"""List every check of the deciding chain, in order, and the path from the target to the first problem.
 
-The checks are those of the decision itself, made again with their results kept: the same conditions on statements
+The checks are those of the decision, repeated with their results recorded: the same conditions on statements
 (`gitchain.verify.evidence_groups`), the same rules (`gitchain.layout.rules`), the same edges (`gitchain.verify.chain`).
-Where a step has no evidence that counts, the conditions of what was rejected are listed instead.
+For a step without evidence that counts, the conditions of rejected statements are listed instead.
 
-Does NOT decide, and is not run unless somebody asks.
+Does NOT decide. Runs for `--explain` only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CONDITIONS: Mapping[Code, tuple[Kind, str]] = {
     Code.REVOKED_SIGNER: ("revocation", "is by a signer who was not revoked by then"),
     Code.STALE: ("age", "is not older than the step's maxAge"),
 }
-"""What a statement is when a condition holds; what it is when not, `findings.MEANINGS` says."""
+"""The text for a condition that holds; `findings.MEANINGS` has the texts for failures."""
 
 
 def trace(
@@ -51,7 +51,7 @@ def trace(
     search: Search,
     findings: Sequence[Finding] = (),
 ) -> tuple[ReportedCheck, ...]:
-    """Return the checks in order; `chain` is the one that passed or came closest, None if nothing made the target."""
+    """Return the checks in order. `chain` is the passed or closest one; None if no evidence made the target."""
     return (
         *_about_layout(signed, claims),
         *_about_steps(claims, chains, chain),
@@ -123,14 +123,14 @@ def _about_step(
 
 
 def _chosen(name: str, claims: EvidenceGroups, chain: Chain | None) -> EvidenceGroup | None:
-    """Return the chain's evidence for the step; without a chain, the newest that counts."""
+    """Return the chain's group for the step; without a chain, the newest that counts."""
     if chain is not None:
         return chain.get(name)
     return max(claims.counted(name), key=lambda group: group.time, default=None)
 
 
 def _conditions(attested: Attested, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
-    """Yield what was asked of one statement, up to the first condition that does not hold."""
+    """Yield the conditions of one statement, up to the first that fails."""
     attestation = _attestation(attested)
     for one in claims.judge.conditions(attested):
         kind, holds = CONDITIONS[one.code]
@@ -145,7 +145,7 @@ def _conditions(attested: Attested, claims: EvidenceGroups) -> Iterator[Reported
 
 
 def _constraints(attested: Attested) -> Iterator[ReportedCheck]:
-    """Yield what each constraint of the step says of one statement."""
+    """Yield the result of each constraint of the step for one statement."""
     attestation, step = _attestation(attested), attested.step
     for one in step.constraints:
         problem = check_step(replace(step, constraints=(one,)), attested)
@@ -158,7 +158,7 @@ def _constraints(attested: Attested) -> Iterator[ReportedCheck]:
 
 
 def _faults(group: EvidenceGroup) -> Iterator[ReportedCheck]:
-    """Yield what forbids the group, or that nothing does."""
+    """Yield the faults of the group, or one passed check."""
     name, found = group.step.name, tuple(faults(group))
     for one in found:
         yield ReportedCheck(
@@ -171,7 +171,7 @@ def _faults(group: EvidenceGroup) -> Iterator[ReportedCheck]:
 
 
 def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[ReportedCheck]:
-    """Yield the checks of the chain under another layout, each under the name of the step that it stands behind."""
+    """Yield the checks of the chain under a sublayout, each with the name of the sublayout's step."""
     layout = inner.layout
     message = f"a chain under layout {layout.name} version {layout.version} stands behind step {step}"
     got = layout.expires.isoformat()
@@ -181,7 +181,7 @@ def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[ReportedCheck]:
 
 
 def _demands(search: Search, chain: Chain | None) -> Iterator[ReportedCheck]:
-    """Yield what the layout demands of several steps at once, where there is evidence for all."""
+    """Yield the layout-wide conditions, if every step has evidence."""
     if chain is None or len(chain) < len(search.chains.layout.steps):
         return
     for what, wrong in search.demands.each(chain):
@@ -202,7 +202,7 @@ def _threshold(group: EvidenceGroup) -> ReportedCheck:
 
 
 def _rules(group: EvidenceGroup, chains: Chains, chain: Chain) -> Iterator[ReportedCheck]:
-    """Yield what each rule of the step did, and what ties the step to the steps that it names."""
+    """Yield the result of each rule of the step, and its links to the steps that the rules name."""
     step, checked = group.step, chains.explain(group, chain)
     for applied in checked.applied:
         yield _rule(step.name, applied)
@@ -252,7 +252,7 @@ def _whole(chains: Chains, findings: Sequence[Finding]) -> ReportedCheck:
 
 
 def path_to(chains: Chains, seeds: Sequence[EvidenceGroup], findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Return the shortest way of steps from one that makes the target to the nearest that an error is about."""
+    """Return the shortest path from a step that makes the target to the nearest step with an error."""
     broken = {finding.step for finding in findings if finding.severity == "error"}
     start = [seed.step.name for seed in seeds] or [one.step for one in chains.layout.serve]
     neighbours = chains.neighbours

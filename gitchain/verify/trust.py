@@ -1,11 +1,11 @@
-"""Trust: the trusted root of one Sigstore instance, with the validity of every key in it.
+"""The trusted root of one Sigstore instance, with the validity period of every key.
 
 Read from a `ClientTrustConfig` (`application/vnd.dev.sigstore.clienttrustconfig.v0.1+json`) or a trusted root
-alone (`…trustedroot+json;version=0.1`). A field that is not known, a key without a start of its validity and a
-certificate that cannot be read are refused. A log's key is read when it is used, as some logs had odd ones.
+alone (`…trustedroot+json;version=0.1`). Unknown fields, keys without a start of
+validity and unreadable certificates are refused. A log's key is parsed when it is used, as some old logs have odd ones.
 
 Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto
-Does NOT fetch trust, except `public_trust_config`, and never takes any from a bundle or a log.
+Does NOT download trusted roots, except `public_trust_config`, and never takes keys from a bundle or a log.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(frozen=True, slots=True)
 class ValidityPeriod:
-    """When a key may be used. Both ends are inclusive; no end means that the key is in use."""
+    """The validity period of a key. Both ends are inclusive; without an end the key is still in use."""
 
     start: datetime
     end: datetime | None
 
     def contains(self, time: datetime) -> bool:
-        """Tell whether the time lies in the window."""
+        """Return whether the time is in the period."""
         return self.start <= time and (self.end is None or time <= self.end)
 
     def __str__(self) -> str:
-        """Return the window as messages show it."""
+        """Return the period, for messages."""
         return f"{self.start.isoformat()} to {self.end.isoformat() if self.end else 'now'}"
 
 
 @dataclass(frozen=True, slots=True)
 class LogKey:
-    """One log of the trusted root: its host, the log id that entries carry, its public key and kind, its window."""
+    """One log of the trusted root: host, log id, public key and its type, validity period."""
 
     host: str
     log_id: bytes
@@ -73,7 +73,7 @@ class LogKey:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate or timestamp authority: its certificates (DER, leaf or intermediate first), its window."""
+    """A certificate or timestamp authority: certificates (DER, leaf or intermediate first), validity period."""
 
     certificates: tuple[bytes, ...] = field(repr=False)
     window: ValidityPeriod
@@ -81,10 +81,10 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """A trusted root. Make it with parse().
+    """A trusted root. Made by parse().
 
-    `witnesses` are the verifier's own demand, beside the root: who has to have cosigned each checkpoint.
-    `memory` holds what was verified under it before; a copy with other values starts with an empty one.
+    `witnesses` is the verifier's own witness policy for checkpoints, which is not part of the root.
+    `memory` caches verification results; a copy with other values starts with an empty cache.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Trust:
 
     @classmethod
     def parse(cls, text: str) -> Trust:
-        """Return the trust that this JSON holds; TrustError for anything that is broken or incomplete."""
+        """Return the trusted root in this JSON. Raises TrustError if it is malformed or incomplete."""
         try:
             root = _read(text)
             _check_fields(root, "trustedRoot")
@@ -115,18 +115,18 @@ class Trust:
 
     @property
     def is_local(self) -> bool:
-        """Tell whether this is an embedded instance: it proves only who held this machine's keys."""
+        """Return True for an embedded instance, which proves only that the holder of this machine's keys signed."""
         return any(log.host.endswith(LOCAL_SUFFIX) for log in self.logs)
 
     def log(self, log_id: bytes) -> LogKey | None:
-        """Return the log with this id, or None if the trusted root has none."""
+        """Return the log with this id, or None."""
         return next((log for log in self.logs if log.log_id == log_id), None)
 
 
 def trust_digest(text: str) -> str:
-    """Return the digest of the trusted root in this JSON; TrustError if none can be read.
+    """Return the digest of the trusted root in this JSON. Raises TrustError if it is unreadable.
 
-    Says which trust it is, not that it can be verified with: `Trust.parse` says that.
+    This identifies the trusted root without validating it: `Trust.parse` does that.
     """
     try:
         return sha256_hex(canonical_json(_read(text)))
@@ -139,7 +139,7 @@ def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
 
     `staging` is for its test instance.
 
-    TransportError if it cannot be fetched, TrustError if what was fetched does not verify.
+    Raises TransportError if it cannot be fetched, TrustError if it does not verify.
     """
     from requests.exceptions import RequestException
     from sigstore.errors import Error, TUFError
@@ -164,9 +164,9 @@ def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
 
 @cache
 def silence_sigstore() -> None:
-    """Keep sigstore-python's log lines from standard error: what matters of them is an error of ours.
+    """Keep sigstore-python's log lines off standard error: relevant problems are raised as our errors.
 
-    They still reach the handlers of a program that configures logging.
+    Handlers of a program that configures logging still get them.
     """
     import logging
 
@@ -206,7 +206,7 @@ _FIELDS |= {"ctlogs": _FIELDS["tlogs"], "timestampAuthorities": _FIELDS["certifi
 
 
 def _check_fields(source: Object, where: str) -> None:
-    """Refuse fields that are not known: one of them could narrow what the others say."""
+    """Raise TrustError for unknown fields, because one could restrict the meaning of others."""
     unknown = source.keys() - _FIELDS.get(where, set())
     if unknown:
         raise MalformedError("unknown field", where=where, got=ascii(min(unknown)[:100]))
@@ -217,7 +217,7 @@ def _check_fields(source: Object, where: str) -> None:
 
 
 def _check_urls(config: Object) -> None:
-    """Refuse services that would be spoken to in the clear, except on this machine."""
+    """Raise TrustError for a service URL without https, except on this machine."""
     signing = get_object(config, "signingConfig", "trust configuration")
     for kind in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"):
         for item in find_array(signing, kind, "signingConfig", limit=MAX_KEYS):
@@ -273,7 +273,7 @@ def _certificate(source: Object, where: str) -> bytes:
 
 
 def _window(source: Object, where: str) -> ValidityPeriod:
-    """Return the validity; a key without a start is valid never, not always."""
+    """Return the validity period. Raises TrustError for one without a start, which must not mean "always"."""
     valid = find_object(source, "validFor", where) or {}
     end = find_string(valid, "end", where)
     return ValidityPeriod(

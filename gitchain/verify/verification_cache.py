@@ -1,9 +1,8 @@
-"""What was found out once about a trusted root and things verified under it, kept in a bounded memory.
+"""Bounded LRU cache of verification results that depend on neither time nor other parts of a bundle.
 
-Only what does not depend on the time or on another part of a bundle may be remembered: that a key signed these
-bytes, that a certificate was issued by another. Refusals are not remembered, so that they are found anew.
+For example: that a key signed these bytes, or that one certificate issued another. Failures are not cached.
 
-Each `Trust` has its own, which no copy of it shares. Does NOT know what it keeps.
+Each `Trust` has its own cache, which copies do not share.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 MAX_REMEMBERED = 4096
-"""Most things kept: a certificate with its chain takes some 10 kB, so 40 MB at the very most."""
+"""Most cached results. A certificate with its chain takes about 10 kB, so at most 40 MB."""
 
 
 class Memory:
-    """Values by key; the one that was asked for longest ago goes first. A key's first item names the kind."""
+    """LRU cache of values. A key's first item names the kind of value."""
 
     __slots__ = ("_found",)
 
@@ -26,7 +25,7 @@ class Memory:
         self._found: dict[tuple[str, Hashable], object] = {}
 
     def once(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` returned for this kind and key when it was first asked; passes on what it raises."""
+        """Return the cached value of this kind and key, or call `make` for it. Passes on the errors of `make`."""
         place = (kind, key)
         if place in self._found:
             found = self._found.pop(place)
@@ -38,5 +37,5 @@ class Memory:
         return cast("T", found)
 
     def __len__(self) -> int:
-        """Return how many things are kept."""
+        """Return the number of cached values."""
         return len(self._found)

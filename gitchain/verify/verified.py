@@ -1,8 +1,8 @@
-"""What has been verified, as types of their own: nothing unverified can be passed for them by mistake.
+"""Types of verified values, so that unverified ones cannot be passed by mistake.
 
-Only these make them: `gitchain.verify.bundle` a VerifiedStatement and a VerifiedArtifact, `gitchain.verify.gitsource` a
-VerifiedStatement, `gitchain.verify.layout` a SignedLayout, `gitchain.verify.gitsigned` a VerifiedObject;
-tests/verify/test_makers.py enforces it.
+Only these modules make them: `gitchain.verify.bundle` a VerifiedStatement and a VerifiedArtifact,
+`gitchain.verify.gitsource` a VerifiedStatement, `gitchain.verify.layout` a SignedLayout, `gitchain.verify.gitsigned` a
+VerifiedObject; tests/verify/test_makers.py enforces it.
 Nothing here verifies anything.
 """
 
@@ -25,10 +25,10 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LogRef:
-    """Where an attestation is logged: the log's origin and the entry's index in it.
+    """A log entry: the log's origin and the entry's index.
 
-    `cosigned` is when the witnesses' quorum had cosigned the log's checkpoint: None if the trust asks for no witnesses,
-    NEVER if it asks for them and they did not.
+    `cosigned` is when the witnesses' quorum had cosigned the log's checkpoint: None if no witnesses are required,
+    NEVER if they are required and did not.
     """
 
     origin: str
@@ -40,8 +40,8 @@ class LogRef:
 class VerifiedStatement:
     """A statement whose signature, identity, time and log entry have been verified.
 
-    `time` is the proven one, from a timestamp authority or a signed entry timestamp, never the certificate's.
-    `claims` is what the certificate says about the build that asked for it, by Fulcio's names; keys have none.
+    `time` is proven, by a timestamp authority or a signed entry timestamp; it is never the certificate's.
+    `claims` are Fulcio's claims in the certificate about the build, by name; keys have none.
     """
 
     statement: Statement
@@ -52,7 +52,7 @@ class VerifiedStatement:
     raw: bytes = field(repr=False)
     claims: Mapping[str, str] = field(default_factory=dict, hash=False)
     other_ids: tuple[str, ...] = ()
-    """By what else it can be revoked: the SHA-256 of a commit or tag with its signature."""
+    """Further ids for revocations: the SHA-256 of a commit or tag with its signature."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ class VerifiedStatement:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedArtifact:
-    """That a file, or a statement about it, was signed: by whom, when, and where that is logged."""
+    """A verified signature over a file, or over a statement about it: signer, time and log entry."""
 
     identity: Identity
     time: datetime
@@ -72,7 +72,7 @@ class VerifiedArtifact:
 
 @dataclass(frozen=True, slots=True)
 class SignedLayout:
-    """A layout that one of its accepted signers signed, that is in force and not older than was pinned."""
+    """A verified layout: by an allowed signer, not expired, and not older than the pinned version."""
 
     layout: Layout
     signer: Identity
@@ -84,7 +84,7 @@ class SignedLayout:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedObject:
-    """A commit or tag whose own signature verified: by whom; and when and where it is logged, if it says so."""
+    """A commit or tag with a verified signature: signer, and time and log entry if it has them."""
 
     object: GitObject
     identity: Identity

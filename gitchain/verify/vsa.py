@@ -1,10 +1,10 @@
-"""A decision as a SLSA Verification Summary (VSA v1): what one verifier found, for others to rely on.
+"""Express a decision as a SLSA Verification Summary (VSA v1), for other verifiers.
 
-The subject is the target; the policy is the layout; the inputs are the attestations that the decision rests on.
-It says that a layout was met and claims no SLSA level: a layout names builders, it does not grade them.
+The subject is the target, the policy is the layout, the inputs are the attestations of the decision. It states that the
+layout was satisfied, and no SLSA level, because layouts do not grade builders.
 
 Format: https://slsa.dev/spec/v1.2/verification_summary, docs/formats/predicates.md.
-Does NOT sign (`gitchain.produce.vsa`), and accepts none (`gitchain.verify.vsa_check`).
+Does NOT sign (`gitchain.produce.vsa`) or verify summaries (`gitchain.verify.vsa_check`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gitchain.verify.target import Target
 
 
 def summary(decision: Decision, verifier: str) -> Statement:
-    """Return the statement that `verifier`, a URI, came to this decision. Raises MalformedError for no URI."""
+    """Return the summary of this decision by `verifier`, a URI. Raises MalformedError if it is no URI."""
     return Statement.build((_subject(decision.target),), VSA, vsa_predicate(decision, verifier))
 
 
 def vsa_predicate(decision: Decision, verifier: str) -> dict[str, Json]:
-    """Return the predicate alone."""
+    """Return the predicate of the summary."""
     layout = decision.signed.layout
     policy = ResourceDescriptor(
         None,
@@ -48,7 +48,7 @@ def vsa_predicate(decision: Decision, verifier: str) -> dict[str, Json]:
 
 
 def _subject(target: Target) -> ResourceDescriptor:
-    """Return the target as a subject; one that is known by its digest alone is named by it."""
+    """Return the target as a subject; without a name, it is named by its digest."""
     media_type = MEDIA_TYPES[target.version] if target.directory else None
     name = target.name or f"sha256:{target.sha256}"
     return ResourceDescriptor(name, DigestSet({"sha256": target.sha256}), media_type=media_type)
@@ -60,7 +60,7 @@ def _resource(target: Target) -> str:
 
 
 def _attestations(steps: Sequence[StepReport]) -> Iterator[str]:
-    """Yield the ids of the attestations of these steps, and of the chains behind them."""
+    """Yield the ids of the attestations of these steps and of their sublayouts."""
     for step in steps:
         yield from (one.id for one in step.attestations)
         if step.sublayout:

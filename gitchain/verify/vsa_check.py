@@ -1,14 +1,14 @@
-"""What a SLSA verification summary (VSA v1) must say to count for a step, beside who signed it.
+"""Check the content of a SLSA verification summary (VSA v1) for a step with a `verifier`.
 
  1. `verifier.id` is the one that the layout names, exactly.
  2. `verificationResult` is PASSED, and FAILED is not among `verifiedLevels`.
- 3. The other fields are as the format has them: `policy` with a uri or a digest, `verifiedLevels` with one level
+ 3. The other fields conform to the format: `policy` with a uri or a digest, `verifiedLevels` with one level
     for each track at most, `inputAttestations` each with a digest, `slsaVersion` 1.x.
  4. `resourceUri` is the `resource` that the layout names; without one it identifies every subject, by digest or name.
  5. `timeVerified` is not later than the signature or the time of the decision, and not older than `maxAge`.
 
 Format: https://slsa.dev/spec/v1.2/verification_summary; docs/layout.md is the reference.
-Does NOT check signer, proven time and revocation, which are checked of every attestation (`gitchain.verify.authorization`).
+Does NOT check signer, proven time and revocation, which are checks of every attestation (`gitchain.verify.authorization`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_LEVELS = 100
 """Most levels of one summary: SLSA has one for each track, and a verifier may add its own."""
 
 Checked = tuple[Code, bool, str, str]
-"""What one check asks: its code, whether it passed, what was expected, what the summary says."""
+"""Result of one check: code, whether it passed, expected and actual value."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 _TRACK = re.compile(r"(SLSA(?:_[A-Z0-9]+)*?)_LEVEL_.+", re.ASCII)
@@ -54,7 +54,7 @@ _DIGEST = re.compile(r"(sha\d+):([0-9a-f]+)", re.ASCII | re.IGNORECASE)
 def check_summary(
     verifier: str, resource: str | None, statement: VerifiedStatement, now: datetime
 ) -> Iterator[Checked]:
-    """Yield each check of a summary by a step's `verifier` and `resource`, in the order above."""
+    """Yield each check of a summary for a step's `verifier` and `resource`, in the order above."""
     predicate = statement.statement.predicate
     found = verifier_of(predicate)
     yield Code.VERIFIER, found == verifier, verifier, found or "no verifier"
@@ -67,14 +67,14 @@ def check_summary(
 
 
 def verifier_of(predicate: Object) -> str | None:
-    """Return the id of the verifier that a verification summary names, None if it names none."""
+    """Return the id of the verifier in a verification summary, or None."""
     verifier = predicate.get("verifier")
     name = verifier.get("id") if isinstance(verifier, Mapping) else None
     return name if isinstance(name, str) else None
 
 
 def result_of(predicate: Object) -> str:
-    """Return PASSED, or what the summary says instead; a FAILED among its levels is FAILED."""
+    """Return the result of the summary; FAILED if its levels contain FAILED."""
     levels, result = predicate.get("verifiedLevels"), predicate.get("verificationResult")
     if result == PASSED and isinstance(levels, Sequence) and FAILED in levels:
         return f"{FAILED} in verifiedLevels"
@@ -82,14 +82,14 @@ def result_of(predicate: Object) -> str:
 
 
 def inputs_of(predicate: Object) -> tuple[str, ...]:
-    """Return the SHA-256 of each attestation that a well-formed summary says it rests on."""
+    """Return the SHA-256 of each input attestation of a well-formed summary."""
     items = find_array(predicate, "inputAttestations", "predicate", limit=MAX_DESCRIPTORS)
     found = (_digest(item, "inputAttestations").get("sha256") for item in items)
     return tuple(digest for digest in found if digest is not None)
 
 
 def _malformed(predicate: Object) -> tuple[str, str] | None:
-    """Return what was expected and what is there instead of the first field that is malformed, or None."""
+    """Return expected and actual value of the first malformed field, or None."""
     try:
         _check_policy(get_object(predicate, "policy", "predicate"))
         _check_levels(get_array(predicate, "verifiedLevels", "predicate", limit=MAX_LEVELS))
@@ -129,7 +129,7 @@ def _check_levels(levels: Sequence[Json]) -> None:
 
 
 def _digest(value: Json, where: str) -> DigestSet:
-    """Return the digests of a descriptor, of which there is at least one; MalformedError otherwise."""
+    """Return the digests of a descriptor. Raises MalformedError if it has none."""
     digest = get_object(as_object(value, where), "digest", where)
     found = DigestSet({name: as_string(item, f"{where}.digest") for name, item in digest.items()})
     if not found:
@@ -139,7 +139,7 @@ def _digest(value: Json, where: str) -> DigestSet:
 
 def _resource(wanted: str | None, resource: Json, subjects: Sequence[ResourceDescriptor]) -> Checked:
     got = resource if isinstance(resource, str) and resource else "no resourceUri"
-    if len(got) > MAX_URI_BYTES:  # it is read once for each subject, and strangers may write one
+    if len(got) > MAX_URI_BYTES:  # it is parsed once for each subject, and is not trusted
         expected = f"a resourceUri of at most {MAX_URI_BYTES} characters"
         return Code.SUMMARY_RESOURCE, False, expected, f"{len(got)} characters"
     if wanted is not None:
@@ -155,7 +155,7 @@ def _resource(wanted: str | None, resource: Json, subjects: Sequence[ResourceDes
 
 
 def identifies(resource: str, subject: ResourceDescriptor) -> bool:
-    """Tell whether the URI is about the subject: by the digests that it holds, or by its last segment where it holds none.
+    """Return whether the URI identifies the subject: by its digests, or by its last segment if it has none.
 
     `pkg:generic/m.bin?checksum=sha256:…` and `pkg:oci/m@sha256:…` hold digests; `pkg:generic/m.bin@1.0` names `m.bin`,
     and so does `pkg:generic/m@1.0`, because names of packages have no extension.
@@ -192,7 +192,7 @@ def check_age(max_age: timedelta, statement: VerifiedStatement, now: datetime) -
 
 
 def _time_verified(statement: VerifiedStatement) -> tuple[datetime | None, str]:
-    """Return the time, None if there is none that can be read, and what the summary says."""
+    """Return the parsed time (None if it is unreadable), and the original value."""
     said = statement.statement.predicate.get("timeVerified")
     return _parsed(said), "no timeVerified" if said is None else str(said)[:40]
 

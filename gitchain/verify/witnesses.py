@@ -1,4 +1,4 @@
-"""L13: enough witnesses cosigned the log's checkpoint: whoever shows a log two histories has to fool them as well.
+"""L13: check that enough witnesses cosigned the log's checkpoint, so that a log cannot show two histories alone.
 
     # two of three operators, whatever number of witnesses each runs
     witness a1 <verifier key>
@@ -9,10 +9,10 @@
     group   operators 2 a b c
     quorum  operators
 
-A witness or group is a member of one group at most, and no key is two witnesses: so nobody counts twice. Where the
-policy names logs, the checkpoint has to be of one of them.
+A witness or group is a member of at most one group, and two witnesses cannot share a key, so none counts twice. If the
+policy names logs, the checkpoint must be of one of them.
 
-Spec: https://c2sp.org/tlog-policy. The file is the verifier's own: it never comes from what is verified.
+Spec: https://c2sp.org/tlog-policy. The file belongs to the verifier and never comes from the evidence.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NUMBER = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class WitnessGroup:
-    """Of these members, at least `threshold` have to witness a checkpoint."""
+    """A group: at least `threshold` of its members must cosign a checkpoint."""
 
     threshold: int
     members: tuple[str, ...]
@@ -56,7 +56,7 @@ class WitnessGroup:
 
 @dataclass(frozen=True, slots=True)
 class WitnessPolicy:
-    """Who has to cosign. Make it with parse()."""
+    """The required cosignatures. Made by parse()."""
 
     logs: tuple[VerifierKey, ...]
     witnesses: Mapping[str, VerifierKey]
@@ -65,10 +65,10 @@ class WitnessPolicy:
 
     @classmethod
     def parse(cls, data: bytes) -> WitnessPolicy:
-        """Return the policy that this file holds; TrustError, with the line, for anything that the format refuses."""
+        """Return the policy in this file. Raises TrustError, with the line, for a malformed file."""
         if len(data) > MAX_POLICY_BYTES:
             raise TrustError("the witness policy is too large", expected=f"at most {MAX_POLICY_BYTES} bytes")
-        text = data.decode("utf-8", "surrogateescape")  # names are octets, whatever they encode
+        text = data.decode("utf-8", "surrogateescape")  # names are bytes in any encoding
         reader = _Reader()
         for number, line in enumerate(text.split("\n"), 1):
             try:
@@ -81,9 +81,9 @@ class WitnessPolicy:
         return cls(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
 
     def check(self, note: SignedCheckpoint) -> datetime | None:
-        """Return when the quorum had cosigned the checkpoint, None where the policy asks for no quorum.
+        """Return when the quorum had cosigned the checkpoint, None if the policy has no quorum.
 
-        Raises InclusionError, naming the witnesses that did cosign, if they are too few. The times are the witnesses'
+        Raises InclusionError, with the witnesses that did cosign, if they are too few. The times are the witnesses'
         own; the caller compares the result with its clock.
         """
         origin = note.checkpoint.origin
@@ -108,9 +108,9 @@ class WitnessPolicy:
         return cosigned_time(reached[self.quorum])
 
     def _is_of(self, note: SignedCheckpoint, log: VerifierKey) -> bool:
-        """Tell whether the log's key signed the checkpoint: a line of that key id alone is anybody's to add.
+        """Return whether the log's key signed the checkpoint; a line with its key id alone proves nothing.
 
-        That a key of the trusted root signed it, too, is checked elsewhere: it may hold several of one origin.
+        Elsewhere it is checked that a key of the trusted root signed it too: the root may have several of one origin.
         """
         if note.checkpoint.origin != log.name or log.kind != ED25519_NOTE:
             return False
@@ -119,7 +119,7 @@ class WitnessPolicy:
 
 
 def cosigned_time(seconds: int) -> datetime:
-    """Return a cosignature's POSIX time as a datetime; one that no datetime can hold is NEVER."""
+    """Return a cosignature's POSIX time as a datetime; NEVER if it is out of range."""
     return datetime.fromtimestamp(seconds, UTC) if seconds <= MAX_TIME else NEVER
 
 
@@ -139,7 +139,7 @@ def _verified_time(note: SignedCheckpoint, key: VerifierKey, line: NoteSignature
 
 
 def _is_signed(key: bytes, signature: bytes, data: bytes) -> bool:
-    """Tell whether the signature is the Ed25519 key's (32 raw bytes) over the data."""
+    """Return whether the Ed25519 key (32 raw bytes) signed the data."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
@@ -160,7 +160,7 @@ class _Reader:
     quorum: str | None = None
 
     def line(self, line: str) -> None:
-        """Read one line; MalformedError if it is none."""
+        """Parse one line. Raises MalformedError."""
         if _CONTROL.search(line):
             raise MalformedError("control character", expected="tab and newline alone")
         words = re.split(r"[ \t]+", line.strip(" \t"))
