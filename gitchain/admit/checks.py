@@ -211,7 +211,7 @@ class Checks:
 
     @contextmanager
     def _locked(self) -> Iterator[Path]:
-        """Yield the file's path under its lock; StoreError where it cannot be had."""
+        """Yield the file's path under its lock. Raises StoreError where it cannot be had."""
         folder = self._deployments.project.state_dir if self._deployments else user_directory()
         make_directory(folder)
         try:

@@ -115,7 +115,7 @@ for _tag, _pattern in _NUMBERS.items():
 def read_manifests(data: bytes, file: str) -> Iterator[KubernetesManifest]:
     """Yield every object of a file, with the items of lists one by one.
 
-    Raises UsageError for invalid YAML, an invalid object or list; LimitError for too much content.
+    Raises UsageError for invalid YAML, an invalid object or list. Raises LimitError for too much content.
     """
     if len(data) > MAX_FILE_BYTES:
         raise LimitError("the file is too large", where=file, expected=f"at most {MAX_FILE_BYTES} bytes")

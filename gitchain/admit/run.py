@@ -31,7 +31,7 @@ def serve(
     told: Callable[[str], None],
     traces: Traces = OFF,
 ) -> None:
-    """Serve until a signal; TransportError if an address cannot be had, TrustError if the certificate is unusable.
+    """Serve until a signal. Raises TransportError if an address cannot be had, TrustError if the certificate is unusable.
 
     `told` hears where the server listens, once it does.
     """

@@ -160,7 +160,7 @@ def _typed(
 
 
 def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
-    """Name the steps for which the layout does not accept declared evidence, and what to type."""
+    """Print the steps for which the layout does not accept declared evidence, and what to type."""
     from gitchain.evidence.predicates import claim_of
     from gitchain.produce.draft_stages import layout_wants_observed
     from gitchain.produce.dvc_stages import typed_name
@@ -198,7 +198,7 @@ def _left_out(options: Options, declared: Declared | None, failure: GitchainErro
 
 
 def _failure(declared: Declared, *, named: bool) -> GitchainError | None:
-    """Return the problem that decides the exit code, None where what could not be attested is only named.
+    """Return the problem that decides the exit code, None if what could not be attested is only named.
 
     Bytes that are not on this machine are only named, unless the caller named the step or no step has an attestation.
     """

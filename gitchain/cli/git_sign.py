@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def parse(argv: Sequence[str]) -> Asked:
-    """Parse Git's arguments; UsageError for any other."""
+    """Parse Git's arguments. Raises UsageError for any other."""
     rest = list(argv)
     key, signing, verifying, status = "", False, "", -1
     while rest:

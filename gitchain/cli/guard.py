@@ -92,7 +92,7 @@ def _verified(
     copies: Path | None,
     wanted: State,
 ) -> GuardedModel:
-    """Return what was verified; raises VerificationError if it did not pass, after telling why."""
+    """Return what was verified. Raises VerificationError if it did not pass, after telling why."""
     from gitchain.consume.guard import NamedModel, guard
 
     if not words:

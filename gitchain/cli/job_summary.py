@@ -51,7 +51,7 @@ def failures(failed: Sequence[tuple[str, GitchainError]]) -> str:
 
 
 def append(path: Path, page: str) -> None:
-    """Append the page to a file that other steps may have written to; StoreError if it cannot be written."""
+    """Append the page to a file that other steps may have written to. Raises StoreError if it cannot be written."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(page)

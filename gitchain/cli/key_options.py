@@ -22,7 +22,7 @@ keys_option = click.option(
 
 
 def public_keys(files: Sequence[Path]) -> dict[Identity, bytes]:
-    """Return the keys (DER) of --key by the identities that they sign as; UsageError for a file that holds none."""
+    """Return the keys (DER) of --key by the identities that they sign as. Raises UsageError for a file that holds none."""
     from gitchain.consume.single_bundle import wanted_signer
 
     wanted = [wanted_signer(None, None, file) for file in files]

@@ -145,7 +145,7 @@ def _tell_nothing(options: Options, seen: Observed) -> None:
 
 
 def _tell_idle(options: Options, words: Sequence[str], idle: Sequence[str]) -> None:
-    """Name the stages that did not run and were never observed, and what to type."""
+    """Print the stages that did not run and were never observed, and what to type."""
     names = ", ".join(escape(name) for name in idle[:20]) + (
         f" and {len(idle) - 20} more" if idle[20:] else ""
     )

@@ -123,7 +123,7 @@ def _traces() -> Traces:
 
 
 def address(text: str, option: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT` or `[HOST]:PORT`; UsageError for anything else."""
+    """Return host and port of `HOST:PORT` or `[HOST]:PORT`. Raises UsageError for anything else."""
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
         raise UsageError(

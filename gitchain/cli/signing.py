@@ -152,7 +152,7 @@ def report(
 
 
 def note_line_endings(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
-    """Say which attested files have other bytes here than in Git, because Git converts their line endings."""
+    """Print which attested files have other bytes here than in Git, because Git converts their line endings."""
     from gitchain.consume.line_endings import converted_in, keep_bytes
 
     for name, (here, committed) in sorted(

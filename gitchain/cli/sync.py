@@ -138,7 +138,7 @@ class _Run:
         return self._report(0, Recorded(()), name, done)
 
     def rehearse(self, name: str | None) -> ExitCode:
-        """Say what `run` would do; the store stays as it is."""
+        """Return what `run` would do; the store stays as it is."""
         from gitchain.hooks.events import outstanding
         from gitchain.produce.sync import rehearse
 
@@ -220,7 +220,7 @@ class _Run:
         )
 
     def _attempt(self, part: Any) -> Any:
-        """Return what a part returns, None where it failed, which is reported at once."""
+        """Return what a part returns, None if it failed, which is reported at once."""
         try:
             return part()
         except GitchainError as error:
@@ -255,7 +255,7 @@ class _Run:
         return self._failures[0].exit_code if self._failures else ExitCode.OK
 
     def _tell(self, name: str, done: Exchanged) -> None:
-        """Say what is remarkable about an exchange, and note which part of it failed."""
+        """Print what is remarkable about an exchange, and note which part of it failed."""
         from gitchain.produce.sync import unread_error
 
         talk, result = self._options.talk, done.result

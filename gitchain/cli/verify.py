@@ -92,7 +92,7 @@ def command(
 
 
 def _wanted(path: Path | None, verifier: str | None, who: SigningIdentity) -> VsaRequest | None:
-    """Return the requested summary, None without --vsa; raises UsageError if --verifier or --vsa is missing."""
+    """Return the requested summary, None without --vsa. Raises UsageError if --verifier or --vsa is missing."""
     if path is None and not verifier and not who.name:
         return None
     from gitchain.cli.vsa import wanted

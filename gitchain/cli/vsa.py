@@ -30,7 +30,7 @@ class VsaRequest:
 
 
 def wanted(path: Path | None, verifier: str | None, who: SigningIdentity) -> VsaRequest | None:
-    """Return the requested summary, None without --vsa; raises UsageError if one of its options is missing."""
+    """Return the requested summary, None without --vsa. Raises UsageError if one of its options is missing."""
     if path is None:
         if verifier or who.name:
             raise UsageError("--verifier and --as belong to --vsa", help="--vsa OUT --verifier URI")

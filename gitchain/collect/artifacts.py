@@ -135,7 +135,7 @@ def check_md5(
     `listed` is the .dir object's content, path to md5, where it is at hand: it names the file.
 
     An entry without any md5 (a cloud-versioned one) has nothing to check. Raises VerificationError that names
-    stage, file, expected and got; ProjectError for DVC 2's text hash, which `legacy` has to convert first.
+    stage, file, expected and got. Raises ProjectError for DVC 2's text hash, which `legacy` has to convert first.
     """
     if recorded.hash_name != "md5" and recorded.md5 is not None:
         raise ProjectError(

@@ -91,5 +91,5 @@ def _absent_submodule(root: Path, name: Path) -> str:
 
 
 def _head_has(root: Path, path: str) -> bool:
-    """Tell whether the tree of HEAD names the path; its object may be absent, as in a partial clone."""
+    """Return whether the tree of HEAD names the path; its object may be absent, as in a partial clone."""
     return bool(run_git(root, "ls-tree", "-z", "--full-tree", "HEAD", "--", path))

@@ -86,7 +86,7 @@ def declare_stage(
     fetch: bool = False,
     run_cache: bool = False,
 ) -> StageRun:
-    """Return declared evidence for one stage; raises as `declare` does."""
+    """Return declared evidence for one stage. Raises the errors of `declare`."""
     if stage.lost:
         raise ProjectError(
             "out is outside the repository", where=f"stage {stage.name}", got=ascii(stage.lost[0][:200])

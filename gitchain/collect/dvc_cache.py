@@ -83,7 +83,7 @@ class CacheLinks:
         self._caches: dict[str, str] = {}
 
     def target(self, link: str, shown: str) -> str:
-        """Return the cache object that the link points to; raise ProjectError for any other link."""
+        """Return the cache object that the link points to. Raises ProjectError for any other link."""
         project = dvc_root(os.path.dirname(link), self._root)
         resolved = os.path.realpath(link)
         if project is not None:

@@ -60,7 +60,7 @@ _REV = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 
 
 def read_file(root: Path, name: str) -> bytes:
-    """Return the content of one of DVC's small files; ProjectError if it cannot be read, LimitError if it is huge."""
+    """Return the content of one of DVC's small files. Raises ProjectError if it cannot be read, LimitError if it is huge."""
     try:
         with open_regular(root / name) as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -91,7 +91,7 @@ def parse_lock(data: bytes, where: str) -> Mapping[str, LockStage]:
 
 
 def parse_dvc(data: bytes, where: str) -> DvcFile:
-    """Return what a *.dvc file tracks; raises ProjectError or LimitError."""
+    """Return what a *.dvc file tracks. Raises ProjectError or LimitError."""
     top = YamlReader.of(load_yaml(data, where), where)
     if not top.value.get("outs") and top.value.keys() - _DVC_KEYS:
         top.fail("outs", "file tracks nothing", expected="outs")
@@ -126,7 +126,7 @@ def parse_dvc_yaml(data: bytes, where: str) -> DvcYaml:
 
 
 def parse_dir(data: bytes, where: str) -> tuple[DirEntry, ...]:
-    """Return the files that a .dir object lists; raises ProjectError or LimitError."""
+    """Return the files that a .dir object lists. Raises ProjectError or LimitError."""
     try:
         value = strict_json(data, where, max_bytes=MAX_DIR_BYTES, max_depth=4, max_values=MAX_DIR_BYTES // 32)
     except LimitError:

@@ -46,7 +46,7 @@ def environment(
 ) -> dict[str, Json]:
     """Return the environment of a command as JSON.
 
-    `interpreters` are those that ran under it, None where nothing was watched; `variables` are the process's own unless
+    `interpreters` are those that ran under it, None if nothing was watched; `variables` are the process's own unless
     given.
     """
     known = os.environ if variables is None else variables

@@ -143,7 +143,7 @@ class FileHasher:
             raise
 
     def open(self, place: FilePlace) -> OpenFile:
-        """Open a file of a directory; ProjectError for what is no regular file, a pointer, or unreadable."""
+        """Open a file of a directory. Raises ProjectError for what is no regular file, a pointer, or unreadable."""
         shown, link = place.shown, place.link
         handle = link.open(shown) if link is not None else open_at(place.name, OPEN_FILE, place.parent, shown)
         try:
@@ -182,7 +182,7 @@ class FileHasher:
         return sha256, md5
 
     def _read(self, file: OpenFile) -> tuple[str, str]:
-        """Return both digests; ProjectError if the file changed meanwhile."""
+        """Return both digests. Raises ProjectError if the file changed meanwhile."""
         in_cache = file.place.link is not None and file.place.link.kind == DVC_CACHE
         sha256 = hashlib.sha256()
         md5 = hashlib.md5(usedforsecurity=False) if self._md5 or in_cache else None

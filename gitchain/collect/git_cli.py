@@ -25,13 +25,13 @@ def start(
     seconds: float = LOCAL_SECONDS,
     sink: Callable[[bytes], object] | None = None,
 ) -> GitJob:
-    """Start git in `root`; ProjectError or StoreError if that fails."""
+    """Start git in `root`. Raises ProjectError or StoreError if that fails."""
     git = Git(Path(root), offline=True)
     return git.start(*args, stdin=stdin, seconds=seconds, limit=MAX_OUTPUT, sink=sink)
 
 
 def finish(job: GitJob, root: str, *, ok: tuple[int, ...] = (0,)) -> bytes:
-    """Return the output once git has ended; ProjectError unless its exit code is among `ok`."""
+    """Return the output once git has ended. Raises ProjectError unless its exit code is among `ok`."""
     done = job.finish(None)
     if done.code not in ok:
         lacking = "promisor" in done.stderr or "not allowed" in done.stderr
@@ -45,5 +45,5 @@ def finish(job: GitJob, root: str, *, ok: tuple[int, ...] = (0,)) -> bytes:
 
 
 def run_git(root: Path, *args: str, stdin: bytes = b"", seconds: float = LOCAL_SECONDS) -> bytes:
-    """Run git to its end and return its output; ProjectError if it fails, TransportError, LimitError."""
+    """Run git to its end and return its output. Raises ProjectError if it fails, TransportError, LimitError."""
     return finish(start(str(root), *args, stdin=stdin, seconds=seconds), str(root))

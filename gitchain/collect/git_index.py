@@ -32,7 +32,7 @@ def index_entry(root: Path, name: str) -> IndexEntry | None:
 
 
 def is_submodule(root: Path, name: str) -> bool:
-    """Tell whether Git's index holds a submodule at this path below `root`."""
+    """Return whether Git's index holds a submodule at this path below `root`."""
     out = run_git(root, "ls-files", "-z", "--stage", "--", f":(literal){name}")
     return any(
         line.startswith(b"160000 ") and line.endswith(b"\t" + os.fsencode(name)) for line in out.split(b"\0")

@@ -63,7 +63,7 @@ class Gpg:
         return found
 
     def _call(self, program: str, home: Path, verb: str, *files: str) -> tuple[int, str]:
-        """Run gpg in its home, to its end or to its time's; StoreError if it reports no status at all."""
+        """Run gpg in its home, to its end or to its time's. Raises StoreError if it reports no status at all."""
         told = f"{self.now.astimezone(UTC):%Y%m%dT%H%M%S}!"
         options = (
             "--homedir",

@@ -97,7 +97,7 @@ class StateCache:
 
 
 def _open(path: Path) -> sqlite3.Connection | None:
-    """Return an open database, made anew if it is broken, or None where there can be none."""
+    """Return an open database, made anew if it is broken, or None if there can be none."""
     for _ in range(2):
         try:
             return _connect(path)

@@ -27,7 +27,7 @@ _MAX_NAMES = 1000
 
 
 def differs_by_line_endings(root: Path, name: str, expected: str, algorithm: str = "sha256") -> bool:
-    """Tell whether the file below `root` has the expected digest once its line endings are LF, or CRLF, throughout."""
+    """Return whether the file below `root` has the expected digest once its line endings are LF, or CRLF, throughout."""
     try:
         with open_file(str(root), name) as handle:
             data = _read(handle)
@@ -41,7 +41,7 @@ def differs_by_line_endings(root: Path, name: str, expected: str, algorithm: str
 def directory_differs_by_line_endings(
     root: Path, name: str, files: Mapping[str, str], is_recorded: Callable[[Mapping[str, str]], bool]
 ) -> bool:
-    """Tell whether the directory is the recorded one if the files that Git converted have Git's line endings.
+    """Return whether the directory is the recorded one if the files that Git converted have Git's line endings.
 
     `files` maps paths in the directory to their md5; `is_recorded` compares such a mapping with the record.
     """

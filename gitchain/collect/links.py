@@ -43,7 +43,7 @@ class FollowedLink:
         return os.path.join(self.root, self.name)
 
     def open(self, shown: str) -> int:
-        """Open the file; raise ProjectError for what is missing, no regular file, or has a second name."""
+        """Open the file. Raises ProjectError for what is missing, no regular file, or has a second name."""
         *parents, last = self.name.split("/")
         with opened(self.root, parents, shown) as parent:
             try:

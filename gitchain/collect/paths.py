@@ -101,7 +101,7 @@ def _enter(part: str, parent: int, name: str) -> int:
 
 
 def is_volume_link(name: str, parent: int) -> bool:
-    """Tell whether the entry is a link as a Kubernetes volume holds them: `NAME -> ..data/NAME`."""
+    """Return whether the entry is a link as a Kubernetes volume holds them: `NAME -> ..data/NAME`."""
     return read_link(name, parent) == f"{VOLUME}/{name}"
 
 
@@ -139,7 +139,7 @@ def volume_directory(handle: int, shown: str) -> str | None:
 
 
 def open_at(name: str, flags: int, parent: int, shown: str) -> int:
-    """Open by name in the parent; raise ProjectError if that fails."""
+    """Open by name in the parent. Raises ProjectError if that fails."""
     try:
         return os.open(name, flags, dir_fd=parent)
     except OSError as error:

@@ -68,7 +68,7 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
 
     The command's output is passed to the descriptors. A failing command is no error: its exit code is in the result.
     Raises RunError if it cannot start, a material changed during the run, or it exits with 0 without writing any
-    product; ProjectError for a missing or refused material.
+    product. Raises ProjectError for a missing or refused material.
     """
     if not command:
         raise RunError("no command to run", help="gitchain run STEP -- COMMAND")

@@ -65,5 +65,5 @@ def _hide_value(found: re.Match[str]) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether an option, variable or key is named like a secret."""
+    """Return whether an option, variable or key is named like a secret."""
     return _NAME.search(name.lstrip("-")) is not None

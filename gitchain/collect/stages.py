@@ -88,7 +88,7 @@ class StageRun:
 
     @property
     def interpreters(self) -> tuple[SeenInterpreter, ...] | None:
-        """Return the interpreters that ran under the commands, None where nothing was watched."""
+        """Return the interpreters that ran under the commands, None if nothing was watched."""
         seen = [one.interpreters for one in self.ran if one.interpreters is not None]
         return tuple(dict.fromkeys(one for found in seen for one in found)) if seen else None
 

@@ -43,7 +43,7 @@ def is_outside(root: Path, name: str) -> bool:
 
 
 def read_value_file(root: Path, name: str) -> bytes:
-    """Return the content of a file of parameters or metrics; ProjectError if it is outside or unreadable, LimitError."""
+    """Return the content of a file of parameters or metrics. Raises ProjectError if it is outside or unreadable."""
     if is_outside(root, name):
         raise ProjectError(
             "the file is outside the repository",

@@ -147,7 +147,7 @@ def unwritten_parts(
 
 
 def _is_rewritten(old: FileState, now: FileState, started: int) -> bool:
-    """Tell whether a file with the bytes that it had was written again."""
+    """Return whether a file with the bytes that it had was written again."""
     if (old.device, old.inode) != (now.device, now.inode):
         return True
     if now.modified == old.modified or now.modified < started - TICK * 1e9:

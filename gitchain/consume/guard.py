@@ -51,7 +51,7 @@ def guard(
     """Verify the model in place, or as a private copy below `copies`.
 
     Raises VerificationError if the bytes are more mutable than `wanted`, before hashing if possible; ProjectError or
-    LimitError for an unreadable model; StoreError if the copy cannot be made.
+    LimitError for an unreadable model. Raises StoreError if the copy cannot be made.
     """
     model = replace(
         model, path=real_path(model.path)

@@ -115,7 +115,7 @@ class Bundle:
 
     @classmethod
     def parse_any(cls, data: bytes) -> Bundle:
-        """Return the bundle that these bytes hold, whatever was signed; raises as parse() does."""
+        """Return the bundle that these bytes hold, whatever was signed. Raises the errors of parse()."""
         source = _message(data)
         media_type = get_string(source, "mediaType", "bundle")
         if media_type not in _WITH_CHAIN | _WITH_LEAF:
@@ -131,13 +131,13 @@ class Bundle:
 
     @property
     def envelope(self) -> Envelope:
-        """Return the envelope; MalformedError if the bundle signs a file instead."""
+        """Return the envelope. Raises MalformedError if the bundle signs a file instead."""
         if not isinstance(self.content, Envelope):
             raise MalformedError("bundle carries a messageSignature", expected="a dsseEnvelope")
         return self.content
 
     def statement(self) -> Statement:
-        """Return the statement inside, unverified; raises MalformedError or LimitError if it is none."""
+        """Return the statement inside, unverified. Raises MalformedError or LimitError if it is none."""
         return Statement.parse(self.envelope.payload)
 
     @property

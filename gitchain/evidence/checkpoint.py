@@ -44,7 +44,7 @@ def ed25519_key_id(origin: str, public_key: bytes) -> bytes:
 
 
 def _is_line(text: str) -> bool:
-    """Tell whether the text may be a line of a note: not empty, no control character, encodable as UTF-8."""
+    """Return whether the text may be a line of a note: not empty, no control character, encodable as UTF-8."""
     return bool(text) and not any(ord(char) < 0x20 or 0xD800 <= ord(char) <= 0xDFFF for char in text)
 
 
@@ -144,7 +144,7 @@ def _parse_signature(line: str) -> NoteSignature:
 
 
 def render(checkpoint: Checkpoint, signatures: Sequence[NoteSignature]) -> str:
-    """Return the signed note; raises MalformedError without a signature."""
+    """Return the signed note. Raises MalformedError without a signature."""
     if not signatures:
         raise MalformedError("checkpoint has no signature")
     lines = "".join(f"{signature.line()}\n" for signature in signatures)

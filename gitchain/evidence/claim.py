@@ -67,7 +67,7 @@ ClaimKind = Literal["transformational", "informational", "summary"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a statement says about a step; None where it says nothing."""
+    """What a statement says about a step; None if it says nothing."""
 
     step: str | None
     run: str | None

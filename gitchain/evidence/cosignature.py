@@ -43,7 +43,7 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
-        """Return the key that is written so; MalformedError for anything else, a wrong key id among it."""
+        """Return the key that is written so. Raises MalformedError for anything else, a wrong key id among it."""
         parts = text.split("+", 2)
         if len(parts) != 3 or len(text) > MAX_KEY_CHARS:
             raise MalformedError("not a verifier key", expected="name+key id+base64", got=ascii(text[:100]))
@@ -70,7 +70,7 @@ class VerifierKey:
 
 
 def cosigned_bytes(checkpoint: Checkpoint, time: int) -> bytes:
-    """Return the bytes that a witness signs at a time (seconds since 1970); MalformedError for an impossible one."""
+    """Return the bytes that a witness signs at a time (seconds since 1970). Raises MalformedError for an impossible one."""
     if not 0 <= time <= MAX_TIME:
         raise MalformedError("cosignature has an impossible time", got=str(time))
     return b"cosignature/v1\ntime %d\n" % time + checkpoint.body()
@@ -82,7 +82,7 @@ def cosignature(key: VerifierKey, time: int, signature: bytes) -> NoteSignature:
 
 
 def time_and_signature(line: NoteSignature) -> tuple[int, bytes]:
-    """Return the time and the Ed25519 signature in a cosignature's line; MalformedError if it holds none."""
+    """Return the time and the Ed25519 signature in a cosignature's line. Raises MalformedError if it holds none."""
     if len(line.signature) != TIME_SIZE + SIGNATURE_SIZE:
         raise MalformedError(
             "cosignature has the wrong length",

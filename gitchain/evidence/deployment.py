@@ -46,7 +46,7 @@ class ReportedBy:
     sha256: str
 
     def to_json(self) -> dict[str, Json]:
-        """Return it as JSON; raises MalformedError."""
+        """Return it as JSON. Raises MalformedError."""
         name = check_text(self.name, "reportedBy.name", limit=MAX_FIELD)
         sha256 = check_hex(self.sha256, (64,), "reportedBy.certificate.sha256")
         return {"name": name, "certificate": {"sha256": sha256}}
@@ -67,7 +67,7 @@ def deployment(  # noqa: PLR0913 - one keyword a field of the predicate
     reported_by: ReportedBy | None = None,
     step: StepFacts | None = None,
 ) -> dict[str, Json]:
-    """Return a deployment v0.1 predicate: which model went where, when and by whom; raises MalformedError."""
+    """Return a deployment v0.1 predicate: which model went where, when and by whom. Raises MalformedError."""
     value: dict[str, Json] = {
         "model": check_text(model, "model", limit=MAX_FIELD),
         "environment": check_text(environment, "environment", limit=200),
@@ -100,7 +100,7 @@ def retirement(  # noqa: PLR0913 - one keyword a field of the predicate
     reported_by: ReportedBy | None = None,
     step: StepFacts | None = None,
 ) -> dict[str, Json]:
-    """Return a retirement v0.1 predicate: which model left where, when and by whom; raises MalformedError."""
+    """Return a retirement v0.1 predicate: which model left where, when and by whom. Raises MalformedError."""
     value: dict[str, Json] = {
         "model": check_text(model, "model", limit=MAX_FIELD),
         "environment": check_text(environment, "environment", limit=200),

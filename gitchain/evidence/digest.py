@@ -102,7 +102,7 @@ class DigestSet(Mapping[str, str]):
         return tuple([item for item in self._items.items() if item[0] in ACCEPTED])  # a list: twice as fast
 
     def matches(self, other: Mapping[str, str]) -> bool:
-        """Tell whether both sets name one artifact.
+        """Return whether both sets name one artifact.
 
         True if they share at least one accepted algorithm and agree on every accepted one that they share.
         """

@@ -59,7 +59,7 @@ class InclusionProof:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A log entry. `integrated_time` is 0 and `promise` None where the log gives none (Rekor v2)."""
+    """A log entry. `integrated_time` is 0 and `promise` None if the log gives none (Rekor v2)."""
 
     log_index: int
     key_id: bytes
@@ -88,7 +88,7 @@ class LogEntry:
 
 
 def bounded(data: bytes, where: str, *, limit: int = MAX_DER_BYTES) -> bytes:
-    """Return the bytes; MalformedError if there are none, LimitError if there are more than `limit`."""
+    """Return the bytes. Raises MalformedError if there are none, LimitError if there are more than `limit`."""
     if len(data) > limit:
         raise LimitError(
             "field is too large", where=where, expected=f"at most {limit} bytes", got=str(len(data))

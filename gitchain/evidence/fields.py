@@ -37,7 +37,7 @@ def as_object(value: Json, where: str) -> Object:
 
 
 def as_array(value: Json, where: str, *, limit: int) -> Sequence[Json]:
-    """Return the value as a JSON array; MalformedError if it is none, LimitError beyond `limit` items."""
+    """Return the value as a JSON array. Raises MalformedError if it is none, LimitError beyond `limit` items."""
     if not isinstance(value, list | tuple):
         raise _wrong(where, "an array", value)
     if len(value) > limit:

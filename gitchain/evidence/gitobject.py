@@ -227,7 +227,7 @@ def _text(value: bytes, where: str) -> str:
 
 
 def unarmored(signature: GitSignature) -> bytes:
-    """Return the bytes in the block, whose lines are base64 and nothing else; raise MalformedError for other lines.
+    """Return the bytes in the block, whose lines are base64 and nothing else. Raises MalformedError for other lines.
 
     OpenPGP has its own armor, with headers and a checksum: its blocks are for `gpg` to read.
     """

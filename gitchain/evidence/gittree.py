@@ -43,7 +43,7 @@ class TreeEntry:
 
 
 def parse_tree(raw: bytes, id_bytes: int) -> Sequence[TreeEntry]:
-    """Return the entries of a tree whose ids have this many bytes; MalformedError for anything Git does not write."""
+    """Return the entries of a tree whose ids have this many bytes. Raises MalformedError for anything Git does not write."""
     found: list[TreeEntry] = []
     at = 0
     while at < len(raw):
@@ -60,7 +60,7 @@ def parse_tree(raw: bytes, id_bytes: int) -> Sequence[TreeEntry]:
 
 
 def trailer_in(message: bytes) -> str | None:
-    """Return the SHA-256 of the manifest that a message names, None if it names none; MalformedError if not exactly one."""
+    """Return the SHA-256 of the manifest that a message names, or None. Raises MalformedError for several."""
     found = _TRAILER.findall(message)
     if not found:
         return None

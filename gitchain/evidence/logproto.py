@@ -79,7 +79,7 @@ class _Message:
 
     @classmethod
     def parse(cls, data: bytes, types: Mapping[int, int]) -> _Message:
-        """Return the message with fields of these numbers and wire types; MalformedError for any other."""
+        """Return the message with fields of these numbers and wire types. Raises MalformedError for any other."""
         numbers: dict[int, int] = {}
         chunks: dict[int, list[bytes]] = {}
         for field, wire, value in _split(data):
@@ -130,7 +130,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number that begins there, and where it ends; MalformedError for any but its shortest spelling."""
+    """Return the number that begins there, and where it ends. Raises MalformedError for any but its shortest spelling."""
     value = 0
     for place, byte in enumerate(data[at : at + _MAX_VARINT]):
         value |= (byte & 0x7F) << (7 * place)

@@ -57,7 +57,7 @@ def _bag(peaks: Sequence[bytes]) -> bytes:
 
 
 def tree_root(size: int, read: Read) -> bytes:
-    """Return the root of the tree of this size from stored hashes; raises InclusionError beyond the limit."""
+    """Return the root of the tree of this size from stored hashes. Raises InclusionError beyond the limit."""
     _check_size(size)
     return _range(0, size, read) if size else EMPTY_ROOT
 
@@ -147,7 +147,7 @@ def verify_inclusion(*, index: int, size: int, leaf: bytes, proof: Sequence[byte
 def verify_consistency(
     *, old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
-    """Check that the new tree only adds to the old one; raise InclusionError if not.
+    """Check that the new tree only adds to the old one. Raises InclusionError if not.
 
     A tree of size 0 is a prefix of every tree: its root must be EMPTY_ROOT and the proof empty.
     """

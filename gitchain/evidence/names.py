@@ -35,7 +35,7 @@ def _shown(name: str) -> str:
 
 
 def _has_refused(text: str) -> bool:
-    """Tell whether the text holds a control, a line separator, a surrogate or a bidirectional override."""
+    """Return whether the text holds a control, a line separator, a surrogate or a bidirectional override."""
     if text.isascii():
         return not text.isprintable()
     return any(char in _BIDI or unicodedata.category(char) in _REFUSED_CATEGORIES for char in text)

@@ -53,7 +53,7 @@ class ModelSignature:
 
     @property
     def single(self) -> bool:
-        """Tell whether the model is one file for certain; one that has the file's name may be a directory with it."""
+        """Return whether the model is one file for certain; one that has the file's name may be a directory with it."""
         return list(self.files) == [SINGLE]
 
 

@@ -80,7 +80,7 @@ class PgpSignature:
 
 
 def parse_signature(block: bytes) -> PgpSignature:
-    """Return the one signature that an armored block holds; MalformedError for anything else, or for another version."""
+    """Return the one signature in an armored block. Raises MalformedError for anything else, or another version."""
     data = dearmored(block, SIGNATURE)
     found = tuple(_packets(data))
     if [tag for tag, _ in found] != [_SIGNATURE]:
@@ -100,7 +100,7 @@ def parse_signature(block: bytes) -> PgpSignature:
 def parse_key(data: bytes) -> tuple[PgpKey, ...]:
     """Return the primary key of these packets and its subkeys.
 
-    MalformedError for a private key, several primary keys, another version, or what belongs to no key; LimitError for
+    MalformedError for a private key, several primary keys, another version, or what belongs to no key. Raises LimitError for
     too many packets, or too long a key.
     """
     found: list[PgpKey] = []
@@ -119,7 +119,7 @@ def parse_key(data: bytes) -> tuple[PgpKey, ...]:
 
 
 def dearmored(block: bytes, label: str) -> bytes:
-    """Return the bytes in a block of this label; MalformedError unless it is one block, and its checksum right if there."""
+    """Return the bytes in a block of this label. Raises MalformedError unless it is one block with a valid checksum."""
     lines = block.removesuffix(b"\n").split(b"\n")
     begin, end = f"-----BEGIN {label}-----".encode(), f"-----END {label}-----".encode()
     if lines[0] != begin or lines[-1] != end or b"" not in lines:
@@ -149,7 +149,7 @@ def armored(data: bytes, label: str) -> str:
 
 @dataclass(slots=True)
 class PgpReader:
-    """Reads OpenPGP's numbers and strings of bytes; MalformedError where they end too early or too late."""
+    """Reads OpenPGP's numbers and strings of bytes. Raises MalformedError where they end too early or too late."""
 
     data: bytes
     at: int = 0

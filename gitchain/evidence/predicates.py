@@ -146,7 +146,7 @@ def svr(
     policies: Sequence[ResourceDescriptor] = (),
     step: StepFacts | None = None,
 ) -> dict[str, Json]:
-    """Return a Simple Verification Result v0.2, as approvals use; MalformedError without a property."""
+    """Return a Simple Verification Result v0.2, as approvals use. Raises MalformedError without a property."""
     if not properties:
         raise MalformedError("verification result names no property", where="properties")
     value: dict[str, Json] = {
@@ -158,7 +158,7 @@ def svr(
 
 
 def release(*, purl: str, package_id: str | None = None, step: StepFacts | None = None) -> dict[str, Json]:
-    """Return a release v0.2 predicate; raises MalformedError unless `purl` has a version."""
+    """Return a release v0.2 predicate. Raises MalformedError unless `purl` has a version."""
     if not check_uri(purl, "purl").startswith("pkg:") or "@" not in purl:
         raise MalformedError(
             "not a package url with a version", expected="pkg:TYPE/NAME@VERSION", got=ascii(purl)

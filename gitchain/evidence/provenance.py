@@ -32,7 +32,7 @@ _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[A-Za-z0-9._-]{2,}):(?!//)(?P<path>[!-
 
 
 def step_facts(*, name: str, run: str, evidence: Evidence, layout: str | None = None) -> dict[str, Json]:
-    """Return `{"gitchain_step": {…}}`, to merge into an informational predicate; raises MalformedError."""
+    """Return `{"gitchain_step": {…}}`, to merge into an informational predicate. Raises MalformedError."""
     return {STEP_FIELD: StepFacts(name, run, evidence, layout).to_json()}
 
 

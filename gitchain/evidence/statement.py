@@ -67,7 +67,7 @@ class ResourceDescriptor:
 
     @property
     def is_directory(self) -> bool:
-        """Tell whether the digest is that of a directory manifest rather than of a file."""
+        """Return whether the digest is that of a directory manifest rather than of a file."""
         return self.manifest_version is not None
 
     @property

@@ -69,7 +69,7 @@ def _position(index: int) -> str:
 
 
 def parse_path(path: str) -> TileId:
-    """Return the tile that the path names; raises MalformedError unless it is the one canonical path."""
+    """Return the tile that the path names. Raises MalformedError unless it is the one canonical path."""
     found = _PATH.fullmatch(path) if len(path) <= 64 else None
     if found is None:
         raise MalformedError("not a tile path", expected="such as tile/0/x001/067", got=ascii(path[:80]))
@@ -87,7 +87,7 @@ def tile_width(level: int | None, index: int, size: int) -> int:
 
 
 def decode_tile(data: bytes, width: int) -> tuple[bytes, ...]:
-    """Return the hashes of a tile; raises MalformedError unless there are exactly `width`."""
+    """Return the hashes of a tile. Raises MalformedError unless there are exactly `width`."""
     if len(data) != width * HASH_SIZE:
         raise MalformedError(
             "tile has the wrong length", expected=f"{width * HASH_SIZE} bytes", got=str(len(data))
@@ -96,7 +96,7 @@ def decode_tile(data: bytes, width: int) -> tuple[bytes, ...]:
 
 
 def encode_entries(entries: Sequence[bytes]) -> bytes:
-    """Return the bundle of 1 to WIDTH entries; raises LimitError for an entry beyond MAX_ENTRY_BYTES."""
+    """Return the bundle of 1 to WIDTH entries. Raises LimitError for an entry beyond MAX_ENTRY_BYTES."""
     if not 1 <= len(entries) <= WIDTH:
         raise LimitError(
             "entry bundle has no possible width", expected=f"1 to {WIDTH}", got=str(len(entries))
@@ -107,7 +107,7 @@ def encode_entries(entries: Sequence[bytes]) -> bytes:
 
 
 def decode_entries(data: bytes, width: int) -> tuple[bytes, ...]:
-    """Return the entries of a bundle; raises MalformedError unless there are `width` and nothing else."""
+    """Return the entries of a bundle. Raises MalformedError unless there are `width` and nothing else."""
     entries: list[bytes] = []
     position = 0
     while position < len(data) and len(entries) < width:

@@ -75,7 +75,7 @@ class CertificateAuthority:
 
 
 def key_of_request(request: x509.CertificateSigningRequest) -> ec.EllipticCurvePublicKey:
-    """Return the P-256 key that signed a certificate signing request; SignatureError if it did not."""
+    """Return the P-256 key that signed a certificate signing request. Raises SignatureError if it did not."""
     try:
         valid = request.is_signature_valid
         key = _p256(request.public_key())
@@ -95,7 +95,7 @@ def parse_request(pem: bytes) -> x509.CertificateSigningRequest:
 
 
 def key_with_proof(pem: bytes, proof: bytes, identity: str) -> ec.EllipticCurvePublicKey:
-    """Return a PEM P-256 key whose holder signed `identity`; SignatureError if it did not."""
+    """Return a PEM P-256 key whose holder signed `identity`. Raises SignatureError if it did not."""
     try:
         key = _p256(load_pem_public_key(pem))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -60,7 +60,7 @@ def check_private(path: Path, *, if_missing: str = HELP_BROKEN) -> None:
 
 
 def read_private(path: Path, max_bytes: int, *, if_missing: str = HELP_BROKEN) -> bytes:
-    """Return the bytes of a private file; TrustError if missing, foreign, open to others or too large."""
+    """Return the bytes of a private file. Raises TrustError if missing, foreign, open to others or too large."""
     check_private(path, if_missing=if_missing)
     try:
         with open_regular(path) as file:

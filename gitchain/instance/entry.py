@@ -38,7 +38,7 @@ CLOCK_STEP = timedelta(seconds=5)  # a client's second may begin before ours
 def entry_body(request: object, issuer: x509.Certificate, now: datetime, *, keys: bool = False) -> bytes:
     """Return the canonical body to log for a CreateEntryRequest; `keys` is whether a bare key may have signed.
 
-    MalformedError if the request has not exactly that form; SignatureError if the certificate is not
+    MalformedError if the request has not exactly that form. Raises SignatureError if the certificate is not
     `issuer`'s or not valid now, or the signature does not verify over the digest.
     """
     inner = _object(request, "request", "hashedRekordRequestV002")["hashedRekordRequestV002"]

@@ -28,7 +28,7 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 class LeafIndex:
-    """The index of one log. Every call happens under the log's lock; StoreError when SQLite fails."""
+    """The index of one log. Every call happens under the log's lock. Raises StoreError when SQLite fails."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

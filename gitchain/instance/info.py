@@ -52,7 +52,7 @@ class InstanceInfo:
 
     @classmethod
     def new(cls, log_public_key: bytes, created: datetime) -> InstanceInfo:
-        """Name the instance that owns this raw Ed25519 log key."""
+        """Return the instance that owns this raw Ed25519 log key."""
         name = instance_id(log_public_key)
         return cls(
             name, FIRST_PORT + int(name[:8], 16) % PORTS, created.astimezone(UTC).replace(microsecond=0)
@@ -60,7 +60,7 @@ class InstanceInfo:
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> InstanceInfo:
-        """Read instance.json; TrustError unless every field has exactly its form."""
+        """Read instance.json. Raises TrustError unless every field has exactly its form."""
         try:
             value = json.loads(data)
             created = datetime.strptime(value["created"], _TIME).replace(tzinfo=UTC)

@@ -79,7 +79,7 @@ class Instance:
 
     @classmethod
     def open(cls, directory: Path) -> Instance:
-        """Open an instance; TrustError if it is missing, foreign, open to other users or broken."""
+        """Open an instance. Raises TrustError if it is missing, foreign, open to other users or broken."""
         check_private(directory, if_missing=info.HELP_CREATE)
         description = read_private(
             directory / info.FILE_NAME, info.MAX_INFO_BYTES, if_missing=info.HELP_CREATE
@@ -160,7 +160,7 @@ class Instance:
     def token(self, identity: str) -> str:
         """Return a five-minute identity token.
 
-        UsageError unless `identity` is an email address or URI; TrustError if the clock is before the
+        UsageError unless `identity` is an email address or URI. Raises TrustError if the clock is before the
         instance's start.
         """
         return self.oidc.token(identity, self._now())
@@ -187,7 +187,7 @@ class Instance:
     def issue(self, token: str, request: x509.CertificateSigningRequest) -> x509.Certificate:
         """Return a certificate for a token and a signing request.
 
-        AuthenticationError for a bad token; MalformedError or SignatureError for a bad request.
+        AuthenticationError for a bad token. Raises MalformedError or SignatureError for a bad request.
         """
         from gitchain.instance import ca
 

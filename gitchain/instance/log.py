@@ -85,7 +85,7 @@ class TransparencyLog:
 
     @classmethod
     def create(cls, directory: Path, origin: str, key: Ed25519PrivateKey, genesis: bytes) -> TransparencyLog:
-        """Start a log in a new directory with one entry; StoreError if the disk refuses."""
+        """Start a log in a new directory with one entry. Raises StoreError if the disk refuses."""
         make_private(directory)
         log = cls(directory, origin, key)
         with log._locked():
@@ -118,7 +118,7 @@ class TransparencyLog:
             return tuple(_entry(body, at, head) for body, at in found)
 
     def checkpoint(self) -> str:
-        """Return the newest durable checkpoint; TrustError if missing or not signed by this log's key."""
+        """Return the newest durable checkpoint. Raises TrustError if missing or not signed by this log's key."""
         with self._locked(shared=True):
             return self._current().text
 
@@ -138,7 +138,7 @@ class TransparencyLog:
             return self._files.hashes(stored)[: tile.width * HASH_SIZE]
 
     def check(self) -> int:
-        """Read the whole log again, hash it anew, and return its size; TrustError if one bit is wrong."""
+        """Read the whole log again, hash it anew, and return its size. Raises TrustError if one bit is wrong."""
         with self._locked(shared=True):
             head = self._current()
             size, below = head.tree.size, [b""]

@@ -37,7 +37,7 @@ class Issuer:
     key: ec.EllipticCurvePrivateKey
 
     def token(self, identity: str, now: datetime) -> str:
-        """Return a signed token for `identity`; UsageError if no certificate can carry it."""
+        """Return a signed token for `identity`. Raises UsageError if no certificate can carry it."""
         check_identity(identity)
         issued = int(now.timestamp())
         claims: dict[str, object] = {
@@ -54,7 +54,7 @@ class Issuer:
         return jwt.encode(claims, self.key, ALGORITHM, headers={"kid": self.key_id})
 
     def identity_of(self, token: str) -> str:
-        """Return the identity that a token of this issuer proves; AuthenticationError for any other token."""
+        """Return the identity that a token of this issuer proves. Raises AuthenticationError for any other token."""
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             raise AuthenticationError(
                 "the identity token is no token", expected=f"at most {MAX_TOKEN_CHARS} ASCII characters"

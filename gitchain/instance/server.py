@@ -51,7 +51,7 @@ class LocalServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, instance: Instance, *, host: str = "127.0.0.1", port: int | None = None) -> None:
-        """Bind; UsageError unless `host` is a loopback address, TransportError if the port is taken."""
+        """Bind. Raises UsageError unless `host` is a loopback address, TransportError if the port is taken."""
         if host not in LOOPBACK:
             raise UsageError(
                 "the local instance serves on loopback only",

@@ -34,14 +34,14 @@ class TileFiles:
         self.directory = directory
 
     def hashes(self, tile: TileId) -> bytes:
-        """Return the hashes of a stored tile; TrustError if the file is damaged or gone."""
+        """Return the hashes of a stored tile. Raises TrustError if the file is damaged or gone."""
         data = self._read(tile)
         if len(data) != tile.width * HASH_SIZE:
             raise damaged(self.directory / tile.path())
         return data
 
     def entries(self, bundle: TileId) -> tuple[bytes, ...]:
-        """Return the bodies in a stored entry bundle; TrustError if the file is damaged or gone."""
+        """Return the bodies in a stored entry bundle. Raises TrustError if the file is damaged or gone."""
         try:
             return decode_entries(self._read(bundle), bundle.width)
         except MalformedError as error:

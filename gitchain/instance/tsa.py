@@ -85,7 +85,7 @@ class EmbeddedTimestampAuthority:
 
 
 def checked(algorithm: str, digest: object, nonce: object, *, certificates: bool) -> TimestampRequest:
-    """Return a request of checked parts; MalformedError unless it is SHA-256 with a natural nonce."""
+    """Return a request of checked parts. Raises MalformedError unless it is SHA-256 with a natural nonce."""
     if algorithm != "sha256" or not isinstance(digest, bytes) or len(digest) != 32:
         raise MalformedError(
             "only SHA-256 imprints are stamped", expected="sha256, 32 bytes", got=str(algorithm)[:40]

@@ -46,7 +46,7 @@ class _Request:
 
 
 def parse_request(data: bytes) -> TimestampRequest:
-    """Return the request in DER bytes with a SHA-256 imprint; MalformedError for anything else."""
+    """Return the request in DER bytes with a SHA-256 imprint. Raises MalformedError for anything else."""
     if len(data) > MAX_REQUEST_BYTES:
         raise MalformedError(
             "the timestamp request is too large", expected=f"at most {MAX_REQUEST_BYTES} bytes"

@@ -1,15 +1,14 @@
-"""Artifacts as the rules see them, and how a rule reaches inside a directory.
+"""Artifacts for rules, and access to files inside of directories.
 
-A file and a directory are different kinds: they never equal each other, whatever their digests. A directory
-is one artifact, the digest of its manifest (`gitchain.evidence.manifest`). A rule that reaches inside opens
-the manifest there and nowhere else:
+A file and a directory are different kinds and never equal, whatever their digests. A directory is one artifact: the
+digest of its manifest (`gitchain.evidence.manifest`). A rule about files inside of it opens only that manifest:
 
-- looking up `data/x/train.csv` in a list that holds the directory `data/x` follows its manifest to the entry;
-- a list whose rules name something inside one of its own directories sees that directory's files instead.
+- a lookup of `data/x/train.csv` in a list with the directory `data/x` follows its manifest to the entry;
+- in a list whose rules name something inside one of its directories, the directory is replaced by its files.
 
-A manifest that is not at hand stays closed: a lookup finds nothing, a list that has to be opened is refused.
+A manifest that is not available is closed: a lookup finds nothing, and a list that must be opened is refused.
 
-Directories of two manifest versions are equal if the older one's nodes are at hand and give the newer one's digest.
+Directories of two manifest versions are equal if the older one's nodes are available and give the newer one's digest.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ MAX_OPENED_FILES = 1_000_000  # per directory and list; rules over more are bett
 class Artifact:
     """What a rule compares: the kind and the digests. Equal if one accepted digest agrees and none differs.
 
-    `version` is that of a directory's manifest. `upgrade` returns the version 2 digest for a version 1 digest, None where
-    the nodes are not at hand: two directories of different versions are equal by it alone.
+    `version` is that of a directory's manifest. `upgrade` returns the version 2 digest for a version 1 digest, None if
+    the nodes are not available: two directories of different versions are equal by it alone.
     That relation is not transitive (verifier rules, digest equality), so artifacts are not hashable.
     """
 
@@ -58,7 +57,7 @@ class Artifact:
 
     @property
     def newest(self) -> str | None:
-        """Return a directory's sha256 under version 2, None where it cannot be known."""
+        """Return a directory's sha256 under version 2, None if it cannot be known."""
         sha256 = self.digest.get("sha256")
         if self.version == MANIFEST_VERSION or sha256 is None:
             return sha256
@@ -82,7 +81,7 @@ class Artifact:
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        """Return the digest as messages show it."""
+        """Return the digest for messages."""
         algorithm = "sha256" if "sha256" in self.digest else next(iter(sorted(self.digest)), "")
         kind = "directory " if self.directory else ""
         return f"{kind}{algorithm}:{self.digest[algorithm]}" if algorithm else f"{kind}without a digest"
@@ -100,7 +99,7 @@ class Link:
 
 
 class Manifests:
-    """The manifests at hand, each node checked and parsed once. Nothing here raises for one that is missing.
+    """The manifests available, each node checked and parsed once. Nothing here raises for one that is missing.
 
     `fetch` returns the node with a sha256, or None; its bytes need not be trusted. `hashed` returns the
     version 2 digest for the version 1 digest of a directory that the caller hashed itself, None for any other.
@@ -127,7 +126,7 @@ class Manifests:
         return Artifact(descriptor.digest, True, version, self.upgrade)
 
     def upgrade(self, sha256: str) -> str | None:
-        """Return the version 2 digest of a directory by its version 1 digest, None if its nodes are not all at hand."""
+        """Return the version 2 digest of a directory by its version 1 digest, None if its nodes are not all available."""
         if sha256 not in self._upgraded:
             try:
                 known = self._hashed(sha256)
@@ -137,12 +136,12 @@ class Manifests:
         return self._upgraded[sha256]
 
     def is_closed(self, directory: Artifact) -> bool:
-        """Tell whether the directory's own node is not at hand, or not what its digest says."""
+        """Return whether the directory's own node is not available, or not what its digest says."""
         self.entries(directory)
         return _key(directory) in self._absent
 
     def entries(self, directory: Artifact) -> Artifacts:
-        """Return what lies directly in the directory, by name; nothing if its manifest is not at hand."""
+        """Return what lies directly in the directory, by name; nothing if its manifest is not available."""
         key = _key(directory)
         if key not in self._nodes:
             self._nodes[key] = self._read(key)
@@ -249,7 +248,7 @@ def _descend(artifact: Artifact, parts: Sequence[str], manifests: Manifests) -> 
 
 
 def closed_above(artifacts: Artifacts, name: str, manifests: Manifests) -> str | None:
-    """Return the directory above the name at which a lookup ends because its manifest is not at hand, or None."""
+    """Return the directory above the name at which a lookup ends because its manifest is not available, or None."""
     parts = name.split("/")
     for count in range(1, len(parts)):
         above = "/".join(parts[:count])

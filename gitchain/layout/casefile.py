@@ -1,4 +1,4 @@
-"""Cases for `gitchain layout test`: evidence in a terse form, and what a layout has to say of it.
+"""Parse the cases of `gitchain layout test`: evidence in a short form, and the expected verdict.
 
     schema: https://gitchain.dev/layout-case/v1
     extends: good                       # another case: its target and statements, but for those that are dropped
@@ -40,7 +40,7 @@ Artifacts: TypeAlias = Mapping[str, Content]
 
 @dataclass(frozen=True, slots=True)
 class UnlistedSigner:
-    """A signer by identity and claims: whoever of the layout it matches, or nobody."""
+    """A signer by identity and claims, which may match a functionary of the layout."""
 
     identity: Identity
     claims: Mapping[str, str]
@@ -48,7 +48,7 @@ class UnlistedSigner:
 
 @dataclass(frozen=True, slots=True)
 class CaseStatement:
-    """One statement. `signer` is a functionary's name, or an identity; `layout` says under which layout it is made."""
+    """One statement. `signer` is a functionary's name, or an identity; `layout` names the layout it is made for."""
 
     signer: str | UnlistedSigner
     step: str | None
@@ -65,7 +65,7 @@ class CaseStatement:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One finding that the verdict must have; `step` None is at whichever step."""
+    """One expected finding; `step` None stands for any step."""
 
     code: str
     step: str | None
@@ -73,7 +73,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. `expected` None is PASSED; `later` is how long after the last statement the decision is made."""
+    """One case. `expected` None means PASSED; `later` is the time between the last statement and the decision."""
 
     name: str
     description: str
@@ -86,7 +86,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """A case as it is written: what it extends is not read yet."""
+    """A case as written, before `extends` is resolved."""
 
     extends: str | None
     drop: tuple[str, ...]
@@ -96,7 +96,7 @@ class CaseFile:
 
 
 def parse_case(data: bytes, name: str) -> CaseFile:
-    """Return the case in these bytes; raise LayoutError, with the field's place, for any fault in them."""
+    """Return the case in these bytes. Raises LayoutError, with the field's place, for any fault in them."""
     if len(data) > MAX_CASE_BYTES:
         raise LayoutError("case is too large", where=name, expected=f"at most {MAX_CASE_BYTES} bytes")
     try:
@@ -108,7 +108,7 @@ def parse_case(data: bytes, name: str) -> CaseFile:
 
 
 def joined(file: CaseFile, base: Case | None) -> Case:
-    """Return the case with what it takes from the one that it extends; LayoutError if something is missing."""
+    """Return the case merged with the one that it extends. Raises LayoutError if something is missing."""
     case, kept = file.case, base.statements if base else ()
     known = {one.step for one in kept}
     if unknown := [step for step in file.drop if step not in known]:

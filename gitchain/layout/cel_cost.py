@@ -1,4 +1,4 @@
-"""What an expression reads, what it may not hold, and how much work it can be at most.
+"""The variables that a CEL expression reads, forbidden constructs, and an upper bound of its work.
 
 The engine bounds depth and loop turns, but not the work of one turn: `[x].map(a, a + a)` doubles a value each time,
 `==` walks both sides, `matches` compiles its pattern again and again. So the work is bounded before: every value
@@ -25,7 +25,7 @@ MAX_PATTERN = 256
 MAX_NESTING = 4  # loops within loops; measuring a loop looks at its step twice
 
 Path: TypeAlias = tuple[str, ...]
-"""A variable and the fields and string keys that are read of it: `("predicate", "result")`."""
+"""A variable with the fields and string keys that are read from it: `("predicate", "result")`."""
 
 _CHEAP = frozenset({"_&&_", "_||_", "!_", "_?_:_", "@not_strictly_false", "dyn", "type", "_[_]"})
 _PART = frozenset({"dyn", "_[_]"})
@@ -94,7 +94,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def check_tree(tree: Node) -> None:
-    """Raise LayoutError for what would read the host, or whose work nobody bounds."""
+    """Raise LayoutError for functions that read the host, or whose work is not bounded."""
     if _nesting(tree) > MAX_NESTING:
         raise LayoutError("loops are nested too deeply", expected=f"at most {MAX_NESTING} levels")
     for node in walk(tree):
@@ -124,7 +124,7 @@ def _check_call(node: Call) -> None:
 
 
 def paths(tree: Node) -> frozenset[Path]:
-    """Return what the expression reads, each as far as the keys are fixed in its text."""
+    """Return the paths that the expression reads, up to the first computed key."""
     path = _path(tree)
     if path is not None:
         return frozenset({path})
@@ -231,7 +231,7 @@ class _Meter:
 
 
 def _matching(pattern: Node, characters: int) -> int:
-    """Return the work of compiling the pattern, which the engine does for each call, and of running it."""
+    """Return the work of compiling the pattern, which the engine does for each call, and of matching."""
     text = pattern.text or "" if isinstance(pattern, Constant) else ""
     repeats = math.prod(max(int(one[1]), int(one[2] or 0), 1) for one in _REPEAT.finditer(text))
     classes = sum(text.lower().count(one) for one in ("\\p", "[[:", "(?i"))

@@ -73,7 +73,7 @@ Node: TypeAlias = Constant | Name | Select | Call | CelItems | Loop
 
 
 def read_tree(serialised: bytes) -> Node:
-    """Return the expression in these bytes; raises ValueError where they are not what the engine writes."""
+    """Return the expression in these bytes. Raises ValueError where they are not what the engine writes."""
     return _expression(_Message(_Message(serialised).one(2)).one(4))
 
 

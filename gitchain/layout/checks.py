@@ -1,6 +1,6 @@
-"""What the values of a layout have in common: labels, printable texts, lists without doubles.
+"""Checks for values of a layout: labels, printable texts, lists without duplicates.
 
-Each raises LayoutError with the field in `where`. Does NOT know what the values mean.
+Each raises LayoutError with the field in `where`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_TEXT = 2048  # longer than any URL that a certificate authority would certif
 
 
 def check_label(name: str, where: str = "name") -> None:
-    """Refuse what cannot be the name of a step, a functionary, or anything else that reports print."""
+    """Raise LayoutError for a text that cannot be the name of a step, a functionary, or anything else in reports."""
     try:
         check_step_name(name)
     except MalformedError as error:
@@ -25,20 +25,20 @@ def check_label(name: str, where: str = "name") -> None:
 
 
 def check_text(value: str, where: str) -> None:
-    """Refuse an empty text, one with spaces around it, and one that does not print."""
+    """Raise LayoutError for an empty text, or one with surrounding spaces or unprintable characters."""
     if not 0 < len(value) <= MAX_TEXT or not value.isprintable() or value != value.strip():
         raise LayoutError(f"{where} is empty or not printable", where=where, got=ascii(value[:80]))
 
 
 def check_distinct(what: str, where: str, values: Iterable[str]) -> None:
-    """Refuse a list in which something appears twice."""
+    """Raise LayoutError for a list with duplicates."""
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
         raise LayoutError(f"{what} is listed twice", where=where, got=", ".join(sorted(twice)))
 
 
 def check_known(what: str, where: str, values: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a name that the layout does not define."""
+    """Raise LayoutError for a name that the layout does not define."""
     defined = tuple(known)
     if unknown := sorted(set(values) - set(defined)):
         raise LayoutError(what, where=where, expected=", ".join(defined) or "one", got=", ".join(unknown))

@@ -3,11 +3,11 @@
     {name: floor, expression: "predicate.metrics.accuracy >= 0.9"}
 
 A constraint holds if its expression is exactly `true`. An error, a missing field, too much work, and every other
-value is a problem, in words; never a pass. An expression sees its variables and nothing else: no clock, no file,
-no time zone, no network. docs/constraints.md is the reference, docs/decisions/0007-constraints-in-cel.md says why.
+value are problems, never a pass. An expression reads only its variables: no clock, no file, no time zone, no
+network. docs/constraints.md is the reference, docs/decisions/0007-constraints-in-cel.md says why.
 
 Language: https://github.com/google/cel-spec/blob/master/doc/langdef.md . The engine is loaded at the first use.
-Does NOT know what evidence is: `gitchain.verify.constraints` makes the variables.
+The variables come from `gitchain.verify.constraints`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Scope: TypeAlias = Literal["step", "chain", "dataset"]
 Input: TypeAlias = (
     "bool | int | float | str | datetime | Sequence[Input] | Mapping[str, Input] | Callable[[], Input] | None"
 )
-"""What a variable may hold. A function is called for its value only if the expression reads it."""
+"""A value of a variable, or a function that returns it, called only if the expression reads it."""
 
 VARIABLES: Mapping[Scope, Mapping[str, str]] = {
     "step": {
@@ -59,7 +59,7 @@ VARIABLES: Mapping[Scope, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ConstraintResult:
-    """Whether a constraint holds; if not, `problem` says why. `evaluated` is False where it said nothing at all."""
+    """Whether a constraint holds, with the `problem` if not. `evaluated` is False if there was no result."""
 
     ok: bool
     problem: str = ""
@@ -72,7 +72,7 @@ FAILS = ConstraintResult(False, "is not true")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
-    """A constraint that type-checks. `reads` is what it looks at: nothing else has any influence."""
+    """A compiled constraint. `reads` are the paths that it reads; nothing else influences the result."""
 
     constraint: Constraint
     scope: Scope
@@ -81,7 +81,7 @@ class Compiled:
     _program: cel.Expression = field(repr=False)
 
     def holds(self, variables: Mapping[str, Input]) -> ConstraintResult:
-        """Return the verdict for these variables. Raises nothing: whatever goes wrong is a problem."""
+        """Return the result for these variables. Errors are returned as problems, not raised."""
         try:
             data, bounds = self._given(variables)
             check_work(self._tree, bounds)
@@ -93,7 +93,7 @@ class Compiled:
             return ConstraintResult(False, _short(error), evaluated=False)
 
     def _seen(self, data: Mapping[str, Input]) -> str:
-        """Return the plain values that the expression looked at, for messages."""
+        """Return the values that the expression read, for messages."""
         found: list[str] = []
         for read in sorted(self.reads):
             value: Input = data
@@ -104,7 +104,7 @@ class Compiled:
         return f": {', '.join(found[:MAX_SEEN])}" if found else ""
 
     def _given(self, variables: Mapping[str, Input]) -> tuple[dict[str, Input], dict[str, Bound]]:
-        """Return what is read of the variables as the engine takes it, and how large it is."""
+        """Return the values that are read, as the engine needs them, and their size."""
         data: dict[str, Input] = {}
         bounds: dict[str, Bound] = {}
         for name in VARIABLES[self.scope]:
@@ -194,14 +194,14 @@ def _verdict(value: cel.Value) -> ConstraintResult:
 
 
 def _short(said: object) -> str:
-    """Return the engine's message on one line, without its drawing and its status words."""
+    """Return the engine's message on one line, without source excerpt and status words."""
     text = " ".join(str(said).partition(" | ")[0].split())
     text = re.sub(r"^([A-Z_]+: )?(ERROR: <input>:\S+ )?", "", text).replace(" (in container '')", "")
     return text if len(text) <= MAX_PROBLEM else f"{text[:MAX_PROBLEM]}…"
 
 
 class _Copier:
-    """Copies what is read of one variable into plain values, and measures it."""
+    """Copies the values that are read from one variable, and measures them."""
 
     __slots__ = ("weight", "width")
 
@@ -210,7 +210,7 @@ class _Copier:
         self.width = 1
 
     def part(self, value: Input, tails: Sequence[Path]) -> Input:
-        """Return only what the paths lead to. Fields beside them cannot be seen, so they need not be there."""
+        """Return a copy with the paths alone. Other fields are not read, so they are left out."""
         if callable(value):
             value = value()
         if () in tails or not isinstance(value, Mapping):
@@ -224,7 +224,7 @@ class _Copier:
         }
 
     def whole(self, value: Input) -> Input:
-        """Return the value with everything in it."""
+        """Return a copy of the whole value."""
         if callable(value):
             value = value()
         if isinstance(value, str):

@@ -1,10 +1,10 @@
-"""A first layout, written from what a pipeline already says: a step per stage, a MATCH per edge.
+"""Draft a layout from the stages of a pipeline: one step per stage, one MATCH per edge.
 
-The text is YAML with comments, for a person to read and change before it is signed. Every list ends with
-`DISALLOW *`; inputs and outputs are required by name, so that evidence that names nothing does not pass.
-What a stage reads that no other stage makes is allowed with any content: that is the line to look at.
+The text is YAML with comments, for a person to review before it is signed. Every list ends with `DISALLOW *`; inputs and
+outputs are required by name, so evidence without artifacts does not pass. Inputs that no stage makes are allowed with
+any content: review these lines.
 
-Does NOT read dvc.yaml: the caller says what the stages are.
+Does NOT read dvc.yaml: the caller passes the stages.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def draft(
 
 
 def _check_number(steps: int) -> None:
-    """Raise LayoutError before a text is made that no layout can hold."""
+    """Raise LayoutError for more stages than a layout can have."""
     if steps > MAX_STEPS:
         raise LayoutError(
             "the pipeline has too many stages for one layout",
@@ -104,7 +104,7 @@ def _served(pipeline: StagePaths, serve: Sequence[str]) -> Mapping[str, Sequence
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """Everything that the text of a draft is made of."""
+    """The content of a draft."""
 
     name: str
     functionary: Identity
@@ -205,7 +205,7 @@ def _allowed_sources(stage: DraftStage) -> Iterator[tuple[Sequence[str], str]]:
 
 
 def _like_source(pattern: str) -> bool:
-    """Tell whether the rules that allow the commit would allow this, too: a path may look like a URI of Git."""
+    """Return whether the rules that allow the commit would allow this, too: a path may look like a URI of Git."""
     return any(meets(pattern, allowed) for _, allowed in _SOURCE_RULES)
 
 

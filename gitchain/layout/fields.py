@@ -1,6 +1,6 @@
-"""One JSON object of a layout that is being read: every field is taken once, and what is left is refused.
+"""Read a JSON object of a layout field by field; fields that are left over are refused.
 
-Does NOT know which fields there are: `gitchain.layout.load` does.
+`gitchain.layout.load` defines the fields.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gitchain.evidence.canonical import Json
 
 
 class Fields:
-    """One JSON object that is being read: every field is taken once, and `done` refuses what is left."""
+    """A JSON object that is read field by field; `done` refuses fields that are left over."""
 
     __slots__ = ("_left", "where")
 
@@ -24,7 +24,7 @@ class Fields:
         self.where = where
 
     def path(self, name: str) -> str:
-        """Return the place of a field in the layout, as messages show it."""
+        """Return the place of a field in the layout, for messages."""
         return f"{self.where}.{name}" if self.where else name
 
     def __contains__(self, name: object) -> bool:
@@ -41,7 +41,7 @@ class Fields:
         return tuple(self._left)
 
     def take(self, name: str) -> Json:
-        """Take a field; LayoutError if it is missing."""
+        """Take a field. Raises LayoutError if it is missing."""
         if name not in self._left:
             raise LayoutError("field is missing", where=self.path(name))
         return self._left.pop(name)
@@ -117,7 +117,7 @@ def texts(value: Json, where: str) -> tuple[str, ...]:
 
 @contextmanager
 def placed(where: str) -> Iterator[None]:
-    """Put the path before the place of a LayoutError that names only its own field."""
+    """Add the path to a LayoutError that names only its field."""
     try:
         yield
     except LayoutError as error:

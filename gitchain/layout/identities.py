@@ -1,4 +1,4 @@
-"""Who signs: an identity as a verified signature shows it, and the entries of a layout that match one.
+"""Signer identities of verified signatures, and the entries of a layout that match them.
 
     {issuer: "https://token.example", subject: "https://example.com/m/ci.yml@refs/tags/v*", claims: {buildTrigger: push}}
     {key: "-----BEGIN PUBLIC KEY-----…"}                PEM of a SubjectPublicKeyInfo (RFC 5280)
@@ -7,9 +7,9 @@
 
 Issuer, subject and claims are compared exactly. The one pattern is `*` in the ref of a subject, after its first
 `@refs/`: it stands for any characters but `/`. Everything before it is literal, so no pattern leaves its repository.
-A key is an identity too: its issuer is one of KEY_ISSUERS, which are no URLs, so no certificate can name them.
+A key is an identity too: its issuer is one of KEY_ISSUERS, which are not URLs, so no certificate can contain them.
 
-Does NOT verify a signature (`gitchain.verify.bundle`), nor say who is one person (`gitchain.layout.model`).
+Does NOT verify signatures (`gitchain.verify.bundle`), nor map signers to principals (`gitchain.layout.model`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLAIM_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """Who signed: the OIDC issuer and the certificate's subject, or one of KEY_ISSUERS and a key's digest."""
+    """A signer: the OIDC issuer and the certificate's subject, or one of KEY_ISSUERS and a key's digest."""
 
     issuer: str
     subject: str
@@ -57,7 +57,7 @@ class Identity:
         return f"{self.subject} ({self.issuer})"
 
     def to_json(self) -> dict[str, Json]:
-        """Return the identity as reports and pins hold it."""
+        """Return the identity as in reports and pins."""
         return {"issuer": self.issuer, "subject": self.subject}
 
 
@@ -84,11 +84,11 @@ class SigstoreMember:
 
     @property
     def exact(self) -> bool:
-        """Tell whether the subject is one subject, and no pattern."""
+        """Return whether the subject is one subject, and no pattern."""
         return "*" not in self.subject_pattern
 
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:
-        """Tell whether this is the signer: issuer, subject and every listed claim."""
+        """Return whether this is the signer: issuer, subject and every listed claim."""
         return (
             identity.issuer == self.issuer
             and covers(self.subject_pattern, identity.subject)
@@ -101,7 +101,7 @@ class SigstoreMember:
         return f"{self.subject_pattern} ({self.issuer}{f'; {extra}' if extra else ''})"
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as the layout holds it."""
+        """Return the entry as in the layout."""
         found: dict[str, Json] = {"issuer": self.issuer, "subject": self.subject_pattern}
         return {**found, "claims": dict(self.claims)} if self.claims else found
 
@@ -126,7 +126,7 @@ class KeyMember:
         return frozenset({self.public_key})
 
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims
-        """Tell whether this key signed."""
+        """Return whether this key signed."""
         return identity == self.identity
 
     def __str__(self) -> str:
@@ -134,13 +134,13 @@ class KeyMember:
         return str(self.identity)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as the layout holds it."""
+        """Return the entry as in the layout."""
         return {"key": pem_of(self.public_key)}
 
 
 @dataclass(frozen=True, slots=True)
 class SshMember:
-    """One SSH key with which commits are signed: its type and base64, without a comment."""
+    """One SSH key for signing commits: its type and base64, without a comment."""
 
     public_key: str
 
@@ -158,7 +158,7 @@ class SshMember:
         return frozenset({spki_of_ssh(self.public_key)})
 
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims
-        """Tell whether this key signed."""
+        """Return whether this key signed."""
         return identity == self.identity
 
     def __str__(self) -> str:
@@ -166,15 +166,15 @@ class SshMember:
         return str(self.identity)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as the layout holds it."""
+        """Return the entry as in the layout."""
         return {"ssh": self.public_key}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPgpMember:
-    """One OpenPGP key with which commits are signed: its packets, and the fingerprint of its primary key.
+    """One OpenPGP key for signing commits: its packets, and the fingerprint of its primary key.
 
-    The fingerprint is how people know the key; the packets are what counts.
+    The fingerprint is for people; verification uses the packets.
     """
 
     public_key: bytes
@@ -205,7 +205,7 @@ class OpenPgpMember:
         return frozenset(spki for _, spki in signing_keys(self.public_key))
 
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims
-        """Tell whether this key signed."""
+        """Return whether this key signed."""
         return identity == self.identity
 
     def __str__(self) -> str:
@@ -213,7 +213,7 @@ class OpenPgpMember:
         return str(self.identity)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as the layout holds it."""
+        """Return the entry as in the layout."""
         from gitchain.evidence.openpgp import PUBLIC_KEY, armored
 
         return {"openpgp": armored(self.public_key, PUBLIC_KEY), "fingerprint": self.fingerprint}
@@ -224,7 +224,7 @@ Member: TypeAlias = SigstoreMember | KeyMember | SshMember | OpenPgpMember
 
 @dataclass(frozen=True, slots=True)
 class Functionary:
-    """A person or a workload, with the identities that it owns."""
+    """A person or a workload, with its identities."""
 
     name: str
     identities: tuple[Member, ...]
@@ -236,16 +236,16 @@ class Functionary:
         check_distinct("identity", "identities", map(str, self.identities))
 
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:
-        """Tell whether one of the identities is the signer."""
+        """Return whether one of the identities is the signer."""
         return any(member.matches(identity, claims) for member in self.identities)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the functionary as the layout holds it, without its name."""
+        """Return the functionary as in the layout, without its name."""
         return {"identities": [member.to_json() for member in self.identities]}
 
 
 def covers(pattern: str, subject: str) -> bool:
-    """Tell whether the pattern, in which `*` stands for any characters but `/`, covers the whole subject."""
+    """Return whether the pattern, in which `*` stands for any characters but `/`, covers the whole subject."""
     parts, names = pattern.split("/"), subject.split("/")
     return len(parts) == len(names) and all(map(_covers_part, parts, names))
 

@@ -1,7 +1,7 @@
-"""Public keys of a layout: PEM or OpenSSH text to the one spelling that counts, and their digests.
+"""Parse public keys of a layout (PEM or OpenSSH) into one canonical encoding, and compute their digests.
 
-Accepted are EC keys on P-256, P-384 and P-521, Ed25519, and RSA of 2048 to 8192 bits. A key has one spelling:
-SubjectPublicKeyInfo that is not what its own key encodes to (compressed points, odd parameters) is refused.
+Accepted are EC keys on P-256, P-384 and P-521, Ed25519, and RSA of 2048 to 8192 bits. A key has one encoding:
+SubjectPublicKeyInfo that differs from the canonical one (compressed points, unusual parameters) is refused.
 
 Formats: RFC 5280 section 4.1.2.7, RFC 7468 section 13, RFC 4253 section 6.6. Does NOT verify signatures.
 """
@@ -36,7 +36,7 @@ _HELP = "EC P-256/384/521, Ed25519 or RSA of 2048 to 8192 bits"
 
 
 def spki_of_pem(text: str) -> bytes:
-    """Return the DER in a PEM block of a public key; raise LayoutError for anything else."""
+    """Return the DER in a PEM block of a public key. Raises LayoutError for anything else."""
     match = _PEM.fullmatch(text) if len(text) <= MAX_KEY_CHARS else None
     if match is None:
         raise LayoutError(
@@ -60,7 +60,7 @@ def pem_of(spki: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def spki_digest(spki: bytes) -> str:
-    """Return the SHA-256 of a public key's DER in hex; raise LayoutError unless it is an accepted key."""
+    """Return the SHA-256 of a public key's DER in hex. Raises LayoutError unless it is an accepted key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -74,7 +74,7 @@ def spki_digest(spki: bytes) -> str:
 
 
 def ssh_text(line: str) -> str:
-    """Return type and base64 of an OpenSSH public key without its comment; raise LayoutError for no such line."""
+    """Return type and base64 of an OpenSSH public key without its comment. Raises LayoutError for no such line."""
     if len(line) > MAX_KEY_CHARS:
         raise LayoutError("key is too long", where="ssh", expected=f"at most {MAX_KEY_CHARS} characters")
     text = " ".join(line.split(" ")[:2])
@@ -84,7 +84,7 @@ def ssh_text(line: str) -> str:
 
 @lru_cache(maxsize=1024)
 def spki_of_ssh(text: str) -> bytes:
-    """Return the DER of the key in `type base64`; raise LayoutError unless it is an accepted key."""
+    """Return the DER of the key in `type base64`. Raises LayoutError unless it is an accepted key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 

@@ -1,9 +1,9 @@
-"""Lint: what a layout says that its writer may not have meant. docs/lint.md lists every code.
+"""Check a layout for common mistakes. docs/lint.md lists every code.
 
-A layout that loads is well formed; whether it is wise is asked here: rules that never apply, lists that are open,
-identities that others can have, steps that nothing ties together, constraints that look at nothing.
+A layout that loads is well formed. Lint finds rules that never apply, open lists, identities that others can get, steps
+without links, and constraints that read no evidence.
 
-Pure: no I/O, no clock. Does NOT look at evidence: `gitchain layout test` does.
+Pure: no I/O, no clock. Does NOT use evidence: `gitchain layout test` does.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MIN_FRESHNESS = timedelta(days=1)
 
 
 def lint(layout: Layout, now: datetime, signers: Sequence[Identity] = ()) -> tuple[Lint, ...]:
-    """Return everything there is to say about the layout: errors first, else in the order of the codes.
+    """Return all findings about the layout: errors first, then in the order of the codes.
 
-    `signers` are those who may sign the layout, as far as they are known.
+    `signers` are the allowed signers of the layout, if they are known.
     """
     found = (
         *_expiry(layout, now),
@@ -80,7 +80,7 @@ def _strength(layout: Layout) -> Iterator[Lint]:
 
 
 def _conditions(layout: Layout) -> Iterator[Lint]:
-    """Name the constraints that look at nothing. One that does not compile is no lint: the loader refuses it."""
+    """Yield findings about constraints that read no evidence. The loader refuses those that do not compile."""
     for where, constraint, scope in _constraints(layout):
         if not compile_constraint(constraint, scope).reads:
             message = f"constraint {constraint.name} looks at nothing: it is the same for every evidence"

@@ -1,7 +1,7 @@
-"""What lint can find in a layout: a code for each kind, and one finding. docs/lint.md lists them.
+"""Codes and findings of lint. docs/lint.md lists them.
 
-A finding of lint is about the layout alone: no evidence was looked at. An error is a layout that does not mean what
-it says, or that nothing can satisfy; a warning is a choice that somebody should have made on purpose.
+A finding of lint is about the layout alone, not about evidence. An error is a layout that cannot be satisfied, or does
+not do what its text suggests; a warning is a choice to review.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 
 class LintCode(StrEnum):
-    """Every code. A code is never used for anything else."""
+    """All codes. A code is never used for a second meaning."""
 
     OPEN = "GC-L01"
     UNREACHABLE = "GC-L02"
@@ -78,7 +78,7 @@ LINT_MEANINGS: dict[LintCode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Lint:
-    """One thing about a layout: which, how bad, where, and what to do."""
+    """One finding: code, severity, place, and what to do."""
 
     code: LintCode
     severity: Severity
@@ -87,7 +87,7 @@ class Lint:
     help: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """Return the finding as `layout lint --json` holds it."""
+        """Return the finding as in `layout lint --json`."""
         return {
             "code": self.code.value,
             "severity": self.severity,

@@ -1,7 +1,4 @@
-"""Lint of functionaries: identities that reach too far, people who are counted twice, people whom nothing asks.
-
-Does NOT know who anybody is: it compares what the layout says of them.
-"""
+"""Lint of functionaries: identities that match too much, people who count twice, functionaries without a step."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ MAX_COMPARED = 2000  # identities; beyond, comparing each with each takes longer
 
 
 def lint_people(layout: Layout) -> Iterator[Lint]:
-    """Yield what is wrong with functionaries, principals and thresholds."""
+    """Yield findings about functionaries, principals and thresholds."""
     yield from _unused(layout)
     for one in layout.functionaries:
         for index, member in enumerate(one.identities):
@@ -49,7 +46,7 @@ def _unused(layout: Layout) -> Iterator[Lint]:
 
 
 def _repository(member: SigstoreMember, where: str) -> Iterator[Lint]:
-    """Say how a workflow of another repository could bear this identity.
+    """Yield a finding if a workflow of another repository could get this identity.
 
     With a reusable workflow the subject names the called workflow, whoever calls it; names can be registered again.
     """
@@ -85,7 +82,7 @@ def _overlaps(layout: Layout) -> Iterator[Lint]:
 
 
 def overlap(one: Member, other: Member) -> bool:
-    """Tell whether one signer can match both entries."""
+    """Return whether one signer can match both entries."""
     if isinstance(one, SigstoreMember) and isinstance(other, SigstoreMember):
         said = dict(one.claims)
         return all(said.get(name, value) == value for name, value in other.claims) and _one_subject(
@@ -97,7 +94,7 @@ def overlap(one: Member, other: Member) -> bool:
 
 
 def _one_subject(one: SigstoreMember, other: SigstoreMember) -> bool:
-    """Tell whether one signer can match both but for its claims: in a threshold it is one person, whatever it claims."""
+    """Return whether one signer can match both but for its claims: in a threshold it is one person, whatever it claims."""
     if one.issuer != other.issuer:
         return False
     if other.exact:
@@ -138,7 +135,7 @@ def _people(layout: Layout, names: Sequence[str]) -> int:
 
 
 def _same_person(layout: Layout, one: str, other: str) -> bool:
-    """Tell whether two functionaries are one principal, could be one signer, or share a subject or a mail address."""
+    """Return whether two functionaries are one principal, could be one signer, or share a subject or a mail address."""
     if layout.principal_of(one) == layout.principal_of(other):
         return True
     pairs = (
@@ -150,7 +147,7 @@ def _same_person(layout: Layout, one: str, other: str) -> bool:
 
 
 def _same_signer(one: Member, other: Member) -> bool:
-    """Tell whether two identities are one signer whatever its claims, or have one mail address."""
+    """Return whether two identities are one signer whatever its claims, or have one mail address."""
     if isinstance(one, SigstoreMember) and isinstance(other, SigstoreMember):
         left, right = one.subject_pattern.casefold(), other.subject_pattern.casefold()
         return _one_subject(one, other) or (left == right and "@" in left and "/" not in left)
@@ -158,7 +155,7 @@ def _same_signer(one: Member, other: Member) -> bool:
 
 
 def one_person(layout: Layout, signers: Sequence[Identity]) -> Iterator[Lint]:
-    """Name the person who performs every step and signs the layout: no other person checks anything."""
+    """Yield the person who performs every step and signs the layout: no other person checks anything."""
     people = {layout.principal_of(name) for step in layout.steps for name in step.functionaries}
     if len(people) != 1:
         return
@@ -171,7 +168,7 @@ def one_person(layout: Layout, signers: Sequence[Identity]) -> Iterator[Lint]:
 
 
 def _nobody_else(layout: Layout) -> Iterator[Lint]:
-    """Name the steps that only look at what a served step made, by nobody but its own people."""
+    """Yield the steps that only look at what a served step made, by nobody but its own people."""
     makers = {
         one.step: {layout.principal_of(name) for name in layout.step(one.step).functionaries}
         for one in layout.serve

@@ -1,7 +1,7 @@
-"""Lint of artifact rules: lists that are open, rules that never apply, steps that nothing ties to the rest.
+"""Lint of artifact rules: open lists, rules that never apply, steps without links to the others.
 
-All of it is about patterns alone, on the safe side: what is reported is so for every evidence there can be.
-Does NOT know functionaries (`gitchain.layout.lint_functionaries`).
+Based on patterns alone, and conservative: each finding holds for all possible evidence.
+Does NOT check functionaries (`gitchain.layout.lint_functionaries`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FILE_SUFFIXES = (
     ".safetensors", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".onnx", ".gguf", ".keras", ".h5", ".hdf5", ".npy",
     ".npz", ".json", ".yaml", ".yml", ".txt", ".csv", ".parquet", ".jinja", ".md", ".py",
 )  # fmt: skip
-"""Extensions of single files: a product that is served by such a name is taken for no directory."""
+"""Extensions of single files: a served product with such a name is not a directory."""
 
 
 def lint_rules(layout: Layout) -> Iterator[Lint]:
-    """Yield what is wrong with the artifact rules, what is served, and what is inspected."""
+    """Yield findings about artifact rules, served products and inspections."""
     steps = {step.name: step for step in layout.steps}
     for index, step in enumerate(layout.steps):
         for side in _sides(step):
@@ -57,7 +57,7 @@ def _rules(step: Step, side: Side) -> Sequence[ArtifactRule]:
 
 
 def _takes_all(rule: ArtifactRule, step: Step) -> bool:
-    """Tell whether the rule consumes whatever matches its pattern: CREATE and DELETE only without the other list."""
+    """Return whether the rule consumes whatever matches its pattern: CREATE and DELETE only without the other list."""
     keyword = rule.keyword
     if keyword is Keyword.CREATE:
         return not step.has_materials
@@ -67,7 +67,7 @@ def _takes_all(rule: ArtifactRule, step: Step) -> bool:
 
 
 def _takes_some(rule: ArtifactRule, step: Step, side: Side) -> bool:
-    """Tell whether the rule can consume anything in this list."""
+    """Return whether the rule can consume anything in this list."""
     keyword = rule.keyword
     if keyword is Keyword.MODIFY:
         return step.has_materials and step.has_products
@@ -89,7 +89,7 @@ def _open(rules: Sequence[ArtifactRule], where: str) -> Iterator[Lint]:
 
 
 def _reach(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
-    """Say why a rule can do nothing where it stands."""
+    """Yield why a rule has no effect at its place in the list."""
     rules = _rules(step, side)
     rule, earlier = rules[at], rules[:at]
     if rule.keyword is Keyword.REQUIRE:
@@ -111,7 +111,7 @@ def _reach(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
 
 
 def _required(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
-    """Say why what REQUIRE asks for can never be there, or never stay."""
+    """Yield why a REQUIRE can never pass."""
     rules = _rules(step, side)
     name = literal_pattern(rules[at].pattern)
     for index, one in enumerate(rules):
@@ -128,7 +128,7 @@ def _required(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
 
 
 def _unbound(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
-    """Say which later rule takes what a MATCH rule did not find: then the MATCH ties nothing."""
+    """Yield the later rule that consumes what a MATCH rule did not match, which makes the MATCH useless."""
     rules = _rules(step, side)
     rule = rules[at]
     for one in rules[at + 1 :] if rule.match else ():
@@ -148,7 +148,7 @@ def _looked_for(rule: ArtifactRule, prefix: str) -> str:
 
 
 def _could(step: Step, side: Side, pattern: str) -> bool:
-    """Tell whether evidence that the step's rules let pass can hold such a name, or a directory around or under it."""
+    """Return whether evidence that the step's rules let pass can hold such a name, or a directory around or under it."""
     names = (pattern, *above(pattern), f"{pattern}/*")
     return side in _sides(step) and any(_left(step, side, one) for one in names)
 
@@ -162,7 +162,7 @@ def _left(step: Step, side: Side, pattern: str) -> bool:
 
 
 def _untied(layout: Layout) -> Iterator[Lint]:
-    """Name the steps that no chain of MATCH rules connects with a product that needs them."""
+    """Yield findings about steps that no chain of MATCH rules connects with a product that needs them."""
     places = {step.name: f"steps[{index}]" for index, step in enumerate(layout.steps)}
     told: set[str] = set()
     for entry in layout.serve:
@@ -176,7 +176,7 @@ def _untied(layout: Layout) -> Iterator[Lint]:
 
 
 def _tied(layout: Layout, entry: Served) -> set[str]:
-    """Return the steps that an entry needs and that MATCH rules among these connect with its own."""
+    """Return the steps that an entry needs and that are connected with its own by MATCH rules."""
     edges = {(step.name, other) for step in layout.steps for other in step.sources}
     needed = step_names(layout, entry)
     reached, size = {entry.step}, 0
@@ -233,7 +233,7 @@ def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:
 
 
 def _around(served: str) -> Sequence[str]:
-    """Return what may be inspected of a product: itself, and files in it if it can be a directory."""
+    """Return patterns of what inspections see of a product: itself, and its files if it can be a directory."""
     return (served,) if served.lower().endswith(FILE_SUFFIXES) else (served, f"{served}/*")
 
 

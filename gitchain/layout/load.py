@@ -1,4 +1,4 @@
-"""Layout bytes, YAML or JSON, to a Layout: strict, bounded, every field checked.
+"""Parse a layout, YAML or JSON: strict, bounded, every field checked.
 
     schema: https://gitchain.dev/layout/v1
     name: credit-model
@@ -9,7 +9,7 @@
     serve: [{step: train, products: [model.pkl]}]
 
 docs/layout.md describes each field. Unknown fields are refused: a misspelt restriction must not be ignored.
-The file is never executed and nothing in it is substituted. Does NOT check signatures or expiry.
+Nothing in the file is executed or substituted. Does NOT check signatures or expiry.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ MAX_CONSTRAINTS = (
 MAX_INSPECTIONS = 100
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 MAX_DURATION = timedelta(days=36_500)
-"""100 years: no time of today minus it leaves the calendar."""
+"""100 years, so that subtracting it from a current time cannot overflow."""
 
 _DURATION = re.compile(r"P(?:(\d{1,6})D)?(?:T(\d{1,6})H)?")
 
 
 def parse_layout(data: bytes) -> Layout:
-    """Return the layout in these bytes; raise LayoutError, with the field's path, for any fault in them."""
+    """Return the layout in these bytes. Raises LayoutError, with the field's path, for any fault in them."""
     if len(data) > MAX_LAYOUT_BYTES:
         raise LayoutError(
             "layout is too large", expected=f"at most {MAX_LAYOUT_BYTES} bytes", got=str(len(data))
@@ -72,7 +72,7 @@ def parse_layout(data: bytes) -> Layout:
 
 
 def layout_from_json(value: Json) -> Layout:
-    """Return the layout that this JSON value describes; raise LayoutError as `parse_layout` does."""
+    """Return the layout that this JSON value describes. Raises LayoutError as `parse_layout` does."""
     fields = Fields(value, "")
     fields.constant("schema", SCHEMA)
     layout = Layout(

@@ -1,8 +1,8 @@
-"""The layout: who may do which step of a model's life, and how the steps fit together.
+"""The layout: functionaries, steps of a model's lifecycle, and the rules between steps.
 
 docs/layout.md is the reference of the language. Every value is valid by construction: the constructors raise
-LayoutError with the field's name in `where`, and the loader puts the path before it. Steps are in
-`gitchain.layout.step`, functionaries in `gitchain.layout.identities`; this module says how they refer to each other.
+LayoutError with the field's name in `where`, and the loader adds the path. Steps are in `gitchain.layout.step`,
+functionaries in `gitchain.layout.identities`; this module checks the references between them.
 
 It reads no bytes (`gitchain.layout.load`), applies no rules (`gitchain.layout.rules`) and verifies no signature
 (`gitchain.verify.layout`).
@@ -76,7 +76,7 @@ MAX_FUNCTIONARIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A whole layout. `canonical` are the bytes that its digest and its signature are about."""
+    """A whole layout. Its digest and signature are over the bytes `canonical`."""
 
     name: str
     version: int
@@ -91,7 +91,7 @@ class Layout:
     same_run: tuple[tuple[str, ...], ...] = ()
     inspections: tuple[Inspection, ...] = ()
     freshness: timedelta | None = None
-    """How old the newest signed checkpoint of the store may be; None asks for none."""
+    """Maximum age of the newest signed checkpoint of the store; None for no such condition."""
 
     def __post_init__(self) -> None:
         check_label(self.name)
@@ -113,11 +113,11 @@ class Layout:
         _check_parts(self)
 
     def step(self, name: str) -> Step:
-        """Return the step of that name; KeyError if the layout has none."""
+        """Return the step of that name. Raises KeyError if the layout has none."""
         return {step.name: step for step in self.steps}[name]
 
     def functionary(self, name: str) -> Functionary:
-        """Return the functionary of that name; KeyError if the layout has none."""
+        """Return the functionary of that name. Raises KeyError if the layout has none."""
         return {one.name: one for one in self.functionaries}[name]
 
     def principal_of(self, functionary: str) -> str:
@@ -173,7 +173,7 @@ class Layout:
 
 
 def _check_people(layout: Layout) -> None:
-    """Check functionaries, principals and revokers: names that exist, and each functionary one person."""
+    """Check functionaries, principals and revokers: all names exist, and no functionary has two principals."""
     people = tuple(one.name for one in layout.functionaries)
     check_distinct("functionary", "functionaries", people)
     check_distinct(
@@ -198,7 +198,7 @@ def _check_people(layout: Layout) -> None:
 
 
 def _check_steps(layout: Layout) -> None:
-    """Check what steps say about people and about each other."""
+    """Check the references of steps to functionaries and other steps."""
     check_distinct("step", "steps", (step.name for step in layout.steps))
     people = tuple(one.name for one in layout.functionaries)
     principal = {one: name for name, members in layout.principals.items() for one in members}

@@ -40,7 +40,7 @@ _HELP = "gpg --armor --export-options export-minimal --export FINGERPRINT"
 
 
 def read_block(text: str) -> bytes:
-    """Return the packets in the block of a public key; LayoutError for anything else, without a private key."""
+    """Return the packets in the block of a public key. Raises LayoutError for anything else, without a private key."""
     if "PRIVATE KEY" in text:
         raise LayoutError(
             "a private key stands in the layout",
@@ -93,7 +93,7 @@ def _here(error: GitchainError) -> LayoutError:
 
 
 def _spki(key: PgpKey) -> bytes:
-    """Return the DER of a key that signs; MalformedError or LayoutError unless it is of an accepted kind."""
+    """Return the DER of a key that signs. Raises MalformedError or LayoutError unless it is of an accepted kind."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     source = PgpReader(key.numbers)

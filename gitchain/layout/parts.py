@@ -1,7 +1,7 @@
-"""What a layout says about artifacts beside its steps: constraints, what is served, data sets, inspections.
+"""Parts of a layout besides steps: constraints, served products, data sets, inspections.
 
 Every value is valid by construction: the constructors raise LayoutError with the field's name in `where`.
-Does NOT know whether a constraint compiles (`gitchain.layout.constraint`), and inspects nothing.
+Does NOT compile constraints (`gitchain.layout.constraint`) or run inspections.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EXPRESSION_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A condition in CEL, by name. Whether it compiles is not known here: `gitchain.layout.constraint` says so."""
+    """A named condition in CEL, not compiled yet (`gitchain.layout.constraint` does that)."""
 
     name: str
     expression: str
@@ -56,15 +56,15 @@ class Constraint:
             raise LayoutError("expression holds a control character", where="expression", got=got)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the constraint as the layout holds it."""
+        """Return the constraint as in the layout."""
         return {"name": self.name, "expression": self.expression}
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Products of one step whose names match one of the patterns: what may be served, or what is a data set.
+    """Products of one step with matching names: products that may be served, or data sets.
 
-    `steps` are those whose evidence a served product needs; without them it needs that of every step of the layout.
+    A served product needs evidence for each step in `steps`; without `steps`, for every step of the layout.
     """
 
     step: str
@@ -76,14 +76,14 @@ class Served:
         check_distinct("step", "steps", self.steps)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the entry as the layout holds it, `steps` only where it names some."""
+        """Return the entry as in the layout, `steps` only where it names some."""
         found: dict[str, Json] = {"step": self.step, "products": self.products}
         return found | {"steps": self.steps} if self.steps else found
 
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
-    """Which artifacts are data sets, who may state their facts, and what must be true of every one."""
+    """Which artifacts are data sets, the functionaries that may state their facts, and the constraints on them."""
 
     functionaries: tuple[str, ...]
     artifacts: tuple[Served, ...]
@@ -97,7 +97,7 @@ class Datasets:
         check_distinct("constraint", "constraints", (one.name for one in self.constraints))
 
     def to_json(self) -> dict[str, Json]:
-        """Return the section as the layout holds it, without fields that have their default."""
+        """Return the section as in the layout, without fields that have their default."""
         found: dict[str, Json] = {"functionaries": self.functionaries}
         found["artifacts"] = [one.to_json() for one in self.artifacts]
         if self.constraints:
@@ -107,7 +107,7 @@ class Datasets:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A built-in look into the target's files.
+    """A built-in inspection of the target's files.
 
     `max_bytes` belongs to `size`. `allow` lists extensions for `types`, imported names for `pickle`, registered
     names for `keras` and operations for `savedmodel`. `pickle` also has `frameworks`: whose lists of names are allowed.
@@ -164,7 +164,7 @@ class Inspection:
                 )
 
     def to_json(self) -> dict[str, Json]:
-        """Return the inspection as the layout holds it, without fields that have their default."""
+        """Return the inspection as in the layout, without fields that have their default."""
         found: dict[str, Json] = {"name": self.name, "kind": self.kind, "artifacts": self.artifacts}
         if self.max_bytes is not None:
             found["maxBytes"] = self.max_bytes

@@ -1,4 +1,4 @@
-"""What two patterns of artifact names have to do with each other: can one name match both, or one all of the other's.
+"""Compare two patterns of artifact names: can one name match both, and does one include the other.
 
 In a pattern `*` stands for any characters and `?` for one, `/` among them, as in in-toto's rules; `[*]`, `[?]` and
 `[[]` stand for these characters themselves (`_coded`). Both questions are answered from the patterns alone, in time
@@ -19,7 +19,7 @@ _WILD = re.compile(r"[*?]{2,}")
 
 
 def meets(one: str, other: str) -> bool:
-    """Tell whether some name matches both patterns."""
+    """Return whether some name matches both patterns."""
     left, right = _fixed(one), _fixed(other)
     if not (left.startswith(right) or right.startswith(left)):
         return False
@@ -47,7 +47,7 @@ def _steps(one: str, i: int, other: str, j: int) -> Iterator[tuple[int, int]]:
 
 
 def includes(wide: str, narrow: str) -> bool:
-    """Tell whether every name that matches `narrow` matches `wide`; in doubt, it does not."""
+    """Return whether every name that matches `narrow` matches `wide`; in doubt, it does not."""
     if not _fixed(narrow).startswith(_fixed(wide)):
         return False
     wide, narrow = _ordered(_coded(wide)), _ordered(_coded(narrow))

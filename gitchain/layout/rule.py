@@ -1,4 +1,4 @@
-"""One artifact rule of a layout: its tokens, parsed and checked once.
+"""Parse one artifact rule of a layout.
 
 The seven rules are in-toto's, word for word (in-toto specification 1.0, section 4.3.3.1):
 
@@ -9,9 +9,9 @@ The seven rules are in-toto's, word for word (in-toto specification 1.0, section
 Keywords are case-insensitive, names and patterns are not. In a pattern `*` and `?` match `/` too, and `[*]`, `[?]`
 and `[[]` stand for these characters themselves. Other character classes are refused: `[!x]` and `[^x]` mean different
 things to in-toto in Python and in Go (GHSA-pmwq-pjrm-6p5r). A pattern that no valid artifact name can match is refused
-as well, because a DISALLOW that never applies is a hole.
+too, because a DISALLOW that never applies protects nothing.
 
-This module does not apply rules: that is `gitchain.layout.rules`.
+Does NOT apply rules: `gitchain.layout.rules` does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Keyword(StrEnum):
 
 
 class Side(StrEnum):
-    """Which of a step's two artifact lists is meant."""
+    """One of a step's two artifact lists."""
 
     MATERIALS = "materials"
     PRODUCTS = "products"
@@ -53,7 +53,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MatchTarget:
-    """Where a MATCH rule looks: the step, its list, and the prefixes of both sides ("" for none)."""
+    """The destination of a MATCH rule: step, list, and the prefixes of both sides ("" for none)."""
 
     step: str
     side: Side
@@ -104,7 +104,7 @@ class ArtifactRule:
 
 
 def parse_rule(tokens: Sequence[str]) -> ArtifactRule:
-    """Return the rule that the tokens spell; raise LayoutError for any other list of tokens."""
+    """Return the rule that the tokens spell. Raises LayoutError for any other list of tokens."""
     if not tokens or tokens[0].upper() not in Keyword.__members__:
         raise LayoutError("unknown artifact rule", expected=" | ".join(Keyword), got=" ".join(tokens) or "[]")
     keyword = Keyword(tokens[0].upper())
@@ -147,7 +147,7 @@ def _match_error(tokens: Sequence[str]) -> LayoutError:
 
 
 def check_pattern(pattern: str) -> str:
-    """Return the pattern; raise LayoutError where it is ambiguous or can match no artifact name."""
+    """Return the pattern. Raises LayoutError where it is ambiguous or can match no artifact name."""
     _check_text(pattern, "pattern")
     if not _WITHOUT_CLASSES.fullmatch(pattern):
         raise LayoutError(

@@ -1,11 +1,11 @@
-"""Artifact rules applied to the evidence of one step, by the rule functions of the in-toto package.
+"""Apply artifact rules to the evidence of one step, with the rule functions of the in-toto package.
 
 The queue is in-toto's (specification 4.3.3.1): it starts with every artifact of the list, each rule consumes
-some, DISALLOW refuses what it still finds, REQUIRE what it does not find. What is left at the end is allowed.
-Three things are ours: all refusals are collected instead of the first, each says what a MATCH rule expected,
-and names inside directories are resolved (`gitchain.layout.artifact`).
+some, DISALLOW refuses remaining matches, REQUIRE refuses if its name is not in the queue. Artifacts that are left at
+the end are allowed. In addition to in-toto, all refusals are collected instead of the first, refusals state what a MATCH
+rule expected, and names inside directories are resolved (`gitchain.layout.artifact`).
 
-Does NOT raise on a policy outcome, and does not know who signed what.
+Refusals are returned, not raised. Does NOT use signers.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ Reason: TypeAlias = Literal["disallowed", "required", "closed", "conflict"]
 """closed: a rule reaches into a directory whose manifest is missing; conflict: manifest and list disagree."""
 
 Sources: TypeAlias = Mapping[str, Sequence[Link]]
-"""The evidence of the steps that MATCH may name. With several links for one step, a MATCH that any of them
-satisfies consumes: so asked, DISALLOW refuses only what no choice among them could save."""
+"""The evidence of the steps that MATCH may name. With several links for one step, MATCH consumes what any of
+them has: then a DISALLOW refuses only artifacts that fail for every choice among the links."""
 
 _COMPARING = frozenset({Keyword.CREATE, Keyword.DELETE, Keyword.MODIFY})
 
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A MATCH rule that covers a refused artifact, and what stands at the place where it looked."""
+    """A MATCH rule that covers a refused artifact, and the artifact at its destination."""
 
     step: str
     side: Side
@@ -48,7 +48,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One artifact that one rule refused; `near` says what each MATCH rule over it would have taken."""
+    """One artifact that one rule refused; `near` has what each MATCH rule for it expected."""
 
     side: Side
     rule: ArtifactRule
@@ -69,7 +69,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one rule did: the artifacts that it consumed, or refused."""
+    """The artifacts that one rule consumed and refused."""
 
     side: Side
     rule: ArtifactRule
@@ -79,7 +79,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the rules of one list said: it passes if `refusals` is empty. `applied` is for those who ask why."""
+    """Result of the rules of one list: passed if `refusals` is empty. `applied` is for explanations."""
 
     refusals: tuple[Refusal, ...] = ()
     matches: tuple[Match, ...] = ()
@@ -95,10 +95,10 @@ def apply_rules(
     *,
     explain: bool = True,
 ) -> Outcome:
-    """Return what the rules say about one list of a step's evidence, given that of the steps they name.
+    """Apply the rules to one list of a step's evidence, given the evidence of the steps that they name.
 
-    A step without evidence is a MATCH destination that holds nothing. Without `explain`, refusals leave out
-    what MATCH rules looked for, and `applied` is empty. Spec: in-toto 4.3.3.1.
+    A step without evidence is an empty MATCH destination. Without `explain`, refusals have no `near` and `applied`
+    is empty. Spec: in-toto 4.3.3.1.
     """
     link, closed = _opened(rules, link, side, manifests)
     artifacts = _side(link, side)
@@ -123,7 +123,7 @@ def apply_rules(
 
 
 def _refused(rule: ArtifactRule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
-    """Return what DISALLOW finds in the queue, or REQUIRE does not."""
+    """Return what DISALLOW or REQUIRE refuses."""
     if rule.keyword is Keyword.DISALLOW:
         return [(name, "disallowed") for name in sorted(queue) if fnmatchcase(name, rule.pattern)]
     if rule.keyword is Keyword.REQUIRE and rule.pattern not in queue:
@@ -136,7 +136,7 @@ def _side(link: Link, side: Side) -> Artifacts:
 
 
 def _consumed(rule: ArtifactRule, queue: set[str], link: Link) -> set[str]:
-    """Return what in-toto's engine says that a rule about this step alone takes from the queue."""
+    """Return what a rule about this step alone consumes, by in-toto's rule functions."""
     mine, made = set(link.materials), set(link.products)
     found: set[str] = set()
     if rule.keyword is Keyword.CREATE:
@@ -158,7 +158,7 @@ def _matched(
     sources: Sources,
     manifests: Manifests,
 ) -> set[str]:
-    """Return what in-toto's engine says that a MATCH rule takes from the queue."""
+    """Return what a MATCH rule consumes, by in-toto's rule function."""
     found: set[str] = set()
     data = {
         "pattern": rule.pattern,
@@ -174,7 +174,7 @@ def _matched(
 
 
 class _Opening:
-    """A list of artifacts in which a name inside a directory is found through the manifest."""
+    """A list of artifacts that resolves names inside of directories through their manifests."""
 
     __slots__ = ("_artifacts", "_manifests")
 
@@ -197,9 +197,9 @@ class _Destination:
 def _opened(
     rules: Sequence[ArtifactRule], link: Link, side: Side, manifests: Manifests
 ) -> tuple[Link, Sequence[Refusal]]:
-    """Return the step's evidence with the directories opened that these rules reach inside of.
+    """Return the step's evidence, with directories replaced by their files if these rules name files inside.
 
-    CREATE, DELETE and MODIFY compare both lists, so with them both are opened, and both must open.
+    CREATE, DELETE and MODIFY compare both lists, so both are opened then.
     """
     inside = {rule.full_pattern: rule for rule in rules if "/" in rule.full_pattern}
     both = any(rule.keyword in _COMPARING for rule in rules)
@@ -241,7 +241,7 @@ def _reaches(rule: ArtifactRule, full: str, directory: str) -> bool:
 
 
 def _near(rules: Sequence[ArtifactRule], name: str, sources: Sources, manifests: Manifests) -> Iterator[Near]:
-    """Say what each MATCH rule over a refused artifact found where it looked."""
+    """Yield what each MATCH rule for a refused artifact found at its destination."""
     for rule in rules:
         dest = match_name(rule, name)
         if rule.match is None or dest is None:

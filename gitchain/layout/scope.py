@@ -1,7 +1,7 @@
-"""Which steps a served product needs: all steps of the layout, or those that its `serve` entry names under `steps`.
+"""The steps that a served product needs: all steps of the layout, or those under `steps` in its `serve` entry.
 
-A layout about several independent models says so by `steps`. Nothing is inferred: a step is left out of a verdict only
-where the signed layout leaves it out.
+A layout about several independent models uses `steps`. Nothing is inferred: only the signed layout can leave a step out
+of a verdict.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def step_names(layout: Layout, entry: Served) -> tuple[str, ...]:
 
 
 def scopes(layout: Layout, served: Collection[str]) -> Iterator[Layout]:
-    """Yield the layout once for each set of steps that `serve` entries need, with these steps and entries alone.
+    """Yield the layout reduced to the steps and entries of each set of steps that `serve` entries need.
 
-    Only for entries of the steps named in `served`. A layout whose entries name no steps is its own only scope.
+    Only for entries of the steps in `served`. A layout without `steps` in its entries has one scope: itself.
     """
     groups: dict[tuple[str, ...], list[Served]] = {}
     for entry in layout.serve:
@@ -48,9 +48,10 @@ def _within(layout: Layout, names: frozenset[str], entries: Collection[Served]) 
 
 
 def all_needed_steps(layout: Layout, served: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return, for each served step, the steps that have to do with what it makes, in the layout's order.
+    """Return, for each served step, the steps related to its products, in the layout's order.
 
-    Those that take it, directly or not, such as evaluations and approvals; and every step that any of these takes from.
+    These are the steps that use the products, directly or not, such as evaluations and approvals, and every step that
+    any of these uses.
     """
     place = {one.name: number for number, one in enumerate(layout.steps)}
     sources = {one.name: one.sources for one in layout.steps}

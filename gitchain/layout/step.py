@@ -1,7 +1,7 @@
-"""One step of a layout: who may do it, what stands behind it, and its rules for what went in and came out.
+"""One step of a layout: its functionaries, its kind of evidence, and its artifact rules.
 
 Every value is valid by construction: the constructors raise LayoutError with the field's name in `where`.
-Does NOT know the other steps (`gitchain.layout.model`), and evaluates no constraint (`gitchain.layout.constraint`).
+Does NOT check references to other steps (`gitchain.layout.model`) or evaluate constraints (`gitchain.layout.constraint`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Evidence: TypeAlias = Literal["observed", "declared"]
 
 @dataclass(frozen=True, slots=True)
 class Sublayout:
-    """Another layout that stands behind a step: its name, and the lowest version that will do."""
+    """A sublayout: its name, and the lowest accepted version."""
 
     name: str
     minimum_version: int = 1
@@ -44,17 +44,17 @@ class Sublayout:
             )
 
     def to_json(self) -> dict[str, Json]:
-        """Return the reference as the layout holds it, without fields that have their default."""
+        """Return the reference as in the layout, without fields that have their default."""
         found: dict[str, Json] = {"name": self.name}
         return found if self.minimum_version == 1 else {**found, "minimumVersion": self.minimum_version}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: who may sign for it, how many, how strong and how fresh, its artifact rules and constraints.
+    """One step: functionaries, threshold, required strength and age of evidence, artifact rules and constraints.
 
-    A step whose predicate type is the layout's has a `sublayout`, one of verification summaries a `verifier`,
-    and may name the `resource` that they must be about.
+    A step with the layout predicate type has a `sublayout`; one with that of verification summaries has a `verifier`,
+    and may have the `resource` that summaries must be about.
     """
 
     name: str
@@ -97,17 +97,17 @@ class Step:
 
     @property
     def transformational(self) -> bool:
-        """Tell whether the predicate says what was made from what."""
+        """Return whether the predicate maps materials to products."""
         return self.predicate_type in TRANSFORMATIONAL
 
     @property
     def has_products(self) -> bool:
-        """Tell whether evidence for the step has products; of any other predicate the subject is the materials."""
+        """Return whether evidence for the step has products; for other predicates the subjects are the materials."""
         return self.transformational or self.predicate_type in {LAYOUT, VSA}
 
     @property
     def has_materials(self) -> bool:
-        """Tell whether evidence for the step has materials: a sublayout, a summary and a commit have none."""
+        """Return whether evidence for the step has materials: a sublayout, a summary and a commit have none."""
         return self.predicate_type not in {LAYOUT, VSA, SOURCE}
 
     @property
@@ -122,7 +122,7 @@ class Step:
         return tuple(dict.fromkeys((rule.match.step, rule.match.side) for rule in rules if rule.match))
 
     def to_json(self) -> dict[str, Json]:
-        """Return the step as the layout holds it, without fields that have their default."""
+        """Return the step as in the layout, without fields that have their default."""
         found: dict[str, Json] = {"name": self.name, "functionaries": self.functionaries}
         found["threshold"] = self.threshold
         found["predicateType"] = self.predicate_type
@@ -146,7 +146,7 @@ class Step:
 
 
 def _check_kind(step: Step) -> None:
-    """Check that the step has no field that means nothing for its predicate type, and the one that it needs."""
+    """Raise LayoutError for fields that do not fit the predicate type, or a missing one."""
     if step.expected_products and not step.has_products:
         raise LayoutError(
             "this predicate type has no products",

@@ -1,11 +1,11 @@
 """A strict subset of YAML, read from libyaml's events: maps, lists, and three kinds of scalar.
 
-What lets one file mean two things, or a small file become a large one, is refused: anchors, aliases, tags,
-directives, several documents, duplicate keys, keys that are not strings, `<<`. A plain scalar is null
+Ambiguous or expanding constructs are refused: anchors, aliases, tags, directives, several documents, duplicate keys,
+keys that are not strings, `<<`. A plain scalar is null
 (`null`, `~`, nothing), a boolean (`true`, `false`), a decimal integer, or else a string: `no`, `1.0`, `0x10`
 and `2027-01-01` are strings, as in YAML 1.2 and unlike YAML 1.1.
 
-Spec: https://yaml.org/spec/1.2.2/ . Does NOT know what a layout is.
+Spec: https://yaml.org/spec/1.2.2/ . Does NOT interpret the values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CONSTANTS: dict[str, Json] = {"": None, "~": None, "null": None, "true": True, 
 
 
 def read_yaml(text: str, *, decimals: bool = False) -> Json:
-    """Return the one document in the text; raise LayoutError for everything outside the subset.
+    """Return the one document in the text. Raises LayoutError for everything outside the subset.
 
     A layout has no decimals, so `1.0` is a string in it; with `decimals` it is a number.
     """

@@ -44,7 +44,7 @@ class CaseResult:
 
     @property
     def as_expected(self) -> bool:
-        """Tell whether every expected finding is there, and no error beside them."""
+        """Return whether every expected finding is there, and no error beside them."""
         if self.case.expected is None:
             return self.decision.passed
         expected, found = self.case.expected, self.found

@@ -30,7 +30,7 @@ class Published:
 def publish(project: Project, place: str, *, offline: bool = False) -> Published:
     """Write the missing bundles and manifest nodes of the repository's store to `place`.
 
-    Raises NoEvidenceError for an empty store; StoreError or TransportError if writing fails.
+    Raises NoEvidenceError for an empty store. Raises StoreError or TransportError if writing fails.
     """
     store = project.store
     tip = store.tip()

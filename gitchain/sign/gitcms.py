@@ -63,7 +63,7 @@ class _Signer(SigstoreSigner):
 def new_credential(context: SigningContext, token: str) -> Credential:
     """Return a fresh key with a certificate for the token's identity.
 
-    AuthenticationError if the token is refused or expired; TransportError if the authority fails or does not answer.
+    AuthenticationError if the token is refused or expired. Raises TransportError if the authority fails or does not answer.
     """
     parsed = parse_token(token)
     with translated("the certificate authority"):
@@ -72,7 +72,7 @@ def new_credential(context: SigningContext, token: str) -> Credential:
 
 
 def sign_payload(context: SigningContext, credential: Credential, payload: bytes, now: datetime) -> bytes:
-    """Return the armored signature of these bytes, logged and timestamped; TransportError if a service fails."""
+    """Return the armored signature of these bytes, logged and timestamped. Raises TransportError if a service fails."""
     attributes = _signed_attributes(payload, now)
     signed = asn1.encode_der(attributes)
     with translated("signing"):

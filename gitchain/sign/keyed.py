@@ -58,7 +58,7 @@ class KeySigner:
     def each(self, statements: Sequence[Statement]) -> Iterator[bytes]:
         """Yield the bundles one by one, so that those before an error are kept: they are in the log.
 
-        Raises AuthenticationError if the key cannot be used; TransportError if it is unavailable, or a service fails.
+        Raises AuthenticationError if the key cannot be used. Raises TransportError if it is unavailable, or a service fails.
         """
         return (self._sign(statement) for statement in statements)
 

@@ -42,7 +42,7 @@ class KeylessSigner:
     def each(self, statements: Sequence[Statement]) -> Iterator[bytes]:
         """Yield the bundles one by one, so that those before an error are kept: they are in the log.
 
-        Raises AuthenticationError if the identity token is refused or expired; TransportError if a service fails,
+        Raises AuthenticationError if the identity token is refused or expired. Raises TransportError if a service fails,
         refuses or does not respond in time.
         """
         return (self._sign(statement) for statement in statements)

@@ -78,8 +78,8 @@ class KeyHolder(Protocol):
 def open_key(uri: str, *, base: Path | None = None, secret: Secret | None = None) -> KeyHolder:
     """Return the key for a `--key` value; a path is relative to `base`.
 
-    Raises UsageError for an invalid value and for an unsupported kind of key; AuthenticationError if the passphrase
-    is missing or wrong; TransportError if the token or service is unreachable.
+    Raises UsageError for an invalid value and for an unsupported kind of key. Raises AuthenticationError if the passphrase
+    is missing or wrong. Raises TransportError if the token or service is unreachable.
     """
     secret = secret or ask_secret
     scheme = uri.partition(":")[0]

@@ -252,7 +252,7 @@ class _Callback:
         self._server.server_close()
 
     def wait(self, state: str) -> str:
-        """Return the code that came with this state; AuthenticationError for a refusal, and after a while."""
+        """Return the code that came with this state. Raises AuthenticationError for a refusal, and after a while."""
         end = time.monotonic() + LOGIN_SECONDS
         self._server.state = state  # type: ignore[attr-defined]
         while time.monotonic() < end:

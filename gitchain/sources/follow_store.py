@@ -48,9 +48,10 @@ class Follower:
         self._troubled = self.index.problem_folders()
 
     def follow(self, tip: str) -> None:
-        """Add what the commit `tip` holds. Raises MustRebuildError; NoEvidenceError if a partial clone lacks a bundle.
+        """Add what the commit `tip` holds.
 
-        Raises LimitError beyond `max_bytes` of bundles and `max_leaves` entries that were added.
+        Raises MustRebuildError, NoEvidenceError if a partial clone lacks a bundle, LimitError beyond `max_bytes`
+        of bundles and `max_leaves` entries that were added.
         """
         root = self.store.root(Oid(tip))
         for room in (ATTESTATIONS, MANIFESTS):

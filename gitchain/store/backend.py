@@ -38,8 +38,8 @@ class Backend(Protocol):
     def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         """Return an object's bytes.
 
-        Raises LimitError beyond `limit`, before decompression; NoEvidenceError if a partial clone lacks the object
-        and may not fetch it; StoreError if it is missing, corrupt or of another kind.
+        Raises LimitError beyond `limit`, before decompression. Raises NoEvidenceError if a partial clone lacks the object
+        and may not fetch it. Raises StoreError if it is missing, corrupt or of another kind.
         """
 
     def expect(self, oids: Sequence[Oid]) -> list[Oid]:

@@ -110,7 +110,7 @@ class AttestationStore:
         return self._rehearsing
 
     def bundle(self, oid: str, name: str) -> bytes:
-        """Return the bundle in a Git object. Raises StoreError; MalformedError if its bytes do not match the name."""
+        """Return the bundle in a Git object. Raises StoreError. Raises MalformedError if its bytes do not match the name."""
         entry = StoredTreeEntry(name[4:], BLOB_MODE, Oid(oid))
         return self.trees.leaf(tree_paths.content_path(tree_paths.ATTESTATIONS, name), entry)
 
@@ -122,7 +122,7 @@ class AttestationStore:
         """Add bundles and manifest nodes in one commit and return the bundles' names (sha256 of their bytes).
 
         Existing ones are not added again; without new ones, no commit is made. Everything is durable on return.
-        Raises MalformedError for an invalid bundle; LimitError; StoreError if the disk refuses; ConflictError after
+        Raises MalformedError for an invalid bundle; LimitError. Raises StoreError if the disk refuses; ConflictError after
         too many lost races. After an error nothing was added.
         """
         contents: dict[Path, bytes] = {}
@@ -210,7 +210,7 @@ class AttestationStore:
     def foreign_root(self, commit: Oid, report: Report) -> Oid:
         """Return the tree of another clone's commit. A VERSION without a format is passed to `report`.
 
-        Raises StoreError for another format; MalformedError for a tree with neither VERSION nor attestations.
+        Raises StoreError for another format. Raises MalformedError for a tree with neither VERSION nor attestations.
         """
         tree = self._tree(commit)
         try:

@@ -138,7 +138,7 @@ def ask(
 
     `trusted` is a file of CA certificates, which replaces the system's and disables proxies, or a context with the
     system's certificates loaded: callers with many requests reuse one, since loading is slow. Raises UsageError for a
-    URL that is not allowed; LimitError for a body beyond `limit` bytes; TransportError if the server is unreachable,
+    URL that is not allowed, LimitError for a body beyond `limit` bytes, TransportError if the server is unreachable,
     violates HTTP, or exceeds the deadline.
     """
     parts = checked_url(url)

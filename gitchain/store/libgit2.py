@@ -105,7 +105,7 @@ class Libgit2:
             return None
 
     def _size(self, oid: Oid) -> tuple[int, bool]:
-        """Return an object's size and whether it is packed; KeyError if it is missing.
+        """Return an object's size and whether it is packed. Raises KeyError if it is missing.
 
         Headers in packs are read by git: for some damaged packs pygit2 writes out of bounds.
         """

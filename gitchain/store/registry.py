@@ -67,7 +67,7 @@ class Registry:
     def manifest(self, reference: str, *, size: int | None = None) -> tuple[str, bytes]:
         """Return media type and bytes of a manifest by tag or `sha256:…`.
 
-        Raises NoEvidenceError if it does not exist; VerificationError for bytes that do not match the digest;
+        Raises NoEvidenceError if it does not exist. Raises VerificationError for bytes that do not match the digest;
         TransportError.
         """
         where = f"{self.host}/{self.name} {reference}"
@@ -103,7 +103,7 @@ class Registry:
     def download(self, descriptor: Descriptor, to: Path) -> None:
         """Write the content of a descriptor to a new file, verified while reading. Partial files are kept.
 
-        Raises VerificationError for other bytes; TransportError; StoreError if the disk is full.
+        Raises VerificationError for other bytes; TransportError. Raises StoreError if the disk is full.
         """
         where = f"{self.host}/{self.name} sha256:{descriptor.digest}"
         hasher, size = hashlib.sha256(), 0

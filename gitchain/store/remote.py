@@ -173,7 +173,7 @@ class Exchange:
     def fetch(self) -> None:
         """Fetch the remote's store and import its evidence.
 
-        Raises TransportError if the remote does not respond; StoreError or MalformedError if its ref has another
+        Raises TransportError if the remote does not respond. Raises StoreError or MalformedError if its ref has another
         format or is not a store.
         """
         before = None if self._rehearses else self._readable(self._seen())
@@ -202,7 +202,7 @@ class Exchange:
         """Push the attestations and manifest nodes that the remote lacks, in one commit on top of its own.
 
         With `prune` the pushed tree contains only evidence, and so does the own store afterwards. Raises
-        TransportError if the remote refuses, with its message; ConflictError if other clones keep pushing; LimitError
+        TransportError if the remote refuses, with its message. Raises ConflictError if other clones keep pushing; LimitError
         if evidence of the remote was not read, which `prune` would remove.
         """
         try:

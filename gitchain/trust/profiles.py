@@ -122,8 +122,8 @@ class Profile:
         """Return a signer: a key, an identity of the embedded instance, the given token, or the environment's credentials.
 
         Asks the user to accept publication of the identity before it requests a certificate from a public instance.
-        Raises AuthenticationError without an identity; UsageError for --as outside the embedded instance, for a key
-        that cannot sign here, and without consent; TransportError if a service is unavailable. `again` is the command
+        Raises AuthenticationError without an identity. Raises UsageError for --as outside the embedded instance, for a key
+        that cannot sign here, and without consent. Raises TransportError if a service is unavailable. `again` is the command
         to show in errors: it signs once an identity is available.
         """
         from gitchain.sign.keyless import KeylessSigner

@@ -54,7 +54,7 @@ class Member(NamedTuple):
 
 
 def is_zip(head: bytes, tail: bytes) -> bool:
-    """Tell whether some reader would take a file with this beginning and end for a zip file."""
+    """Return whether some reader would take a file with this beginning and end for a zip file."""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or b"PK\x05\x06" in tail
 
 

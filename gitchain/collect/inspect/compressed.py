@@ -27,11 +27,11 @@ class _Unpacker(Protocol):
 
     @property
     def eof(self) -> bool:
-        """Tell whether the end of the compressed stream was read."""
+        """Return whether the end of the compressed stream was read."""
 
     @property
     def needs_input(self) -> bool:
-        """Tell whether more compressed bytes are needed."""
+        """Return whether more compressed bytes are needed."""
 
     @property
     def unused_data(self) -> bytes:
@@ -64,7 +64,7 @@ class _Zlib:
 
 
 def is_compressed(head: bytes) -> bool:
-    """Tell whether the file begins as a file of gzip, zlib, bzip2, xz or LZMA that this module unpacks."""
+    """Return whether the file begins as a file of gzip, zlib, bzip2, xz or LZMA that this module unpacks."""
     return _unpacker(head) is not None
 
 
@@ -81,7 +81,7 @@ def _unpacker(head: bytes) -> _Unpacker | None:
 
 
 def _inflates(head: bytes) -> bool:
-    """Tell whether zlib takes the first bytes: two of them alone also begin texts."""
+    """Return whether zlib takes the first bytes: two of them alone also begin texts."""
     try:
         zlib.decompressobj().decompress(head, CHUNK)
     except zlib.error:

@@ -20,7 +20,7 @@ class Cursor:
         self._window = b""
 
     def take(self, count: int, what: str, limit: int = WINDOW) -> bytes:
-        """Return the next `count` bytes; raises MalformedError past the end, LimitError beyond `limit`."""
+        """Return the next `count` bytes. Raises MalformedError past the end, LimitError beyond `limit`."""
         if count > self.end - self.at:
             raise MalformedError(
                 "file ends too early", where=what, expected=f"{count} bytes", got=f"{self.end - self.at}"
@@ -43,7 +43,7 @@ class Cursor:
         self.at += count
 
     def varint(self, what: str) -> int:
-        """Return the next number in protobuf's variable length; raises MalformedError beyond ten bytes."""
+        """Return the next number in protobuf's variable length. Raises MalformedError beyond ten bytes."""
         value = 0
         for shift in range(0, 70, 7):
             byte = self.take(1, what)[0]

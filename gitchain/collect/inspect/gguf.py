@@ -61,7 +61,7 @@ def check_gguf(source: ModelFile) -> None:
 
 
 def chat_templates(source: ModelFile, limit: int) -> list[str]:
-    """Return the chat templates in the metadata, each of at most `limit` bytes; raises as `check_gguf` does."""
+    """Return the chat templates in the metadata, each of at most `limit` bytes. Raises the errors of `check_gguf`."""
     cursor = Cursor(source)
     _, pairs = _start(cursor, source)
     metadata = _Metadata(cursor, limit)

@@ -64,7 +64,7 @@ class Allowed:
         )
 
     def has(self, name: Name, *, is_called: bool, is_given: bool = False) -> bool:
-        """Tell whether the name may be imported, called if the pickle does that, and given objects that it could call."""
+        """Return whether the name may be imported, called if the pickle does that, and given objects that it could call."""
         if is_given:
             return self._has_pattern(name)
         if name in self.names or (name in self.objects and not is_called):
@@ -112,7 +112,7 @@ def refused(
 
 
 def scanner_is_here() -> bool:
-    """Tell whether picklescan is installed."""
+    """Return whether picklescan is installed."""
     try:
         import picklescan.scanner  # noqa: F401 - only whether it is there
     except ImportError:

@@ -107,7 +107,7 @@ class PickledItems:
 
 
 def changeable(target: object) -> object:
-    """Return what an opcode changes; raises NotFollowedError if it is an import, or an object that has its state.
+    """Return what an opcode changes. Raises NotFollowedError if it is an import, or an object that has its state.
 
     An object with a state has attributes of the pickle's choice, and an unpickler would call them as its methods.
     """
@@ -121,13 +121,13 @@ def changeable(target: object) -> object:
 
 
 def _has_attributes(value: PickledObject) -> bool:
-    """Tell whether the object could have attributes of the pickle's choice. NumPy's own have none."""
+    """Return whether the object could have attributes of the pickle's choice. NumPy's own have none."""
     by = value.by.name[0] if isinstance(value.by, Imported) else ""
     return value.is_instance or (value.has_state and by.partition(".")[0] != "numpy")
 
 
 def is_plain(arguments: object, *, containers: bool) -> bool:
-    """Tell whether no argument has attributes of the pickle's choice; `containers`: nor is a list, set or dictionary."""
+    """Return whether no argument has attributes of the pickle's choice; `containers`: nor is a list, set or dictionary."""
     left, count = [arguments], 0
     while left and count <= MAX_ARGUMENTS:
         one, count = left.pop(), count + 1
@@ -144,7 +144,7 @@ def is_plain(arguments: object, *, containers: bool) -> bool:
 
 
 def makes_object(arguments: object) -> bool:
-    """Tell whether `_reconstructor` is given a class, and one of Python's own to make it by."""
+    """Return whether `_reconstructor` is given a class, and one of Python's own to make it by."""
     if not isinstance(arguments, tuple) or len(arguments) != 3:
         return False
     base = arguments[1]

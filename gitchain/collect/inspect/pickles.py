@@ -150,7 +150,7 @@ class _Scan:
         self.problems.extend(problem.at(where) for problem in found[:MAX_SHOWN])
 
     def count(self, more: int) -> None:
-        """Count bytes that were unpacked; raises LimitError beyond MAX_UNPACKED."""
+        """Count bytes that were unpacked. Raises LimitError beyond MAX_UNPACKED."""
         self.unpacked += more
         if self.unpacked > MAX_UNPACKED:
             raise LimitError("archive unpacks to too much", expected=f"at most {MAX_UNPACKED} bytes")
@@ -190,7 +190,7 @@ def _begins_like_a_pickle(head: bytes) -> bool:
 
 
 def _holds_objects(stream: IO[bytes], size: int) -> bool:
-    """Tell whether a NumPy array is a pickle; raises MalformedError unless its data ends where the file does."""
+    """Return whether a NumPy array is a pickle. Raises MalformedError unless its data ends where the file does."""
     count = data_size(stream)
     if count is None:
         return True

@@ -28,7 +28,7 @@ class ModelFile:
     """
 
     def __init__(self, handle: int, name: str, sha256: str) -> None:
-        """Hash the file; raises VerificationError if its SHA-256 is another, ProjectError if it cannot be read."""
+        """Hash the file. Raises VerificationError if its SHA-256 is another, ProjectError if it cannot be read."""
         self.name = name
         self.broken: GitchainError | None = None
         self._handle = handle

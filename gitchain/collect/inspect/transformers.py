@@ -225,6 +225,6 @@ def _is_allowed_call(called: Any, nodes: Any, macros: set[str]) -> bool:
 
 
 def _names_attribute(node: Any) -> bool:
-    """Tell whether `map` is given an attribute, or a filter that is not listed."""
+    """Return whether `map` is given an attribute, or a filter that is not listed."""
     first = node.args[0] if node.args else None
     return bool(node.kwargs) or node.dyn_args is not None or getattr(first, "value", None) not in FILTERS
