@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pygit2
 from pygit2.enums import ObjectType, Option
@@ -20,10 +20,11 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.store.backend import missing, settle
-from gitchain.store.cat_file import BEGINNING, streamed_digest
 from gitchain.store.loose import Kind, NewObject, write_loose
-from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
 from gitchain.store.objects import Oid
+
+if TYPE_CHECKING:
+    from gitchain.store.object_sizes import ObjectSizes
 
 _FAILURES = (pygit2.GitError, KeyError, ValueError, OSError)
 _MAX_POINTER = 64 << 10
@@ -52,7 +53,7 @@ class Libgit2:
         self._objects = str(self.common_dir / "objects")
         self._pending: dict[Oid, NewObject] = {}
         self._kept: list[Path | None] = []
-        self._sizes = ObjectSizes(Path(found))
+        self._packed: ObjectSizes | None = None
 
     def config(self, key: str) -> str | None:
         """Return a configuration value, or None."""
@@ -60,6 +61,15 @@ class Libgit2:
             return str(self._repo.config[key])
         except _FAILURES:
             return None
+
+    @property
+    def _sizes(self) -> ObjectSizes:
+        """The sizes of objects in packs, as git reports them; loose objects need none."""
+        if self._packed is None:
+            from gitchain.store.object_sizes import ObjectSizes
+
+            self._packed = ObjectSizes(self._path)
+        return self._packed
 
     def read(self, oid: Oid, kind: Kind, limit: int) -> bytes:
         """Return an object's bytes; see `Backend.read`."""
@@ -73,6 +83,8 @@ class Libgit2:
                     "object of the store is too large", where=oid, expected=f"≤ {limit}", got=str(size)
                 )
             if is_packed:
+                from gitchain.store.object_sizes import MAX_BASE_BYTES
+
                 self._sizes.check_deltas(oid, max(limit, MAX_BASE_BYTES))
             found, data = odb.read(oid)
         except KeyError:
@@ -90,7 +102,7 @@ class Libgit2:
         packed, others = list[Oid](), list[Oid]()
         for oid in oids:
             (others if oid in self._pending or self._is_loose(oid) else packed).append(oid)
-        return [*others, *self._sizes.expect(packed)]
+        return [*others, *self._sizes.expect(packed)] if packed else others
 
     def _is_loose(self, oid: Oid) -> bool:
         return os.path.exists(f"{self._objects}/{oid[:2]}/{oid[2:]}")  # noqa: PTH110 - a Path takes ten times as long
@@ -109,7 +121,7 @@ class Libgit2:
 
         Headers in packs are read by git: for some damaged packs pygit2 writes out of bounds.
         """
-        expected = self._sizes.expected(oid)
+        expected = self._packed.expected(oid) if self._packed else None
         if expected is None and self._is_loose(oid):
             return self._repo.odb.read_header(oid)[1], False
         if expected is None:
@@ -121,6 +133,9 @@ class Libgit2:
 
     def digest(self, oid: Oid) -> tuple[str, bytes]:
         """Return the SHA-256 of a blob (streamed) and its first bytes; see `Backend.digest`."""
+        from gitchain.store.cat_file import BEGINNING, streamed_digest
+        from gitchain.store.object_sizes import MAX_BASE_BYTES
+
         if oid in self._pending:
             return sha256_hex(self._pending[oid].data), self._pending[oid].data[:BEGINNING]
         self._sizes.check_deltas(oid, MAX_BASE_BYTES)
