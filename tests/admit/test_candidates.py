@@ -705,7 +705,7 @@ VIAS: tuple[Callable[[str, str], list[str]], ...] = (
 
 
 @given(st.data())
-@settings(max_examples=sized(200, 20_000), deadline=None)
+@settings(max_examples=sized(75, 20_000), deadline=None)
 def test_generated_decoys_are_never_admitted(data: st.DataObject) -> None:
     """Hub names and addresses behind any option, in any place of a command line, beside good models."""
     text, option = data.draw(IDS | URLS), data.draw(ANY_OPTION)
@@ -724,7 +724,7 @@ def test_generated_decoys_are_never_admitted(data: st.DataObject) -> None:
     WORD.filter(lambda text: text.lower() not in {"serve", "infinity", "start", "debug"}),
     st.sampled_from(OPTIONS),
 )
-@settings(max_examples=sized(100, 5_000), deadline=None)
+@settings(max_examples=sized(50, 5_000), deadline=None)
 def test_generated_words_are_never_admitted_where_a_model_stands(word: str, option: str) -> None:
     """A hub knows names without an owner: behind an option that speaks of models, and alone."""
     from gitchain.admit.candidates import COMMON

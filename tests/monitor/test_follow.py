@@ -77,10 +77,10 @@ def test_a_long_way_is_gone_in_parts() -> None:
 
 
 def test_growth_is_no_alarm() -> None:
-    """A thousand steps of an honest log, of every size and width, raise nothing and cost few requests."""
+    """Many steps of an honest log, of every size and width, raise nothing and cost few requests."""
     log = TestLog(bodies(1))
     before = followed(log)
-    for step in range(sized(1000, 5000)):
+    for step in range(sized(200, 5000)):
         log.bodies += [f"{step} {number}".encode() for number in range(CHANCE.choice((0, 1, 1, 2, 3, 7)))]
         log.asked.clear()
         found = look(log, before)
@@ -189,8 +189,8 @@ ATTACKS: dict[Callable[[TestLog], TestLog], set[AlertCode]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_every_false_view_is_caught(attack: Callable[[TestLog], TestLog]) -> None:
-    """At the first look, every time, and nothing of it is remembered: 1,100 views in all."""
-    for number in range(sized(100, 1000)):
+    """At the first look, every time, and nothing of it is remembered: 11,000 views in all under `make fuzz`."""
+    for number in range(sized(30, 1000)):
         log = TestLog(bodies(CHANCE.choice((2, 3, 7, 64, 255, 256, 257, 300, 600)), str(number)))
         before = followed(log)
         found = look(attack(log), before)
