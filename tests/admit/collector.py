@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,6 +24,10 @@ class Collector:
     bodies: list[bytes] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
+    sent: int | None = None
+    """How much of an answer is sent; then the collector waits until the client closes the connection."""
+
+    hung_up: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
@@ -91,7 +95,13 @@ def collecting(port: int = 0) -> Iterator[Collector]:
                 self.send_header("location", "http://127.0.0.1:1/v1/traces")
             self.send_header("content-length", str(len(made.answer)))
             self.end_headers()
-            self.wfile.write(made.answer)
+            self.wfile.write(made.answer[: made.sent])
+            if made.sent is not None:
+                self.close_connection = True
+                self.connection.settimeout(5)
+                with suppress(OSError):
+                    if not self.connection.recv(1):
+                        made.hung_up.set()
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 

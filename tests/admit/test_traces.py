@@ -281,6 +281,20 @@ def test_long_answer_is_not_kept(collector: Collector, monkeypatch: pytest.Monke
     assert [len(one.content) for one in seen] == [100, 100]
 
 
+def test_connection_of_an_answer_that_was_cut_off_is_closed(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the answer, which may come at any time, is in front of no other answer."""
+    monkeypatch.setattr("gitchain.admit.otlp.MAX_ANSWER_BYTES", 100)
+    collector.answer, collector.sent = b"x" * 1000, 100
+    traces = open_traces()
+    with traces.step("first", {}):
+        pass
+    collector.named("first")
+    assert collector.hung_up.wait(3)
+    traces.close()
+
+
 def test_headers_of_the_environment_are_sent(
     monkeypatch: pytest.MonkeyPatch, collector: Collector, tmp_path: Path
 ) -> None:
