@@ -25,23 +25,25 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from gitchain.admit.denial_reasons import printable
 from gitchain.admit.models import Looking
 from gitchain.admit.mutate import NOBODY, Guarding
 from gitchain.admit.reports import Reports, ReportSettings
-from gitchain.errors import LayoutError, UsageError, reason
+from gitchain.errors import LayoutError, TrustError, UsageError, reason
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.layout.fields import Fields
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
 from gitchain.platform.files import open_regular
+from gitchain.sources.open_source import check_source_name
 from gitchain.trust.load_profile import is_path
 
 SCHEMA = "https://gitchain.dev/serve/v1"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_RULES = 1000
-SCHEMES = ("git+https://", "git+http://", "git+file://", "oci://")
-IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}", re.ASCII)
+MAX_SHOWN = 200
+IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 Mode = Literal["enforce", "warn", "audit"]
 MODES: tuple[Mode, ...] = ("enforce", "warn", "audit")
 T = TypeVar("T")
@@ -183,7 +185,7 @@ def parse_settings(data: bytes, path: Path) -> Settings:
             error.what,
             where=f"{path}: {error.where}" if error.where else str(path),
             expected=error.expected,
-            got=error.got,
+            got=printable(error.got, MAX_SHOWN),
             help="docs/admission.md describes every field",
         ) from error
     return replace(found, path=path, digest=sha256_hex(data))
@@ -215,13 +217,13 @@ def _source(name: str, fields: Fields, base: Path) -> LayoutSource:
         raise LayoutError("the layout has no allowed signer", where=fields.path("signers"))
     source = LayoutSource(
         name,
-        base / fields.text("layout"),
+        base / _text(fields, "layout"),
         signers,
         _trust(fields, base),
         _optional_path(fields, "repository", base),
         _places(fields, base),
         _bounded(fields, "minimumVersion", 0, 0, 2**53 - 1),
-        fields.text("layoutName") if "layoutName" in fields else None,
+        _text(fields, "layoutName") if "layoutName" in fields else None,
     )
     if source.repository is None and not source.evidence:
         raise LayoutError("there is no evidence", where=fields.where, expected="repository or evidence")
@@ -237,12 +239,12 @@ def _signer(fields: Fields) -> Identity:
 
 def _deployments(fields: Fields, base: Path) -> Deployments:
     found = Deployments(
-        base / fields.text("repository"),
-        fields.text("environment"),
-        fields.text("cluster"),
+        base / _text(fields, "repository"),
+        _text(fields, "environment"),
+        _text(fields, "cluster"),
         _trust(fields, base),
-        fields.text("identity") if "identity" in fields else None,
-        fields.text("key") if "key" in fields else None,
+        _text(fields, "identity") if "identity" in fields else None,
+        _text(fields, "key") if "key" in fields else None,
     )
     fields.done()
     return found
@@ -256,8 +258,20 @@ def _reporting(fields: Fields) -> ReportSettings:
 
 
 def _trust(fields: Fields, base: Path) -> str:
-    name = fields.text("trust")
-    return str(base / name) if is_path(name) else name
+    name = _text(fields, "trust")
+    try:
+        return str(base / name) if is_path(name) else name
+    except TrustError as error:
+        where = fields.path("trust")
+        raise LayoutError(error.what, where=where, expected=error.expected, got=error.got) from error
+
+
+def _text(fields: Fields, name: str) -> str:
+    """Take a text that is not blank."""
+    found = fields.text(name)
+    if not found.strip():
+        raise LayoutError("the text is blank", where=fields.path(name), got=ascii(found[:80]))
+    return found
 
 
 def _rule(fields: Fields, sources: Mapping[str, LayoutSource]) -> AdmissionRule:
@@ -358,15 +372,13 @@ def _places(fields: Fields, base: Path) -> tuple[str, ...]:
     if not found:
         raise LayoutError("the list of sources is empty", where=fields.path("evidence"))
     for index, text in enumerate(found):
-        if not text or ("://" in text and not text.startswith(SCHEMES)):
-            raise LayoutError(
-                "no such source of evidence",
-                where=f"{fields.path('evidence')}[{index}]",
-                expected="a directory, git+https://…, git+file://… or oci://…",
-                got=text or "nothing",
-            )
+        try:
+            check_source_name(text)
+        except UsageError as error:
+            where = f"{fields.path('evidence')}[{index}]"
+            raise LayoutError(error.what, where=where, expected=error.expected, got=error.got) from error
     return tuple(text if "://" in text else str(base / text) for text in found)
 
 
 def _optional_path(fields: Fields, name: str, base: Path) -> Path | None:
-    return base / fields.text(name) if name in fields else None
+    return base / _text(fields, name) if name in fields else None

@@ -21,6 +21,7 @@ from gitchain.admit.engines import Engines
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.manifests import KubernetesManifest
 from gitchain.admit.review import API_VERSION, KIND, Kind
+from gitchain.admit.source_errors import as_unavailable
 from gitchain.errors import LayoutError, UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.fields import Object
@@ -55,8 +56,8 @@ def admit(
 ) -> list[Answered]:
     """Return the response for each object, in order.
 
-    Raises UsageError for an invalid object or one of another namespace, and the reading error if the evidence of a
-    required layout cannot be read: then nothing is decided.
+    Raises UsageError for an invalid object or one of another namespace, and the reading error (`source_errors`) if the
+    evidence of a required layout cannot be read: then nothing is decided.
     """
     placed = [_placed(one, namespace) for one in manifests]
     engines = Engines(lambda: datetime.now(UTC), offline=offline, is_remembering=False)
@@ -81,7 +82,7 @@ async def _read(admission: Admission, layout: str) -> None:
     gate = admission.engines[layout].gate
     await admission.engines[layout].refresh()
     if gate.error is not None:
-        raise gate.error
+        raise as_unavailable(gate.error, admission.settings.sources[layout]) from gate.error
     if (problem := gate.unfit(datetime.now(UTC))) is not None:
         raise LayoutError(problem.message, where=problem.where)
 

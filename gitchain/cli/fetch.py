@@ -10,7 +10,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_empty
 from gitchain.cli.verdict import decision_document, print_verdict
-from gitchain.cli.verify_options import VerifyOptions, refused_documents, tell_reading, verify_options
+from gitchain.cli.verify_options import VerifyOptions, refused_documents, tell_reading, unread, verify_options
 from gitchain.errors import ExitCode
 
 
@@ -40,12 +40,13 @@ def command(options: Options, source: str, to: Path, name: str | None, chosen: V
     from gitchain.consume.fetch import FetchSource, hand_over
 
     wanted = FetchSource.parse(source)
-    verifier = chosen.open(options, (str(wanted.reference),) if wanted.reference else ()).verifier()
+    inputs = chosen.open(options, (str(wanted.reference),) if wanted.reference else ())
+    verifier = inputs.verifier()
     decision = hand_over(verifier, wanted, to, name=name)
     document = decision_document(decision, verifier.accepted.profile)
     print_verdict(options, document)
     refused = verifier.evidence.refused
-    options.document(document | {"refused": refused_documents(refused)})
+    options.document(document | {"refused": refused_documents(refused)} | unread(inputs.project))
     tell_reading(options, verifier.accepted, refused, verifier.forgotten)
     if not decision.passed:
         return ExitCode(decision.exit_code)

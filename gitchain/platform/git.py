@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -130,6 +131,15 @@ def find_git(directory: Path, here: Path | None) -> str:
     """Return `git_program` for a directory and a working directory."""
     del here
     found = find_program("git", directory)
+    inside = shutil.which("git") if found is None else None
+    if inside is not None:
+        raise ProjectError(
+            "the only git on PATH is inside of a repository or directory that it would work on",
+            where=str(directory),
+            expected="git in an absolute directory outside of the repository",
+            got=inside,
+            help="check the path of the repository",
+        )
     if found is None:
         raise ProjectError(
             "git is not installed",

@@ -60,12 +60,7 @@ class Mirror:
     @classmethod
     def of(cls, text: str, *, offline: bool = False) -> Mirror:
         """Return the mirror of `git+https://…` or `git+file://…`. Raises UsageError for an unsafe URL."""
-        url = text.removeprefix("git+")
-        if url.startswith("file://"):
-            if not url.startswith("file:///") or not url.isprintable():
-                raise UsageError("not a path", got=text[:200], expected="git+file:///ABSOLUTE/PATH")
-        else:
-            checked_url(url)
+        url = remote_url(text)
         place = user_directory() / "mirrors" / f"{sha256_hex(url.encode('utf-8', 'surrogateescape'))}.git"
         return cls(text, url, place, offline)
 
@@ -137,7 +132,10 @@ class Mirror:
         if self.offline:
             if not (self.place / "HEAD").is_file():
                 raise TransportError(
-                    "there is no mirror of this yet", where=self.name, help="run it without --offline"
+                    "the source was never fetched on this machine, and --offline fetches nothing",
+                    where=self.name,
+                    expected=f"its mirror, {self.place}",
+                    help="run the same command once without --offline; later ones read the mirror",
                 )
             return
         try:
@@ -191,6 +189,16 @@ class Mirror:
         object_format = "sha256" if place == self.sha256_place else "sha1"
         options = ("--quiet", "--bare", "--template=", "--initial-branch=main")
         Git(place).run("init", *options, f"--object-format={object_format}", ".")
+
+
+def remote_url(text: str) -> str:
+    """Return the URL in `git+https://…` or `git+file://…`. Raises UsageError for an unsafe one."""
+    url = text.removeprefix("git+")
+    if not url.startswith("file://"):
+        checked_url(url)
+    elif not url.startswith("file:///") or not url.isprintable():
+        raise UsageError("not a path", got=text[:200], expected="git+file:///ABSOLUTE/PATH")
+    return url
 
 
 class _OtherFormatError(TransportError):

@@ -116,7 +116,11 @@ class Referrers:
 
     def _open(self) -> Registry:
         if self.offline:
-            raise TransportError("this needs the network", where=self.name, help="run it without --offline")
+            raise TransportError(
+                "a registry is read over the network, and --offline sends nothing",
+                where=self.name,
+                help="run it without --offline, or give the evidence as a directory: --evidence DIR",
+            )
         return Registry.of(self.reference)
 
     def _subject(self, registry: Registry) -> str:

@@ -19,7 +19,7 @@ from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import MAX_NODE_BYTES
 from gitchain.platform.files import open_regular
-from gitchain.sources.git import Mirror
+from gitchain.sources.git import Mirror, remote_url
 from gitchain.sources.interface import MAX_BUNDLES, EvidenceSource, Snapshot, SourceBudget
 from gitchain.sources.oci import Referrers
 from gitchain.workspace.user_directory import write_atomically
@@ -51,6 +51,23 @@ def open_source(text: str, *, offline: bool = False) -> EvidenceSource:
             help=f"--evidence git+file://{Path(text).absolute()}",
         )
     return Directory(Path(text))
+
+
+def check_source_name(text: str) -> None:
+    """Check that `text` can name a source, without a look at the disk. Raises UsageError.
+
+    The name of a directory has no colon here: it would be a scheme that is written wrongly.
+    """
+    if text.startswith(GIT_SCHEMES):
+        remote_url(text)
+    elif text.startswith(OCI_SCHEME):
+        Referrers.of(text)
+    elif ":" in text or "\0" in text or not text.strip():
+        raise UsageError(
+            "no such source of evidence",
+            got=ascii(text[:200]),
+            expected="a directory, git+https://…, git+file://… or oci://…",
+        )
 
 
 @dataclass(frozen=True, slots=True)

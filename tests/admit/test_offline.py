@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import os
+import subprocess
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -239,6 +240,108 @@ def test_a_layout_that_cannot_decide_is_its_own_error(models: World, tmp_path: P
         for namespace in ("prod", "warn"):
             code = run(["admit", "-f", str(path), "--settings", str(rules), "-n", namespace])
             assert code == expected, (new, namespace)
+
+
+UNREADABLE: dict[str, tuple[dict[str, Any], ExitCode, str, str]] = {
+    "the root directory": ({"repository": "/"}, ExitCode.UNAVAILABLE, "the only git on PATH is inside", "path of the repository"),
+    "a partial clone": ({"repository": "PARTIAL"}, ExitCode.UNAVAILABLE, "partial clone lacks", "git -C PARTIAL fetch"),
+    "a bare repository as a directory": ({"evidence": ["PARTIAL"]}, ExitCode.UNAVAILABLE, "bare Git repository", "under evidence"),
+    "no such directory": ({"evidence": ["nowhere"]}, ExitCode.UNAVAILABLE, "no directory of evidence", "check the path"),
+    "no such remote": ({"evidence": ["git+file:///nowhere"]}, ExitCode.UNAVAILABLE, "cannot fetch", ""),
+    "a bundle that is too large": ({"evidence": ["LARGE"]}, ExitCode.LIMIT, "too large", ""),
+    "a minimum version": ({"minimumVersion": 99}, ExitCode.LAYOUT, "older than pinned", "minimumVersion"),
+    "another name": ({"layoutName": "other"}, ExitCode.LAYOUT, "another layout", "correct layoutName"),
+    "another signer": (
+        {"signers": [{"issuer": "https://h.example.com", "subject": "eve"}]}, ExitCode.LAYOUT, "may not sign", "add it to signers",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def partial(models: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare repository that lacks the bundles of its store."""
+    place, git = tmp_path_factory.mktemp("partial") / "clone.git", ["git", "-c", "protocol.file.allow=always"]
+    subprocess.run(
+        [*git, "-C", str(models.repository), "config", "uploadpack.allowFilter", "true"], check=True
+    )
+    remote = f"file://{models.repository}"
+    subprocess.run([*git, "clone", "-q", "--bare", "--filter=blob:none", remote, str(place)], check=True)
+    refs = "refs/gitchain/*:refs/gitchain/*"
+    subprocess.run([*git, "-C", str(place), "fetch", "-q", "--filter=blob:none", "origin", refs], check=True)
+    return place
+
+
+@pytest.mark.parametrize(("change", "code", "what", "help_"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_source_that_cannot_be_read_is_neither_denied_nor_nothing(
+    models: World,
+    partial: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    change: dict[str, Any],
+    code: ExitCode,
+    what: str,
+    help_: str,
+) -> None:
+    """Exit codes 1, 2 and 3 mean something else; the advice names fields of the settings, not options of other verbs."""
+    large = tmp_path / "large"
+    large.mkdir()
+    with (large / "x.sigstore.json").open("wb") as file:
+        file.truncate(1 << 30)
+    filled = json.loads(json.dumps(change).replace("PARTIAL", str(partial)).replace("LARGE", str(large)))
+    settings = yaml.safe_load((models.top / "serve.yaml").read_text())
+    layout = settings["layouts"]["credit"]
+    layout |= {"trust": str(models.top / "trust.json"), "repository": str(models.repository)}
+    layout |= {"layout": str(models.top / layout["layout"])} | filled
+    (tmp_path / "serve.yaml").write_text(json.dumps(settings))
+    (tmp_path / "pod.yaml").write_text(POD)
+    arguments = [
+        "admit",
+        "-f",
+        str(tmp_path / "pod.yaml"),
+        "--settings",
+        str(tmp_path / "serve.yaml"),
+        "-n",
+        "prod",
+    ]
+    assert run([*arguments, "--json"]) == code
+    error = json.loads(capfd.readouterr().out)["error"]
+    assert what in json.dumps(error)
+    assert help_.replace("PARTIAL", str(partial)) in (error.get("help") or "")
+    for option in ("--layout-name", "--minimum-version", "--evidence", "--signer", "trust pin"):
+        assert option not in json.dumps(error)
+
+
+def test_offline_without_a_mirror_names_what_to_type(
+    models: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = (models.top / "serve.yaml").read_text()
+    text = text.replace("    repository: repo\n", f"    evidence: ['git+file://{models.repository}']\n")
+    (models.top / "mirrored.yaml").write_text(text)
+    (tmp_path / "pod.yaml").write_text(POD)
+    rules = ["--settings", str(models.top / "mirrored.yaml"), "-f", str(tmp_path / "pod.yaml"), "-n", "prod"]
+    assert run(["--offline", "admit", *rules]) == ExitCode.UNAVAILABLE
+    told = capfd.readouterr().err
+    assert "was never fetched" in told
+    assert "once without --offline" in told
+    (signer,) = models.settings.sources["credit"].signers
+    policy = [
+        "--signer",
+        signer.subject,
+        "--issuer",
+        signer.issuer,
+        "--trust",
+        str(models.top / "trust.json"),
+    ]
+    layout = ["--layout", str(models.settings.sources["credit"].layout)]
+    source = ["--evidence", f"git+file://{models.repository}"]
+    verify = ["verify", f"sha256:{digest('good')}", *layout, *policy, *source, "--offline"]
+    assert run(["-C", str(tmp_path), *verify]) == ExitCode.UNAVAILABLE
+    told = capfd.readouterr().err
+    assert "was never fetched" in told
+    assert "once without --offline" in told
+    assert run(["admit", *rules]) == ExitCode.OK
+    assert run(["--offline", "admit", *rules]) == ExitCode.OK
+    assert run(["-C", str(tmp_path), *verify]) == ExitCode.OK
 
 
 def _chain(length: int) -> str:

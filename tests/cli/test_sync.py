@@ -279,12 +279,17 @@ def test_sync_that_could_not_read_the_remote_is_told_by_verify(
     for more in ((), ("in.txt",)):  # one target, and several
         said = json.loads(gitchain("verify", "model.txt", *more, "--json", cwd=shared).out)
         assert said["unread"].startswith(told.removeprefix("warning   ")), said
+    fetched = json.loads(gitchain("fetch", "model.txt", str(tmp_path / "to"), "--json", cwd=shared).out)
+    assert fetched["unread"].startswith(told.removeprefix("warning   "))
+    Draft202012Validator(json.loads((SCHEMAS / "verify.schema.json").read_text())).validate(fetched)
     assert "sync: origin: the store has a format" in gitchain("doctor", cwd=shared).text
     git(remote, "update-ref", REF, good)
     assert gitchain("sync", "--no-remote", cwd=shared).code == 0
     assert told in gitchain("verify", "model.txt", cwd=shared).err
     synced(gitchain, shared)
     assert "unread" not in json.loads(gitchain("verify", "model.txt", "--json", cwd=shared).out)
+    fetched = json.loads(gitchain("fetch", "model.txt", str(tmp_path / "to2"), "--json", cwd=shared).out)
+    assert "unread" not in fetched
     assert "warning" not in gitchain("verify", "model.txt", cwd=shared).err
 
 

@@ -48,6 +48,14 @@ def test_no_git_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         git_program(Path.cwd())
 
 
+def test_a_git_inside_of_the_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is installed, and not run: a root directory has every program inside of it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProjectError, match="the only git on PATH is inside") as caught:
+        git_program(Path("/"))
+    assert caught.value.got.endswith("/git")
+
+
 def test_nothing_that_the_repository_configures_is_run(git_repo: Path, tmp_path: Path, git: Git) -> None:
     """Hooks and file-system monitors of a hostile repository stay silent."""
     for name in ("evil-monitor", "hooks/reference-transaction", "hooks/post-index-change"):
