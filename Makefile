@@ -29,11 +29,13 @@ coverage: $(STAMP)  ## every test in one run, with the branch coverage of the wh
 quick: $(STAMP)  ## tests for what differs from main, at most 60 s on two cores
 	$(BIN)/python tests/quick.py
 
-check: $(STAMP)  ## lint, format, types, and that each package that is imported is declared
+check: $(STAMP)  ## lint, format, types, no code twice, and that each package that is imported is declared
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/deptry gitchain
+	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 --ignore-imports=y --ignore-docstrings=y \
+	  --ignore-signatures=y --ignore-comments=y gitchain
 	$(BIN)/python -m pytest -q tests/test_floors.py tests/distribution/test_requirements.py
 
 fuzz: $(STAMP)  ## the generated and the long tests at full size, with other cases every time

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from gitchain.cli.main import global_options, system_error
+from gitchain.cli.main import global_options, run_errors
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_empty
 from gitchain.cli.usage import AfterDashes
 from gitchain.cli.verdict import decision_document, print_verdict
 from gitchain.cli.verify_options import VerifyOptions, tell_reading, verify_options
-from gitchain.errors import GitchainError, RunError, UsageError, VerificationError, reason
+from gitchain.errors import RunError, UsageError, VerificationError, reason
 
 if TYPE_CHECKING:
     from gitchain.consume.guard import GuardedModel
@@ -66,20 +66,9 @@ def command(context: click.Context, /, model: Path, **arguments: Any) -> NoRetur
     """
     words: tuple[str, ...] = context.meta["gitchain.command"]
     options: Options = context.obj
-    try:
+    with run_errors():
         found = _verified(options, model, words, **arguments)
         _become(words, found)
-    except RunError:
-        raise
-    except GitchainError as error:
-        raise RunError(
-            error.what, where=error.where, expected=error.expected, got=error.got, help=error.help
-        ) from error
-    except (OSError, MemoryError, RecursionError) as error:  # their own codes could be the command's
-        known = system_error(error)
-        if known is None:
-            raise
-        raise RunError(known.what, where=known.where, got=known.got, help=known.help) from error
 
 
 def _verified(

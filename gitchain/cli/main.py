@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +19,7 @@ import click
 
 from gitchain import __version__
 from gitchain.cli.output import Group, Options, escape
-from gitchain.errors import ExitCode, GitchainError, LimitError, StoreError, UsageError
+from gitchain.errors import ExitCode, GitchainError, LimitError, RunError, StoreError, UsageError
 
 SECTIONS = {
     "Make and sign evidence": ("init", "run", "attest", "sync", "revoke"),
@@ -261,6 +261,21 @@ def system_error(error: Exception) -> GitchainError | None:
             "the system refused", where=where, got=str(error.strerror), help=_REFUSALS[error.errno]
         )
     return None
+
+
+@contextlib.contextmanager
+def run_errors() -> Iterator[None]:
+    """Turn each error of the block into RunError, which ends with 125: other codes could be the command's."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (GitchainError, OSError, MemoryError, RecursionError) as error:
+        known = error if isinstance(error, GitchainError) else system_error(error)
+        if known is None:
+            raise
+        fields = {name: getattr(known, name) for name in ("where", "expected", "got", "help")}
+        raise RunError(known.what, **fields) from error
 
 
 def _failed(options: Options, error: GitchainError) -> int:

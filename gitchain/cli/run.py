@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitchain.cli.main import global_options, system_error
+from gitchain.cli.main import global_options, run_errors
 from gitchain.cli.output import Options, escape
 from gitchain.cli.signing import not_attested, note_line_endings, report, signing_options
 from gitchain.cli.usage import AfterDashes
-from gitchain.errors import ExitCode, GitchainError, RunError, UsageError
+from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.produce.sign_and_store import SigningIdentity
@@ -59,19 +59,8 @@ def command(context: click.Context, /, step: str | None, **arguments: Any) -> in
     if not words:
         raise UsageError("no command to run", help="gitchain run [STEP] [-m PATH]... [-p PATH]... -- CMD...")
     options: Options = context.obj
-    try:
+    with run_errors():
         return _run(options, step, words, **arguments)
-    except RunError:
-        raise
-    except GitchainError as error:
-        raise RunError(
-            error.what, where=error.where, expected=error.expected, got=error.got, help=error.help
-        ) from error
-    except (OSError, MemoryError, RecursionError) as error:  # their own codes could be the command's
-        known = system_error(error)
-        if known is None:
-            raise
-        raise RunError(known.what, where=known.where, got=known.got, help=known.help) from error
 
 
 def _run(
