@@ -1,0 +1,235 @@
+"""Every command block of README.md and docs/ is typed by a test, or is in not_run.json with the reason.
+
+The session below types commands of several pages in one project, as the pages show them. The marked blocks are typed by
+`test_walk.py`, and docs/runbook.md by `tests/stack/test_runbook.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from shell import Shell
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOT_RUN: dict[str, str] = json.loads((Path(__file__).parent / "not_run.json").read_text(encoding="utf-8"))
+MOST_NOT_RUN = 61
+"""How many commands are in not_run.json: lower it when there are fewer, and never raise it."""
+BLOCK = re.compile(
+    r"^(<!-- output: \w+ -->\n)? *```(console|sh|bash|shell)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
+PROMPT = re.compile(r"(?:first|second)?\$ ")
+COMMENT = re.compile(r"\s+#\s.*$")
+TRAIN = "open('model.pkl', 'w').write(open('data.csv').read() * 2)\n"
+SERVE = "import sys\nprint(len(open(sys.argv[1]).read()))\n"
+ID = "4c5478ab616a"
+"""The attestation that the pages show; the session types the id of its own."""
+OWN_ID = (
+    '$(gitchain log --json | python -c \'import json, sys; print(json.load(sys.stdin)["events"][0]["id"])\')'
+)
+FIRST = """
+gitchain init --local
+gitchain doctor
+gitchain run train -m data.csv -p model.pkl -- python train.py
+gitchain layout draft
+gitchain layout draft --write
+! printf 'revokers: [%s]\\n' "$(sed -n '/^functionaries:/{n;s/[ :]//gp}' .gitchain/layout.yaml)" >> .gitchain/layout.yaml
+gitchain layout lint
+gitchain layout lint .gitchain/layout.yaml
+gitchain layout sign
+gitchain layout show
+gitchain verify model.pkl
+gitchain verify model.pkl --explain
+gitchain log
+gitchain log model.pkl
+gitchain monitor
+gitchain monitor -q
+gitchain show 4c5478ab616a
+git add -A && git commit -m "first model" && git tag v1.0
+gitchain verify v1.0
+gitchain verify v1.0 --explain
+ls *.pkl | gitchain verify --batch -
+"""
+EVIDENCE = """
+echo '{"verifier": {"id": "https://example.com/review"}, "timeCreated": "2026-11-30T12:00:00Z", "properties": ["APPROVED"]}' > verdict.json
+gitchain attest approve --type https://in-toto.io/attestation/svr/v0.2 --predicate verdict.json --material model.pkl
+gitchain attest approve --type https://in-toto.io/attestation/svr/v0.2 --predicate verdict.json -m model.pkl
+gitchain verify model.pkl --vsa summary.sigstore.json --verifier https://example.com/gate
+gitchain bundle sign model.pkl -o model.sig
+gitchain bundle sign models/bert -o bert.sig
+gitchain bundle sign models/bert -o bert.sig --key ada.pem
+gitchain bundle push evidence/
+gitchain verify model.pkl --layout .gitchain/layout.sigstore.json --evidence evidence/
+! cp .gitchain/layout.sigstore.json layout.sigstore.json
+gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
+gitchain fetch model.pkl served/
+! rm -rf served
+gitchain fetch model.pkl served/ --layout layout.sigstore.json --evidence evidence/
+gitchain guard model.pkl -- wc -c {}
+gitchain guard model.pkl -- python serve.py {}
+gitchain attest train -m data.csv -p model.pkl
+gitchain layout test examples/layouts/credit-model
+gitchain layout test layouts/mine
+"""
+OPERATION = """
+gitchain hooks status
+gitchain hooks install
+gitchain hooks install --tags
+gitchain hooks remove
+gitchain trust status
+gitchain trust export > trust.json
+gitchain trust forget-history --yes
+gitchain local status
+gitchain local token ada@example.com
+gitchain doctor --json
+gitchain sync --dry-run
+gitchain sync
+gitchain sync upstream
+eval "$(gitchain completion bash)"
+gitchain revoke artifact data.csv --reason withdrawn
+gitchain revoke attestation 4c5478ab616a --reason compromised
+gitchain revoke signer ada@example.com --issuer https://accounts.example.com --reason compromised
+"""
+SECOND_MACHINE = (
+    ("first", "gitchain init --local"),
+    ("first", "gitchain layout sign"),
+    ("first", "gitchain run -- dvc repro"),
+    ("first", "! dvc push && git add -A && git commit -qm model && git push -q origin main"),
+    ("first", "gitchain sync"),
+    ("first", "gitchain local trust > trust.json"),
+    ("second", "! cp ../../first/churn/trust.json ."),
+    ("second", "gitchain --trust trust.json trust pin --signer ada@example.com"),
+    ("second", "gitchain sync"),
+    ("second", "dvc pull"),
+    ("second", "dvc pull model.pkl"),
+    ("second", "gitchain verify model.pkl"),
+)
+PLAIN = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=gitchain-clients -keyout clients.key -out clients.crt
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=kube-apiserver -keyout apiserver.key -out apiserver.csr
+printf 'extendedKeyUsage=clientAuth\\n' > clients.ext
+openssl x509 -req -in apiserver.csr -CA clients.crt -CAkey clients.key -days 90 -extfile clients.ext -out apiserver.crt
+openssl ecparam -genkey -name prime256v1 -noout -out admission.pem
+openssl ec -in admission.pem -pubout -out admission.pub
+git config gpg.format ssh
+git config user.signingkey ~/.ssh/id_ed25519.pub
+git config commit.gpgsign true
+git config gpg.format x509
+git config gpg.x509.program gitchain-git-sign
+git config gitchain.trust local
+git config user.signingkey B2DE77C6AA50E6824AC7262D60968C0E44CDCAB8
+"""
+STAGES = (
+    "stages:\n  train:\n    cmd: python train.py\n    deps: [data.csv, train.py]\n    outs: [model.pkl]\n"
+)
+
+
+def lines(text: str) -> list[str]:
+    """Return the commands of a session; one that no page shows starts with `! `."""
+    return text.strip().splitlines()
+
+
+def shown() -> Iterator[tuple[str, str]]:
+    """Yield page and command of every line that a page says to type, without its comment."""
+    for page in PAGES:
+        name = page.relative_to(ROOT).as_posix()
+        for marked, kind, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                prompt = PROMPT.match(line.strip())
+                if not marked and name != "docs/runbook.md" and (prompt or kind == "sh"):
+                    typed = COMMENT.sub("", line.strip()[prompt.end() if prompt else 0 :])
+                    yield name, " ".join(typed.split())
+
+
+def typed() -> set[str]:
+    """Return the commands that the sessions below type."""
+    every = [
+        *lines(FIRST),
+        *lines(EVIDENCE),
+        *lines(OPERATION),
+        *lines(PLAIN),
+        *(one for _, one in SECOND_MACHINE),
+    ]
+    return {" ".join(line.split()) for line in every if not line.startswith("! ")}
+
+
+def type_lines(shell: Shell, commands: list[str]) -> None:
+    """Type each command with bash; it must end with 0."""
+    for line in commands:
+        done = shell.run("bash", "-c", line.removeprefix("! ").replace(ID, OWN_ID))
+        assert done.code == 0, (line, done.code, done.text)
+
+
+def repository(folder: Path, files: dict[str, str]) -> Shell:
+    """Return Ada's new repository `churn` with some files, and two remotes."""
+    shell = Shell(folder / "churn", folder / "home")
+    for directory in (shell.cwd, shell.home):
+        directory.mkdir(parents=True, exist_ok=True)
+    shell.write(files)
+    shell.must("git", "init", "-q", "-b", "main")
+    shell.must("git", "config", "user.name", "Ada")
+    shell.must("git", "config", "user.email", "ada@example.com")
+    for remote in ("origin", "upstream"):
+        shell.must("git", "init", "-q", "--bare", "-b", "main", str(folder / f"{remote}.git"))
+        shell.must("git", "remote", "add", remote, str(folder / f"{remote}.git"))
+    return shell
+
+
+def test_commands_of_the_pages_in_one_project(tmp_path: Path) -> None:
+    """Each ends with 0: from nothing to evidence, verdicts, operation and revocations."""
+    files = {"data.csv": "1,2\n", "train.py": TRAIN, "serve.py": SERVE, "models/bert/config.json": "{}"}
+    shell = repository(tmp_path, files | {".gitignore": "served\nevidence\nexamples\nlayouts\n*.pem\n"})
+    (shell.cwd / "examples").symlink_to(ROOT / "examples")
+    shutil.copytree(ROOT / "examples" / "layouts" / "credit-model", shell.cwd / "layouts" / "mine")
+    shell.must("openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "ada.pem")
+    for session in (FIRST, EVIDENCE, OPERATION):
+        type_lines(shell, lines(session))
+
+
+def test_commands_of_the_pages_on_a_second_machine(tmp_path: Path) -> None:
+    """A project with DVC, and a clone with a user directory of its own."""
+    first = repository(tmp_path / "first", {"data.csv": "1,2\n", "train.py": TRAIN, "dvc.yaml": STAGES})
+    first.must("dvc", "init", "-q")
+    first.must("dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    for number, (machine, line) in enumerate(SECOND_MACHINE):
+        if machine == "first":
+            type_lines(first, [line])
+            continue
+        second = Shell(tmp_path / "second" / "churn", tmp_path / "second" / "home")
+        if not second.home.is_dir():
+            assert number
+            second.home.mkdir(parents=True)
+            first.must("git", "clone", "-q", str(tmp_path / "first" / "origin.git"), str(second.cwd))
+        type_lines(second, [line])
+
+
+def test_commands_of_the_pages_without_gitchain(tmp_path: Path) -> None:
+    """Certificates, keys and settings of Git."""
+    type_lines(repository(tmp_path, {}), lines(PLAIN))
+
+
+def test_commands_of_the_pages_are_typed_or_have_a_reason() -> None:
+    """A new command on a page is put in a session, or in not_run.json with the reason why no test can type it."""
+    every = {command for _, command in shown()}
+    assert len(every) > 100
+    assert sorted(every - typed() - set(NOT_RUN)) == []
+
+
+def test_sessions_type_what_the_pages_show() -> None:
+    """A command that left the pages leaves the sessions and the list too."""
+    every = {command for _, command in shown()}
+    assert sorted(typed() - every) == []
+    assert sorted(set(NOT_RUN) - every) == []
+    assert sorted(set(NOT_RUN) & typed()) == []
+
+
+def test_list_of_commands_that_are_not_run_only_shrinks() -> None:
+    """Each has a reason, which names what is missing or the test that runs it in its own way."""
+    assert all(len(reason) > 10 for reason in NOT_RUN.values())
+    assert len(NOT_RUN) == MOST_NOT_RUN
+    named = {test for reason in NOT_RUN.values() for test in re.findall(r"tests/[\w/]+\.py", reason)}
+    assert [test for test in sorted(named) if not (ROOT / test).is_file()] == []
