@@ -153,20 +153,17 @@ def _new(
 
     Empty if all of them are checkpoints, unless `renew`.
     """
-    new, other = [], False
     nodes = frozenset(project.store.names(room=MANIFESTS))
-    for name in sorted(names - old):
-        if name in nodes and _is_node(project, name):
-            new.append(name)
-            other = True
-            continue
+    new = {name for name in nodes & (names - old) if _is_node(project, name)}
+    other = bool(new)
+    for name, raw in project.store.several(sorted(names - old - new)):
         try:
-            statement = Bundle.parse(project.store.get(name) or b"").statement()
+            statement = Bundle.parse(raw).statement()
         except GitchainError:
             continue  # covering a missing bundle would require it permanently
-        new.append(name)
+        new.add(name)
         other = other or statement.predicate_type != CHECKPOINT
-    return new if other or renew else []
+    return sorted(new) if other or renew else []
 
 
 def _is_node(project: Project, name: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
@@ -298,6 +298,16 @@ class AttestationStore:
         Raises MalformedError if its bytes do not match the name.
         """
         return self._get(tree_paths.ATTESTATIONS, name, at)
+
+    def several(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield name and bytes of the bundles with these names, in any order; what cannot be read is left out."""
+        from gitchain.store.several import read_several
+
+        tip = self._tip()
+        if tip is not None:
+            paths = (tree_paths.content_path(tree_paths.ATTESTATIONS, name) for name in names)
+            for path, data in read_several(self.trees, self.backend, self.root(tip), paths):
+                yield tree_paths.leaf_name(path), data
 
     def manifest(self, digest: str) -> bytes | None:
         """Return the manifest node with this digest, or None."""

@@ -289,11 +289,15 @@ def test_a_killed_process_loses_nothing_that_was_durable(project: Project, profi
 
 
 def test_log_shows_where_a_model_went_and_when_it_left(
-    project: Project, profile: Profile, git: Callable[..., str], capfd: pytest.CaptureFixture[str]
+    project: Project,
+    profile: Profile,
+    git: Callable[..., str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from gitchain.cli.main import run
 
-    os.chdir(project.root)
+    monkeypatch.chdir(project.root)
     assert run(["init", "--local", "-q"]) == 0
     log = DeploymentLog(open_project(project.root, configured=False), profile, WHO)
     log.admitted(event(7))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from store_samples import bundle, manifest, name_of
 
 from gitchain.platform import forked
-from gitchain.store import leaf_checks
+from gitchain.store import leaf_checks, several
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.leaf_checks import checked_leaves, count_attestations, within
+from gitchain.store.object_sizes import ObjectSizes
 from gitchain.store.objects import BLOB_MODE, Oid, StoredTreeEntry
 from gitchain.store.tree_paths import content_path
 from gitchain.store.trees import StoreProblem
@@ -134,3 +136,35 @@ def test_smallest_are_within() -> None:
     assert ([path[1] for path, _ in some], beyond) == (["b", "c", "a"], 1)
     assert expected == [list(sizes)]
     assert within(listed, sizes.get, expected.append, 110)[1] == 0
+
+
+def test_several_are_read_as_one_by_one(
+    store: AttestationStore, git: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that exist and have their name, in an empty store none, in packs and loose, whatever the batches are."""
+    names = [*map(name_of, [*GOOD, *BAD]), name_of(b"other"), name_of(b"missing"), name_of(b"junk")]
+    expected = {name_of(data): data for data in [*GOOD, *BAD]}
+    for together in (2000, 3):
+        monkeypatch.setattr(several, "TOGETHER", together)
+        assert dict(store.several(names)) == expected
+        git(store.path, "gc", "-q")
+    git(store.path, "init", "-q", "empty")
+    assert list(AttestationStore.open(store.path / "empty").several(names)) == []
+
+
+def test_several_are_read_with_few_requests(
+    store: AttestationStore, git: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request for the header of each tree and bundle costs more than to read them."""
+    git(store.path, "gc", "-q")
+    requests: list[int] = []
+    request = ObjectSizes._request_all
+
+    def counted(self: ObjectSizes, oids: Sequence[Oid]) -> None:
+        requests.append(len(oids))
+        request(self, oids)
+
+    monkeypatch.setattr(ObjectSizes, "_request_all", counted)
+    assert len(dict(AttestationStore.open(store.path).several(map(name_of, GOOD)))) == len(GOOD)
+    assert len(requests) < 20
+    assert sum(requests) > 2 * len(GOOD)
