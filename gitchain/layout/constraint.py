@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_VALUES = (
     200_000  # values that one evaluation may be given: about 60 MB and a fifth of a second in the engine
 )
+MAX_LEVELS = 128  # of a value: evidence has 64 (`gitchain.evidence.canonical`), and what is around it few
 MAX_COMPILED = 1024
 MAX_PROBLEM = 300
 MAX_SEEN = 4
@@ -223,8 +224,12 @@ class _Copier:
             if head in value
         }
 
-    def whole(self, value: Input) -> Input:
-        """Return a copy of the whole value."""
+    def whole(self, value: Input, levels: int = MAX_LEVELS) -> Input:
+        """Return a copy of the whole value; LimitError beyond `levels`, which is the same in every Python."""
+        if not levels:
+            raise LimitError(
+                "evidence is nested too deeply for a constraint", expected=f"at most {MAX_LEVELS} levels"
+            )
         if callable(value):
             value = value()
         if isinstance(value, str):
@@ -235,10 +240,10 @@ class _Copier:
             self._count(1, len(value))
             for key in value:
                 self.whole(key)
-            return {key: self.whole(one) for key, one in value.items()}
+            return {key: self.whole(one, levels - 1) for key, one in value.items()}
         if isinstance(value, Sequence):
             self._count(1, len(value))
-            return [self.whole(one) for one in value]
+            return [self.whole(one, levels - 1) for one in value]
         self._count(1, 1)
         return value
 

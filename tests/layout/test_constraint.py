@@ -17,7 +17,7 @@ import yaml
 from gitchain.errors import LayoutError
 from gitchain.layout import constraint as module
 from gitchain.layout.cel_cost import Bound
-from gitchain.layout.constraint import Compiled, ConstraintResult, Scope, compile_constraint
+from gitchain.layout.constraint import MAX_LEVELS, Compiled, ConstraintResult, Scope, compile_constraint
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Constraint
 
@@ -519,6 +519,14 @@ HOSTILE: dict[str, tuple[str, Any]] = {
     "integer overflow": ("-9223372036854775808 / -1 == 0 || (-9223372036854775807 - 1) % -1 == 1", {}),
     "times": ("timestamp('9999-12-31T23:59:59Z') + duration('315576000000s') > timestamp(0)", {}),
 }
+
+
+def test_deep_evidence_is_a_problem_in_every_python() -> None:
+    """The limit is the constraint's own: that of the interpreter depends on its version."""
+    for levels, ok in ((MAX_LEVELS - 1, True), (MAX_LEVELS, False)):
+        deep = json.loads("[" * levels + "]" * levels)
+        found = verdict("predicate.a == predicate.a", {**VARIABLES, "predicate": {"a": [deep]}})
+        assert (found.ok, "nested too deeply" in found.problem) == (ok, not ok)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
