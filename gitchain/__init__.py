@@ -1,3 +1,3 @@
 """Git-native provenance for machine-learning models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

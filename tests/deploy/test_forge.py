@@ -70,3 +70,16 @@ def test_release_names_files_and_targets_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == gitchain.__version__
     assert "\n## Unreleased\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_release_version_is_the_same_everywhere() -> None:
+    """Package, chart, image and change log have one version; the change log starts with what comes next."""
+    version = gitchain.__version__
+    chart = yaml.safe_load((ROOT / "deploy/helm/gitchain/Chart.yaml").read_text("utf-8"))
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+    for name in ("deploy/container/Containerfile", "docs/runbook.md"):
+        tags = re.findall(r"/gitchain:(\d[\w.]*)", (ROOT / name).read_text("utf-8"))
+        assert set(tags) == {version}, name
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(version)} - \d{{4}}-\d\d-\d\d", headings[1])
