@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from fuzzing import FUZZ, load_profiles
 
+ROOT = Path(__file__).parents[1]
 MEMORY = Path("/dev/shm")
 ROOM = 8 << 30
 """Fewer bytes free in memory, and the directories of tests are on the disk."""
@@ -74,6 +75,13 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     return home / "gitchain"
+
+
+@pytest.fixture(autouse=True)
+def same_directory(tmp_path: Path) -> Iterator[None]:
+    """Leave the test's directory before it is removed: `gitchain -C` changes that of the process."""
+    yield
+    os.chdir(ROOT)
 
 
 @pytest.fixture(autouse=True)
