@@ -7,6 +7,7 @@ use a temporary file and a rename, so that Git never runs a partially written ho
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -36,15 +37,24 @@ def find_place(root: Path) -> HooksDirectory:
 
     Raises ProjectError without a repository, or for a bare one: attest before you push to a server.
     """
-    common = Path(_git(root, "--git-common-dir"))
-    if _git(root, "--is-bare-repository") == "true":
+    told = _git(root, "--git-common-dir", "--is-bare-repository", "--git-path", "hooks")
+    found = re.fullmatch(r"(.*)\n(true|false)\n(.*)", told, re.DOTALL)
+    if found is None:
+        raise ProjectError(
+            "git answers otherwise than it should",
+            where=str(root),
+            expected="two paths",
+            got=told[:200],
+            help="git --version",
+        )
+    common, hooks = Path(found[1]), Path(found[3])
+    if found[2] == "true":
         raise ProjectError(
             "a bare repository has no commits of its own to hook",
             where=str(root),
             expected="a work tree",
             help="gitchain hooks install, in the clone where you commit",
         )
-    hooks = Path(_git(root, "--git-path", "hooks"))
     return HooksDirectory(hooks=hooks, home=common / "gitchain", shared=_shared(root, hooks, common))
 
 

@@ -5,6 +5,7 @@ Existing settings of any scope are not changed, and no key is created.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,9 @@ class SshSigning:
 
 def find_ssh_signing(root: Path) -> SshSigning:
     """Return the key and the settings for signing commits of this repository."""
-    taken = tuple(name for name in SETTINGS if _git(root, "config", "--get", name) is not None)
+    pattern = f"^({'|'.join(map(re.escape, SETTINGS))})$"
+    held = (_git(root, "config", "--name-only", "--get-regexp", pattern) or "").split()
+    taken = tuple(name for name in SETTINGS if name in held)
     for name in NAMES:
         key = Path.home() / ".ssh" / f"{name}.pub"
         try:
