@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import GIT_IDENTITY, World, make_world, repoint
+from cli_world import GIT_IDENTITY, World, git, make_world, repoint
 from fault_server import FaultServer
 from site_world import QUICK, Site
 
@@ -117,14 +117,36 @@ def world(template: World, isolated: Path, tmp_path: Path) -> World:
     return World(tmp_path / "project", isolated)
 
 
-@pytest.fixture
-def tiny(gitchain: Gitchain, git_repo: Path) -> Path:
-    """Return a repository that is set up, with one attested model and a signed layout of one step."""
-    assert gitchain("init", "--local", "--name", "tiny", cwd=git_repo).code == 0
-    issuer = gitchain("local", "status", "--json", cwd=git_repo).json["issuer"]
-    (git_repo / "in.txt").write_text("in")
-    (git_repo / "model.txt").write_text("model")
-    (git_repo / ".gitchain/layout.yaml").write_text(
+@pytest.fixture(scope="session")
+def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return the repository of `tiny`, made once; tests work on copies of it."""
+    from gitchain.cli.main import run
+    from gitchain.trust.load_profile import load_profile
+
+    top = tmp_path_factory.mktemp("tiny")
+    repo, home = top / "repo", top / "home"
+    repo.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(home)}.items():
+            patch.setenv(key, value)
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        (repo / "README.md").write_text("a repository\n", encoding="utf-8")
+        for command in (("init", "-q"), ("add", "README.md"), ("commit", "-q", "-m", "first")):
+            git(repo, *command)
+        with contextlib.chdir(repo):
+            assert run(("-q", "init", "--local", "--name", "tiny")) == 0
+            instance = load_profile("local").instance
+            assert instance is not None
+            write_tiny(repo, instance.issuer)
+            assert run(("-q", "layout", "sign")) == 0
+    return World(repo, home)
+
+
+def write_tiny(repo: Path, issuer: str) -> None:
+    """Write the files and the layout of `tiny`."""
+    (repo / "in.txt").write_text("in")
+    (repo / "model.txt").write_text("model")
+    (repo / ".gitchain/layout.yaml").write_text(
         "schema: https://gitchain.dev/layout/v1\nname: tiny\nversion: 1\nexpires: '2099-01-01T00:00:00Z'\n"
         f"functionaries: {{ada: {{identities: [{{issuer: '{issuer}', subject: ada@example.com}}]}}}}\n"
         "steps:\n  - name: train\n    functionaries: [ada]\n"
@@ -132,7 +154,15 @@ def tiny(gitchain: Gitchain, git_repo: Path) -> Path:
         "    expectedProducts: [[CREATE, model.txt], [DISALLOW, '*']]\n"
         "serve: [{step: train, products: [model.txt]}]\n"
     )
-    assert gitchain("layout", "sign", cwd=git_repo).code == 0
+
+
+@pytest.fixture
+def tiny(tiny_template: World, gitchain: Gitchain, git_repo: Path, isolated: Path) -> Path:
+    """Return a repository that is set up, with a model and a signed layout of one step."""
+    shutil.rmtree(git_repo)
+    shutil.copytree(tiny_template.repo, git_repo, symlinks=True)
+    shutil.copytree(tiny_template.home, isolated, symlinks=True, dirs_exist_ok=True)
+    repoint(isolated, tiny_template.repo, git_repo)
     return git_repo
 
 
