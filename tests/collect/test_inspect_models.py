@@ -6,6 +6,7 @@ import gzip
 import io
 import pickle
 import struct
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,10 @@ def test_frameworks_include_those_that_their_models_hold(framework: str, include
 
 
 def test_frameworks_list_of_scikit_learn_covers_its_estimators() -> None:
-    """Every estimator that fits two classes of plain numbers, by pickle and by joblib."""
+    """Every estimator that fits two classes of plain numbers, by pickle and by joblib.
+
+    Except splines of SciPy 1.18, which Python 3.12 and newer install: their state is set by code of SciPy's own.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.random((30, 4)), np.arange(30) % 2
     fitted, problems = 0, {}
@@ -95,7 +99,8 @@ def test_frameworks_list_of_scikit_learn_covers_its_estimators() -> None:
         for data in (pickle.dumps(model), dumped(model)):
             if wrong := look(data, "pickle", "m.pkl", frameworks=["scikit-learn"]):
                 problems[name] = wrong
-    assert problems == {}
+    refused = {"SplineTransformer"} if sys.version_info >= (3, 12) else set()
+    assert set(problems) == refused, problems
     assert fitted > 120
 
 

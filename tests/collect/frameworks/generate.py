@@ -59,7 +59,7 @@ for _core in ("core", "_core"):
     NUMPY[f"numpy.{_core}.numeric"] = ["_frombuffer"]
 
 SCIPY = {
-    "scipy.interpolate._bsplines": ["BSpline", "_BSpline"],
+    "scipy.interpolate._bsplines": ["BSpline"],
     "scipy.interpolate._interpolate": ["interp1d"],
     **{f"scipy.sparse.{place}": [f"{kind}_{form}" for form in ("matrix", "array")]
        for kind in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil") for place in (kind, f"_{kind}")},
