@@ -16,7 +16,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gitchain.admit.config import AdmissionRule, Settings
 from gitchain.admit.denial_reasons import DenialCode, DenialReason, summary
 from gitchain.admit.kinds import KNOWN, WHOLE, starts_nothing
 from gitchain.admit.layout_evaluator import LayoutVerdict
@@ -24,6 +23,7 @@ from gitchain.admit.models import DemandedModels, models_of
 from gitchain.admit.mutate import guard_pod, unguarded
 from gitchain.admit.review import Kind, Review, ReviewResponse, read_envelope, read_request
 from gitchain.admit.scale import Workloads
+from gitchain.admit.settings import AdmissionRule, Settings
 from gitchain.admit.verdict_cache import Engine
 from gitchain.errors import GitchainError
 from gitchain.layout.model import Layout

@@ -15,87 +15,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Literal
 
-from gitchain.admit.addresses import is_disguised_address, is_number, is_path
+from gitchain.admit.addresses import is_path
+from gitchain.admit.option_names import (
+    HOLDS_SETTINGS,
+    MAX_NAME,
+    last_word,
+    plain_name,
+    refers_to_models,
+    words,
+)
 from gitchain.admit.patterns import matches
-from gitchain.admit.references import LOCAL, ModelReference, filled, find, image, is_local_path
+from gitchain.admit.references import ModelReference, find, image
 from gitchain.admit.shell_words import ShellWord, shell_words
-from gitchain.admit.volumes import volume_text
-from gitchain.errors import GitchainError
-from gitchain.evidence.canonical import Json, strict_json
+from gitchain.admit.text_pieces import is_json, parsed, pieces
+from gitchain.admit.volumes import is_root_ca, volume_text
+from gitchain.admit.word_shapes import WORD, harmless
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
 
 Object = Mapping[str, Json]
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-COMMON = _words(
-    "vllm sglang tritonserver torchserve torchrun mlserver python python3 sh bash exec run serve server start launch"
-    " api_server worker head router auto none true false on off yes no debug info warning error critical trace cpu cuda gpu"
-    " float half bfloat16 float16 float32 fp8 int8 ray mp sleep infinity"
-)
-"""Words of command lines that name no model of any hub."""
-
-_ONE_VALUE = _words(
+_ONE_VALUE = words(
     "servedmodelname modelname name host port rootpath dtype device quantization loadformat kvcachedtype tokenizermode"
     " modelimpl loglevel uvicornloglevel backend distributedexecutorbackend attentionbackend toolcallparser"
     " reasoningparser chattemplatecontentformat schedulingpolicy task runner apikey"
 )
 """Options of common servers that take one value, which is not a model."""
 
-_SPEAKS = re.compile(r"model|tokenizer|lora|adapter|checkpoint|ckpt|weight|gguf|pretrained|draft|repo(?!rt)")
-_SPEAKS_ALONE = frozenset({"-m", "-hf", "-hfr", "-hff", "-mu", "-md", "--llm", "LLM", "llm"})
-_ABOUT = _words(
-    "impl implementation class type mode format dtype len length size rank ranks timeout ms seconds version revision"
-    " count num policy level port host workers threads parser backend protocol ratio util utilization scale"
-)
-"""Last words of names that describe how a model is served, not which model."""
-
-_SETTINGS = _ABOUT | _words(
-    "name names path paths dir directory file uri url id or model models tokenizer lora adapter adapters config"
-    " settings quantization concurrency enabled enable method max min num total default extra trust remote code use"
-    " draft tensor pipeline parallel block batch cache memory limit gpu cpu device framework"
-)
-"""Words of keys that name a setting, not a model: `{"model": {"path": ..., "max_len": ...}}`."""
-
-_HOLDS_SETTINGS = _words("config settings options args kwargs params parameters overrides")
-"""Last words of names whose keys are settings: --model-loader-extra-config."""
-
-_NAMES = frozenset({"servedmodelname", "modelname", "modelnames"})
-"""Options with the name that clients use for a model."""
-
-MAX_CACHED = 200
-"""Longest word whose shape is cached, in characters."""
-
-MAX_NAME = 2048
-"""Longest name with a digest, and longest program of KServe, in characters."""
-
-MAX_JSON = 1 << 20
-"""Most bytes of JSON in one value to parse; a longer value is treated as text."""
-
-_NETWORK = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}")
-_WORD = re.compile(r"[A-Za-z0-9_.+:@%*?!#^~-]+|\{\{\.[A-Za-z.]+\}\}|\$\([A-Za-z_][A-Za-z0-9_]*\)(?::[0-9]+)?")
 _BLANK = re.compile(r"\s")
-_SCHEMED = re.compile(r"([A-Za-z0-9+.-]+)://([^\s\"'`;|&$(){}<>\\,\[\]]*)")
 _FLAG = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9_.-]*")
 _GLUED = re.compile(r"-(?:m|hf)[A-Za-z0-9][A-Za-z0-9_.-]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _RUNS_MODULES = re.compile(r"(?:.*/)?(?:python[0-9.]*|torchrun)")
 """Programs that take a Python module behind `-m`."""
 
-_EXPANDS = re.compile(r"[$`\\{}*?\[\]\"'!~^]")
-"""Marks of which a shell, Kubernetes or KServe may make another option."""
-
-_PIECES = re.compile(r"[^\s\"'`,;()<>\[\]{}|&=]*(?:\{\{[^{}]*\}\}|\$\([^()]*\))[^\s\"'`,;()<>\[\]{}|&=]*"
-                     r"|[^\s\"'`,;()<>\[\]{}|&=]+")  # fmt: skip
-_IS_KEY = re.compile(r"[\"']?\s*[=:]")
-_PAIR = re.compile(r"[\"']?\s*=\s*[\"']?(?:\.{1,2}|~)?/")
-_KEY = re.compile(r"[A-Za-z][A-Za-z_-]*")
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*/[A-Za-z0-9._:/-]+@sha256:[0-9a-f]{64}")
 _MODELCAR = re.compile(
     r"(?:mkdir -p [/\w.-]+ && )?ln -sf /proc/\$+/root/models [/\w.-]+ && sleep infinity"
@@ -105,8 +59,6 @@ _MODELCAR = re.compile(
 )
 """The two programs with which KServe mounts a model's image; printed values contain no quotes or variables."""
 
-_ROOT_CA = "kube-root-ca.crt"
-"""The ConfigMap that the API server mounts into every pod. The cluster's controller puts back only this key of it."""
 
 _SEEN_SOURCES = frozenset({"serviceAccountToken", "clusterTrustBundle", "podCertificate"})
 _SEEN_VOLUMES = frozenset({"name", "emptyDir", "image"})
@@ -187,7 +139,7 @@ class Candidates:
         else:
             name = inside.get("secretName") if "secretName" in inside else inside.get("name")
             text = f"{kind}:{name}"
-            if not _is_root_ca(kind, inside) and not self.passes(text):
+            if not is_root_ca(kind, inside) and not self.passes(text):
                 yield ModelReference(text, where, unseen=True)
 
     def _variable(self, entry: Object, where: str, owner: str) -> Iterator[ModelReference]:
@@ -195,7 +147,7 @@ class Candidates:
         if isinstance(value, str):
             if self.passes(f"{name}={value}") or self.passes(value):
                 return
-            is_line = _BLANK.search(value.strip()) and not _is_json(value)
+            is_line = _BLANK.search(value.strip()) and not is_json(value)
             for text in self._shell(value, is_sure=False) if is_line else self.value(name, value):
                 yield self._reference(text, f"{where}.value", owner)
         elif entry.get("valueFrom") is not None:
@@ -253,12 +205,12 @@ class Candidates:
             if by.passes(item):
                 option = ""
             elif index == 0 and has_program:
-                yield from () if is_path(item) or _WORD.fullmatch(item) else (item,)
+                yield from () if is_path(item) or WORD.fullmatch(item) else (item,)
             elif _is_option(item):
                 option, equals, value = item.partition("=")
                 if equals:
                     yield from by.value(option, value)
-                elif (not _FLAG.fullmatch(item) or _GLUED.fullmatch(item)) and not _harmless(
+                elif (not _FLAG.fullmatch(item) or _GLUED.fullmatch(item)) and not harmless(
                     item, words=False
                 ):
                     yield item
@@ -271,12 +223,12 @@ class Candidates:
 
     def behind(self, option: str, item: str) -> Iterator[str]:
         """Yield the candidates in a word after an option, or in a separate word."""
-        if option and (refers_to_models(option) or _plain(option) in _ONE_VALUE or _is_json(item)):
+        if option and (refers_to_models(option) or plain_name(option) in _ONE_VALUE or is_json(item)):
             yield from self.value(option, item)
         elif _BLANK.search(item.strip()):
             if len(item) > MAX_NAME or not _MODELCAR.fullmatch(item.strip()):
                 yield from self._shell(item)
-        elif not _harmless(item, words=False):
+        elif not harmless(item, words=False):
             shown = f"{option}={item}" if option else item
             if not self.passes(shown):
                 yield shown
@@ -301,10 +253,10 @@ class Candidates:
         if self.passes(f"{name}={text}"):
             return
         wary = refers_to_models(name)
-        keys = wary and _last_word(name) not in _HOLDS_SETTINGS
-        read = _parsed if _is_json(text) else _pieces
+        keys = wary and last_word(name) not in HOLDS_SETTINGS
+        read = parsed if is_json(text) else pieces
         for token, is_wary in read(text, wary=wary, keys=keys):
-            if not _harmless(token, words=not is_wary):
+            if not harmless(token, words=not is_wary):
                 shown = f"{name}={token}"
                 if not self.passes(shown) and not self.passes(token):
                     yield shown
@@ -325,140 +277,13 @@ def _bare(path: Json) -> str:
 _WITHOUT_IGNORE = Candidates(())
 
 
-def _is_root_ca(kind: str, source: Object) -> bool:
-    """Return True if a volume shows just the certificate of `_ROOT_CA`, as the API server mounts it."""
-    items = source.get("items")
-    return (
-        kind == "configMap"
-        and source.get("name") == _ROOT_CA
-        and items == [{"key": "ca.crt", "path": "ca.crt"}]
-    )
-
-
-def _pieces(text: str, *, wary: bool, keys: bool) -> Iterator[tuple[str, bool]]:
-    """Yield the words of a text, each with whether it can name a model. With `keys`, a key can."""
-    is_wary, is_inner = wary, False
-    for piece in _PIECES.finditer(text):
-        token = piece[0].rstrip(":.")
-        inner, colon, _ = token.partition(":")
-        if not token:
-            continue
-        if _IS_KEY.match(text, piece.end()) or piece[0].endswith(":"):
-            yield (
-                token,
-                (keys or is_inner) and not _is_setting(token) and not _PAIR.match(text, piece.end()),
-            )
-            is_inner = refers_to_models(token) and _last_word(token) not in _HOLDS_SETTINGS
-            is_wary = wary or refers_to_models(token)
-        else:
-            is_inner = False
-            yield token, is_wary or bool(colon and refers_to_models(inner))
-
-
-def _parsed(text: str, *, wary: bool, keys: bool) -> Iterator[tuple[str, bool]]:
-    """Yield the words of a JSON text, including those below an outer key that refers to models."""
-    try:
-        value = strict_json(text.encode("utf-8", "surrogatepass"), "value", max_bytes=MAX_JSON)
-    except GitchainError:
-        yield from _pieces(text, wary=wary, keys=keys)
-        return
-    left = [(value, wary, keys)]
-    while left:
-        found, is_wary, has_names = left.pop()
-        if isinstance(found, dict):
-            for key, inside in found.items():
-                is_pair = isinstance(inside, str) and is_path(inside)
-                yield key, has_names and not is_pair and not _is_setting(key)
-                refers = refers_to_models(key)
-                below = has_names or (refers and _last_word(key) not in _HOLDS_SETTINGS)
-                left.append((inside, is_wary or refers, below))
-        elif isinstance(found, list):
-            left += ((inside, is_wary, has_names) for inside in found)
-        elif isinstance(found, str):
-            yield from _pieces(found, wary=is_wary, keys=has_names)
-
-
-def _is_setting(key: str) -> bool:
-    """Return True if a key below a name that refers to models is about how one is served: each of its words is."""
-    return len(key) <= MAX_CACHED and _KEY.fullmatch(key) is not None and _SETTINGS.issuperset(_parts(key))
-
-
-def refers_to_models(name: str) -> bool:
-    """Return True if the name of an option, variable or key refers to a model, not only to how it is served."""
-    return _known_speaking(name) if len(name) <= MAX_CACHED else _refers_to_models(name)
-
-
-def _refers_to_models(name: str) -> bool:
-    if name in _SPEAKS_ALONE or len(name) > MAX_NAME or (name.startswith("-") and _EXPANDS.search(name)):
-        return True
-    plain = _plain(name)
-    if _SPEAKS.search(plain) is None or (name.startswith("-") and plain in _NAMES):
-        return False
-    return _last_word(name) not in _ABOUT
-
-
-def _last_word(name: str) -> str:
-    """Return the last word of the name of an option, variable or key; long ones have none."""
-    if len(name) > MAX_NAME:
-        return ""
-    last = _parts(name)
-    return last[-1] if last else ""
-
-
-def _parts(name: str) -> list[str]:
-    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-
-
-_known_speaking = lru_cache(4096)(_refers_to_models)
-
-
 def text_digest(text: str) -> str:
     """Return the digest by which an operator ignores exactly this text."""
     return f"sha256:{sha256_hex(text.encode('utf-8', 'surrogatepass'))}"
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _is_option(item: str) -> bool:
     return item.startswith("-") and len(item) > 1 and not item[1].isdigit()
-
-
-def _is_json(text: str) -> bool:
-    return text.lstrip()[:1] in {"{", "["} and not text.lstrip().startswith("{{")
-
-
-def _harmless(token: str, *, words: bool) -> bool:
-    """Return True if a word cannot name a model; with `words`, any word without a slash is harmless."""
-    shape = _known_shape if len(token) <= MAX_CACHED else _shape
-    found = shape(token)
-    return found == "harmless" or (words and found == "word")
-
-
-def _shape(token: str) -> Literal["harmless", "word", "other"]:
-    """Return the shape of a word."""
-    if (
-        token in COMMON
-        or _is_address(token)
-        or not any(char.isalnum() or not char.isascii() or char in "$`\\" for char in token)
-        or is_number(token)
-        or is_path(token)
-        or token.lower() in {"true", "false"}
-    ):
-        return "harmless"
-    if is_disguised_address(token):
-        return "other"
-    return "other" if _WORD.fullmatch(token) is None and _NETWORK.fullmatch(token) is None else "word"
-
-
-def _is_address(token: str) -> bool:
-    """Return True if a word is one text with a scheme, and no program or list that begins with one."""
-    found = _SCHEMED.fullmatch(filled(token) if "://" in token else "")
-    return found is not None and (found[1].lower() not in LOCAL or is_local_path(found[2]))
-
-
-_known_shape = lru_cache(4096)(_shape)
 
 
 def _texts(value: Json) -> list[str]:

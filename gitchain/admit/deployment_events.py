@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitchain.admit.admission import Judgement
-from gitchain.admit.config import AdmissionRule
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.logs import log
 from gitchain.admit.models import models_of
 from gitchain.admit.review import Review
+from gitchain.admit.settings import AdmissionRule
 from gitchain.admit.tls import Client
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from gitchain.admit.config import Settings
 from gitchain.admit.evidence import EvidenceReader, SourceReader
 from gitchain.admit.layout_evaluator import Gate
+from gitchain.admit.settings import Settings
 from gitchain.admit.traces import OFF, Traces
 from gitchain.admit.verdict_cache import Engine
 

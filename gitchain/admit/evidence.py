@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from gitchain.admit.config import LayoutSource
 from gitchain.admit.memory import recall, remember
+from gitchain.admit.settings import LayoutSource
 from gitchain.errors import LayoutError, NoRepositoryError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import open_regular

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gitchain.admit import references
 from gitchain.admit.denial_reasons import DenialCode, DenialReason, printable, summary
 from gitchain.admit.layout_evaluator import LayoutVerdict
-from gitchain.admit.models import MAX_MODELS
+from gitchain.admit.model_problems import MAX_MODELS
 from gitchain.admit.verdict_cache import Engine
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json

@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gitchain.admit.conditions import LayoutCondition, Reason, State, reason_of
-from gitchain.admit.config import Times
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.evidence import EvidenceReader, Opened
+from gitchain.admit.settings import Times
 from gitchain.admit.traces import OFF, Span, Traces
 from gitchain.errors import ConflictError, GitchainError, LayoutExpiredError, StoreError, TransportError
 

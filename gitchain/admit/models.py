@@ -13,16 +13,28 @@ Whether a model may be served is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import islice
 
 from gitchain.admit import references
-from gitchain.admit.candidates import Candidates, text_digest
-from gitchain.admit.denial_reasons import DenialCode, DenialReason
-from gitchain.admit.kinds import KSERVE, is_serving, is_template
+from gitchain.admit.candidates import Candidates
+from gitchain.admit.denial_reasons import DenialReason
+from gitchain.admit.kinds import KSERVE, is_template
+from gitchain.admit.model_problems import (
+    MAX_MODELS,
+    AnnotatedDigest,
+    Looking,
+    annotated_digests,
+    completed,
+    contradictions,
+    is_own,
+    no_model,
+    problem_of,
+    too_many,
+)
 from gitchain.admit.mutate import PREFIX
 from gitchain.admit.patterns import matches
 from gitchain.admit.references import ModelReference
@@ -30,13 +42,8 @@ from gitchain.admit.review import Kind, Review
 from gitchain.admit.words import MAX_WORDS, count_words
 from gitchain.evidence.canonical import Json
 
-ANNOTATION = "gitchain.dev/model"
 MAX_REFERENCES = 4096
-MAX_SHOWN = 200
-"""Longest text shown in a message, in characters; a longer one is shown by its digest."""
 
-MAX_MODELS = 64
-"""Most different models of one object: each needs a decision."""
 
 _FIELDS = frozenset({"storageUri", "storageURI", "modelUri", "sourceModelUri"})
 _TEXTS = _FIELDS | {"uri", "image"}
@@ -50,23 +57,6 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the object: redundant, and read by nothing that runs."""
 
 _MODEL_CONTAINERS = frozenset({"modelcar", "modelcar-init"})
-_PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
-
-
-@dataclass(frozen=True, slots=True)
-class Looking:
-    """The rule's settings for the search: claims that count, ignored texts, images that hold models."""
-
-    claims: bool = False
-    ignore: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
-    strict: bool = True
-    guarded: tuple[str, ...] | None = None
-    """Patterns for volumes without models, if the node verifies the others; None if it verifies none."""
-
-    def demands_model(self, kind: Kind) -> bool:
-        """Return True if an object of this kind must reference a model."""
-        return (self.strict and not is_template(kind)) or is_serving(kind)
 
 
 @lru_cache(256)
@@ -82,15 +72,6 @@ class DemandedModels:
     problems: tuple[DenialReason, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _AnnotatedDigest:
-    """The digest of one annotation. `about` is the name that it is bound to."""
-
-    sha256: str
-    about: str
-    where: str
-
-
 def models_of(review: Review, looking: Looking) -> DemandedModels:
     """Return the models of the reviewed object, and a problem for each reference that cannot be decided."""
     source = review.object or {}
@@ -98,13 +79,11 @@ def models_of(review: Review, looking: Looking) -> DemandedModels:
     looker.look({key: value for key, value in source.items() if key not in _UNSAID}, "", "")
     references, annotated = [*looker.found, *looker.candidates], looker.told
     if looker.overflows:
-        return DemandedModels(
-            {}, (_too_many(f"more than {MAX_REFERENCES} references, or {MAX_WORDS} words"),)
-        )
-    problems = [*looker.problems, *_contradictions(references, annotated)]
+        return DemandedModels({}, (too_many(f"more than {MAX_REFERENCES} references, or {MAX_WORDS} words"),))
+    problems = [*looker.problems, *contradictions(references, annotated)]
     models: dict[str, list[str]] = {}
-    for one in _completed(references, annotated):
-        problem = _problem(one, looking)
+    for one in completed(references, annotated):
+        problem = problem_of(one, looking)
         if problem is not None:
             problems.append(problem)
         elif one.sha256 is not None:
@@ -113,9 +92,9 @@ def models_of(review: Review, looking: Looking) -> DemandedModels:
     for note in annotated:
         models.setdefault(note.sha256, []).append(note.where)
     if not named and not problems and looking.demands_model(review.kind):
-        problems.append(_no_model())
+        problems.append(no_model())
     if len(models) > MAX_MODELS:
-        problems.append(_too_many(f"more than {MAX_MODELS} different models"))
+        problems.append(too_many(f"more than {MAX_MODELS} different models"))
     return DemandedModels({digest: tuple(places) for digest, places in models.items()}, tuple(problems))
 
 
@@ -130,7 +109,7 @@ class _Looker:
         self.found: list[ModelReference] = []
         self.candidates: list[ModelReference] = []
         self._words = 0
-        self.told: list[_AnnotatedDigest] = []
+        self.told: list[AnnotatedDigest] = []
         self.problems: list[DenialReason] = []
 
     @property
@@ -227,7 +206,7 @@ class _Looker:
         return None
 
     def _metadata(self, metadata: Json, where: str) -> None:
-        for one in _annotations(metadata, where):
+        for one in annotated_digests(metadata, where):
             if isinstance(one, DenialReason):
                 self.problems.append(one)
             else:
@@ -241,7 +220,7 @@ class _Looker:
         """Collect candidates in foreign annotations that refer to models: runtimes and webhooks read some of them."""
         annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
         for key, value in annotations.items() if isinstance(annotations, dict) else ():
-            if isinstance(value, str) and key != _APPLIED and not _is_own(key):
+            if isinstance(value, str) and key != _APPLIED and not is_own(key):
                 place = f"{where}.annotations[{key}]"
                 self._words += count_words(value)
                 if self.overflows:
@@ -267,115 +246,3 @@ def _variable(entry: Mapping[str, Json], where: str, owner: str) -> Iterator[Mod
 def _name(item: Mapping[str, Json]) -> str:
     name = item.get("name")
     return name if isinstance(name, str) else ""
-
-
-def _is_own(key: str) -> bool:
-    """Return True for the annotations with which an author names digests."""
-    return key == ANNOTATION or key.startswith(f"{ANNOTATION}.")
-
-
-def _annotations(metadata: Json, where: str) -> Iterator[_AnnotatedDigest | DenialReason]:
-    """Yield the digests of gitchain's annotations, or a problem for an invalid one."""
-    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    for key, value in annotations.items() if isinstance(annotations, dict) else ():
-        if not _is_own(key):
-            continue
-        place = f"{where}.annotations[{key}]"
-        texts = value.replace(",", " ").split() if isinstance(value, str) else []
-        digests = [references.digest(text) for text in texts]
-        if not digests or None in digests or len(digests) > MAX_MODELS:
-            yield DenialReason(
-                DenialCode.ANNOTATION, "not a list of digests", place, "write sha256:<64 hex digits>, …"
-            )
-        about = key[len(ANNOTATION) + 1 :]
-        yield from (_AnnotatedDigest(digest, about, place) for digest in digests if digest is not None)
-
-
-def _completed(
-    references: Sequence[ModelReference], annotated: Sequence[_AnnotatedDigest]
-) -> Iterator[ModelReference]:
-    """Yield each reference, with the annotation's digest if it has none itself."""
-    free = {note.sha256 for note in annotated if not note.about}
-    bare: dict[str, set[str]] = {}
-    for one in references:
-        if one.basis == "none":
-            bare.setdefault(one.owner, set()).add(one.text)
-    lone = len(set().union(*bare.values())) == 1 if bare else False
-    for one in references:
-        if one.basis != "none" or one.disguised or one.unseen:
-            yield one
-            continue
-        bound = {note.sha256 for note in annotated if note.about and note.about == one.owner}
-        given = (bound if len(bare[one.owner]) == 1 else set()) or (free if lone else set())
-        yield replace(one, sha256=next(iter(given)), basis="claimed") if len(given) == 1 else one
-
-
-def _contradictions(
-    references: Sequence[ModelReference], annotated: Sequence[_AnnotatedDigest]
-) -> list[DenialReason]:
-    """Return a problem for each annotation whose digest differs from its reference."""
-    named: dict[str, set[str]] = {}
-    for one in references:
-        if one.sha256 is not None and one.owner:
-            named.setdefault(one.owner, set()).add(one.sha256)
-    return [
-        DenialReason(
-            DenialCode.MISMATCH,
-            f"{note.about} names sha256:{min(named[note.about])[:12]}..., which differs from the annotation",
-            note.where,
-            "leave the annotation out: the reference has the digest",
-        )
-        for note in annotated
-        if note.about in named and note.sha256 not in named[note.about]
-    ]
-
-
-def _problem(one: ModelReference, looking: Looking) -> DenialReason | None:
-    shown = one.text[:MAX_SHOWN]
-    if one.disguised or (one.candidate and not one.text.isascii()):
-        return DenialReason(
-            DenialCode.LOOKALIKE, f"{shown!a} is not plain ASCII", one.where, "write it in ASCII characters"
-        )
-    if one.unseen:
-        help_ = f"write the value itself, or let the rule ignore {shown!a}" if ":" in shown else _PIN
-        return DenialReason(DenialCode.UNSEEN, f"what {shown!a} holds is not shown", one.where, help_)
-    if one.candidate:
-        guarded = one.candidate == "volume" and looking.guarded is not None
-        covered = one.basis == "claimed" and (looking.claims or guarded)
-        return None if covered else _uncovered(one)
-    if one.basis == "none":
-        return DenialReason(DenialCode.NO_DIGEST, f"model {shown!a} has no digest", one.where, _PIN)
-    return None if one.basis == "content" or looking.claims else _unbound(one)
-
-
-def _unbound(one: ModelReference) -> DenialReason:
-    message = f"nothing binds {one.text[:MAX_SHOWN]!a} to the digest that is claimed for it"
-    return DenialReason(
-        DenialCode.NO_DIGEST, message, one.where, f"{_PIN}; or let the rule take claims and guard the node"
-    )
-
-
-def _uncovered(one: ModelReference) -> DenialReason:
-    """Return the problem of a text or a volume that may be a model."""
-    what = "hold" if one.candidate == "volume" else "name"
-    plain = len(one.text) <= MAX_SHOWN and len(one.text.split()) == 1
-    shown = f"{one.text!a}" if plain else text_digest(one.text)
-    return DenialReason(
-        DenialCode.UNCOVERED,
-        f"{one.text[:MAX_SHOWN]!a} can {what} a model, and no digest covers it",
-        one.where,
-        f"{_PIN}; or let the rule ignore {shown}",
-    )
-
-
-def _no_model() -> DenialReason:
-    return DenialReason(
-        DenialCode.NO_MODEL,
-        "no model is named",
-        "",
-        f"{_PIN}, or annotate {ANNOTATION}: sha256:DIGEST in the template",
-    )
-
-
-def _too_many(what: str) -> DenialReason:
-    return DenialReason(DenialCode.TOO_MANY, what, "", "split the object")

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gitchain.admit.admission import POD, Admission, Judgement
-from gitchain.admit.config import Settings
 from gitchain.admit.engines import Engines
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.manifests import KubernetesManifest
 from gitchain.admit.review import API_VERSION, KIND, Kind
+from gitchain.admit.settings import Settings
 from gitchain.admit.source_errors import as_unavailable
 from gitchain.errors import LayoutError, UsageError
 from gitchain.evidence.canonical import Json

@@ -21,9 +21,10 @@ from typing import Any
 
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server
-from gitchain.admit.config import Settings, parse_settings, read_bytes
+from gitchain.admit.config import parse_settings, read_bytes
 from gitchain.admit.engines import Engines
 from gitchain.admit.logs import log
+from gitchain.admit.settings import Settings
 from gitchain.admit.verdict_cache import Engine
 from gitchain.errors import GitchainError, LayoutError, UsageError
 from gitchain.evidence.digest import sha256_hex

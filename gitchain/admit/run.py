@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 from gitchain.admit.cluster import Cluster
-from gitchain.admit.config import Deployments, Settings
 from gitchain.admit.evidence import repository_at
 from gitchain.admit.logs import log
 from gitchain.admit.server import Service, bind
+from gitchain.admit.settings import Deployments, Settings
 from gitchain.admit.tls import Certificate, Files
 from gitchain.admit.traces import OFF, Traces
 from gitchain.errors import TransportError, UsageError

@@ -26,7 +26,6 @@ from gitchain.admit.app import Server, application, probes
 from gitchain.admit.audit import Audit, audit
 from gitchain.admit.checks import Checked, Checks
 from gitchain.admit.cluster import Cluster
-from gitchain.admit.config import Settings, Times
 from gitchain.admit.connections import Room
 from gitchain.admit.deployment_events import ClusterName, Reporter
 from gitchain.admit.engines import Engines
@@ -37,6 +36,7 @@ from gitchain.admit.metrics import Metrics
 from gitchain.admit.reload import Reload
 from gitchain.admit.reporting import Reporting, Writer
 from gitchain.admit.scale import Workloads
+from gitchain.admit.settings import Settings, Times
 from gitchain.admit.tls import Certificate
 from gitchain.admit.traces import OFF, Traces
 from gitchain.admit.verdict_cache import Engine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from gitchain.admit.config import LayoutSource
+from gitchain.admit.settings import LayoutSource
 from gitchain.errors import ExitCode, GitchainError, StoreError
 
 _OTHER_MEANING = frozenset({ExitCode.FAILED, ExitCode.USAGE, ExitCode.NOTHING})

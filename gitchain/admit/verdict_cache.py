@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
-from gitchain.admit.config import Times
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.evidence import Opened
 from gitchain.admit.layout_evaluator import Gate, LayoutVerdict
+from gitchain.admit.settings import Times
 
 MAX_FLYING = 1000
 """Most decisions that wait or run at a time; more are refused at once."""

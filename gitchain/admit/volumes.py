@@ -56,3 +56,17 @@ def _leaves(fields: Mapping[str, Json], before: str = "") -> Iterator[tuple[str,
 
 def _quoted(text: str) -> str:
     return quote(text.encode("utf-8", "surrogatepass"), safe="/:,@")
+
+
+_ROOT_CA = "kube-root-ca.crt"
+"""The ConfigMap that the API server mounts into every pod. The cluster's controller puts back only this key of it."""
+
+
+def is_root_ca(kind: str, source: Mapping[str, Json]) -> bool:
+    """Return True if a volume shows just the certificate of `_ROOT_CA`, as the API server mounts it."""
+    items = source.get("items")
+    return (
+        kind == "configMap"
+        and source.get("name") == _ROOT_CA
+        and items == [{"key": "ca.crt", "path": "ca.crt"}]
+    )

@@ -11,8 +11,8 @@ from typing import Any
 from admit_world import WHO, Clock, admission, judged, oci, pod, review, settled
 
 from gitchain.admit.admission import Admission
-from gitchain.admit.config import Settings, Times
 from gitchain.admit.evidence import SourceReader
+from gitchain.admit.settings import Settings, Times
 from gitchain.admit.verdict_cache import Engine
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import GitchainError

@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gitchain.admit.admission import Admission, Judgement
-from gitchain.admit.config import Settings, read_settings
+from gitchain.admit.config import read_settings
 from gitchain.admit.evidence import EvidenceReader, SourceReader
 from gitchain.admit.layout_evaluator import Gate
+from gitchain.admit.settings import Settings
 from gitchain.admit.verdict_cache import Engine
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gitchain.admit.admission import Admission
-from gitchain.admit.config import Deployments
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.review import Kind
 from gitchain.admit.run import deployment_log
+from gitchain.admit.settings import Deployments
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.workspace.project import open_project
 

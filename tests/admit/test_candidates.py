@@ -12,10 +12,11 @@ from fuzzing import sized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitchain.admit import candidates
+from gitchain.admit import option_names, word_shapes
 from gitchain.admit.admission import Admission
 from gitchain.admit.candidates import text_digest
-from gitchain.admit.models import Looking, models_of
+from gitchain.admit.model_problems import Looking
+from gitchain.admit.models import models_of
 from gitchain.admit.review import read_envelope, read_request
 from gitchain.evidence.canonical import canonical_json
 
@@ -727,7 +728,7 @@ def test_generated_decoys_are_never_admitted(data: st.DataObject) -> None:
 @settings(max_examples=sized(50, 5_000), deadline=None)
 def test_generated_words_are_never_admitted_where_a_model_stands(word: str, option: str) -> None:
     """A hub knows names without an owner: behind an option that speaks of models, and alone."""
-    from gitchain.admit.candidates import COMMON
+    from gitchain.admit.word_shapes import COMMON
 
     if word not in COMMON:
         for arguments in ([option, word], [f"{option}={word}"], ["serve", word], [word]):
@@ -736,12 +737,12 @@ def test_generated_words_are_never_admitted_where_a_model_stands(word: str, opti
 
 def test_long_names_are_not_remembered() -> None:
     """4,096 remembered names of a megabyte each, which any author of a pod may write, would be 4 GB."""
-    candidates._known_speaking.cache_clear()
-    candidates._known_shape.cache_clear()
+    option_names._known_speaking.cache_clear()
+    word_shapes._known_shape.cache_clear()
     for n in range(8):
-        candidates.refers_to_models(f"model-{n}-{'x' * 10_000}")
-        candidates._harmless(f"model-{n}-{'x' * 10_000}", words=True)
-    assert candidates._known_speaking.cache_info().currsize == 0
-    assert candidates._known_shape.cache_info().currsize == 0
-    assert candidates.refers_to_models("model-dir")
-    assert candidates._known_speaking.cache_info().currsize == 1
+        option_names.refers_to_models(f"model-{n}-{'x' * 10_000}")
+        word_shapes.harmless(f"model-{n}-{'x' * 10_000}", words=True)
+    assert option_names._known_speaking.cache_info().currsize == 0
+    assert word_shapes._known_shape.cache_info().currsize == 0
+    assert option_names.refers_to_models("model-dir")
+    assert option_names._known_speaking.cache_info().currsize == 1

@@ -22,10 +22,10 @@ from gitchain.admit import reporting, server
 from gitchain.admit.admission import Admission
 from gitchain.admit.audit import Audit, audit
 from gitchain.admit.checks import FILE, Check, Checked, Checks
-from gitchain.admit.config import Deployments
 from gitchain.admit.deployment_events import ClusterName
 from gitchain.admit.reports import ReportSettings
 from gitchain.admit.run import deployment_log
+from gitchain.admit.settings import Deployments
 from gitchain.cli.main import run
 from gitchain.errors import LayoutExpiredError, StoreError, TransportError
 from gitchain.evidence.bundle import Bundle

@@ -18,9 +18,9 @@ from admit_world import WHO, Authority, Client, World, certificate, oci, pod, re
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gitchain.admit import connections, listener
-from gitchain.admit.config import Deployments
 from gitchain.admit.connections import Room, peer_of
 from gitchain.admit.run import deployment_log, serve
+from gitchain.admit.settings import Deployments
 from gitchain.admit.tls import Certificate, Files
 from gitchain.errors import GitchainError, TrustError, UsageError
 

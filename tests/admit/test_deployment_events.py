@@ -16,9 +16,9 @@ from admit_world import WHO, Authority, World, digest, judged, oci, pod, review,
 
 from gitchain.admit import run
 from gitchain.admit.admission import Admission
-from gitchain.admit.config import Deployments
 from gitchain.admit.deployment_events import CONTROLLERS, ClusterName, events
 from gitchain.admit.run import deployment_log
+from gitchain.admit.settings import Deployments
 from gitchain.errors import TransportError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement

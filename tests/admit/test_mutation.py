@@ -16,8 +16,9 @@ from admit_world import World, admission, certificate, codes, digest, judged, po
 from jsonschema import Draft202012Validator
 
 from gitchain.admit.admission import Admission, Judgement
-from gitchain.admit.config import Settings, read_settings
+from gitchain.admit.config import read_settings
 from gitchain.admit.mutate import PREFIX, VERIFIED, Guarding
+from gitchain.admit.settings import Settings
 from gitchain.errors import UsageError
 
 IMAGE = "registry.example.com/gitchain@sha256:" + "0" * 64

@@ -17,10 +17,10 @@ from admit_world import World, admission, codes, judged, oci, pod, review, servi
 
 from gitchain.admit import cluster as cluster_module
 from gitchain.admit.admission import Admission
-from gitchain.admit.config import Settings
 from gitchain.admit.deployment_events import ClusterName, events
 from gitchain.admit.review import Resource
 from gitchain.admit.scale import SCALED, Workloads
+from gitchain.admit.settings import Settings
 
 WHERE = "/apis/apps/v1/namespaces/{}/deployments/w"
 PLACE = WHERE.format("prod")

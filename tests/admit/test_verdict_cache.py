@@ -29,10 +29,10 @@ from admit_world import (
 )  # fmt: skip
 from fuzzing import sized
 
-from gitchain.admit.config import Settings, Times
 from gitchain.admit.denial_reasons import DenialReason
 from gitchain.admit.evidence import SourceReader
 from gitchain.admit.layout_evaluator import Gate, LayoutVerdict
+from gitchain.admit.settings import Settings, Times
 from gitchain.admit.verdict_cache import MAX_FLYING, Engine
 from gitchain.errors import GitchainError, LayoutError, RollbackError, StoreError, TransportError
 from gitchain.workspace.project import open_project

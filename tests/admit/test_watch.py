@@ -17,7 +17,7 @@ from admit_stand import Heard, Stand, add, stand
 from admit_world import World, chain, serving
 
 from gitchain.admit.conditions import LayoutCondition
-from gitchain.admit.config import LayoutSource
+from gitchain.admit.settings import LayoutSource
 from gitchain.admit.watch import Watch
 from gitchain.errors import (
     GitchainError,

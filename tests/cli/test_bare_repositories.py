@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from cli_world import git, refused
 
-from gitchain.admit.config import LayoutSource
 from gitchain.admit.evidence import SourceReader
+from gitchain.admit.settings import LayoutSource
 from gitchain.errors import ExitCode, GitchainError
 from gitchain.layout.model import Identity
 from gitchain.workspace.project import open_project

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import pytest
 from cli_world import git
 
-from gitchain.admit.config import Deployments
 from gitchain.admit.run import deployment_log
+from gitchain.admit.settings import Deployments
 from gitchain.errors import ExitCode
 from gitchain.evidence.deployment import DeploymentVerdict
 from gitchain.instance import Instance
