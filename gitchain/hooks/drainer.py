@@ -99,7 +99,7 @@ def flush(common_dir: Path, remote: str) -> int:
     from gitchain.hooks.events import catch_up_with_problems
     from gitchain.produce.sign_and_store import SigningIdentity, drain_outbox, project_profile
     from gitchain.produce.sync import push_only
-    from gitchain.store.remote import configured_remote
+    from gitchain.store.remote_names import configured_remote
 
     project = _project(common_dir.resolve())
     if project.config is None:

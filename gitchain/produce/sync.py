@@ -19,7 +19,8 @@ from gitchain.produce.checkpoint import CheckpointResult, sign_checkpoint
 from gitchain.produce.sign_and_store import SigningIdentity
 from gitchain.sources.rollback_protection import remember_exchange
 from gitchain.sources.sync_failures import forget_unread, remember_unread
-from gitchain.store.remote import Exchange, SyncResult, configured_remote
+from gitchain.store.remote import Exchange, SyncResult
+from gitchain.store.remote_names import configured_remote
 from gitchain.trust.profiles import Profile
 from gitchain.trust.publication_consent import is_announced, remember_announced
 from gitchain.workspace.project import Project

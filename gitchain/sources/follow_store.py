@@ -13,9 +13,10 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, StoreErro
 from gitchain.evidence.manifest import MANIFEST_VERSION, NodeEntry, parse_node
 from gitchain.sources.bundle_facts import Indexer
 from gitchain.sources.bundle_index import BundleIndex
-from gitchain.store.git_ref import MAX_LEAVES, MAX_STORE_BYTES, AttestationStore
+from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import room_of
 from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.store_reader import MAX_LEAVES, MAX_STORE_BYTES
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS, check_entry, content_path, leaf_name
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
 

@@ -18,39 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from gitchain.errors import ConflictError, LimitError, ProjectError, TransportError
-from gitchain.platform.git import Done
+from gitchain.errors import ConflictError, LimitError
 from gitchain.store import tree_paths
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.leaf_checks import checked_leaves, count_attestations, within
 from gitchain.store.objects import Oid
+from gitchain.store.remote_git import RemoteGit
+from gitchain.store.remote_names import check_named, remotes
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem
 
 MAX_ATTEMPTS = 20  # rounds of fetch and push while other clones push
-MAX_DEPTH = 8  # depth of the store's tree, plus one: each round finds what a missing tree hid
 MAX_REFUSALS = 5  # consecutive refused pushes without another writer: the server refuses for good
 MAX_NEW = 200_000  # most entries of one exchange
-MAX_NEW_BYTES = (
-    512 << 20
-)  # total of their decompressed bytes: smallest first, so that large junk blocks nothing
+MAX_NEW_BYTES = 512 << 20  # of their decompressed bytes: smallest first, so that large junk blocks nothing
 MAX_JUNK = 1000  # most problems in the report
-MAX_WORDS = 10  # lines of a server's message
-MAX_WORD_CHARS = 200
-
-UNCHECKED = ("fetch.fsckObjects=false", "transfer.fsckObjects=false")
-"""Git would refuse the whole fetch, revocations included, for one malformed tree. Nothing is checked out."""
-
-SMALL = (
-    "core.bigFileThreshold=1m",
-    "core.deltaBaseCacheLimit=16m",
-    "pack.threads=1",
-    "pack.windowMemory=32m",
-    "pack.deltaCacheSize=16m",
-)
-"""Limits git's own memory: blobs beyond a megabyte are streamed and never deltified."""
-
-REMOTE_KEY = "gitchain.remote"
-"""Git configuration key of the remote for attestations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +58,6 @@ def wait_for_others(attempt: int) -> None:
     """Wait a random time that grows with the attempts: a push takes a second, not a millisecond."""
     longest = min(0.05 * 2 ** min(attempt, 10), 3.0)
     time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
-
-
-def remotes(store: AttestationStore) -> tuple[str, ...]:
-    """Return the names of the repository's remotes."""
-    return tuple(store.git().run("remote").stdout.decode("utf-8", "replace").splitlines())
-
-
-def configured_remote(store: AttestationStore) -> str | None:
-    """Return the remote for attestations: `git config gitchain.remote`, `origin`, or the only one.
-
-    None without a remote. Raises ProjectError if the choice is ambiguous, or the configured one does not exist.
-    """
-    names, named = remotes(store), store.backend.config(REMOTE_KEY)
-    if named is not None:
-        _check_named(named, names)
-        return named
-    if "origin" in names or len(names) < 2:
-        return "origin" if "origin" in names else next(iter(names), None)
-    raise ProjectError(
-        "several remotes, and none is named to exchange attestations with",
-        expected="one of " + ", ".join(sorted(names)),
-        help=f"git config {REMOTE_KEY} NAME",
-    )
-
-
-def _check_named(name: str, names: tuple[str, ...]) -> None:
-    if not names:
-        raise ProjectError("the repository has no remote", help="git remote add origin <url>")
-    if name not in names:
-        known = ", ".join(sorted(names))
-        raise ProjectError("no such remote", where=repr(name), expected=known, help="git remote -v")
 
 
 def sync(
@@ -153,7 +103,8 @@ class Exchange:
         self._junk: dict[str, StoreProblem] = {}
         self._unread = 0
         self._lacked: tuple[tuple[Oid | None, Oid], dict[Path, Oid]] | None = None
-        _check_named(remote, remotes(store))
+        check_named(remote, remotes(store))
+        self._network = RemoteGit(self._git, remote, store.ref, self._tracking, partial=store.backend.partial)
 
     @property
     def junk(self) -> tuple[StoreProblem, ...]:
@@ -191,7 +142,7 @@ class Exchange:
         return tip
 
     def _again(self, before: Oid | None) -> None:
-        self._theirs = self._fetch()
+        self._theirs = self._seen() if self._network.fetch() else None
         if self._theirs is not None:
             self._store.foreign_root(self._theirs, self._note)  # a ref may point to any object
         self._rewound = self._rewound or (before is not None and not self._contains(self._theirs, before))
@@ -218,7 +169,7 @@ class Exchange:
             commit, count = self._commit_to_push(prune=prune)
             if commit is None:
                 return self._result(0, attempt, self._theirs)
-            done = self._push(commit)
+            done = self._network.push(commit)
             if done.code == 0:
                 self._git.run("update-ref", "--no-deref", self._tracking, commit)
                 return self._result(count, attempt, commit)
@@ -227,7 +178,7 @@ class Exchange:
             self._again(theirs)
             refused = refused + 1 if self._theirs == theirs else 0
             if refused == MAX_REFUSALS:
-                raise self._refusal(done)
+                raise self._network.refusal(done)
         raise ConflictError("other clones kept pushing", where=self._remote, help="try again: gitchain sync")
 
     def lacking(self) -> int:
@@ -339,96 +290,11 @@ class Exchange:
         if self._store.tip() is not None:
             self._store.advance(change)  # type: ignore[arg-type]
 
-    def _fetch(self) -> Oid | None:
-        options = (
-            "--quiet",
-            "--no-tags",
-            "--no-prune",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--refmap=",
-        )
-        refspec = f"+{self._store.ref}:{self._tracking}"
-        for _ in range(MAX_REFUSALS):
-            done = self._git.talk(
-                "fetch", *options, "--end-of-options", self._remote, refspec, config=UNCHECKED + SMALL
-            )
-            if done.code == 0:
-                self._fill()
-                return self._seen()
-            if (
-                not self._remote_has_ref()
-            ):  # it did not exist before, unless another clone has just created it
-                return None
-        raise TransportError(
-            "cannot fetch the attestations", where=f"{self._remote} {self._store.ref}", got=_words(done)
-        )
-
-    def _fill(self) -> None:
-        """Fetch objects of the newest tree that a partial clone lacks, for offline verification."""
-        tip = self._tracking  # the commit, not its tree: a clone may lack even that
-        for _ in range(MAX_DEPTH if self._store.backend.partial else 0):
-            listed = self._git.run("rev-list", "--objects", "--no-walk", "--missing=print", tip).stdout
-            lacking = [line[1:] for line in listed.splitlines() if line.startswith(b"?")]
-            if not lacking:
-                return
-            options = (
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--no-recurse-submodules",
-                "--filter=blob:none",
-            )
-            config = ("fetch.negotiationAlgorithm=noop",)
-            wanted = b"\n".join(lacking)
-            done = self._git.talk(
-                "fetch", *options, "--stdin", "--", self._remote, config=config, stdin=wanted
-            )
-            if done.code != 0:
-                raise TransportError("cannot fill the partial clone", where=self._remote, got=_words(done))
-
-    def _remote_has_ref(self) -> bool:
-        done = self._git.talk("ls-remote", "--quiet", "--end-of-options", self._remote, self._store.ref)
-        if done.code != 0:
-            remedy = f"check the network, then: git ls-remote {self._remote}"
-            raise TransportError("cannot reach the remote", where=self._remote, got=_words(done), help=remedy)
-        names = [line.split(b"\t")[-1].decode("utf-8", "replace") for line in done.stdout.splitlines()]
-        return self._store.ref in names
-
     def _contains(self, tip: str | None, ancestor: Oid) -> bool:
         if tip is None or tip == ancestor:
             return tip == ancestor
         return self._git.run("merge-base", "--is-ancestor", ancestor, tip, accept=(0, 1)).code == 0
 
-    def _push(self, commit: Oid) -> Done:
-        options = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
-        refspec = f"{commit}:{self._store.ref}"
-        config = (f"remote.{self._remote}.mirror=false", *SMALL)  # a mirror's push accepts no refspec
-        return self._git.talk("push", *options, "--end-of-options", self._remote, refspec, config=config)
-
-    def _refusal(self, done: Done) -> TransportError:
-        return TransportError(
-            "the remote refused the push of the attestations",
-            where=f"{self._remote} {self._store.ref}",
-            got=_words(done),
-            help=f"allow pushes to {self._store.ref} at the server (its hooks, rulesets and rights), "
-            "or exchange with another remote: git config gitchain.remote NAME",
-        )
-
 
 def _ignore(_problem: StoreProblem) -> None:
     return
-
-
-def _words(done: Done) -> str:
-    """Return the server's message and git's error on one line, truncated and without control characters."""
-    said = [line for line in done.stderr.splitlines() if line.startswith("remote:")]
-    refused = [line.split("\t")[-1] for line in done.stdout.decode("utf-8", "replace").splitlines()[:1000]]
-    refused = [word for word in refused if word.startswith("[")]
-    lines = [_plain(line) for line in (*refused[:1], *said)] or [_plain(done.reason)]
-    return "; ".join(list(filter(None, lines))[:MAX_WORDS])
-
-
-def _plain(line: str) -> str:
-    shown = "".join(char for char in line if char.isprintable()).strip()
-    return shown if len(shown) <= MAX_WORD_CHARS else f"{shown[:MAX_WORD_CHARS]}…"

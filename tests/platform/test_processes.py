@@ -49,6 +49,7 @@ FILTERS = {
 
 ALLOWED = {
     "cli/usage.py": {"shutil.which"},  # for a hint: nothing of it is run
+    "platform/git.py": {"shutil.which"},  # for a message: nothing of it is run
     "platform/processes.py": {"subprocess"},
     "platform/forked.py": {"os.fork"},  # a copy of this process, which starts no program
     "collect/subprocess_tee.py": {"subprocess"},  # the user's own command

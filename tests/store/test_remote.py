@@ -23,6 +23,8 @@ from gitchain.store import remote as remote_module
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.objects import Oid, StoredTreeEntry, parse_commit, render_tree
 from gitchain.store.remote import sync
+from gitchain.store.remote_git import RemoteGit
+from gitchain.store.remote_names import configured_remote
 
 Git = Callable[..., str]
 ROOT = Path(__file__).parents[2]
@@ -134,17 +136,17 @@ def test_push_that_lost_the_race_is_run_again(clone: Clone, monkeypatch: pytest.
     """Another clone that pushes between our fetch and our push is united with, not overwritten."""
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
-    plain = remote_module.Exchange._push
+    plain = RemoteGit.push
     rounds = []
 
-    def race(self: remote_module.Exchange, tip: Oid) -> object:
-        if self._store is ours and len(rounds) < 3:
+    def race(self: RemoteGit, tip: Oid) -> object:
+        if self._git.directory == ours.git().directory and len(rounds) < 3:
             rounds.append(tip)
             theirs.add([bundle("theirs", note=str(len(rounds)))])
             sync(theirs, "origin", wait=at_once)
         return plain(self, tip)
 
-    monkeypatch.setattr(remote_module.Exchange, "_push", race)
+    monkeypatch.setattr(RemoteGit, "push", race)
     result = sync(ours, "origin", wait=at_once)
     assert result.attempts == 4
     assert result.fetched == 3
@@ -158,14 +160,14 @@ def test_remote_ref_made_after_our_fetch_is_fetched(clone: Clone, monkeypatch: p
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
     theirs.add([bundle("theirs")])
-    plain = remote_module.Exchange._remote_has_ref
+    plain = RemoteGit._remote_has_ref
 
-    def late(self: remote_module.Exchange) -> bool:
-        if self._store is ours:
+    def late(self: RemoteGit) -> bool:
+        if self._git.directory == ours.git().directory:
             sync(theirs, "origin", wait=at_once)
         return plain(self)
 
-    monkeypatch.setattr(remote_module.Exchange, "_remote_has_ref", late)
+    monkeypatch.setattr(RemoteGit, "_remote_has_ref", late)
     assert sync(ours, "origin", wait=at_once).fetched == 1
     assert set(ours.all()) == {bundle("ours"), bundle("theirs")}
 
@@ -174,17 +176,17 @@ def test_rounds_are_bounded(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> No
     """A clone that never wins gives up with an error that says to try again."""
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
-    plain = remote_module.Exchange._push
+    plain = RemoteGit.push
     rounds = []
 
-    def race(self: remote_module.Exchange, tip: Oid) -> object:
-        if self._store is ours:
+    def race(self: RemoteGit, tip: Oid) -> object:
+        if self._git.directory == ours.git().directory:
             rounds.append(tip)
             theirs.add([bundle("theirs", note=str(len(rounds)))])
             sync(theirs, "origin", wait=at_once)
         return plain(self, tip)
 
-    monkeypatch.setattr(remote_module.Exchange, "_push", race)
+    monkeypatch.setattr(RemoteGit, "push", race)
     monkeypatch.setattr(remote_module, "MAX_ATTEMPTS", 3)
     with pytest.raises(ConflictError, match="kept pushing"):
         sync(ours, "origin", wait=at_once)
@@ -429,20 +431,20 @@ def test_exchange_without_imports_takes_nothing(clone: Clone, server: Path, git:
 
 def test_configured_remote_is_one(git_repo: Path, git: Git) -> None:
     """It is what Git's configuration names, else origin, else the only one; anything else has to be said."""
-    assert remote_module.configured_remote(AttestationStore.open(git_repo)) is None
+    assert configured_remote(AttestationStore.open(git_repo)) is None
     git(git_repo, "remote", "add", "fork", "x")
-    assert remote_module.configured_remote(AttestationStore.open(git_repo)) == "fork"
+    assert configured_remote(AttestationStore.open(git_repo)) == "fork"
     git(git_repo, "remote", "add", "team", "x")
     with pytest.raises(ProjectError, match=r"several remotes.*expected one of fork, team") as error:
-        remote_module.configured_remote(AttestationStore.open(git_repo))
+        configured_remote(AttestationStore.open(git_repo))
     assert error.value.help == "git config gitchain.remote NAME"
     git(git_repo, "remote", "add", "origin", "x")
-    assert remote_module.configured_remote(AttestationStore.open(git_repo)) == "origin"
+    assert configured_remote(AttestationStore.open(git_repo)) == "origin"
     git(git_repo, "config", "gitchain.remote", "team")
-    assert remote_module.configured_remote(AttestationStore.open(git_repo)) == "team"
+    assert configured_remote(AttestationStore.open(git_repo)) == "team"
     git(git_repo, "remote", "remove", "team")
     with pytest.raises(ProjectError, match="no such remote"):
-        remote_module.configured_remote(AttestationStore.open(git_repo))
+        configured_remote(AttestationStore.open(git_repo))
 
 
 def test_refusal_passes_on_the_servers_words(clone: Clone, server: Path) -> None:
@@ -542,6 +544,8 @@ from pathlib import Path
 from store_samples import bundle
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.remote import sync
+from gitchain.store.remote_names import configured_remote
+from gitchain.store.remote_git import RemoteGit
 store = AttestationStore.open(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     store.add([bundle(f"{sys.argv[2]}-{number}")])

@@ -31,7 +31,7 @@ class OpcodeStream:
         return self.source.read(1)
 
     def opcode(self, code: bytes) -> pickletools.OpcodeInfo:
-        """Return the opcode of this byte. Raises MalformedError for a byte that is none."""
+        """Return the opcode of this byte. Raises MalformedError for another byte."""
         known = _OPCODES.get(code[0])
         if known is None:
             raise MalformedError("not a pickle", expected="an opcode", got=f"byte 0x{code[0]:02x}")
