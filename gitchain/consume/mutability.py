@@ -28,7 +28,7 @@ State = Literal["closed", "narrowed", "open"]
 STATES: tuple[State, ...] = ("closed", "narrowed", "open")
 LOCAL = frozenset(
     {"bcachefs", "btrfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660"}
-    | {"overlay", "ramfs", "squashfs", "tmpfs", "xfs", "zfs"}
+    | {"devtmpfs", "overlay", "ramfs", "squashfs", "tmpfs", "xfs", "zfs"}
 )
 """Local file systems, which only this machine writes to."""
 
