@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"[+-]?[0-9][0-9.:_%-]*(?:e[+-]?[0-9]+)?[A-Za-z]{0,2}|[0-9]{1,7}/[0-9]+|:[0-9]{1,5}")
+_NUMBER = re.compile(r"[+-]?[0-9][0-9.:_%-]*(?:e[+-]?[0-9]+)?[A-Za-z]{0,2}|:[0-9]{1,5}")
 _ADDRESS = re.compile(r"[+-]?[0-9]+\.[0-9]+(?:\.[0-9]+\.[0-9]|(?:\.[0-9]+)?:)")
 """How an address of four numbers begins, and a shorter one with a port: 10.1:8000."""
 
@@ -15,6 +15,9 @@ _OCTETS = {1: 32, 2: 24, 3: 16, 4: 8}
 """Bits of the last number of an address, by how many numbers it has."""
 
 _PATH = re.compile(r"(?:\.{1,2}|~)?/[\w./@+:~%-]*|\.{1,2}", re.ASCII)
+_OTHER_ROOTS = re.compile(r"//|/+dev/+(?:tcp|udp)(?:/|$)|/+proc/")
+"""Paths that lead out of the container: to a server, or to the files of another process."""
+
 _BEHIND = re.compile(r"(?:(?:\.{1,2}|~)?/.*|\.{1,2}|[0-9]{0,5})", re.ASCII)
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
@@ -38,7 +41,7 @@ def is_disguised_address(token: str) -> bool:
 
 def is_path(token: str) -> bool:
     """Return True for a path, and for paths and ports with colons between: /x:owner/name names something else."""
-    return _PATH.fullmatch(token) is not None and only_paths(token)
+    return _PATH.fullmatch(token) is not None and only_paths(token) and _OTHER_ROOTS.match(token) is None
 
 
 def only_paths(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,10 @@ MAX_SHOWN = 200
 """Longest text shown in a message, in characters; a longer one is shown by its digest."""
 
 
+_MODEL_FIELDS = frozenset(
+    {"storageUri", "storageURI", "modelUri", "sourceModelUri", "uri", "image", "reference"}
+)
+_WITH_NUMBER = re.compile(r"--[A-Za-z0-9_.-]+=[0-9]+(?:\.[0-9]+)?")
 _PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
 
 
@@ -103,27 +108,36 @@ def problem_of(one: ModelReference, looking: Looking) -> DenialReason | None:
         covered = one.basis == "claimed" and (looking.claims or guarded)
         return None if covered else _uncovered(one)
     if one.basis == "none":
-        return DenialReason(DenialCode.NO_DIGEST, f"model {shown!a} has no digest", one.where, _PIN)
+        return DenialReason(
+            DenialCode.NO_DIGEST, f"model {shown!a} has no digest", one.where, _PIN + _ignoring(one)
+        )
     return None if one.basis == "content" or looking.claims else _unbound(one)
 
 
 def _unbound(one: ModelReference) -> DenialReason:
     message = f"nothing binds {one.text[:MAX_SHOWN]!a} to the digest that is claimed for it"
-    return DenialReason(
-        DenialCode.NO_DIGEST, message, one.where, f"{_PIN}; or let the rule take claims and guard the node"
-    )
+    help_ = f"{_PIN}{_ignoring(one)}; or let the rule take claims and guard the node"
+    return DenialReason(DenialCode.NO_DIGEST, message, one.where, help_)
+
+
+def _ignoring(one: ModelReference) -> str:
+    """Return how to ignore an address in free text; fields that hold a model cannot be ignored."""
+    if "://" not in one.text or one.where.rpartition(".")[2] in _MODEL_FIELDS or len(one.text) > MAX_SHOWN:
+        return ""
+    return f"; or, if it is no model, let the rule ignore {one.text!a}"
 
 
 def _uncovered(one: ModelReference) -> DenialReason:
     """Return the problem of a text or a volume that may be a model."""
     what = "hold" if one.candidate == "volume" else "name"
+    number = f"; or write {one.text!a} as one word" if _WITH_NUMBER.fullmatch(one.text) else ""
     plain = len(one.text) <= MAX_SHOWN and len(one.text.split()) == 1
     shown = f"{one.text!a}" if plain else text_digest(one.text)
     return DenialReason(
         DenialCode.UNCOVERED,
         f"{one.text[:MAX_SHOWN]!a} can {what} a model, and no digest covers it",
         one.where,
-        f"{_PIN}; or let the rule ignore {shown}",
+        f"{_PIN}{number}; or let the rule ignore {shown}",
     )
 
 

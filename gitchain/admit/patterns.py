@@ -22,7 +22,7 @@ escaped dots and slashes.
 
 _BRACES = re.compile(r"[{}]")
 
-_JOINED = re.compile(r"[;|(){}<>]|,(?![0-9.]*(?:,|$))(?![A-Za-z0-9+.-]+://)")
+_JOINED = re.compile(r"[;|(){}<>]|,(?![0-9]{0,6}(?:\.[0-9]{0,6})?(?:,|$))(?![A-Za-z0-9+.-]+://)")
 """What joins an address to a command of a shell, or to another item of a list."""
 
 

