@@ -82,6 +82,7 @@ LIMITS: dict[str, Any] = {
     "layout.cel_cost.MAX_NESTING": 4,
     "layout.checks.MAX_TEXT": 2**11,
     "layout.constraint.MAX_VALUES": 200_000,
+    "layout.constraint.MAX_LEVELS": 128,
     "layout.constraint.MAX_COMPILED": 1024,
     "layout.constraint.MAX_PROBLEM": 300,
     "layout.constraint.MAX_SEEN": 4,
