@@ -75,7 +75,7 @@ MEANINGS: dict[Code, str] = {
     Code.OTHER_CONTENT: "the target's name is attested with other content",
     Code.NOT_SERVED: "the target was made by a step whose products the layout does not serve",
     Code.OTHER_NAME: "the target's content is attested under another name",
-    Code.UNACCEPTED: "the target is attested, but no attestation of it counts",
+    Code.UNACCEPTED: "the target is attested, but its attestations do not count",
     Code.STEP_MISSING: "a step of the layout has no attestation",
     Code.PREDICATE_TYPE: "an attestation of the step has another predicate type than the layout requires",
     Code.UNAUTHORISED: "the signer is not a functionary of the step",
