@@ -32,7 +32,7 @@ import atexit, json, os, sys, threading
 root, report = sys.argv.pop(1), sys.argv.pop(1)
 seen = {}
 def call(frame, event, _):
-    if event == "call" and frame.f_code.co_filename.startswith(root):
+    if event == "call" and frame.f_code.co_filename.startswith(root + "/gitchain/"):
         seen[frame.f_code] = seen.get(frame.f_code, 0) + 1
 def write():
     sys.setprofile(None)
