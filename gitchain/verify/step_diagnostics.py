@@ -148,7 +148,7 @@ def _uses(attested: Attested, target: Target) -> bool:
 def _not_made(
     chains: Chains, claims: EvidenceGroups, users: Sequence[Attested], target: Target
 ) -> Iterator[Finding]:
-    """Return the finding that the target is known as a material, but as no step's product."""
+    """Yield why no served step made a target that is known as a material."""
     makers = dict.fromkeys(one.step for one in chains.layout.serve)
     silent = [name for name in makers if not claims.counted(name)]
     for name in silent:

@@ -206,7 +206,7 @@ _FIELDS |= {"ctlogs": _FIELDS["tlogs"], "timestampAuthorities": _FIELDS["certifi
 
 
 def _check_fields(source: Object, where: str) -> None:
-    """Raise TrustError for unknown fields, because one could restrict the meaning of others."""
+    """Raise MalformedError for unknown fields, because one could restrict the meaning of others."""
     unknown = source.keys() - _FIELDS.get(where, set())
     if unknown:
         raise MalformedError("unknown field", where=where, got=ascii(min(unknown)[:100]))
@@ -217,7 +217,7 @@ def _check_fields(source: Object, where: str) -> None:
 
 
 def _check_urls(config: Object) -> None:
-    """Raise TrustError for a service URL without https, except on this machine."""
+    """Raise MalformedError for a service URL without https, except on this machine."""
     signing = get_object(config, "signingConfig", "trust configuration")
     for kind in ("caUrls", "oidcUrls", "rekorTlogUrls", "tsaUrls"):
         for item in find_array(signing, kind, "signingConfig", limit=MAX_KEYS):
@@ -273,7 +273,7 @@ def _certificate(source: Object, where: str) -> bytes:
 
 
 def _window(source: Object, where: str) -> ValidityPeriod:
-    """Return the validity period. Raises TrustError for one without a start, which must not mean "always"."""
+    """Return the validity period. Raises MalformedError for one without a start, which must not mean "always"."""
     valid = find_object(source, "validFor", where) or {}
     end = find_string(valid, "end", where)
     return ValidityPeriod(
