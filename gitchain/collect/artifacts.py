@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.collect.dvc_cache import CacheLinks
 from gitchain.collect.file_digests import HashedFile, Progress
 from gitchain.collect.files import hash_path
 from gitchain.errors import GitchainError, ProjectError, VerificationError
@@ -68,7 +67,6 @@ def collect_artifact(
     name: str,
     state: StateCache | None = None,
     *,
-    links: CacheLinks | None = None,
     progress: Progress | None = None,
     md5: bool = True,
     threads: int = 1,
@@ -78,7 +76,7 @@ def collect_artifact(
     Up to `threads` large files are read at once, one with `state`. Raises ProjectError for what is missing, refused or
     changes while it is read, LimitError beyond the limits.
     """
-    found = hash_path(str(root), name, state=state, links=links, progress=progress, md5=md5, threads=threads)
+    found = hash_path(str(root), name, state=state, progress=progress, md5=md5, threads=threads)
     if state is not None:
         state.flush()
     return make_artifact(name, found, md5=md5)

@@ -69,7 +69,6 @@ def observe_dvc(
     argv: Sequence[str],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
     state: StateCache,
     stdout: int = 1,
     report: Report | None = None,
@@ -98,7 +97,7 @@ def observe_dvc(
         recorded_stages(root), {name: _stat(root, name) for stage in stages for name in stage.outs}
     )
     _check_stages(root, stages, before.recorded, argv, state, report)
-    with watching_shell(root, project, stages, state, env or os.environ, reload="exp" in argv) as (
+    with watching_shell(root, project, stages, state, os.environ, reload="exp" in argv) as (
         scratch,
         variables,
     ):

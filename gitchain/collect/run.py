@@ -58,7 +58,6 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
     products: Sequence[str] = (),
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
     state: StateCache | None = None,
     progress: Progress | None = None,
     stdout: int = 1,
@@ -75,7 +74,7 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
     before = tuple(collect_artifact(root, name, state, progress=progress) for name in _once(materials))
     made = _Products(root, _once(products), frozenset(_once(materials)), state, progress)
     with look_before(root, made.names, state, progress=progress) as old:
-        done = run_tee(command, cwd=cwd or root, env=env, stdout=stdout, stderr=stderr)
+        done = run_tee(command, cwd=cwd or root, stdout=stdout, stderr=stderr)
         if done.exit_code == 0:
             now = look_after(root, old.files)
             check_unchanged(root, before, frozenset(products), state)

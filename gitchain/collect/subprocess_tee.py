@@ -55,7 +55,6 @@ def run_tee(
     command: Sequence[str],
     *,
     cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
     stdout: int = 1,
     stderr: int = 2,
 ) -> Finished:
@@ -65,7 +64,7 @@ def run_tee(
     """
     started = datetime.now(UTC)
     with _signals() as told, InterpreterWatch() as watch:
-        variables = watch.variables(os.environ if env is None else env)
+        variables = watch.variables(os.environ)
         child = told.of(_start(command, cwd, variables, subprocess.PIPE, subprocess.PIPE))
         watch.follow(child.pid)
         out, err = _pass_through(child, stdout, stderr)
@@ -90,7 +89,7 @@ def run_plain(
 def _start(
     command: Sequence[str],
     cwd: str | os.PathLike[str] | None,
-    env: Mapping[str, str] | None,
+    env: Mapping[str, str],
     stdout: int,
     stderr: int | None,
 ) -> subprocess.Popen[bytes]:

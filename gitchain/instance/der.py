@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 
 INTEGER = 0x02
-BIT_STRING = 0x03
 OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
 UTF8_STRING = 0x0C

@@ -115,15 +115,6 @@ def _version_in(purl: Json) -> str | None:
     return purl.rpartition("@")[2] if isinstance(purl, str) else None
 
 
-def _git_digest(statement: Statement) -> str:
-    """Return the digest of the tag, or of the commit if the statement has no tag."""
-    names = {(subject.name or ""): subject.digest["sha256"] for subject in statement.subject}
-    digests = [
-        digest for name, digest in sorted(names.items()) if name.startswith(("git:tag:", "git:commit:"))
-    ]
-    return digests[-1]  # "git:tag:" sorts after "git:commit:"
-
-
 def _commit(project: Project, rev: str) -> _Commit:
     oid = commit_id(project, rev)
     content = raw_object(project.root, oid)[1]

@@ -165,11 +165,6 @@ def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
     return (*claim.materials, *claim.products)
 
 
-def claim_problem(statement: Statement) -> str:
-    """Return the reason why a statement's claim cannot be parsed, or an empty text."""
-    return claim_or_problem(statement)[1]
-
-
 def claim_in(statement: Statement) -> Claim:
     """Return the claim of a statement. An unreadable claim still counts as negative evidence about its subjects."""
     return claim_or_problem(statement)[0]

@@ -10,13 +10,12 @@ WINDOW = 1 << 16
 
 
 class Cursor:
-    """Reads forwards through a source between `start` and `end`."""
+    """Reads forwards through a source."""
 
-    def __init__(self, source: ModelFile, start: int = 0, end: int | None = None) -> None:
+    def __init__(self, source: ModelFile) -> None:
         self._source = source
-        self.at = start
-        self.end = source.size if end is None else end
-        self._from = start
+        self.at = self._from = 0
+        self.end = source.size
         self._window = b""
 
     def take(self, count: int, what: str, limit: int = WINDOW) -> bytes:
