@@ -19,6 +19,7 @@ BENCHES = (
     "store_append",
     "store_size",
     "store_sync",
+    "verify_start",
     "verify_model",
     "attest",
     "verify_bundle",
