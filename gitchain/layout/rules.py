@@ -1,4 +1,4 @@
-"""Apply artifact rules to the evidence of one step, with the rule functions of the in-toto package.
+"""Apply artifact rules to the evidence of one step as in-toto does; MATCH is the in-toto package's own function.
 
 The queue is in-toto's (specification 4.3.3.1): it starts with every artifact of the list, each rule consumes
 some, DISALLOW refuses remaining matches, REQUIRE refuses if its name is not in the queue. Artifacts that are left at
@@ -10,18 +10,10 @@ Refusals are returned, not raised. Does NOT use signers.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
-
-from in_toto.verifylib import (
-    verify_allow_rule,
-    verify_create_rule,
-    verify_delete_rule,
-    verify_match_rule,
-    verify_modify_rule,
-)
 
 from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup
 from gitchain.layout.rule import ArtifactRule, Keyword, MatchTarget, Side, literal_prefix
@@ -125,7 +117,7 @@ def apply_rules(
 def _refused(rule: ArtifactRule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
     """Return what DISALLOW or REQUIRE refuses."""
     if rule.keyword is Keyword.DISALLOW:
-        return [(name, "disallowed") for name in sorted(queue) if fnmatchcase(name, rule.pattern)]
+        return [(name, "disallowed") for name in sorted(queue) if fnmatch.fnmatchcase(name, rule.pattern)]
     if rule.keyword is Keyword.REQUIRE and rule.pattern not in queue:
         return [(rule.pattern, "required")]
     return ()
@@ -136,18 +128,17 @@ def _side(link: Link, side: Side) -> Artifacts:
 
 
 def _consumed(rule: ArtifactRule, queue: set[str], link: Link) -> set[str]:
-    """Return what a rule about this step alone consumes, by in-toto's rule functions."""
-    mine, made = set(link.materials), set(link.products)
-    found: set[str] = set()
+    """Return what CREATE, DELETE, MODIFY or ALLOW consumes; other rules about this step alone consume nothing."""
+    covered = set(fnmatch.filter(queue, rule.pattern))
+    materials, products = link.materials, link.products
     if rule.keyword is Keyword.CREATE:
-        found = verify_create_rule(rule.pattern, queue, mine, made)
-    elif rule.keyword is Keyword.DELETE:
-        found = verify_delete_rule(rule.pattern, queue, mine, made)
-    elif rule.keyword is Keyword.MODIFY:
-        found = verify_modify_rule(rule.pattern, queue, link.materials, link.products)
-    elif rule.keyword is Keyword.ALLOW:
-        found = verify_allow_rule(rule.pattern, queue)
-    return found
+        return covered & (products.keys() - materials.keys())
+    if rule.keyword is Keyword.DELETE:
+        return covered & (materials.keys() - products.keys())
+    if rule.keyword is Keyword.MODIFY:
+        both = covered & materials.keys() & products.keys()
+        return {name for name in both if materials[name] != products[name]}
+    return covered if rule.keyword is Keyword.ALLOW else set()
 
 
 def _matched(
@@ -158,7 +149,9 @@ def _matched(
     sources: Sources,
     manifests: Manifests,
 ) -> set[str]:
-    """Return what a MATCH rule consumes, by in-toto's rule function."""
+    """Return what a MATCH rule consumes, by in-toto's rule function, which loads only when a layout has one."""
+    from in_toto.verifylib import verify_match_rule
+
     found: set[str] = set()
     data = {
         "pattern": rule.pattern,
@@ -261,6 +254,6 @@ def match_name(rule: ArtifactRule, name: str) -> str | None:
         if not name.startswith(f"{target.source_prefix}/"):
             return None
         name = name[len(target.source_prefix) + 1 :]
-    if not fnmatchcase(name, rule.pattern):
+    if not fnmatch.fnmatchcase(name, rule.pattern):
         return None
     return f"{target.prefix}/{name}" if target.prefix else name
