@@ -70,15 +70,15 @@ def serve(top: Path) -> None:
     from starlette.routing import Route
 
     from gitchain.admit import app, server
-    from gitchain.admit.admission import Judgement
+    from gitchain.admit.admission import AdmissionResult
     from gitchain.admit.config import read_settings
     from gitchain.admit.logs import set_up
     from gitchain.admit.review import ReviewResponse
     from gitchain.admit.run import serve as run
-    from gitchain.admit.tls import Files
+    from gitchain.admit.tls import TlsFiles
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    made = Judgement("u" * 36, ReviewResponse(allowed=True, audit={"models": "x" * 90}), "verified")
+    made = AdmissionResult("u" * 36, ReviewResponse(allowed=True, audit={"models": "x" * 90}), "verified")
     constant = json.dumps(made.answer.to_json(made.uid)).encode()
 
     async def answer(request: Request) -> Response:
@@ -92,7 +92,7 @@ def serve(top: Path) -> None:
 
     server.application = application
     set_up(open(os.devnull, "w"))  # noqa: PTH123, SIM115 - as long as the process
-    files = Files(*certificate(top))
+    files = TlsFiles(*certificate(top))
     run(
         read_settings(top / "serve.yaml"),
         files,

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gitchain.cli.main import run
-from gitchain.consume.verifier import Policy, verify, verify_batch
+from gitchain.consume.verifier import LayoutOptions, verify, verify_batch
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
@@ -122,14 +122,14 @@ def seconds(work: Callable[[], object]) -> float:
 
 def all_of(repo: Path, names: Sequence[str]) -> None:
     with chdir(repo):
-        for name, result in verify_batch(open_project(repo), names, Policy(), datetime.now(UTC)):
+        for name, result in verify_batch(open_project(repo), names, LayoutOptions(), datetime.now(UTC)):
             if isinstance(result, Exception) or not all(one.passed for one in result.decisions):
                 sys.exit(f"{name} was not verified: {result}")
 
 
 def single(repo: Path, name: str) -> None:
     with chdir(repo):
-        result = verify(open_project(repo), name, Policy(), datetime.now(UTC))
+        result = verify(open_project(repo), name, LayoutOptions(), datetime.now(UTC))
     if not all(one.passed for one in result.decisions):
         sys.exit(f"{name} was not verified")
 

@@ -21,20 +21,20 @@ from gitchain.admit.kinds import KNOWN, WHOLE, starts_nothing
 from gitchain.admit.layout_evaluator import LayoutVerdict
 from gitchain.admit.models import DemandedModels, models_of
 from gitchain.admit.mutate import guard_pod, unguarded
-from gitchain.admit.review import Kind, Review, ReviewResponse, read_envelope, read_request
+from gitchain.admit.review import GroupVersionKind, Review, ReviewResponse, read_envelope, read_request
 from gitchain.admit.scale import Workloads
-from gitchain.admit.settings import AdmissionRule, Settings
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.settings import AdmissionRule, AdmissionSettings
+from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.errors import GitchainError
 from gitchain.layout.model import Layout
 
-POD = Kind("", "v1", "Pod")
+POD = GroupVersionKind("", "v1", "Pod")
 INLINE_BYTES = 128 << 10
 """Requests above this size are parsed and searched in a thread: 128 KiB take a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class AdmissionResult:
     """A response, its reason, and the verdicts that it is based on."""
 
     uid: str
@@ -53,33 +53,36 @@ class Admission:
     """The settings, an engine for each layout, and the client that looks up scaled workloads."""
 
     def __init__(
-        self, settings: Settings, engines: Mapping[str, Engine], workloads: Workloads | None = None
+        self,
+        settings: AdmissionSettings,
+        engines: Mapping[str, VerdictCache],
+        workloads: Workloads | None = None,
     ) -> None:
         self.settings = settings
         self.engines = engines
         self._workloads = workloads
 
-    async def judge(self, body: bytes) -> Judgement:
+    async def judge(self, body: bytes) -> AdmissionResult:
         """Answer one AdmissionReview. Raises MalformedError or LimitError only if the request has no readable id."""
         large = len(body) > INLINE_BYTES
         review = await _read(body, large=large)
-        return review if isinstance(review, Judgement) else await self.review(review, large=large)
+        return review if isinstance(review, AdmissionResult) else await self.review(review, large=large)
 
-    async def mutate(self, body: bytes) -> Judgement:
+    async def mutate(self, body: bytes) -> AdmissionResult:
         """Answer one AdmissionReview of a mutating webhook: a patch for a new pod, or the reason why it cannot be guarded.
 
         An allowed pod is not admitted yet: the validating webhook decides about the patched pod. Raises the errors of
         `judge`.
         """
         review = await _read(body, large=len(body) > INLINE_BYTES)
-        if isinstance(review, Judgement):
+        if isinstance(review, AdmissionResult):
             return review
         rule = self.settings.rule_for(review.namespace)
         if rule is None:
             return _denied(review, _no_rule(review))
         new = (review.kind, review.operation, review.subresource) == (POD, "CREATE", "")
         if not new or rule.guarding is None or review.object is None:
-            return Judgement(
+            return AdmissionResult(
                 review.uid,
                 ReviewResponse(allowed=True, audit={"outcome": "not guarded"}),
                 "not guarded",
@@ -90,7 +93,7 @@ class Admission:
         if found.problems:
             return _faulty(review, rule, found.problems, ())
         if rule.mode != "enforce":  # this mode admits pods that the guard on the node would stop
-            return Judgement(
+            return AdmissionResult(
                 review.uid,
                 ReviewResponse(allowed=True, audit={"outcome": "not guarded"}),
                 "not guarded",
@@ -98,25 +101,25 @@ class Admission:
                 rule,
             )
         answer = ReviewResponse(allowed=True, audit={"outcome": "guarded"}, patch=found.patch)
-        return Judgement(review.uid, answer, "guarded", review, rule)
+        return AdmissionResult(review.uid, answer, "guarded", review, rule)
 
-    async def review(self, review: Review, *, large: bool = False) -> Judgement:
+    async def review(self, review: Review, *, large: bool = False) -> AdmissionResult:
         """Answer a parsed review. A large one is searched in a thread."""
         rule = self.settings.rule_for(review.namespace)
         found = await self._review(review, rule, large=large)
         return replace(found, layout=self.engines[rule.layout].gate.layout) if rule else found
 
-    async def _review(self, review: Review, rule: AdmissionRule | None, *, large: bool) -> Judgement:
+    async def _review(self, review: Review, rule: AdmissionRule | None, *, large: bool) -> AdmissionResult:
         if (why := starts_nothing(review)) is not None:
             answer = ReviewResponse(allowed=True, audit={"outcome": why})
-            return Judgement(review.uid, answer, "nothing new", review, rule)
+            return AdmissionResult(review.uid, answer, "nothing new", review, rule)
         if rule is None:
             return _denied(review, _no_rule(review))
         if review.subresource == "scale" and self._workloads is not None:
             return await self._scale(review, rule, self._workloads)
         return await self._judge(review, rule, review, large=large)
 
-    async def _scale(self, review: Review, rule: AdmissionRule, workloads: Workloads) -> Judgement:
+    async def _scale(self, review: Review, rule: AdmissionRule, workloads: Workloads) -> AdmissionResult:
         """Answer a scale-up like an update of the workload, within the same time limit."""
         try:
             async with asyncio.timeout(self.settings.times.answer):
@@ -133,7 +136,9 @@ class Admission:
             )
         return _faulty(review, rule, (problem,), ())
 
-    async def _judge(self, review: Review, rule: AdmissionRule, seen: Review, *, large: bool) -> Judgement:
+    async def _judge(
+        self, review: Review, rule: AdmissionRule, seen: Review, *, large: bool
+    ) -> AdmissionResult:
         """Answer a review, using the object in `seen`."""
         problem = _unreadable(seen)
         if problem is not None:
@@ -157,13 +162,13 @@ class Admission:
         return _admitted(review, rule, found, tuple(verdicts), engine)
 
 
-async def _read(body: bytes, *, large: bool) -> Review | Judgement:
+async def _read(body: bytes, *, large: bool) -> Review | AdmissionResult:
     uid, request = await asyncio.to_thread(read_envelope, body) if large else read_envelope(body)
     try:
         return read_request(uid, request)
     except GitchainError as error:
         problem = DenialReason(DenialCode.MALFORMED, str(error), "", "gitchain reads admission.k8s.io/v1")
-        return Judgement(
+        return AdmissionResult(
             uid, ReviewResponse(allowed=False, problems=(problem,)), "malformed", problems=(problem,)
         )
 
@@ -204,11 +209,11 @@ def _no_rule(review: Review) -> DenialReason:
     )
 
 
-def _denied(review: Review, problem: DenialReason) -> Judgement:
+def _denied(review: Review, problem: DenialReason) -> AdmissionResult:
     answer = ReviewResponse(
         allowed=False, problems=(problem,), audit={"outcome": "denied", "problems": problem.code}
     )
-    return Judgement(review.uid, answer, "denied", review, problems=(problem,))
+    return AdmissionResult(review.uid, answer, "denied", review, problems=(problem,))
 
 
 def _faulty(
@@ -216,7 +221,7 @@ def _faulty(
     rule: AdmissionRule,
     problems: tuple[DenialReason, ...],
     verdicts: tuple[LayoutVerdict, ...],
-) -> Judgement:
+) -> AdmissionResult:
     """Return the response to problems under the rule's mode."""
     audit = {
         "outcome": {"enforce": "denied", "warn": "warned", "audit": "audited"}[rule.mode],
@@ -231,7 +236,7 @@ def _faulty(
         )
     else:
         answer = ReviewResponse(allowed=True, audit=audit)
-    return Judgement(review.uid, answer, audit["outcome"], review, rule, verdicts, problems)
+    return AdmissionResult(review.uid, answer, audit["outcome"], review, rule, verdicts, problems)
 
 
 def _admitted(
@@ -239,15 +244,15 @@ def _admitted(
     rule: AdmissionRule,
     demanded: DemandedModels,
     verdicts: tuple[LayoutVerdict, ...],
-    engine: Engine,
-) -> Judgement:
+    engine: VerdictCache,
+) -> AdmissionResult:
     """Return an allowing response, after a final check that it has a reason."""
     if {one.sha256 for one in verdicts if one.passed} != set(demanded.models):
         raise ValueError("an admission without a verdict about each model")
     if not verdicts:
         if rule.looking.demands_model(review.kind):
             raise ValueError("an admission without a model where one is demanded")
-        return Judgement(
+        return AdmissionResult(
             review.uid, ReviewResponse(allowed=True, audit={"outcome": "no model"}), "no model", review, rule
         )
     layout = engine.gate.layout
@@ -259,7 +264,7 @@ def _admitted(
     warnings = tuple(dict.fromkeys(text for one in verdicts for text in one.warnings))
     if stale := engine.stale:
         warnings = (stale, *warnings)
-    return Judgement(
+    return AdmissionResult(
         review.uid,
         ReviewResponse(allowed=True, warnings=warnings, audit=audit),
         "verified",

@@ -29,8 +29,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gitchain.admit.admission import Admission, Judgement
-from gitchain.admit.conditions import LayoutCondition, Reason
+from gitchain.admit.admission import Admission, AdmissionResult
+from gitchain.admit.conditions import ConditionReason, LayoutCondition
 from gitchain.admit.denial_reasons import printable
 from gitchain.admit.external_data import MAX_ASKED_BYTES, decide_external, decide_plain
 from gitchain.admit.logs import log, log_judgement
@@ -40,8 +40,8 @@ from gitchain.admit.review import MAX_BODY_BYTES
 from gitchain.admit.tls import Client
 from gitchain.admit.traced import facts_of, traced
 from gitchain.admit.traces import OFF, Traces
-from gitchain.admit.verdict_cache import Engine
-from gitchain.admit.watch import Watch
+from gitchain.admit.verdict_cache import VerdictCache
+from gitchain.admit.watch import ConditionWatch
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json
 from gitchain.platform.http_body import parse_length
@@ -52,7 +52,7 @@ BODY_SECONDS = 5.0
 MAX_WAITING_BYTES = 64 << 20
 """Most bytes of bodies in memory; further requests get a status that asks for a retry."""
 
-Decider = Callable[[bytes, Mapping[str, Engine]], Awaitable[dict[str, Json]]]
+Decider = Callable[[bytes, Mapping[str, VerdictCache]], Awaitable[dict[str, Json]]]
 
 
 @dataclass
@@ -67,8 +67,8 @@ class Server:
     client_names: tuple[str, ...] = ()
     """With `takes_clients`: common names of the API server's certificates; any name if empty."""
 
-    report: Callable[[Judgement, Client], Awaitable[None]] | None = None
-    tell: Callable[[Judgement], None] = lambda _judgement: None
+    report: Callable[[AdmissionResult, Client], Awaitable[None]] | None = None
+    tell: Callable[[AdmissionResult], None] = lambda _judgement: None
     """Receives notices for the cluster. Never blocks."""
 
     traces: Traces = OFF
@@ -80,7 +80,7 @@ class Server:
     waiting: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.clock, self.metrics.changed)
+        self.watch = ConditionWatch(self.clock, self.metrics.changed)
         self._has_started = False
 
     def unready(self) -> list[str]:
@@ -97,7 +97,7 @@ class Server:
             return []
         now, gates = self.clock(), [engine.gate for engine in self.admission.engines.values()]
         unread = [gate for gate in gates if gate.read is None and gate.error is None]
-        if all(gate.read is None and gate.condition(now).reason is Reason.SOURCE for gate in gates):
+        if all(gate.read is None and gate.condition(now).reason is ConditionReason.SOURCE for gate in gates):
             unread = gates  # a new replica with wrong credentials must not replace a working one
         self._has_started = not unread
         return [str(problem) for gate in unread if (problem := gate.unfit(now)) is not None]
@@ -148,7 +148,9 @@ class Server:
             judgement = await self.admission.mutate(body)
         return self._answer("mutate", judgement, time.perf_counter() - started, client)
 
-    def _answer(self, endpoint: str, judgement: Judgement, seconds: float, client: Client | None) -> Response:
+    def _answer(
+        self, endpoint: str, judgement: AdmissionResult, seconds: float, client: Client | None
+    ) -> Response:
         """Return the response to a review, after it was counted, logged and traced, and its notice queued."""
         self.metrics.answered(endpoint, judgement, seconds)
         log_judgement(judgement, endpoint, seconds, client)

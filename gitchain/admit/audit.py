@@ -16,20 +16,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from gitchain.admit.admission import Admission
-from gitchain.admit.checks import Check, Key, checks_of, merged
+from gitchain.admit.checks import Key, ModelCheck, checks_of, merged
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.denial_reasons import UNDECIDED
 from gitchain.admit.kinds import KSERVE
 from gitchain.admit.logs import log
-from gitchain.admit.notices import Notice, notice
-from gitchain.admit.review import Kind, Resource, Review
+from gitchain.admit.notices import ViolationNotice, notice
+from gitchain.admit.review import GroupVersionKind, GroupVersionResource, Review
 from gitchain.errors import GitchainError
 from gitchain.evidence.fields import Object, find_object, find_string
 
 LISTS = (
-    ("/api/v1/pods", Kind("", "v1", "Pod"), "pods"),
+    ("/api/v1/pods", GroupVersionKind("", "v1", "Pod"), "pods"),
     *(
-        (f"/apis/{KSERVE}/{version}/{name}", Kind(KSERVE, version, kind), name)
+        (f"/apis/{KSERVE}/{version}/{name}", GroupVersionKind(KSERVE, version, kind), name)
         for version, kind, name in (
             ("v1beta1", "InferenceService", "inferenceservices"),
             ("v1alpha1", "LLMInferenceService", "llminferenceservices"),
@@ -51,10 +51,10 @@ class Audit:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     whole: bool = True
-    notices: list[tuple[Key, Notice]] = field(default_factory=list)
+    notices: list[tuple[Key, ViolationNotice]] = field(default_factory=list)
     """The first `MAX_NOTICES` objects that would not be admitted."""
 
-    checks: dict[Key, Check] = field(default_factory=dict)
+    checks: dict[Key, ModelCheck] = field(default_factory=dict)
     """The result of each model and workload."""
 
     places: dict[str, Counter[str]] = field(default_factory=dict)
@@ -104,7 +104,7 @@ async def _take(totals: Audit, admission: Admission, review: Review) -> None:
         totals.notices.append((failed, result))
 
 
-def _reviews(cluster: Cluster, path: str, kind: Kind, resource: str) -> Iterator[Review]:
+def _reviews(cluster: Cluster, path: str, kind: GroupVersionKind, resource: str) -> Iterator[Review]:
     for item in cluster.list(path):
         status = find_object(item, "status", "item") or {}
         if kind.kind == "Pod" and find_string(status, "phase", "status") in ENDED:
@@ -112,11 +112,11 @@ def _reviews(cluster: Cluster, path: str, kind: Kind, resource: str) -> Iterator
         yield _review(item, kind, resource)
 
 
-def _review(item: Object, kind: Kind, resource: str) -> Review:
+def _review(item: Object, kind: GroupVersionKind, resource: str) -> Review:
     """Return the review of the object's creation. Items of lists lack version and kind."""
     metadata = find_object(item, "metadata", "item") or {}
     name, namespace = (find_string(metadata, key, "metadata") or "" for key in ("name", "namespace"))
-    place = Resource(kind.group, kind.version, resource)
+    place = GroupVersionResource(kind.group, kind.version, resource)
     found = Review("", kind, place, "", "CREATE", namespace, name, "", dry_run=True, object=item, old=None)
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
     return replace(found, object={**item, "apiVersion": version, "kind": kind.kind})

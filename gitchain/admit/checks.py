@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from gitchain.admit.admission import Judgement
+from gitchain.admit.admission import AdmissionResult
 from gitchain.admit.denial_reasons import UNDECIDED, printable, summary
 from gitchain.admit.deployment_events import ClusterName
 from gitchain.admit.logs import log
@@ -55,7 +55,7 @@ _ORDER: tuple[Result, ...] = ("PASSED", "undecided", "FAILED")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ModelCheck:
     """The result about one model of a workload, or about the object apart from its models."""
 
     key: Key
@@ -70,7 +70,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailingCheck:
     """A check that failed: with which codes, and since when."""
 
     codes: tuple[str, ...]
@@ -78,14 +78,14 @@ class Failing:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class AuditChanges:
     """The outcome of an audit: what changed, and everything that fails now."""
 
-    changes: tuple[Check, ...]
-    failing: Mapping[Key, Failing]
+    changes: tuple[ModelCheck, ...]
+    failing: Mapping[Key, FailingCheck]
 
 
-def checks_of(judgement: Judgement) -> Iterator[Check]:
+def checks_of(judgement: AdmissionResult) -> Iterator[ModelCheck]:
     """Yield the check of each model of an object, and of the object itself."""
     review, rule = judgement.review, judgement.rule
     if review is None:
@@ -98,10 +98,10 @@ def checks_of(judgement: Judgement) -> Iterator[Check]:
     for sha256, problems in found:
         codes = tuple(sorted({str(one.code) for one in problems}))
         result: Result = "PASSED" if not codes else "undecided" if UNDECIDED & set(codes) else "FAILED"
-        yield Check((*place, sha256), result, codes, summary(problems), policy, mode, layout)
+        yield ModelCheck((*place, sha256), result, codes, summary(problems), policy, mode, layout)
 
 
-def merged(one: Check | None, other: Check) -> Check:
+def merged(one: ModelCheck | None, other: ModelCheck) -> ModelCheck:
     """Return the worse of two checks of one key, with the codes of both failures: replicas of a workload count as one."""
     if one is None or _ORDER.index(other.result) > _ORDER.index(one.result):
         return other
@@ -128,7 +128,7 @@ def workload_of(review: Review) -> str:
     return printable(f"{kind}/{name}", 300)
 
 
-class Checks:
+class AuditComparison:
     """Compares an audit with what failed before, and reports each change once. Blocks; for one thread."""
 
     def __init__(
@@ -140,16 +140,16 @@ class Checks:
         self._clock = clock
         self._deployments = deployments
         self._place = place
-        self._unwritten: dict[Key, Failing] | None = None
+        self._unwritten: dict[Key, FailingCheck] | None = None
         """What fails, where the file could not be written: else each audit would report it again."""
 
-    def update(self, found: Mapping[Key, Check], *, whole: bool) -> Checked:
+    def update(self, found: Mapping[Key, ModelCheck], *, whole: bool) -> AuditChanges:
         """Report what changed, and return it with everything that fails. Errors of the disk are logged, not raised.
 
         With `whole` the audit saw every object: what it did not see runs no more, and is forgotten.
         """
-        changes: list[Check] = []
-        after: dict[Key, Failing] = {}
+        changes: list[ModelCheck] = []
+        after: dict[Key, FailingCheck] = {}
         try:
             with self._locked() as path:
                 before = _read(path) if self._unwritten is None else self._unwritten
@@ -162,11 +162,11 @@ class Checks:
                     self._unwritten = None
         except GitchainError as error:
             log(logging.ERROR, "changes of what runs cannot be recorded", why=str(error))
-        return Checked(tuple(changes), after)
+        return AuditChanges(tuple(changes), after)
 
     def _compare(
-        self, found: Mapping[Key, Check], before: Mapping[Key, Failing], changes: list[Check]
-    ) -> dict[Key, Failing]:
+        self, found: Mapping[Key, ModelCheck], before: Mapping[Key, FailingCheck], changes: list[ModelCheck]
+    ) -> dict[Key, FailingCheck]:
         """Return what fails after an audit; adds to `changes` what was reported, and stops where a statement fails."""
         now, after = self._clock(), dict(before)
         for key, check in found.items():
@@ -184,12 +184,12 @@ class Checks:
             if len(changes) <= MAX_LINES:
                 _tell(check)
             if check.codes:
-                after[key] = Failing(check.codes, old.since if old else now)
+                after[key] = FailingCheck(check.codes, old.since if old else now)
             else:
                 del after[key]
         return after
 
-    def _sign(self, check: Check, now: datetime) -> None:
+    def _sign(self, check: ModelCheck, now: datetime) -> None:
         """Make the statement durable; nothing where deployments are not signed, or where no layout decided about a model."""
         (namespace, workload, sha256), layout, place = check.key, check.layout, self._place
         if self._deployments is None or place is None or layout is None or not sha256:
@@ -223,7 +223,7 @@ class Checks:
             yield folder / FILE
 
 
-def _tell(check: Check) -> None:
+def _tell(check: ModelCheck) -> None:
     namespace, workload, sha256 = check.key
     facts = {"namespace": namespace, "workload": workload, "layout": check.policy, "mode": check.mode}
     facts |= {"model": f"sha256:{sha256}"} if sha256 else {}
@@ -233,7 +233,7 @@ def _tell(check: Check) -> None:
         log(logging.INFO, "runs and is acceptable again", **facts)
 
 
-def _read(path: Path) -> dict[Key, Failing]:
+def _read(path: Path) -> dict[Key, FailingCheck]:
     """Return what failed before; nothing where there is no file, or a damaged one, which is logged."""
     try:
         value = as_object(strict_json(read_regular(path, MAX_BYTES), FILE, max_bytes=MAX_BYTES), FILE)
@@ -250,17 +250,17 @@ def _read(path: Path) -> dict[Key, Failing]:
         return {}
 
 
-def _entry(value: Object) -> tuple[Key, Failing]:
+def _entry(value: Object) -> tuple[Key, FailingCheck]:
     namespace, workload, model, since = (
         get_string(value, name, "failing") for name in ("namespace", "workload", "model", "since")
     )
     codes = value.get("codes")
     if not isinstance(codes, list | tuple) or not codes:
         raise MalformedError("not a list of codes", where="codes")
-    return (namespace, workload, model), Failing(tuple(map(str, codes)), datetime.fromisoformat(since))
+    return (namespace, workload, model), FailingCheck(tuple(map(str, codes)), datetime.fromisoformat(since))
 
 
-def _write(path: Path, failing: Mapping[Key, Failing]) -> None:
+def _write(path: Path, failing: Mapping[Key, FailingCheck]) -> None:
     listed: list[Json] = [
         {
             "namespace": namespace,

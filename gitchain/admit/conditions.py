@@ -34,7 +34,7 @@ State = Literal["deciding", "failing", "stale", "closed"]
 STATES: tuple[State, ...] = get_args(State)
 
 
-class Reason(StrEnum):
+class ConditionReason(StrEnum):
     """Reasons of a condition. They are the values of metric labels and are never reused."""
 
     NONE = ""
@@ -49,19 +49,19 @@ class Reason(StrEnum):
     LIMIT = "limit"
 
 
-_REASONS: tuple[tuple[tuple[type[GitchainError], ...], Reason], ...] = (
-    ((RollbackError,), Reason.REWOUND),
-    ((TrustError,), Reason.TRUST),
-    ((LayoutExpiredError,), Reason.EXPIRED),
-    ((LayoutError,), Reason.LAYOUT),
-    ((LimitError,), Reason.LIMIT),
-    ((TransportError, StoreError, UsageError, NoEvidenceError, AuthenticationError), Reason.SOURCE),
+_REASONS: tuple[tuple[tuple[type[GitchainError], ...], ConditionReason], ...] = (
+    ((RollbackError,), ConditionReason.REWOUND),
+    ((TrustError,), ConditionReason.TRUST),
+    ((LayoutExpiredError,), ConditionReason.EXPIRED),
+    ((LayoutError,), ConditionReason.LAYOUT),
+    ((LimitError,), ConditionReason.LIMIT),
+    ((TransportError, StoreError, UsageError, NoEvidenceError, AuthenticationError), ConditionReason.SOURCE),
 )
 
 
-def reason_of(error: GitchainError) -> Reason:
+def reason_of(error: GitchainError) -> ConditionReason:
     """Return the reason for an error of a reading."""
-    return next((reason for kinds, reason in _REASONS if isinstance(error, kinds)), Reason.EVIDENCE)
+    return next((reason for kinds, reason in _REASONS if isinstance(error, kinds)), ConditionReason.EVIDENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class LayoutCondition:
     """A state, and the reason unless it is `deciding`. `what` distinguishes errors with the same reason."""
 
     state: State
-    reason: Reason = Reason.NONE
+    reason: ConditionReason = ConditionReason.NONE
     why: str = ""
     what: str = ""
 

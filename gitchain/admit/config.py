@@ -25,10 +25,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from gitchain.admit.denial_reasons import printable
-from gitchain.admit.model_problems import Looking
-from gitchain.admit.mutate import NOBODY, Guarding
+from gitchain.admit.model_problems import ModelSearchSettings
+from gitchain.admit.mutate import NOBODY, GuardSettings
 from gitchain.admit.reports import Reports, ReportSettings
-from gitchain.admit.settings import MODES, AdmissionRule, Deployments, LayoutSource, Settings, Times
+from gitchain.admit.settings import (
+    MODES,
+    AdmissionRule,
+    AdmissionSettings,
+    Deployments,
+    Durations,
+    LayoutSource,
+)
 from gitchain.errors import LayoutError, TrustError, UsageError, reason
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
@@ -47,7 +54,7 @@ IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 T = TypeVar("T")
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> AdmissionSettings:
     """Return the settings in a file. Raises UsageError with the name of the invalid field."""
     return parse_settings(read_bytes(path), path)
 
@@ -71,7 +78,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def parse_settings(data: bytes, path: Path) -> Settings:
+def parse_settings(data: bytes, path: Path) -> AdmissionSettings:
     """Return the settings in these bytes. Paths are relative to the file.
 
     Raises UsageError with the name of the invalid field.
@@ -91,17 +98,17 @@ def parse_settings(data: bytes, path: Path) -> Settings:
     return replace(found, path=path, digest=sha256_hex(data))
 
 
-def _settings(fields: Fields, base: Path) -> Settings:
+def _settings(fields: Fields, base: Path) -> AdmissionSettings:
     fields.constant("schema", SCHEMA)
     named = fields.map("layouts")
     sources = {name: _source(name, named.map(name), base) for name in named.names(MAX_RULES)}
     rules = tuple(_rule(one, sources) for one in fields.items("rules", MAX_RULES))
     if not sources or not rules:
         raise LayoutError("there must be a layout and a rule", where="rules" if sources else "layouts")
-    settings = Settings(
+    settings = AdmissionSettings(
         sources,
         rules,
-        _optional(fields, "times", _times, Times()),
+        _optional(fields, "times", _times, Durations()),
         _bounded(fields, "decisions", 10_000, 100, 1_000_000),
         _bounded(fields, "connections", 256, 8, 4096),
         _deployments(fields.map("deployments"), base) if "deployments" in fields else None,
@@ -181,7 +188,7 @@ def _rule(fields: Fields, sources: Mapping[str, LayoutSource]) -> AdmissionRule:
     layout = _one_of(fields, "layout", tuple(sources), None)
     mode = _one_of(fields, "mode", MODES, "enforce")
     guarding = _guarding(fields.map("guard")) if "guard" in fields else None
-    looking = Looking(
+    looking = ModelSearchSettings(
         _boolean(fields, "claims", default=False),
         fields.texts("ignore", ()),
         fields.texts("images", ()),
@@ -192,7 +199,7 @@ def _rule(fields: Fields, sources: Mapping[str, LayoutSource]) -> AdmissionRule:
     return AdmissionRule(namespaces, layout, mode, looking, guarding)
 
 
-def _guarding(fields: Fields) -> Guarding:
+def _guarding(fields: Fields) -> GuardSettings:
     image = fields.text("image")
     if IMAGE.fullmatch(image) is None:
         raise LayoutError(
@@ -201,7 +208,7 @@ def _guarding(fields: Fields) -> Guarding:
             expected="NAME@sha256:DIGEST",
             got=image,
         )
-    found = Guarding(
+    found = GuardSettings(
         image,
         fields.texts("arguments", ()),
         fields.texts("ignore", ()),
@@ -235,9 +242,9 @@ def _boolean(fields: Fields, name: str, *, default: bool) -> bool:
     return value
 
 
-def _times(fields: Fields) -> Times:
-    default = Times()
-    found = Times(
+def _times(fields: Fields) -> Durations:
+    default = Durations()
+    found = Durations(
         _bounded(fields, "refresh", default.refresh, 1, 3600),
         _bounded(fields, "fresh", default.fresh, 1, 86_400),
         _bounded(fields, "stale", default.stale, 0, 7 * 86_400),

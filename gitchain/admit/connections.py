@@ -48,7 +48,7 @@ class Connection(Protocol):
 
 
 @dataclass
-class Room:
+class OpenConnections:
     """The open connections of one listener, and their limit. `closed` receives the reason of a forced close."""
 
     limit: int
@@ -93,7 +93,7 @@ class Room:
         gone.abort()
 
 
-class Door:
+class ConnectionAcceptor:
     """Accepts connections of bound sockets, and creates protocols for those that finish their handshake in time."""
 
     def __init__(

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gitchain.admit.admission import Judgement
+from gitchain.admit.admission import AdmissionResult
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.logs import log
 from gitchain.admit.models import models_of
@@ -46,7 +46,11 @@ class ClusterName:
 
 
 def events(
-    judgement: Judgement, rule: AdmissionRule | None, layout: Layout | None, place: ClusterName, now: datetime
+    judgement: AdmissionResult,
+    rule: AdmissionRule | None,
+    layout: Layout | None,
+    place: ClusterName,
+    now: datetime,
 ) -> Iterator[DeploymentEvent]:
     """Yield the events of a response; `rule` and `layout` are those of the object's namespace."""
     review = judgement.review
@@ -140,7 +144,7 @@ class Reporter:
         self._clock = clock
         self._executor = executor
 
-    async def report(self, judgement: Judgement, client: Client) -> None:
+    async def report(self, judgement: AdmissionResult, client: Client) -> None:
         """Report the events of a response, with its API server. Failures are logged and do not change the response."""
         try:
             for one in events(judgement, judgement.rule, judgement.layout, self._place, self._clock()):

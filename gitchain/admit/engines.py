@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from gitchain.admit.evidence import EvidenceReader, SourceReader
-from gitchain.admit.layout_evaluator import Gate
-from gitchain.admit.settings import Settings
+from gitchain.admit.layout_evaluator import LayoutEvaluator
+from gitchain.admit.settings import AdmissionSettings
 from gitchain.admit.traces import OFF, Traces
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.verdict_cache import VerdictCache
 
 READERS = 32
 """Most layouts whose evidence is read at a time."""
 
 
-class Engines:
+class VerdictCaches:
     """Creates engines and owns their threads. `readers` replaces the readers of layouts by name, in tests."""
 
     def __init__(
@@ -40,8 +40,11 @@ class Engines:
         self._read = ThreadPoolExecutor(READERS, "read")
 
     def make(
-        self, settings: Settings, old: Settings | None = None, engines: Mapping[str, Engine] | None = None
-    ) -> dict[str, Engine]:
+        self,
+        settings: AdmissionSettings,
+        old: AdmissionSettings | None = None,
+        engines: Mapping[str, VerdictCache] | None = None,
+    ) -> dict[str, VerdictCache]:
         """Return an engine for each layout: the existing one if its source and the durations are unchanged."""
         kept = engines or {}
         same = old is not None and (old.times, old.decisions) == (settings.times, settings.decisions)
@@ -52,12 +55,12 @@ class Engines:
             for name, source in settings.sources.items()
         }
 
-    def _engine(self, settings: Settings, name: str) -> Engine:
+    def _engine(self, settings: AdmissionSettings, name: str) -> VerdictCache:
         reader = self._readers.get(name) or SourceReader(
             settings.sources[name], offline=self._offline, is_remembering=self._is_remembering
         )
-        return Engine(
-            Gate(name, reader, settings.times, self._traces),
+        return VerdictCache(
+            LayoutEvaluator(name, reader, settings.times, self._traces),
             settings.times,
             limit=settings.decisions,
             clock=self._clock,

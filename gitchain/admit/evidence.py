@@ -21,7 +21,7 @@ from gitchain.platform.files import open_regular
 from gitchain.trust.load_profile import is_path
 
 if TYPE_CHECKING:
-    from gitchain.consume.verifier import Policy, Verifier
+    from gitchain.consume.verifier import LayoutOptions, Verifier
     from gitchain.sources.evidence import Evidence
     from gitchain.sources.interface import EvidenceSource as Place
     from gitchain.verify.verified import SignedLayout
@@ -33,7 +33,7 @@ PUBLIC_AGE = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class EvidenceState:
     """A verifier over one state of the evidence, and the version of this state."""
 
     verifier: Verifier
@@ -121,11 +121,11 @@ class SourceReader:
     def _project(self) -> Project | None:
         return None if self.source.repository is None else repository_at(self.source.repository)
 
-    def _policy(self) -> Policy:
-        from gitchain.consume.verifier import Policy
+    def _policy(self) -> LayoutOptions:
+        from gitchain.consume.verifier import LayoutOptions
 
         source = self.source
-        return Policy(
+        return LayoutOptions(
             source.layout,
             source.signers,
             source.trust,

@@ -19,7 +19,7 @@ from gitchain.admit import references
 from gitchain.admit.denial_reasons import DenialCode, DenialReason, printable, summary
 from gitchain.admit.layout_evaluator import LayoutVerdict
 from gitchain.admit.model_problems import MAX_MODELS
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.fields import Object, as_array, as_object, as_string, get_object, get_string
@@ -57,7 +57,7 @@ class ReferenceResult:
         }
 
 
-async def decide_plain(body: bytes, engines: Mapping[str, Engine]) -> dict[str, Json]:
+async def decide_plain(body: bytes, engines: Mapping[str, VerdictCache]) -> dict[str, Json]:
     """Answer `/v1/decide`. Raises MalformedError or LimitError for an invalid request."""
     question = _question(body)
     unknown = question.keys() - {"layout", "references"}
@@ -77,7 +77,7 @@ async def decide_plain(body: bytes, engines: Mapping[str, Engine]) -> dict[str, 
     }
 
 
-async def decide_external(body: bytes, engines: Mapping[str, Engine]) -> dict[str, Json]:
+async def decide_external(body: bytes, engines: Mapping[str, VerdictCache]) -> dict[str, Json]:
     """Answer a Gatekeeper ProviderRequest. Raises MalformedError or LimitError for an invalid request."""
     question = _question(body)
     for key, expected in (("apiVersion", EXTERNAL_DATA), ("kind", "ProviderRequest")):
@@ -100,7 +100,7 @@ def _texts(value: Json, where: str) -> Sequence[str]:
     return [as_string(item, where) for item in as_array(value, where, limit=MAX_MODELS)]
 
 
-async def _item(key: str, engines: Mapping[str, Engine]) -> dict[str, Json]:
+async def _item(key: str, engines: Mapping[str, VerdictCache]) -> dict[str, Json]:
     layout, _, text = key.partition("|")
     result = await _result(layout, text, engines)
     if not result.verified or result.verdict is None:
@@ -108,7 +108,7 @@ async def _item(key: str, engines: Mapping[str, Engine]) -> dict[str, Json]:
     return {"key": key, "value": f"sha256:{result.verdict.sha256}", "error": ""}
 
 
-async def _result(layout: str, text: str, engines: Mapping[str, Engine]) -> ReferenceResult:
+async def _result(layout: str, text: str, engines: Mapping[str, VerdictCache]) -> ReferenceResult:
     engine = engines.get(layout)
     if engine is None:
         known = ", ".join(sorted(engines))

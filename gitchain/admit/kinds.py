@@ -5,7 +5,7 @@ Every string of an object is checked, so new fields of known kinds are covered. 
 
 from __future__ import annotations
 
-from gitchain.admit.review import Kind, Review
+from gitchain.admit.review import GroupVersionKind, Review
 from gitchain.evidence.fields import Object
 
 _CORE = {("", "v1", kind) for kind in ("Pod", "PodTemplate", "ReplicationController")}
@@ -21,7 +21,7 @@ _KSERVE = {
         for kind in ("LLMInferenceService", "LLMInferenceServiceConfig")
     ),
 }
-KNOWN = frozenset(Kind(*one) for one in _CORE | _APPS | _BATCH | _KSERVE)
+KNOWN = frozenset(GroupVersionKind(*one) for one in _CORE | _APPS | _BATCH | _KSERVE)
 SERVING = frozenset({"InferenceService", "LLMInferenceService", "TrainedModel"})
 """Kinds of KServe that always serve a model: one without a reference is not understood."""
 
@@ -32,12 +32,12 @@ WHOLE = frozenset({"", "status", "ephemeralcontainers", "resize"})
 """Subresources whose requests contain the whole object."""
 
 
-def is_serving(kind: Kind) -> bool:
+def is_serving(kind: GroupVersionKind) -> bool:
     """Return True if objects of this kind always serve a model."""
     return kind.group == KSERVE and kind.kind in SERVING
 
 
-def is_template(kind: Kind) -> bool:
+def is_template(kind: GroupVersionKind) -> bool:
     """Return True if objects of this kind only describe what others start."""
     return kind.group == KSERVE and kind.kind in TEMPLATES
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gitchain.admit.conditions import LayoutCondition, Reason, State, reason_of
+from gitchain.admit.conditions import ConditionReason, LayoutCondition, State, reason_of
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
-from gitchain.admit.evidence import EvidenceReader, Opened
-from gitchain.admit.settings import Times
+from gitchain.admit.evidence import EvidenceReader, EvidenceState
+from gitchain.admit.settings import Durations
 from gitchain.admit.traces import OFF, Span, Traces
 from gitchain.errors import ConflictError, GitchainError, LayoutExpiredError, StoreError, TransportError
 
@@ -58,24 +58,24 @@ class LayoutVerdict:
         return self.made <= now < self.until
 
 
-class Gate:
+class LayoutEvaluator:
     """A layout with the last evidence read."""
 
-    def __init__(self, name: str, reader: EvidenceReader, times: Times, traces: Traces = OFF) -> None:
+    def __init__(self, name: str, reader: EvidenceReader, times: Durations, traces: Traces = OFF) -> None:
         self.name = name
         self._traces = traces
         self.is_superseded: Callable[[], bool] = lambda: False
         """Whether newer settings wait: a layout that matches those, and not the current ones, is no tampering."""
         self._reader = reader
         self._times = times
-        self._opened: Opened | None = None
+        self._opened: EvidenceState | None = None
         self._read: datetime | None = None
         self._began: datetime | None = None
         self._problem = "the evidence has not been read yet"
         self._error: GitchainError | None = None
 
     @property
-    def opened(self) -> Opened | None:
+    def opened(self) -> EvidenceState | None:
         """Return the last evidence read, or None."""
         return self._opened
 
@@ -119,7 +119,7 @@ class Gate:
                 self._settled(self._opened, now)
                 return []
             with self._traces.step("read evidence", {"gitchain.layout": self.name}):
-                opened = Opened(self._reader.open(now), version)
+                opened = EvidenceState(self._reader.open(now), version)
             warm = [self.decide(opened, digest, now) for digest in digests]
         except GitchainError as error:
             if (
@@ -139,7 +139,7 @@ class Gate:
         layout = self.layout
         return isinstance(error, LayoutExpiredError) and layout is not None and layout.expires <= now
 
-    def _settled(self, opened: Opened, now: datetime) -> None:
+    def _settled(self, opened: EvidenceState, now: datetime) -> None:
         self._opened, self._read, self._problem, self._error = opened, now, "", None
 
     def condition(self, now: datetime) -> LayoutCondition:
@@ -150,7 +150,7 @@ class Gate:
         if problem is None and self._error is None and not self.stale(now):
             return LayoutCondition("deciding")
         if self.layout is not None and self.layout.expires <= now:
-            return LayoutCondition("closed", Reason.EXPIRED, why)
+            return LayoutCondition("closed", ConditionReason.EXPIRED, why)
         if self._error is not None:
             reason = reason_of(self._error)
         elif (
@@ -158,9 +158,9 @@ class Gate:
             and self._began is not None
             and (now - self._began).total_seconds() <= self._times.fresh
         ):
-            reason = Reason.STARTING
+            reason = ConditionReason.STARTING
         else:
-            reason = Reason.STARTING if self._began is None else Reason.SLOW
+            reason = ConditionReason.STARTING if self._began is None else ConditionReason.SLOW
         state: State = "closed" if problem else "stale" if self.stale(now) else "failing"
         return LayoutCondition(state, reason, why, what)
 
@@ -204,7 +204,7 @@ class Gate:
             "see /readyz of gitchain serve, and gitchain doctor where the evidence is",
         )
 
-    def decide(self, opened: Opened, sha256: str, now: datetime) -> LayoutVerdict:
+    def decide(self, opened: EvidenceState, sha256: str, now: datetime) -> LayoutVerdict:
         """Decide about one digest on this evidence. Blocks. Without a decision nothing is admitted."""
         about = {"gitchain.layout": self.name, "gitchain.model": f"sha256:{sha256}"}
         with self._traces.step("verify model", about) as span:
@@ -213,7 +213,7 @@ class Gate:
             span.set({"gitchain.passed": found.passed, "gitchain.findings": codes})
         return found
 
-    def _decide(self, opened: Opened, sha256: str, now: datetime) -> LayoutVerdict:
+    def _decide(self, opened: EvidenceState, sha256: str, now: datetime) -> LayoutVerdict:
         from gitchain.consume.inspections import inspected
         from gitchain.verify.decide import Target
 

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from gitchain.admit.connections import Door, Room, peer_of
+from gitchain.admit.connections import ConnectionAcceptor, OpenConnections, peer_of
 from gitchain.admit.tls import Client, client_of
 
 HEADER_SECONDS = 10.0
@@ -29,7 +29,7 @@ FINISH_SECONDS = 10
 MAX_HEADER_BYTES = 64 << 10
 
 
-class _Patient(H11Protocol):
+class _DeadlineProtocol(H11Protocol):
     """HTTP/1.1 protocol that closes a connection if the headers of a request are not complete in time."""
 
     def __init__(self, server: Listener) -> None:
@@ -96,12 +96,12 @@ class _Patient(H11Protocol):
 
 
 class Listener(uvicorn.Server):
-    """Server that leaves signals to its owner, and accepts connections through `Door`."""
+    """Server that leaves signals to its owner, and accepts connections through `ConnectionAcceptor`."""
 
     def __init__(
         self,
         app: Starlette,
-        room: Room,
+        room: OpenConnections,
         context: ssl.SSLContext | None = None,
         trusts: Callable[[Client | None], bool] = lambda _client: False,
     ) -> None:
@@ -122,7 +122,7 @@ class Listener(uvicorn.Server):
             )
         )
         self.room, self.trusts = room, trusts
-        self._door = Door(lambda: _Patient(self), context, room.closed)
+        self._door = ConnectionAcceptor(lambda: _DeadlineProtocol(self), context, room.closed)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept on bound sockets."""

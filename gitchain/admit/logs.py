@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-from gitchain.admit.admission import Judgement
+from gitchain.admit.admission import AdmissionResult
 from gitchain.admit.denial_reasons import printable, summary
 from gitchain.admit.tls import Client
 
@@ -16,7 +16,7 @@ LOGGER = "gitchain.serve"
 _QUIET = frozenset({"nothing new", "no model"})
 
 
-class Lines(logging.Formatter):
+class JsonLogFormatter(logging.Formatter):
     """Formatter with one JSON object per record; `facts` of a record are added to the message."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,7 +38,7 @@ class Lines(logging.Formatter):
 def set_up(stream: TextIO | None = None, *, verbose: bool = False) -> None:
     """Send the records of the server and its HTTP stack to a stream as JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonLogFormatter())
     for name, level in ((LOGGER, logging.DEBUG if verbose else logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
@@ -52,7 +52,7 @@ def log(level: int, message: str, **facts: object) -> None:
     logging.getLogger(LOGGER).log(level, message, extra={"facts": shown})
 
 
-def log_judgement(judgement: Judgement, endpoint: str, seconds: float, client: Client | None) -> None:
+def log_judgement(judgement: AdmissionResult, endpoint: str, seconds: float, client: Client | None) -> None:
     """Log the request, its client, the response and the reason; requests without effect only if verbose.
 
     Only `client` was authenticated; the other fields are copied from the review.

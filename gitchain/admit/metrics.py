@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gitchain.admit.admission import Judgement
-from gitchain.admit.conditions import STATES, LayoutCondition, Reason
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.admission import AdmissionResult
+from gitchain.admit.conditions import STATES, ConditionReason, LayoutCondition
+from gitchain.admit.verdict_cache import VerdictCache
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_PATTERNS = 500
@@ -29,7 +29,9 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """Metrics registry of one server."""
 
-    def __init__(self, engines: Callable[[], Mapping[str, Engine]], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engines: Callable[[], Mapping[str, VerdictCache]], clock: Callable[[], datetime]
+    ) -> None:
         self._registry = CollectorRegistry()
         self._patterns: set[str] = set()
         counter = partial(Counter, registry=self._registry)
@@ -92,7 +94,7 @@ class Metrics:
             "gitchain_settings_timestamp_seconds", "When the settings were taken into use"
         )
 
-    def answered(self, endpoint: str, judgement: Judgement, seconds: float) -> None:
+    def answered(self, endpoint: str, judgement: AdmissionResult, seconds: float) -> None:
         """Count the response to a review, and its duration."""
         rule, review = judgement.rule, judgement.review
         pattern = rule.pattern(review.namespace) if rule and review else ""
@@ -121,7 +123,9 @@ class Metrics:
 class _Layouts(Collector):
     """Collector of the layouts' metrics, from the engines of the current settings."""
 
-    def __init__(self, engines: Callable[[], Mapping[str, Engine]], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engines: Callable[[], Mapping[str, VerdictCache]], clock: Callable[[], datetime]
+    ) -> None:
         self._engines = engines
         self._clock = clock
 
@@ -132,7 +136,7 @@ class _Layouts(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield each metric with a sample for each layout."""
         now, engines = self._clock(), self._engines()
-        by_layout: Mapping[str, tuple[str, Callable[[Engine], float]]] = {
+        by_layout: Mapping[str, tuple[str, Callable[[VerdictCache], float]]] = {
             "gitchain_evidence_age_seconds": (
                 "Since the evidence was read, or found unchanged",
                 lambda one: _age(one, now),
@@ -164,18 +168,18 @@ def _states(conditions: Mapping[str, LayoutCondition]) -> Iterator[GaugeMetricFa
     for name, condition in conditions.items():
         for state in STATES:
             states.add_metric([name, state], float(condition.state == state))
-        for reason in Reason:
+        for reason in ConditionReason:
             if reason:
                 reasons.add_metric([name, reason], float(condition.reason == reason))
     yield states
     yield reasons
 
 
-def _age(engine: Engine, now: datetime) -> float:
+def _age(engine: VerdictCache, now: datetime) -> float:
     found = engine.gate.age(now)
     return float("inf") if found is None else found.total_seconds()
 
 
-def _expiry(engine: Engine) -> float:
+def _expiry(engine: VerdictCache) -> float:
     layout = engine.gate.layout
     return layout.expires.timestamp() if layout else 0.0

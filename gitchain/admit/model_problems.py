@@ -11,7 +11,7 @@ from gitchain.admit.candidates import text_digest
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.kinds import is_serving, is_template
 from gitchain.admit.references import ModelReference
-from gitchain.admit.review import Kind
+from gitchain.admit.review import GroupVersionKind
 from gitchain.evidence.canonical import Json
 
 ANNOTATION = "gitchain.dev/model"
@@ -93,7 +93,7 @@ def contradictions(
     ]
 
 
-def problem_of(one: ModelReference, looking: Looking) -> DenialReason | None:
+def problem_of(one: ModelReference, looking: ModelSearchSettings) -> DenialReason | None:
     """Return why a reference is denied, or None."""
     shown = one.text[:MAX_SHOWN]
     if one.disguised or (one.candidate and not one.text.isascii()):
@@ -161,7 +161,7 @@ MAX_MODELS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class ModelSearchSettings:
     """The rule's settings for the search: claims that count, ignored texts, images that hold models."""
 
     claims: bool = False
@@ -171,7 +171,7 @@ class Looking:
     guarded: tuple[str, ...] | None = None
     """Patterns for volumes without models, if the node verifies the others; None if it verifies none."""
 
-    def demands_model(self, kind: Kind) -> bool:
+    def demands_model(self, kind: GroupVersionKind) -> bool:
         """Return True if an object of this kind must reference a model."""
         return (self.strict and not is_template(kind)) or is_serving(kind)
 

@@ -26,7 +26,7 @@ from gitchain.admit.kinds import KSERVE, is_template
 from gitchain.admit.model_problems import (
     MAX_MODELS,
     AnnotatedDigest,
-    Looking,
+    ModelSearchSettings,
     annotated_digests,
     completed,
     contradictions,
@@ -38,7 +38,7 @@ from gitchain.admit.model_problems import (
 from gitchain.admit.mutate import PREFIX
 from gitchain.admit.patterns import matches
 from gitchain.admit.references import ModelReference
-from gitchain.admit.review import Kind, Review
+from gitchain.admit.review import GroupVersionKind, Review
 from gitchain.admit.words import MAX_WORDS, count_words
 from gitchain.evidence.canonical import Json
 
@@ -72,10 +72,10 @@ class DemandedModels:
     problems: tuple[DenialReason, ...] = ()
 
 
-def models_of(review: Review, looking: Looking) -> DemandedModels:
+def models_of(review: Review, looking: ModelSearchSettings) -> DemandedModels:
     """Return the models of the reviewed object, and a problem for each reference that cannot be decided."""
     source = review.object or {}
-    looker = _Looker(looking, review.kind)
+    looker = _ReferenceCollector(looking, review.kind)
     looker.look({key: value for key, value in source.items() if key not in _UNSAID}, "", "")
     references, annotated = [*looker.found, *looker.candidates], looker.told
     if looker.overflows:
@@ -98,10 +98,10 @@ def models_of(review: Review, looking: Looking) -> DemandedModels:
     return DemandedModels({digest: tuple(places) for digest, places in models.items()}, tuple(problems))
 
 
-class _Looker:
+class _ReferenceCollector:
     """Walks one object and collects its references, up to one more than the limit."""
 
-    def __init__(self, looking: Looking, kind: Kind) -> None:
+    def __init__(self, looking: ModelSearchSettings, kind: GroupVersionKind) -> None:
         self._looking = looking
         self._kserve = kind.group == KSERVE
         wanted = looking.strict and not is_template(kind)
@@ -231,7 +231,7 @@ class _Looker:
                 self.found += islice(wanted, MAX_REFERENCES + 1)
 
 
-def _holds_model(image: str, around: dict[str, Json], looking: Looking) -> bool:
+def _holds_model(image: str, around: dict[str, Json], looking: ModelSearchSettings) -> bool:
     """Return True if a container's image is a model: mounted by KServe's method, or listed by the operator."""
     return _name(around) in _MODEL_CONTAINERS or any(fnmatchcase(image, one) for one in looking.images)
 

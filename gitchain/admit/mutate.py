@@ -38,7 +38,7 @@ Object = Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
-class Guarding:
+class GuardSettings:
     """The operator's settings: the verifying image with digest, its policy flags, and volumes without models.
 
     `ignore` are patterns for volumes as `KIND:NAME`, such as `persistentVolumeClaim:cache-*` or `hostPath:/dev/shm`.
@@ -59,7 +59,7 @@ class GuardPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class _ModelVolume:
     """A volume, its mounted part, and the required digest."""
 
     volume: str
@@ -72,7 +72,7 @@ class _Model:
         return f"{self.volume}/sha256-{self.sha256}"
 
 
-def guard_pod(pod: Object, settings: Guarding) -> GuardPatch:
+def guard_pod(pod: Object, settings: GuardSettings) -> GuardPatch:
     """Return the patch of a pod that verifies its models before anything else runs."""
     work = _Pod(pod, settings)
     models = list(work.models())
@@ -83,7 +83,7 @@ def guard_pod(pod: Object, settings: Guarding) -> GuardPatch:
     return GuardPatch(tuple(work.patch(models, ours)))
 
 
-def unguarded(pod: Object, settings: Guarding, old: Object | None = None) -> tuple[DenialReason, ...]:
+def unguarded(pod: Object, settings: GuardSettings, old: Object | None = None) -> tuple[DenialReason, ...]:
     """Return why a pod may not run: another webhook undid the patch, or the pod cannot be guarded.
 
     No update can add an init container. For a pod that existed before, or was guarded in another way (`old`), only
@@ -98,7 +98,7 @@ def unguarded(pod: Object, settings: Guarding, old: Object | None = None) -> tup
 
 
 class _Pod:
-    def __init__(self, pod: Object, settings: Guarding) -> None:
+    def __init__(self, pod: Object, settings: GuardSettings) -> None:
         self.problems: list[DenialReason] = []
         self._settings = settings
         self._spec = _object(pod.get("spec"))
@@ -118,7 +118,7 @@ class _Pod:
             for index, one in enumerate(_list(self._spec.get(key))):
                 yield key, index, _object(one)
 
-    def models(self) -> Iterator[_Model]:
+    def models(self) -> Iterator[_ModelVolume]:
         """Yield the models of the pod in the order of its volumes. Problems are collected."""
         used: dict[str, set[str]] = {}
         for key, index, container in self.containers():
@@ -136,7 +136,7 @@ class _Pod:
             if len(paths) > 1:
                 self.problems.append(_problem(f"volume {volume} is mounted in several parts", "spec.volumes"))
             elif paths and (sha256 := self._digest(volume, len({*used}))):
-                yield _Model(volume, paths.pop(), sha256)
+                yield _ModelVolume(volume, paths.pop(), sha256)
 
     def _digest(self, volume: str, volumes: int) -> str | None:
         """Return the digest for a volume: of its own annotation, or of the only annotation for the only volume."""
@@ -154,7 +154,7 @@ class _Pod:
             )
         return found
 
-    def check_reserved(self, models: Sequence[_Model], ours: Sequence[Object]) -> None:
+    def check_reserved(self, models: Sequence[_ModelVolume], ours: Sequence[Object]) -> None:
         """Collect a problem for each container, volume and mount that uses a reserved name."""
         places = {one.place for one in models}
         for key, index, container in self.containers():
@@ -171,7 +171,7 @@ class _Pod:
             if volume.get("name") == VERIFIED and volume != _VOLUME:
                 self.problems.append(_problem("a volume has a name that is reserved", "spec.volumes"))
 
-    def patch(self, models: Sequence[_Model], ours: Sequence[Object]) -> Iterator[Object]:
+    def patch(self, models: Sequence[_ModelVolume], ours: Sequence[Object]) -> Iterator[Object]:
         """Yield one operation for each list of the specification that changes."""
         by_volume = {one.volume: one for one in models}
         for key in _LISTS:
@@ -189,7 +189,7 @@ class _Pod:
 _VOLUME: dict[str, Json] = {"name": VERIFIED, "emptyDir": {}}
 
 
-def _container(model: _Model, settings: Guarding) -> dict[str, Json]:
+def _container(model: _ModelVolume, settings: GuardSettings) -> dict[str, Json]:
     """Return the init container that verifies one model."""
     source: dict[str, Json] = {"name": model.volume, "mountPath": "/source", "readOnly": True}
     if model.sub_path:
@@ -233,7 +233,7 @@ def _is_ours(container: Object, ours: Object) -> bool:
     return rest and list(mounts[: len(own)]) == list(own) and token
 
 
-def _mounted(container: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
+def _mounted(container: Object, models: Mapping[str, _ModelVolume]) -> dict[str, Json]:
     """Return a container with the verified copies instead of the volumes; ours keeps the volumes."""
     mounts = _list(container.get("volumeMounts"))
     if _is_reserved(container) or not mounts:
@@ -242,7 +242,7 @@ def _mounted(container: Object, models: Mapping[str, _Model]) -> dict[str, Json]
     return {**container, "volumeMounts": [*after]}
 
 
-def _mount(mount: Object, models: Mapping[str, _Model]) -> dict[str, Json]:
+def _mount(mount: Object, models: Mapping[str, _ModelVolume]) -> dict[str, Json]:
     model = models.get(str(mount.get("name")))
     if model is None:
         return dict(mount)

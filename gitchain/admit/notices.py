@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from gitchain.admit.admission import Judgement
+from gitchain.admit.admission import AdmissionResult
 from gitchain.admit.denial_reasons import UNDECIDED, printable
 from gitchain.admit.reports import Reports
 from gitchain.admit.review import Review
@@ -43,7 +43,7 @@ Outcome = Literal["fail", "warn", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class ViolationNotice:
     """An object that violates a rule, and the reasons."""
 
     namespace: str
@@ -69,7 +69,7 @@ class Notice:
         return (self.namespace, *named, self.outcome, self.message)
 
 
-def notice(judgement: Judgement, when: datetime, *, runs: bool = False) -> Notice | None:
+def notice(judgement: AdmissionResult, when: datetime, *, runs: bool = False) -> ViolationNotice | None:
     """Return the notice of a response; None for a valid object, a dry run, or an object without a name.
 
     `runs` means that the object exists, and no request waits for the response.
@@ -92,7 +92,9 @@ def notice(judgement: Judgement, when: datetime, *, runs: bool = False) -> Notic
     }
     policy = judgement.rule.layout if judgement.rule else "none"
     kept = {key: printable(value, 400) for key, value in details.items() if value}
-    return Notice(review.namespace, subject, outcome, policy, code, printable(message, 900), when, runs, kept)
+    return ViolationNotice(
+        review.namespace, subject, outcome, policy, code, printable(message, 900), when, runs, kept
+    )
 
 
 def _subject(review: Review, *, runs: bool) -> Mapping[str, Json] | None:
@@ -124,7 +126,7 @@ def _map(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def event(one: Notice, instance: str) -> dict[str, Json]:
+def event(one: ViolationNotice, instance: str) -> dict[str, Json]:
     """Return the Event of a notice in the API's format; `instance` is the reporting instance."""
     reason = {"fail": "ModelDenied", "warn": "ModelNotVerified", "error": "ModelNotDecided"}[one.outcome]
     reason = "ModelNotAcceptable" if one.runs else reason
@@ -143,7 +145,7 @@ def event(one: Notice, instance: str) -> dict[str, Json]:
     }
 
 
-def result(one: Notice) -> dict[str, Json]:
+def result(one: ViolationNotice) -> dict[str, Json]:
     """Return the result of a notice in the format of reports."""
     return {
         "source": SOURCE,
@@ -185,7 +187,7 @@ def report(
     }
 
 
-def kept_results(there: Object, fresh: Iterable[Notice], now: datetime) -> list[Object]:
+def kept_results(there: Object, fresh: Iterable[ViolationNotice], now: datetime) -> list[Object]:
     """Return a report's results to keep beside new ones: ours, not too old, and about other objects."""
     about = {_about(result(one)) for one in fresh}
     since = (now - LIFE).timestamp()

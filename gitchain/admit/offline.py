@@ -15,12 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from gitchain.admit.admission import POD, Admission, Judgement
-from gitchain.admit.engines import Engines
+from gitchain.admit.admission import POD, Admission, AdmissionResult
+from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.manifests import KubernetesManifest
-from gitchain.admit.review import API_VERSION, KIND, Kind
-from gitchain.admit.settings import Settings
+from gitchain.admit.review import API_VERSION, KIND, GroupVersionKind
+from gitchain.admit.settings import AdmissionSettings
 from gitchain.admit.source_errors import as_unavailable
 from gitchain.errors import LayoutError, UsageError
 from gitchain.evidence.canonical import Json
@@ -32,14 +32,14 @@ UID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ReviewedObject:
     """An object, and the webhook's response; None if the webhook would not be called."""
 
     manifest: KubernetesManifest
-    kind: Kind
+    kind: GroupVersionKind
     namespace: str
     name: str
-    judgement: Judgement | None = None
+    judgement: AdmissionResult | None = None
 
     @property
     def is_denied(self) -> bool:
@@ -48,19 +48,19 @@ class Answered:
 
 
 def admit(
-    settings: Settings,
+    settings: AdmissionSettings,
     manifests: Sequence[KubernetesManifest],
     namespace: str | None = None,
     *,
     offline: bool = False,
-) -> list[Answered]:
+) -> list[ReviewedObject]:
     """Return the response for each object, in order.
 
     Raises UsageError for an invalid object or one of another namespace, and the reading error (`source_errors`) if the
     evidence of a required layout cannot be read: then nothing is decided.
     """
     placed = [_placed(one, namespace) for one in manifests]
-    engines = Engines(lambda: datetime.now(UTC), offline=offline, is_remembering=False)
+    engines = VerdictCaches(lambda: datetime.now(UTC), offline=offline, is_remembering=False)
     try:
         admission = Admission(settings, engines.make(settings))
         return asyncio.run(_answers(admission, placed))
@@ -68,7 +68,7 @@ def admit(
         engines.close()
 
 
-async def _answers(admission: Admission, placed: Sequence[Answered]) -> list[Answered]:
+async def _answers(admission: Admission, placed: Sequence[ReviewedObject]) -> list[ReviewedObject]:
     reviewed = [one for one in placed if one.kind in KNOWN]
     rules = (admission.settings.rule_for(one.namespace) for one in reviewed)
     for layout in dict.fromkeys(rule.layout for rule in rules if rule is not None):
@@ -87,7 +87,7 @@ async def _read(admission: Admission, layout: str) -> None:
         raise LayoutError(problem.message, where=problem.where)
 
 
-async def _judge(admission: Admission, one: Answered) -> Judgement:
+async def _judge(admission: Admission, one: ReviewedObject) -> AdmissionResult:
     """Return the response, after the mutating webhook's patch if the namespace's rule guards pods."""
     source: Object = one.manifest.source
     rule = admission.settings.rule_for(one.namespace)
@@ -111,7 +111,7 @@ def patched(pod: Object, patch: Iterable[Object]) -> Object:
     return {**pod, "spec": changed}
 
 
-def _review(one: Answered, source: Object) -> bytes:
+def _review(one: ReviewedObject, source: Object) -> bytes:
     """Return the AdmissionReview for the creation of an object."""
     kind = {"group": one.kind.group, "version": one.kind.version, "kind": one.kind.kind}
     about = {"group": one.kind.group, "version": one.kind.version, "resource": f"{one.kind.kind.lower()}s"}
@@ -130,10 +130,10 @@ def _review(one: Answered, source: Object) -> bytes:
     return json.dumps(review, default=dict).encode()
 
 
-def _placed(manifest: KubernetesManifest, namespace: str | None) -> Answered:
+def _placed(manifest: KubernetesManifest, namespace: str | None) -> ReviewedObject:
     """Return an object with its kind, namespace and name, in the namespace that `kubectl -n` would use."""
     group, _, version = str(manifest.source["apiVersion"]).rpartition("/")
-    kind = Kind(group, version, str(manifest.source["kind"]))
+    kind = GroupVersionKind(group, version, str(manifest.source["kind"]))
     metadata = manifest.source.get("metadata")
     about: dict[str, Json] = dict(metadata) if isinstance(metadata, dict) else {}
     name = about.get("name") or about.get("generateName")
@@ -141,7 +141,7 @@ def _placed(manifest: KubernetesManifest, namespace: str | None) -> Answered:
     if own is not None and not isinstance(own, str):
         raise UsageError("the namespace is no string", where=manifest.where, got=ascii(own)[:100])
     if kind.kind in CLUSTER_WIDE:
-        return Answered(manifest, kind, "", _text(name))
+        return ReviewedObject(manifest, kind, "", _text(name))
     if own and namespace and own != namespace:
         raise UsageError(
             "the object is in another namespace than --namespace",
@@ -151,7 +151,7 @@ def _placed(manifest: KubernetesManifest, namespace: str | None) -> Answered:
         )
     place = own or namespace or DEFAULT_NAMESPACE
     changed = {**manifest.source, "metadata": {**about, "namespace": place}}
-    return Answered(replace(manifest, source=changed), kind, place, _text(name))
+    return ReviewedObject(replace(manifest, source=changed), kind, place, _text(name))
 
 
 def _text(value: Json) -> str:

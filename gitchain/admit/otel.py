@@ -36,7 +36,7 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-class _Recorded(Span):
+class _RecordedSpan(Span):
     """A span of OpenTelemetry."""
 
     def __init__(self, span: trace.Span) -> None:
@@ -73,7 +73,7 @@ class OpenTelemetry(Traces):
 
     def note(self, attributes: Callable[[], Attributes]) -> None:
         """Add attributes to the current span."""
-        _Recorded(trace.get_current_span()).set(attributes())
+        _RecordedSpan(trace.get_current_span()).set(attributes())
 
     @contextmanager
     def reading(self, layout: str) -> Iterator[Span]:
@@ -103,7 +103,7 @@ class OpenTelemetry(Traces):
             record_exception=False,  # its text may show content
             set_status_on_exception=False,
         ) as span:
-            yield _Recorded(span)
+            yield _RecordedSpan(span)
 
     def close(self) -> None:
         """Send what waits, in bounded time."""

@@ -22,10 +22,10 @@ from typing import Any
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server
 from gitchain.admit.config import parse_settings, read_bytes
-from gitchain.admit.engines import Engines
+from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.logs import log
-from gitchain.admit.settings import Settings
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.settings import AdmissionSettings
+from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.errors import GitchainError, LayoutError, UsageError
 from gitchain.evidence.digest import sha256_hex
 
@@ -42,10 +42,10 @@ class Reload:
     def __init__(
         self,
         server: Server,
-        engines: Engines,
+        engines: VerdictCaches,
         *,
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-        admission: Callable[[Settings, Mapping[str, Engine]], Admission],
+        admission: Callable[[AdmissionSettings, Mapping[str, VerdictCache]], Admission],
         clock: Callable[[], datetime],
     ) -> None:
         self._server = server
@@ -59,7 +59,7 @@ class Reload:
         self._is_final = False
 
     @property
-    def _settings(self) -> Settings:
+    def _settings(self) -> AdmissionSettings:
         return self._server.admission.settings
 
     async def keep(self) -> None:
@@ -149,7 +149,7 @@ class Reload:
         return abs((self._clock() - self._tried).total_seconds()) >= self._settings.times.refresh
 
 
-def _check_fixed(old: Settings, new: Settings) -> None:
+def _check_fixed(old: AdmissionSettings, new: AdmissionSettings) -> None:
     for name in FIXED:
         if getattr(old, name) != getattr(new, name):
             raise UsageError(
@@ -159,7 +159,7 @@ def _check_fixed(old: Settings, new: Settings) -> None:
             )
 
 
-def _check_decides(engine: Engine, now: datetime) -> None:
+def _check_decides(engine: VerdictCache, now: datetime) -> None:
     """Raise the error of the reading, or LayoutError, if an engine cannot decide."""
     if engine.gate.error is not None:
         error = engine.gate.error

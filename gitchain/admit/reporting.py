@@ -21,12 +21,12 @@ from functools import partial
 from http import HTTPStatus
 from itertools import islice
 
-from gitchain.admit.admission import Judgement
+from gitchain.admit.admission import AdmissionResult
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.logs import log
 from gitchain.admit.notices import (
     SOURCE,
-    Notice,
+    ViolationNotice,
     event,
     kept_results,
     notice,
@@ -68,7 +68,7 @@ class Reporting:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: NoticeWriter,
         *,
         clock: Callable[[], datetime],
         executor: Executor,
@@ -78,17 +78,17 @@ class Reporting:
         self._clock = clock
         self._executor = executor
         self._counted = counted
-        self._waiting: deque[Notice] = deque()
+        self._waiting: deque[ViolationNotice] = deque()
         self._last_reported: OrderedDict[tuple[str, ...], datetime] = OrderedDict()
         self._trouble: dict[str, str] = {}
 
-    def offer(self, judgement: Judgement) -> None:
+    def offer(self, judgement: AdmissionResult) -> None:
         """Queue the notice of a response, if there is room. Never blocks, never raises."""
         found = notice(judgement, self._clock())
         if found is not None:
             self._take(found)
 
-    def _take(self, notice: Notice) -> None:
+    def _take(self, notice: ViolationNotice) -> None:
         before = self._last_reported.get(notice.key)
         if before is not None and abs(notice.when - before) < AGAIN:
             return
@@ -113,19 +113,21 @@ class Reporting:
         if batch:
             await self._run(self._writer.write, batch, self._clock())
 
-    def changed(self, notices: Iterable[Notice]) -> None:
+    def changed(self, notices: Iterable[ViolationNotice]) -> None:
         """Queue Events about the new findings of an audit, if there is room. Never blocks."""
         for fresh in notices:
             self._take(fresh)
 
-    async def audited(self, notices: Sequence[Notice], places: Mapping[str, Mapping[str, int]]) -> None:
+    async def audited(
+        self, notices: Sequence[ViolationNotice], places: Mapping[str, Mapping[str, int]]
+    ) -> None:
         """Replace each namespace's report by the results of a complete audit.
 
         `places` has the number of objects by namespace and result.
         """
         await self._run(self._writer.replace, notices, places)
 
-    async def _run(self, work: Callable[..., Iterator[Sent]], *about: object) -> None:
+    async def _run(self, work: Callable[..., Iterator[WriteResult]], *about: object) -> None:
         loop = asyncio.get_running_loop()
         sent = await loop.run_in_executor(self._executor, lambda: list(work(*about)))
         for (what, outcome), number in Counter((one.what, one.outcome) for one in sent).items():
@@ -139,7 +141,7 @@ class Reporting:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class WriteResult:
     """Result of writing one object."""
 
     what: str
@@ -152,7 +154,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class NoticeWriter:
     """Writes notices to the cluster's API. Blocks; yields results with failures."""
 
     cluster: Cluster
@@ -160,7 +162,7 @@ class Writer:
     instance: str
     """The reporting instance: the pod's name."""
 
-    def write(self, batch: Sequence[Notice], now: datetime) -> Iterator[Sent]:
+    def write(self, batch: Sequence[ViolationNotice], now: datetime) -> Iterator[WriteResult]:
         """Write the Events of a batch, and add it to the reports of its namespaces."""
         works: list[Work] = []
         if self.wanted.events:
@@ -171,7 +173,9 @@ class Writer:
                 works.append(("report", partial(self._report, DENIALS, place, partial(_joined, here, now))))
         return self._done(works)
 
-    def replace(self, notices: Sequence[Notice], places: Mapping[str, Mapping[str, int]]) -> Iterator[Sent]:
+    def replace(
+        self, notices: Sequence[ViolationNotice], places: Mapping[str, Mapping[str, int]]
+    ) -> Iterator[WriteResult]:
         """Write the audit report of each namespace with a model, and of those with an earlier one."""
         group = self.wanted.reports
         if group is None:
@@ -179,7 +183,7 @@ class Writer:
         try:
             there = self._left(group)
         except GitchainError as error:
-            yield Sent("report", str(error))
+            yield WriteResult("report", str(error))
             return
         named = [name for name, counts in places.items() if name and set(counts) - {"skip"}]
         works: list[Work] = []
@@ -197,7 +201,7 @@ class Writer:
         found = [find_object(one, "metadata", "report") or {} for one in islice(listed, 2 * MAX_NAMESPACES)]
         return [str(one.get("namespace")) for one in found if one.get("name") == AUDIT]
 
-    def _event(self, one: Notice) -> int:
+    def _event(self, one: ViolationNotice) -> int:
         place = f"/apis/events.k8s.io/v1/namespaces/{one.namespace or 'default'}/events"
         return self._post(place, event(one, self.instance))
 
@@ -225,20 +229,20 @@ class Writer:
     def _post(self, path: str, made: Mapping[str, Json]) -> int:
         return self.cluster.send("POST", path, made, SECONDS)
 
-    def _done(self, works: Sequence[Work]) -> Iterator[Sent]:
+    def _done(self, works: Sequence[Work]) -> Iterator[WriteResult]:
         """Do one after the other; skip the others if the API does not respond."""
         lost = ""
         for what, work in works:
             if lost:
-                yield Sent(what, lost)
+                yield WriteResult(what, lost)
                 continue
             try:
                 status = work()
             except GitchainError as error:
                 lost = str(error)
-                yield Sent(what, lost)
+                yield WriteResult(what, lost)
             else:
-                yield Sent(
+                yield WriteResult(
                     what, "" if status in WRITTEN else f"HTTP {status}: {_HELP.get(status, 'refused')}"
                 )
 
@@ -248,7 +252,7 @@ Work = tuple[str, Callable[[], int]]
 
 
 def _joined(
-    here: Sequence[Notice], now: datetime, there: Object
+    here: Sequence[ViolationNotice], now: datetime, there: Object
 ) -> tuple[Sequence[Object], Mapping[str, int] | None]:
     return [*map(result, here), *kept_results(there, here, now)], None
 

@@ -34,7 +34,7 @@ MAX_WARNING_CHARACTERS = 240
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class GroupVersionKind:
     """A group, version and kind."""
 
     group: str
@@ -47,7 +47,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class GroupVersionResource:
     """A group, version and resource: the path of objects in the API."""
 
     group: str
@@ -64,8 +64,8 @@ class Review:
     """A request of the API server. The objects are untrusted."""
 
     uid: str
-    kind: Kind
-    resource: Resource
+    kind: GroupVersionKind
+    resource: GroupVersionResource
     subresource: str
     operation: str
     namespace: str
@@ -140,7 +140,7 @@ def read_request(uid: str, request: Object) -> Review:
     review = Review(
         uid,
         kind,
-        Resource(
+        GroupVersionResource(
             _text(resource, "group"),
             _text(resource, "version"),
             get_string(resource, "resource", "request.resource"),
@@ -158,8 +158,8 @@ def read_request(uid: str, request: Object) -> Review:
     return review
 
 
-def _kind(source: Object, where: str) -> Kind:
-    return Kind(
+def _kind(source: Object, where: str) -> GroupVersionKind:
+    return GroupVersionKind(
         *(get_string(source, key, where) if key in source else "" for key in ("group", "version", "kind"))
     )
 
@@ -169,7 +169,7 @@ def _text(source: Object, key: str) -> str:
     return "" if value is None else get_string(source, key, "request")
 
 
-def _object(request: Object, key: str, kind: Kind) -> Object | None:
+def _object(request: Object, key: str, kind: GroupVersionKind) -> Object | None:
     """Return an object of the request. Raises MalformedError if its kind differs from the request's."""
     if request.get(key) is None:
         return None

@@ -12,8 +12,8 @@ from gitchain.admit.cluster import Cluster
 from gitchain.admit.evidence import repository_at
 from gitchain.admit.logs import log
 from gitchain.admit.server import Service, bind
-from gitchain.admit.settings import Deployments, Settings
-from gitchain.admit.tls import Certificate, Files
+from gitchain.admit.settings import AdmissionSettings, Deployments
+from gitchain.admit.tls import Certificate, TlsFiles
 from gitchain.admit.traces import OFF, Traces
 from gitchain.errors import TransportError, UsageError
 from gitchain.produce.deployments import DeploymentLog, PendingProfile
@@ -23,8 +23,8 @@ from gitchain.trust.profiles import Profile
 
 
 def serve(
-    settings: Settings,
-    files: Files,
+    settings: AdmissionSettings,
+    files: TlsFiles,
     address: tuple[str, int],
     probes: tuple[str, int] | None,
     *,

@@ -13,18 +13,20 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from gitchain.admit.cluster import Cluster
-from gitchain.admit.review import Kind, Resource, Review
+from gitchain.admit.review import GroupVersionKind, GroupVersionResource, Review
 from gitchain.errors import MalformedError, TransportError, UsageError
 
-SCALE = Kind("autoscaling", "v1", "Scale")
+SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 LOOK_SECONDS = 2.0
 """Longest lookup in seconds; never more than half of the response time."""
 
 SCALED = {
-    Resource("apps", "v1", "deployments"): Kind("apps", "v1", "Deployment"),
-    Resource("apps", "v1", "statefulsets"): Kind("apps", "v1", "StatefulSet"),
-    Resource("apps", "v1", "replicasets"): Kind("apps", "v1", "ReplicaSet"),
-    Resource("", "v1", "replicationcontrollers"): Kind("", "v1", "ReplicationController"),
+    GroupVersionResource("apps", "v1", "deployments"): GroupVersionKind("apps", "v1", "Deployment"),
+    GroupVersionResource("apps", "v1", "statefulsets"): GroupVersionKind("apps", "v1", "StatefulSet"),
+    GroupVersionResource("apps", "v1", "replicasets"): GroupVersionKind("apps", "v1", "ReplicaSet"),
+    GroupVersionResource("", "v1", "replicationcontrollers"): GroupVersionKind(
+        "", "v1", "ReplicationController"
+    ),
 }
 """Resources that the chart may read: a `scale` of others is denied."""
 

@@ -24,22 +24,22 @@ from starlette.applications import Starlette
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server, application, probes
 from gitchain.admit.audit import Audit, audit
-from gitchain.admit.checks import Checked, Checks
+from gitchain.admit.checks import AuditChanges, AuditComparison
 from gitchain.admit.cluster import Cluster
-from gitchain.admit.connections import Room
+from gitchain.admit.connections import OpenConnections
 from gitchain.admit.deployment_events import ClusterName, Reporter
-from gitchain.admit.engines import Engines
+from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.evidence import EvidenceReader
 from gitchain.admit.listener import Listener
 from gitchain.admit.logs import log
 from gitchain.admit.metrics import Metrics
 from gitchain.admit.reload import Reload
-from gitchain.admit.reporting import Reporting, Writer
+from gitchain.admit.reporting import NoticeWriter, Reporting
 from gitchain.admit.scale import Workloads
-from gitchain.admit.settings import Settings, Times
+from gitchain.admit.settings import AdmissionSettings, Durations
 from gitchain.admit.tls import Certificate
 from gitchain.admit.traces import OFF, Traces
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.errors import GitchainError, TransportError, UsageError, reason
 from gitchain.produce.deployments import DeploymentLog
 
@@ -58,7 +58,7 @@ class Service:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: AdmissionSettings,
         certificate: Certificate,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -72,7 +72,7 @@ class Service:
         self._cluster = cluster
         self._lister = ThreadPoolExecutor(1, "list")
         self._looker = ThreadPoolExecutor(LOOKS, "look")
-        self._maker = Engines(clock, readers, traces=traces)
+        self._maker = VerdictCaches(clock, readers, traces=traces)
         engines = self._maker.make(settings)
         self.metrics = Metrics(lambda: self.server.admission.engines, clock)
         self._clock = clock
@@ -87,11 +87,11 @@ class Service:
         )
         self._deployments = deployments
         self._reporter = ThreadPoolExecutor(1, "report")
-        self._checks = Checks(clock)
+        self._checks = AuditComparison(clock)
         if deployments is not None and settings.deployments is not None:
             place = ClusterName(settings.deployments.environment, settings.deployments.cluster)
             self.server.report = Reporter(deployments, place, clock=clock, executor=self._reporter).report
-            self._checks = Checks(clock, deployments, place)
+            self._checks = AuditComparison(clock, deployments, place)
         self._teller = ThreadPoolExecutor(1, "tell")
         self._reporting = self._telling(clock)
         self.stopping = asyncio.Event()
@@ -99,15 +99,15 @@ class Service:
         self._failure: BaseException | None = None
 
     @property
-    def engines(self) -> Mapping[str, Engine]:
+    def engines(self) -> Mapping[str, VerdictCache]:
         """Return the engines of the current settings."""
         return self.server.admission.engines
 
     @property
-    def _times(self) -> Times:
+    def _times(self) -> Durations:
         return self.server.admission.settings.times
 
-    def _admission(self, settings: Settings, engines: Mapping[str, Engine]) -> Admission:
+    def _admission(self, settings: AdmissionSettings, engines: Mapping[str, VerdictCache]) -> Admission:
         """Return the admission for settings. Raises UsageError if they need a cluster and there is none."""
         if settings.times.audit and self._cluster is None:
             raise UsageError(
@@ -125,7 +125,7 @@ class Service:
         if wanted is None or self._cluster is None:
             return None
         found = Reporting(
-            Writer(self._cluster, wanted, socket.gethostname()),
+            NoticeWriter(self._cluster, wanted, socket.gethostname()),
             clock=clock,
             executor=self._teller,
             counted=lambda what, outcome, number: self.metrics.written.labels(what, outcome).inc(number),
@@ -138,12 +138,12 @@ class Service:
     ) -> None:
         """Serve on bound sockets until a signal, or `stop`. The sockets are closed at the end."""
         kept = self._certificate.takes_clients
-        room = Room(self._settings.connections, keeps_reserve=kept, closed=self._closed)
+        room = OpenConnections(self._settings.connections, keeps_reserve=kept, closed=self._closed)
         main = Listener(application(self.server), room, self._certificate.context, self.server.is_trusted)
         listeners = [(main, list(sockets))]
         if probe_sockets:
             plain = Starlette(routes=probes(self.server))
-            other = Room(self._settings.connections, keeps_reserve=False, closed=self._closed)
+            other = OpenConnections(self._settings.connections, keeps_reserve=False, closed=self._closed)
             listeners.append((Listener(plain, other), list(probe_sockets)))
         async with AsyncExitStack() as stack:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -257,7 +257,7 @@ class Service:
         if self._reporting is not None:
             await self._report(self._reporting, found, checked)
 
-    async def _report(self, reporting: Reporting, found: Audit, checked: Checked) -> None:
+    async def _report(self, reporting: Reporting, found: Audit, checked: AuditChanges) -> None:
         """Write one Event for each change that fails, and the reports if the audit saw everything."""
         changed = {change.key for change in checked.changes}
         reporting.changed(one for key, one in dict(reversed(found.notices)).items() if key in changed)

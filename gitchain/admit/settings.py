@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from gitchain.admit.model_problems import Looking
-from gitchain.admit.mutate import Guarding
+from gitchain.admit.model_problems import ModelSearchSettings
+from gitchain.admit.mutate import GuardSettings
 from gitchain.admit.reports import ReportSettings
 from gitchain.errors import LayoutError
 from gitchain.layout.model import Identity
@@ -42,8 +42,8 @@ class AdmissionRule:
     namespaces: tuple[str, ...]
     layout: str
     mode: Mode = "enforce"
-    looking: Looking = field(default_factory=Looking)
-    guarding: Guarding | None = None
+    looking: ModelSearchSettings = field(default_factory=ModelSearchSettings)
+    guarding: GuardSettings | None = None
     """How pods are patched so that volumes are verified on the node; None to leave them unchanged."""
 
     def matches(self, namespace: str) -> bool:
@@ -56,7 +56,7 @@ class AdmissionRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Durations:
     """Durations in seconds. A verdict is valid for `verdict` at most, unreadable evidence for `fresh` and `stale`."""
 
     refresh: int = 10
@@ -93,12 +93,12 @@ class Deployments:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AdmissionSettings:
     """The parsed settings file."""
 
     sources: Mapping[str, LayoutSource]
     rules: tuple[AdmissionRule, ...]
-    times: Times = field(default_factory=Times)
+    times: Durations = field(default_factory=Durations)
     decisions: int = 10_000
     """Most cached verdicts."""
 

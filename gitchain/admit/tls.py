@@ -28,7 +28,7 @@ ALPN = ["http/1.1"]
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class TlsFiles:
     """Paths of the certificate with its chain, its key, and the client CA."""
 
     certificate: Path
@@ -65,7 +65,7 @@ class Certificate:
     `context` is for listening. It passes every handshake to the newest context.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: TlsFiles) -> None:
         """Load the files. Raises TrustError if a server cannot use them."""
         self._files = files
         self._seen: tuple[bytes, bytes, bytes] | None = None
@@ -119,7 +119,7 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _load(context: ssl.SSLContext, certificate: Path, key: Path, files: Files) -> None:
+def _load(context: ssl.SSLContext, certificate: Path, key: Path, files: TlsFiles) -> None:
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")  # never prompt on a terminal
     except (ssl.SSLError, OSError, ValueError) as error:

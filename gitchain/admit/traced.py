@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gitchain.admit.admission import Judgement
+from gitchain.admit.admission import AdmissionResult
 from gitchain.admit.refusals import status_of
 from gitchain.admit.traces import Attributes, Traces
 
@@ -36,7 +36,7 @@ def traced(traces: Traces, path: str, handler: Handler) -> Route:
     return Route(path, answer, methods=["POST"])
 
 
-def facts_of(judgement: Judgement) -> Attributes:
+def facts_of(judgement: AdmissionResult) -> Attributes:
     """Return attributes of a decision: no name of a user or an object, and no content."""
     review, rule, answer = judgement.review, judgement.rule, judgement.answer
     facts: dict[str, str | bool | int | Sequence[str]] = {

@@ -17,9 +17,9 @@ from functools import partial
 from itertools import islice
 
 from gitchain.admit.denial_reasons import DenialCode, DenialReason
-from gitchain.admit.evidence import Opened
-from gitchain.admit.layout_evaluator import Gate, LayoutVerdict
-from gitchain.admit.settings import Times
+from gitchain.admit.evidence import EvidenceState
+from gitchain.admit.layout_evaluator import LayoutEvaluator, LayoutVerdict
+from gitchain.admit.settings import Durations
 
 MAX_FLYING = 1000
 """Most decisions that wait or run at a time; more are refused at once."""
@@ -33,13 +33,13 @@ RENEW = 0.6
 Key = tuple[str, str]
 
 
-class Engine:
+class VerdictCache:
     """Decides with one gate, for one event loop. `decider` and `reader` are executors with one thread each."""
 
     def __init__(
         self,
-        gate: Gate,
-        times: Times,
+        gate: LayoutEvaluator,
+        times: Durations,
         *,
         limit: int,
         clock: Callable[[], datetime],
@@ -105,7 +105,7 @@ class Engine:
         except TimeoutError:
             return _refusal(sha256, _slow(self._times.answer), now)
 
-    def _start(self, key: Key, opened: Opened) -> asyncio.Task[LayoutVerdict] | None:
+    def _start(self, key: Key, opened: EvidenceState) -> asyncio.Task[LayoutVerdict] | None:
         """Return the running decision about this key, or start one; None if too many others run."""
         if key not in self._flying:
             if len(self._flying) >= MAX_FLYING:
@@ -115,7 +115,7 @@ class Engine:
             task.add_done_callback(lambda _done: self._flying.pop(key, None))
         return self._flying[key]
 
-    async def _decide(self, key: Key, opened: Opened) -> LayoutVerdict:
+    async def _decide(self, key: Key, opened: EvidenceState) -> LayoutVerdict:
         loop = asyncio.get_running_loop()
         decide = partial(
             copy_context().run, self.gate.decide, opened, key[0], self._clock()

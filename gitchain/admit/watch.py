@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from gitchain.admit.conditions import LayoutCondition, Reason, State
+from gitchain.admit.conditions import ConditionReason, LayoutCondition, State
 from gitchain.admit.logs import log
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.verdict_cache import VerdictCache
 
 _LEVELS: dict[State, int] = {
     "deciding": logging.INFO,
@@ -28,7 +28,7 @@ _MESSAGES: dict[State, str] = {
 }
 
 
-class Watch:
+class ConditionWatch:
     """The last condition of each layout. Logs and counts each change."""
 
     def __init__(self, clock: Callable[[], datetime], count: Callable[[str, LayoutCondition], None]) -> None:
@@ -37,7 +37,7 @@ class Watch:
         self._last: dict[str, tuple[LayoutCondition, datetime]] = {}
         self._wrong: dict[str, str] = {}
 
-    def look(self, engines: Mapping[str, Engine], server: Iterable[tuple[str, str]] = ()) -> None:
+    def look(self, engines: Mapping[str, VerdictCache], server: Iterable[tuple[str, str]] = ()) -> None:
         """Check every layout, and the problems of the server as a whole: pairs of name and reason."""
         now = self._clock()
         for name, engine in engines.items():
@@ -47,14 +47,14 @@ class Watch:
         forgotten = ((f"memory of layout {name}", one.gate.forgotten) for name, one in engines.items())
         self._whole({name: why for name, why in (*server, *forgotten) if why})
 
-    def _layout(self, name: str, engine: Engine, now: datetime) -> None:
+    def _layout(self, name: str, engine: VerdictCache, now: datetime) -> None:
         found = engine.gate.condition(now)
         before, since = self._last.get(name, (None, now))
         if before is not None and before.key == found.key:
             return
         self._last[name] = found, now
         self._count(name, found)
-        if found.reason is Reason.STARTING:
+        if found.reason is ConditionReason.STARTING:
             return
         layout = engine.gate.layout
         facts: dict[str, object] = {"layout": name, "state": found.state}

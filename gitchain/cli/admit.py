@@ -14,9 +14,9 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, NoEvidenceError, StoreError, UsageError, reason
 
 if TYPE_CHECKING:
-    from gitchain.admit.admission import Judgement
+    from gitchain.admit.admission import AdmissionResult
     from gitchain.admit.manifests import KubernetesManifest
-    from gitchain.admit.offline import Answered
+    from gitchain.admit.offline import ReviewedObject
 
 ADMIT_SCHEMA = "https://gitchain.dev/admit/v1"
 
@@ -123,7 +123,7 @@ def _content(file: BinaryIO) -> bytes:
     return file.read(MAX_FILE_BYTES + 1)
 
 
-def _document(one: Answered) -> dict[str, Any]:
+def _document(one: ReviewedObject) -> dict[str, Any]:
     found: dict[str, Any] = {
         "file": one.manifest.file,
         "document": one.manifest.document,
@@ -135,7 +135,7 @@ def _document(one: Answered) -> dict[str, Any]:
     return found | _answer(one.judgement) if one.judgement else found
 
 
-def _answer(found: Judgement) -> dict[str, Any]:
+def _answer(found: AdmissionResult) -> dict[str, Any]:
     problems = [
         {"code": str(one.code), "message": one.message, "where": one.where or None, "help": one.help or None}
         for one in found.problems
@@ -151,7 +151,7 @@ def _answer(found: Judgement) -> dict[str, Any]:
     }
 
 
-def _print(options: Options, one: Answered) -> None:
+def _print(options: Options, one: ReviewedObject) -> None:
     place = "/".join(filter(None, (one.namespace, one.name or "(unnamed)")))
     shown = escape(f"{one.kind.kind} {place}  {one.manifest.where}")
     found = one.judgement
@@ -167,7 +167,7 @@ def _print(options: Options, one: Answered) -> None:
         options.data(f"  warning: {escape(warning)}")
 
 
-def _why(found: Judgement) -> str:
+def _why(found: AdmissionResult) -> str:
     """Return the reason in words: the layout that decided, and the mode where it does not enforce."""
     about = f"layout {escape(found.rule.layout)}" if found.rule else "no rule"
     soft = found.rule is not None and found.rule.mode != "enforce"

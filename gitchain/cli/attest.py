@@ -14,8 +14,8 @@ from gitchain.cli.signing import not_attested, note_line_endings, report, signin
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.produce.draft import Draft
-    from gitchain.produce.dvc_stages import Declared
+    from gitchain.produce.draft import StatementDraft
+    from gitchain.produce.dvc_stages import DeclaredStages
     from gitchain.produce.sign_and_store import SigningIdentity
     from gitchain.workspace.project import Project
 
@@ -91,9 +91,9 @@ def command(
     project = open_project(options.directory, options.hashing)
     project.configured()
     profile = None if dry_run else project_profile(project, options.trust, offline=options.offline)
-    left: Declared | None = None
+    left: DeclaredStages | None = None
     if one:
-        drafts: tuple[Draft, ...] = (
+        drafts: tuple[StatementDraft, ...] = (
             _typed(project, steps[0], predicate, predicate_type, materials, (*products, *params, *metrics))
             if predicate is not None and predicate_type is not None
             else provenance_draft(
@@ -117,7 +117,7 @@ def command(
     return _left_out(options, left, failure) or code
 
 
-def _print_statements(drafts: Sequence[Draft]) -> ExitCode:
+def _print_statements(drafts: Sequence[StatementDraft]) -> ExitCode:
     for draft in drafts:
         click.echo(draft.statement.payload)
     return ExitCode.OK
@@ -147,7 +147,7 @@ def _typed(
     predicate_type: str,
     materials: Sequence[str],
     files: Sequence[str],
-) -> Draft:
+) -> StatementDraft:
     """Return the statement of --type and --predicate. Raises UsageError if options for products were given."""
     from gitchain.produce.predicate_input import read_predicate, typed_draft
 
@@ -159,7 +159,7 @@ def _typed(
     return typed_draft(project, step, predicate_type, read_predicate(predicate), materials)
 
 
-def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
+def _advise(options: Options, project: Project, drafts: Sequence[StatementDraft]) -> None:
     """Print the steps for which the layout does not accept declared evidence, and what to type."""
     from gitchain.evidence.predicates import claim_of
     from gitchain.produce.draft_stages import layout_wants_observed
@@ -184,7 +184,9 @@ def _advise(options: Options, project: Project, drafts: Sequence[Draft]) -> None
         options.talk("  help  gitchain layout sign")
 
 
-def _left_out(options: Options, declared: Declared | None, failure: GitchainError | None) -> ExitCode | None:
+def _left_out(
+    options: Options, declared: DeclaredStages | None, failure: GitchainError | None
+) -> ExitCode | None:
     """Name what was not attested; return the exit code that this decides, None if it decides none."""
     if declared and not (declared.drafts or declared.absent or declared.problems):
         options.talk(NOTHING_NEW if declared.attested else NOTHING_RECORDED)
@@ -197,7 +199,7 @@ def _left_out(options: Options, declared: Declared | None, failure: GitchainErro
     return failure.exit_code
 
 
-def _failure(declared: Declared, *, named: bool) -> GitchainError | None:
+def _failure(declared: DeclaredStages, *, named: bool) -> GitchainError | None:
     """Return the problem that decides the exit code, None if what could not be attested is only named.
 
     Bytes that are not on this machine are only named, unless the caller named the step or no step has an attestation.
@@ -208,7 +210,7 @@ def _failure(declared: Declared, *, named: bool) -> GitchainError | None:
     return next(iter(problems), None)
 
 
-def _name_others(options: Options, declared: Declared | None, failure: GitchainError | None) -> None:
+def _name_others(options: Options, declared: DeclaredStages | None, failure: GitchainError | None) -> None:
     for name, problem in (*declared.absent, *declared.problems, *declared.notices) if declared else ():
         if problem is not failure:
             not_attested(options, name, problem)

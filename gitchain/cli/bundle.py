@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Group, Options, escape
+from gitchain.cli.output import HelpGroup, Options, escape
 from gitchain.cli.signing import signing_options
 from gitchain.cli.verdict import trust_document
 from gitchain.errors import ExitCode, UsageError
@@ -28,7 +28,7 @@ PUSHED_SCHEMA = "https://gitchain.dev/pushed/v1"
 MODEL_SCHEMA = "https://gitchain.dev/model/v1"
 
 
-@click.group(name="bundle", cls=Group)
+@click.group(name="bundle", cls=HelpGroup)
 @global_options
 def command() -> None:
     """Sign, verify and publish Sigstore bundles without a layout."""
@@ -95,7 +95,7 @@ def verify(
     if is_model(bundle, target):
         named = subject or issuer or key
         wanted = None if chains and not named else wanted_signer(subject, issuer, key)
-        model = _Model(bundle, Path(target), chains, ignored)
+        model = _ModelOptions(bundle, Path(target), chains, ignored)
         return _verify_model(
             options, model, wanted, lambda: bundle_trust(trusted_root, options.trust, staging=staging)
         )
@@ -230,7 +230,7 @@ def _model_document(found: VerifiedModel) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _ModelOptions:
     """The options about a model."""
 
     bundle: Path
@@ -240,7 +240,7 @@ class _Model:
 
 
 def _verify_model(
-    options: Options, model: _Model, wanted: ExpectedSigner | None, trust: Callable[[], Trust]
+    options: Options, model: _ModelOptions, wanted: ExpectedSigner | None, trust: Callable[[], Trust]
 ) -> ExitCode:
     from gitchain.consume.model_signature import ExpectedModelSigner, authorities_of, verify_model
 

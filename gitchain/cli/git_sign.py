@@ -33,7 +33,7 @@ HELP = "git runs this program: git config gpg.format x509; git config gpg.x509.p
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GitSignRequest:
     """One request from Git: `signature` is the file to verify, empty to sign; `status` the descriptor for status lines."""
 
     key: str = ""
@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
         return _failed(system_error(error) or bug)
 
 
-def parse(argv: Sequence[str]) -> Asked:
+def parse(argv: Sequence[str]) -> GitSignRequest:
     """Parse Git's arguments. Raises UsageError for any other."""
     rest = list(argv)
     key, signing, verifying, status = "", False, "", -1
@@ -86,10 +86,10 @@ def parse(argv: Sequence[str]) -> Asked:
             raise UsageError("unknown argument", got=ascii(one[:80]), help=HELP)
     if signing == bool(verifying):
         raise UsageError("nothing to do", help=HELP)
-    return Asked(key, verifying, status)
+    return GitSignRequest(key, verifying, status)
 
 
-def _sign(asked: Asked) -> int:
+def _sign(asked: GitSignRequest) -> int:
     from gitchain.produce.git_signing import read_settings, sign_for_git
 
     payload = _read(sys.stdin.buffer, "the commit or tag")
@@ -103,7 +103,7 @@ def _sign(asked: Asked) -> int:
     return ExitCode.OK
 
 
-def _verify(asked: Asked) -> int:
+def _verify(asked: GitSignRequest) -> int:
     from gitchain.produce.git_signing import (
         certificate_fingerprint,
         read_settings,
@@ -146,7 +146,7 @@ def _read(source: BinaryIO, what: str) -> bytes:
     return data
 
 
-def _status(asked: Asked, line: str) -> None:
+def _status(asked: GitSignRequest, line: str) -> None:
     """Tell Git, on the descriptor that it named."""
     stream = {1: sys.stdout, 2: sys.stderr}.get(asked.status)
     if stream is not None:

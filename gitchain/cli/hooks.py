@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Group, Options, escape, table
+from gitchain.cli.output import HelpGroup, Options, escape, table
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HOOKS_SCHEMA = "https://gitchain.dev/hooks/v1"
 
 
-@click.group(name="hooks", cls=Group)
+@click.group(name="hooks", cls=HelpGroup)
 @global_options
 def command() -> None:
     """Install Git hooks, which queue events and never block Git."""

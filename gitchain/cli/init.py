@@ -17,8 +17,8 @@ from gitchain.cli.trust import read_root, tuf_root_option
 from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.produce.init import Initialised
-    from gitchain.workspace.user_directory import Pin
+    from gitchain.produce.init import InitResult
+    from gitchain.workspace.user_directory import LayoutPin
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
 PUBLIC_NOTICE = (
@@ -138,7 +138,7 @@ def _install_hooks(options: Options, root: Path, *, tags: bool) -> tuple[str, ..
         return ()
 
 
-def _print_done(options: Options, done: Initialised, hooks: Sequence[str], signing: Sequence[str]) -> None:
+def _print_done(options: Options, done: InitResult, hooks: Sequence[str], signing: Sequence[str]) -> None:
     """Print what was set up."""
     options.data(f"set up    layout {escape(done.layout)}, trust {done.profile.name}")
     if done.profile.trust.is_local:
@@ -158,7 +158,7 @@ def _print_done(options: Options, done: Initialised, hooks: Sequence[str], signi
         options.talk(f"signing   Git signs commits here: {escape(', '.join(signing))}")
 
 
-def _tell_replaced(options: Options, pin: Pin) -> None:
+def _tell_replaced(options: Options, pin: LayoutPin) -> None:
     """Say whose pin was replaced, and how to pin it again."""
     from gitchain.layout.model import Identity
 

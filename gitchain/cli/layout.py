@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Group, Options, escape
+from gitchain.cli.output import HelpGroup, Options, escape
 from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, UsageError
 
@@ -21,7 +21,7 @@ TEST_SCHEMA = "https://gitchain.dev/layout-test/v1"
 LINT_SCHEMA = "https://gitchain.dev/layout-lint/v1"
 
 
-@click.group(name="layout", cls=Group)
+@click.group(name="layout", cls=HelpGroup)
 @global_options
 def command() -> None:
     """Draft, check, test, sign and show the layout, which is your policy."""
@@ -195,12 +195,12 @@ def show(options: Options, file: Path | None) -> ExitCode:
     Examples:
       gitchain layout show
     """
-    from gitchain.consume.load_layout import Policy, load_policy
+    from gitchain.consume.load_layout import LayoutOptions, load_policy
     from gitchain.workspace.project import open_project
 
     project = None if file else open_project(options.directory, changes=False)
     accepted = load_policy(
-        project, Policy(layout=file, trust=options.trust, offline=options.offline), datetime.now(UTC)
+        project, LayoutOptions(layout=file, trust=options.trust, offline=options.offline), datetime.now(UTC)
     )
     layout, signer = accepted.signed.layout, accepted.signed.signer
     options.document(

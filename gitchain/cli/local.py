@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import NOTICE, Group, Options, escape
+from gitchain.cli.output import NOTICE, HelpGroup, Options, escape
 from gitchain.errors import ExitCode
 
 LOCAL_SCHEMA = "https://gitchain.dev/local/v1"
 
 
-@click.group(name="local", cls=Group)
+@click.group(name="local", cls=HelpGroup)
 @global_options
 def command() -> None:
     """Use the built-in Sigstore instance (works offline)."""

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import click
 
 from gitchain import __version__
-from gitchain.cli.output import Group, Options, escape
+from gitchain.cli.output import HelpGroup, Options, escape
 from gitchain.errors import ExitCode, GitchainError, LimitError, RunError, StoreError, UsageError
 
 SECTIONS = {
@@ -45,7 +45,7 @@ _REFUSALS = {
 }
 
 
-class Verbs(Group):
+class Verbs(HelpGroup):
     """A group that imports a verb's module when it is called."""
 
     SECTIONS = SECTIONS

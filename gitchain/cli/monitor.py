@@ -11,7 +11,7 @@ import click
 
 from gitchain.cli.key_options import keys_option, public_keys
 from gitchain.cli.main import global_options
-from gitchain.cli.monitor_watch import Watch, opened
+from gitchain.cli.monitor_watch import WatchOptions, opened
 from gitchain.cli.output import Options
 from gitchain.cli.signing import not_empty
 from gitchain.errors import ExitCode, UsageError
@@ -113,7 +113,7 @@ def command(
         return _witness(options, witness, listen)
     keys = public_keys(key_files)
     url = webhook_url(webhook, webhook_file)
-    watch = Watch(
+    watch = WatchOptions(
         options,
         identities,
         keys,

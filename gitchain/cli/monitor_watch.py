@@ -14,7 +14,7 @@ from gitchain.errors import ExitCode, GitchainError, NoRepositoryError
 
 if TYPE_CHECKING:
     from gitchain.monitor.alerts import Alert
-    from gitchain.monitor.follow import Follower, Look, Mine
+    from gitchain.monitor.follow import LogMonitor, MonitorRun, OwnEntries
     from gitchain.monitor.notify import Webhook
     from gitchain.trust.profiles import Profile
     from gitchain.workspace.project import Project
@@ -25,7 +25,7 @@ SCHEMA = "https://gitchain.dev/monitor/v1"
 MAX_RANGES = 10
 
 
-class Watch:
+class WatchOptions:
     """The watched logs and identities, and where alerts go."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Watch:
         trust, now = profile.trust, datetime.now(UTC)
         logs = selected_logs(trust, self.hosts)
         told = list(ending(trust, now))
-        looks: list[Look] = []
+        looks: list[MonitorRun] = []
         for log in logs:
             before = recall(log.log_id)
             told += _rotated(before.trust if before else "", trust.digest, log.host)
@@ -81,18 +81,18 @@ class Watch:
         before: Any,
         now: datetime,
         moved: Callable[[int], None],
-    ) -> Look:
-        from gitchain.monitor.follow import Follower
+    ) -> MonitorRun:
+        from gitchain.monitor.follow import LogMonitor
         from gitchain.monitor.logs import checkpoint_at, view_of
 
         view = view_of(profile, log, self.urls)
         others = {
             url: (lambda url=url: checkpoint_at(url)) for host, url in self.also.items() if host == log.host
         }
-        follower: Follower = Follower(log, view, profile.trust, others, self.start, advance=moved)
+        follower: LogMonitor = LogMonitor(log, view, profile.trust, others, self.start, advance=moved)
         return follower.look(before, self._mine(project, profile, log, before), now)
 
-    def _mine(self, project: Project | None, profile: Profile, log: Any, before: Any) -> Mine:
+    def _mine(self, project: Project | None, profile: Profile, log: Any, before: Any) -> OwnEntries:
         from gitchain.consume.history import layout_keys
         from gitchain.monitor.my_entries import mine_in
 
@@ -110,7 +110,7 @@ class Watch:
         return scope(here, profile.name, *sorted(self.hosts), *whom, self.webhook.url if self.webhook else "")
 
     def _document(
-        self, profile: Profile, looks: list[Look], found: list[Any], new: list[Any], now: datetime
+        self, profile: Profile, looks: list[MonitorRun], found: list[Any], new: list[Any], now: datetime
     ) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
@@ -128,7 +128,9 @@ class Watch:
             "alerts": [one.to_json() | {"new": one in new} for one in found],
         }
 
-    def _print(self, looks: list[Look], found: list[Any], new: list[Any], document: dict[str, Any]) -> None:
+    def _print(
+        self, looks: list[MonitorRun], found: list[Any], new: list[Any], document: dict[str, Any]
+    ) -> None:
         """Print what is new; and unless --quiet, how far the logs were read and what lasts."""
         options = self.options
         options.document(document)

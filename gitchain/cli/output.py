@@ -59,7 +59,7 @@ class HashingBar:
             self._bar = None
 
 
-class Group(click.Group):
+class HelpGroup(click.Group):
     """A group whose help shows each command's summary in full, below headings where it has SECTIONS."""
 
     SECTIONS: Mapping[str, Sequence[str]] = {}

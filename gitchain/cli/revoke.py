@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Group, Options, escape
+from gitchain.cli.output import HelpGroup, Options, escape
 from gitchain.cli.signing import not_empty, report, signing_options
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
-    from gitchain.produce.draft import Draft
-    from gitchain.produce.revoke import Why
+    from gitchain.produce.draft import StatementDraft
+    from gitchain.produce.revoke import RevocationReason
     from gitchain.produce.sign_and_store import SigningIdentity
     from gitchain.workspace.project import Project
 
 REASONS = ("compromised", "mistaken", "superseded", "withdrawn")
 
 
-@click.group(name="revoke", cls=Group)
+@click.group(name="revoke", cls=HelpGroup)
 @global_options
 def command() -> None:
     """Revoke an attestation, a signer or an artifact, if the layout lists you as a revoker.
@@ -144,16 +144,16 @@ def _revoke(
     reason: Any,
     message: str | None,
     who: SigningIdentity,
-    make: Callable[[Project, Why], Draft],
+    make: Callable[[Project, RevocationReason], StatementDraft],
 ) -> ExitCode:
-    from gitchain.produce.revoke import Why, no_effect_reasons
+    from gitchain.produce.revoke import RevocationReason, no_effect_reasons
     from gitchain.produce.sign_and_store import project_profile, record
     from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, options.hashing)
     project.configured()
     now = datetime.now(UTC)
-    draft = make(project, Why(reason, message, now))
+    draft = make(project, RevocationReason(reason, message, now))
     profile = project_profile(project, options.trust, offline=options.offline)
     recorded = record(project, profile, [draft], who)
     code = report(options, profile, recorded)

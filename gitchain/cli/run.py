@@ -16,7 +16,7 @@ from gitchain.errors import ExitCode, GitchainError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.produce.sign_and_store import SigningIdentity
-    from gitchain.produce.steps import Observed
+    from gitchain.produce.steps import ObservedRun
 
 
 @click.command(name="run", cls=AfterDashes, options_metavar="[OPTIONS]")
@@ -122,11 +122,11 @@ def _warn(options: Options, name: str, error: GitchainError) -> None:
         options.talk(f"  help  {escape(error.help)}")
 
 
-def _problems(seen: Observed) -> list[tuple[str, GitchainError]]:
+def _problems(seen: ObservedRun) -> list[tuple[str, GitchainError]]:
     return [*((problem.where or "-", problem) for problem in seen.problems), *seen.notices]
 
 
-def _tell_nothing(options: Options, seen: Observed) -> None:
+def _tell_nothing(options: Options, seen: ObservedRun) -> None:
     """Print why nothing was attested."""
     idle = "no stage ran" if seen.idle else "nothing ran that was not attested already"
     failed = f"the command failed with {seen.exit_code}: nothing was attested"

@@ -83,7 +83,7 @@ def command(
     from gitchain.admit.config import read_settings
     from gitchain.admit.logs import set_up
     from gitchain.admit.run import serve
-    from gitchain.admit.tls import Files
+    from gitchain.admit.tls import TlsFiles
     from gitchain.admit.traces import OFF
 
     set_up(verbose=options.verbose)
@@ -93,7 +93,7 @@ def command(
         raise UsageError(
             "the name of a client is empty", where="--client-name", help="--client-name kube-apiserver"
         )
-    files = Files(certificate, key, client_ca, client_name)
+    files = TlsFiles(certificate, key, client_ca, client_name)
     where, plain = address(listen, "--listen"), address(probes, "--probes") if probes else None
     found = read_settings(settings)
     serve(found, files, where, plain, told=options.talk, traces=_traces() if traces else OFF)

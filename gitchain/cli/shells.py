@@ -65,11 +65,11 @@ def completion_of(shell: str, program: click.Group) -> ShellComplete | None:
     known = _Bash if shell == "bash" else get_completion_class(shell)
     if known is None:
         return None
-    kind: type[ShellComplete] = type(f"Gitchain{known.__name__}", (_Candidates, known), {})
+    kind: type[ShellComplete] = type(f"Gitchain{known.__name__}", (_NameCandidates, known), {})
     return kind(program, {}, "gitchain", VARIABLE)
 
 
-class _Candidates(ShellComplete):
+class _NameCandidates(ShellComplete):
     """Completes parameters that take a name with what `NAMES` lists."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
@@ -108,7 +108,7 @@ class _Bash(BashComplete):
         return f"{item.type},{item.value[kept:] if item.type == 'plain' else ''}"
 
 
-class _Name(click.types.StringParamType):
+class _NamedString(click.types.StringParamType):
     """A string whose candidates are names of one kind, and files if `kind` ends with `+files`."""
 
     def __init__(self, kind: str) -> None:
@@ -161,7 +161,7 @@ def _prepare(command: click.Command, path: str) -> None:
     for param in command.params:
         kind = _KINDS.get(f"{path} {param.name}", _KINDS.get(str(param.name)))
         if kind and type(param.type) is click.types.StringParamType:
-            param.type = _Name(kind)
+            param.type = _NamedString(kind)
     if path and isinstance(command, click.Group):
         for name, found in command.commands.items():
             _prepare(found, f"{path} {name}")

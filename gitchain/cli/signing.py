@@ -14,8 +14,8 @@ from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode, GitchainError
 
 if TYPE_CHECKING:
-    from gitchain.produce.draft import Draft
-    from gitchain.produce.sign_and_store import Recorded
+    from gitchain.produce.draft import StatementDraft
+    from gitchain.produce.sign_and_store import SigningResult
     from gitchain.trust.profiles import Profile
     from gitchain.workspace.project import Project
 
@@ -102,7 +102,7 @@ def not_attested(options: Options, name: str, problem: GitchainError) -> None:
 def report(
     options: Options,
     profile: Profile,
-    recorded: Recorded,
+    recorded: SigningResult,
     problems: Sequence[tuple[str, GitchainError]] = (),
 ) -> ExitCode:
     """Print what was signed and what waits; return OK if all is stored, QUEUED if something waits.
@@ -151,7 +151,7 @@ def report(
     return ExitCode.OK
 
 
-def note_line_endings(options: Options, project: Project, drafts: Sequence[Draft]) -> None:
+def note_line_endings(options: Options, project: Project, drafts: Sequence[StatementDraft]) -> None:
     """Print which attested files have other bytes here than in Git, because Git converts their line endings."""
     from gitchain.consume.line_endings import converted_in, keep_bytes
 

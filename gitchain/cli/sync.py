@@ -13,8 +13,8 @@ from gitchain.cli.signing import signing_options
 from gitchain.errors import ExitCode, GitchainError, TrustError
 
 if TYPE_CHECKING:
-    from gitchain.produce.sign_and_store import Recorded, SigningIdentity
-    from gitchain.produce.sync import Exchange, Exchanged
+    from gitchain.produce.sign_and_store import SigningIdentity, SigningResult
+    from gitchain.produce.sync import RemoteExchange, SyncOutcome
     from gitchain.trust.profiles import Profile
     from gitchain.workspace.project import Project
 
@@ -61,12 +61,12 @@ def command(
 
     project = open_project(options.directory)
     project.configured()
-    run = _Run(options, project, who, prune_junk)
+    run = _SyncRun(options, project, who, prune_junk)
     name = None if no_remote or options.offline else run.remote(remote)
     return run.rehearse(name) if dry_run else run.run(name)
 
 
-class _Run:
+class _SyncRun:
     """One synchronisation: its parts, and what failed of them."""
 
     def __init__(self, options: Options, project: Project, who: SigningIdentity, prune: bool) -> None:
@@ -129,13 +129,13 @@ class _Run:
                 raise
             return None
 
-    def _exchange_only(self, name: str | None, exchange: Exchange | None) -> ExitCode:
+    def _exchange_only(self, name: str | None, exchange: RemoteExchange | None) -> ExitCode:
         """Exchange what is signed already."""
-        from gitchain.produce.sign_and_store import Recorded
+        from gitchain.produce.sign_and_store import SigningResult
 
         self._options.talk(self._why)
         done = self._attempt(lambda: self._finish(exchange, None)) if exchange else None
-        return self._report(0, Recorded(()), name, done)
+        return self._report(0, SigningResult(()), name, done)
 
     def rehearse(self, name: str | None) -> ExitCode:
         """Return what `run` would do; the store stays as it is."""
@@ -176,15 +176,15 @@ class _Run:
             self._tell_junk(exchange.remote, exchange.junk)
         return ExitCode.OK
 
-    def _address(self, exchange: Exchange) -> str:
+    def _address(self, exchange: RemoteExchange) -> str:
         from gitchain.produce.sync import remote_address
 
         return escape(remote_address(self._project, exchange.remote))
 
-    def _fetch(self, name: str) -> Exchange | None:
+    def _fetch(self, name: str) -> RemoteExchange | None:
         from gitchain.produce.sync import begin
 
-        found: Exchange | None = self._attempt(lambda: begin(self._project, name))
+        found: RemoteExchange | None = self._attempt(lambda: begin(self._project, name))
         if found is None:
             self._options.talk(
                 "not attested: commits and tags, which may be attested at the remote already; "
@@ -204,7 +204,7 @@ class _Run:
             self._failures.append(problem)
         return len(caught.recorded.stored)
 
-    def _finish(self, exchange: Exchange, profile: Any) -> Exchanged:
+    def _finish(self, exchange: RemoteExchange, profile: Any) -> SyncOutcome:
         from gitchain.produce.sync import finish
 
         talk = self._options.talk
@@ -228,7 +228,9 @@ class _Run:
             self._failures.append(error)
             return None
 
-    def _report(self, attested: int, drained: Recorded, name: str | None, done: Exchanged | None) -> ExitCode:
+    def _report(
+        self, attested: int, drained: SigningResult, name: str | None, done: SyncOutcome | None
+    ) -> ExitCode:
         options, project = self._options, self._project
         waiting = max(len(project.outbox), len(drained.queued))  # files that cannot be read included
         if done is not None:
@@ -254,7 +256,7 @@ class _Run:
             return ExitCode.QUEUED
         return self._failures[0].exit_code if self._failures else ExitCode.OK
 
-    def _tell(self, name: str, done: Exchanged) -> None:
+    def _tell(self, name: str, done: SyncOutcome) -> None:
         """Print what is remarkable about an exchange, and note which part of it failed."""
         from gitchain.produce.sync import unread_error
 
@@ -287,7 +289,7 @@ class _Run:
             )
 
 
-def _remote(name: str, done: Exchanged) -> dict[str, Any]:
+def _remote(name: str, done: SyncOutcome) -> dict[str, Any]:
     result = done.result
     return {
         "name": name,

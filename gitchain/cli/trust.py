@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitchain.cli.main import global_options
-from gitchain.cli.output import Group, Options, escape, table
+from gitchain.cli.output import HelpGroup, Options, escape, table
 from gitchain.cli.trust_sources import pin_row, show_source, source_row
 from gitchain.errors import ExitCode
 
@@ -38,7 +38,7 @@ def read_root(path: Path | None) -> bytes | None:
     return None if path is None else read_file(path, "TUF root", MAX_ROOT_BYTES)
 
 
-@click.group(name="trust", cls=Group)
+@click.group(name="trust", cls=HelpGroup)
 @global_options
 def command() -> None:
     """Show, pin, update and export trusted roots and layout signers."""

@@ -10,7 +10,7 @@ from gitchain.evidence.digest import sha256_hex
 if TYPE_CHECKING:
     from gitchain.trust.profiles import Profile
     from gitchain.verify.trust import ValidityPeriod
-    from gitchain.workspace.user_directory import Pin
+    from gitchain.workspace.user_directory import LayoutPin
 
 
 def source_row(profile: Profile) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def show_source(options: Options, source: dict[str, Any]) -> None:
         )
 
 
-def pin_row(options: Options, pin: Pin) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def pin_row(options: Options, pin: LayoutPin) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the row of a pinned layout, and that of its trust; None for a trust that cannot be loaded."""
     from gitchain.errors import GitchainError
     from gitchain.trust.load_profile import load_profile

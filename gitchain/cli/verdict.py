@@ -129,7 +129,7 @@ def _print_finding(options: Options, finding: Document) -> None:
 
 def _way(options: Options, document: Document) -> Iterator[str]:
     """Yield the shortest way from the target to what is broken, as a small tree."""
-    from gitchain.verify.findings import MEANINGS, Code
+    from gitchain.verify.findings import MEANINGS, FindingCode
 
     elbow = "└─ " if _can_draw() else "`- "
     signed = {
@@ -146,7 +146,7 @@ def _way(options: Options, document: Document) -> Iterator[str]:
         yield f"  {'   ' * depth}{elbow}{escape(name)}{f', signed by {who}' if who else ''}"
     indent = "  " + "   " * len(path) + elbow
     cross = options.style("FAIL", fg="red", bold=True)
-    what = f"{broken['code']} {MEANINGS[Code(broken['code'])]}"
+    what = f"{broken['code']} {MEANINGS[FindingCode(broken['code'])]}"
     yield from _wrapped(f"{indent}FAIL ", what, f"{indent}{cross} ")
     if broken["artifact"]:
         yield f"{' ' * len(indent)}     {escape(broken['artifact'])}"

@@ -16,7 +16,7 @@ from gitchain.errors import NoRepositoryError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.consume.load_layout import AcceptedLayout
-    from gitchain.consume.verifier import Policy, Verifier
+    from gitchain.consume.verifier import LayoutOptions, Verifier
     from gitchain.sources.interface import EvidenceSource
     from gitchain.sources.refused import RefusedBundle
     from gitchain.workspace.project import Project
@@ -50,13 +50,13 @@ class VerifyOptions:
         tell_unread(options, project)
         return VerifyInputs(project, policy, *look_up(options, targets, self.places))
 
-    def _policy(self, options: Options) -> Policy:
-        from gitchain.consume.verifier import Policy
+    def _policy(self, options: Options) -> LayoutOptions:
+        from gitchain.consume.verifier import LayoutOptions
         from gitchain.layout.model import Identity
 
         if bool(self.subjects) != bool(self.issuer):
             raise UsageError("--signer and --issuer go together", help="--signer IDENTITY --issuer URL")
-        return Policy(
+        return LayoutOptions(
             layout=self.layout,
             name=self.layout_name,
             signers=tuple(Identity(str(self.issuer), subject) for subject in self.subjects),
@@ -73,7 +73,7 @@ class VerifyInputs:
     """What verification reads."""
 
     project: Project | None
-    policy: Policy
+    policy: LayoutOptions
     targets: tuple[str, ...]
     """The targets; tags of registries are resolved to digests."""
     sources: tuple[EvidenceSource, ...]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from gitchain.collect.links import DVC_CACHE, FollowedLink, Links
+from gitchain.collect.links import DVC_CACHE, AllowedLinks, FollowedLink
 from gitchain.collect.paths import OPEN_FILE, open_at, read_link, special_file, unreadable
 from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.errors import ProjectError
@@ -86,7 +86,7 @@ class FileHasher:
         md5: bool,
         threads: int,
         state: StateCache | None,
-        links: Links,
+        links: AllowedLinks,
         progress: Progress | None,
     ) -> None:
         self._root = root

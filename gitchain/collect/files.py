@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gitchain.collect.dvc_cache import CacheLinks
 from gitchain.collect.file_digests import FileHasher, FilePlace, HashedFile, Progress, changed
-from gitchain.collect.links import KUBERNETES, FollowedLink, Links
+from gitchain.collect.links import KUBERNETES, AllowedLinks, FollowedLink
 from gitchain.collect.paths import (
     OPEN_DIRECTORY,
     VOLUME,
@@ -46,7 +46,7 @@ MAX_TREE_DEPTH = 256
 
 
 @dataclass(slots=True)
-class _Tree:
+class _CountedDirectory:
     """One directory as it was counted: names with sizes, and the links among them with their targets."""
 
     name: str
@@ -54,7 +54,7 @@ class _Tree:
     links: dict[str, FollowedLink] = field(default_factory=dict)
     volume: str | None = None
     """The directory that replaces this one in a Kubernetes volume."""
-    below: list[_Tree] = field(default_factory=list)
+    below: list[_CountedDirectory] = field(default_factory=list)
 
 
 def hash_path(
@@ -73,7 +73,7 @@ def hash_path(
     with `state` it is one. Raises ProjectError for what is missing, refused or unreadable, LimitError beyond the limits.
     """
     check_path_name(name)
-    followed = Links(root, links)
+    followed = AllowedLinks(root, links)
     *parents, last = name.split("/")
     volumes: list[str] = []
     with (
@@ -98,7 +98,7 @@ def _of_volume(found: HashedFile | tuple[HashedFile, ...]) -> HashedFile | tuple
 
 
 class _TreeReader:
-    def __init__(self, name: str, hasher: FileHasher, links: Links, progress: Progress | None) -> None:
+    def __init__(self, name: str, hasher: FileHasher, links: AllowedLinks, progress: Progress | None) -> None:
         self._name = name
         self._hasher = hasher
         self._links = links
@@ -136,12 +136,12 @@ class _TreeReader:
         found.sort(key=lambda file: file.path.encode())
         return tuple(found)
 
-    def _count(self, name: str, parent: int, path: str, depth: int) -> _Tree:
+    def _count(self, name: str, parent: int, path: str, depth: int) -> _CountedDirectory:
         if depth > MAX_TREE_DEPTH:
             raise LimitError(
                 "directory is too deep", where=self._name, expected=f"at most {MAX_TREE_DEPTH} levels"
             )
-        tree = _Tree(name)
+        tree = _CountedDirectory(name)
         handle = open_at(name, OPEN_DIRECTORY, parent, path)
         try:
             tree.volume = volume_directory(handle, path)
@@ -154,7 +154,9 @@ class _TreeReader:
             os.close(handle)
         return tree
 
-    def _entry(self, entry: os.DirEntry[str], handle: int, path: str, tree: _Tree, depth: int) -> None:
+    def _entry(
+        self, entry: os.DirEntry[str], handle: int, path: str, tree: _CountedDirectory, depth: int
+    ) -> None:
         if entry.is_file(follow_symlinks=False):
             tree.files.append((entry.name, entry.stat(follow_symlinks=False).st_size))
         elif entry.is_dir(follow_symlinks=False):
@@ -172,7 +174,7 @@ class _TreeReader:
                 "directory has too many files", where=self._name, expected=f"at most {MAX_TREE_FILES}"
             )
 
-    def _read(self, tree: _Tree, parent: int, prefix: str, found: list[HashedFile]) -> None:
+    def _read(self, tree: _CountedDirectory, parent: int, prefix: str, found: list[HashedFile]) -> None:
         here = f"{self._name}/{prefix}"
         shown, start = here.rstrip("/"), len(found)
         outer = open_at(tree.name, OPEN_DIRECTORY, parent, shown)
@@ -207,7 +209,7 @@ def _size(link: FollowedLink, shown: str) -> int:
         raise refused_link(shown, link.text, "it leads to nothing") from error
 
 
-def _totals(tree: _Tree) -> tuple[int, int]:
+def _totals(tree: _CountedDirectory) -> tuple[int, int]:
     files, size = len(tree.files), sum(size for _, size in tree.files)
     for below in tree.below:
         more = _totals(below)

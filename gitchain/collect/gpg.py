@@ -32,7 +32,7 @@ _INSTALL = "install GnuPG: apt-get install gnupg, dnf install gnupg2, brew insta
 
 
 @dataclass(frozen=True, slots=True)
-class Gpg:
+class GpgVerifier:
     """Runs gpg to verify one signature at a time; never a program inside this repository."""
 
     repository: Path

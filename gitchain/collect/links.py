@@ -59,7 +59,7 @@ class FollowedLink:
         return handle
 
 
-class Links:
+class AllowedLinks:
     """The links below a root that may be followed."""
 
     def __init__(self, root: str, cache: CacheLinks | None = None) -> None:

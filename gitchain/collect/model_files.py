@@ -34,7 +34,7 @@ def model_files(root: Path, ignored: Collection[str]) -> dict[str, str]:
     Raises UsageError if there is no such directory, VerificationError for links, special files and names that
     are refused, LimitError beyond the limits.
     """
-    walk = _Walk(frozenset(ignored))
+    walk = _ModelFileWalk(frozenset(ignored))
     try:
         handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -52,7 +52,7 @@ def model_files(root: Path, ignored: Collection[str]) -> dict[str, str]:
         os.close(handle)
 
 
-class _Walk:
+class _ModelFileWalk:
     """One walk: what it leaves out, and how many files it has found."""
 
     def __init__(self, ignored: frozenset[str]) -> None:

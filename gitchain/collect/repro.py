@@ -57,7 +57,7 @@ class Reproduction:
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
+class _RecordsBefore:
     """DVC's records and the outs before the run."""
 
     recorded: Mapping[str, RecordedStage]
@@ -93,7 +93,7 @@ def observe_dvc(
         )
     state.flush()
     stages = load_stages(root, Path(project))
-    before = _Before(
+    before = _RecordsBefore(
         recorded_stages(root), {name: _stat(root, name) for stage in stages for name in stage.outs}
     )
     _check_stages(root, stages, before.recorded, argv, state, report)
@@ -103,7 +103,7 @@ def observe_dvc(
     ):
         code, started, finished = run_plain(argv, cwd=here, env=variables, stdout=stdout)
         records = read_records(scratch)
-    settled = _Settled(root, project, state, before)
+    settled = _StageComparison(root, project, state, before)
     settled.compare(records)
     return Reproduction(
         stages=tuple(settled.runs),
@@ -160,10 +160,10 @@ def _stat(root: Path, name: str) -> tuple[int, ...] | None:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-class _Settled:
+class _StageComparison:
     """Compares the observations with DVC's records, per stage; an unreadable file affects its own stage only."""
 
-    def __init__(self, root: Path, project: str, state: StateCache, before: _Before) -> None:
+    def __init__(self, root: Path, project: str, state: StateCache, before: _RecordsBefore) -> None:
         self._root = root
         self._state = state
         self._before = before
@@ -208,7 +208,7 @@ class _Settled:
             self.idle.append(recorded)
 
 
-def _touched(root: Path, recorded: RecordedStage, before: _Before) -> bool:
+def _touched(root: Path, recorded: RecordedStage, before: _RecordsBefore) -> bool:
     if before.recorded.get(recorded.name) != recorded:
         return True
     return any(name in before.outs and before.outs[name] != _stat(root, name) for name, _ in recorded.outs)

@@ -72,7 +72,7 @@ def observe(  # noqa: PLR0913 - a run has that many parts, all keyword-only but 
     if not command:
         raise RunError("no command to run", help="gitchain run STEP -- COMMAND")
     before = tuple(collect_artifact(root, name, state, progress=progress) for name in _once(materials))
-    made = _Products(root, _once(products), frozenset(_once(materials)), state, progress)
+    made = _CommandProducts(root, _once(products), frozenset(_once(materials)), state, progress)
     with look_before(root, made.names, state, progress=progress) as old:
         done = run_tee(command, cwd=cwd or root, stdout=stdout, stderr=stderr)
         if done.exit_code == 0:
@@ -132,7 +132,7 @@ def changed_file(before: CollectedArtifact, after: CollectedArtifact) -> str:
 
 
 @dataclass(slots=True)
-class _Products:
+class _CommandProducts:
     """The products of a command that exited with 0, and the problems of the others."""
 
     root: Path

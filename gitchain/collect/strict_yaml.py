@@ -101,7 +101,7 @@ def _events(data: bytes, where: str) -> Iterator[yaml.Event]:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenCollection:
     """A mapping or list whose end has not come yet; `values` and `characters` are the counts at its start."""
 
     container: YamlMap | YamlList
@@ -115,7 +115,7 @@ class _Open:
 
 
 @dataclass(frozen=True, slots=True)
-class _Anchored:
+class _AliasTarget:
     """Target of an alias, with its share of the counts; `text` is a scalar's text, None for a collection."""
 
     value: Json = field(repr=False)
@@ -130,8 +130,8 @@ class _Builder:
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._stack: list[_Open] = []
-        self._anchors: dict[str, _Anchored] = {}
+        self._stack: list[_OpenCollection] = []
+        self._anchors: dict[str, _AliasTarget] = {}
         self._documents: list[Json] = []
         self._values = 0
         self._characters = 0
@@ -183,10 +183,10 @@ class _Builder:
             self._refuse("YAML key is not text", container.line)
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)
-        self._stack.append(_Open(container, event.anchor, self._values, self._characters))
+        self._stack.append(_OpenCollection(container, event.anchor, self._values, self._characters))
         self._count(1, 0, container.line)
 
-    def _close(self, done: _Open) -> None:
+    def _close(self, done: _OpenCollection) -> None:
         container = done.container
         if isinstance(container, YamlMap):
             for source in done.merged or ():
@@ -194,7 +194,7 @@ class _Builder:
                     container[key] = source[key]
                     container.lines[key] = source.lines[key]
         if done.anchor is not None:
-            self._anchors[done.anchor] = _Anchored(
+            self._anchors[done.anchor] = _AliasTarget(
                 container,
                 None,
                 self._values - done.values,
@@ -208,7 +208,7 @@ class _Builder:
         self._count(1, len(text), line)
         value = plain_scalar(text) if is_plain or event.tag in _TYPED else text
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchored(value, text, 1, len(text))
+            self._anchors[event.anchor] = _AliasTarget(value, text, 1, len(text))
         if not self._wants_key():
             self._add(value, line, 0)
         elif text == _MERGE and is_plain:

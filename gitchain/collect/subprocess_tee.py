@@ -37,7 +37,7 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CommandResult:
     """Result of a command. A command killed by signal n has exit code 128 + n, as in shells.
 
     `interpreters` are the Python interpreters seen in it, or None if processes cannot be watched.
@@ -57,7 +57,7 @@ def run_tee(
     cwd: str | os.PathLike[str] | None = None,
     stdout: int = 1,
     stderr: int = 2,
-) -> Finished:
+) -> CommandResult:
     """Run the command to its end, writing its outputs to these descriptors.
 
     Raises RunError if it cannot start.
@@ -69,7 +69,7 @@ def run_tee(
         watch.follow(child.pid)
         out, err = _pass_through(child, stdout, stderr)
         code = child.wait()
-    return Finished(128 - code if code < 0 else code, out, err, started, datetime.now(UTC), watch.found)
+    return CommandResult(128 - code if code < 0 else code, out, err, started, datetime.now(UTC), watch.found)
 
 
 def run_plain(
@@ -112,7 +112,7 @@ def _start(
         ) from error
 
 
-class _Told:
+class _SignalForwarder:
     """Who hears our signals: those that come before the command has started wait for it."""
 
     def __init__(self) -> None:
@@ -145,9 +145,9 @@ class _Told:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[_Told]:
+def _signals() -> Iterator[_SignalForwarder]:
     """Pass signals on to the command from before it starts until it has ended, where we are in the main thread and may."""
-    told = _Told()
+    told = _SignalForwarder()
     if threading.current_thread() is not threading.main_thread():
         yield told
         return
@@ -162,7 +162,7 @@ def _signals() -> Iterator[_Told]:
         told.give_back()
 
 
-class _Sink:
+class _OutputCopier:
     """One output: hashes the bytes, and stops passing them on after the reader is gone."""
 
     def __init__(self, source: IO[bytes], target: int) -> None:
@@ -193,7 +193,7 @@ class _Sink:
 def _pass_through(child: subprocess.Popen[bytes], stdout: int, stderr: int) -> tuple[str, str]:
     if child.stdout is None or child.stderr is None:
         raise RunError("command has no outputs")
-    sinks = (_Sink(child.stdout, stdout), _Sink(child.stderr, stderr))
+    sinks = (_OutputCopier(child.stdout, stdout), _OutputCopier(child.stderr, stderr))
     woken, waker = os.pipe()
     watcher = threading.Thread(target=_watch, args=(child, waker), daemon=True)
     with selectors.DefaultSelector() as selector:
@@ -219,7 +219,7 @@ def _drain(selector: selectors.BaseSelector, woken: int) -> None:
             if key.fd == woken:
                 ended = True
                 selector.unregister(woken)
-            elif isinstance(key.data, _Sink) and not key.data.move():
+            elif isinstance(key.data, _OutputCopier) and not key.data.move():
                 selector.unregister(key.fileobj)
                 key.data.source.close()
 

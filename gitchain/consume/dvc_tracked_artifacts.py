@@ -34,7 +34,7 @@ from gitchain.workspace.project import Project
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
+class TrackedArtifact:
     """An artifact tracked by a commit; `artifact` is None if its bytes are not available."""
 
     name: str
@@ -68,19 +68,19 @@ def pinned(
     state: StateCache | None,
     wanted: Wanted = _all,
     commit: str | None = None,
-) -> tuple[Pinned, ...]:
+) -> tuple[TrackedArtifact, ...]:
     """Return every wanted artifact in DVC's files (path to content, of one commit), sorted by name.
 
     `state` caches hashes of unchanged files: for producing only, None to verify. With `commit`, bytes in Git at that
     commit are read as well. Raises ProjectError, LimitError or MalformedError for an invalid file; no partial result
     is returned.
     """
-    found: dict[str, Pinned] = {}
+    found: dict[str, TrackedArtifact] = {}
     for item in _named(files):
         found.setdefault(item.name, item)
-    reader = _Reader(project, state, commit)
+    reader = _TrackedBytes(project, state, commit)
     return tuple(
-        Pinned(item.name, item.defined_in, item.entry, reader.read(item))
+        TrackedArtifact(item.name, item.defined_in, item.entry, reader.read(item))
         for name, item in sorted(found.items())
         if wanted(name)
     )
@@ -98,7 +98,7 @@ def tracked_names(project: Project) -> frozenset[str]:
     return frozenset(item.name for item in _named({**files, **pipelines}))
 
 
-def _named(files: Mapping[str, bytes]) -> Iterator[Pinned]:
+def _named(files: Mapping[str, bytes]) -> Iterator[TrackedArtifact]:
     for path, data in files.items():
         if path.endswith(".dvc"):
             tracked = parse_dvc(data, path)
@@ -113,13 +113,13 @@ def _folders(files: Mapping[str, bytes], path: str) -> Mapping[str, str]:
     return parse_dvc_yaml(files[path], path).stages if path in files else {}
 
 
-def _inside(defined_in: str, folder: str, entries: tuple[LockEntry, ...]) -> Iterator[Pinned]:
+def _inside(defined_in: str, folder: str, entries: tuple[LockEntry, ...]) -> Iterator[TrackedArtifact]:
     for entry in entries:
         if "${" in folder or "://" in entry.path:
             continue
         name = posixpath.normpath(posixpath.join(posixpath.dirname(defined_in), folder, entry.path))
         if name != ".." and not name.startswith(("../", "/")):
-            yield Pinned(check_name(name), defined_in, entry)
+            yield TrackedArtifact(check_name(name), defined_in, entry)
 
 
 def _raw_md5(entry: LockEntry) -> str | None:
@@ -136,14 +136,14 @@ def artifact_at(project: Project, commit: str, name: str) -> CollectedArtifact |
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _TrackedBytes:
     """Reads the bytes with an md5 from the work tree, DVC's cache, or Git."""
 
     project: Project
     state: StateCache | None
     commit: str | None = None
 
-    def read(self, item: Pinned) -> CollectedArtifact | None:
+    def read(self, item: TrackedArtifact) -> CollectedArtifact | None:
         md5 = _raw_md5(item.entry)
         for place in (self._work_tree, self._cache, self._git) if md5 else ():
             try:
@@ -154,10 +154,10 @@ class _Reader:
                 return artifact
         return None
 
-    def _work_tree(self, item: Pinned) -> CollectedArtifact:
+    def _work_tree(self, item: TrackedArtifact) -> CollectedArtifact:
         return collect_artifact(self.project.root, item.name, self.state)
 
-    def _cache(self, item: Pinned) -> CollectedArtifact | None:
+    def _cache(self, item: TrackedArtifact) -> CollectedArtifact | None:
         top = self.project.root
         folder = dvc_root(str(top / posixpath.dirname(item.defined_in)), str(top))
         md5 = item.entry.md5
@@ -176,7 +176,7 @@ class _Reader:
         ]
         return make_artifact(item.name, files)
 
-    def _git(self, item: Pinned) -> CollectedArtifact | None:
+    def _git(self, item: TrackedArtifact) -> CollectedArtifact | None:
         return None if self.commit is None else artifact_at(self.project, self.commit, item.name)
 
     def _object(self, cache: str, md5: str) -> HashedFile:
@@ -210,7 +210,7 @@ def pinned_artifacts(
     return (*(item.artifact for item in found if item.artifact), *(one for one in held if one is not None))
 
 
-def _not_here(project: Project, revision: str, commit: str, item: Pinned) -> NoEvidenceError:
+def _not_here(project: Project, revision: str, commit: str, item: TrackedArtifact) -> NoEvidenceError:
     """Return the error for a tracked artifact without its bytes; also if Git holds different bytes."""
     where = f"{revision}: {item.name}"
     try:

@@ -26,7 +26,7 @@ from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import Layout
 from gitchain.sources.refused import RefusedBundle
 from gitchain.verify.clock import check_time
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
 from gitchain.verify.openpgp import OpenPgp, RunGpg
@@ -109,7 +109,7 @@ class GitEvidence:
             signer = str(first.verified.identity) if first.verified else first.state
             sign = "git tag -s" if first.object.kind == "tag" else "git commit --amend -S"
             yield Finding(
-                Code.GIT_UNSIGNED,
+                FindingCode.GIT_UNSIGNED,
                 f"{what} is not signed by anybody who may sign it",
                 step=self.steps[0],
                 expected=", ".join(
@@ -206,7 +206,7 @@ class GitEvidence:
 
 def _problem(git_object: GitObject, bad: GitchainError) -> Finding:
     what = f"{git_object.kind} {git_object.name or git_object.oid[:12]}: {bad.what}"
-    code = Code.GIT_UNCHECKED if isinstance(bad, NOT_RUN) else Code.GIT_SIGNATURE
+    code = FindingCode.GIT_UNCHECKED if isinstance(bad, NOT_RUN) else FindingCode.GIT_SIGNATURE
     return Finding(code, what, expected=bad.expected, got=bad.got, help=bad.help)
 
 

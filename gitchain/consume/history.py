@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
-from gitchain.consume.history_rows import DerivedArtifact, HistoryEvent, Tainted
-from gitchain.consume.load_layout import Policy, load_policy
+from gitchain.consume.history_rows import AffectedArtifacts, DerivedArtifact, HistoryEvent
+from gitchain.consume.load_layout import LayoutOptions, load_policy
 from gitchain.consume.targets import target_digests
 from gitchain.errors import GitchainError, NoEvidenceError, TrustError, UsageError
 from gitchain.evidence.predicates import REVOCATION
@@ -39,7 +39,7 @@ class History:
     events: tuple[HistoryEvent, ...]
     evidence: Evidence
     profile: Profile
-    tainted: tuple[Tainted, ...] = ()
+    tainted: tuple[AffectedArtifacts, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -65,7 +65,7 @@ def history(
     `keys` (DER) count as signers in addition to the layout's. Raises NoEvidenceError without any evidence.
     """
     profile = reading_profile(project, trust, offline=offline)
-    policy = Policy(trust=trust, offline=offline, name=layout_name)
+    policy = LayoutOptions(trust=trust, offline=offline, name=layout_name)
     layout, warnings = _layout(project, policy)
     evidence = gather(project, profile.trust, keys=(*(layout.keys if layout else ()), *keys))
     warnings += _lost(project, evidence)
@@ -113,7 +113,7 @@ def _help(project: Project, evidence: Evidence) -> str:
 
 def layout_keys(project: Project, trust: str | None, *, offline: bool = False) -> tuple[bytes, ...]:
     """Return the keys (DER) in the pinned layout; empty if no layout is accepted."""
-    layout, _ = _layout(project, Policy(trust=trust, offline=offline))
+    layout, _ = _layout(project, LayoutOptions(trust=trust, offline=offline))
     return layout.keys if layout else ()
 
 
@@ -123,7 +123,7 @@ def _not_counted(evidence: Evidence) -> str:
     return f"{len(refused)} that do not count: {refused[0].reason}" if refused else ""
 
 
-def _layout(project: Project, policy: Policy) -> tuple[Layout | None, tuple[str, ...]]:
+def _layout(project: Project, policy: LayoutOptions) -> tuple[Layout | None, tuple[str, ...]]:
     """Return the pinned layout, which defines whose revocations count, or the reason why there is none."""
     try:
         accepted = load_policy(project, policy, datetime.now(UTC))
@@ -153,7 +153,7 @@ def _revoked(statement: VerifiedStatement, revocations: Revocations) -> Iterator
 
 def _tainted(
     events: Sequence[HistoryEvent], evidence: Evidence, revocations: Revocations, layout: Layout | None
-) -> Iterator[Tainted]:
+) -> Iterator[AffectedArtifacts]:
     """Yield the revoked artifacts in the events, with the artifacts derived from them."""
     spoken = {
         (*pair, item.digest["sha256"])
@@ -185,7 +185,7 @@ def _tainted(
             for item in claim.products
             if "sha256" in item.digest
         )
-        yield Tainted(sha256, revoked, tuple(made))
+        yield AffectedArtifacts(sha256, revoked, tuple(made))
 
 
 def find_attestation(

@@ -66,7 +66,7 @@ class DerivedArtifact:
 
 
 @dataclass(frozen=True)
-class Tainted:
+class AffectedArtifacts:
     """A revoked artifact, and all artifacts that verified statements claim to be derived from it."""
 
     sha256: str

@@ -28,12 +28,12 @@ from gitchain.errors import GitchainError, ProjectError, StoreError, Verificatio
 from gitchain.evidence.manifest import expand
 from gitchain.layout.model import Inspection, Layout
 from gitchain.verify.decide import Decision, Finding, ReportedCheck, Target
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.workspace.project import Project
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TargetFile:
     """A file of the target: its name in the layout, its path below the target, and its content."""
 
     name: str
@@ -61,31 +61,31 @@ def inspected(decision: Decision, project: Project | None, given: str) -> Decisi
         return decision
     place = place_of(project, given, decision.target)
     if place is None:
-        return decision.with_inspections([_no_bytes(decision.target)], [_failed(Code.NO_BYTES)])
+        return decision.with_inspections([_no_bytes(decision.target)], [_failed(FindingCode.NO_BYTES)])
     try:
         parts = _parts(decision.target, place)
         results = _inspect(layout.inspections, parts, place)
     except (VerificationError, ProjectError) as error:
-        return decision.with_inspections([_swapped(decision.target, error)], [_failed(Code.SWAPPED)])
+        return decision.with_inspections([_swapped(decision.target, error)], [_failed(FindingCode.SWAPPED)])
     idle = _idle(layout, decision.target, results)
     findings = (*_findings(results), *_nothing(decision.target, idle))
     checks = [_check(result, failed=bool(result.problems) or result in idle) for result in results]
     if not any(result.looked for result in results):
         findings = (*findings, _nowhere(decision.target))
-        checks.append(_failed(Code.INSPECTED_NOTHING))
+        checks.append(_failed(FindingCode.INSPECTED_NOTHING))
     return decision.with_inspections(findings, checks)
 
 
-def _parts(target: Target, place: TargetLocation) -> tuple[Part, ...]:
+def _parts(target: Target, place: TargetLocation) -> tuple[TargetFile, ...]:
     name = target.name or place.name
     if not target.nodes:
-        return (Part(name, "", target.sha256),)
+        return (TargetFile(name, "", target.sha256),)
     files = expand(target.sha256, target.nodes.get, target.version)
-    return tuple(Part(f"{name}/{file.path}", file.path, file.sha256, file.size) for file in files)
+    return tuple(TargetFile(f"{name}/{file.path}", file.path, file.sha256, file.size) for file in files)
 
 
 def _inspect(
-    inspections: Sequence[Inspection], parts: Sequence[Part], place: TargetLocation
+    inspections: Sequence[Inspection], parts: Sequence[TargetFile], place: TargetLocation
 ) -> tuple[InspectionResult, ...]:
     """Inspect each file once, with all inspections that match it."""
     results = tuple(InspectionResult(inspection) for inspection in inspections)
@@ -112,7 +112,7 @@ def _look(result: InspectionResult, source: ModelFile, files: Mapping[str, int])
         )
 
 
-def _open(part: Part, place: TargetLocation, stack: ExitStack) -> ModelFile:
+def _open(part: TargetFile, place: TargetLocation, stack: ExitStack) -> ModelFile:
     """Open the part at the first place that has its bytes. Raises the last place's error if none has."""
     places = [open_file(root, name) for root, name in place.of(part.path, part.sha256)]
     if place.commit:
@@ -155,7 +155,7 @@ def _findings(results: Sequence[InspectionResult]) -> Iterator[Finding]:
         for problem in result.problems:
             message = f"inspection {result.inspection.name}: {problem.what}"
             yield Finding(
-                Code.INSPECTION,
+                FindingCode.INSPECTION,
                 message,
                 artifact=problem.where,
                 expected=problem.expected,
@@ -176,7 +176,7 @@ def _idle(layout: Layout, target: Target, results: Sequence[InspectionResult]) -
 def _nothing(target: Target, idle: Sequence[InspectionResult]) -> Iterator[Finding]:
     for result in idle:
         yield Finding(
-            Code.INSPECTED_NOTHING,
+            FindingCode.INSPECTED_NOTHING,
             f"inspection {result.inspection.name} looks at no file of {target}",
             artifact=target.name or "",
             expected=", ".join(result.inspection.artifacts),
@@ -186,7 +186,7 @@ def _nothing(target: Target, idle: Sequence[InspectionResult]) -> Iterator[Findi
 
 def _nowhere(target: Target) -> Finding:
     return Finding(
-        Code.INSPECTED_NOTHING,
+        FindingCode.INSPECTED_NOTHING,
         f"no inspection of the layout looks at any file of {target}",
         artifact=target.name or "",
         help="verify it by its attested name, or add an inspection for it to the layout",
@@ -248,23 +248,23 @@ def _check(result: InspectionResult, *, failed: bool) -> ReportedCheck:
     )
 
 
-def _failed(code: Code) -> ReportedCheck:
+def _failed(code: FindingCode) -> ReportedCheck:
     messages = {
-        Code.NO_BYTES: "the target's bytes are here to be inspected",
-        Code.SWAPPED: "the bytes inspected are the bytes that were hashed",
-        Code.INSPECTED_NOTHING: "an inspection looked at the target",
+        FindingCode.NO_BYTES: "the target's bytes are here to be inspected",
+        FindingCode.SWAPPED: "the bytes inspected are the bytes that were hashed",
+        FindingCode.INSPECTED_NOTHING: "an inspection looked at the target",
     }
     return ReportedCheck("inspection", passed=False, message=f"not so: {messages[code]}")
 
 
 def _no_bytes(target: Target) -> Finding:
     message = f"the layout asks for inspections, and the bytes of {target} are not here"
-    return Finding(Code.NO_BYTES, message, artifact=target.name or "", help="gitchain verify PATH")
+    return Finding(FindingCode.NO_BYTES, message, artifact=target.name or "", help="gitchain verify PATH")
 
 
 def _swapped(target: Target, error: GitchainError) -> Finding:
     return Finding(
-        Code.SWAPPED,
+        FindingCode.SWAPPED,
         f"{target} cannot be inspected as it was verified: {error.what}",
         artifact=error.where or target.name or "",
         expected=error.expected,

@@ -19,7 +19,7 @@ from pathlib import Path
 from gitchain.collect.paths import climbed
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.platform.git import Git
-from gitchain.workspace.user_directory import Pin, read_pins
+from gitchain.workspace.user_directory import LayoutPin, read_pins
 
 DIRECTORY = ".gitchain"
 """The directory of a repository's own layout."""
@@ -27,7 +27,7 @@ DIRECTORY = ".gitchain"
 
 def chosen_pin(
     wanted: str | None, path: Path, name: str, *, is_signer_named: bool, root: Path | None = None
-) -> Pin | None:
+) -> LayoutPin | None:
     """Return the pin for the signed layout with this name and path, or None.
 
     `wanted` is the name from the verifier, `root` the verified repository. A verifier that gives the layout's signer
@@ -85,7 +85,7 @@ def _what_to_type(name: str) -> str:
     )
 
 
-def _related(root: Path, pins: Mapping[str, Pin]) -> tuple[list[Pin], bool]:
+def _related(root: Path, pins: Mapping[str, LayoutPin]) -> tuple[list[LayoutPin], bool]:
     """Return the pins for this repository, else for related ones, and whether the relation is certain.
 
     It is uncertain if only first commits are equal.

@@ -9,7 +9,7 @@ from gitchain.collect.line_endings import converted_names, differs_by_line_endin
 from gitchain.errors import GitchainError
 from gitchain.evidence.statement import Statement
 from gitchain.verify.decide import Decision, Finding
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.workspace.project import Project
 
 __all__ = ["converted_in", "keep_bytes", "with_line_endings"]
@@ -26,7 +26,7 @@ def with_line_endings(decision: Decision, project: Project | None) -> Decision:
 
 def _explained(finding: Finding, project: Project) -> Finding:
     name, expected = finding.artifact, finding.expected.removeprefix(_SHA256)
-    if finding.code is not Code.OTHER_CONTENT or not name or not finding.expected.startswith(_SHA256):
+    if finding.code is not FindingCode.OTHER_CONTENT or not name or not finding.expected.startswith(_SHA256):
         return finding
     if not differs_by_line_endings(project.root, name, expected):
         return finding

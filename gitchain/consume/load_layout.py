@@ -21,11 +21,11 @@ from gitchain.trust.profiles import Profile
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.verified import SignedLayout
 from gitchain.workspace.project import SIGNED_LAYOUT, Project
-from gitchain.workspace.user_directory import Pin, pin_for_repository, read_pins
+from gitchain.workspace.user_directory import LayoutPin, pin_for_repository, read_pins
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class LayoutOptions:
     """The caller's options about the layout. Missing values come from the user's pins."""
 
     layout: Path | None = None
@@ -54,7 +54,7 @@ class AcceptedLayout:
     """Whether the options would also accept another layout of the same signer from this repository."""
 
 
-def load_policy(project: Project | None, policy: Policy, now: datetime) -> AcceptedLayout:
+def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -> AcceptedLayout:
     """Find, verify and accept the layout.
 
     Raises LayoutError (no layout, wrong signer, expired, older than the accepted version) or TrustError (no pin, or a
@@ -99,7 +99,7 @@ def load_policy(project: Project | None, policy: Policy, now: datetime) -> Accep
     return AcceptedLayout(signed, profile, path, is_open)
 
 
-def _check_content(signed: SignedLayout, pin: Pin | None, path: Path) -> None:
+def _check_content(signed: SignedLayout, pin: LayoutPin | None, path: Path) -> None:
     """Raise LayoutError if different content was accepted before under the same version."""
     if pin and signed.layout.version == pin.version and pin.digest not in {"", signed.digest}:
         raise LayoutError(
@@ -157,7 +157,9 @@ def _claimed_name(raw: bytes, path: Path) -> str:
     return name
 
 
-def _signers_and_trust(policy: Policy, pin: Pin | None, name: str) -> tuple[tuple[Identity, ...], str]:
+def _signers_and_trust(
+    policy: LayoutOptions, pin: LayoutPin | None, name: str
+) -> tuple[tuple[Identity, ...], str]:
     signers = policy.signers or (tuple(Identity(*signer) for signer in pin.signers) if pin else ())
     trust = policy.trust or (pin.trust if pin else None)
     if not signers or trust is None:

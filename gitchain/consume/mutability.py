@@ -66,14 +66,14 @@ def window(path: Path, *, fresh: bool = False) -> Exposure:
 
 def _window(path: Path, *, fresh: bool) -> Exposure:
     worst = Exposure("closed", f"only uid {os.geteuid()} and root can change it")
-    for problem in _Look(read_mounts(), fresh=fresh).problems(path):
+    for problem in _PathExamination(read_mounts(), fresh=fresh).problems(path):
         if problem.state == "open":
             return problem
         worst = problem if worst.state == "closed" else worst
     return worst
 
 
-class _Look:
+class _PathExamination:
     """Examines one path: all directories and links on the way, all contents, and the mounts."""
 
     def __init__(self, mounts: Sequence[Mount], *, fresh: bool) -> None:

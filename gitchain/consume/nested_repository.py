@@ -9,10 +9,10 @@ from pathlib import Path
 
 from gitchain.collect.paths import real_path
 from gitchain.verify.decide import Decision
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.workspace.project import Project
 
-_NO_EVIDENCE = frozenset({Code.NO_EVIDENCE})
+_NO_EVIDENCE = frozenset({FindingCode.NO_EVIDENCE})
 
 
 def verifying_there(project: Project | None, target: str) -> str:

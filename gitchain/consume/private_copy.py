@@ -30,7 +30,7 @@ def copy_private(source: Path, to: Path, *, shared: bool = False) -> None:
     refuses, and LimitError. A partial copy stays: the caller deletes it with `remove`.
     """
     try:
-        _Copier(0o555 if shared else 0o500).copy(source, to, MAX_DEPTH)
+        _FileCopier(0o555 if shared else 0o500).copy(source, to, MAX_DEPTH)
     except OSError as error:
         kind = (
             StoreError
@@ -63,7 +63,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-class _Copier:
+class _FileCopier:
     def __init__(self, mode: int) -> None:
         self._mode = mode
         self._files = 0

@@ -12,12 +12,12 @@ from functools import cached_property
 from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError
 from gitchain.evidence.fields import as_string, get_array
 from gitchain.evidence.statement import Statement
-from gitchain.evidence.store_checkpoint import MAX_PREVIOUS, Inventory, read_checkpoint
+from gitchain.evidence.store_checkpoint import MAX_PREVIOUS, StoreCheckpoint, read_checkpoint
 from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, RELEASE
 from gitchain.layout.model import Identity, Layout
 from gitchain.sources.bundles import IndexedBundle
 from gitchain.sources.evidence import Evidence
-from gitchain.verify.checkpoints import Lack, behind, lacking, trusted
+from gitchain.verify.checkpoints import MissingEvidence, behind, lacking, trusted
 from gitchain.verify.revocations import Revocations, is_signed_by
 from gitchain.verify.verified import VerifiedStatement
 
@@ -33,7 +33,7 @@ class Checkpoints:
     revocations: Revocations
 
     @cached_property
-    def known(self) -> Mapping[str, Inventory]:
+    def known(self) -> Mapping[str, StoreCheckpoint]:
         """Every readable checkpoint by attestation id, whoever signed it."""
         checkpoints = {}
         for candidate in self.evidence.candidates_of(CHECKPOINT):
@@ -145,7 +145,7 @@ def _why(statement: Statement) -> str:
     return ""
 
 
-def _error(lack: Lack) -> RollbackError:
+def _error(lack: MissingEvidence) -> RollbackError:
     if lack.contradicts:
         return RollbackError(
             "a checkpoint contradicts what it covers",

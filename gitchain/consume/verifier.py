@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gitchain.consume.completeness import check_checkpoints, remember_all, required_checkpoint
-from gitchain.consume.load_layout import AcceptedLayout, Policy, load_policy
+from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
 from gitchain.consume.targets import bundle_file, is_revision, resolve_targets
 from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError
 from gitchain.evidence.statement import Statement
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from gitchain.consume.signature_report import SignatureReport
     from gitchain.sources.interface import EvidenceSource
 
-__all__ = ["AcceptedLayout", "Policy", "Verification", "Verifier", "load_policy", "verify", "verify_batch"]
+__all__ = [
+    "AcceptedLayout",
+    "LayoutOptions",
+    "Verification",
+    "Verifier",
+    "load_policy",
+    "verify",
+    "verify_batch",
+]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Verification:
 def verify(
     project: Project | None,
     target: str,
-    policy: Policy,
+    policy: LayoutOptions,
     now: datetime,
     *,
     explain: bool = False,
@@ -77,7 +85,7 @@ def verify(
 def verify_batch(
     project: Project | None,
     targets: Iterable[str],
-    policy: Policy,
+    policy: LayoutOptions,
     now: datetime,
     *,
     explain: bool = False,
@@ -112,7 +120,7 @@ class Verifier:
     def open(
         cls,
         project: Project | None,
-        policy: Policy,
+        policy: LayoutOptions,
         now: datetime,
         targets: Iterable[str] = (),
         sources: Sequence[EvidenceSource] = (),
@@ -192,7 +200,7 @@ class Verifier:
         """The repository's signed commits and tags, if the layout or the target refers to them."""
         if self.project is None:
             return None
-        from gitchain.collect.gpg import Gpg
+        from gitchain.collect.gpg import GpgVerifier
         from gitchain.consume.git_evidence import GitEvidence
 
         profile, layout = self.accepted.profile, self.accepted.signed.layout
@@ -201,7 +209,7 @@ class Verifier:
             statements = self.evidence.verified(self.evidence.about(sha256))
             return [statement for statement in statements if not is_early(statement, self.now)]
 
-        gpg = Gpg(self.project.root, self.now)
+        gpg = GpgVerifier(self.project.root, self.now)
         return GitEvidence(self.project.root, profile.trust, layout, about, gpg, self.now)
 
     def _signatures(self, target: str) -> tuple[SignatureReport, ...]:

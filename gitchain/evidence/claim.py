@@ -66,7 +66,7 @@ ClaimKind = Literal["transformational", "informational", "summary"]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class StepClaim:
     """What a statement says about a step; None if it says nothing."""
 
     step: str | None
@@ -78,7 +78,7 @@ class Claim:
     kind: ClaimKind
 
 
-def claim_of(statement: Statement) -> Claim:
+def claim_of(statement: Statement) -> StepClaim:
     """Return what the statement claims.
 
     Raises MalformedError if its step facts are malformed or contradict each other, or if a material has no
@@ -88,12 +88,12 @@ def claim_of(statement: Statement) -> Claim:
     step, run, layout, evidence = _facts(predicate, kind)
     if kind in {PROVENANCE, PROVENANCE_V02, LINK}:
         materials = _materials(predicate, kind)
-        return Claim(step, run, layout, evidence, materials, statement.subject, "transformational")
+        return StepClaim(step, run, layout, evidence, materials, statement.subject, "transformational")
     if kind == SOURCE:  # a signed commit or tag: its files are what it made, of nothing
-        return Claim(step, run, layout, evidence, (), statement.subject, "transformational")
+        return StepClaim(step, run, layout, evidence, (), statement.subject, "transformational")
     if kind == VSA:
-        return Claim(step, run, layout, evidence, (), statement.subject, "summary")
-    return Claim(step, run, layout, evidence, statement.subject, (), "informational")
+        return StepClaim(step, run, layout, evidence, (), statement.subject, "summary")
+    return StepClaim(step, run, layout, evidence, statement.subject, (), "informational")
 
 
 _Facts = tuple[str | None, str | None, str | None, Evidence | None]

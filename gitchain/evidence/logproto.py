@@ -33,7 +33,7 @@ _HASHES = 4  # of the proof: the one field that may be there several times; fiel
 
 def entry_json(data: bytes) -> dict[str, Json]:
     """Return the entry as `LogEntry.parse` reads it, without `canonicalizedBody`; MalformedError or LimitError."""
-    top = _Message.parse(bounded(data, WHERE), _ENTRY)
+    top = _WireMessage.parse(bounded(data, WHERE), _ENTRY)
     words, promise, proof = top.message(3, _WORDS), top.message(5, _ONE), top.message(6, _PROOF)
     found: dict[str, Json] = {
         "logIndex": str(top.number(1)),
@@ -71,14 +71,14 @@ def entry_bytes(entry: LogEntry) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
+class _WireMessage:
     """One message: its numbers and its chunks by field; what is absent reads as 0, empty, or an empty message."""
 
     numbers: Mapping[int, int]
     chunks: Mapping[int, list[bytes]]
 
     @classmethod
-    def parse(cls, data: bytes, types: Mapping[int, int]) -> _Message:
+    def parse(cls, data: bytes, types: Mapping[int, int]) -> _WireMessage:
         """Return the message with fields of these numbers and wire types. Raises MalformedError for any other."""
         numbers: dict[int, int] = {}
         chunks: dict[int, list[bytes]] = {}
@@ -109,9 +109,9 @@ class _Message:
         except UnicodeDecodeError as error:
             raise MalformedError("field is not UTF-8", where=WHERE, got=f"field {field}") from error
 
-    def message(self, field: int, types: Mapping[int, int]) -> _Message:
+    def message(self, field: int, types: Mapping[int, int]) -> _WireMessage:
         """Return the message in this field, or raise MalformedError."""
-        return _Message.parse(self.chunk(field), types)
+        return _WireMessage.parse(self.chunk(field), types)
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:

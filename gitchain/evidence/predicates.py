@@ -19,7 +19,7 @@ from typing import Literal
 from gitchain import __version__
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.claim import Claim, StepFacts, claim_of
+from gitchain.evidence.claim import StepClaim, StepFacts, claim_of
 from gitchain.evidence.deployment import (
     DeploymentVerdict,
     ReportedBy,
@@ -70,7 +70,6 @@ __all__ = [
     "TEST_RESULT",
     "VERSION",
     "VSA",
-    "Claim",
     "Consent",
     "DeploymentVerdict",
     "Evidence",
@@ -79,6 +78,7 @@ __all__ = [
     "Reason",
     "ReportedBy",
     "RevokedSigner",
+    "StepClaim",
     "StepFacts",
     "VersionArtifact",
     "claim_of",

@@ -36,7 +36,7 @@ FILED = ResourceDescriptor("checkpoint", DigestSet({"sha256": sha256_hex(CHECKPO
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class StoreCheckpoint:
     """What one checkpoint says. The constructor raises MalformedError."""
 
     size: int
@@ -60,7 +60,7 @@ def names_root(names: Iterable[str]) -> str:
     return root_hash(leaf_hash(bytes.fromhex(name)) for name in sorted(set(names))).hex()
 
 
-def checkpoint_statement(inventory: Inventory) -> Statement:
+def checkpoint_statement(inventory: StoreCheckpoint) -> Statement:
     """Return the statement to sign."""
     predicate: dict[str, Json] = {
         "size": inventory.size,
@@ -85,13 +85,13 @@ def checkpoint_statements(
     for start in range(0, len(new), MAX_ADDED):
         part = new[start : start + MAX_ADDED]
         names.update(part)
-        statement = checkpoint_statement(Inventory(len(names), names_root(names), before, tuple(part)))
+        statement = checkpoint_statement(StoreCheckpoint(len(names), names_root(names), before, tuple(part)))
         before = (statement.attestation_id,)
         made.append(statement)
     return tuple(made)
 
 
-def read_checkpoint(statement: Statement) -> Inventory:
+def read_checkpoint(statement: Statement) -> StoreCheckpoint:
     """Return what the statement covers.
 
     Raises MalformedError for anything that `checkpoint_statement` would not write, LimitError beyond the limits.
@@ -104,7 +104,7 @@ def read_checkpoint(statement: Statement) -> Inventory:
         raise MalformedError(
             "a checkpoint has other fields", expected="size, root, previous, added", where="predicate"
         )
-    found = Inventory(
+    found = StoreCheckpoint(
         get_integer(source, "size", "predicate"),
         get_string(source, "root", "predicate"),
         tuple(

@@ -45,7 +45,7 @@ _CHAIN = '[ ! -x "${{0%/*}}/{name}" ] || exec "${{0%/*}}/{name}" "$@"\n'
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class HookBlock:
     """A block in a hook: its bytes, how it was installed, and the file without it."""
 
     text: bytes
@@ -64,7 +64,7 @@ def render(hook: str, way: Way, python: str = sys.executable) -> bytes:
     return _BEGIN + f"{FORMAT} {way}\n{body}".encode("utf-8", "surrogateescape") + _END
 
 
-def find(content: bytes) -> Block | None:
+def find(content: bytes) -> HookBlock | None:
     """Return the block in a hook, or None. Raises ProjectError if its marks were damaged."""
     found = _BLOCK.search(content)
     marks = len(_MARK.findall(content))
@@ -77,7 +77,7 @@ def find(content: bytes) -> Block | None:
             expected="one block from `# >>> gitchain >>>` to `# <<< gitchain <<<`",
             help="delete these lines from the hook, then gitchain hooks install",
         )
-    return Block(found[0], way, content[: found.start()] + content[found.end() :])  # type: ignore[arg-type]
+    return HookBlock(found[0], way, content[: found.start()] + content[found.end() :])  # type: ignore[arg-type]
 
 
 def is_shell(content: bytes) -> bool:

@@ -22,8 +22,8 @@ from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
 from gitchain.platform.git import Git
 from gitchain.produce.checkpoint import newest_checkpoints
-from gitchain.produce.draft import Draft
-from gitchain.produce.sign_and_store import Recorded, SigningIdentity, project_profile, record
+from gitchain.produce.draft import StatementDraft
+from gitchain.produce.sign_and_store import SigningIdentity, SigningResult, project_profile, record
 from gitchain.produce.versions import is_stored, package_url, release_draft, version_draft
 from gitchain.store.files import make_private
 from gitchain.store.queue import HookEvent, HookQueue
@@ -37,10 +37,10 @@ Report = Callable[[str, GitchainError], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class EventsResult:
     """Result of attesting events; `problems` are commits and tags that could not be attested, with reasons."""
 
-    recorded: Recorded
+    recorded: SigningResult
     problems: tuple[tuple[str, GitchainError], ...]
 
 
@@ -64,33 +64,33 @@ def catch_up_with_problems(
     *,
     trust: str | None = None,
     offline: bool = False,
-) -> Caught:
+) -> EventsResult:
     """Attest like `catch_up`, and also return what could not be attested."""
     profile = project_profile(project, trust, offline=offline)
     with _one_at_a_time(project.state_dir):
         return _catch_up(project, profile, identity or SigningIdentity())
 
 
-def outstanding(project: Project) -> Caught:
+def outstanding(project: Project) -> EventsResult:
     """Return what `catch_up` would sign now (`recorded.queued`), and problems; signs nothing."""
     problems: list[tuple[str, GitchainError]] = []
     made = _drafts(project, (), lambda what, error: problems.append((what, error)))
     drafts = {draft.statement.attestation_id: draft.statement for draft in made}
-    return Caught(Recorded((), tuple(drafts.values())), tuple(problems))
+    return EventsResult(SigningResult((), tuple(drafts.values())), tuple(problems))
 
 
-def _catch_up(project: Project, profile: Profile, identity: SigningIdentity) -> Caught:
+def _catch_up(project: Project, profile: Profile, identity: SigningIdentity) -> EventsResult:
     batch = HookQueue(project.state_dir).take()
     problems: list[tuple[str, GitchainError]] = []
     try:
         made = _drafts(project, batch.events, lambda what, error: problems.append((what, error)))
         drafts = list({draft.statement.attestation_id: draft for draft in made}.values())
-        result = record(project, profile, drafts, identity) if drafts else Recorded(stored=())
+        result = record(project, profile, drafts, identity) if drafts else SigningResult(stored=())
     except BaseException:
         batch.release()
         raise
     batch.done()
-    return Caught(result, tuple(problems))
+    return EventsResult(result, tuple(problems))
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> Iterator[Draft]:
+def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> Iterator[StatementDraft]:
     git = project.store.git()
     pinning = set()
     for commit in _commits(project, git, events):
@@ -121,7 +121,7 @@ def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> It
         yield from _draft(partial(release_draft, project, tag, checkpoints), tag, report)
 
 
-def _draft(make: Callable[[], Draft | None], what: str, report: Report) -> Iterator[Draft]:
+def _draft(make: Callable[[], StatementDraft | None], what: str, report: Report) -> Iterator[StatementDraft]:
     try:
         draft = make()
     except GitchainError as error:

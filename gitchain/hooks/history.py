@@ -23,7 +23,7 @@ _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
+class TagRef:
     """A tag: its name, the tag object (the commit itself for a lightweight one), and the commit."""
 
     name: str
@@ -70,7 +70,7 @@ def _worktrees(git: Git) -> list[tuple[Path, str]]:
     return found
 
 
-def tags(git: Git) -> tuple[Tag, ...]:
+def tags(git: Git) -> tuple[TagRef, ...]:
     """Return all tags of commits. Names that are not UTF-8 are skipped."""
     out = git.run("for-each-ref", f"--format={_TAG_FACTS}", "refs/tags").stdout
     found = []
@@ -79,7 +79,7 @@ def tags(git: Git) -> tuple[Tag, ...]:
             oid, kind, name, *peeled = line.decode().split(" ")
             commit = oid if kind == "commit" else peeled[0] if peeled[1:] == ["commit"] else None
             if commit is not None:
-                found.append(Tag(name, oid, commit))
+                found.append(TagRef(name, oid, commit))
     return tuple(found)
 
 

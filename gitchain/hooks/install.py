@@ -24,7 +24,7 @@ from gitchain.hooks.blocks import (
     HOOKS,
     SHEBANG,
     TAG_HOOK,
-    Block,
+    HookBlock,
     find,
     insert,
     is_shell,
@@ -54,12 +54,12 @@ class HookStatus:
         return {"name": self.name, "state": self.state, "path": str(self.path), "detail": self.detail}
 
 
-class _Held(NamedTuple):
+class _HookFile(NamedTuple):
     """A file with gitchain's block."""
 
     path: Path
     content: bytes
-    block: Block
+    block: HookBlock
     mode: int
 
 
@@ -122,18 +122,18 @@ def _candidates(directory: Path, name: str) -> Iterator[Path]:
         yield directory / (name + _LEGACY)
 
 
-def _held(directory: Path, name: str) -> _Held | None:
+def _held(directory: Path, name: str) -> _HookFile | None:
     for path in _candidates(directory, name):
         try:
             content = read_hook(path)
         except FileNotFoundError:
             continue
         if content is not None and (block := _find(content, path)) is not None:
-            return _Held(path, content, block, stat.S_IMODE(path.stat().st_mode))
+            return _HookFile(path, content, block, stat.S_IMODE(path.stat().st_mode))
     return None
 
 
-def _find(content: bytes, path: Path) -> Block | None:
+def _find(content: bytes, path: Path) -> HookBlock | None:
     try:
         return find(content)
     except ProjectError as error:
@@ -162,7 +162,7 @@ def _install_one(directory: Path, name: str) -> None:
     write_hook(target, SHEBANG + render(name, "chained"), None)
 
 
-def _update(target: Path, held: _Held) -> None:
+def _update(target: Path, held: _HookFile) -> None:
     asleep = held.path.name.endswith(ASLEEP)
     content = held.content.replace(held.block.text, render(target.name, held.block.way))
     mode = held.mode if held.block.way == "added" else None
@@ -185,7 +185,7 @@ def _status_one(directory: Path, name: str) -> HookStatus:
     return HookStatus(name, "installed" if current else "outdated", held.path, _detail(held))
 
 
-def _detail(held: _Held) -> str:
+def _detail(held: _HookFile) -> str:
     if held.path.name.endswith(ASLEEP):
         return "stepped aside for a rebase"
     if not held.mode & stat.S_IXUSR:

@@ -61,7 +61,7 @@ class LoggedEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class SignedLogState:
     """A durable, signed state of the log."""
 
     text: str
@@ -81,7 +81,7 @@ class TransparencyLog:
         self._files = TileFiles(directory)
         self._index = LeafIndex(directory / "index.db")
         self._mutex = threading.RLock()
-        self._head: Head | None = None
+        self._head: SignedLogState | None = None
 
     @classmethod
     def create(cls, directory: Path, origin: str, key: Ed25519PrivateKey, genesis: bytes) -> TransparencyLog:
@@ -161,7 +161,7 @@ class TransparencyLog:
         with self._mutex, locked(self.directory / "lock", shared=shared):
             yield
 
-    def _current(self) -> Head:
+    def _current(self) -> SignedLogState:
         """Return the state on disk, flushed; it is loaded again only if another process moved it."""
         path = self.directory / "checkpoint"
         data = read_private(path, MAX_CHECKPOINT_BYTES)
@@ -171,7 +171,7 @@ class TransparencyLog:
             self._head = head
         return self._head
 
-    def _load(self, data: bytes, path: Path) -> Head:
+    def _load(self, data: bytes, path: Path) -> SignedLogState:
         try:
             note = SignedCheckpoint.parse(data.decode())
             signature = next(item for item in note.signatures if item.key_id == self.key_id[:KEY_ID_SIZE])
@@ -186,11 +186,11 @@ class TransparencyLog:
             raise damaged(path)
         return head
 
-    def _head_of(self, tree: Tree, text: str, known: Mapping[tuple[int, int], bytes]) -> Head:
+    def _head_of(self, tree: Tree, text: str, known: Mapping[tuple[int, int], bytes]) -> SignedLogState:
         read = subtree_reader(tree, self._files.hashes, known)
-        return Head(text, tree, tree_root(tree.size, read), read)
+        return SignedLogState(text, tree, tree_root(tree.size, read), read)
 
-    def _extend(self, old: Head | None, bodies: Sequence[bytes]) -> Head:
+    def _extend(self, old: SignedLogState | None, bodies: Sequence[bytes]) -> SignedLogState:
         tree = Tree(0, ()) if old is None else old.tree
         grown, tiles = tree.grown([leaf_hash(body) for body in bodies])
         self._write_entries(tree.size, bodies, tiles)
@@ -219,7 +219,7 @@ class TransparencyLog:
             if stored != tiles[replace(bundle, level=0)]:
                 raise damaged(self.directory / bundle.path())
 
-    def _sign(self, head: Head) -> Head:
+    def _sign(self, head: SignedLogState) -> SignedLogState:
         checkpoint = Checkpoint(self.origin, head.tree.size, head.root)
         signature = NoteSignature(self.origin, self.key_id[:KEY_ID_SIZE], self._key.sign(checkpoint.body()))
         return replace(head, text=render(checkpoint, (signature,)))
@@ -233,7 +233,7 @@ class TransparencyLog:
         width = tile_width(tile.level, tile.index, size)
         return replace(tile, width=width) if tile.width <= width else None
 
-    def _find(self, leaves: Sequence[bytes], head: Head) -> list[int | None]:
+    def _find(self, leaves: Sequence[bytes], head: SignedLogState) -> list[int | None]:
         """Return the position of each leaf in the log. A failed or wrong index is rebuilt from the tiles."""
         try:
             return self._look_up(leaves, head)
@@ -241,7 +241,7 @@ class TransparencyLog:
             self._index.clear()
             return self._look_up(leaves, head)
 
-    def _look_up(self, leaves: Sequence[bytes], head: Head) -> list[int | None]:
+    def _look_up(self, leaves: Sequence[bytes], head: SignedLogState) -> list[int | None]:
         size = head.tree.size
         self._catch_up(size)
         found = [self._index.find(leaf) for leaf in leaves]
@@ -267,6 +267,6 @@ def _bundle(index: int, size: int) -> TileId | None:
     return TileId(None, index, width) if width else None
 
 
-def _entry(body: bytes, index: int, head: Head) -> LoggedEntry:
+def _entry(body: bytes, index: int, head: SignedLogState) -> LoggedEntry:
     hashes = inclusion_proof(index, head.tree.size, head.read)
     return LoggedEntry(index, body, head.tree.size, head.root, hashes, head.text)

@@ -64,7 +64,7 @@ class LocalServer(ThreadingHTTPServer):
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         wanted = instance.port if port is None else port
         try:
-            super().__init__((host, wanted), _Handler)
+            super().__init__((host, wanted), _InstanceHandler)
         except OSError as error:
             raise TransportError(
                 "the local instance's port cannot be used",
@@ -128,7 +128,7 @@ def serve(instance: Instance, *, host: str = "127.0.0.1", port: int | None = Non
         server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _InstanceHandler(BaseHTTPRequestHandler):
     server: LocalServer
     protocol_version = "HTTP/1.1"
     server_version = "gitchain"

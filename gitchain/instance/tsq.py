@@ -19,7 +19,7 @@ SHA256 = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")
 
 
 @asn1.sequence
-class _Algorithm:
+class _HashAlgorithm:
     """AlgorithmIdentifier without parameters, or with NULL."""
 
     algorithm: x509.ObjectIdentifier
@@ -30,7 +30,7 @@ class _Algorithm:
 class _Imprint:
     """MessageImprint."""
 
-    hash_algorithm: _Algorithm
+    hash_algorithm: _HashAlgorithm
     digest: bytes
 
 

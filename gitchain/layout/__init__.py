@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from gitchain.layout.load import layout_from_json, parse_layout
-from gitchain.layout.model import Functionary, Identity, Layout, Served, Step
+from gitchain.layout.model import Functionary, Identity, Layout, ServedProducts, Step
 
-__all__ = ["Functionary", "Identity", "Layout", "Served", "Step", "layout_from_json", "parse_layout"]
+__all__ = ["Functionary", "Identity", "Layout", "ServedProducts", "Step", "layout_from_json", "parse_layout"]

@@ -64,7 +64,7 @@ class CaseStatement:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedFinding:
     """One expected finding; `step` None stands for any step."""
 
     code: str
@@ -72,7 +72,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class LayoutCase:
     """One case. `expected` None means PASSED; `later` is the time between the last statement and the decision."""
 
     name: str
@@ -80,7 +80,7 @@ class Case:
     target_name: str
     target: Content
     statements: tuple[CaseStatement, ...]
-    expected: tuple[Expected, ...] | None
+    expected: tuple[ExpectedFinding, ...] | None
     later: timedelta
 
 
@@ -92,7 +92,7 @@ class CaseFile:
     drop: tuple[str, ...]
     later: timedelta | None
     target: tuple[str, Content] | None
-    case: Case
+    case: LayoutCase
 
 
 def parse_case(data: bytes, name: str) -> CaseFile:
@@ -107,7 +107,7 @@ def parse_case(data: bytes, name: str) -> CaseFile:
         return _case_file(Fields(read_yaml(text, decimals=True), ""), name)
 
 
-def joined(file: CaseFile, base: Case | None) -> Case:
+def joined(file: CaseFile, base: LayoutCase | None) -> LayoutCase:
     """Return the case merged with the one that it extends. Raises LayoutError if something is missing."""
     case, kept = file.case, base.statements if base else ()
     known = {one.step for one in kept}
@@ -130,7 +130,7 @@ def _case_file(fields: Fields, name: str) -> CaseFile:
     drop = fields.texts("drop", ())
     later = read_duration(fields, "later")
     target = _target(fields) if "target" in fields else None
-    case = Case(
+    case = LayoutCase(
         name=name,
         description=fields.text("description", "-"),
         target_name="",
@@ -202,7 +202,7 @@ def _content(value: Json, where: str) -> Content:
     raise LayoutError("not a content", where=where, expected="a text, a digest, or a map of files to texts")
 
 
-def _expected(fields: Fields) -> tuple[Expected, ...] | None:
+def _expected(fields: Fields) -> tuple[ExpectedFinding, ...] | None:
     value = fields.take("expect")
     if value == "PASSED":
         return None
@@ -217,10 +217,10 @@ def _expected(fields: Fields) -> tuple[Expected, ...] | None:
     return tuple(_finding(item, f"expect[{index}]") for index, item in enumerate(value))
 
 
-def _finding(value: Json, where: str) -> Expected:
+def _finding(value: Json, where: str) -> ExpectedFinding:
     if isinstance(value, str):
-        return Expected(value, None)
+        return ExpectedFinding(value, None)
     fields = Fields(value, where)
-    found = Expected(fields.text("code"), fields.text("step") if "step" in fields else None)
+    found = ExpectedFinding(fields.text("code"), fields.text("step") if "step" in fields else None)
     fields.done()
     return found

@@ -17,7 +17,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class CelConstant:
     """A literal; `text` is set for a string, `size` is the length of a string or of bytes."""
 
     text: str | None = None
@@ -25,14 +25,14 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class CelVariable:
     """A variable of the environment, of a loop, or a type."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Select:
+class CelSelect:
     """`operand.field`, or `has(operand.field)` if it is a test."""
 
     operand: Node
@@ -41,7 +41,7 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CelCall:
     """A function or operator; the target of a member function is its first argument."""
 
     function: str
@@ -57,7 +57,7 @@ class CelItems:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class CelMacro:
     """What a macro (`all`, `exists`, `exists_one`, `filter`, `map`) stands for."""
 
     variable: str
@@ -69,15 +69,15 @@ class Loop:
     result: Node
 
 
-Node: TypeAlias = Constant | Name | Select | Call | CelItems | Loop
+Node: TypeAlias = CelConstant | CelVariable | CelSelect | CelCall | CelItems | CelMacro
 
 
 def read_tree(serialised: bytes) -> Node:
     """Return the expression in these bytes. Raises ValueError where they are not what the engine writes."""
-    return _expression(_Message(_Message(serialised).one(2)).one(4))
+    return _expression(_CelMessage(_CelMessage(serialised).one(2)).one(4))
 
 
-class _Message:
+class _CelMessage:
     """The fields of one protobuf message, in order, each a varint or bytes."""
 
     __slots__ = ("_fields",)
@@ -134,43 +134,43 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _expression(data: bytes) -> Node:
-    message = _Message(data)
+    message = _CelMessage(data)
     for number in message.numbers():
         if number in _READERS:
-            return _READERS[number](_Message(message.one(number)))
+            return _READERS[number](_CelMessage(message.one(number)))
     raise ValueError("expression of an unknown kind")
 
 
-def _constant(message: _Message) -> Node:
+def _constant(message: _CelMessage) -> Node:
     if message.all(6):
-        return Constant(message.text(6), len(message.one(6)))
-    return Constant(None, max(1, len(message.one(7))))
+        return CelConstant(message.text(6), len(message.one(6)))
+    return CelConstant(None, max(1, len(message.one(7))))
 
 
-def _name(message: _Message) -> Node:
-    return Name(message.text(1))
+def _name(message: _CelMessage) -> Node:
+    return CelVariable(message.text(1))
 
 
-def _select(message: _Message) -> Node:
-    return Select(_expression(message.one(1)), message.text(2), message.flag(3))
+def _select(message: _CelMessage) -> Node:
+    return CelSelect(_expression(message.one(1)), message.text(2), message.flag(3))
 
 
-def _call(message: _Message) -> Node:
-    return Call(message.text(2), tuple(_expression(one) for one in (*message.all(1), *message.all(3))))
+def _call(message: _CelMessage) -> Node:
+    return CelCall(message.text(2), tuple(_expression(one) for one in (*message.all(1), *message.all(3))))
 
 
-def _list(message: _Message) -> Node:
+def _list(message: _CelMessage) -> Node:
     return CelItems(tuple(_expression(one) for one in message.all(1)))
 
 
-def _struct(message: _Message) -> Node:
-    entries = [_Message(one) for one in message.all(2)]
+def _struct(message: _CelMessage) -> Node:
+    entries = [_CelMessage(one) for one in message.all(2)]
     parts = (one for entry in entries for one in (*entry.all(3), *entry.all(4)))
     return CelItems(tuple(_expression(one) for one in parts), message.text(1))
 
 
-def _loop(message: _Message) -> Node:
-    return Loop(
+def _loop(message: _CelMessage) -> Node:
+    return CelMacro(
         message.text(1),
         _expression(message.one(2)),
         message.text(3),

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gitchain.errors import GitchainError, LayoutError, LimitError
-from gitchain.layout.cel_cost import Bound, Path, check_tree, check_work, paths, text_bound
+from gitchain.layout.cel_cost import CostBound, Path, check_tree, check_work, paths, text_bound
 from gitchain.layout.cel_tree import Node, read_tree
 from gitchain.layout.model import Constraint, Layout
 
@@ -72,7 +72,7 @@ FAILS = ConstraintResult(False, "is not true")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compiled:
+class CompiledConstraint:
     """A compiled constraint. `reads` are the paths that it reads; nothing else influences the result."""
 
     constraint: Constraint
@@ -104,21 +104,21 @@ class Compiled:
                 found.append(f"{'.'.join(read)} is {str(value)[:80]}")
         return f": {', '.join(found[:MAX_SEEN])}" if found else ""
 
-    def _given(self, variables: Mapping[str, Input]) -> tuple[dict[str, Input], dict[str, Bound]]:
+    def _given(self, variables: Mapping[str, Input]) -> tuple[dict[str, Input], dict[str, CostBound]]:
         """Return the values that are read, as the engine needs them, and their size."""
         data: dict[str, Input] = {}
-        bounds: dict[str, Bound] = {}
+        bounds: dict[str, CostBound] = {}
         for name in VARIABLES[self.scope]:
             tails = [read[1:] for read in self.reads if read[0] == name]
             if tails:
-                copier = _Copier()
+                copier = _ValueCopier()
                 data[name] = copier.part(variables[name], tails)
-                bounds[name] = Bound(copier.weight, copier.width)
+                bounds[name] = CostBound(copier.weight, copier.width)
         return data, bounds
 
 
 @lru_cache(maxsize=MAX_COMPILED)
-def compile_constraint(constraint: Constraint, scope: Scope) -> Compiled:
+def compile_constraint(constraint: Constraint, scope: Scope) -> CompiledConstraint:
     """Return the constraint, ready to be evaluated.
 
     Raises LayoutError, with the constraint's name as the place, for an expression that does not type-check to
@@ -154,7 +154,7 @@ def check_constraints(layout: Layout) -> None:
             )
 
 
-def _check(constraints: Sequence[Constraint], scope: Scope, place: str) -> Sequence[Compiled]:
+def _check(constraints: Sequence[Constraint], scope: Scope, place: str) -> Sequence[CompiledConstraint]:
     try:
         return [compile_constraint(one, scope) for one in constraints]
     except LayoutError as error:
@@ -164,7 +164,7 @@ def _check(constraints: Sequence[Constraint], scope: Scope, place: str) -> Seque
         ) from error
 
 
-def _compiled(constraint: Constraint, scope: Scope) -> Compiled:
+def _compiled(constraint: Constraint, scope: Scope) -> CompiledConstraint:
     program = _environment(scope).compile(constraint.expression)
     kind = program.return_type().name()
     if kind not in {"BOOL", "DYN"}:
@@ -172,7 +172,7 @@ def _compiled(constraint: Constraint, scope: Scope) -> Compiled:
     tree = read_tree(program.serialize())
     check_tree(tree)
     reads = frozenset(path for path in paths(tree) if path[0] in VARIABLES[scope])
-    return Compiled(constraint, scope, reads, tree, program)
+    return CompiledConstraint(constraint, scope, reads, tree, program)
 
 
 @lru_cache(maxsize=len(VARIABLES))
@@ -201,7 +201,7 @@ def _short(said: object) -> str:
     return text if len(text) <= MAX_PROBLEM else f"{text[:MAX_PROBLEM]}…"
 
 
-class _Copier:
+class _ValueCopier:
     """Copies the values that are read from one variable, and measures them."""
 
     __slots__ = ("weight", "width")

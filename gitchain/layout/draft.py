@@ -56,7 +56,7 @@ def draft(
     parts = (part for part in pipeline.parts() if any(stage.name in served for stage in part))
     kept = frozenset(stage.name for part in parts for stage in part)
     _check_number(len(kept))
-    drafted = _Draft(name, functionary, expires, version, pipeline, kept, served, tuple(notes))
+    drafted = _LayoutDraft(name, functionary, expires, version, pipeline, kept, served, tuple(notes))
     layout = parse_layout(drafted.text().encode())
     needs = all_needed_steps(layout, (one.step for one in layout.serve))
     if all(len(names) == len(layout.steps) for names in needs.values()):
@@ -103,7 +103,7 @@ def _served(pipeline: StagePaths, serve: Sequence[str]) -> Mapping[str, Sequence
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class _LayoutDraft:
     """The content of a draft."""
 
     name: str

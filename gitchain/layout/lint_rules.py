@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from gitchain.layout.lint_code import Lint, LintCode
 from gitchain.layout.model import Layout
-from gitchain.layout.parts import FRAMEWORKS, Inspection, Served
+from gitchain.layout.parts import FRAMEWORKS, Inspection, ServedProducts
 from gitchain.layout.patterns import above, includes, meets
-from gitchain.layout.rule import ArtifactRule, Keyword, Side, literal_pattern
+from gitchain.layout.rule import ArtifactList, ArtifactRule, Keyword, literal_pattern
 from gitchain.layout.scope import all_needed_steps, step_names
 from gitchain.layout.step import Step
 
@@ -45,15 +45,15 @@ def lint_rules(layout: Layout) -> Iterator[Lint]:
     yield from _served(layout, steps)
 
 
-def _sides(step: Step) -> Iterator[Side]:
+def _sides(step: Step) -> Iterator[ArtifactList]:
     if step.has_materials:
-        yield Side.MATERIALS
+        yield ArtifactList.MATERIALS
     if step.has_products:
-        yield Side.PRODUCTS
+        yield ArtifactList.PRODUCTS
 
 
-def _rules(step: Step, side: Side) -> Sequence[ArtifactRule]:
-    return step.expected_materials if side is Side.MATERIALS else step.expected_products
+def _rules(step: Step, side: ArtifactList) -> Sequence[ArtifactRule]:
+    return step.expected_materials if side is ArtifactList.MATERIALS else step.expected_products
 
 
 def _takes_all(rule: ArtifactRule, step: Step) -> bool:
@@ -66,15 +66,15 @@ def _takes_all(rule: ArtifactRule, step: Step) -> bool:
     return keyword is Keyword.ALLOW
 
 
-def _takes_some(rule: ArtifactRule, step: Step, side: Side) -> bool:
+def _takes_some(rule: ArtifactRule, step: Step, side: ArtifactList) -> bool:
     """Return whether the rule can consume anything in this list."""
     keyword = rule.keyword
     if keyword is Keyword.MODIFY:
         return step.has_materials and step.has_products
     if keyword is Keyword.CREATE:
-        return side is Side.PRODUCTS
+        return side is ArtifactList.PRODUCTS
     if keyword is Keyword.DELETE:
-        return side is Side.MATERIALS
+        return side is ArtifactList.MATERIALS
     return keyword is Keyword.ALLOW or keyword is Keyword.MATCH
 
 
@@ -88,7 +88,7 @@ def _open(rules: Sequence[ArtifactRule], where: str) -> Iterator[Lint]:
         yield Lint(LintCode.OPEN, "error", where, message, "add [DISALLOW, '*']")
 
 
-def _reach(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
+def _reach(step: Step, side: ArtifactList, at: int, place: str) -> Iterator[Lint]:
     """Yield why a rule has no effect at its place in the list."""
     rules = _rules(step, side)
     rule, earlier = rules[at], rules[:at]
@@ -110,7 +110,7 @@ def _reach(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
             return
 
 
-def _required(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
+def _required(step: Step, side: ArtifactList, at: int, place: str) -> Iterator[Lint]:
     """Yield why a REQUIRE can never pass."""
     rules = _rules(step, side)
     name = literal_pattern(rules[at].pattern)
@@ -127,7 +127,7 @@ def _required(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
         return
 
 
-def _unbound(step: Step, side: Side, at: int, place: str) -> Iterator[Lint]:
+def _unbound(step: Step, side: ArtifactList, at: int, place: str) -> Iterator[Lint]:
     """Yield the later rule that consumes what a MATCH rule did not match, which makes the MATCH useless."""
     rules = _rules(step, side)
     rule = rules[at]
@@ -147,13 +147,13 @@ def _looked_for(rule: ArtifactRule, prefix: str) -> str:
     return f"{prefix}/{rule.pattern}" if prefix else rule.pattern
 
 
-def _could(step: Step, side: Side, pattern: str) -> bool:
+def _could(step: Step, side: ArtifactList, pattern: str) -> bool:
     """Return whether evidence that the step's rules let pass can hold such a name, or a directory around or under it."""
     names = (pattern, *above(pattern), f"{pattern}/*")
     return side in _sides(step) and any(_left(step, side, one) for one in names)
 
 
-def _left(step: Step, side: Side, pattern: str) -> bool:
+def _left(step: Step, side: ArtifactList, pattern: str) -> bool:
     for rule in _rules(step, side):
         refuses = rule.keyword is Keyword.DISALLOW and includes(rule.pattern, pattern)
         if refuses or (_takes_some(rule, step, side) and meets(rule.full_pattern, pattern)):
@@ -175,7 +175,7 @@ def _untied(layout: Layout) -> Iterator[Lint]:
                 yield Lint(LintCode.UNTIED, "error", places[name], message, fix)
 
 
-def _tied(layout: Layout, entry: Served) -> set[str]:
+def _tied(layout: Layout, entry: ServedProducts) -> set[str]:
     """Return the steps that an entry needs and that are connected with its own by MATCH rules."""
     edges = {(step.name, other) for step in layout.steps for other in step.sources}
     needed = step_names(layout, entry)
@@ -215,7 +215,7 @@ def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:
         for index, one in enumerate(entries):
             for at, pattern in enumerate(one.products):
                 place = f"{field}[{index}].products[{at}]"
-                if not _could(steps[one.step], Side.PRODUCTS, pattern):
+                if not _could(steps[one.step], ArtifactList.PRODUCTS, pattern):
                     message = f"the rules of step {one.step} let pass no product like {pattern}"
                     yield Lint(LintCode.NEVER_SERVED, "error", place, message)
                 elif field == "serve" and set(pattern) <= {"*", "?"}:

@@ -35,7 +35,7 @@ from gitchain.layout.identities import (
 )
 from gitchain.layout.keys import spki_of_pem, ssh_text
 from gitchain.layout.model import MAX_FUNCTIONARIES, MAX_STEPS, SCHEMA, Layout
-from gitchain.layout.parts import Constraint, Datasets, Inspection, InspectionKind, Served
+from gitchain.layout.parts import Constraint, Datasets, Inspection, InspectionKind, ServedProducts
 from gitchain.layout.rule import ArtifactRule, parse_rule
 from gitchain.layout.step import SLSA_PROVENANCE, Evidence, Step, Sublayout
 
@@ -181,7 +181,7 @@ def _sublayout(fields: Fields) -> Sublayout | None:
         return found
 
 
-def _served(fields: Fields, *, scoped: bool = False) -> Served:
+def _served(fields: Fields, *, scoped: bool = False) -> ServedProducts:
     with placed(fields.where):
         named = scoped and "steps" in fields
         steps = fields.texts("steps") if named else ()
@@ -189,7 +189,7 @@ def _served(fields: Fields, *, scoped: bool = False) -> Served:
             raise LayoutError(
                 "no step is named", where="steps", help="leave steps out: then every step is needed"
             )
-        served = Served(fields.text("step"), fields.texts("products"), steps)
+        served = ServedProducts(fields.text("step"), fields.texts("products"), steps)
         fields.done()
         return served
 

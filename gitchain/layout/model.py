@@ -30,7 +30,7 @@ from gitchain.layout.identities import (
     SigstoreMember,
     SshMember,
 )
-from gitchain.layout.parts import Constraint, Datasets, Inspection, Served
+from gitchain.layout.parts import Constraint, Datasets, Inspection, ServedProducts
 from gitchain.layout.step import (
     MAX_VERSION,
     SLSA_PROVENANCE,
@@ -61,7 +61,7 @@ __all__ = [
     "Layout",
     "Member",
     "OpenPgpMember",
-    "Served",
+    "ServedProducts",
     "SigstoreMember",
     "SshMember",
     "Step",
@@ -83,7 +83,7 @@ class Layout:
     expires: datetime
     functionaries: tuple[Functionary, ...]
     steps: tuple[Step, ...]
-    serve: tuple[Served, ...]
+    serve: tuple[ServedProducts, ...]
     principals: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     revokers: tuple[str, ...] = ()
     datasets: Datasets | None = None
@@ -265,7 +265,7 @@ def _check_scopes(layout: Layout) -> None:
             )
 
 
-def _check_made(layout: Layout, where: str, what: str, entries: Iterable[Served]) -> None:
+def _check_made(layout: Layout, where: str, what: str, entries: Iterable[ServedProducts]) -> None:
     made = {step.name for step in layout.steps if step.has_products}
     for index, one in enumerate(entries):
         check_known(what, f"{where}[{index}].step", (one.step,), made)

@@ -61,7 +61,7 @@ class Constraint:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedProducts:
     """Products of one step with matching names: products that may be served, or data sets.
 
     A served product needs evidence for each step in `steps`; without `steps`, for every step of the layout.
@@ -86,7 +86,7 @@ class Datasets:
     """Which artifacts are data sets, the functionaries that may state their facts, and the constraints on them."""
 
     functionaries: tuple[str, ...]
-    artifacts: tuple[Served, ...]
+    artifacts: tuple[ServedProducts, ...]
     constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:

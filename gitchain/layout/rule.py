@@ -44,7 +44,7 @@ class Keyword(StrEnum):
     REQUIRE = "REQUIRE"
 
 
-class Side(StrEnum):
+class ArtifactList(StrEnum):
     """One of a step's two artifact lists."""
 
     MATERIALS = "materials"
@@ -56,7 +56,7 @@ class MatchTarget:
     """The destination of a MATCH rule: step, list, and the prefixes of both sides ("" for none)."""
 
     step: str
-    side: Side
+    side: ArtifactList
     source_prefix: str = ""
     prefix: str = ""
 
@@ -124,9 +124,9 @@ def _parse_match(tokens: Sequence[str]) -> ArtifactRule:
     side = _take(rest, words, tokens, "WITH").upper()
     prefix = _take(rest, words, tokens, "IN") if rest and words[rest[0]] == "IN" else ""
     step = _take(rest, words, tokens, "FROM")
-    if rest or side not in Side.__members__:
+    if rest or side not in ArtifactList.__members__:
         raise _match_error(tokens)
-    target = MatchTarget(step, Side[side], source.removesuffix("/"), prefix.removesuffix("/"))
+    target = MatchTarget(step, ArtifactList[side], source.removesuffix("/"), prefix.removesuffix("/"))
     return ArtifactRule(Keyword.MATCH, tokens[1], target)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gitchain.layout.artifact import Artifact, Artifacts, Link, Manifests, lookup
-from gitchain.layout.rule import ArtifactRule, Keyword, MatchTarget, Side, literal_prefix
+from gitchain.layout.rule import ArtifactList, ArtifactRule, Keyword, MatchTarget, literal_prefix
 
 Reason: TypeAlias = Literal["disallowed", "required", "closed", "conflict"]
 """closed: a rule reaches into a directory whose manifest is missing; conflict: manifest and list disagree."""
@@ -29,64 +29,64 @@ _COMPARING = frozenset({Keyword.CREATE, Keyword.DELETE, Keyword.MODIFY})
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class NearMiss:
     """A MATCH rule that covers a refused artifact, and the artifact at its destination."""
 
     step: str
-    side: Side
+    side: ArtifactList
     name: str
     expected: Artifact | None
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedArtifact:
     """One artifact that one rule refused; `near` has what each MATCH rule for it expected."""
 
-    side: Side
+    side: ArtifactList
     rule: ArtifactRule
     artifact: str
     got: Artifact | None
     reason: Reason
-    near: tuple[Near, ...] = ()
+    near: tuple[NearMiss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class MatchedArtifact:
     """One artifact that a MATCH rule consumed: an edge between two steps, equal by digest."""
 
-    side: Side
+    side: ArtifactList
     artifact: str
     step: str
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedRule:
     """The artifacts that one rule consumed and refused."""
 
-    side: Side
+    side: ArtifactList
     rule: ArtifactRule
     consumed: tuple[str, ...]
     refused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RulesResult:
     """Result of the rules of one list: passed if `refusals` is empty. `applied` is for explanations."""
 
-    refusals: tuple[Refusal, ...] = ()
-    matches: tuple[Match, ...] = ()
-    applied: tuple[Applied, ...] = ()
+    refusals: tuple[RefusedArtifact, ...] = ()
+    matches: tuple[MatchedArtifact, ...] = ()
+    applied: tuple[AppliedRule, ...] = ()
 
 
 def apply_rules(
     rules: Sequence[ArtifactRule],
-    side: Side,
+    side: ArtifactList,
     link: Link,
     sources: Sources,
     manifests: Manifests,
     *,
     explain: bool = True,
-) -> Outcome:
+) -> RulesResult:
     """Apply the rules to one list of a step's evidence, given the evidence of the steps that they name.
 
     A step without evidence is an empty MATCH destination. Without `explain`, refusals have no `near` and `applied`
@@ -94,24 +94,24 @@ def apply_rules(
     """
     link, closed = _opened(rules, link, side, manifests)
     artifacts = _side(link, side)
-    queue, refusals, matches = set(artifacts), list(closed), list[Match]()
-    applied: list[Applied] = []
+    queue, refusals, matches = set(artifacts), list(closed), list[MatchedArtifact]()
+    applied: list[AppliedRule] = []
     for rule in rules:
         refused = _refused(rule, queue)
         for name, reason in refused:
             near = tuple(_near(rules, name, sources, manifests)) if explain and reason == "disallowed" else ()
-            refusals.append(Refusal(side, rule, name, artifacts.get(name), reason, near))
+            refusals.append(RefusedArtifact(side, rule, name, artifacts.get(name), reason, near))
         if rule.match:
             consumed = _matched(rule, rule.match, queue, artifacts, sources, manifests)
-            matches += [Match(side, name, rule.match.step) for name in sorted(consumed)]
+            matches += [MatchedArtifact(side, name, rule.match.step) for name in sorted(consumed)]
         else:
             consumed = _consumed(rule, queue, link)
         queue -= consumed
         if explain:
             unopened = [one.artifact for one in closed if one.rule is rule]
             names = (*unopened, *(name for name, _ in refused))
-            applied.append(Applied(side, rule, tuple(sorted(consumed)), names))
-    return Outcome(tuple(refusals), tuple(matches), tuple(applied))
+            applied.append(AppliedRule(side, rule, tuple(sorted(consumed)), names))
+    return RulesResult(tuple(refusals), tuple(matches), tuple(applied))
 
 
 def _refused(rule: ArtifactRule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
@@ -123,8 +123,8 @@ def _refused(rule: ArtifactRule, queue: set[str]) -> Sequence[tuple[str, Reason]
     return ()
 
 
-def _side(link: Link, side: Side) -> Artifacts:
-    return link.materials if side is Side.MATERIALS else link.products
+def _side(link: Link, side: ArtifactList) -> Artifacts:
+    return link.materials if side is ArtifactList.MATERIALS else link.products
 
 
 def _consumed(rule: ArtifactRule, queue: set[str], link: Link) -> set[str]:
@@ -161,12 +161,12 @@ def _matched(
         "dest_name": target.step,
     }
     for link in sources.get(target.step, ()):
-        seen = _Opening(_side(link, target.side), manifests)
+        seen = _DirectoryArtifacts(_side(link, target.side), manifests)
         found |= verify_match_rule(data, queue, artifacts, {target.step: _Destination(seen, seen)})
     return found
 
 
-class _Opening:
+class _DirectoryArtifacts:
     """A list of artifacts that resolves names inside of directories through their manifests."""
 
     __slots__ = ("_artifacts", "_manifests")
@@ -183,33 +183,33 @@ class _Opening:
 
 @dataclass(frozen=True, slots=True)
 class _Destination:
-    materials: _Opening
-    products: _Opening
+    materials: _DirectoryArtifacts
+    products: _DirectoryArtifacts
 
 
 def _opened(
-    rules: Sequence[ArtifactRule], link: Link, side: Side, manifests: Manifests
-) -> tuple[Link, Sequence[Refusal]]:
+    rules: Sequence[ArtifactRule], link: Link, side: ArtifactList, manifests: Manifests
+) -> tuple[Link, Sequence[RefusedArtifact]]:
     """Return the step's evidence, with directories replaced by their files if these rules name files inside.
 
     CREATE, DELETE and MODIFY compare both lists, so both are opened then.
     """
     inside = {rule.full_pattern: rule for rule in rules if "/" in rule.full_pattern}
     both = any(rule.keyword in _COMPARING for rule in rules)
-    lists = {each: _side(link, each) for each in Side}
-    refusals: list[Refusal] = []
+    lists = {each: _side(link, each) for each in ArtifactList}
+    refusals: list[RefusedArtifact] = []
     for each, artifacts in lists.items():
         if inside and (both or each is side) and any(item.directory for item in artifacts.values()):
             lists[each], found = _open_list(inside, each, artifacts, manifests)
             refusals += found
-    return Link(lists[Side.MATERIALS], lists[Side.PRODUCTS]), refusals
+    return Link(lists[ArtifactList.MATERIALS], lists[ArtifactList.PRODUCTS]), refusals
 
 
 def _open_list(
-    inside: Mapping[str, ArtifactRule], side: Side, artifacts: Artifacts, manifests: Manifests
-) -> tuple[Artifacts, Sequence[Refusal]]:
+    inside: Mapping[str, ArtifactRule], side: ArtifactList, artifacts: Artifacts, manifests: Manifests
+) -> tuple[Artifacts, Sequence[RefusedArtifact]]:
     opened: dict[str, Artifact] = {}
-    refusals: list[Refusal] = []
+    refusals: list[RefusedArtifact] = []
     for name, artifact in artifacts.items():
         reaching = artifact.directory and next(
             (rule for full, rule in inside.items() if _reaches(rule, full, name)), None
@@ -218,13 +218,13 @@ def _open_list(
         if reaching:
             files = manifests.files(artifact)
             if files is None:
-                refusals.append(Refusal(side, reaching, name, artifact, "closed"))
+                refusals.append(RefusedArtifact(side, reaching, name, artifact, "closed"))
             else:
                 whole = {f"{name}/{path}": file for path, file in files.items()}
         for path, found in whole.items():
             known = opened.setdefault(path, found)
             if known is not found and known != found:
-                refusals.append(Refusal(side, next(iter(inside.values())), path, found, "conflict"))
+                refusals.append(RefusedArtifact(side, next(iter(inside.values())), path, found, "conflict"))
     return opened, refusals
 
 
@@ -233,7 +233,9 @@ def _reaches(rule: ArtifactRule, full: str, directory: str) -> bool:
     return literal.startswith(f"{directory}/")
 
 
-def _near(rules: Sequence[ArtifactRule], name: str, sources: Sources, manifests: Manifests) -> Iterator[Near]:
+def _near(
+    rules: Sequence[ArtifactRule], name: str, sources: Sources, manifests: Manifests
+) -> Iterator[NearMiss]:
     """Yield what each MATCH rule for a refused artifact found at its destination."""
     for rule in rules:
         dest = match_name(rule, name)
@@ -242,7 +244,7 @@ def _near(rules: Sequence[ArtifactRule], name: str, sources: Sources, manifests:
         links = sources.get(rule.match.step, ())
         found = (lookup(_side(link, rule.match.side), dest, manifests) for link in links)
         expected = next((artifact for artifact in found if artifact is not None), None)
-        yield Near(rule.match.step, rule.match.side, dest, expected)
+        yield NearMiss(rule.match.step, rule.match.side, dest, expected)
 
 
 def match_name(rule: ArtifactRule, name: str) -> str | None:

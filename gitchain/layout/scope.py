@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from gitchain.layout.model import Layout
-from gitchain.layout.parts import Served
+from gitchain.layout.parts import ServedProducts
 
 
-def step_names(layout: Layout, entry: Served) -> tuple[str, ...]:
+def step_names(layout: Layout, entry: ServedProducts) -> tuple[str, ...]:
     """Return the names of the steps that a `serve` entry needs, in the layout's order."""
     return tuple(step.name for step in layout.steps if not entry.steps or step.name in entry.steps)
 
@@ -23,7 +23,7 @@ def scopes(layout: Layout, served: Collection[str]) -> Iterator[Layout]:
 
     Only for entries of the steps in `served`. A layout without `steps` in its entries has one scope: itself.
     """
-    groups: dict[tuple[str, ...], list[Served]] = {}
+    groups: dict[tuple[str, ...], list[ServedProducts]] = {}
     for entry in layout.serve:
         groups.setdefault(step_names(layout, entry), []).append(entry)
     for names, entries in groups.items():
@@ -31,7 +31,7 @@ def scopes(layout: Layout, served: Collection[str]) -> Iterator[Layout]:
             yield _within(layout, frozenset(names), entries)
 
 
-def _within(layout: Layout, names: frozenset[str], entries: Collection[Served]) -> Layout:
+def _within(layout: Layout, names: frozenset[str], entries: Collection[ServedProducts]) -> Layout:
     if len(names) == len(layout.steps) and len(entries) == len(layout.serve):
         return layout
     data = layout.datasets

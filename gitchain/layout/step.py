@@ -17,7 +17,7 @@ from gitchain.evidence.names import check_uri
 from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, SOURCE, VSA
 from gitchain.layout.checks import check_distinct, check_label
 from gitchain.layout.parts import Constraint
-from gitchain.layout.rule import ArtifactRule, Side
+from gitchain.layout.rule import ArtifactList, ArtifactRule
 
 SLSA_PROVENANCE = PROVENANCE
 TRANSFORMATIONAL = frozenset(
@@ -116,7 +116,7 @@ class Step:
         return tuple(dict.fromkeys(step for step, _ in self.looks))
 
     @property
-    def looks(self) -> tuple[tuple[str, Side], ...]:
+    def looks(self) -> tuple[tuple[str, ArtifactList], ...]:
         """Return the lists of other steps that this step's MATCH rules look at, each once, in order."""
         rules = (*self.expected_materials, *self.expected_products)
         return tuple(dict.fromkeys((rule.match.step, rule.match.side) for rule in rules if rule.match))

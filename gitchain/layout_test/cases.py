@@ -19,7 +19,7 @@ from pathlib import Path
 from gitchain.consume.layout_files import read_layout
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
-from gitchain.layout.casefile import MAX_CASE_BYTES, Case, CaseFile, Expected, joined, parse_case
+from gitchain.layout.casefile import MAX_CASE_BYTES, CaseFile, ExpectedFinding, LayoutCase, joined, parse_case
 from gitchain.layout.model import Layout
 from gitchain.layout_test.fixtures import CaseSigner
 from gitchain.platform.files import open_regular
@@ -33,14 +33,14 @@ MAX_EXTENDS = 8  # cases that extend cases; deeper is nobody's reading
 class CaseResult:
     """What the layout said of one case, and whether that was expected."""
 
-    case: Case
+    case: LayoutCase
     decision: Decision
 
     @property
-    def found(self) -> tuple[Expected, ...]:
+    def found(self) -> tuple[ExpectedFinding, ...]:
         """Return the errors of the verdict, each once."""
         errors = [one for one in self.decision.findings if one.severity == "error"]
-        return tuple(dict.fromkeys(Expected(one.code.value, one.step or None) for one in errors))
+        return tuple(dict.fromkeys(ExpectedFinding(one.code.value, one.step or None) for one in errors))
 
     @property
     def as_expected(self) -> bool:
@@ -87,7 +87,7 @@ def run_cases(directory: Path) -> tuple[Layout, tuple[CaseResult, ...]]:
         return layout, tuple(_decided(bench, signed, case) for case in _cases(files))
 
 
-def _decided(bench: CaseSigner, signed: SignedLayout, case: Case) -> CaseResult:
+def _decided(bench: CaseSigner, signed: SignedLayout, case: LayoutCase) -> CaseResult:
     evidence = []
     for index, one in enumerate(case.statements):
         try:
@@ -110,21 +110,21 @@ def _read(path: Path) -> CaseFile:
         raise LayoutError("cannot read the case", where=str(path), got=str(error.strerror)) from error
 
 
-def _cases(files: Mapping[str, CaseFile]) -> Iterator[Case]:
+def _cases(files: Mapping[str, CaseFile]) -> Iterator[LayoutCase]:
     for name in files:
         yield _whole(files, name, MAX_EXTENDS)
 
 
-def _whole(files: Mapping[str, CaseFile], name: str, left: int) -> Case:
+def _whole(files: Mapping[str, CaseFile], name: str, left: int) -> LayoutCase:
     if name not in files or left == 0:
         raise LayoutError("no such case to extend, or too many", where="extends", got=name)
     extends = files[name].extends
     return joined(files[name], _whole(files, extends, left - 1) if extends else None)
 
 
-def _is(expected: Expected, found: Expected) -> bool:
+def _is(expected: ExpectedFinding, found: ExpectedFinding) -> bool:
     return expected.code == found.code and expected.step in {None, found.step}
 
 
-def _json(one: Expected) -> dict[str, Json]:
+def _json(one: ExpectedFinding) -> dict[str, Json]:
     return {"code": one.code, "step": one.step}

@@ -23,7 +23,7 @@ from gitchain.evidence.checkpoint import Checkpoint, SignedCheckpoint
 from gitchain.evidence.merkle import leaf_hash
 from gitchain.layout.model import Identity
 from gitchain.monitor.alerts import Alert, AlertCode, about_entries, alert, warning
-from gitchain.monitor.log_clients import NotItsTreeError, View
+from gitchain.monitor.log_clients import MonitoredLog, NotItsTreeError
 from gitchain.monitor.signers import EntrySigner, signers
 from gitchain.monitor.state import FollowedLog
 from gitchain.verify.log_inclusion import signed_checkpoint
@@ -34,7 +34,7 @@ MAX_NEW = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredLogEntry:
     """A stored attestation in this log: its checkpoint, or the reason why it does not verify."""
 
     name: str
@@ -43,17 +43,17 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
+class OwnEntries:
     """My identities, the leaf hashes of my entries, the stored attestations of the log, and the state of the store."""
 
     identities: AbstractSet[Identity] = frozenset()
     leaves: Collection[bytes] = frozenset()
-    stored: Sequence[Stored] = ()
+    stored: Sequence[StoredLogEntry] = ()
     store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class MonitorRun:
     """Result of one run: alerts, and the state to store after they are reported; None for no new state."""
 
     log: LogKey
@@ -64,18 +64,18 @@ class Look:
 
 
 @dataclass(slots=True)
-class Follower:
+class LogMonitor:
     """Monitors one log. `others` are further sources of its checkpoints."""
 
     log: LogKey
-    view: View
+    view: MonitoredLog
     trust: Trust
     others: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     start: int | None = None
     limit: int = MAX_NEW
     advance: Callable[[int], None] = field(default=lambda _count: None)
 
-    def look(self, before: FollowedLog | None, mine: Mine, now: datetime) -> Look:
+    def look(self, before: FollowedLog | None, mine: OwnEntries, now: datetime) -> MonitorRun:
         """Run once. Failures of the log become alerts, not exceptions."""
         try:
             note = self._checkpoint(self.view.checkpoint())  # 1
@@ -87,7 +87,7 @@ class Follower:
             grown = tuple(self._grown(before, note))  # 2
             beside = tuple(self._beside(note, mine))  # 3
             if grown:
-                return Look(self.log, (*grown, *beside), size=before.size if before else 0)
+                return MonitorRun(self.log, (*grown, *beside), size=before.size if before else 0)
             return self._read(before, note, mine, beside)  # 4
         except NotItsTreeError as error:
             found = alert(AlertCode.NOT_ITS_TREE, self.log.host, expected=error.expected, got=str(error))
@@ -100,8 +100,8 @@ class Follower:
     def _checkpoint(self, text: str) -> SignedCheckpoint:
         return signed_checkpoint(text, self.log, self.trust, v2=self.view.v2)
 
-    def _only(self, found: Alert, before: FollowedLog | None) -> Look:
-        return Look(self.log, (found,), size=before.size if before else 0)
+    def _only(self, found: Alert, before: FollowedLog | None) -> MonitorRun:
+        return MonitorRun(self.log, (found,), size=before.size if before else 0)
 
     def _silent(self, error: GitchainError, now: datetime) -> Alert:
         """Return the alert for a log that cannot be read; a retired log is reported at lower severity."""
@@ -130,7 +130,7 @@ class Follower:
             except InclusionError as error:
                 yield alert(AlertCode.INCONSISTENT, self.log.host, expected=expected, got=f"{got}: {error}")
 
-    def _beside(self, note: SignedCheckpoint, mine: Mine) -> Iterator[Alert]:
+    def _beside(self, note: SignedCheckpoint, mine: OwnEntries) -> Iterator[Alert]:
         """3: yield alerts for contradictions to other checkpoints and to stored attestations."""
         for place, fetch in self.others.items():
             try:
@@ -188,8 +188,8 @@ class Follower:
             yield alert(AlertCode.REWOUND, self.log.host, expected=expected, got=got)
 
     def _read(
-        self, before: FollowedLog | None, note: SignedCheckpoint, mine: Mine, beside: tuple[Alert, ...]
-    ) -> Look:
+        self, before: FollowedLog | None, note: SignedCheckpoint, mine: OwnEntries, beside: tuple[Alert, ...]
+    ) -> MonitorRun:
         """4: read the new entries, and return alerts and the state to store."""
         new = note.checkpoint
         start = self._start(before, new)
@@ -205,8 +205,8 @@ class Follower:
             self.log.log_id.hex(), self.log.host, note.text, stop, self.trust.digest, store or _store(before)
         )
         if any(alert.code in {AlertCode.SPLIT, AlertCode.REWOUND} for alert in beside):
-            return Look(self.log, (*beside, *found), size=new.size)
-        return Look(self.log, (*beside, *found), followed, new.size, stop - start)
+            return MonitorRun(self.log, (*beside, *found), size=new.size)
+        return MonitorRun(self.log, (*beside, *found), followed, new.size, stop - start)
 
     def _start(self, before: FollowedLog | None, new: Checkpoint) -> int:
         """Return the index of the first entry to read: the end of the last run, or the configured start."""
@@ -216,7 +216,7 @@ class Follower:
             return min(self.start, new.size)
         return 0 if new.size <= self.limit else new.size
 
-    def _unknown(self, body: bytes, mine: Mine) -> Iterator[EntrySigner]:
+    def _unknown(self, body: bytes, mine: OwnEntries) -> Iterator[EntrySigner]:
         """Yield my identities in an entry that belongs to no known attestation."""
         for signer in signers(body, self.trust):
             if signer.identity in mine.identities and leaf_hash(body) not in mine.leaves:

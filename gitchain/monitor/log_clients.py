@@ -42,7 +42,7 @@ V1_ENTRIES = 10
 """Most entries that Rekor v1 returns in one response."""
 
 
-class View(Protocol):
+class MonitoredLog(Protocol):
     """Client of one log. Every method raises TransportError if the log cannot be read."""
 
     @property
@@ -71,7 +71,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tiled:
+class TiledLog:
     """A log that is served as tiles."""
 
     fetch: Fetch
@@ -273,4 +273,4 @@ def _size(shard: Object) -> int:
     return size
 
 
-__all__ = ["Fetch", "NotItsTreeError", "RekorV1", "Tiled", "View"]
+__all__ = ["Fetch", "MonitoredLog", "NotItsTreeError", "RekorV1", "TiledLog"]

@@ -17,7 +17,7 @@ from gitchain.evidence.tile import parse_path
 from gitchain.instance import Instance
 from gitchain.monitor.alerts import MEANINGS, Alert, AlertCode
 from gitchain.monitor.fetch import Fetcher, check_url
-from gitchain.monitor.log_clients import Fetch, RekorV1, Tiled, View
+from gitchain.monitor.log_clients import Fetch, MonitoredLog, RekorV1, TiledLog
 from gitchain.trust.profiles import Profile
 from gitchain.verify.trust import LogKey, Trust
 
@@ -25,16 +25,16 @@ SOON = timedelta(days=30)
 V1, V2 = 1, 2
 
 
-def view_of(profile: Profile, log: LogKey, urls: Mapping[str, str]) -> View:
+def view_of(profile: Profile, log: LogKey, urls: Mapping[str, str]) -> MonitoredLog:
     """Return a client for a log; both versions of Rekor are tried if the version is unknown.
 
     Raises UsageError without a URL.
     """
     if profile.instance is not None and log.host not in urls:
-        return Tiled(_of(profile.instance))
+        return TiledLog(_of(profile.instance))
     url, version = _place(profile.text, log, urls)
     fetcher = Fetcher(check_url(url))
-    tiled = Tiled(lambda path, limit: fetcher.get(f"api/v2/{path}", limit))
+    tiled = TiledLog(lambda path, limit: fetcher.get(f"api/v2/{path}", limit))
     first = RekorV1(fetcher.get, fetcher.post)
     if version is not None:
         return tiled if version == V2 else first

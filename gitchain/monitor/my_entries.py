@@ -18,7 +18,7 @@ from gitchain.evidence.bundle import Bundle, CertificateSigner
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.merkle import leaf_hash
 from gitchain.layout.model import Identity
-from gitchain.monitor.follow import Mine, Stored
+from gitchain.monitor.follow import OwnEntries, StoredLogEntry
 from gitchain.monitor.state import FollowedLog
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import lost
@@ -68,7 +68,7 @@ def mine_in(
     before: FollowedLog | None,
     keys: Sequence[bytes] = (),
     own_keys: AbstractSet[Identity] = frozenset(),
-) -> Mine:
+) -> OwnEntries:
     """Return the repository's data about a log; `identities` default to the store's signers.
 
     `keys` (DER) may have signed entries; those with identities in `own_keys` are searched for as well. Raises
@@ -77,12 +77,12 @@ def mine_in(
     here = str(project.git.common_dir) if project else ""
     elsewhere = cache(lambda: _elsewhere(here, log))
     if project is None:
-        return Mine(identities | own_keys, Leaves({}, trust, keys, elsewhere))
+        return OwnEntries(identities | own_keys, Leaves({}, trust, keys, elsewhere))
     tip = project.store.tip()
     added = _added(project, tip, before)
     bundles: dict[bytes, list[bytes]] = {}
     signed: dict[Identity, list[bytes]] = {}
-    stored: list[Stored] = []
+    stored: list[StoredLogEntry] = []
     for name, raw in project.store.items(tip, StoreProblem.raise_lacking):
         try:
             bundle = Bundle.parse(raw)
@@ -99,7 +99,7 @@ def mine_in(
     own = identities or frozenset(
         identity for identity, raws in signed.items() if any(_problem(raw, trust, keys) == "" for raw in raws)
     )
-    return Mine(own | own_keys, Leaves(bundles, trust, keys, elsewhere), stored, tip or "")
+    return OwnEntries(own | own_keys, Leaves(bundles, trust, keys, elsewhere), stored, tip or "")
 
 
 def _elsewhere(here: str, log: LogKey) -> Mapping[bytes, Sequence[bytes]]:
@@ -130,14 +130,14 @@ def _added(project: Project, tip: str | None, before: FollowedLog | None) -> fro
         return None  # another store, or a rewound one: read everything again
 
 
-def _stored(raw: bytes, bundle: Bundle, trust: Trust, keys: Sequence[bytes]) -> Stored:
+def _stored(raw: bytes, bundle: Bundle, trust: Trust, keys: Sequence[bytes]) -> StoredLogEntry:
     name = bundle.attestation_id[:12]
     if problem := _problem(raw, trust, keys):
-        return Stored(name, None, problem)
+        return StoredLogEntry(name, None, problem)
     proof = bundle.entry.proof
     if proof is None:
-        return Stored(name, None, "there is no inclusion proof")
-    return Stored(name, SignedCheckpoint.parse(proof.checkpoint).checkpoint)
+        return StoredLogEntry(name, None, "there is no inclusion proof")
+    return StoredLogEntry(name, SignedCheckpoint.parse(proof.checkpoint).checkpoint)
 
 
 def _named(signer: CertificateSigner, trust: Trust) -> tuple[Identity, ...]:

@@ -12,7 +12,7 @@ SECONDS = 20
 PATH = "/add-checkpoint"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _WitnessHandler(BaseHTTPRequestHandler):
     """Answers requests to one witness."""
 
     witness: Witness
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def witness_server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
     """Return a listening server for the witness. Raises OSError if the address cannot be bound."""
-    handler = type("WitnessHandler", (_Handler,), {"witness": witness})
+    handler = type("WitnessHandler", (_WitnessHandler,), {"witness": witness})
     server = ThreadingHTTPServer((host, port), handler)
     server.daemon_threads = True
     return server

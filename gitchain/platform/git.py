@@ -29,8 +29,8 @@ from gitchain.errors import GitchainError, ProjectError, StoreError, TransportEr
 from gitchain.platform.git_directory import check_repository_files
 from gitchain.platform.processes import (
     MAX_OUTPUT,
-    Job,
-    Output,
+    ProgramOutput,
+    RunningProgram,
     find_program,
     search_path,
     start_conversation,
@@ -39,7 +39,15 @@ from gitchain.platform.processes import (
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["LOCAL_SECONDS", "MAX_OUTPUT", "NETWORK_SECONDS", "Done", "Git", "git_program", "refused_owner"]
+__all__ = [
+    "LOCAL_SECONDS",
+    "MAX_OUTPUT",
+    "NETWORK_SECONDS",
+    "Git",
+    "GitResult",
+    "git_program",
+    "refused_owner",
+]
 
 LOCAL_SECONDS = 120.0  # a local call reads or writes a few objects
 NETWORK_SECONDS = 600.0  # a first fetch of a large store over a slow connection
@@ -101,7 +109,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class GitResult:
     """Result of a finished call."""
 
     code: int
@@ -154,17 +162,17 @@ def find_git(directory: Path, here: Path | None) -> str:
 class GitJob:
     """A running git command; several may run at a time."""
 
-    job: Job
+    job: RunningProgram
     verb: str
     where: str
 
-    def finish(self, accept: tuple[int, ...] | None = (0,)) -> Done:
+    def finish(self, accept: tuple[int, ...] | None = (0,)) -> GitResult:
         """Wait for the call and return its result; None accepts every exit code.
 
         Raises ProjectError, StoreError, TransportError or LimitError unless the exit code is accepted.
         """
-        found: Output = self.job.finish()
-        done = Done(found.code, found.stdout, found.stderr)
+        found: ProgramOutput = self.job.finish()
+        done = GitResult(found.code, found.stdout, found.stderr)
         if accept is not None and done.code not in accept:
             raise _translate(done, self.verb, self.where)
         return done
@@ -209,12 +217,12 @@ class Git:
         honour: str = "",
         memory: int | None = None,
     ) -> GitJob:
-        """Start a command. Raises ProjectError or StoreError. See `Job` for `sink` and `memory`."""
+        """Start a command. Raises ProjectError or StoreError. See `RunningProgram` for `sink` and `memory`."""
         if not self.bound:
             check_repository_files(self.directory)
         argv = self.command(*args, config=config, honour=honour)
         try:
-            job = Job(
+            job = RunningProgram(
                 argv,
                 cwd=self.directory,
                 env=self.environment(),
@@ -238,13 +246,13 @@ class Git:
         limit: int = MAX_OUTPUT,
         accept: tuple[int, ...] | None = (0,),
         honour: str = "",
-    ) -> Done:
+    ) -> GitResult:
         """Run a local command. Raises the errors of `start` and `GitJob.finish`."""
         return self.start(*args, stdin=stdin, seconds=seconds, limit=limit, honour=honour).finish(accept)
 
     def talk(
         self, *args: str, config: tuple[str, ...] = (), stdin: bytes = b"", seconds: float = NETWORK_SECONDS
-    ) -> Done:
+    ) -> GitResult:
         """Run a command that connects to a remote and return its result, within REMOTE_MEMORY.
 
         Raises TransportError if offline or after the deadline.
@@ -284,7 +292,7 @@ _SAYINGS: Mapping[str, tuple[type[GitchainError], str]] = {
 }
 
 
-def _translate(done: Done, verb: str, where: str) -> GitchainError:
+def _translate(done: GitResult, verb: str, where: str) -> GitchainError:
     if "dubious ownership" in done.stderr:
         return ProjectError(done.reason, where=where, help=refused_owner(done.stderr, where))
     for saying, (kind, remedy) in _SAYINGS.items():

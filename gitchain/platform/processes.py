@@ -87,7 +87,7 @@ def safe_path(directory: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class ProgramOutput:
     """Exit code (negative for a signal), stdout, and the end of stderr of a finished program."""
 
     code: int
@@ -95,7 +95,7 @@ class Output:
     stderr: str
 
 
-class Job:
+class RunningProgram:
     """A running program whose pipes are read by a thread, so that several can run at once. Call `finish`.
 
     `sink` receives the output in chunks, in a thread and without a limit; `Output.stdout` is then empty. `memory`
@@ -138,7 +138,7 @@ class Job:
         if self._process.stdin is not None:
             threading.Thread(target=_feed, args=(self._process.stdin, stdin), daemon=True).start()
 
-    def finish(self) -> Output:
+    def finish(self) -> ProgramOutput:
         """Wait for the program and its output, and return them.
 
         Raises TransportError after the deadline and LimitError beyond the output limit, after killing the program.
@@ -153,7 +153,7 @@ class Job:
                 where=self._name,
                 expected=f"at most {self._limit} bytes",
             )
-        return Output(code, b"".join(self._parts), self._talk.decode("utf-8", "replace"))
+        return ProgramOutput(code, b"".join(self._parts), self._talk.decode("utf-8", "replace"))
 
     def _wait(self) -> int:
         late = TransportError(
@@ -206,9 +206,9 @@ def run(
     stdin: bytes = b"",
     seconds: float,
     limit: int = MAX_OUTPUT,
-) -> Output:
-    """Run a program to its end. Raises the errors of `Job` and `Job.finish`."""
-    return Job(argv, cwd=cwd, env=env, stdin=stdin, seconds=seconds, limit=limit).finish()
+) -> ProgramOutput:
+    """Run a program to its end. Raises the errors of `RunningProgram` and `Job.finish`."""
+    return RunningProgram(argv, cwd=cwd, env=env, stdin=stdin, seconds=seconds, limit=limit).finish()
 
 
 def start_conversation(

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gitchain.consume.load_layout import AcceptedLayout, Policy, load_policy
+from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
 from gitchain.consume.store_checkpoints import Checkpoints
 from gitchain.errors import GitchainError, VerificationError
 from gitchain.evidence.bundle import Bundle
@@ -60,7 +60,7 @@ def sign_checkpoint(
     `reason` has the reason. Nothing is queued: the next checkpoint covers the content.
     """
     try:
-        accepted = load_policy(project, Policy(), now)
+        accepted = load_policy(project, LayoutOptions(), now)
     except GitchainError:
         return CheckpointResult()  # `gitchain doctor` reports problems of the layout
     checkpoints, tops = _whole(project, accepted, now)
@@ -82,7 +82,7 @@ def sign_checkpoint(
 def newest_checkpoints(project: Project, now: datetime) -> tuple[str, ...]:
     """Return the newest complete checkpoints that count; empty without a pinned layout."""
     try:
-        return _whole(project, load_policy(project, Policy(), now), now)[1]
+        return _whole(project, load_policy(project, LayoutOptions(), now), now)[1]
     except GitchainError:
         return ()
 

@@ -25,7 +25,7 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import DEPLOYMENT, DEPLOYMENT_CHECK, RETIREMENT
 
 
-class _Place(TypedDict):
+class _DeploymentFields(TypedDict):
     """The common fields of all three predicates."""
 
     model: str
@@ -96,7 +96,7 @@ class DeploymentEvent:
             when=self._when, verdict=self.verdict, codes=self.codes[:MAX_CODES], **self._place()
         )
 
-    def _place(self) -> _Place:
+    def _place(self) -> _DeploymentFields:
         return {
             "model": _text(self.model) or f"sha256:{self.sha256}",
             "environment": _text(self.environment, 200) or "unknown",

@@ -29,7 +29,7 @@ KEEP_PAUSE = 1.0  # seconds before the next attempt while the disk takes nothing
 
 
 @dataclass(slots=True)
-class Counts:
+class EventCounters:
     """Counters of events for metrics, readable at any time."""
 
     reported: int = 0
@@ -65,7 +65,7 @@ class DeploymentLog:
     limit: int = MAX_QUEUED
     on_error: Callable[[str], None] = lambda _text: None
     """Callback for error messages of one line."""
-    counts: Counts = field(default_factory=Counts)
+    counts: EventCounters = field(default_factory=EventCounters)
 
     def __post_init__(self) -> None:
         """Start the two threads, which first sign statements of earlier processes.

@@ -168,9 +168,9 @@ def _layout(project: Project, trust: str | None, now: datetime) -> DoctorCheck:
             "no trusted signer is configured for this layout",
             "gitchain trust pin --signer IDENTITY",
         )
-    from gitchain.consume.load_layout import Policy, load_policy
+    from gitchain.consume.load_layout import LayoutOptions, load_policy
 
-    layout = load_policy(project, Policy(trust=trust, offline=True), now).signed.layout
+    layout = load_policy(project, LayoutOptions(trust=trust, offline=True), now).signed.layout
     return _signed_layout(project, layout, pin.version, now)
 
 

@@ -9,7 +9,7 @@ from gitchain.evidence.statement import Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class StatementDraft:
     """A statement to sign, with its directory manifests."""
 
     statement: Statement

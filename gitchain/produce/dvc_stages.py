@@ -16,13 +16,13 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
 from gitchain.platform.files import read_regular
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.produce.draft_stages import MAX_DVC_YAML
 from gitchain.produce.equal_statements import step_content
 from gitchain.produce.metrics import read_metrics
 from gitchain.produce.planned_stages import planned_stages
 from gitchain.produce.provenance import provenance
-from gitchain.produce.steps import Observed, Problems
+from gitchain.produce.steps import ObservedRun, Problems
 from gitchain.workspace.project import Project
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ _Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredStages:
     """Declared statements to sign, and the number of steps that are attested already.
 
     `absent`: steps without their bytes on this machine. `problems`: steps that contradict DVC's record, and invalid
     files. `notices`: values left out of a statement. `planned`: whether there is a dvc.yaml.
     """
 
-    drafts: tuple[Draft, ...]
+    drafts: tuple[StatementDraft, ...]
     absent: Problems = ()
     problems: Problems = ()
     attested: int = 0
@@ -68,7 +68,7 @@ def observe_repro(
     stdout: int = 1,
     report: Callable[[str, GitchainError], None] | None = None,
     trust: Trust | None = None,
-) -> Observed:
+) -> ObservedRun:
     """Run DVC and return a statement for each stage that ran or was restored from the run cache.
 
     Before the run, `report` receives the stages that could not be attested. Data that DVC tracks without a stage gets
@@ -80,7 +80,7 @@ def observe_repro(
     done = observe_dvc(
         project.root, command, cwd=Path.cwd(), state=project.state, stdout=stdout, report=report
     )
-    drafts: list[Draft] = []
+    drafts: list[StatementDraft] = []
     problems, notices = list(done.problems), list(done.notices)
     for run in done.stages:
         try:
@@ -95,7 +95,7 @@ def observe_repro(
         notices += [*data.absent, *data.problems, *data.notices]
     seen = {claim_of(draft.statement).step: draft for draft in reversed(drafts)}
     idle = tuple(stage.name for stage in done.idle if not _observed_before(project, stage))
-    return Observed(
+    return ObservedRun(
         tuple(reversed(seen.values())), done.exit_code, tuple(problems), tuple(dict(notices).items()), idle
     )
 
@@ -116,7 +116,7 @@ def _observed_before(project: Project, stage: RecordedStage) -> bool:
 
 def declared_drafts(
     project: Project, steps: Sequence[str], *, data_only: bool = False, trust: Trust | None = None
-) -> Declared:
+) -> DeclaredStages:
     """Return declared statements for the given recorded stages and .dvc files (default: all) without a statement.
 
     Steps that cannot be attested are in `absent` or `problems`; the others are returned. Raises UsageError for a
@@ -133,7 +133,7 @@ def declared_drafts(
     named = [stage for step in steps for stage in _recorded_as(project, step, recorded, problems)]
     if steps:
         problems.clear()  # only for files that were not requested by name
-    drafts: list[Draft] = []
+    drafts: list[StatementDraft] = []
     notices: list[tuple[str, GitchainError]] = []
     metrics = {} if data_only else _metrics(project)
     attested = 0
@@ -151,7 +151,7 @@ def declared_drafts(
         attested += known
         if draft is not None and not known:
             drafts.append(draft)
-    return Declared(
+    return DeclaredStages(
         tuple(drafts),
         tuple(absent.items()),
         tuple(problems.items()),
@@ -205,7 +205,7 @@ def stage_draft(
     run: StageRun,
     metrics: Sequence[str] = (),
     notices: list[tuple[str, GitchainError]] | None = None,
-) -> Draft | None:
+) -> StatementDraft | None:
     """Return the statement of one stage run; None for a stage without outputs.
 
     Values that cannot be read, or are outside the repository, are left out and added to `notices`.

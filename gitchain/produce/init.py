@@ -27,7 +27,7 @@ from gitchain.trust.load_profile import is_path, load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import CONFIG, LAYOUT, Config, Project, open_project, render_config
 from gitchain.workspace.user_directory import (
-    Pin,
+    LayoutPin,
     local_directory,
     make_directory,
     read_pins,
@@ -37,7 +37,7 @@ from gitchain.workspace.user_directory import (
 
 
 @dataclass(frozen=True, slots=True)
-class Initialised:
+class InitResult:
     """Result of `init`. `undrafted` is the reason why no layout was drafted, or empty.
 
     `commands` are the next commands, in order, up to a first verdict. `replaced` is the earlier pin of this layout,
@@ -50,7 +50,7 @@ class Initialised:
     undrafted: str
     pinned: Identity | None
     commands: tuple[str, ...] = ()
-    replaced: Pin | None = None
+    replaced: LayoutPin | None = None
 
     @property
     def drafted(self) -> bool:
@@ -81,7 +81,7 @@ def initialise(
     signer: tuple[str | None, str | None] = (None, None),
     force: bool = False,
     offline: bool = False,
-) -> Initialised:
+) -> InitResult:
     """Set the repository up. Everything that can fail is checked before the first file is written.
 
     Raises ProjectError if it is set up already (unless `force`) or has no usable layout name, UsageError if the
@@ -126,12 +126,12 @@ def initialise(
     if pinned:
         new = pin_layout(layout, (pinned,), profile, project)
         replaced = old if old and (old.signers, old.trust) != (new.signers, new.trust) else None
-    return Initialised(project, profile, layout, undrafted, pinned, _next_commands(project, pinned), replaced)
+    return InitResult(project, profile, layout, undrafted, pinned, _next_commands(project, pinned), replaced)
 
 
 def pin_layout(
     name: str, signers: tuple[Identity, ...], profile: Profile, project: Project | None = None
-) -> Pin:
+) -> LayoutPin:
     """Pin the layout signers and the trusted root of the layout `name` in the user's directory.
 
     Raises LayoutError for a name that no layout can have: such a pin would never be used.
@@ -143,7 +143,7 @@ def pin_layout(
     repositories = set(old.repositories if old else ())
     if project is not None:
         repositories.add(str(project.git.common_dir))
-    pin = Pin(
+    pin = LayoutPin(
         layout=name,
         signers=tuple((signer.issuer, signer.subject) for signer in signers),
         trust=_pinned_name(profile, project),

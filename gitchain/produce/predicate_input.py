@@ -25,7 +25,7 @@ from gitchain.evidence.predicates import (
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import NAMESPACE, STEP_FIELD
 from gitchain.platform.files import open_regular
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.produce.provenance import layout_name, new_run, with_manifests
 from gitchain.produce.steps import callers_fault, check_step, collect_all
 from gitchain.workspace.project import Project
@@ -59,7 +59,7 @@ def read_predicate(path: Path) -> dict[str, Any]:
 
 def typed_draft(
     project: Project, step: str, predicate_type: str, value: Mapping[str, Any], materials: Sequence[str]
-) -> Draft:
+) -> StatementDraft:
     """Return a statement of `predicate_type` about the materials, with the caller's predicate and the step's facts.
 
     Raises UsageError without materials, for a transforming type, and for an invalid predicate.

@@ -16,7 +16,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.workspace.project import Project
 
 
@@ -36,7 +36,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
     sources: Sequence[ResourceDescriptor] = (),
     metrics: Sequence[ResourceDescriptor] = (),
     interpreters: Sequence[SeenInterpreter] | None = None,
-) -> Draft:
+) -> StatementDraft:
     """Return the SLSA provenance statement of one step, with the repository's Git commit as a material."""
     source = _source(project.git)
     names = ("stdout", "stderr")
@@ -64,7 +64,7 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
     return with_manifests(statement, (*materials, *products))
 
 
-def with_manifests(statement: Statement, artifacts: Iterable[CollectedArtifact]) -> Draft:
+def with_manifests(statement: Statement, artifacts: Iterable[CollectedArtifact]) -> StatementDraft:
     """Return the statement with the manifests of its directories."""
     nodes = {
         digest: node
@@ -72,7 +72,7 @@ def with_manifests(statement: Statement, artifacts: Iterable[CollectedArtifact])
         if artifact.manifest
         for digest, node in artifact.manifest.nodes.items()
     }
-    return Draft(statement, nodes)
+    return StatementDraft(statement, nodes)
 
 
 def _source(git: GitState) -> tuple[ResourceDescriptor, ...]:

@@ -18,7 +18,7 @@ from gitchain.workspace.project import Project
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishResult:
     """Content of the place: bundles and nodes of directory manifests, and the number of new ones."""
 
     to: str
@@ -27,7 +27,7 @@ class Published:
     written: int
 
 
-def publish(project: Project, place: str, *, offline: bool = False) -> Published:
+def publish(project: Project, place: str, *, offline: bool = False) -> PublishResult:
     """Write the missing bundles and manifest nodes of the repository's store to `place`.
 
     Raises NoEvidenceError for an empty store. Raises StoreError or TransportError if writing fails.
@@ -46,7 +46,7 @@ def publish(project: Project, place: str, *, offline: bool = False) -> Published
     if place.startswith(OCI_SCHEME):
         registry = Referrers.of(place, offline=offline)
         written = registry.write(bundles, nodes)
-        return Published(registry.name, len(bundles), len(nodes), written)
+        return PublishResult(registry.name, len(bundles), len(nodes), written)
     if "://" in place:
         raise UsageError(
             "cannot put evidence there",
@@ -59,4 +59,4 @@ def publish(project: Project, place: str, *, offline: bool = False) -> Published
         directory.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError("cannot make a directory", where=place, got=str(error.strerror)) from error
-    return Published(place, len(bundles), len(nodes), directory.write(bundles, nodes))
+    return PublishResult(place, len(bundles), len(nodes), directory.write(bundles, nodes))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gitchain.collect.artifacts import CollectedArtifact
-from gitchain.consume.load_layout import AcceptedLayout, Policy, load_policy
+from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
 from gitchain.errors import GitchainError, LayoutError, NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import ACCEPTED, DigestSet
@@ -27,7 +27,7 @@ from gitchain.evidence.revocation import (
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Identity
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.produce.steps import callers_fault, collect_all
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.revocations import is_signed_by
@@ -40,7 +40,7 @@ _DIGEST = re.compile(rf"({'|'.join(ACCEPTED)}):(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class RevocationReason:
     """Reason and time of a revocation."""
 
     reason: Reason
@@ -48,7 +48,7 @@ class Why:
     now: datetime
 
 
-def revoke_attestations(project: Project, ids: Sequence[str], why: Why) -> Draft:
+def revoke_attestations(project: Project, ids: Sequence[str], why: RevocationReason) -> StatementDraft:
     """Return the revocation of attestations, each given by its id or a prefix of it.
 
     Raises UsageError for an invalid or ambiguous id, NoEvidenceError for a prefix without a match in the store.
@@ -59,7 +59,7 @@ def revoke_attestations(project: Project, ids: Sequence[str], why: Why) -> Draft
     )
 
 
-def revoke_signer(issuer: str, subject: str, since: str | None, why: Why) -> Draft:
+def revoke_signer(issuer: str, subject: str, since: str | None, why: RevocationReason) -> StatementDraft:
     """Return the revocation of a signer, from a time on (`now` is allowed), or of all its signatures.
 
     Raises UsageError for an invalid identity or time.
@@ -80,7 +80,7 @@ def revoke_signer(issuer: str, subject: str, since: str | None, why: Why) -> Dra
     return _draft([signer.descriptor], why, signers=[signer])
 
 
-def revoke_artifacts(project: Project, names: Iterable[str], why: Why) -> Draft:
+def revoke_artifacts(project: Project, names: Iterable[str], why: RevocationReason) -> StatementDraft:
     """Return the revocation of artifacts: paths, which are hashed now, or digests such as `sha256:…` or `sha512:…`.
 
     Raises UsageError for a malformed digest, UsageError or ProjectError for an unreadable path.
@@ -106,10 +106,10 @@ def _under_both_versions(artifact: CollectedArtifact) -> Iterator[ResourceDescri
 
 def _draft(
     subject: Sequence[ResourceDescriptor],
-    why: Why,
+    why: RevocationReason,
     attestations: Sequence[str] = (),
     signers: Sequence[RevokedSigner] = (),
-) -> Draft:
+) -> StatementDraft:
     with callers_fault("the revocation"):
         predicate = revocation(
             reason=why.reason,
@@ -120,7 +120,7 @@ def _draft(
         )
         statement = Statement.build(subject, REVOCATION, predicate)
         read_revocation(statement)
-    return Draft(statement)
+    return StatementDraft(statement)
 
 
 def _resolved(project: Project, ids: Sequence[str]) -> Iterable[str]:
@@ -158,7 +158,7 @@ def _all_ids(project: Project) -> set[str]:
 def no_effect_reasons(project: Project, statement: Statement, now: datetime) -> tuple[str, ...]:
     """Return the reasons why a stored revocation has no effect under the pinned layout, if they can be determined."""
     try:
-        accepted = load_policy(project, Policy(), now)
+        accepted = load_policy(project, LayoutOptions(), now)
     except GitchainError as error:
         return (f"it does not count here, because no layout defines its revokers: {error}",)
     layout, reasons = accepted.signed.layout, list[str]()

@@ -19,7 +19,7 @@ from gitchain.errors import (
     VerificationError,
 )
 from gitchain.evidence.statement import Statement
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.produce.equal_statements import statement_content
 from gitchain.produce.signing_identities import Waiting, by_identity, outbox_meta, signing_identity
 from gitchain.sources.rollback_protection import remember
@@ -31,12 +31,12 @@ from gitchain.workspace.project import Project
 from gitchain.workspace.user_directory import local_directory, pin_for_repository
 
 if TYPE_CHECKING:
-    from gitchain.sign import Signer
+    from gitchain.sign import StatementSigner
 
 __all__ = [
-    "Draft",
-    "Recorded",
     "SigningIdentity",
+    "SigningResult",
+    "StatementDraft",
     "check_signing",
     "drain_outbox",
     "project_profile",
@@ -49,7 +49,7 @@ MAX_BATCH = 256  # statements per certificate, well within its ten minutes
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class SigningResult:
     """Result of a batch: the stored attestations by id, and the waiting ones with the reason."""
 
     stored: tuple[Statement, ...]
@@ -94,11 +94,11 @@ def check_signing(project: Project, profile: Profile, identity: SigningIdentity 
 def record(
     project: Project,
     profile: Profile,
-    drafts: Sequence[Draft],
+    drafts: Sequence[StatementDraft],
     identity: SigningIdentity = ANYONE,
     *,
     replaces: bool = False,
-) -> Recorded:
+) -> SigningResult:
     """Sign, log, verify and store `drafts`. Drafts that cannot be signed now remain in the outbox.
 
     With `replaces`, a draft replaces an equivalent statement in the outbox: a killed command leaves one, and
@@ -107,7 +107,7 @@ def record(
     failures are part of the result.
     """
     if not drafts:
-        return Recorded(stored=())
+        return SigningResult(stored=())
     identity = signing_identity(project, profile, identity)
     profile.check(identity.name, identity.key)
     with project.outbox.holding():  # prevents a drainer from signing these again
@@ -115,8 +115,13 @@ def record(
 
 
 def _record(
-    project: Project, profile: Profile, drafts: Sequence[Draft], identity: SigningIdentity, *, replaces: bool
-) -> Recorded:
+    project: Project,
+    profile: Profile,
+    drafts: Sequence[StatementDraft],
+    identity: SigningIdentity,
+    *,
+    replaces: bool,
+) -> SigningResult:
     meta = outbox_meta(profile.name, identity)
     replaced = _waiting_duplicates(project, drafts, meta) if replaces else set()
     waiting = [
@@ -127,7 +132,9 @@ def _record(
     return _sign_and_deliver(project, profile, identity, waiting)
 
 
-def _waiting_duplicates(project: Project, drafts: Sequence[Draft], meta: Mapping[str, str]) -> set[str]:
+def _waiting_duplicates(
+    project: Project, drafts: Sequence[StatementDraft], meta: Mapping[str, str]
+) -> set[str]:
     """Return the ids of waiting items equivalent to a draft, with the same trust profile and signer."""
     contents = {statement_content(draft.statement) for draft in drafts}
     duplicates: set[str] = set()
@@ -146,7 +153,7 @@ def drain_outbox(
     profile: Profile,
     identity: SigningIdentity = ANYONE,
     advance: Callable[[int], None] | None = None,
-) -> Recorded:
+) -> SigningResult:
     """Sign and store all statements in the outbox, each with its recorded identity or key.
 
     Only one drainer runs at a time; a second one returns at once. A failed statement remains and does not stop
@@ -154,7 +161,7 @@ def drain_outbox(
     """
     with project.outbox.draining() as mine:
         if not mine:
-            return Recorded(stored=())
+            return SigningResult(stored=())
         stored: tuple[Statement, ...] = ()
         groups, queued, reason = by_identity(project, profile, identity)
         for recorded_identity, group in groups:
@@ -168,17 +175,17 @@ def drain_outbox(
                 )
                 if advance:
                     advance(len(batch))
-        return Recorded(stored, queued, reason)
+        return SigningResult(stored, queued, reason)
 
 
 def _sign_and_deliver(
     project: Project, profile: Profile, identity: SigningIdentity, waiting: Waiting, *, again: bool = False
-) -> Recorded:
+) -> SigningResult:
     """Sign and store waiting statements; with `again`, skip those that a killed process stored already."""
     try:
         signer = profile.signer(identity)
     except GitchainError as error:
-        return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
+        return SigningResult(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
     with signer:
         stored = [
             pair for pair in waiting if again and _is_stored(project, profile, signer, pair[1].statement)
@@ -189,7 +196,7 @@ def _sign_and_deliver(
     return replace(done, stored=(*(draft.statement for _, draft in stored), *done.stored))
 
 
-def _is_stored(project: Project, profile: Profile, signer: Signer, statement: Statement) -> bool:
+def _is_stored(project: Project, profile: Profile, signer: StatementSigner, statement: Statement) -> bool:
     """Return True if the store has a verified bundle of exactly this statement."""
     from gitchain.verify.bundle import verify_bundle
 
@@ -200,7 +207,7 @@ def _is_stored(project: Project, profile: Profile, signer: Signer, statement: St
     return False
 
 
-def _deliver(project: Project, profile: Profile, signer: Signer, waiting: Waiting) -> Recorded:
+def _deliver(project: Project, profile: Profile, signer: StatementSigner, waiting: Waiting) -> SigningResult:
     """Sign the statements one by one, and store the signed ones, so that a failure causes no duplicate log entries."""
     bundles, reason = _signed(profile, signer, [draft.statement for _, draft in waiting])
     done, left = waiting[: len(bundles)], waiting[len(bundles) :]
@@ -209,18 +216,18 @@ def _deliver(project: Project, profile: Profile, signer: Signer, waiting: Waitin
         if bundles:
             project.store.add(tuple(bundles), manifests)
     except GitchainError as error:  # in any case, the statements remain in the outbox
-        return Recorded(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
+        return SigningResult(stored=(), queued=tuple(draft.statement for _, draft in waiting), reason=error)
     for item, _ in done:
         project.outbox.remove(item)
     with suppress(StoreError, TrustError):  # the attestations are stored; the last seen state is kept
         remember(project, project.store.tip(), datetime.now(UTC))
-    return Recorded(
+    return SigningResult(
         tuple(draft.statement for _, draft in done), tuple(draft.statement for _, draft in left), reason
     )
 
 
 def _signed(
-    profile: Profile, signer: Signer, statements: Sequence[Statement]
+    profile: Profile, signer: StatementSigner, statements: Sequence[Statement]
 ) -> tuple[list[bytes], GitchainError | None]:
     """Return the verified bundles up to the first failure, and that failure."""
     bundles: list[bytes] = []

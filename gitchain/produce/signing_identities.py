@@ -13,7 +13,7 @@ from gitchain.errors import (
     TrustError,
 )
 from gitchain.evidence.statement import Statement
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.trust.profiles import Profile
 from gitchain.trust.signing_identity import SigningIdentity
 from gitchain.workspace.project import Project
@@ -28,20 +28,22 @@ def outbox_meta(trust: str, identity: SigningIdentity) -> dict[str, str]:
     return {"trust": trust} | {name: value for name, value in signing.items() if value}
 
 
-Waiting = Sequence[tuple[str, Draft]]
+Waiting = Sequence[tuple[str, StatementDraft]]
 
 
 def by_identity(
     project: Project, profile: Profile, identity: SigningIdentity
 ) -> tuple[
-    list[tuple[SigningIdentity, list[tuple[str, Draft]]]], tuple[Statement, ...], GitchainError | None
+    list[tuple[SigningIdentity, list[tuple[str, StatementDraft]]]],
+    tuple[Statement, ...],
+    GitchainError | None,
 ]:
     """Group the waiting statements by signing identity; return also those this profile cannot sign, and why.
 
     Statements that another process is signing are excluded.
     """
     default = signing_identity(project, profile, identity)
-    groups: dict[SigningIdentity, list[tuple[str, Draft]]] = {}
+    groups: dict[SigningIdentity, list[tuple[str, StatementDraft]]] = {}
     foreign: list[Statement] = []
     broken: list[StoreProblem] = []
     reason: GitchainError | None = None
@@ -57,7 +59,7 @@ def by_identity(
             )
         elif project.outbox.is_free(item):
             identity = _stated_by(item.meta, profile, default)
-            groups.setdefault(identity, []).append((item.id, Draft(statement, item.manifests)))
+            groups.setdefault(identity, []).append((item.id, StatementDraft(statement, item.manifests)))
     for problem in broken:
         reason = MalformedError(
             "a file in the outbox cannot be read",

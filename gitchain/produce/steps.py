@@ -18,7 +18,7 @@ from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.names import check_step_name
 from gitchain.evidence.statement import ResourceDescriptor
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.produce.metrics import read_metric, read_metrics
 from gitchain.produce.planned_stages import StepFiles, stage_called, stage_files, stage_params
 from gitchain.produce.provenance import provenance
@@ -32,14 +32,14 @@ Problems = tuple[tuple[str, GitchainError], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedRun:
     """The statements of a command that gitchain ran, and its exit code.
 
     `problems`: what ran or should have been made, without a statement. `notices`: what could not be attested and is
     not part of the run. `idle`: recorded DVC stages that did not run and have no observed attestation.
     """
 
-    drafts: tuple[Draft, ...]
+    drafts: tuple[StatementDraft, ...]
     exit_code: int
     problems: tuple[GitchainError, ...] = ()
     notices: Problems = ()
@@ -73,7 +73,7 @@ def provenance_draft(
     kind: str,
     params: Sequence[str] = (),
     metrics: Sequence[str] = (),
-) -> Draft:
+) -> StatementDraft:
     """Return a declared provenance statement: the caller declares products and materials."""
     if not products:
         raise UsageError(
@@ -97,7 +97,7 @@ def provenance_draft(
 
 def observe_step(
     project: Project, step: str, command: Sequence[str], files: StepFiles, *, kind: str, stdout: int = 1
-) -> Observed:
+) -> ObservedRun:
     """Run the command; return its statement (none if it failed) and its exit code.
 
     Without materials and products, those of the DVC stage with this name are used, with its parameters and metrics.
@@ -129,13 +129,13 @@ def observe_step(
         stdout=stdout,
     )
     if seen.exit_code != 0:
-        return Observed((), seen.exit_code)
+        return ObservedRun((), seen.exit_code)
     products = [product for product in seen.products if _is_in(product.name, names[1])]
     if not products:
         raise [*seen.problems, *(error for _, error in seen.unwritten)][0]
     metrics = read_metrics(project.root, seen.products, names[2], notices)
     draft = _observed_draft(project, step, seen, products, _kind(kind), params, metrics)
-    return Observed((draft,), 0, seen.problems, (*seen.unwritten, *notices))
+    return ObservedRun((draft,), 0, seen.problems, (*seen.unwritten, *notices))
 
 
 def _observed_draft(
@@ -146,7 +146,7 @@ def _observed_draft(
     kind: predicates.Kind,
     parameters: Mapping[str, Json],
     metrics: Sequence[ResourceDescriptor],
-) -> Draft:
+) -> StatementDraft:
     """Return the provenance statement of a command that gitchain ran."""
     from gitchain.collect.scrub import scrub_command
 

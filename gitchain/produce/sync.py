@@ -19,19 +19,28 @@ from gitchain.produce.checkpoint import CheckpointResult, sign_checkpoint
 from gitchain.produce.sign_and_store import SigningIdentity
 from gitchain.sources.rollback_protection import remember_exchange
 from gitchain.sources.sync_failures import forget_unread, remember_unread
-from gitchain.store.remote import Exchange, SyncResult
+from gitchain.store.remote import RemoteExchange, SyncResult
 from gitchain.store.remote_names import configured_remote
 from gitchain.trust.profiles import Profile
 from gitchain.trust.publication_consent import is_announced, remember_announced
 from gitchain.workspace.project import Project
 
-__all__ = ["Announce", "Exchange", "Exchanged", "SyncResult", "begin", "finish", "push_only", "rehearse"]
+__all__ = [
+    "Announce",
+    "RemoteExchange",
+    "SyncOutcome",
+    "SyncResult",
+    "begin",
+    "finish",
+    "push_only",
+    "rehearse",
+]
 
 Announce = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanged:
+class SyncOutcome:
     """Result of an exchange; `forgotten` is the error if the remote's state or the announcement was not stored."""
 
     result: SyncResult
@@ -44,7 +53,7 @@ def remote_of(project: Project) -> str | None:
     return configured_remote(project.store)
 
 
-def rehearse(project: Project, remote: str | None) -> Exchange | None:
+def rehearse(project: Project, remote: str | None) -> RemoteExchange | None:
     """Start a dry run: keep changes of the store in memory, and fetch from the remote into it.
 
     Raises the errors of `begin`. The caller ends it with `Exchange.forget`.
@@ -52,7 +61,7 @@ def rehearse(project: Project, remote: str | None) -> Exchange | None:
     project.store.rehearse()
     if remote is None:
         return None
-    exchange = Exchange(project.store, remote, rehearses=True)
+    exchange = RemoteExchange(project.store, remote, rehearses=True)
     try:
         exchange.fetch()
     except BaseException:
@@ -61,12 +70,12 @@ def rehearse(project: Project, remote: str | None) -> Exchange | None:
     return exchange
 
 
-def begin(project: Project, remote: str) -> Exchange:
-    """Fetch the remote's store and add its evidence. Raises the errors of `Exchange` and `Exchange.fetch`.
+def begin(project: Project, remote: str) -> RemoteExchange:
+    """Fetch the remote's store and add its evidence. Raises the errors of `RemoteExchange` and `RemoteExchange.fetch`.
 
     A failure is recorded, and shown by later verifications.
     """
-    exchange = Exchange(project.store, remote)
+    exchange = RemoteExchange(project.store, remote)
     try:
         exchange.fetch()
     except GitchainError as error:
@@ -81,14 +90,14 @@ def begin(project: Project, remote: str) -> Exchange:
 
 def finish(
     project: Project,
-    exchange: Exchange,
+    exchange: RemoteExchange,
     profile: Profile | None,
     identity: SigningIdentity,
     now: datetime,
     *,
     announce: Announce,
     prune: bool = False,
-) -> Exchanged:
+) -> SyncOutcome:
     """Sign a checkpoint of the store, push what the remote lacks, and store the remote's state.
 
     No checkpoint is signed without a profile. Raises the errors of `Exchange.push`, and RollbackError if another
@@ -102,7 +111,7 @@ def finish(
             remember_exchange(project, result.tip, now)
     except StoreError as error:
         forgotten = error
-    return Exchanged(result, signed, forgotten)
+    return SyncOutcome(result, signed, forgotten)
 
 
 def push_only(
@@ -112,13 +121,13 @@ def push_only(
     identity: SigningIdentity,
     now: datetime,
     announce: Announce,
-) -> Exchanged:
+) -> SyncOutcome:
     """Sign a checkpoint and push what the remote lacks, without fetching. Raises the errors of `Exchange.push`."""
     signed = sign_checkpoint(project, profile, identity, now)
-    exchange = Exchange(project.store, remote, imports=False)
+    exchange = RemoteExchange(project.store, remote, imports=False)
     exchange.fetch()
     forgotten = _announce(project, exchange, announce)
-    return Exchanged(exchange.push(), signed, forgotten)
+    return SyncOutcome(exchange.push(), signed, forgotten)
 
 
 def unread_error(remote: str, count: int) -> LimitError:
@@ -138,7 +147,7 @@ def remote_address(project: Project, remote: str) -> str:
     return public_url(url) or url
 
 
-def _announce(project: Project, exchange: Exchange, announce: Announce) -> GitchainError | None:
+def _announce(project: Project, exchange: RemoteExchange, announce: Announce) -> GitchainError | None:
     """Announce what will be published, unless it was announced for this remote or there is nothing to push."""
     address = remote_address(project, exchange.remote)
     if is_announced(address):

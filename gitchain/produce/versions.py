@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from gitchain.collect.git import raw_object, resolve
 from gitchain.collect.git_index import dvc_files_at
-from gitchain.consume.dvc_tracked_artifacts import Pinned, commit_id, pinned
+from gitchain.consume.dvc_tracked_artifacts import TrackedArtifact, commit_id, pinned
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence import predicates
 from gitchain.evidence.bundle import Bundle
@@ -23,7 +23,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.workspace.project import Project
 
 RELEASE_STEP = "release"
@@ -31,7 +31,7 @@ RELEASE_STEP = "release"
 
 
 @dataclass(frozen=True, slots=True)
-class _Commit:
+class _VersionCommit:
     """A commit and its digests."""
 
     oid: str
@@ -44,7 +44,7 @@ class _Commit:
         return ResourceDescriptor(f"git:commit:{self.oid}", digest, annotations=notes)
 
 
-def version_draft(project: Project, commit: str) -> Draft | None:
+def version_draft(project: Project, commit: str) -> StatementDraft | None:
     """Return the version statement of a commit, or None if it tracks no artifact.
 
     Raises ProjectError if the commit is missing, and the errors of invalid DVC files.
@@ -62,7 +62,7 @@ def version_draft(project: Project, commit: str) -> Draft | None:
     return _draft([git_commit.descriptor()], artifacts, VERSION, predicate)
 
 
-def release_draft(project: Project, tag: str, checkpoints: Sequence[str] = ()) -> Draft | None:
+def release_draft(project: Project, tag: str, checkpoints: Sequence[str] = ()) -> StatementDraft | None:
     """Return the release statement of a tag, or None if it is not a commit's or the commit tracks no artifact.
 
     `checkpoints` are attestation ids. Raises ProjectError for an unknown tag, and the errors of invalid DVC files.
@@ -115,15 +115,18 @@ def _version_in(purl: Json) -> str | None:
     return purl.rpartition("@")[2] if isinstance(purl, str) else None
 
 
-def _commit(project: Project, rev: str) -> _Commit:
+def _commit(project: Project, rev: str) -> _VersionCommit:
     oid = commit_id(project, rev)
     content = raw_object(project.root, oid)[1]
-    return _Commit(oid, content[5 : content.index(b"\n")].decode("ascii"), sha256_hex(content))
+    return _VersionCommit(oid, content[5 : content.index(b"\n")].decode("ascii"), sha256_hex(content))
 
 
 def _draft(
-    git: Sequence[ResourceDescriptor], items: Sequence[Pinned], kind: str, predicate: Mapping[str, Json]
-) -> Draft:
+    git: Sequence[ResourceDescriptor],
+    items: Sequence[TrackedArtifact],
+    kind: str,
+    predicate: Mapping[str, Json],
+) -> StatementDraft:
     artifacts = [item.artifact for item in items if item.artifact]
     statement = Statement.build([*git, *(artifact.descriptor for artifact in artifacts)], kind, predicate)
     nodes = {
@@ -132,4 +135,4 @@ def _draft(
         if artifact.manifest
         for digest, node in artifact.manifest.nodes.items()
     }
-    return Draft(statement, nodes)
+    return StatementDraft(statement, nodes)

@@ -11,8 +11,8 @@ from pathlib import Path
 from gitchain.errors import GitchainError, MalformedError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
-from gitchain.produce.draft import Draft
-from gitchain.produce.sign_and_store import Recorded, SigningIdentity, record
+from gitchain.produce.draft import StatementDraft
+from gitchain.produce.sign_and_store import SigningIdentity, SigningResult, record
 from gitchain.trust.profiles import Profile
 from gitchain.verify.decide import Decision
 from gitchain.verify.vsa import summary
@@ -22,7 +22,7 @@ from gitchain.workspace.user_directory import write_atomically
 
 def summarise(
     project: Project, profile: Profile, decision: Decision, verifier: str, identity: SigningIdentity
-) -> Recorded:
+) -> SigningResult:
     """Sign and store a summary of the decision, with any result. If it cannot be signed now, it remains in the outbox.
 
     Raises UsageError if `verifier` is not a URI, and the errors of `record`.
@@ -33,7 +33,7 @@ def summarise(
         raise UsageError(
             "the verifier is named by a URI", expected="https://…", got=verifier[:200], help="--verifier URI"
         ) from error
-    return record(project, profile, (Draft(statement),), identity)
+    return record(project, profile, (StatementDraft(statement),), identity)
 
 
 def write_summary(project: Project, statement: Statement, path: Path) -> None:

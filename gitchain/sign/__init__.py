@@ -1,6 +1,6 @@
 """Signing: keyless with any Sigstore trust configuration, or with a key (docs/design.md section 3, docs/signing.md).
 
-Implementations of `Signer`: `gitchain.sign.keyless.KeylessSigner` for an identity token,
+Implementations of `StatementSigner`: `gitchain.sign.keyless.KeylessSigner` for an identity token,
 `gitchain.sign.keyed.KeySigner` for a key.
 """
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from gitchain.evidence.statement import Statement
 
-__all__ = ["Signer"]
+__all__ = ["StatementSigner"]
 
 
-class Signer(Protocol):
+class StatementSigner(Protocol):
     """Signs statements: each bundle is timestamped and logged."""
 
     keys: tuple[bytes, ...]

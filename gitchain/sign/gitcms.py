@@ -45,7 +45,7 @@ class Credential:
     certificate: x509.Certificate
 
 
-class _Signer(SigstoreSigner):
+class _GitCmsSigner(SigstoreSigner):
     """sigstore-python's signer, with a credential that is there already."""
 
     def __init__(self, context: SigningContext, credential: Credential) -> None:
@@ -76,7 +76,7 @@ def sign_payload(context: SigningContext, credential: Credential, payload: bytes
     attributes = _signed_attributes(payload, now)
     signed = asn1.encode_der(attributes)
     with translated("signing"):
-        bundle = _Signer(context, credential).sign_artifact(signed)
+        bundle = _GitCmsSigner(context, credential).sign_artifact(signed)
     return armored(_assemble(attributes, bundle))
 
 
@@ -117,16 +117,16 @@ def _assemble(attributes: asn1.SetOf[cms.Attribute], source: SigstoreBundle) -> 
     signer = cms.SignerInfo(
         version=1,
         sid=sid,
-        digest=cms.Algorithm(algorithm=cms.SHA256, parameters=None),
+        digest=cms.AlgorithmIdentifier(algorithm=cms.SHA256, parameters=None),
         signed=attributes,
-        algorithm=cms.Algorithm(algorithm=cms.ECDSA_SHA256, parameters=None),
+        algorithm=cms.AlgorithmIdentifier(algorithm=cms.ECDSA_SHA256, parameters=None),
         signature=bundle.content.signature,
         unsigned=asn1.SetOf(unsigned),
     )
     data = cms.SignedData(
         version=1,
-        digests=asn1.SetOf([cms.Algorithm(algorithm=cms.SHA256, parameters=None)]),
-        content=cms.Content(type=cms.DATA),
+        digests=asn1.SetOf([cms.AlgorithmIdentifier(algorithm=cms.SHA256, parameters=None)]),
+        content=cms.EncapsulatedContentInfo(type=cms.DATA),
         certificates=asn1.SetOf([asn1.decode_der(asn1.TLV, certificate.public_bytes(Encoding.DER))]),
         signers=asn1.SetOf([signer]),
     )

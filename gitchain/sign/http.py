@@ -70,7 +70,7 @@ class SigningResponse:
     body: bytes = field(repr=False)
 
 
-class _Again(Exception):  # noqa: N818 - no error yet
+class _RetryableError(Exception):
     """Raised for a failed attempt that may be repeated; `wait` is the delay that the service requested."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
@@ -104,7 +104,7 @@ class Http:
         for attempt in range(self.limits.attempts):
             try:
                 answer = self._attempt(request, end)
-            except _Again as failure:
+            except _RetryableError as failure:
                 reason = failure.reason
                 pause = max(failure.wait, random.uniform(wait / 2, wait))  # noqa: S311 - jitter
             else:
@@ -150,14 +150,14 @@ class Http:
                 f"{request.service} has no certificate that this machine trusts", got=_short(error)
             ) from error
         except requests.RequestException as error:
-            raise _Again(_short(error)) from error
+            raise _RetryableError(_short(error)) from error
         except TransportError as error:
             if self._deadline.timed_out:  # the hanging thread keeps the old connections
                 self._session = None
-                raise _Again(f"no answer within {seconds:.3g} s") from error
+                raise _RetryableError(f"no answer within {seconds:.3g} s") from error
             raise
         if answer.status in AGAIN:
-            raise _Again(reason_of(answer), _retry_after(answer))
+            raise _RetryableError(reason_of(answer), _retry_after(answer))
         return answer
 
     def _exchange(

@@ -84,7 +84,7 @@ def log_in(
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _IssuerMetadata:
     """Metadata of an OIDC issuer."""
 
     issuer: str
@@ -94,7 +94,7 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class _Proof:
+class _LoginSecrets:
     """Secrets of this login."""
 
     state: str
@@ -103,13 +103,13 @@ class _Proof:
     redirect: str
 
 
-def _discover(issuer: str, http: Http) -> _Known:
+def _discover(issuer: str, http: Http) -> _IssuerMetadata:
     url = issuer.rstrip("/") + "/.well-known/openid-configuration"
     answer = http.send(SigningRequest(ISSUER, url, max_bytes=MAX_ANSWER_BYTES))
     if answer.status != 200:
         raise TransportError("the identity issuer does not describe itself", got=reason_of(answer))
     found = _object(answer.body)
-    known = _Known(
+    known = _IssuerMetadata(
         str(found.get("issuer", "")),
         str(found.get("authorization_endpoint", "")),
         str(found.get("token_endpoint", "")),
@@ -126,8 +126,10 @@ def _discover(issuer: str, http: Http) -> _Known:
     return known
 
 
-def _question(known: _Known, redirect: str) -> tuple[str, _Proof]:
-    proof = _Proof(secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_urlsafe(48), redirect)
+def _question(known: _IssuerMetadata, redirect: str) -> tuple[str, _LoginSecrets]:
+    proof = _LoginSecrets(
+        secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_urlsafe(48), redirect
+    )
     digest = hashlib.sha256(proof.verifier.encode()).digest()
     query = {
         "response_type": "code",
@@ -142,7 +144,7 @@ def _question(known: _Known, redirect: str) -> tuple[str, _Proof]:
     return known.authorize + ("&" if "?" in known.authorize else "?") + urlencode(query), proof
 
 
-def _by_browser(known: _Known, http: Http, callback: _Callback, proof: _Proof) -> str:
+def _by_browser(known: _IssuerMetadata, http: Http, callback: _Callback, proof: _LoginSecrets) -> str:
     fields = {
         "grant_type": "authorization_code",
         "client_id": CLIENT,
@@ -157,7 +159,9 @@ def _by_browser(known: _Known, http: Http, callback: _Callback, proof: _Proof) -
     return token
 
 
-def _by_device(known: _Known, http: Http, say: Callable[[str], None], sleep: Callable[[float], None]) -> str:
+def _by_device(
+    known: _IssuerMetadata, http: Http, say: Callable[[str], None], sleep: Callable[[float], None]
+) -> str:
     asked = _post(http, known.device, {"client_id": CLIENT, "scope": SCOPE})
     try:
         code, shown, url = (str(asked[key]) for key in ("device_code", "user_code", "verification_uri"))
@@ -241,7 +245,7 @@ class _Callback:
     """Waits on loopback for the browser to come back with a code."""
 
     def __enter__(self) -> Self:
-        self._server = HTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = HTTPServer(("127.0.0.1", 0), _RedirectHandler)
         self._server.timeout = 1.0
         self._server.answer = None  # type: ignore[attr-defined]
         self._server.state = ""  # type: ignore[attr-defined]
@@ -272,7 +276,7 @@ class _Callback:
         )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RedirectHandler(BaseHTTPRequestHandler):
     """Takes the one answer that carries the right state; every other request changes nothing."""
 
     timeout = 10.0

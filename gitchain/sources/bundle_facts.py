@@ -9,7 +9,7 @@ from gitchain.errors import GitchainError, LimitError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
-from gitchain.sources.bundle_rows import BundleFacts, Mention, Role
+from gitchain.sources.bundle_rows import ArtifactMention, BundleFacts, Role
 from gitchain.sources.bundles import claim_or_problem
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_MENTIONS = (
 TOGETHER = 20_000  # rows that are written together
 
 
-Facts = tuple[BundleFacts, list[Mention]]
+Facts = tuple[BundleFacts, list[ArtifactMention]]
 
 
 class Indexer:
@@ -86,15 +86,15 @@ def facts_of(name: str, place: str, raw: bytes) -> Facts:
         *_mentions(Role.PRODUCT, claim.products),
     ]
     names = {item.rule_name for item in (*claim.materials, *claim.products)} - {None}
-    mentions.append(Mention(Role.NAME, tuple(str(one) for one in names)))
+    mentions.append(ArtifactMention(Role.NAME, tuple(str(one) for one in names)))
     return facts, mentions
 
 
-def _mentions(role: Role, items: Iterable[ResourceDescriptor]) -> Iterator[Mention]:
+def _mentions(role: Role, items: Iterable[ResourceDescriptor]) -> Iterator[ArtifactMention]:
     for item in items:
         digests = tuple(value for _, value in item.digest.accepted)
         sha256 = item.digest.get("sha256", "")
-        yield Mention(role, digests, sha256, item.manifest_version if sha256 else None)
+        yield ArtifactMention(role, digests, sha256, item.manifest_version if sha256 else None)
 
 
 def _id_of(raw: bytes) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 import gitchain
 from gitchain.errors import StoreError
-from gitchain.sources.bundle_rows import BundleFacts, Mention, Role, key_of, key_of_name
+from gitchain.sources.bundle_rows import ArtifactMention, BundleFacts, Role, key_of, key_of_name
 
 FORMAT = f"1 {gitchain.__version__}"
 """Of the tables, and the version whose parser filled them."""
@@ -109,7 +109,7 @@ class BundleIndex:
         """Set a value of `meta`."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
-    def add_all(self, bundles: Iterable[tuple[BundleFacts, Iterable[Mention]]]) -> None:
+    def add_all(self, bundles: Iterable[tuple[BundleFacts, Iterable[ArtifactMention]]]) -> None:
         """Add bundles that are not indexed yet."""
         ((last,),) = self._all("SELECT IFNULL(MAX(id), 0) FROM bundle")
         rows, keys, directories = [], list[Row](), list[Row]()

@@ -23,7 +23,7 @@ class Role(IntEnum):
     """A material of a statement without products: the statement is about the artifact."""
 
 
-class Mention(NamedTuple):
+class ArtifactMention(NamedTuple):
     """One artifact of a statement. `version` is that of a directory's manifest, None for a file."""
 
     role: Role

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.claim import StepClaim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.bundle_rows import BundleFacts, Role, key_of, key_of_name
@@ -61,7 +61,7 @@ class IndexedBundle:
         return Bundle.parse(self.raw).statement()
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> StepClaim:
         """Read the statement's claim, names included. Raises the errors of `raw`."""
         return claim_or_problem(self.statement)[0]
 
@@ -88,7 +88,7 @@ def _bare(items: Iterable[ResourceDescriptor]) -> tuple[ResourceDescriptor, ...]
 
 
 @dataclass
-class Bundles:
+class IndexedBundles:
     """The attestations in several indexes, each with the way to its bytes. A bundle in two of them counts once."""
 
     indexes: Sequence[tuple[BundleIndex, Load]]
@@ -165,12 +165,12 @@ def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
     return (*claim.materials, *claim.products)
 
 
-def claim_in(statement: Statement) -> Claim:
+def claim_in(statement: Statement) -> StepClaim:
     """Return the claim of a statement. An unreadable claim still counts as negative evidence about its subjects."""
     return claim_or_problem(statement)[0]
 
 
-def claim_or_problem(statement: Statement) -> tuple[Claim, str]:
+def claim_or_problem(statement: Statement) -> tuple[StepClaim, str]:
     """Return the claim of a statement, and an empty text or why it cannot be read.
 
     An unreadable claim still counts as negative evidence about its subjects.
@@ -178,4 +178,4 @@ def claim_or_problem(statement: Statement) -> tuple[Claim, str]:
     try:
         return claim_of(statement), ""
     except GitchainError as error:
-        return Claim(None, None, None, None, statement.subject, (), "informational"), str(error)
+        return StepClaim(None, None, None, None, statement.subject, (), "informational"), str(error)

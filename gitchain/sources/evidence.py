@@ -20,7 +20,7 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundle_rows import Role
-from gitchain.sources.bundles import Bundles, IndexedBundle, artifacts_in, digests_of
+from gitchain.sources.bundles import IndexedBundle, IndexedBundles, artifacts_in, digests_of
 from gitchain.sources.refused import RefusedBundle
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.negative_evidence import contents_of
@@ -40,7 +40,7 @@ class Evidence:
     the repository's store.
     """
 
-    bundles: Bundles
+    bundles: IndexedBundles
     trust: Trust
     manifest: Callable[[str], bytes | None]
     refused: list[RefusedBundle] = field(default_factory=list)

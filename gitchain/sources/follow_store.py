@@ -31,7 +31,7 @@ class MustRebuildError(Exception):
 
 
 @dataclass
-class Follower:
+class IndexUpdater:
     """Adds to an index what a store got between two states."""
 
     store: AttestationStore
@@ -63,7 +63,7 @@ class Follower:
                 raise MustRebuildError
             self.index.set_value(room, new)
         self._read()
-        Opener(self.store, self.index, root).open_all()
+        DirectoryIndexer(self.store, self.index, root).open_all()
 
     def _room(self, root: Oid, room: str) -> str:
         """Return the tree of a room; empty without one, or with a problem."""
@@ -153,7 +153,7 @@ class Follower:
 
 
 @dataclass
-class Opener:
+class DirectoryIndexer:
     """Indexes what directories hold, within limits: a directory that is left is opened when it is needed."""
 
     store: AttestationStore

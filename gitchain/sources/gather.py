@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from gitchain.evidence.digest import sha256_hex
 from gitchain.sources.bundle_index import BundleIndex
-from gitchain.sources.bundles import Bundles, Load
+from gitchain.sources.bundles import IndexedBundles, Load
 from gitchain.sources.evidence import Evidence
-from gitchain.sources.refused import Refused
+from gitchain.sources.refused import RefusedBundles
 from gitchain.sources.store_index import index_of
 from gitchain.store.tree_paths import ATTESTATIONS
 from gitchain.verify.trust import Trust
@@ -37,7 +37,7 @@ def gather(
     held = {name: raw for snapshot in snapshots for name, raw in snapshot.bundles.items()}
     held |= {sha256_hex(raw): raw for raw in extra}
     indexes: list[tuple[BundleIndex, Load]] = []
-    refused = Refused()
+    refused = RefusedBundles()
     unreadable: frozenset[str] = frozenset()
     if project is not None:
         index = index_of(project.store, project.seen_key, tip)
@@ -63,7 +63,7 @@ def gather(
         from gitchain.sources.interface import together
 
         manifest = together(lookups)
-    bundles = Bundles(indexes)
+    bundles = IndexedBundles(indexes)
     return Evidence(bundles, trust, manifest, refused.reasons(), keys, tip, unreadable, bundles, in_memory)
 
 

@@ -35,7 +35,7 @@ class RefusedBundle:
 
 
 @dataclass
-class Refused:
+class RefusedBundles:
     """Why bundles do not count: the first reasons, and the number of the others."""
 
     found: list[RefusedBundle] = field(default_factory=list)

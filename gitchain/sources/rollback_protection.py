@@ -22,7 +22,7 @@ from gitchain.errors import (
 )
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.claim import claim_of
-from gitchain.sources.seen_store import Seen, read_seen, seen_file, write_seen
+from gitchain.sources.seen_store import SeenState, read_seen, seen_file, write_seen
 from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
 from gitchain.workspace.user_directory import home_lock
@@ -89,7 +89,7 @@ def remember_exchange(project: WatchedStore, theirs: str, now: datetime) -> None
     remember(project, project.store.tip(), now)
 
 
-def forget(project: WatchedStore) -> tuple[Seen, ...]:
+def forget(project: WatchedStore) -> tuple[SeenState, ...]:
     """Delete all stored states of this repository's store, and return them."""
     tip = project.store.tip()
     keys = [_clone_key(project)]
@@ -103,12 +103,12 @@ def forget(project: WatchedStore) -> tuple[Seen, ...]:
     return tuple(found.values())
 
 
-def recalled(project: WatchedStore) -> tuple[Seen, ...]:
+def recalled(project: WatchedStore) -> tuple[SeenState, ...]:
     """Return the stored states that verification compares this repository's store with."""
     return tuple(_recalled(project, project.store.tip()))
 
 
-def _recalled(project: WatchedStore, tip: str | None) -> Iterator[Seen]:
+def _recalled(project: WatchedStore, tip: str | None) -> Iterator[SeenState]:
     own = read_seen(_clone_key(project))
     if own is not None:
         yield own
@@ -116,7 +116,7 @@ def _recalled(project: WatchedStore, tip: str | None) -> Iterator[Seen]:
         yield from filter(None, (read_seen(_root_key(root)) for root in _roots(project, tip)))
 
 
-def _check(project: WatchedStore, seen: Seen, tip: str | None, unreadable: Collection[str]) -> None:
+def _check(project: WatchedStore, seen: SeenState, tip: str | None, unreadable: Collection[str]) -> None:
     same = (seen.tree, seen.manifests) == _trees(project, tip)
     try:
         missing = [] if same else list(lost(project.store, seen.commit, tip))
@@ -143,7 +143,7 @@ def _check(project: WatchedStore, seen: Seen, tip: str | None, unreadable: Colle
         )
 
 
-def _gone(project: WatchedStore, seen: Seen, unreadable: Collection[str]) -> list[str]:
+def _gone(project: WatchedStore, seen: SeenState, unreadable: Collection[str]) -> list[str]:
     """Return the bundles that are listed but unreadable now, and were readable before."""
     suspects = sorted(set(unreadable).difference(seen.unreadable))
     try:
@@ -182,7 +182,7 @@ def _advance(
         if size is None:
             return
         time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        write_seen(Seen(key, tip, tree, size, time, broken, manifests))
+        write_seen(SeenState(key, tip, tree, size, time, broken, manifests))
     keep(project.store, tip)
 
 
@@ -194,7 +194,7 @@ def _trees(project: WatchedStore, commit: str | None) -> tuple[str | None, str |
 
 
 def _grown(
-    project: WatchedStore, old: Seen | None, tip: str, trees: tuple[str | None, str | None]
+    project: WatchedStore, old: SeenState | None, tip: str, trees: tuple[str | None, str | None]
 ) -> int | None:
     """Return the number of bundles at `tip`, or None if a bundle or manifest node that was seen is missing."""
     if old is not None and (old.tree, old.manifests) == trees:

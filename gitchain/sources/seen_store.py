@@ -24,7 +24,7 @@ MAX_SEEN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenState:
     """Last seen state of a store. `key` is the repository's directory, or a first commit."""
 
     key: str
@@ -56,7 +56,7 @@ def seen_file(key: str) -> Path:
     return user_directory() / "seen" / f"{sha256_hex(key.encode('utf-8', 'surrogateescape'))}.json"
 
 
-def read_seen(key: str) -> Seen | None:
+def read_seen(key: str) -> SeenState | None:
     """Return what was recorded under a key, None if nothing was. Raises TrustError for a damaged file."""
     path = seen_file(key)
     try:
@@ -78,7 +78,7 @@ def read_seen(key: str) -> Seen | None:
         ) from error
 
 
-def _parse(data: bytes, key: str) -> Seen:
+def _parse(data: bytes, key: str) -> SeenState:
     value = strict_json(data, "seen", max_bytes=MAX_SEEN_BYTES)
     if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
         raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
@@ -88,10 +88,10 @@ def _parse(data: bytes, key: str) -> Seen:
     texts = [value["commit"], value["time"], *unreadable, *trees]
     if not isinstance(size, int) or not all(isinstance(text, str) for text in texts):
         raise MalformedError("a field has the wrong type", where="seen")
-    return Seen(key, value["commit"], tree, size, value["time"], tuple(unreadable), manifests)
+    return SeenState(key, value["commit"], tree, size, value["time"], tuple(unreadable), manifests)
 
 
-def write_seen(seen: Seen) -> None:
+def write_seen(seen: SeenState) -> None:
     """Write what was seen, atomically. Raises StoreError if it cannot be written."""
     place = seen_file(seen.key)
     make_directory(place.parent)

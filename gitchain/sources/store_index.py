@@ -59,11 +59,11 @@ class _IncompleteError(Exception):
 
 def _made(store: AttestationStore, tip: str) -> BundleIndex:
     """Return an index for this process alone."""
-    from gitchain.sources.follow_store import Follower
+    from gitchain.sources.follow_store import IndexUpdater
 
     index = BundleIndex()
     with index.filling():
-        Follower(store, index).follow(tip)
+        IndexUpdater(store, index).follow(tip)
     return index
 
 
@@ -150,10 +150,10 @@ def _made_anew(seal: Path, store: AttestationStore, tip: str) -> Path:
 
 
 def _bring(index: BundleIndex, store: AttestationStore, tip: str, most: int) -> None:
-    from gitchain.sources.follow_store import Follower
+    from gitchain.sources.follow_store import IndexUpdater
 
     with index.filling():
-        follower = Follower(store, index, most, KEPT_BYTES)
+        follower = IndexUpdater(store, index, most, KEPT_BYTES)
         follower.follow(tip)
         if follower.incomplete:
             raise _IncompleteError

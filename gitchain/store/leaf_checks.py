@@ -74,7 +74,7 @@ def _checked_here(trees: Trees, listed: Iterable[Listed], report: Report) -> dic
 def _checked_beside(trees: Trees, listed: Sequence[Listed], report: Report) -> dict[Path, Oid]:
     """Read here, and parse in a copy of this process meanwhile: that takes as long."""
     leaves: dict[Path, Oid] = {}
-    waiting: deque[_Slice] = deque()
+    waiting: deque[_LeafBatch] = deque()
     try:
         for one in _slices(trees, trees.in_fastest_order(listed), leaves, report):
             waiting.append(one)
@@ -91,9 +91,9 @@ def _checked_beside(trees: Trees, listed: Sequence[Listed], report: Report) -> d
 
 def _slices(
     trees: Trees, listed: Iterable[Listed], leaves: dict[Path, Oid], report: Report
-) -> Iterator[_Slice]:
+) -> Iterator[_LeafBatch]:
     """Yield the attestations, read; the manifest nodes are checked and added to `leaves`."""
-    current = _Slice()
+    current = _LeafBatch()
     for path, entry in listed:
         if path[0] != tree_paths.ATTESTATIONS:
             leaves |= _checked_here(trees, [(path, entry)], report)
@@ -106,12 +106,12 @@ def _slices(
         current.add(path, entry.oid, data)
         if current.is_full:
             yield current
-            current = _Slice()
+            current = _LeafBatch()
     if current.bundles:
         yield current
 
 
-class _Slice:
+class _LeafBatch:
     """Attestations that were read, and are parsed together."""
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ _HOLDER = TEMPORARY + "holder-"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class OutboxItem:
     """A statement in the outbox."""
 
     id: str
@@ -79,13 +79,13 @@ class Outbox:
         """
         held = {"holder": self._holder} if self._holder else {}
         facts = dict(meta or {}) | held
-        item = Item(Statement.parse(payload).attestation_id, payload, dict(manifests or {}), facts)
+        item = OutboxItem(Statement.parse(payload).attestation_id, payload, dict(manifests or {}), facts)
         data = _render(item)
         make_private(self.directory)
         write_durably(self._path(item.id), data)
         return item.id
 
-    def items(self, report: Callable[[StoreProblem], None] = _ignore) -> Iterator[Item]:
+    def items(self, report: Callable[[StoreProblem], None] = _ignore) -> Iterator[OutboxItem]:
         """Yield the items, oldest first. Unreadable files are passed to `report` and kept."""
         for path in self._files():
             try:
@@ -124,7 +124,7 @@ class Outbox:
                 self._lock_of(name).unlink(missing_ok=True)
             os.close(descriptor)
 
-    def is_free(self, item: Item) -> bool:
+    def is_free(self, item: OutboxItem) -> bool:
         """Return True if the item exists and no process is signing it. Raises StoreError."""
         held = self._is_held(item.meta.get("holder", ""))
         return (
@@ -196,7 +196,7 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _render(item: Item) -> bytes:
+def _render(item: OutboxItem) -> bytes:
     for digest, node in item.manifests.items():
         if sha256_hex(node) != digest:
             raise MalformedError("manifest node does not have its digest", where=digest, got=sha256_hex(node))
@@ -210,7 +210,7 @@ def _render(item: Item) -> bytes:
     return data
 
 
-def _parse(data: bytes, path: Path) -> Item:
+def _parse(data: bytes, path: Path) -> OutboxItem:
     where = str(path)
     value = strict_json(data, "outbox item", max_bytes=MAX_ITEM_BYTES)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
@@ -227,7 +227,7 @@ def _parse(data: bytes, path: Path) -> Item:
     item_id = Statement.parse(payload).attestation_id
     if path.name != item_id + _SUFFIX:
         raise MalformedError("outbox item is not named by its id", where=where, expected=item_id + _SUFFIX)
-    return Item(item_id, payload, nodes, {key: str(text) for key, text in meta.items()})
+    return OutboxItem(item_id, payload, nodes, {key: str(text) for key, text in meta.items()})
 
 
 def _decode(value: Json, where: str) -> bytes:

@@ -48,12 +48,12 @@ class HookEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EventBatch:
     """The events taken from the queue, in order. Call `done` after handling them."""
 
     events: tuple[HookEvent, ...]
     problems: tuple[StoreProblem, ...]
-    _taken: tuple[_Work, ...] = field(repr=False)
+    _taken: tuple[_ClaimedFile, ...] = field(repr=False)
 
     def done(self) -> None:
         """Mark the events as handled. Otherwise the next `take` returns them again. Raises StoreError."""
@@ -81,16 +81,16 @@ class HookQueue:
                 total += max(0, path.lstat().st_size - read)
         return total
 
-    def take(self) -> Batch:
+    def take(self) -> EventBatch:
         """Take all events that no live drainer holds. Malformed lines become problems. Raises StoreError."""
         make_private(self.directory)
         self._set_aside()
-        taken: list[_Work] = []
+        taken: list[_ClaimedFile] = []
         events: list[HookEvent] = []
         problems: list[StoreProblem] = []
         for path, read in self._work_files():
             try:
-                work = _Work.claim(path, read)
+                work = _ClaimedFile.claim(path, read)
             except MalformedError as error:
                 if path.is_symlink() or path.exists():  # else another drainer has just finished it
                     problems.append(StoreProblem(str(path), str(error)))
@@ -106,7 +106,7 @@ class HookQueue:
                     events.append(found)
                 else:
                     problems.append(found)
-        return Batch(tuple(events), tuple(problems), tuple(taken))
+        return EventBatch(tuple(events), tuple(problems), tuple(taken))
 
     def _set_aside(self) -> None:
         work = self.directory / f"{QUEUE_NAME}.{os.getpid()}-{secrets.token_hex(8)}.0.work"
@@ -127,7 +127,7 @@ class HookQueue:
         return [(path, read) for _, path, read in sorted(found)]
 
 
-class _Work:
+class _ClaimedFile:
     """One renamed file, locked while its drainer is alive."""
 
     def __init__(self, path: Path, descriptor: int, read: int) -> None:
@@ -137,7 +137,7 @@ class _Work:
         self._size = os.fstat(descriptor).st_size
 
     @classmethod
-    def claim(cls, path: Path, read: int) -> _Work | None:
+    def claim(cls, path: Path, read: int) -> _ClaimedFile | None:
         """Return the file, or None if a live drainer holds it.
 
         Raises MalformedError if it is no regular file, StoreError.

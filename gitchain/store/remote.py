@@ -68,12 +68,12 @@ def sync(
     prune: bool = False,
 ) -> SyncResult:
     """Import the remote's evidence and push the own, as `Exchange.fetch` and `Exchange.push`."""
-    exchange = Exchange(store, remote, wait=wait)
+    exchange = RemoteExchange(store, remote, wait=wait)
     exchange.fetch()
     return exchange.push(prune=prune)
 
 
-class Exchange:
+class RemoteExchange:
     """An exchange with a remote: `fetch`, then `push`. In between the caller may add to the store.
 
     Without `imports` nothing is imported. With `rehearses` the store keeps changes in memory, and `forget` deletes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitchain.errors import TransportError
-from gitchain.platform.git import Done, Git
+from gitchain.platform.git import Git, GitResult
 from gitchain.store.objects import Oid
 
 MAX_FETCHES = 5  # of a ref that another clone may just have created
@@ -88,14 +88,14 @@ class RemoteGit:
         names = [line.split(b"\t")[-1].decode("utf-8", "replace") for line in done.stdout.splitlines()]
         return self.ref in names
 
-    def push(self, commit: Oid) -> Done:
+    def push(self, commit: Oid) -> GitResult:
         """Push a commit to the ref, and return what git answered."""
         options = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
         refspec = f"{commit}:{self.ref}"
         config = (f"remote.{self.remote}.mirror=false", *SMALL)  # a mirror's push accepts no refspec
         return self._git.talk("push", *options, "--end-of-options", self.remote, refspec, config=config)
 
-    def refusal(self, done: Done) -> TransportError:
+    def refusal(self, done: GitResult) -> TransportError:
         """Return the error for a push that the remote refused."""
         return TransportError(
             "the remote refused the push of the attestations",
@@ -106,7 +106,7 @@ class RemoteGit:
         )
 
 
-def _words(done: Done) -> str:
+def _words(done: GitResult) -> str:
     """Return the server's message and git's error on one line, truncated and without control characters."""
     said = [line for line in done.stderr.splitlines() if line.startswith("remote:")]
     refused = [line.split("\t")[-1] for line in done.stdout.decode("utf-8", "replace").splitlines()[:1000]]

@@ -21,7 +21,7 @@ from gitchain.trust.archive import NAME, archive, archived
 from gitchain.workspace.user_directory import local_directory
 
 if TYPE_CHECKING:
-    from gitchain.trust.tuf import Fetched, Repository
+    from gitchain.trust.tuf import FetchedTrust, Repository
 from gitchain.trust.profiles import Profile
 
 EXPORTED = "trust.json"
@@ -164,7 +164,7 @@ def _never_fetched(repository: Repository) -> Profile:
     )
 
 
-def _profile(repository: Repository, fetched: Fetched) -> Profile:
+def _profile(repository: Repository, fetched: FetchedTrust) -> Profile:
     archive(fetched.text)
     return Profile(name=repository.name, text=fetched.text, rotates=True, fetched=fetched)
 

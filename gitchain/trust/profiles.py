@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sigstore.sign import SigningContext
 
     from gitchain.instance import Instance
-    from gitchain.sign import Signer
+    from gitchain.sign import StatementSigner
     from gitchain.sign.keys import KeyHolder
     from gitchain.sign.services import SigningServices
     from gitchain.trust.signing_identity import SigningIdentity
-    from gitchain.trust.tuf import Fetched
+    from gitchain.trust.tuf import FetchedTrust
     from gitchain.verify.trust import Trust
 
 
@@ -41,7 +41,7 @@ class Profile:
     """The directory of the embedded instance, for `local`."""
     rotates: bool = False
     """Whether the root is updated over TUF. A pin then refers to it by name and holds no digest."""
-    fetched: Fetched | None = None
+    fetched: FetchedTrust | None = None
     offline: bool = False
     witnesses: bytes | None = None
     """The verifier's own witness policy (https://c2sp.org/tlog-policy), which every checkpoint must satisfy."""
@@ -118,7 +118,7 @@ class Profile:
         """Return where to sign: the embedded instance, or the services that the configuration names."""
         return self.services.context() if self.instance is None else self.instance.signing_context()
 
-    def signer(self, identity: SigningIdentity, again: str = "gitchain sync") -> Signer:
+    def signer(self, identity: SigningIdentity, again: str = "gitchain sync") -> StatementSigner:
         """Return a signer: a key, an identity of the embedded instance, the given token, or the environment's credentials.
 
         Asks the user to accept publication of the identity before it requests a certificate from a public instance.
@@ -162,7 +162,7 @@ class Profile:
             return None
         return lambda: log_in(self.services.oidc_url, self.services.http)
 
-    def _key_signer(self, uri: str) -> Signer:
+    def _key_signer(self, uri: str) -> StatementSigner:
         from gitchain.sign.keyed import KeySigner
 
         recorder = self.services if self.instance is None else self.instance.recorder()

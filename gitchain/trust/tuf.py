@@ -44,7 +44,7 @@ ROLES = ("root", "timestamp", "snapshot", "targets")
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedTrust:
     """A trust configuration from a repository: its source, its download time, and its expiry."""
 
     url: str
@@ -108,7 +108,7 @@ class Repository:
             )
         write_atomically(path, root, mode=0o600)
 
-    def cached(self) -> Fetched | None:
+    def cached(self) -> FetchedTrust | None:
         """Return the cached configuration, or None if there is no cache. Raises TrustError if the cache is damaged."""
         try:
             state = strict_json(read_regular(self.directory / "state.json", MAX_TUF_BYTES), "TUF state")
@@ -124,9 +124,9 @@ class Repository:
             )
         except (KeyError, ValueError) as error:
             raise self._damaged(error) from error
-        return Fetched(self.url, text, fetched, expires)
+        return FetchedTrust(self.url, text, fetched, expires)
 
-    def refresh(self, http: Http, now: datetime) -> Fetched:
+    def refresh(self, http: Http, now: datetime) -> FetchedTrust:
         """Update the metadata and return the current trust configuration.
 
         Raises TransportError if the repository is unreachable, TrustError if its metadata does not verify or no root
@@ -159,7 +159,7 @@ class Repository:
                 raise StoreError(
                     "cannot keep the trust repository", where=str(self.directory), got=reason(error)
                 ) from error
-            fetched = Fetched(self.url, self._text(), now, self._expires())
+            fetched = FetchedTrust(self.url, self._text(), now, self._expires())
             times = {"fetched": now.isoformat(), "expires": fetched.expires.isoformat()}
             write_atomically(self.directory / "state.json", canonical_json(dict(times)), mode=0o600)
         return fetched

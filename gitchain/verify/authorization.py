@@ -15,10 +15,10 @@ from gitchain.errors import GitchainError
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.model import Layout, Step
 from gitchain.verify.clock import is_ahead, is_early
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.signers import Signers
-from gitchain.verify.step_statement import Attested, Rejected
+from gitchain.verify.step_statement import RejectedStatement, StepStatement
 from gitchain.verify.verified import NEVER, VerifiedStatement
 
 
@@ -26,7 +26,7 @@ from gitchain.verify.verified import NEVER, VerifiedStatement
 class StatementCondition:
     """One condition for a statement to count, and whether the statement meets it."""
 
-    code: Code
+    code: FindingCode
     passed: bool
     expected: str
     got: str
@@ -34,7 +34,7 @@ class StatementCondition:
     """Whether negative evidence must meet it too (docs/negative-evidence.md)."""
 
 
-class Judge:
+class Authorizer:
     """Decides whether a statement counts under one layout at one time, and for which functionary.
 
     `revocations` are those of the layout's own revokers and of the enclosing layouts. Under a sublayout (`inside`),
@@ -64,17 +64,19 @@ class Judge:
         unreadable = (problem for one in self.revocations for problem in one.problems)
         return (*unreadable, *((self.stale,) if self.stale else ()))
 
-    def weigh(self, attested: Attested) -> tuple[Rejected | None, bool]:
+    def weigh(self, attested: StepStatement) -> tuple[RejectedStatement | None, bool]:
         """Return the first reason why the claim does not count, or None, and whether it counts as negative evidence."""
         reason = None
         for one in self.conditions(attested):
             if not one.passed:
-                reason = reason or Rejected(one.code, attested.statement, attested, one.expected, one.got)
+                reason = reason or RejectedStatement(
+                    one.code, attested.statement, attested, one.expected, one.got
+                )
                 if one.of_negative:
                     return reason, False
         return reason, True
 
-    def conditions(self, attested: Attested) -> Iterator[StatementCondition]:
+    def conditions(self, attested: StepStatement) -> Iterator[StatementCondition]:
         """Yield each condition for the statement to count for its step."""
         step, statement, claim = attested.step, attested.statement, attested.claim
         name, kind = self.layout.name, statement.statement.predicate_type
@@ -85,36 +87,36 @@ class Judge:
             return
         named = claim.layout == name or (claim.layout is None and self._may_be_silent(kind, claim.step))
         yield StatementCondition(
-            Code.OTHER_LAYOUT, named, name, claim.layout or "no layout", of_negative=True
+            FindingCode.OTHER_LAYOUT, named, name, claim.layout or "no layout", of_negative=True
         )
         wanted = LAYOUT if step.sublayout else step.predicate_type
-        yield StatementCondition(Code.PREDICATE_TYPE, kind == wanted, wanted, kind, of_negative=True)
+        yield StatementCondition(FindingCode.PREDICATE_TYPE, kind == wanted, wanted, kind, of_negative=True)
         if step.verifier is not None:
             from gitchain.verify.vsa_check import check_summary
 
             for one in check_summary(step.verifier, step.resource, statement, self.now):
-                yield StatementCondition(*one, of_negative=one[0] is Code.VERIFIER)
+                yield StatementCondition(*one, of_negative=one[0] is FindingCode.VERIFIER)
         yield from self.signed(step, statement)
         if step.verifier is not None:
             yield self._inputs(statement)
         strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
         got = claim.evidence or "no word on its strength"
-        yield StatementCondition(Code.TOO_WEAK, strong, step.evidence or "any strength", got)
+        yield StatementCondition(FindingCode.TOO_WEAK, strong, step.evidence or "any strength", got)
         if step.max_age is not None:
             oldest, time = self.now - step.max_age, statement.time
             yield StatementCondition(
-                Code.STALE, time >= oldest, f"not before {oldest.isoformat()}", time.isoformat()
+                FindingCode.STALE, time >= oldest, f"not before {oldest.isoformat()}", time.isoformat()
             )
             if step.verifier is not None:
                 from gitchain.verify.vsa_check import check_age
 
                 yield StatementCondition(*check_age(step.max_age, statement, self.now))
 
-    def denial(self, attested: Attested) -> Rejected | None:
+    def denial(self, attested: StepStatement) -> RejectedStatement | None:
         """Return why an attestation is negative evidence (its result, or a constraint of the step), or None."""
         for one in _result(attested):
             if not one.passed:
-                return Rejected(one.code, attested.statement, attested, one.expected, one.got)
+                return RejectedStatement(one.code, attested.statement, attested, one.expected, one.got)
         if not attested.step.constraints:
             return None
         from gitchain.verify.constraints import check_step
@@ -123,9 +125,9 @@ class Judge:
         if problem is None:
             return None
         code, says = problem.code, problem.message
-        return Rejected(code, attested.statement, attested, problem.expected, problem.got, says)
+        return RejectedStatement(code, attested.statement, attested, problem.expected, problem.got, says)
 
-    def named(self, attested: Attested) -> Attested:
+    def named(self, attested: StepStatement) -> StepStatement:
         """Return the attestation with the functionary and the principal that it counts for."""
         one, step = attested.statement, attested.step
         functionary = self.signers.functionary(one, step.functionaries) or ""
@@ -138,13 +140,13 @@ class Judge:
         """Yield the conditions on every signature for a step: its signer, its time, and that it is not revoked."""
         may = self.signers.functionary(statement, step.functionaries) is not None
         yield StatementCondition(
-            Code.UNAUTHORISED, may, self.allowed(step), str(statement.identity), of_negative=True
+            FindingCode.UNAUTHORISED, may, self.allowed(step), str(statement.identity), of_negative=True
         )
         yield from self._timely(statement)
         taken = [one.statement(statement) for one in self.revocations]
-        yield _not_revoked(Code.REVOKED_ATTESTATION, taken)
+        yield _not_revoked(FindingCode.REVOKED_ATTESTATION, taken)
         gone = [one.signer(statement.identity, statement.time) for one in self.revocations]
-        yield _not_revoked(Code.REVOKED_SIGNER, gone)
+        yield _not_revoked(FindingCode.REVOKED_SIGNER, gone)
 
     def _inputs(self, statement: VerifiedStatement) -> StatementCondition:
         """Return whether no input of a summary is revoked. The inputs of a malformed summary are not read."""
@@ -155,16 +157,16 @@ class Judge:
         except GitchainError:
             inputs = ()
         found = (one.attestation(name) for one in self.revocations for name in inputs)
-        return replace(_not_revoked(Code.REVOKED_ATTESTATION, found), of_negative=False)
+        return replace(_not_revoked(FindingCode.REVOKED_ATTESTATION, found), of_negative=False)
 
     def _timely(self, statement: VerifiedStatement) -> Iterator[StatementCondition]:
         """Yield the check that neither the statement nor the cosignatures of its log entry are ahead of the clock."""
         latest, time, cosigned = f"not after {self.now.isoformat()}", statement.time, statement.log.cosigned
-        yield StatementCondition(Code.FUTURE, not is_ahead(time, self.now), latest, time.isoformat())
+        yield StatementCondition(FindingCode.FUTURE, not is_ahead(time, self.now), latest, time.isoformat())
         if cosigned is not None:
             got = "no quorum" if cosigned == NEVER else cosigned.isoformat()
             expected = f"the quorum of the witness policy, {latest}"
-            yield StatementCondition(Code.UNCOSIGNED, not is_ahead(cosigned, self.now), expected, got)
+            yield StatementCondition(FindingCode.UNCOSIGNED, not is_ahead(cosigned, self.now), expected, got)
 
     def may_speak(self, step: Step, statement: VerifiedStatement) -> bool:
         """Return whether the statement counts as negative evidence for the step: by its signer, and not revoked."""
@@ -188,16 +190,16 @@ class Judge:
         return self._allowed[step.name]
 
 
-def _not_revoked(code: Code, found: Iterable[Revoked | None]) -> StatementCondition:
+def _not_revoked(code: FindingCode, found: Iterable[Revoked | None]) -> StatementCondition:
     first = next((one for one in found if one is not None), None)
     got = "not revoked" if first is None else str(first)
     return StatementCondition(code, first is None, "not revoked", got, of_negative=True)
 
 
-def _result(attested: Attested) -> Iterator[StatementCondition]:
+def _result(attested: StepStatement) -> Iterator[StatementCondition]:
     """Yield the check that a verification summary has the result PASSED, for a step with a `verifier`."""
     if attested.step.verifier is not None:
         from gitchain.verify.vsa_check import PASSED, result_of
 
         result = result_of(attested.statement.statement.predicate)
-        yield StatementCondition(Code.NOT_PASSED, result == PASSED, PASSED, result)
+        yield StatementCondition(FindingCode.NOT_PASSED, result == PASSED, PASSED, result)

@@ -153,7 +153,7 @@ def _prove(
 
 
 @dataclass(frozen=True, slots=True)
-class _Signer:
+class _BundleSigner:
     """A signer and the signature. `leaf` is None for a signature by a bare key."""
 
     signed: SignatureRecord
@@ -161,10 +161,12 @@ class _Signer:
     leaf: Leaf | None
 
 
-def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mapping[str, bytes]) -> _Signer:
+def _signer(
+    bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mapping[str, bytes]
+) -> _BundleSigner:
     if not isinstance(bundle.signer, KeyHint):
         leaf = leaf_of(bundle.signer, trust)  # C3, C4, B4
-        return _Signer(_signed(bundle.content, leaf.key, leaf.raw, digests), leaf.identity, leaf)
+        return _BundleSigner(_signed(bundle.content, leaf.key, leaf.raw, digests), leaf.identity, leaf)
     for spki in keys[:MAX_KEYS]:
         key = trust.memory.once("key", spki, partial(Key.load, spki))
         try:
@@ -173,7 +175,7 @@ def _signer(bundle: Bundle, trust: Trust, keys: Sequence[bytes], digests: Mappin
             raise  # the key did sign this
         except SignatureError:
             continue
-        return _Signer(signed, Identity(KEY_ISSUER, f"sha256:{key.digest}"), None)
+        return _BundleSigner(signed, Identity(KEY_ISSUER, f"sha256:{key.digest}"), None)
     raise SignatureError(  # K1
         "bundle is signed with a key, and none that is accepted made the signature",
         got=f"{len(keys)} accepted keys",

@@ -34,7 +34,7 @@ from gitchain.evidence.bundle import CertificateSigner
 from gitchain.layout.model import Identity
 from gitchain.verify.identity import claims_of, identity_of
 from gitchain.verify.keys import Key, load_log_key
-from gitchain.verify.trust import Authority, LogKey, Trust
+from gitchain.verify.trust import LogKey, Trust, TrustedAuthority
 
 MAX_SCTS = 16
 """Most certificate timestamps that are tried. Public authorities embed one; web certificates have two or three."""
@@ -150,7 +150,7 @@ def _chain(leaf: Leaf, trust: Trust, time: datetime) -> Sequence[x509.Certificat
 
 
 def _chain_to(
-    authority: Authority, number: int, leaf: Leaf, trust: Trust, time: datetime
+    authority: TrustedAuthority, number: int, leaf: Leaf, trust: Trust, time: datetime
 ) -> Sequence[x509.Certificate]:
     certificates = _loaded(authority, number, trust)
     chain = trust.memory.once(
@@ -183,7 +183,7 @@ def _above(chain: Sequence[x509.Certificate]) -> Sequence[x509.Certificate]:
     return chain[1:]
 
 
-def _loaded(authority: Authority, number: int, trust: Trust) -> Sequence[x509.Certificate]:
+def _loaded(authority: TrustedAuthority, number: int, trust: Trust) -> Sequence[x509.Certificate]:
     return trust.memory.once(
         "authority",
         number,

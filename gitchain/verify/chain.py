@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 
 from gitchain.layout.artifact import Manifests, contents
 from gitchain.layout.model import Layout
-from gitchain.layout.rule import ArtifactRule, Keyword, Side
-from gitchain.layout.rules import Applied, Match, Outcome, Refusal, apply_rules
+from gitchain.layout.rule import ArtifactList, ArtifactRule, Keyword
+from gitchain.layout.rules import AppliedRule, MatchedArtifact, RefusedArtifact, RulesResult, apply_rules
 from gitchain.verify.evidence_groups import Chain, Content, EvidenceGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class StepRulesResult:
     """Result of one step's rules for its group, given groups for the steps that they name."""
 
-    refusals: tuple[Refusal, ...]
-    matches: tuple[Match, ...]
+    refusals: tuple[RefusedArtifact, ...]
+    matches: tuple[MatchedArtifact, ...]
     vacuous: bool
-    applied: tuple[Applied, ...] = ()
+    applied: tuple[AppliedRule, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -41,10 +41,10 @@ class Chains:
 
     layout: Layout
     manifests: Manifests
-    _checks: dict[tuple[object, ...], Checked] = field(default_factory=dict)
+    _checks: dict[tuple[object, ...], StepRulesResult] = field(default_factory=dict)
     _links: dict[tuple[object, ...], bool] = field(default_factory=dict)
     _numbers: dict[Content, int] = field(default_factory=dict)
-    _looks: dict[str, dict[str, tuple[Side, ...]]] = field(default_factory=dict)
+    _looks: dict[str, dict[str, tuple[ArtifactList, ...]]] = field(default_factory=dict)
     _contents: dict[int, frozenset[tuple[str, str]] | None] = field(default_factory=dict)
     neighbours: Mapping[str, tuple[str, ...]] = field(init=False)
     """The neighbours of each step: the steps that its rules name, and those whose rules name it."""
@@ -63,7 +63,7 @@ class Chains:
         """Return the steps that this step's MATCH rules name."""
         return self._looks[step].keys()
 
-    def check(self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]]) -> Checked:
+    def check(self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]]) -> StepRulesResult:
         """Apply the step's rules to the group. Several groups of one source are alternatives."""
         looks = self._looks[group.step.name]
         named = {
@@ -77,26 +77,28 @@ class Chains:
             self._checks[key] = self._check(group, distinct)
         return self._checks[key]
 
-    def _seen(self, group: EvidenceGroup, sides: Sequence[Side]) -> tuple[int, ...]:
+    def _seen(self, group: EvidenceGroup, sides: Sequence[ArtifactList]) -> tuple[int, ...]:
         """Return one number for each list; groups with equal numbers are equal for rules about these lists."""
         return tuple(self._numbers.setdefault(group.content[side], len(self._numbers)) for side in sides)
 
-    def explain(self, group: EvidenceGroup, chain: Chain) -> Checked:
+    def explain(self, group: EvidenceGroup, chain: Chain) -> StepRulesResult:
         """Apply the rules in this chain, and record what each MATCH rule looked for."""
         return self._check(group, {name: (one,) for name, one in chain.items()}, explain=True)
 
     def _check(
         self, group: EvidenceGroup, sources: Mapping[str, Sequence[EvidenceGroup]], *, explain: bool = False
-    ) -> Checked:
+    ) -> StepRulesResult:
         step, links = group.step, {name: [one.link for one in groups] for name, groups in sources.items()}
 
-        def apply(rules: Sequence[ArtifactRule], side: Side) -> Outcome:
+        def apply(rules: Sequence[ArtifactRule], side: ArtifactList) -> RulesResult:
             return apply_rules(rules, side, group.link, links, self.manifests, explain=explain)
 
-        materials = apply(step.expected_materials, Side.MATERIALS)
-        products = apply(step.expected_products, Side.PRODUCTS) if step.has_products else Outcome()
+        materials = apply(step.expected_materials, ArtifactList.MATERIALS)
+        products = (
+            apply(step.expected_products, ArtifactList.PRODUCTS) if step.has_products else RulesResult()
+        )
         tied = any(rule.keyword is Keyword.MATCH for rule in step.expected_materials)
-        return Checked(
+        return StepRulesResult(
             (*materials.refusals, *products.refusals),
             (*materials.matches, *products.matches),
             tied and not materials.matches,

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from gitchain.evidence.store_checkpoint import Inventory, names_root
+from gitchain.evidence.store_checkpoint import StoreCheckpoint, names_root
 
-Known = Mapping[str, Inventory]
+Known = Mapping[str, StoreCheckpoint]
 """Every readable checkpoint, by its attestation id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class MissingEvidence:
     """What one trusted checkpoint covers and the store lacks: bundles by name, checkpoints by attestation id."""
 
     checkpoint: str
@@ -73,7 +73,7 @@ def covered(known: Known, names: Iterable[str]) -> frozenset[str]:
 
 def lacking(
     known: Known, tops: Iterable[str], present: Container[str], without: Collection[str] = ()
-) -> tuple[Lack, ...]:
+) -> tuple[MissingEvidence, ...]:
     """Return what the store lacks of each checkpoint, and which checkpoints contradict it; empty if nothing is missing.
 
     `present` are the names of the bundles in the store; `without` are revoked checkpoints.
@@ -87,5 +87,5 @@ def lacking(
         missing = tuple(sorted(name for name in bundles if name not in present))
         gone = tuple(sorted(unknown.difference(without)))
         if missing or gone or contradicts:
-            found.append(Lack(top, inventory.size, missing, gone, contradicts))
+            found.append(MissingEvidence(top, inventory.size, missing, gone, contradicts))
     return tuple(found)

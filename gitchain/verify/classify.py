@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Layout, Step
-from gitchain.layout.rule import Side
-from gitchain.verify.authorization import Judge
+from gitchain.layout.rule import ArtifactList
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.evidence_groups import Content, EvidenceGroup, EvidenceGroups, content_of, people_of
-from gitchain.verify.findings import MEANINGS, Code
+from gitchain.verify.findings import MEANINGS, FindingCode
 from gitchain.verify.negative_evidence import (
     NegativeEvidence,
     Rejection,
@@ -31,12 +31,18 @@ from gitchain.verify.negative_evidence import (
     standing,
 )
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.step_statement import Attested, Rejected, StepReader, artifacts_of, distinct
+from gitchain.verify.step_statement import (
+    RejectedStatement,
+    StepReader,
+    StepStatement,
+    artifacts_of,
+    distinct,
+)
 from gitchain.verify.verified import VerifiedStatement
 
 
 def sort_claims(
-    judge: Judge,
+    judge: Authorizer,
     statements: Iterable[VerifiedStatement],
     manifests: Manifests,
     reader: StepReader,
@@ -46,11 +52,11 @@ def sort_claims(
 
     `above` are the rejections under the enclosing layouts.
     """
-    accepted: dict[str, list[Attested]] = {step.name: [] for step in judge.layout.steps}
+    accepted: dict[str, list[StepStatement]] = {step.name: [] for step in judge.layout.steps}
     against: list[Rejection] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedStatement] = []
     for one in _read(judge, statements, manifests, reader):
-        if isinstance(one, Rejected):
+        if isinstance(one, RejectedStatement):
             rejected.append(one)
             against += _unreadable(judge, one, manifests)
             continue
@@ -70,7 +76,7 @@ def sort_claims(
     return EvidenceGroups(judge, groups, tuple(rejected)), negative
 
 
-def _rejection(signed: Attested, denial: Rejected) -> Rejection:
+def _rejection(signed: StepStatement, denial: RejectedStatement) -> Rejection:
     why, about = denial.says or MEANINGS[denial.code], digests_about(signed.link)
     step, signer = signed.step.name, signed.principal
     return Rejection(step, signer, signed.statement, about, why, denial.expected, denial.got)
@@ -87,7 +93,7 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
         from gitchain.verify.freshness import check_freshness
 
         stale = check_freshness(layout, revocations, sources.statements, sources.now)
-    judge = Judge(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
+    judge = Authorizer(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
     claims, negative = sort_claims(
         judge, sources.statements, sources.manifests, sources.reader, above.rejections
     )
@@ -105,7 +111,7 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
     return EvidenceGroups(judge, groups, claims.rejected, missing)
 
 
-def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[Rejection]:
+def _unreadable(judge: Authorizer, one: RejectedStatement, manifests: Manifests) -> Iterator[Rejection]:
     """Yield a rejection for each step whose functionary signed an unreadable statement of its type."""
     statement = one.statement
     subject = statement.statement.subject
@@ -118,8 +124,8 @@ def _unreadable(judge: Judge, one: Rejected, manifests: Manifests) -> Iterator[R
 
 
 def _read(
-    judge: Judge, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: StepReader
-) -> Iterator[Attested | Rejected]:
+    judge: Authorizer, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: StepReader
+) -> Iterator[StepStatement | RejectedStatement]:
     """Yield the claims about steps of the layout, each statement of a signer once."""
     steps = {step.name: step for step in judge.layout.steps}
     verifiers = [step for step in judge.layout.steps if step.verifier is not None]
@@ -129,7 +135,7 @@ def _read(
             continue
         claim = reader.claim(statement)
         if isinstance(claim, str):
-            yield Rejected(Code.MALFORMED_CLAIM, statement, None, "", claim)
+            yield RejectedStatement(FindingCode.MALFORMED_CLAIM, statement, None, "", claim)
             continue
         named: Sequence[Step] = [steps[claim.step]] if claim.step in steps else ()
         if kind == VSA and claim.step is None:  # others' summaries know no steps: they name their verifier
@@ -142,12 +148,14 @@ def _read(
                 artifacts_of(items, manifests) for items in (claim.materials, claim.products)
             )
             link = Link(materials, products)
-            yield Attested(step, statement, claim, link)
+            yield StepStatement(step, statement, claim, link)
 
 
-def _groups(step: Step, members: Sequence[Attested], negative: NegativeEvidence) -> tuple[EvidenceGroup, ...]:
+def _groups(
+    step: Step, members: Sequence[StepStatement], negative: NegativeEvidence
+) -> tuple[EvidenceGroup, ...]:
     """Return the groups of statements that agree on everything that they took and made."""
-    found: dict[tuple[Content, Content], list[Attested]] = {}
+    found: dict[tuple[Content, Content], list[StepStatement]] = {}
     for member in members:
         link = member.link
         found.setdefault((content_of(link.materials), content_of(link.products)), []).append(member)
@@ -156,7 +164,7 @@ def _groups(step: Step, members: Sequence[Attested], negative: NegativeEvidence)
             step,
             tuple(sorted(same, key=lambda one: (one.statement.time, one.statement.attestation_id))),
             people_of(same),
-            {Side.MATERIALS: materials, Side.PRODUCTS: products},
+            {ArtifactList.MATERIALS: materials, ArtifactList.PRODUCTS: products},
             _runs(step, same),
             negative.faults(step, same[0].link),
         )
@@ -164,9 +172,9 @@ def _groups(step: Step, members: Sequence[Attested], negative: NegativeEvidence)
     )
 
 
-def _runs(step: Step, members: Sequence[Attested]) -> frozenset[str]:
+def _runs(step: Step, members: Sequence[StepStatement]) -> frozenset[str]:
     """Return the runs in which enough people signed: more evidence of other runs takes none away."""
-    by_run: dict[str, list[Attested]] = {}
+    by_run: dict[str, list[StepStatement]] = {}
     for member in members:
         if member.claim.run is not None:
             by_run.setdefault(member.claim.run, []).append(member)

@@ -40,7 +40,7 @@ LOG_ENTRY, TIMESTAMP = _oid("1.3.6.1.4.1.57264.3.1"), _oid("1.2.840.113549.1.9.1
 
 
 @asn1.sequence
-class Algorithm:
+class AlgorithmIdentifier:
     """AlgorithmIdentifier without parameters, or with NULL."""
 
     algorithm: x509.ObjectIdentifier
@@ -69,15 +69,15 @@ class SignerInfo:
 
     version: int
     sid: IssuerAndSerial
-    digest: Algorithm
+    digest: AlgorithmIdentifier
     signed: Annotated[asn1.SetOf[Attribute], asn1.Implicit(0)]
-    algorithm: Algorithm
+    algorithm: AlgorithmIdentifier
     signature: bytes
     unsigned: Annotated[asn1.SetOf[Attribute] | None, asn1.Implicit(1)]
 
 
 @asn1.sequence
-class Content:
+class EncapsulatedContentInfo:
     """EncapsulatedContentInfo without content: the signature is detached."""
 
     type: x509.ObjectIdentifier
@@ -88,8 +88,8 @@ class SignedData:
     """SignedData without revocation lists."""
 
     version: int
-    digests: asn1.SetOf[Algorithm]
-    content: Content
+    digests: asn1.SetOf[AlgorithmIdentifier]
+    content: EncapsulatedContentInfo
     certificates: Annotated[asn1.SetOf[asn1.TLV], asn1.Implicit(0)]
     signers: asn1.SetOf[SignerInfo]
 
@@ -103,7 +103,7 @@ class ContentInfo:
 
 
 @asn1.sequence
-class _Status:
+class _PkiStatus:
     """PKIStatusInfo: status 0 (granted), without optional fields."""
 
     status: int
@@ -113,7 +113,7 @@ class _Status:
 class _TimestampResponse:
     """TimeStampResp with a token."""
 
-    status: _Status
+    status: _PkiStatus
     token: asn1.TLV
 
 
@@ -158,7 +158,7 @@ def parse_cms(der: bytes) -> CmsSignature:
         signer.signature,
         _value(unsigned, LOG_ENTRY, bytes) if LOG_ENTRY in unsigned else None,
         tuple(
-            asn1.encode_der(_TimestampResponse(status=_Status(status=0), token=one))
+            asn1.encode_der(_TimestampResponse(status=_PkiStatus(status=0), token=one))
             for one in _stamps(unsigned)
         ),
     )

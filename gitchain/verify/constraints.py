@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
-from gitchain.evidence.claim import Claim
+from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifacts, Link
 from gitchain.layout.model import Constraint, Layout, Step
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 
 if TYPE_CHECKING:
     from gitchain.layout.cel_cost import Path
-    from gitchain.layout.constraint import Compiled, ConstraintResult, Input, Scope
+    from gitchain.layout.constraint import CompiledConstraint, ConstraintResult, Input, Scope
 
 MAX_ROWS = 1000  # choices of attestations that one constraint over a chain is evaluated for
 
 
-class Row(Protocol):
+class AttestationRow(Protocol):
     """One attestation of a step, with the functionary and the principal that it counts for."""
 
     @property
@@ -40,7 +40,7 @@ class Row(Protocol):
         """The verified statement, with signer and time."""
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> StepClaim:
         """Its claim about the step."""
 
     @property
@@ -56,7 +56,7 @@ class Row(Protocol):
         """The person or workload that this functionary belongs to."""
 
 
-class Rows(Protocol):
+class StepRows(Protocol):
     """The attestations of one step with equal materials and products."""
 
     @property
@@ -64,7 +64,7 @@ class Rows(Protocol):
         """The step of the layout."""
 
     @property
-    def members(self) -> Sequence[Row]:
+    def members(self) -> Sequence[AttestationRow]:
         """The attestations, the oldest first."""
 
     @property
@@ -76,18 +76,18 @@ class Rows(Protocol):
         """The distinct people and workloads that signed."""
 
 
-def check_step(step: Step, row: Row) -> Finding | None:
+def check_step(step: Step, row: AttestationRow) -> Finding | None:
     """Return the first constraint of the step that fails for this attestation, or None."""
     variables = _attestation(row)
     for constraint in step.constraints:
         verdict = holds(constraint, "step", variables)
         if not verdict.ok:
             what = f"constraint {constraint.name} of step {step.name}"
-            return finding(Code.CONSTRAINT, what, constraint, verdict, step=step.name)
+            return finding(FindingCode.CONSTRAINT, what, constraint, verdict, step=step.name)
     return None
 
 
-def check_chain(layout: Layout, chain: Mapping[str, Rows], target: Target) -> tuple[Finding, ...]:
+def check_chain(layout: Layout, chain: Mapping[str, StepRows], target: Target) -> tuple[Finding, ...]:
     """Return the layout's constraints that fail for this chain, and the `sameRun` steps without a common run."""
     found = [_chain_finding(one, layout, chain, target) for one in layout.constraints]
     runs = [_run_finding(names, chain) for names in layout.same_run]
@@ -97,7 +97,7 @@ def check_chain(layout: Layout, chain: Mapping[str, Rows], target: Target) -> tu
 # Within a step --------------------------------------------------------------------------------------------------
 
 
-def _attestation(row: Row) -> dict[str, Input]:
+def _attestation(row: AttestationRow) -> dict[str, Input]:
     """Return the variables of one attestation."""
     statement = row.statement.statement
     return {
@@ -136,16 +136,16 @@ def signer_of(statement: VerifiedStatement, functionary: str, principal: str) ->
 
 
 def _chain_finding(
-    constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target
+    constraint: Constraint, layout: Layout, chain: Mapping[str, StepRows], target: Target
 ) -> Finding | None:
     verdict = _over(constraint, layout, chain, target)
     if verdict.ok:
         return None
-    return finding(Code.CHAIN_CONSTRAINT, f"constraint {constraint.name}", constraint, verdict)
+    return finding(FindingCode.CHAIN_CONSTRAINT, f"constraint {constraint.name}", constraint, verdict)
 
 
 def _over(
-    constraint: Constraint, layout: Layout, chain: Mapping[str, Rows], target: Target
+    constraint: Constraint, layout: Layout, chain: Mapping[str, StepRows], target: Target
 ) -> ConstraintResult:
     """Return the first result that is not true, over all choices of attestations with different values."""
     from gitchain.layout.constraint import HOLDS, ConstraintResult, compile_constraint
@@ -172,7 +172,7 @@ def _over(
     return HOLDS
 
 
-def _choices(compiled: Compiled, name: str, rows: Rows) -> Sequence[Row | None]:
+def _choices(compiled: CompiledConstraint, name: str, rows: StepRows) -> Sequence[AttestationRow | None]:
     """Return attestations whose values for the constraint differ; one of them if it reads no predicate."""
     place = ("steps", name, "predicate")
     if not rows.members:
@@ -197,7 +197,7 @@ def _at(value: Json, path: Path) -> Json:
     return (depth, value)
 
 
-def _step(rows: Rows, row: Row | None) -> Input:
+def _step(rows: StepRows, row: AttestationRow | None) -> Input:
     found: dict[str, Input] = {
         "materials": lambda: _artifacts(rows.link.materials),
         "products": lambda: _artifacts(rows.link.products),
@@ -210,12 +210,12 @@ def _step(rows: Rows, row: Row | None) -> Input:
     return found
 
 
-def _nested(row: Row) -> Input:
+def _nested(row: AttestationRow) -> Input:
     """Return one attestation for use in a list, where the CEL engine takes times only as text."""
     return {**_attestation(row), "time": _text(row.statement.time)}
 
 
-def _complete(rows: Rows) -> datetime:
+def _complete(rows: StepRows) -> datetime:
     """Return when the step's threshold was reached; later signatures do not change it."""
     seen: set[str] = set()
     for row in sorted(rows.members, key=lambda row: row.statement.time):
@@ -225,7 +225,7 @@ def _complete(rows: Rows) -> datetime:
     return max(row.statement.time for row in rows.members)
 
 
-def _run_finding(names: Sequence[str], chain: Mapping[str, Rows]) -> Finding | None:
+def _run_finding(names: Sequence[str], chain: Mapping[str, StepRows]) -> Finding | None:
     """Return a finding unless the attestations of one run reach the threshold of each of these steps."""
     runs = [_runs(chain[name]) for name in names]
     if set.intersection(*runs):
@@ -233,7 +233,7 @@ def _run_finding(names: Sequence[str], chain: Mapping[str, Rows]) -> Finding | N
     listed = ", ".join(names)
     said = ["/".join(sorted(one)) or "no run" for one in runs]
     return Finding(
-        Code.SAME_RUN,
+        FindingCode.SAME_RUN,
         f"steps {listed} were not done in one run",
         step=names[0],
         expected="one run id in the evidence of each of these steps",
@@ -242,7 +242,7 @@ def _run_finding(names: Sequence[str], chain: Mapping[str, Rows]) -> Finding | N
     )
 
 
-def _runs(rows: Rows) -> set[str]:
+def _runs(rows: StepRows) -> set[str]:
     signers: dict[str, set[str]] = {}
     for row in rows.members:
         if row.claim.run is not None:
@@ -264,7 +264,7 @@ def holds(constraint: Constraint, scope: Scope, variables: Mapping[str, Input]) 
 
 
 def finding(
-    code: Code,
+    code: FindingCode,
     what: str,
     constraint: Constraint,
     verdict: ConstraintResult,
@@ -273,7 +273,9 @@ def finding(
     artifact: str = "",
 ) -> Finding:
     """Return the finding for a constraint that fails, or that cannot be evaluated."""
-    code, problem = (code, verdict.problem) if verdict.evaluated else (Code.CONSTRAINT_ERROR, verdict.problem)
+    code, problem = (
+        (code, verdict.problem) if verdict.evaluated else (FindingCode.CONSTRAINT_ERROR, verdict.problem)
+    )
     verb = "does not hold" if verdict.evaluated else "cannot be evaluated"
     return Finding(code, f"{what} {verb}", step, artifact, constraint.expression, problem)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.evidence_groups import Chain
 from gitchain.verify.findings import Finding
 from gitchain.verify.target import Target
@@ -19,11 +19,11 @@ from gitchain.verify.verified import VerifiedStatement
 
 
 @dataclass(slots=True)
-class Demands:
+class CrossStepConstraints:
     """The layout-wide conditions of a layout, or of one scope of it, for one target. Ignores revoked data-set statements."""
 
     layout: Layout
-    judge: Judge
+    judge: Authorizer
     target: Target
     statements: Sequence[VerifiedStatement]
     manifests: Manifests
@@ -53,9 +53,9 @@ class Demands:
             return ()
         key = tuple(id(chain[one.step]) for one in layout.datasets.artifacts)
         if key not in self._known:
-            from gitchain.verify.datasets import Facts, check_datasets
+            from gitchain.verify.datasets import DatasetFacts, check_datasets
 
-            facts = Facts(self._facts, self._owner, self.judge.is_early, self.manifests)
+            facts = DatasetFacts(self._facts, self._owner, self.judge.is_early, self.manifests)
             found = check_datasets(layout, chain, facts)
             self._known[key] = found
         return self._known[key]

@@ -22,8 +22,8 @@ from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.layout.constraint import ConstraintResult, Input
 from gitchain.layout.model import Constraint, Datasets, Layout
-from gitchain.verify.constraints import Rows, finding, holds, signer_of
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.constraints import StepRows, finding, holds, signer_of
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.verified import VerifiedStatement
 
 Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
@@ -31,7 +31,7 @@ Owner = Callable[[VerifiedStatement], "tuple[str, str] | None"]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DatasetFacts:
     """Facts that are not revoked, with the owner of each, and which are ahead of the clock or not cosigned."""
 
     statements: Sequence[VerifiedStatement]
@@ -40,11 +40,11 @@ class Facts:
     manifests: Manifests
 
 
-def check_datasets(layout: Layout, chain: Mapping[str, Rows], facts: Facts) -> tuple[Finding, ...]:
+def check_datasets(layout: Layout, chain: Mapping[str, StepRows], facts: DatasetFacts) -> tuple[Finding, ...]:
     """Return what is wrong with the data sets of this chain: missing facts, and facts that fail."""
     if layout.datasets is None:
         return ()
-    stated = _Stated.of(facts, layout.datasets)
+    stated = _CountedFacts.of(facts, layout.datasets)
     found: list[Finding] = []
     for served in layout.datasets.artifacts:
         products = chain[served.step].link.products
@@ -61,7 +61,7 @@ def check_datasets(layout: Layout, chain: Mapping[str, Rows], facts: Facts) -> t
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Fact:
+class _DatasetFact:
     """One statement about one artifact, with its owner."""
 
     statement: VerifiedStatement
@@ -86,18 +86,18 @@ class _Fact:
 
 
 @dataclass(slots=True)
-class _Stated:
+class _CountedFacts:
     """The facts that count, and the contents of their directories and of the data sets."""
 
     manifests: Manifests
-    facts: Sequence[_Fact]
-    _below: dict[tuple[int, tuple[tuple[str, str], ...]], _Inside] = field(default_factory=dict)
+    facts: Sequence[_DatasetFact]
+    _below: dict[tuple[int, tuple[tuple[str, str], ...]], _DirectoryContents] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, facts: Facts, datasets: Datasets) -> _Stated:
+    def of(cls, facts: DatasetFacts, datasets: Datasets) -> _CountedFacts:
         """Return the newest facts of each signer about each artifact; older ones no longer count."""
         said = [
-            _Fact(one, facts.manifests.artifact(subject), *who, facts.is_early(one))
+            _DatasetFact(one, facts.manifests.artifact(subject), *who, facts.is_early(one))
             for one in facts.statements
             if one.statement.predicate_type == DATASET
             and (who := facts.owner(one)) is not None
@@ -113,15 +113,15 @@ class _Stated:
             [one for one in said if any(newest.get(key, one.time) <= one.time for key in one.marks())],
         )
 
-    def about(self, artifact: Artifact) -> Sequence[_Fact]:
+    def about(self, artifact: Artifact) -> Sequence[_DatasetFact]:
         """Return the facts about the artifact itself, or about a directory that holds it."""
         return [one for one in self.facts if self._holds(one.artifact, artifact)]
 
-    def within(self, artifact: Artifact) -> Sequence[_Fact]:
+    def within(self, artifact: Artifact) -> Sequence[_DatasetFact]:
         """Return the facts about a part of the artifact: these count only against it."""
         return [one for one in self.facts if self._holds(artifact, one.artifact)]
 
-    def perhaps(self, artifact: Artifact) -> Sequence[_Fact]:
+    def perhaps(self, artifact: Artifact) -> Sequence[_DatasetFact]:
         """Return the facts that may be about the artifact or a part of it, as a manifest is missing."""
         return [
             one for one in self.facts if self._inside(one.artifact).closed or self._inside(artifact).closed
@@ -130,7 +130,7 @@ class _Stated:
     def _holds(self, outer: Artifact, inner: Artifact) -> bool:
         return outer == inner or not self._inside(outer).found.isdisjoint(_keys(inner))
 
-    def _inside(self, artifact: Artifact) -> _Inside:
+    def _inside(self, artifact: Artifact) -> _DirectoryContents:
         """Return kind and digests of the contents, as far as manifests are available. Each node is read once."""
         if not artifact.directory:
             return _NOTHING_INSIDE
@@ -145,7 +145,7 @@ class _Stated:
                     if found not in seen:
                         seen.update(_keys(entry))
                         waiting += [entry] if entry.directory else []
-            self._below[top] = _Inside(frozenset(seen), closed)
+            self._below[top] = _DirectoryContents(frozenset(seen), closed)
         return self._below[top]
 
 
@@ -162,14 +162,14 @@ def _keys(artifact: Artifact) -> Iterator[_Key]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Inside:
+class _DirectoryContents:
     """Keys of the known contents of a directory; `closed` if a manifest is missing."""
 
     found: frozenset[_Key]
     closed: bool
 
 
-_NOTHING_INSIDE = _Inside(frozenset(), closed=False)
+_NOTHING_INSIDE = _DirectoryContents(frozenset(), closed=False)
 
 
 def _dataset_findings(
@@ -177,12 +177,12 @@ def _dataset_findings(
     step: str,
     name: str,
     artifact: Artifact,
-    stated: _Stated,
+    stated: _CountedFacts,
 ) -> Iterator[Finding]:
     about = stated.about(artifact)
     if all(one.early for one in about):
         yield Finding(
-            Code.NO_FACTS,
+            FindingCode.NO_FACTS,
             f"no facts about data set {name} by an authorised signer",
             step=step,
             artifact=name,
@@ -194,19 +194,19 @@ def _dataset_findings(
     for fact in certain.values():
         for constraint, verdict in _refusals(datasets, name, artifact, fact):
             what = f"data set constraint {constraint.name} for {name}"
-            yield finding(Code.FACTS_REFUSED, what, constraint, verdict, step=step, artifact=name)
+            yield finding(FindingCode.FACTS_REFUSED, what, constraint, verdict, step=step, artifact=name)
     for key, fact in _by_statement(stated.perhaps(artifact)).items():
         if key not in certain and any(True for _ in _refusals(datasets, name, artifact, fact)):
             yield _perhaps_refused(step, name, artifact, fact)
 
 
-def _by_statement(facts: Sequence[_Fact]) -> dict[int, _Fact]:
+def _by_statement(facts: Sequence[_DatasetFact]) -> dict[int, _DatasetFact]:
     """Return the facts, one for each statement."""
     return {id(one.statement): one for one in facts}
 
 
 def _refusals(
-    datasets: Datasets, name: str, artifact: Artifact, fact: _Fact
+    datasets: Datasets, name: str, artifact: Artifact, fact: _DatasetFact
 ) -> Iterator[tuple[Constraint, ConstraintResult]]:
     """Yield the constraints that fail for these facts."""
     variables: dict[str, Input] = {
@@ -221,9 +221,9 @@ def _refusals(
             yield constraint, verdict
 
 
-def _perhaps_refused(step: str, name: str, artifact: Artifact, fact: _Fact) -> Finding:
+def _perhaps_refused(step: str, name: str, artifact: Artifact, fact: _DatasetFact) -> Finding:
     return Finding(
-        Code.CLOSED,
+        FindingCode.CLOSED,
         f"facts by {fact.statement.identity} that the layout refuses (attestation "
         f"{fact.statement.attestation_id[:12]}) may be about {name}: a directory's manifest is not at hand",
         step=step,
@@ -236,7 +236,7 @@ def _perhaps_refused(step: str, name: str, artifact: Artifact, fact: _Fact) -> F
 
 def _no_dataset(step: str, patterns: Sequence[str]) -> Finding:
     return Finding(
-        Code.NO_FACTS,
+        FindingCode.NO_FACTS,
         f"step {step} made no artifact that the layout calls a data set",
         step=step,
         expected=f"a product named {' or '.join(patterns)}",

@@ -25,11 +25,11 @@ from gitchain.layout.scope import scopes
 from gitchain.verify.chain import Chains
 from gitchain.verify.classify import claims_under
 from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.cross_step_constraints import CrossStepConstraints
 from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.report import Attestation, Decision, ReportedCheck, StepReport, SublayoutReport
-from gitchain.verify.search import Search
+from gitchain.verify.search import ChainSearch
 from gitchain.verify.target import Target, is_served_by, makes
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -76,7 +76,11 @@ def decide(
         if closest.chain
         else explain_failure(chains, claims, target, seeds, search)
     )
-    told = beside if beside and any(one.code is Code.NO_EVIDENCE for one in why.findings) else why.findings
+    told = (
+        beside
+        if beside and any(one.code is FindingCode.NO_EVIDENCE for one in why.findings)
+        else why.findings
+    )
     findings = (*problems, *told, *_warnings(statements))
     if not explain:
         return Decision("FAILED", target, signed, now, (), findings)
@@ -91,7 +95,7 @@ def _checks(
     claims: EvidenceGroups,
     chains: Chains,
     chain: Chain | None,
-    search: Search,
+    search: ChainSearch,
     findings: Sequence[Finding] = (),
 ) -> tuple[ReportedCheck, ...]:
     """Return every check of the chain. Imports `trace` only here, as few callers need it."""
@@ -106,16 +110,16 @@ class _Attempt:
 
     chains: Chains
     seeds: Sequence[EvidenceGroup]
-    search: Search
+    search: ChainSearch
     chain: Chain | None = None
 
     @classmethod
     def of(cls, scope: Layout, claims: EvidenceGroups, target: Target, sources: Sources) -> _Attempt:
         chains = Chains(scope, sources.manifests)
         counted = {step.name: claims.counted(step.name) for step in scope.steps}
-        demands = Demands(scope, claims.judge, target, sources.statements, sources.manifests)
+        demands = CrossStepConstraints(scope, claims.judge, target, sources.statements, sources.manifests)
         seeds = _seeds(scope, claims, target, sources.manifests)
-        return cls(chains, seeds, Search(chains, counted, demands, sources.budget))
+        return cls(chains, seeds, ChainSearch(chains, counted, demands, sources.budget))
 
 
 def _asked_for(layout: Layout, target: Target) -> Layout:
@@ -168,7 +172,7 @@ def _warnings(statements: Iterable[VerifiedStatement]) -> tuple[Finding, ...]:
             first = seen.setdefault(md5, (sha256, name))
             if first[0] != sha256:
                 found[md5] = Finding(
-                    Code.SAME_MD5,
+                    FindingCode.SAME_MD5,
                     f"md5 {md5} stands for two contents, {first[1]} and {name}: DVC cannot tell them apart",
                     artifact=name,
                     expected=f"sha256:{first[0]}",

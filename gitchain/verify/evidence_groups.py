@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 from gitchain.layout.artifact import Artifacts, Link
 from gitchain.layout.model import Layout, Step
-from gitchain.layout.rule import Side
-from gitchain.verify.authorization import Judge
+from gitchain.layout.rule import ArtifactList
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.findings import Finding
-from gitchain.verify.step_statement import Attested, Rejected
+from gitchain.verify.step_statement import RejectedStatement, StepStatement
 
 Content: TypeAlias = frozenset[tuple[str, int, tuple[tuple[str, str], ...]]]
 """One list of artifacts as a value: names, kinds and accepted digests."""
@@ -33,7 +33,7 @@ Reasons: TypeAlias = Callable[[], Sequence[Finding]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Inner:
+class SublayoutChain:
     """The chain under the sublayout of a step: the layout, its evidence, and the chain.
 
     `scope` is the layout reduced to the steps of the chain.
@@ -54,12 +54,12 @@ class EvidenceGroup:
     """
 
     step: Step
-    members: tuple[Attested, ...]
+    members: tuple[StepStatement, ...]
     principals: tuple[str, ...]
-    content: Mapping[Side, Content] = field(repr=False)
+    content: Mapping[ArtifactList, Content] = field(repr=False)
     runs: frozenset[str] = frozenset()
     faults: Reasons | None = None
-    inner: Inner | None = None
+    inner: SublayoutChain | None = None
 
     @property
     def link(self) -> Link:
@@ -89,9 +89,9 @@ class EvidenceGroups:
     `missing` computes, for a sublayout step, why there is no chain under its layout.
     """
 
-    judge: Judge
+    judge: Authorizer
     groups: Mapping[str, tuple[EvidenceGroup, ...]]
-    rejected: tuple[Rejected, ...] = field(default=())
+    rejected: tuple[RejectedStatement, ...] = field(default=())
     missing: Mapping[str, Reasons] = field(default_factory=dict)
 
     def counted(self, step: str) -> tuple[EvidenceGroup, ...]:
@@ -109,6 +109,6 @@ def content_of(artifacts: Artifacts) -> Content:
     return frozenset((name, item.kind, item.digest.accepted) for name, item in artifacts.items())
 
 
-def people_of(members: Iterable[Attested]) -> tuple[str, ...]:
+def people_of(members: Iterable[StepStatement]) -> tuple[str, ...]:
     """Return the distinct people and workloads who signed."""
     return tuple(sorted({one.principal for one in members}))

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gitchain.layout.artifact import Artifact, closed_above, lookup
-from gitchain.layout.rules import Near, Refusal
+from gitchain.layout.rules import NearMiss, RefusedArtifact
 from gitchain.verify.chain import Chains
 from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
-from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.search import Search
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
+from gitchain.verify.search import ChainSearch
 from gitchain.verify.step_diagnostics import HELP, about_target, faults, rejection, signed, without_evidence
-from gitchain.verify.step_statement import Attested
+from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.target import Target
 
 MAX_BESIDE = 100  # rejected statements that are searched for some about the target, the newest first
@@ -38,7 +38,7 @@ def explain(
     claims: EvidenceGroups,
     target: Target,
     seeds: Sequence[EvidenceGroup],
-    search: Search,
+    search: ChainSearch,
 ) -> Explanation:
     """Return what is wrong with the closest chain, or what is known of a target that no evidence made.
 
@@ -50,7 +50,7 @@ def explain(
     steps = tuple(without_evidence(claims))
     if not seeds:
         about = tuple(about_target(chains, everything, target))
-        if about[0].code is Code.NO_EVIDENCE:
+        if about[0].code is FindingCode.NO_EVIDENCE:
             return Explanation(about)
         return Explanation(tuple(dict.fromkeys((*about, *steps))))
     closest = [_closest(chains, claims, seed) for seed in seeds[:MAX_SEEDS]]
@@ -60,7 +60,7 @@ def explain(
         wrong = tuple(search.demands.of(chain))
     found = (*steps, *wrong)
     beside = tuple(_beside(claims, {finding.step for finding in found}, target))
-    nothing = Finding(Code.NO_COMBINATION, MEANINGS[Code.NO_COMBINATION])
+    nothing = Finding(FindingCode.NO_COMBINATION, MEANINGS[FindingCode.NO_COMBINATION])
     return Explanation(tuple(dict.fromkeys((*found, *beside))) or (nothing,), chain)
 
 
@@ -113,7 +113,7 @@ def _about_chain(chains: Chains, claims: EvidenceGroups, chain: Chain) -> Iterat
         return
     for name in chains.loose(chain, next(iter(chain))):
         yield Finding(
-            Code.UNLINKED,
+            FindingCode.UNLINKED,
             f"no artifact ties the evidence for step {name} to the rest of the chain",
             step=name,
             help="a MATCH rule has to find an artifact of this step, or one of this step's in another",
@@ -137,7 +137,7 @@ def _about_group(
 
 def _vacuous(group: EvidenceGroup) -> Finding:
     return Finding(
-        Code.NOTHING_MATCHED,
+        FindingCode.NOTHING_MATCHED,
         f"step {group.step.name} took nothing from {', '.join(group.step.sources)}",
         step=group.step.name,
         expected="at least one material that a MATCH rule finds",
@@ -146,21 +146,24 @@ def _vacuous(group: EvidenceGroup) -> Finding:
 
 
 def _refusal(
-    chains: Chains, group: EvidenceGroup, refusal: Refusal, chain: Chain, claims: EvidenceGroups
+    chains: Chains, group: EvidenceGroup, refusal: RefusedArtifact, chain: Chain, claims: EvidenceGroups
 ) -> Finding:
     step, name, got = group.step.name, refusal.artifact, str(refusal.got or "nothing")
     closed = _closed(chains, refusal, chain)
     if refusal.reason == "closed" or closed:
         where = closed or name
-        code, message = Code.MANIFEST, f"rules of step {step} reach into {where}, whose manifest is missing"
+        code, message = (
+            FindingCode.MANIFEST,
+            f"rules of step {step} reach into {where}, whose manifest is missing",
+        )
     elif refusal.reason == "conflict":
         code, message = (
-            Code.CONTRADICTION,
+            FindingCode.CONTRADICTION,
             f"step {step} names {name} with another content than its directory",
         )
     elif refusal.reason == "required":
         where = "consumed by an earlier rule" if refusal.got else f"not among the {refusal.side}"
-        code, message = Code.REQUIRED, f"step {step} must name {name}, which is {where}"
+        code, message = FindingCode.REQUIRED, f"step {step} must name {name}, which is {where}"
     else:
         return _disallowed(chains, group, refusal, chain, claims)
     return Finding(
@@ -168,7 +171,7 @@ def _refusal(
     )
 
 
-def _closed(chains: Chains, refusal: Refusal, chain: Chain) -> str | None:
+def _closed(chains: Chains, refusal: RefusedArtifact, chain: Chain) -> str | None:
     """Return the directory of an earlier step whose manifest a MATCH rule lacked."""
     for near in refusal.near:
         link = chain[near.step].link
@@ -179,7 +182,7 @@ def _closed(chains: Chains, refusal: Refusal, chain: Chain) -> str | None:
 
 
 def _disallowed(
-    chains: Chains, group: EvidenceGroup, refusal: Refusal, chain: Chain, claims: EvidenceGroups
+    chains: Chains, group: EvidenceGroup, refusal: RefusedArtifact, chain: Chain, claims: EvidenceGroups
 ) -> Finding:
     step, name, got = group.step.name, refusal.artifact, refusal.got
     verb = "took" if refusal.side == "materials" else "made"
@@ -188,7 +191,12 @@ def _disallowed(
         made = f"; step {refusal.near[0].step} made nothing of that name" if refusal.near else ""
         message = f"step {step} {verb} {name}, which no rule allows{made}"
         return Finding(
-            Code.NOT_ALLOWED, message, step=step, artifact=name, expected=str(refusal.rule), got=str(got)
+            FindingCode.NOT_ALLOWED,
+            message,
+            step=step,
+            artifact=name,
+            expected=str(refusal.rule),
+            got=str(got),
         )
     source = chain[near.step].members[0]
     elsewhere = _elsewhere(chains, claims, near, got)
@@ -200,7 +208,7 @@ def _disallowed(
     if elsewhere is not None:
         message += f"; that content belongs to another run, attested {signed(elsewhere)}"
     return Finding(
-        Code.MISMATCH if elsewhere is None else Code.OTHER_RUN,
+        FindingCode.MISMATCH if elsewhere is None else FindingCode.OTHER_RUN,
         message,
         step=step,
         artifact=name,
@@ -210,7 +218,7 @@ def _disallowed(
     )
 
 
-def _elsewhere(chains: Chains, claims: EvidenceGroups, near: Near, got: Artifact) -> Attested | None:
+def _elsewhere(chains: Chains, claims: EvidenceGroups, near: NearMiss, got: Artifact) -> StepStatement | None:
     """Return evidence that the same step had this content at another time."""
     for group in claims.groups[near.step]:
         side = group.link.products if near.side == "products" else group.link.materials

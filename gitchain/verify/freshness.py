@@ -17,7 +17,7 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.store_checkpoint import read_checkpoint
 from gitchain.layout.model import Layout
 from gitchain.verify.clock import is_early
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.revocations import Revocations, is_signed_by
 from gitchain.verify.verified import VerifiedStatement
 
@@ -36,7 +36,7 @@ def check_freshness(
     if newest is not None and newest >= oldest:
         return None
     return Finding(
-        Code.NOT_FRESH,
+        FindingCode.NOT_FRESH,
         f"the newest signed checkpoint of the store is older than layout {layout.name} allows"
         if newest
         else f"the store has no signed checkpoint that counts for layout {layout.name}",

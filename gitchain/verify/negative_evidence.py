@@ -21,11 +21,11 @@ from typing import TypeAlias
 
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.model import Step
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.evidence_groups import Reasons
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.revocations import Revoked
-from gitchain.verify.step_statement import Attested
+from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.verified import VerifiedStatement
 
 Digest: TypeAlias = tuple[str, str]
@@ -57,7 +57,7 @@ def digests_about(link: Link) -> frozenset[Digest]:
     return frozenset(pair for artifact in about.values() for pair in artifact.digests)
 
 
-def standing(rejections: Iterable[Rejection], accepted: Iterable[Attested]) -> Rejections:
+def standing(rejections: Iterable[Rejection], accepted: Iterable[StepStatement]) -> Rejections:
     """Return the rejections by digest, without those that their signer withdrew.
 
     A signer withdraws the rejection of an artifact with a later statement about it, for the same step, that counts.
@@ -78,7 +78,7 @@ def standing(rejections: Iterable[Rejection], accepted: Iterable[Attested]) -> R
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _NegativeFindings:
     """Negative evidence about an artifact and its contents; `closed` if not all of it is readable."""
 
     revoked: Revoked | None
@@ -90,10 +90,10 @@ class _Found:
 class NegativeEvidence:
     """Revocations, and rejections under a layout and its enclosing layouts."""
 
-    judge: Judge
+    judge: Authorizer
     manifests: Manifests
     rejections: Sequence[Rejections] = ()
-    _known: dict[tuple[int, tuple[Digest, ...]], _Found] = field(default_factory=dict)
+    _known: dict[tuple[int, tuple[Digest, ...]], _NegativeFindings] = field(default_factory=dict)
     _upgraded: dict[Digest, Revoked] | None = None
 
     def faults(self, step: Step, link: Link) -> Reasons | None:
@@ -120,7 +120,7 @@ class NegativeEvidence:
             if found.closed:
                 yield _closed(step, name, artifact)
 
-    def _look(self, artifact: Artifact) -> _Found:
+    def _look(self, artifact: Artifact) -> _NegativeFindings:
         key = artifact.kind, artifact.digest.accepted
         if key not in self._known:
             digests, closed = contents_of(artifact, self.manifests)
@@ -131,7 +131,7 @@ class NegativeEvidence:
                 for known in self.rejections
                 for one in known.get(digest, ())
             }
-            self._known[key] = _Found(
+            self._known[key] = _NegativeFindings(
                 next((one for one in revoked if one is not None), None), tuple(rejections.values()), closed
             )
         return self._known[key]
@@ -171,7 +171,7 @@ def contents_of(artifact: Artifact, manifests: Manifests) -> tuple[Sequence[Dige
 
 def _revoked(step: Step, name: str, artifact: Artifact, revoked: Revoked) -> Finding:
     return Finding(
-        Code.REVOKED_ARTIFACT,
+        FindingCode.REVOKED_ARTIFACT,
         f"step {step.name} has {name}, which is or holds what was {revoked}",
         step=step.name,
         artifact=name,
@@ -183,7 +183,7 @@ def _revoked(step: Step, name: str, artifact: Artifact, revoked: Revoked) -> Fin
 def _rejected(step: Step, name: str, rejection: Rejection) -> Finding:
     by = rejection.statement
     return Finding(
-        Code.DENIED,
+        FindingCode.DENIED,
         f"{by.identity} rejected {name}, or something in it, for step {rejection.step} "
         f"(attestation {by.attestation_id[:12]}): {rejection.why}",
         step=step.name,
@@ -196,7 +196,7 @@ def _rejected(step: Step, name: str, rejection: Rejection) -> Finding:
 
 def _closed(step: Step, name: str, artifact: Artifact) -> Finding:
     return Finding(
-        Code.CLOSED,
+        FindingCode.CLOSED,
         f"step {step.name} has the directory {name}, whose manifest is not at hand: "
         "it may hold what was revoked or rejected",
         step=step.name,

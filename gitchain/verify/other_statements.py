@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.claim import StepClaim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.subjects import Subject
 from gitchain.evidence.vocabulary import (
@@ -21,7 +21,7 @@ from gitchain.evidence.vocabulary import (
     REVOCATION,
 )
 from gitchain.layout.model import Layout
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 
@@ -30,7 +30,7 @@ _ABOUT_OTHER_THINGS = frozenset({CHECKPOINT, DEPLOYMENT, DEPLOYMENT_CHECK, LAYOU
 """Types that are not about how a model was made, such as deployments, which clusters record."""
 
 
-def names_target(claim: Claim, target: Target) -> bool:
+def names_target(claim: StepClaim, target: Target) -> bool:
     """Return whether a claim has the target among its materials or products, by content or by name."""
     return _named(claim, target) is not None
 
@@ -53,7 +53,7 @@ def unverified(attestation_id: str, step: str | None, reason: str, target: Targe
     """Return the finding about an attestation of the target that does not verify."""
     of = f" of step {step}" if step else ""
     return Finding(
-        Code.NO_EVIDENCE,
+        FindingCode.NO_EVIDENCE,
         f"attestation {attestation_id[:12]}{of} names {target}, but does not verify: {reason}",
         artifact=target.artifact_name,
         expected="an attestation that verifies under the trusted root",
@@ -70,7 +70,7 @@ def unread(found: Iterable[tuple[str, Sequence[Subject], str]], target: Target) 
     for attestation_id, subjects, reason in found:
         if any(_is_subject(one, target) for one in subjects):
             yield Finding(
-                Code.NO_EVIDENCE,
+                FindingCode.NO_EVIDENCE,
                 f"attestation {attestation_id[:12]} names {target}, but cannot be read as evidence: {reason}",
                 artifact=target.artifact_name,
                 expected="an in-toto statement v1 that names its step and its subjects",
@@ -85,7 +85,7 @@ def _is_subject(subject: Subject, target: Target) -> bool:
     return named or subject.digest.get("sha256") in target.digests
 
 
-def _claim(statement: Statement) -> Claim | None:
+def _claim(statement: Statement) -> StepClaim | None:
     if statement.predicate_type in _ABOUT_OTHER_THINGS:
         return None
     try:
@@ -94,7 +94,7 @@ def _claim(statement: Statement) -> Claim | None:
         return None  # unreadable claims are negative evidence (`gitchain.verify.classify`)
 
 
-def _named(claim: Claim, target: Target) -> ResourceDescriptor | None:
+def _named(claim: StepClaim, target: Target) -> ResourceDescriptor | None:
     items = (*claim.products, *claim.materials)
     same = (item for item in items if item.digest.get("sha256") in target.digests)
     called = (item for item in items if target.name is not None and item.rule_name == target.name)
@@ -112,7 +112,7 @@ def _says(item: ResourceDescriptor, target: Target) -> str:
     )
 
 
-def _finding(layout: Layout, one: VerifiedStatement, claim: Claim, says: str, target: Target) -> Finding:
+def _finding(layout: Layout, one: VerifiedStatement, claim: StepClaim, says: str, target: Target) -> Finding:
     kind = one.statement.predicate_type
     who = f"attestation {one.attestation_id[:12]} by {one.identity} {says}"
     if claim.step is None:
@@ -124,7 +124,7 @@ def _finding(layout: Layout, one: VerifiedStatement, claim: Claim, says: str, ta
         got = f"step {claim.step}"
         fix = f"add step {claim.step} and its product under serve to the layout, raise version, then: gitchain layout sign"
     return Finding(
-        Code.UNACCEPTED,
+        FindingCode.UNACCEPTED,
         message,
         artifact=target.artifact_name,
         expected=f"evidence for a step of layout {layout.name}: {', '.join(step.name for step in layout.steps)}",

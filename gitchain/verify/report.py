@@ -15,7 +15,7 @@ from gitchain.errors import ExitCode
 from gitchain.evidence.canonical import Json
 from gitchain.layout.model import Identity
 from gitchain.layout.scope import step_names
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -215,7 +215,7 @@ class Decision:
         """Return OK for PASSED, NOTHING if no evidence is about the target, else FAILED."""
         if self.passed:
             return ExitCode.OK
-        nothing = any(finding.code is Code.NO_EVIDENCE for finding in self.findings)
+        nothing = any(finding.code is FindingCode.NO_EVIDENCE for finding in self.findings)
         return ExitCode.NOTHING if nothing else ExitCode.FAILED
 
     def to_json(self, trust: Mapping[str, Json] | None = None) -> dict[str, Json]:

@@ -25,7 +25,7 @@ from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Functionary, Identity, Layout
 from gitchain.verify.clock import is_early
-from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 from gitchain.verify.verified import VerifiedStatement
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class Revocations:
         known = tuple(statements)
         said = [one for one in known if one.statement.predicate_type == REVOCATION and is_revoker(one)]
         said.sort(key=lambda one: (one.time, one.attestation_id))
-        standing = _Standing(now)
+        standing = _CountedRevocations(now)
         for _, same in itertools.groupby(said, key=lambda one: one.time):
-            standing.take([_Said.of(one) for one in same if not standing.is_revoked(one)])
+            standing.take([_ParsedRevocation.of(one) for one in same if not standing.is_revoked(one)])
         found = _revocations(itertools.chain.from_iterable(standing.by_id.values()))
         return _with_other_ids(found, known)
 
@@ -109,14 +109,14 @@ class Revocations:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _ParsedRevocation:
     """A revocation statement: parsed, or the error."""
 
     by: VerifiedStatement
     what: Revocation | MalformedError | LimitError
 
     @classmethod
-    def of(cls, one: VerifiedStatement) -> _Said:
+    def of(cls, one: VerifiedStatement) -> _ParsedRevocation:
         from gitchain.evidence.revocation import read_revocation
 
         try:
@@ -126,18 +126,18 @@ class _Said:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _CountedRevocations:
     """The revocations that count so far, by attestation id, and the signers that they revoke."""
 
     now: datetime
-    by_id: dict[str, list[_Said]] = field(default_factory=dict)
+    by_id: dict[str, list[_ParsedRevocation]] = field(default_factory=dict)
     signers: dict[Signer, set[tuple[datetime, str]]] = field(default_factory=dict)
 
     def is_revoked(self, one: VerifiedStatement) -> bool:
         named = self.signers.get((one.identity.issuer, one.identity.subject), set())
         return any(since <= one.time and by in self.by_id for since, by in named)
 
-    def take(self, same: Sequence[_Said]) -> None:
+    def take(self, same: Sequence[_ParsedRevocation]) -> None:
         """Apply the revocations of one moment: they withdraw earlier ones, not each other.
 
         A withdrawal is positive evidence: its time must not be ahead of the clock, and it needs its cosignatures.
@@ -153,7 +153,7 @@ class _Standing:
                 named.add((one.time, said.by.attestation_id))
 
 
-def _revocations(counting: Iterable[_Said]) -> Revocations:
+def _revocations(counting: Iterable[_ParsedRevocation]) -> Revocations:
     attestations: dict[str, Revoked] = {}
     signers: dict[Signer, list[tuple[datetime, Revoked]]] = {}
     artifacts: dict[tuple[str, str], Revoked] = {}
@@ -186,8 +186,8 @@ def _with_other_ids(found: Revocations, statements: Iterable[VerifiedStatement])
 
 def _problem(by: VerifiedStatement, error: MalformedError | LimitError) -> Finding:
     return Finding(
-        Code.MALFORMED_REVOCATION,
-        f"revocation {by.attestation_id[:12]} by {by.identity}: {MEANINGS[Code.MALFORMED_REVOCATION]}",
+        FindingCode.MALFORMED_REVOCATION,
+        f"revocation {by.attestation_id[:12]} by {by.identity}: {MEANINGS[FindingCode.MALFORMED_REVOCATION]}",
         got=str(error),
         help=f"use a newer gitchain, or set it aside: gitchain revoke attestation {by.attestation_id}",
     )

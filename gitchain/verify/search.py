@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from gitchain.errors import LimitError
 from gitchain.layout.model import Layout, Step
 from gitchain.verify.chain import Chains
-from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.cross_step_constraints import CrossStepConstraints
 from gitchain.verify.evidence_groups import Chain, EvidenceGroup
 from gitchain.verify.findings import Finding
 
@@ -60,7 +60,7 @@ class SearchBudget:
 
 
 @dataclass(slots=True)
-class Search:
+class ChainSearch:
     """A search over the groups of one layout's steps.
 
     `nearest` is the choice of groups with passing rules that fails the fewest layout-wide conditions, with these
@@ -69,7 +69,7 @@ class Search:
 
     chains: Chains
     groups: Mapping[str, Sequence[EvidenceGroup]]
-    demands: Demands
+    demands: CrossStepConstraints
     budget: SearchBudget
     nearest: tuple[Chain, Sequence[Finding]] | None = None
 
@@ -127,7 +127,7 @@ class Search:
         if not self._fits(chain, seed.step):
             return None
         barred: set[int] = set()
-        stack = [_Frame()]
+        stack = [_SearchLevel()]
         while stack:
             if len(chain) == len(self.chains.layout.steps) and self._satisfies(chain):
                 return chain
@@ -141,7 +141,7 @@ class Search:
                 continue
             chain[group.step.name] = group
             if self._fits(chain, group.step):
-                stack.append(_Frame())
+                stack.append(_SearchLevel())
             else:
                 del chain[group.step.name]
         return None
@@ -186,7 +186,7 @@ class Search:
 
 
 @dataclass(slots=True)
-class _Frame:
+class _SearchLevel:
     """One level of the search: the choices for one step in order, and then for another step if necessary."""
 
     choices: Sequence[EvidenceGroup] = ()

@@ -37,11 +37,11 @@ _RSA: dict[bytes, hashes.HashAlgorithm] = {b"rsa-sha2-256": hashes.SHA256(), b"r
 
 def verify_ssh(signature: GitSignature, payload: bytes) -> Identity:
     """Return the key that signed the payload. Raises SignatureError unless the signature verifies, MalformedError."""
-    source = _Reader(unarmored(signature))
+    source = _WireReader(unarmored(signature))
     if source.take(len(MAGIC)) != MAGIC or source.number() != VERSION:
         raise MalformedError("not an SSH signature of version 1")
     blob, namespace, reserved, name = source.text(), source.text(), source.text(), source.text()
-    inner = _Reader(source.text())
+    inner = _WireReader(source.text())
     source.end()
     if namespace != NAMESPACE:
         raise SignatureError(
@@ -59,7 +59,7 @@ def verify_ssh(signature: GitSignature, payload: bytes) -> Identity:
 
 
 def _key(blob: bytes) -> tuple[Key, Identity]:
-    kind = _Reader(blob).text()
+    kind = _WireReader(blob).text()
     text = f"{kind.decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
     try:
         return Key.load(spki_of_ssh(text)), Identity(SSH_ISSUER, fingerprint(text))
@@ -71,7 +71,7 @@ def _key(blob: bytes) -> tuple[Key, Identity]:
         ) from error
 
 
-def _verify(key: Key, source: _Reader, signed: bytes) -> None:
+def _verify(key: Key, source: _WireReader, signed: bytes) -> None:
     """Check the signature, with an algorithm of the key's type only."""
     algorithm, blob = source.text(), source.text()
     source.end()
@@ -94,7 +94,7 @@ def _ecdsa(public: ec.EllipticCurvePublicKey) -> bytes:
 
 def _dss(blob: bytes) -> bytes:
     """Return an ECDSA signature in DER."""
-    source = _Reader(blob)
+    source = _WireReader(blob)
     numbers = [source.text(), source.text()]
     source.end()
     for one in numbers:  # RFC 4251 section 5: positive, and no longer than need be
@@ -104,7 +104,7 @@ def _dss(blob: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _WireReader:
     """Reads SSH's wire format (RFC 4251 section 5). Raises MalformedError for missing or extra bytes."""
 
     data: bytes

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.verify.chain import Chains
 from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
-from gitchain.verify.findings import MEANINGS, Code, Finding
-from gitchain.verify.step_statement import Attested, Rejected
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
+from gitchain.verify.step_statement import RejectedStatement, StepStatement
 from gitchain.verify.target import Target, is_served
 
 MAX_PER_STEP = 5  # reasons to give for one step without evidence; the newest first
@@ -21,15 +21,15 @@ MAX_FILES = (
     10  # files to name in a directory that differs; the digest of the whole says that there may be more
 )
 HELP = {
-    Code.STEP_MISSING: "run the step with gitchain run, or vouch for it with gitchain attest; then gitchain sync",
-    Code.UNAUTHORISED: "if this signer may do the step, add the identity to the layout and sign the layout again",
-    Code.TOO_WEAK: "run the step again under gitchain: gitchain run -- dvc repro --force, "
+    FindingCode.STEP_MISSING: "run the step with gitchain run, or vouch for it with gitchain attest; then gitchain sync",
+    FindingCode.UNAUTHORISED: "if this signer may do the step, add the identity to the layout and sign the layout again",
+    FindingCode.TOO_WEAK: "run the step again under gitchain: gitchain run -- dvc repro --force, "
     "or without DVC: gitchain run STEP -m INPUT -p PRODUCT -- COMMAND; or accept declared evidence: evidence: declared in "
     "the step of .gitchain/layout.yaml, raise version, then: gitchain layout sign",
-    Code.STALE: "run the step again",
-    Code.FUTURE: "check the clock of this machine",
-    Code.MANIFEST: "fetch the manifests: gitchain sync",
-    Code.PREDICATE_TYPE: "attest the step with the predicate type that the layout names",
+    FindingCode.STALE: "run the step again",
+    FindingCode.FUTURE: "check the clock of this machine",
+    FindingCode.MANIFEST: "fetch the manifests: gitchain sync",
+    FindingCode.PREDICATE_TYPE: "attest the step with the predicate type that the layout names",
 }
 
 
@@ -55,7 +55,7 @@ def _reasons(claims: EvidenceGroups, step: str) -> Iterator[Finding]:
         yield from missing()
     elif not groups and not rejected:
         message = f"step {step} has no attestation"
-        yield Finding(Code.STEP_MISSING, message, step=step, help=HELP[Code.STEP_MISSING])
+        yield Finding(FindingCode.STEP_MISSING, message, step=step, help=HELP[FindingCode.STEP_MISSING])
 
 
 def faults(group: EvidenceGroup) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def _short(groups: Sequence[EvidenceGroup]) -> Finding:
         else f"functionaries of step {step.name} signed for different materials or products"
     )
     return Finding(
-        Code.THRESHOLD if agree else Code.DISAGREE,
+        FindingCode.THRESHOLD if agree else FindingCode.DISAGREE,
         message,
         step=step.name,
         expected=f"{step.threshold} of {', '.join(step.functionaries)}",
@@ -84,7 +84,7 @@ def _short(groups: Sequence[EvidenceGroup]) -> Finding:
     )
 
 
-def rejection(one: Rejected) -> Finding:
+def rejection(one: RejectedStatement) -> Finding:
     """Return the finding with the reason why this statement does not count."""
     step = one.attested.step.name if one.attested else ""
     by, says = one.statement, one.says or MEANINGS[one.code]
@@ -96,20 +96,20 @@ def rejection(one: Rejected) -> Finding:
 
 def about_target(chains: Chains, claims: EvidenceGroups, target: Target) -> Iterator[Finding]:
     """Yield findings about a target that no evidence that counts has made."""
-    known: list[tuple[Attested, EvidenceGroup | Rejected]] = [
+    known: list[tuple[StepStatement, EvidenceGroup | RejectedStatement]] = [
         (one, group) for groups in claims.groups.values() for group in groups for one in group.members
     ]
-    rejected: list[tuple[Attested, EvidenceGroup | Rejected]] = [
+    rejected: list[tuple[StepStatement, EvidenceGroup | RejectedStatement]] = [
         (one.attested, one) for one in claims.rejected if one.attested
     ]
     same: list[Finding] = []
-    other: list[Attested] = []
+    other: list[StepStatement] = []
     renamed: list[Finding] = []
     for attested, reason in (*known, *rejected):
         for name, holder, artifact in target.names_in(attested.link, chains.manifests):
             if not target.is_content_of(artifact):
                 other += [attested] if target.name else []
-            elif isinstance(reason, Rejected):
+            elif isinstance(reason, RejectedStatement):
                 same.append(rejection(reason))
             elif not is_served(claims.judge.layout, attested.step.name, name, holder):
                 same.append(_not_served(claims, attested, target, name))
@@ -129,7 +129,7 @@ def about_target(chains: Chains, claims: EvidenceGroups, target: Target) -> Iter
     else:
         message = f"no attestation found for {target}"
         yield Finding(
-            Code.NO_EVIDENCE,
+            FindingCode.NO_EVIDENCE,
             message,
             artifact=target.artifact_name,
             got=target.content,
@@ -138,7 +138,7 @@ def about_target(chains: Chains, claims: EvidenceGroups, target: Target) -> Iter
         )
 
 
-def _uses(attested: Attested, target: Target) -> bool:
+def _uses(attested: StepStatement, target: Target) -> bool:
     return any(
         target.is_content_of(artifact) and target.name in {None, name}
         for name, artifact in attested.link.materials.items()
@@ -146,7 +146,7 @@ def _uses(attested: Attested, target: Target) -> bool:
 
 
 def _not_made(
-    chains: Chains, claims: EvidenceGroups, users: Sequence[Attested], target: Target
+    chains: Chains, claims: EvidenceGroups, users: Sequence[StepStatement], target: Target
 ) -> Iterator[Finding]:
     """Yield why no served step made a target that is known as a material."""
     makers = dict.fromkeys(one.step for one in chains.layout.serve)
@@ -156,7 +156,7 @@ def _not_made(
     if not silent:
         newest = max(users, key=lambda one: one.statement.time)
         yield Finding(
-            Code.UNACCEPTED,
+            FindingCode.UNACCEPTED,
             f"step {newest.step.name} took {target} ({signed(newest)}), but nobody attested to have made it",
             step=next(iter(makers)),
             artifact=target.artifact_name,
@@ -165,11 +165,11 @@ def _not_made(
         )
 
 
-def _not_served(claims: EvidenceGroups, attested: Attested, target: Target, name: str) -> Finding:
+def _not_served(claims: EvidenceGroups, attested: StepStatement, target: Target, name: str) -> Finding:
     entries = claims.judge.layout.serve
     served = [f"{pattern} of step {one.step}" for one in entries for pattern in one.products]
     return Finding(
-        Code.NOT_SERVED,
+        FindingCode.NOT_SERVED,
         f"step {attested.step.name} made {name}, and the layout does not serve it",
         step=attested.step.name,
         artifact=name,
@@ -178,11 +178,11 @@ def _not_served(claims: EvidenceGroups, attested: Attested, target: Target, name
     )
 
 
-def _renamed(attested: Attested, target: Target) -> list[Finding]:
+def _renamed(attested: StepStatement, target: Target) -> list[Finding]:
     """Return a finding for each product with the target's content under another name."""
     return [
         Finding(
-            Code.OTHER_NAME,
+            FindingCode.OTHER_NAME,
             f"these bytes are attested by step {attested.step.name} as {name}, not as {target}",
             step=attested.step.name,
             artifact=target.artifact_name,
@@ -201,14 +201,14 @@ OTHER_MODES = (
 )
 
 
-def _other_content(chains: Chains, known: Sequence[Attested], target: Target) -> Iterator[Finding]:
+def _other_content(chains: Chains, known: Sequence[StepStatement], target: Target) -> Iterator[Finding]:
     newest = max(known, key=lambda one: one.statement.time)
     expected = next(artifact for _, _, artifact in target.names_in(newest.link, chains.manifests))
     seen = target.under(expected.version)
     files = tuple(_files_that_differ(chains, newest, expected, seen)) if seen.directory else ()
     modes = tuple(_modes_that_differ(chains, newest, expected, seen)) if seen.directory and not files else ()
     yield Finding(
-        Code.OTHER_CONTENT,
+        FindingCode.OTHER_CONTENT,
         f"{target} is not what step {newest.step.name} made: attested as {expected} {signed(newest)}, "
         f"got {seen.content}",
         step=newest.step.name,
@@ -221,7 +221,7 @@ def _other_content(chains: Chains, known: Sequence[Attested], target: Target) ->
 
 
 def _files_that_differ(
-    chains: Chains, newest: Attested, expected: Artifact, target: Target
+    chains: Chains, newest: StepStatement, expected: Artifact, target: Target
 ) -> Iterator[Finding]:
     """Yield findings for added, removed and changed files of a directory, the first MAX_FILES."""
     from gitchain.verify.manifest_diff import differences
@@ -229,7 +229,7 @@ def _files_that_differ(
     found = differences(expected, target.artifact, chains.manifests, Manifests(target.nodes.get))
     for path, old, new in itertools.islice(found, MAX_FILES):
         yield Finding(
-            Code.OTHER_CONTENT,
+            FindingCode.OTHER_CONTENT,
             f"{target}/{path} {_how(old, new)} since step {newest.step.name} made {target}",
             step=newest.step.name,
             artifact=f"{target}/{path}",
@@ -239,7 +239,7 @@ def _files_that_differ(
 
 
 def _modes_that_differ(
-    chains: Chains, newest: Attested, expected: Artifact, target: Target
+    chains: Chains, newest: StepStatement, expected: Artifact, target: Target
 ) -> Iterator[Finding]:
     """Yield findings for files that differ from manifest version 1 in the executable bit alone, the first MAX_FILES."""
     from gitchain.verify.manifest_diff import executable_bits
@@ -248,7 +248,7 @@ def _modes_that_differ(
     for path, executable in itertools.islice(found, MAX_FILES):
         wanted, got = ("executable", "not executable") if executable else ("not executable", "executable")
         yield Finding(
-            Code.OTHER_CONTENT,
+            FindingCode.OTHER_CONTENT,
             f"{target}/{path} has the attested bytes and another file mode",
             step=newest.step.name,
             artifact=f"{target}/{path}",
@@ -262,6 +262,6 @@ def _how(old: Artifact | None, new: Artifact | None) -> str:
     return "was added" if old is None else "was removed" if new is None else "was changed"
 
 
-def signed(attested: Attested) -> str:
+def signed(attested: StepStatement) -> str:
     """Return signer and time, for messages."""
     return f"by {attested.statement.identity.subject} at {attested.statement.time:%Y-%m-%d %H:%M:%S} UTC"

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.claim import Claim, claim_of
+from gitchain.evidence.claim import StepClaim, claim_of
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifacts, Link, Manifests
 from gitchain.layout.model import Step
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.verified import VerifiedStatement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attested:
+class StepStatement:
     """A verified statement that names a step of the layout, with its claim.
 
     `functionary` and `principal` are those that it counts for; empty until that is known.
@@ -27,19 +27,19 @@ class Attested:
 
     step: Step
     statement: VerifiedStatement
-    claim: Claim
+    claim: StepClaim
     link: Link
     functionary: str = ""
     principal: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rejected:
+class RejectedStatement:
     """A verified statement that does not count, with the reason. `attested` is None if its claim is unreadable."""
 
-    code: Code
+    code: FindingCode
     statement: VerifiedStatement
-    attested: Attested | None
+    attested: StepStatement | None
     expected: str
     got: str
     says: str = ""
@@ -50,13 +50,13 @@ class Rejected:
 class StepReader:
     """Parses the claims of statements, each once for all layouts of a decision."""
 
-    _claims: dict[int, tuple[VerifiedStatement, Claim | str]] = field(default_factory=dict)
+    _claims: dict[int, tuple[VerifiedStatement, StepClaim | str]] = field(default_factory=dict)
 
-    def claim(self, statement: VerifiedStatement) -> Claim | str:
+    def claim(self, statement: VerifiedStatement) -> StepClaim | str:
         """Return the claim, or the error."""
         if id(statement) not in self._claims:  # the statement is kept too, so that its id() stays in use
             try:
-                found: Claim | str = claim_of(statement.statement)
+                found: StepClaim | str = claim_of(statement.statement)
             except (MalformedError, LimitError) as error:
                 found = str(error)
             self._claims[id(statement)] = statement, found

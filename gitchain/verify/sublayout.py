@@ -17,29 +17,29 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from gitchain.evidence.claim import Claim
+from gitchain.evidence.claim import StepClaim
 from gitchain.layout.artifact import Artifacts, Link, contents
 from gitchain.layout.model import Layout, Step, Sublayout
-from gitchain.layout.rule import Side
+from gitchain.layout.rule import ArtifactList
 from gitchain.layout.scope import scopes
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.chain import Chains
 from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.cross_step_constraints import CrossStepConstraints
 from gitchain.verify.evidence_groups import (
     Chain,
     EvidenceGroup,
     EvidenceGroups,
-    Inner,
     Reasons,
+    SublayoutChain,
     content_of,
     people_of,
 )
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.negative_evidence import NegativeEvidence
-from gitchain.verify.search import Search
+from gitchain.verify.search import ChainSearch
 from gitchain.verify.step_diagnostics import without_evidence
-from gitchain.verify.step_statement import Attested
+from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.target import Target, is_served
 
 if TYPE_CHECKING:
@@ -101,15 +101,17 @@ class SublayoutSearch:
         return cls(step, wanted, negative, above, sources, _near(step, claims, sources), look_under)
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> Authorizer:
         """Return the rules for statements under the enclosing layout."""
         return self.negative.judge
 
     def groups(self) -> Iterator[EvidenceGroup]:
         """Yield a group for each set of products that a chain under the newest layout serves, with faults if there are."""
-        from gitchain.verify.sublayout_candidates import Offered
+        from gitchain.verify.sublayout_candidates import SublayoutCandidates
 
-        offered = Offered(self.step, self.wanted, self.judge, self.above, self.sources, self.problems)
+        offered = SublayoutCandidates(
+            self.step, self.wanted, self.judge, self.above, self.sources, self.problems
+        )
         chosen = offered.newest()
         if chosen is None:
             return
@@ -152,7 +154,7 @@ class SublayoutSearch:
         message = f"no layout {wanted.name} is at hand that step {self.step.name} could stand for"
         expected = f"layout {wanted.name}, version {wanted.minimum_version} or newer"
         help_ = "ask its owner for the signed layout and its evidence; then gitchain sync"
-        return (Finding(Code.SUBLAYOUT, message, self.step.name, expected=expected, help=help_),)
+        return (Finding(FindingCode.SUBLAYOUT, message, self.step.name, expected=expected, help=help_),)
 
     def _from_seed(
         self, signed: SublayoutCandidate, claims: EvidenceGroups, chains: Chains, seed: EvidenceGroup
@@ -182,7 +184,9 @@ class SublayoutSearch:
         if whole:
             products = {name: one for part, _ in whole for name, one in part.items()}
             faults = self.negative.faults(self.step, Link({}, products))
-            yield self._group(signed, products, faults, Inner(signed.layout, claims, whole[0][1], layout))
+            yield self._group(
+                signed, products, faults, SublayoutChain(signed.layout, claims, whole[0][1], layout)
+            )
 
     def _find(
         self, claims: EvidenceGroups, chains: Chains, seed: EvidenceGroup, products: Artifacts
@@ -190,11 +194,11 @@ class SublayoutSearch:
         """Return a complete chain from the seed for the first of the products, and the reason if there is none."""
         name, artifact = next(iter(products.items()))
         target = Target.of(artifact, name)
-        demands = Demands(
+        demands = CrossStepConstraints(
             chains.layout, claims.judge, target, self.sources.statements, self.sources.manifests
         )
         counted = {step.name: claims.counted(step.name) for step in chains.layout.steps}
-        search = Search(chains, counted, demands, self.sources.budget)
+        search = ChainSearch(chains, counted, demands, self.sources.budget)
 
         def why() -> Sequence[Finding]:
             from gitchain.verify.explain import explain
@@ -205,25 +209,29 @@ class SublayoutSearch:
         return search.find([seed]), why
 
     def _group(
-        self, signed: SublayoutCandidate, served: Artifacts, faults: Reasons | None, inner: Inner | None
+        self,
+        signed: SublayoutCandidate,
+        served: Artifacts,
+        faults: Reasons | None,
+        inner: SublayoutChain | None,
     ) -> EvidenceGroup:
         link = Link({}, served)
         members = tuple(
-            self.judge.named(Attested(self.step, one, _claim(self.step, signed.layout), link))
+            self.judge.named(StepStatement(self.step, one, _claim(self.step, signed.layout), link))
             for one in sorted(signed.by, key=lambda one: (one.time, one.attestation_id))
         )
-        content = {Side.MATERIALS: content_of({}), Side.PRODUCTS: content_of(served)}
+        content = {ArtifactList.MATERIALS: content_of({}), ArtifactList.PRODUCTS: content_of(served)}
         people = people_of(members)
         return EvidenceGroup(self.step, members, people, content, faults=faults, inner=inner)
 
     def _no_chain(self, layout: Layout) -> Finding:
         message = f"no whole chain under layout {layout.name} version {layout.version} stands behind the step"
-        return Finding(Code.SUBLAYOUT_CHAIN, message, self.step.name, expected="a whole chain")
+        return Finding(FindingCode.SUBLAYOUT_CHAIN, message, self.step.name, expected="a whole chain")
 
 
-def _claim(step: Step, layout: Layout) -> Claim:
+def _claim(step: Step, layout: Layout) -> StepClaim:
     """Return the claim of a signed layout as the evidence of a sublayout step."""
-    return Claim(step.name, None, layout.name, None, (), (), "summary")
+    return StepClaim(step.name, None, layout.name, None, (), (), "summary")
 
 
 def _inside(step: Step, layout: Layout, findings: Iterable[Finding]) -> Iterator[Finding]:

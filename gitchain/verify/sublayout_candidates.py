@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from gitchain.errors import LayoutError
 from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout.model import Layout, Step, Sublayout
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.binding import bound_layout
 from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
 from gitchain.verify.step_statement import distinct
 from gitchain.verify.verified import VerifiedStatement
@@ -34,12 +34,12 @@ class SublayoutCandidate:
 
 
 @dataclass(slots=True)
-class Offered:
+class SublayoutCandidates:
     """The layouts in the evidence for one step; `problems` are the reasons why some are not usable."""
 
     step: Step
     wanted: Sublayout
-    judge: Judge
+    judge: Authorizer
     above: LayoutStack
     sources: Sources
     problems: list[Finding] = field(default_factory=list)
@@ -119,10 +119,12 @@ class Offered:
             expected = f"a time after {self.sources.now.isoformat()}"
             return self._refusal(layout, "has expired", expected, layout.expires.isoformat())
         if layout.name in names:
-            return self._problem(f"layout {layout.name} stands inside of itself", Code.SUBLAYOUT_NESTING)
+            return self._problem(
+                f"layout {layout.name} stands inside of itself", FindingCode.SUBLAYOUT_NESTING
+            )
         if len(names) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} layouts inside of each other"
-            return self._problem("layouts are nested too deep", Code.SUBLAYOUT_NESTING, expected)
+            return self._problem("layouts are nested too deep", FindingCode.SUBLAYOUT_NESTING, expected)
         if layout.inspections:
             why = "has inspections, which need the bytes"
             return self._refusal(layout, why, "a layout without inspections")
@@ -130,10 +132,10 @@ class Offered:
 
     def _refusal(self, layout: Layout, why: str, expected: str, got: str = "") -> Finding:
         return self._problem(
-            f"layout {layout.name} version {layout.version} {why}", Code.SUBLAYOUT, expected, got
+            f"layout {layout.name} version {layout.version} {why}", FindingCode.SUBLAYOUT, expected, got
         )
 
     def _problem(
-        self, message: str, code: Code = Code.SUBLAYOUT, expected: str = "", got: str = ""
+        self, message: str, code: FindingCode = FindingCode.SUBLAYOUT, expected: str = "", got: str = ""
     ) -> Finding:
         return Finding(code, message, self.step.name, expected=expected, got=got)

@@ -14,7 +14,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.manifest import MANIFEST_VERSION, Version
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
-from gitchain.layout.model import Layout, Served
+from gitchain.layout.model import Layout, ServedProducts
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def is_served(layout: Layout, step: str, *names: str) -> bool:
     return any(is_served_by(one, *names) for one in layout.serve if one.step == step)
 
 
-def is_served_by(entry: Served, *names: str) -> bool:
+def is_served_by(entry: ServedProducts, *names: str) -> bool:
     """Return whether one of the names matches a pattern of this entry."""
     return any(fnmatchcase(name, pattern) for name in names for pattern in entry.products)
 

@@ -22,7 +22,7 @@ from rfc3161_client import TimeStampResponse, VerifierBuilder, decode_timestamp_
 from rfc3161_client.verify import Verifier
 
 from gitchain.errors import SignatureError
-from gitchain.verify.trust import Authority, Trust
+from gitchain.verify.trust import Trust, TrustedAuthority
 
 
 def proven_times(
@@ -64,7 +64,7 @@ def _answers(stamp: TimeStampResponse, time: datetime, signature: bytes, trust: 
                     yield verifier.verify_message(stamp, signature)
 
 
-def _verifiers(authority: Authority) -> Sequence[Verifier]:
+def _verifiers(authority: TrustedAuthority) -> Sequence[Verifier]:
     """Return the verifiers for this authority's timestamps and its chain; none without a chain."""
     certificates = [x509.load_der_x509_certificate(one) for one in authority.certificates]
     if len(certificates) < 2:  # a leaf without the root that it leads to

@@ -12,33 +12,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from gitchain.layout.rules import Applied
+from gitchain.layout.rules import AppliedRule
 from gitchain.verify.chain import Chains
 from gitchain.verify.constraints import check_step
-from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups, Inner
-from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups, SublayoutChain
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 from gitchain.verify.report import Attestation, Kind, ReportedCheck
-from gitchain.verify.search import Search
+from gitchain.verify.search import ChainSearch
 from gitchain.verify.step_diagnostics import MAX_PER_STEP, faults
-from gitchain.verify.step_statement import Attested
+from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout
 
-CONDITIONS: Mapping[Code, tuple[Kind, str]] = {
-    Code.OTHER_LAYOUT: ("layout", "was made for this layout"),
-    Code.PREDICATE_TYPE: ("predicate type", "has the predicate type that the layout asks for"),
-    Code.VERIFIER: ("verifier", "is of the verifier that the layout names"),
-    Code.NOT_PASSED: ("result", "says PASSED"),
-    Code.SUMMARY_FIELD: ("summary", "has every field that a verification summary must have"),
-    Code.SUMMARY_RESOURCE: ("resource", "is about the resource that its subjects are"),
-    Code.SUMMARY_TIME: ("summary", "was verified neither in the future nor too long ago"),
-    Code.UNAUTHORISED: ("functionary", "is signed by a functionary of the step"),
-    Code.TOO_WEAK: ("strength", "is as strong as the layout asks for"),
-    Code.FUTURE: ("time", "was not made in the future"),
-    Code.UNCOSIGNED: ("witnesses", "is cosigned by enough witnesses"),
-    Code.REVOKED_ATTESTATION: ("revocation", "is not revoked"),
-    Code.REVOKED_SIGNER: ("revocation", "is by a signer who was not revoked by then"),
-    Code.STALE: ("age", "is not older than the step's maxAge"),
+CONDITIONS: Mapping[FindingCode, tuple[Kind, str]] = {
+    FindingCode.OTHER_LAYOUT: ("layout", "was made for this layout"),
+    FindingCode.PREDICATE_TYPE: ("predicate type", "has the predicate type that the layout asks for"),
+    FindingCode.VERIFIER: ("verifier", "is of the verifier that the layout names"),
+    FindingCode.NOT_PASSED: ("result", "says PASSED"),
+    FindingCode.SUMMARY_FIELD: ("summary", "has every field that a verification summary must have"),
+    FindingCode.SUMMARY_RESOURCE: ("resource", "is about the resource that its subjects are"),
+    FindingCode.SUMMARY_TIME: ("summary", "was verified neither in the future nor too long ago"),
+    FindingCode.UNAUTHORISED: ("functionary", "is signed by a functionary of the step"),
+    FindingCode.TOO_WEAK: ("strength", "is as strong as the layout asks for"),
+    FindingCode.FUTURE: ("time", "was not made in the future"),
+    FindingCode.UNCOSIGNED: ("witnesses", "is cosigned by enough witnesses"),
+    FindingCode.REVOKED_ATTESTATION: ("revocation", "is not revoked"),
+    FindingCode.REVOKED_SIGNER: ("revocation", "is by a signer who was not revoked by then"),
+    FindingCode.STALE: ("age", "is not older than the step's maxAge"),
 }
 """The text for a condition that holds; `findings.MEANINGS` has the texts for failures."""
 
@@ -48,7 +48,7 @@ def trace(
     claims: EvidenceGroups,
     chains: Chains,
     chain: Chain | None,
-    search: Search,
+    search: ChainSearch,
     findings: Sequence[Finding] = (),
 ) -> tuple[ReportedCheck, ...]:
     """Return the checks in order. `chain` is the passed or closest one; None if no evidence made the target."""
@@ -129,7 +129,7 @@ def _chosen(name: str, claims: EvidenceGroups, chain: Chain | None) -> EvidenceG
     return max(claims.counted(name), key=lambda group: group.time, default=None)
 
 
-def _conditions(attested: Attested, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
+def _conditions(attested: StepStatement, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
     """Yield the conditions of one statement, up to the first that fails."""
     attestation = _attestation(attested)
     for one in claims.judge.conditions(attested):
@@ -144,7 +144,7 @@ def _conditions(attested: Attested, claims: EvidenceGroups) -> Iterator[Reported
             return
 
 
-def _constraints(attested: Attested) -> Iterator[ReportedCheck]:
+def _constraints(attested: StepStatement) -> Iterator[ReportedCheck]:
     """Yield the result of each constraint of the step for one statement."""
     attestation, step = _attestation(attested), attested.step
     for one in step.constraints:
@@ -170,7 +170,7 @@ def _faults(group: EvidenceGroup) -> Iterator[ReportedCheck]:
         )
 
 
-def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[ReportedCheck]:
+def _behind(step: str, inner: SublayoutChain, chains: Chains) -> Iterator[ReportedCheck]:
     """Yield the checks of the chain under a sublayout, each with the name of the sublayout's step."""
     layout = inner.layout
     message = f"a chain under layout {layout.name} version {layout.version} stands behind step {step}"
@@ -180,7 +180,7 @@ def _behind(step: str, inner: Inner, chains: Chains) -> Iterator[ReportedCheck]:
         yield replace(check, step=f"{step}/{check.step}")
 
 
-def _demands(search: Search, chain: Chain | None) -> Iterator[ReportedCheck]:
+def _demands(search: ChainSearch, chain: Chain | None) -> Iterator[ReportedCheck]:
     """Yield the layout-wide conditions, if every step has evidence."""
     if chain is None or len(chain) < len(search.chains.layout.steps):
         return
@@ -223,7 +223,7 @@ def _rules(group: EvidenceGroup, chains: Chains, chain: Chain) -> Iterator[Repor
         yield ReportedCheck("edge", passed=False, message=message, step=step.name)
 
 
-def _rule(step: str, applied: Applied) -> ReportedCheck:
+def _rule(step: str, applied: AppliedRule) -> ReportedCheck:
     rule, passed = applied.rule, not applied.refused
     did = f"took {len(applied.consumed)}" if passed else f"refused {len(applied.refused)}"
     message = f"{applied.side} of step {step}: {rule}: {did}"
@@ -269,5 +269,5 @@ def path_to(chains: Chains, seeds: Sequence[EvidenceGroup], findings: Sequence[F
     return ()
 
 
-def _attestation(attested: Attested) -> Attestation:
+def _attestation(attested: StepStatement) -> Attestation:
     return Attestation.of(attested.statement, attested.claim.run)

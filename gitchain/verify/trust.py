@@ -30,7 +30,7 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
-from gitchain.verify.verification_cache import Memory
+from gitchain.verify.verification_cache import VerificationCache
 
 if TYPE_CHECKING:
     from gitchain.verify.witnesses import WitnessPolicy
@@ -72,7 +72,7 @@ class LogKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class TrustedAuthority:
     """A certificate or timestamp authority: certificates (DER, leaf or intermediate first), validity period."""
 
     certificates: tuple[bytes, ...] = field(repr=False)
@@ -91,10 +91,12 @@ class Trust:
     digest: str
     logs: tuple[LogKey, ...]
     ct_logs: tuple[LogKey, ...]
-    authorities: tuple[Authority, ...]
-    timestamp_authorities: tuple[Authority, ...]
+    authorities: tuple[TrustedAuthority, ...]
+    timestamp_authorities: tuple[TrustedAuthority, ...]
     witnesses: WitnessPolicy | None = None
-    memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
+    memory: VerificationCache = field(
+        default_factory=VerificationCache, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def parse(cls, text: str) -> Trust:
@@ -252,13 +254,15 @@ def _logs(root: Object, key: str) -> Iterator[LogKey]:
         )
 
 
-def _authorities(root: Object, key: str) -> Iterator[Authority]:
+def _authorities(root: Object, key: str) -> Iterator[TrustedAuthority]:
     for item in find_array(root, key, "trustedRoot", limit=MAX_KEYS):
         source = as_object(item, key)
         chain = find_array(get_object(source, "certChain", key), "certificates", key, limit=MAX_KEYS)
         if not chain:
             raise MalformedError("authority without a certificate", where=key)
-        yield Authority(tuple(_certificate(as_object(one, key), key) for one in chain), _window(source, key))
+        yield TrustedAuthority(
+            tuple(_certificate(as_object(one, key), key) for one in chain), _window(source, key)
+        )
 
 
 def _certificate(source: Object, where: str) -> bytes:

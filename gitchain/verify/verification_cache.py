@@ -16,7 +16,7 @@ MAX_REMEMBERED = 4096
 """Most cached results. A certificate with its chain takes about 10 kB, so at most 40 MB."""
 
 
-class Memory:
+class VerificationCache:
     """LRU cache of values. A key's first item names the kind of value."""
 
     __slots__ = ("_found",)

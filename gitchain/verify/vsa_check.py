@@ -34,7 +34,7 @@ from gitchain.evidence.fields import (
 from gitchain.evidence.names import MAX_URI_BYTES
 from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor
 from gitchain.verify.clock import MAX_CLOCK_SKEW
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.verified import VerifiedStatement
 
 PASSED, FAILED = "PASSED", "FAILED"
@@ -42,7 +42,7 @@ PASSED, FAILED = "PASSED", "FAILED"
 MAX_LEVELS = 100
 """Most levels of one summary: SLSA has one for each track, and a verifier may add its own."""
 
-Checked = tuple[Code, bool, str, str]
+Checked = tuple[FindingCode, bool, str, str]
 """Result of one check: code, whether it passed, expected and actual value."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
@@ -57,11 +57,16 @@ def check_summary(
     """Yield each check of a summary for a step's `verifier` and `resource`, in the order above."""
     predicate = statement.statement.predicate
     found = verifier_of(predicate)
-    yield Code.VERIFIER, found == verifier, verifier, found or "no verifier"
+    yield FindingCode.VERIFIER, found == verifier, verifier, found or "no verifier"
     result = result_of(predicate)
-    yield Code.NOT_PASSED, result == PASSED, PASSED, result
+    yield FindingCode.NOT_PASSED, result == PASSED, PASSED, result
     problem = _malformed(predicate)
-    yield Code.SUMMARY_FIELD, problem is None, problem[0] if problem else "", problem[1] if problem else ""
+    yield (
+        FindingCode.SUMMARY_FIELD,
+        problem is None,
+        problem[0] if problem else "",
+        problem[1] if problem else "",
+    )
     yield _resource(resource, predicate.get("resourceUri"), statement.statement.subject)
     yield _not_future(statement, now)
 
@@ -141,9 +146,9 @@ def _resource(wanted: str | None, resource: Json, subjects: Sequence[ResourceDes
     got = resource if isinstance(resource, str) and resource else "no resourceUri"
     if len(got) > MAX_URI_BYTES:  # it is parsed once for each subject, and is not trusted
         expected = f"a resourceUri of at most {MAX_URI_BYTES} characters"
-        return Code.SUMMARY_RESOURCE, False, expected, f"{len(got)} characters"
+        return FindingCode.SUMMARY_RESOURCE, False, expected, f"{len(got)} characters"
     if wanted is not None:
-        return Code.SUMMARY_RESOURCE, resource == wanted, wanted, got[:200]
+        return FindingCode.SUMMARY_RESOURCE, resource == wanted, wanted, got[:200]
     missed = next(
         (one for one in subjects if not isinstance(resource, str) or not identifies(resource, one)), None
     )
@@ -151,7 +156,7 @@ def _resource(wanted: str | None, resource: Json, subjects: Sequence[ResourceDes
     if missed is not None:
         digest = next((f"{name}:{value}" for name, value in missed.digest.accepted), "no accepted digest")
         expected = f"a resourceUri with the name or digest of {missed.rule_name} ({digest})"
-    return Code.SUMMARY_RESOURCE, missed is None, expected, got[:200]
+    return FindingCode.SUMMARY_RESOURCE, missed is None, expected, got[:200]
 
 
 def identifies(resource: str, subject: ResourceDescriptor) -> bool:
@@ -177,10 +182,10 @@ def identifies(resource: str, subject: ResourceDescriptor) -> bool:
 def _not_future(statement: VerifiedStatement, now: datetime) -> Checked:
     time, got = _time_verified(statement)
     if time is None:
-        return Code.SUMMARY_TIME, False, "timeVerified as 2026-01-31T12:00:00Z", got
+        return FindingCode.SUMMARY_TIME, False, "timeVerified as 2026-01-31T12:00:00Z", got
     latest = min(statement.time, now)
     expected = f"timeVerified not after {latest.isoformat()}"
-    return Code.SUMMARY_TIME, time <= latest + MAX_CLOCK_SKEW, expected, got
+    return FindingCode.SUMMARY_TIME, time <= latest + MAX_CLOCK_SKEW, expected, got
 
 
 def check_age(max_age: timedelta, statement: VerifiedStatement, now: datetime) -> Checked:
@@ -188,7 +193,7 @@ def check_age(max_age: timedelta, statement: VerifiedStatement, now: datetime) -
     time, got = _time_verified(statement)
     oldest = now - max_age
     is_fresh = time is not None and time >= oldest
-    return Code.SUMMARY_TIME, is_fresh, f"timeVerified not before {oldest.isoformat()}", got
+    return FindingCode.SUMMARY_TIME, is_fresh, f"timeVerified not before {oldest.isoformat()}", got
 
 
 def _time_verified(statement: VerifiedStatement) -> tuple[datetime | None, str]:

@@ -69,7 +69,7 @@ class WitnessPolicy:
         if len(data) > MAX_POLICY_BYTES:
             raise TrustError("the witness policy is too large", expected=f"at most {MAX_POLICY_BYTES} bytes")
         text = data.decode("utf-8", "surrogateescape")  # names are bytes in any encoding
-        reader = _Reader()
+        reader = _PolicyReader()
         for number, line in enumerate(text.split("\n"), 1):
             try:
                 reader.line(line)
@@ -150,7 +150,7 @@ def _is_signed(key: bytes, signature: bytes, data: bytes) -> bool:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _PolicyReader:
     """Reads a policy line by line."""
 
     logs: list[VerifierKey] = field(default_factory=list)

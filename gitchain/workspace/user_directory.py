@@ -29,7 +29,7 @@ MAX_PINS_BYTES = 1 << 20  # enough for a few thousand layouts
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
+class LayoutPin:
     """Trust in a layout name: its signers (issuer, subject), trusted root, and highest accepted version."""
 
     layout: str
@@ -76,7 +76,7 @@ def local_directory() -> Path:
     return user_directory() / "local"
 
 
-def read_pins() -> dict[str, Pin]:
+def read_pins() -> dict[str, LayoutPin]:
     """Return all pins by layout name. Raises TrustError if the file is damaged."""
     path = user_directory() / "pins.json"
     try:
@@ -101,13 +101,13 @@ def read_pins() -> dict[str, Pin]:
         ) from error
 
 
-def pin_for_repository(common_dir: Path) -> Pin | None:
+def pin_for_repository(common_dir: Path) -> LayoutPin | None:
     """Return the pin for the repository with this common Git directory, or None."""
     key = str(common_dir)
     return next((pin for pin in read_pins().values() if key in pin.repositories), None)
 
 
-def write_pin(pin: Pin) -> None:
+def write_pin(pin: LayoutPin) -> None:
     """Add or replace a pin, atomically and under a lock. Only the newest pin refers to a repository."""
     with home_lock():
         others = {
@@ -144,7 +144,7 @@ def home_lock() -> Iterator[None]:
         yield
 
 
-def _parse_pins(data: bytes) -> dict[str, Pin]:
+def _parse_pins(data: bytes) -> dict[str, LayoutPin]:
     document = strict_json(data, "pins", max_bytes=MAX_PINS_BYTES)
     if not isinstance(document, dict) or document.get("schema") != PINS_SCHEMA:
         raise MalformedError("not a gitchain pins file", expected=PINS_SCHEMA)
@@ -153,7 +153,7 @@ def _parse_pins(data: bytes) -> dict[str, Pin]:
         signers = tuple((str(s["issuer"]), str(s["subject"])) for s in entry["signers"])
         if not signers:
             raise MalformedError("a pin without signers", where=name)
-        pins[name] = Pin(
+        pins[name] = LayoutPin(
             layout=name,
             signers=signers,
             trust=str(entry["trust"]),
@@ -165,7 +165,7 @@ def _parse_pins(data: bytes) -> dict[str, Pin]:
     return pins
 
 
-def _write(pins: Mapping[str, Pin]) -> None:
+def _write(pins: Mapping[str, LayoutPin]) -> None:
     document: dict[str, Json] = {
         "schema": PINS_SCHEMA,
         "layouts": {

@@ -12,8 +12,8 @@ from admit_world import WHO, Clock, admission, judged, oci, pod, review, settled
 
 from gitchain.admit.admission import Admission
 from gitchain.admit.evidence import SourceReader
-from gitchain.admit.settings import Settings, Times
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.settings import AdmissionSettings, Durations
+from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import GitchainError
 from gitchain.trust.load_profile import load_profile
@@ -48,7 +48,7 @@ class Stand:
     reader: Failing
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> VerdictCache:
         return self.admission.engines["credit"]
 
     def judge(self, model: str = "good", namespace: str = "prod") -> Any:
@@ -58,8 +58,8 @@ class Stand:
         settled(self.admission)
 
 
-def stand(settings: Settings, **times: int) -> Iterator[Stand]:
-    settings = replace(settings, times=replace(Times(), **times))
+def stand(settings: AdmissionSettings, **times: int) -> Iterator[Stand]:
+    settings = replace(settings, times=replace(Durations(), **times))
     clock, reader = Clock(), Failing(SourceReader(settings.sources["credit"]))
     with admission(settings, clock, {"credit": reader}) as made:
         yield Stand(made, clock, reader)

@@ -23,12 +23,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gitchain.admit.admission import Admission, Judgement
+from gitchain.admit.admission import Admission, AdmissionResult
 from gitchain.admit.config import read_settings
 from gitchain.admit.evidence import EvidenceReader, SourceReader
-from gitchain.admit.layout_evaluator import Gate
-from gitchain.admit.settings import Settings
-from gitchain.admit.verdict_cache import Engine
+from gitchain.admit.layout_evaluator import LayoutEvaluator
+from gitchain.admit.settings import AdmissionSettings
+from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, REVOCATION, StepFacts
@@ -108,7 +108,7 @@ class World:
         return self.top / "repo"
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> AdmissionSettings:
         return read_settings(self.top / "serve.yaml")
 
 
@@ -201,7 +201,7 @@ class Clock:
 
 @contextmanager
 def admission(
-    settings: Settings,
+    settings: AdmissionSettings,
     clock: Callable[[], datetime] | None = None,
     readers: Mapping[str, EvidenceReader] | None = None,
 ) -> Iterator[Admission]:
@@ -209,8 +209,8 @@ def admission(
     clock = clock or (lambda: datetime.now(UTC))
     with ThreadPoolExecutor(1) as decider, ThreadPoolExecutor(1) as reader:
         engines = {
-            name: Engine(
-                Gate(name, (readers or {}).get(name) or SourceReader(source), settings.times),
+            name: VerdictCache(
+                LayoutEvaluator(name, (readers or {}).get(name) or SourceReader(source), settings.times),
                 settings.times,
                 limit=settings.decisions,
                 clock=clock,
@@ -233,12 +233,12 @@ def settled(one: Admission) -> Admission:
     return one
 
 
-def judged(one: Admission, review: Mapping[str, Any] | bytes) -> Judgement:
+def judged(one: Admission, review: Mapping[str, Any] | bytes) -> AdmissionResult:
     body = review if isinstance(review, bytes) else json.dumps(review).encode()
     return asyncio.run(one.judge(body))
 
 
-def codes(judgement: Judgement) -> set[str]:
+def codes(judgement: AdmissionResult) -> set[str]:
     return {str(one.code) for one in judgement.answer.problems}
 
 
@@ -416,7 +416,7 @@ class Client:
 
 @contextmanager
 def serving(
-    settings: Settings,
+    settings: AdmissionSettings,
     directory: Path,
     clients: Authority | None = None,
     names: tuple[str, ...] = (),
@@ -424,7 +424,7 @@ def serving(
 ) -> Iterator[tuple[Any, Client]]:
     """Run the whole server on loopback in a thread of its own; yield it and a client, the API server to `clients`."""
     from gitchain.admit.server import Service, bind
-    from gitchain.admit.tls import Certificate, Files
+    from gitchain.admit.tls import Certificate, TlsFiles
 
     places = certificate(directory)
     socket = bind("127.0.0.1", 0)
@@ -435,7 +435,7 @@ def serving(
 
     async def main() -> None:
         service = Service(
-            settings, Certificate(Files(*places, clients.pem if clients else None, names)), **more
+            settings, Certificate(TlsFiles(*places, clients.pem if clients else None, names)), **more
         )
         made.append(service)
         loop.call_soon(started.set)

@@ -19,7 +19,7 @@ from gitchain.admit.admission import Admission
 from gitchain.admit.audit import Audit, audit
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.run import serve
-from gitchain.admit.tls import Files
+from gitchain.admit.tls import TlsFiles
 from gitchain.errors import (
     GitchainError,
     LimitError,
@@ -137,7 +137,7 @@ def test_an_audit_without_a_cluster_does_not_start(models: World, tmp_path: Path
 
     settings = replace(models.settings, times=replace(models.settings.times, audit=60))
     with pytest.raises(UsageError, match="needs a cluster"):
-        serve(settings, Files(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
+        serve(settings, TlsFiles(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
 
 
 def test_the_server_audits(models: World, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

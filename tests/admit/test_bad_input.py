@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from gitchain.admit.admission import Admission
 from gitchain.admit.kinds import KNOWN
-from gitchain.admit.review import Kind
+from gitchain.admit.review import GroupVersionKind
 from gitchain.admit.run import deployment_log
 from gitchain.admit.settings import Deployments
 from gitchain.produce.deployment_statements import DeploymentEvent
@@ -69,14 +69,14 @@ def test_a_large_review_keeps_no_other_waiting_for_long(models: World, tmp_path:
 
 @given(
     st.builds(
-        Kind,
+        GroupVersionKind,
         st.sampled_from(["", "apps", "batch", "serving.kserve.io", "ml.example.com"]) | st.text(max_size=8),
         st.sampled_from(["v1", "v1beta1", "v1alpha1", "v2"]) | st.text(max_size=8),
         st.sampled_from(["Pod", "Deployment", "InferenceService", "pod", "List"]) | st.text(max_size=8),
     ).filter(lambda kind: kind not in KNOWN)
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
-def test_an_unknown_kind_is_never_admitted(ready: Admission, kind: Kind) -> None:
+def test_an_unknown_kind_is_never_admitted(ready: Admission, kind: GroupVersionKind) -> None:
     """Whatever it is called, also where no model is demanded."""
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
     source = {**pod(oci("good")), "apiVersion": version, "kind": kind.kind}

@@ -16,22 +16,24 @@ from gitchain.admit import option_names, word_shapes
 from gitchain.admit.admission import Admission
 from gitchain.admit.candidates import text_digest
 from gitchain.admit.denial_reasons import DenialReason
-from gitchain.admit.model_problems import Looking
+from gitchain.admit.model_problems import ModelSearchSettings
 from gitchain.admit.models import models_of
 from gitchain.admit.review import read_envelope, read_request
 from gitchain.evidence.canonical import canonical_json
 
 GOOD = f"{REGISTRY}/good@sha256:{digest('good')}"
-STRICT = Looking()
+STRICT = ModelSearchSettings()
 Object = dict[str, Any]
 
 
-def problems(source: Object, looking: Looking = STRICT, namespace: str = "prod") -> set[str]:
+def problems(source: Object, looking: ModelSearchSettings = STRICT, namespace: str = "prod") -> set[str]:
     """Return the codes of what is wrong with an object, before any verdict."""
     return {str(one.code) for one in reasons(source, looking, namespace)}
 
 
-def reasons(source: Object, looking: Looking = STRICT, namespace: str = "prod") -> tuple[DenialReason, ...]:
+def reasons(
+    source: Object, looking: ModelSearchSettings = STRICT, namespace: str = "prod"
+) -> tuple[DenialReason, ...]:
     uid, request = read_envelope(canonical_json(review(source, namespace=namespace)))
     return models_of(read_request(uid, request), looking).problems
 
@@ -205,7 +207,7 @@ def shell(program: str) -> Object:
     return serving(command=["sh", "-c", program])
 
 
-LOGS = Looking(
+LOGS = ModelSearchSettings(
     ignore=("https://good.example.com/logs/*", "--log=https://good.example.com/logs/*", "--x=a*", "b*")
 )
 IN_A_SHELL = [
@@ -279,10 +281,10 @@ def test_an_option_whose_name_is_put_together_can_be_about_a_model(option: str) 
 )
 def test_a_quote_ends_no_address_that_goes_on(text: str) -> None:
     """In any field, with any rule."""
-    rule = Looking(ignore=("https://good.example.com/logs/*", "s3://logs/*"))
+    rule = ModelSearchSettings(ignore=("https://good.example.com/logs/*", "s3://logs/*"))
     assert problems(serving(other={"x": text}), rule) == {"GC-A0201"}
     text = text.replace("https://good.example.com/logs", "s3://logs")
-    lenient = Looking(ignore=("s3://logs/*",), strict=False)
+    lenient = ModelSearchSettings(ignore=("s3://logs/*",), strict=False)
     assert problems(serving(other={"x": text}), lenient) == {"GC-A0201"}
     assert problems(serving(other={"x": '{"to":"s3://logs/x","port":80}'}), lenient) == set()
 
@@ -358,7 +360,7 @@ def test_a_denial_shows_the_line_that_admits(arguments: list[str], line: str) ->
     uid, request = read_envelope(canonical_json(review(serving(*arguments))))
     (found,) = models_of(read_request(uid, request), STRICT).problems
     assert found.help.endswith(f"let the rule ignore '{line}'")
-    assert problems(serving(*arguments), Looking(ignore=(line,))) == set()
+    assert problems(serving(*arguments), ModelSearchSettings(ignore=(line,))) == set()
 
 
 VOLUMES: list[tuple[str, Any, str]] = [
@@ -389,13 +391,15 @@ def test_a_volume_is_named_by_all_that_chooses_its_content(kind: str, source: Ob
     uid, request = read_envelope(canonical_json(review(volume)))
     assert any(text in problem.help for problem in models_of(read_request(uid, request), STRICT).problems)
     for pattern in (text, f"{kind}:*"):
-        assert problems(volume, Looking(ignore=(pattern,))) == set()
+        assert problems(volume, ModelSearchSettings(ignore=(pattern,))) == set()
     driver, mark, _ = text.partition("?")
     if mark:
-        assert problems(volume, Looking(ignore=(driver,))) == {"GC-A0208"}
+        assert problems(volume, ModelSearchSettings(ignore=(driver,))) == {"GC-A0208"}
 
 
-LOCAL_PATTERN = Looking(ignore=("http://localhost:*", "URL=http://localhost:*", "--url=http://localhost:*"))
+LOCAL_PATTERN = ModelSearchSettings(
+    ignore=("http://localhost:*", "URL=http://localhost:*", "--url=http://localhost:*")
+)
 
 
 @pytest.mark.parametrize(
@@ -411,7 +415,7 @@ def test_a_pattern_for_addresses_matches_no_program_and_no_list(more: str) -> No
     ):
         assert problems(source, LOCAL_PATTERN)
         written = (*LOCAL_PATTERN.ignore, text, f"URL={text}", f"--url={text}")
-        assert problems(source, Looking(ignore=written)) == set()
+        assert problems(source, ModelSearchSettings(ignore=written)) == set()
 
 
 @pytest.mark.parametrize("text", ["8/x,10.0.0.1", "8/x,167772161"])
@@ -456,10 +460,10 @@ def test_a_volume_that_nobody_sees_is_denied(what: str) -> None:
     covered = copy.deepcopy(source)
     covered["metadata"]["annotations"] = {"gitchain.dev/model.v": f"sha256:{digest('good')}"}
     assert problems(covered) == {"GC-A0208"}
-    for looking in (Looking(claims=True), Looking(guarded=())):
+    for looking in (ModelSearchSettings(claims=True), ModelSearchSettings(guarded=())):
         assert problems(covered, looking) == set()
     kind, *_ = (key for key in source["spec"]["volumes"][1] if key != "name")
-    for looking in (Looking(ignore=(f"{kind}:*",)), Looking(guarded=(f"{kind}:*",))):
+    for looking in (ModelSearchSettings(ignore=(f"{kind}:*",)), ModelSearchSettings(guarded=(f"{kind}:*",))):
         assert problems(source, looking) == set()
 
 
@@ -467,16 +471,16 @@ def test_a_volume_that_nobody_sees_is_denied(what: str) -> None:
 def test_what_the_request_does_not_show_is_denied(what: str) -> None:
     """An annotation covers no text that nobody sees; the operator may name what holds no models."""
     assert problems(ELSEWHERE[what]) == {"GC-A0207"}
-    for looking in (Looking(claims=True), Looking(guarded=())):
+    for looking in (ModelSearchSettings(claims=True), ModelSearchSettings(guarded=())):
         assert problems(ELSEWHERE[what], looking) == {"GC-A0207"}
     if "for a model" not in what:
         ignore = ("configMap:models", "secret:models", "file:*", "fieldRef:*")
-        assert problems(ELSEWHERE[what], Looking(ignore=ignore)) == set()
+        assert problems(ELSEWHERE[what], ModelSearchSettings(ignore=ignore)) == set()
 
 
 def test_an_annotation_covers_one_reference() -> None:
     """The one of its name if that is alone there, or the only one of all; never two, and never what is named elsewhere."""
-    claims, good = Looking(claims=True), f"sha256:{digest('good')}"
+    claims, good = ModelSearchSettings(claims=True), f"sha256:{digest('good')}"
     for notes, arguments, expected in (
         ({"gitchain.dev/model": good}, ("--model=a/b",), set()),
         ({"gitchain.dev/model": good}, ("--model=a/b", "--tokenizer=evil/t"), {"GC-A0208"}),
@@ -550,17 +554,23 @@ def test_the_operator_passes_over_a_text() -> None:
     program = "echo start && exec vllm serve /mnt/models"
     source = serving("sh", "-c", program)
     assert problems(source) == {"GC-A0208"}
-    assert problems(source, Looking(ignore=(text_digest(program),))) == set()
-    assert problems(serving("sh", "-c", program + " evil/llama"), Looking(ignore=(text_digest(program),)))
+    assert problems(source, ModelSearchSettings(ignore=(text_digest(program),))) == set()
+    assert problems(
+        serving("sh", "-c", program + " evil/llama"), ModelSearchSettings(ignore=(text_digest(program),))
+    )
     fetching = "curl http://localhost:80/health"
-    assert problems(serving("sh", "-c", fetching), Looking(ignore=(text_digest(fetching),))) == set()
-    for more in ("http://localhost:80 ; vllm serve evil/llama", "http://localhost:80\nevil/llama"):
-        assert problems(serving("sh", "-c", more), Looking(ignore=("http://localhost:*",)))
-    assert problems(serving("--mime=text/plain"), Looking(ignore=("--mime=*",))) == set()
-    assert problems(serving("--model=text/plain"), Looking(ignore=("--mime=*",))) == {"GC-A0208"}
-    assert problems(variable("MODEL", value="x"), Looking(ignore=("MODEL=x",))) == set()
     assert (
-        problems(variable("URL", value="http://localhost:80/"), Looking(ignore=("http://localhost:*",)))
+        problems(serving("sh", "-c", fetching), ModelSearchSettings(ignore=(text_digest(fetching),))) == set()
+    )
+    for more in ("http://localhost:80 ; vllm serve evil/llama", "http://localhost:80\nevil/llama"):
+        assert problems(serving("sh", "-c", more), ModelSearchSettings(ignore=("http://localhost:*",)))
+    assert problems(serving("--mime=text/plain"), ModelSearchSettings(ignore=("--mime=*",))) == set()
+    assert problems(serving("--model=text/plain"), ModelSearchSettings(ignore=("--mime=*",))) == {"GC-A0208"}
+    assert problems(variable("MODEL", value="x"), ModelSearchSettings(ignore=("MODEL=x",))) == set()
+    assert (
+        problems(
+            variable("URL", value="http://localhost:80/"), ModelSearchSettings(ignore=("http://localhost:*",))
+        )
         == set()
     )
 
@@ -586,16 +596,20 @@ ELSEWHERE_THAN_SHOWN = [
 @pytest.mark.parametrize("option", ["--log-to=", "--model=", ""])
 def test_a_pattern_matches_no_text_that_leads_elsewhere(pattern: str, text: str, option: str) -> None:
     """User information before a host, or `..` behind a path: only a pattern that does so itself passes over it."""
-    assert problems(serving(option + text), Looking(ignore=(pattern, "--*=" + pattern)))
-    assert problems(variable("URL", value=text), Looking(ignore=(pattern, "URL=" + pattern)))
-    assert problems(serving(text), Looking(ignore=(pattern,), strict=False)) or option or "http" in text
+    assert problems(serving(option + text), ModelSearchSettings(ignore=(pattern, "--*=" + pattern)))
+    assert problems(variable("URL", value=text), ModelSearchSettings(ignore=(pattern, "URL=" + pattern)))
+    assert (
+        problems(serving(text), ModelSearchSettings(ignore=(pattern,), strict=False))
+        or option
+        or "http" in text
+    )
 
 
 @pytest.mark.parametrize("text", ["http://me@proxy.example.com/x", "s3://logs/$(DAY)", "s3://logs/a/../b"])
 def test_a_text_that_leads_elsewhere_passes_as_it_is(text: str) -> None:
     """The operator wrote all of it."""
-    assert problems(variable("URL", value=text), Looking(ignore=(text,))) == set()
-    assert problems(variable("URL", value=text + "z"), Looking(ignore=(text + "*",)))
+    assert problems(variable("URL", value=text), ModelSearchSettings(ignore=(text,))) == set()
+    assert problems(variable("URL", value=text + "z"), ModelSearchSettings(ignore=(text + "*",)))
 
 
 ALMOST_THE_ROOT_CA: list[Object] = [
@@ -619,7 +633,7 @@ def test_a_share_is_named_with_its_server() -> None:
     one, other = (
         {"nfs": {"server": server, "path": "/logs"}} for server in ("nas.example.com", "evil.example.com")
     )
-    rule = Looking(ignore=("nfs:nas.example.com/logs",))
+    rule = ModelSearchSettings(ignore=("nfs:nas.example.com/logs",))
     assert (problems(with_volume(one), rule), problems(with_volume(other), rule)) == (set(), {"GC-A0208"})
 
 
@@ -773,4 +787,4 @@ def test_a_denial_shows_what_to_type_for_numbers_and_addresses() -> None:
     endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT", value="http://otel:4317")
     addresses = reasons(endpoint)
     assert "ignore 'http://otel:4317'" in addresses[0].help
-    assert problems(endpoint, Looking(ignore=("http://otel:4317",))) == set()
+    assert problems(endpoint, ModelSearchSettings(ignore=("http://otel:4317",))) == set()

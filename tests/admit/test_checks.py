@@ -21,7 +21,7 @@ from gitchain.admit import checks as module
 from gitchain.admit import reporting, server
 from gitchain.admit.admission import Admission
 from gitchain.admit.audit import Audit, audit
-from gitchain.admit.checks import FILE, Check, Checked, Checks
+from gitchain.admit.checks import FILE, AuditChanges, AuditComparison, ModelCheck
 from gitchain.admit.deployment_events import ClusterName
 from gitchain.admit.reports import ReportSettings
 from gitchain.admit.run import deployment_log
@@ -60,9 +60,9 @@ class Watcher:
         self.start()
 
     def start(self) -> None:
-        self.checks = Checks(self.stand.clock, self.log, ClusterName("production", "eu-1"))
+        self.checks = AuditComparison(self.stand.clock, self.log, ClusterName("production", "eu-1"))
 
-    def audit(self) -> Checked:
+    def audit(self) -> AuditChanges:
         found = audited(self.stand.admission, self.api)
         return self.checks.update(found.checks, whole=found.whole)
 
@@ -202,8 +202,8 @@ def test_without_a_deployment_log_nothing_is_signed(ready: Admission, api: Api, 
     api.lists[PODS] = [running("r", "revoked")]
     clock = Clock()
     found = audited(ready, api)
-    assert len(Checks(clock).update(found.checks, whole=True).changes) == 1
-    assert Checks(clock).update(found.checks, whole=True).changes == ()
+    assert len(AuditComparison(clock).update(found.checks, whole=True).changes) == 1
+    assert AuditComparison(clock).update(found.checks, whole=True).changes == ()
     (entry,) = json.loads((isolated / FILE).read_text())["failing"]
     assert (entry["workload"], entry["codes"]) == ("Pod/r", ["GC-E0342"])
 
@@ -216,10 +216,10 @@ def test_a_damaged_memory_repeats_and_is_logged(isolated: Path, heard: Heard, te
     isolated.mkdir(exist_ok=True)
     (isolated / FILE).write_text(text)
     clock = Clock()
-    failed = {("n", "w", ""): Check(("n", "w", ""), "FAILED", ("GC-A0104",))}
-    assert len(Checks(clock).update(failed, whole=True).changes) == 1
+    failed = {("n", "w", ""): ModelCheck(("n", "w", ""), "FAILED", ("GC-A0104",))}
+    assert len(AuditComparison(clock).update(failed, whole=True).changes) == 1
     assert any("damaged" in record.msg for record in heard.records)
-    assert Checks(clock).update(failed, whole=True).changes == ()
+    assert AuditComparison(clock).update(failed, whole=True).changes == ()
 
 
 def test_a_disk_that_takes_nothing_loses_no_change(
@@ -248,8 +248,8 @@ def test_a_disk_that_takes_nothing_loses_no_change(
 def test_what_is_remembered_is_bounded(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_FAILING", 3)
     keys = [("n", f"w{number}", "") for number in range(5)]
-    failed = {key: Check(key, "FAILED", ("GC-A0104",)) for key in keys}
-    checks = Checks(Clock())
+    failed = {key: ModelCheck(key, "FAILED", ("GC-A0104",)) for key in keys}
+    checks = AuditComparison(Clock())
     assert len(checks.update(failed, whole=True).changes) == 3
     assert checks.update(failed, whole=True).changes == ()
 

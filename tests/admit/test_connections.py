@@ -18,10 +18,10 @@ from admit_world import WHO, Authority, Client, World, certificate, oci, pod, re
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gitchain.admit import connections, listener
-from gitchain.admit.connections import Room, peer_of
+from gitchain.admit.connections import OpenConnections, peer_of
 from gitchain.admit.run import deployment_log, serve
 from gitchain.admit.settings import Deployments
-from gitchain.admit.tls import Certificate, Files
+from gitchain.admit.tls import Certificate, TlsFiles
 from gitchain.errors import GitchainError, TrustError, UsageError
 
 IDLE = 270
@@ -44,7 +44,7 @@ class Held:
         self.ended = True
 
 
-def ended(room: Room, *held: Held) -> list[int]:
+def ended(room: OpenConnections, *held: Held) -> list[int]:
     for one in held:
         room.enter(one)
     return [number for number, one in enumerate(held) if one.ended]
@@ -52,21 +52,27 @@ def ended(room: Room, *held: Held) -> list[int]:
 
 def test_room_goes_to_those_who_use_it() -> None:
     """The oldest that was never used goes first, then the oldest; what is being answered stays, and so the new one goes."""
-    assert ended(Room(8, keeps_reserve=False), *(Held(since=n) for n in range(6))) == [0, 1]
+    assert ended(OpenConnections(8, keeps_reserve=False), *(Held(since=n) for n in range(6))) == [0, 1]
     held = [Held(since=0, is_used=True), Held(since=5), Held(since=6), Held(since=7), Held(since=8)]
-    assert ended(Room(8, keeps_reserve=False), *held) == [1]
-    assert ended(Room(8, keeps_reserve=False), *(Held(is_answering=True) for _ in range(6))) == [4, 5]
-    assert ended(Room(4, keeps_reserve=False), *(Held(str(n), since=n) for n in range(6))) == [0, 1]
+    assert ended(OpenConnections(8, keeps_reserve=False), *held) == [1]
+    assert ended(OpenConnections(8, keeps_reserve=False), *(Held(is_answering=True) for _ in range(6))) == [
+        4,
+        5,
+    ]
+    assert ended(OpenConnections(4, keeps_reserve=False), *(Held(str(n), since=n) for n in range(6))) == [
+        0,
+        1,
+    ]
 
 
 def test_half_of_the_room_is_the_api_servers() -> None:
     """Those without its certificate never get it, whatever they do; it takes theirs where it needs more than all of its own."""
-    room = Room(8, keeps_reserve=True)
+    room = OpenConnections(8, keeps_reserve=True)
     strangers = [Held(str(n), is_answering=True) for n in range(20)]
     assert ended(room, *strangers) == list(range(4, 20))
     ours = [Held("api", is_trusted=True, since=n) for n in range(4)]
     assert ended(room, *ours) == []
-    idle = Room(8, keeps_reserve=True)
+    idle = OpenConnections(8, keeps_reserve=True)
     assert ended(idle, *(Held(str(n), since=n) for n in range(4))) == []
     assert ended(idle, *(Held("api", is_trusted=True, since=n) for n in range(8))) == []
     assert len(idle.inside) == 8
@@ -76,7 +82,7 @@ def test_half_of_the_room_is_the_api_servers() -> None:
 
 def test_a_room_forgets_who_left() -> None:
     """Whoever comes and goes takes no room."""
-    room = Room(4, keeps_reserve=True)
+    room = OpenConnections(4, keeps_reserve=True)
     for _ in range(100):
         one = Held()
         room.enter(one)
@@ -299,7 +305,7 @@ def test_nothing_is_signed_without_a_ca_of_clients(models: World, tmp_path: Path
     told = Deployments(models.repository, "production", "eu-1", "local", identity=WHO)
     settings = replace(models.settings, deployments=told)
     with pytest.raises(UsageError, match="authenticated") as caught:
-        serve(settings, Files(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
+        serve(settings, TlsFiles(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
     assert "--client-ca" in caught.value.help
 
 
@@ -310,7 +316,7 @@ def test_server_tells_its_address_only_after_the_deployment_log_is_open(
     told = Deployments(models.repository, "production", "eu-1", "local", identity=WHO)
     settings = replace(models.settings, deployments=told)
     certificate_files = certificate(tmp_path)
-    files = Files(*certificate_files, client_ca=certificate_files[0])
+    files = TlsFiles(*certificate_files, client_ca=certificate_files[0])
     lines: list[str] = []
     with pytest.raises(GitchainError, match="instance is missing"):
         serve(settings, files, ("127.0.0.1", 0), None, told=lines.append)
@@ -319,9 +325,9 @@ def test_server_tells_its_address_only_after_the_deployment_log_is_open(
 
 def test_a_server_without_a_ca_of_clients_knows_nobody(tmp_path: Path) -> None:
     """And one with it asks, and refuses none who shows nothing: the endpoints say what such a client may do."""
-    assert Certificate(Files(*certificate(tmp_path))).context.verify_mode == ssl.CERT_NONE
+    assert Certificate(TlsFiles(*certificate(tmp_path))).context.verify_mode == ssl.CERT_NONE
     authority = Authority(tmp_path / "clients")
-    asking = Certificate(Files(*certificate(tmp_path), authority.pem))
+    asking = Certificate(TlsFiles(*certificate(tmp_path), authority.pem))
     assert asking.context.verify_mode == ssl.CERT_OPTIONAL
 
 
@@ -329,7 +335,7 @@ def test_a_server_without_a_ca_of_clients_knows_nobody(tmp_path: Path) -> None:
 def test_ca_file_of_clients_without_a_certificate_is_refused(tmp_path: Path, text: str) -> None:
     """It does not mean that every client is trusted, or none: a start fails, a reload keeps what is in use."""
     authority = Authority(tmp_path / "clients")
-    files = Files(*certificate(tmp_path), authority.pem)
+    files = TlsFiles(*certificate(tmp_path), authority.pem)
     running = Certificate(files)
     authority.pem.write_text(text)
     for use in (running.reload, lambda: Certificate(files)):

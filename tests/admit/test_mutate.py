@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitchain.admit.mutate import PREFIX, VERIFIED, Guarding, guard_pod, unguarded
+from gitchain.admit.mutate import PREFIX, VERIFIED, GuardSettings, guard_pod, unguarded
 
 D, E = "ab" * 32, "cd" * 32
-SETTINGS = Guarding(
+SETTINGS = GuardSettings(
     "registry.example.com/gitchain@sha256:" + "0" * 64,
     ("--layout", "/etc/gitchain/layout.sigstore.json", "--signer", "owner@example.com"),
     ignore=("persistentVolumeClaim:cache-*", "hostPath:/dev/shm"),
@@ -40,7 +40,7 @@ def pod(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"metadata": {"annotations": {"gitchain.dev/model": f"sha256:{D}"}}, "spec": spec | more}
 
 
-def applied(found: dict[str, Any], settings: Guarding = SETTINGS) -> dict[str, Any]:
+def applied(found: dict[str, Any], settings: GuardSettings = SETTINGS) -> dict[str, Any]:
     """Return the pod after its patch; there must be no problem."""
     guarded = guard_pod(found, settings)
     assert guarded.problems == ()

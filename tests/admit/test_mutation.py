@@ -15,18 +15,18 @@ import pytest
 from admit_world import World, admission, certificate, codes, digest, judged, pod, review, serving, settled
 from jsonschema import Draft202012Validator
 
-from gitchain.admit.admission import Admission, Judgement
+from gitchain.admit.admission import Admission, AdmissionResult
 from gitchain.admit.config import read_settings
-from gitchain.admit.mutate import PREFIX, VERIFIED, Guarding
-from gitchain.admit.settings import Settings
+from gitchain.admit.mutate import PREFIX, VERIFIED, GuardSettings
+from gitchain.admit.settings import AdmissionSettings
 from gitchain.errors import UsageError
 
 IMAGE = "registry.example.com/gitchain@sha256:" + "0" * 64
-GUARDING = Guarding(IMAGE, ("--layout", "/etc/gitchain/layout.sigstore.json"))
+GUARDING = GuardSettings(IMAGE, ("--layout", "/etc/gitchain/layout.sigstore.json"))
 
 
 @pytest.fixture
-def settings(models: World) -> Settings:
+def settings(models: World) -> AdmissionSettings:
     """Every rule guards: the digest that an annotation gives a volume counts."""
     rules = [
         replace(rule, guarding=GUARDING, looking=replace(rule.looking, guarded=()))
@@ -43,7 +43,7 @@ def with_volume(model: str = "good", **more: Any) -> dict[str, Any]:
     return found
 
 
-def mutated(one: Admission, asked: Mapping[str, Any]) -> Judgement:
+def mutated(one: Admission, asked: Mapping[str, Any]) -> AdmissionResult:
     return asyncio.run(one.mutate(json.dumps(asked).encode()))
 
 
@@ -58,7 +58,7 @@ def patched(found: dict[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     return after
 
 
-def test_a_pod_is_guarded_and_then_admitted(settings: Settings) -> None:
+def test_a_pod_is_guarded_and_then_admitted(settings: AdmissionSettings) -> None:
     """Without the patch it is denied; with it, it passes; asked again, there is nothing to change."""
     with admission(settings) as one:
         settled(one)
@@ -76,7 +76,7 @@ def test_a_pod_is_guarded_and_then_admitted(settings: Settings) -> None:
         assert "patch" not in again.answer.to_json(again.uid)["response"]  # type: ignore[operator]
 
 
-def test_what_another_webhook_undid_is_denied(settings: Settings) -> None:
+def test_what_another_webhook_undid_is_denied(settings: AdmissionSettings) -> None:
     """Validation sees the pod as it will run: without the guard, or with one that is not ours, it does not."""
     with admission(settings) as one:
         settled(one)
@@ -95,7 +95,9 @@ OTHER = f"sha256:{digest('second')}"
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["by another image", "not at all"])
-def test_a_pod_from_before_gets_labels_and_nothing_that_runs(settings: Settings, guarded: bool) -> None:
+def test_a_pod_from_before_gets_labels_and_nothing_that_runs(
+    settings: AdmissionSettings, guarded: bool
+) -> None:
     """No update can put a guard into it: what leaves the containers as they are goes on, for a model that passes."""
     old = with_volume()
     if guarded:
@@ -136,7 +138,7 @@ def test_a_pod_from_before_gets_labels_and_nothing_that_runs(settings: Settings,
         assert not update(LABELLED)
 
 
-def test_a_guarded_pod_keeps_its_guard(settings: Settings) -> None:
+def test_a_guarded_pod_keeps_its_guard(settings: AdmissionSettings) -> None:
     """An update that takes the guard's image, or its digest, is one that changes what runs."""
     with admission(settings) as one:
         settled(one)
@@ -150,7 +152,7 @@ def test_a_guarded_pod_keeps_its_guard(settings: Settings) -> None:
         assert judged(one, review(new, operation="UPDATE", old=old)).answer.allowed
 
 
-def test_a_model_that_does_not_pass_is_denied_guarded_or_not(settings: Settings) -> None:
+def test_a_model_that_does_not_pass_is_denied_guarded_or_not(settings: AdmissionSettings) -> None:
     with admission(settings) as one:
         settled(one)
         found = with_volume("unknown")
@@ -158,7 +160,7 @@ def test_a_model_that_does_not_pass_is_denied_guarded_or_not(settings: Settings)
         assert not judged(one, review(after)).answer.allowed
 
 
-def test_a_pod_that_cannot_be_guarded_is_denied_at_once(settings: Settings) -> None:
+def test_a_pod_that_cannot_be_guarded_is_denied_at_once(settings: AdmissionSettings) -> None:
     """No digest for a volume, a reserved name: the answer says so and changes nothing; in warn mode it only tells."""
     found = with_volume()
     found["metadata"]["annotations"] = {}
@@ -181,7 +183,7 @@ def test_a_pod_that_cannot_be_guarded_is_denied_at_once(settings: Settings) -> N
         )  # the guard would stop the pod
 
 
-def test_nothing_else_is_changed(settings: Settings, models: World) -> None:
+def test_nothing_else_is_changed(settings: AdmissionSettings, models: World) -> None:
     """Updates, subresources and other kinds are left to validation; without `guard` so is everything."""
     with admission(settings) as one:
         for asked in (
@@ -195,7 +197,7 @@ def test_nothing_else_is_changed(settings: Settings, models: World) -> None:
         assert mutated(one, review(with_volume())).answer.patch == ()
 
 
-def test_what_cannot_be_read_is_denied(settings: Settings) -> None:
+def test_what_cannot_be_read_is_denied(settings: AdmissionSettings) -> None:
     with admission(settings) as one:
         asked = review(with_volume())
         asked["request"]["operation"] = "BLESS"
@@ -206,7 +208,7 @@ def test_what_cannot_be_read_is_denied(settings: Settings) -> None:
         assert not mutated(one, asked).answer.allowed
 
 
-def test_over_http(settings: Settings, tmp_path: Path) -> None:
+def test_over_http(settings: AdmissionSettings, tmp_path: Path) -> None:
     """The endpoint answers as the API server wants it, and counts."""
     certificate(tmp_path)
     with serving(settings, tmp_path) as (_, client):

@@ -23,7 +23,7 @@ from fuzzing import sized
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gitchain.admit.admission import Admission, Judgement
+from gitchain.admit.admission import Admission, AdmissionResult
 from gitchain.admit.scale import Workloads
 from gitchain.errors import GitchainError
 
@@ -64,7 +64,7 @@ NAMED = re.compile(r"(?:oci|oci\+native|oci\+fetch)://[^\s\"'`\\]*?@sha256:([0-9
 ANY_MODEL = re.compile(r"(?:oci(?:\+native|\+fetch)?|s3|gs|hf|pvc)://", re.IGNORECASE)
 
 
-def check(admission: Admission, body: bytes) -> Judgement | None:
+def check(admission: Admission, body: bytes) -> AdmissionResult | None:
     """Judge the bytes and hold an allow to its reason; None where there was no answer but an error."""
     try:
         judgement = asyncio.run(admission.judge(body))
@@ -90,7 +90,7 @@ def outside(value: Any) -> Any:
     return {key: outside(one) for key, one in value.items() if key not in about or not isinstance(one, dict)}
 
 
-def justify(request: dict[str, Any], judgement: Judgement) -> None:
+def justify(request: dict[str, Any], judgement: AdmissionResult) -> None:
     source = request.get("object") or {}
     said = {key: value for key, value in source.items() if key not in {"metadata", "status"}}
     spec = json.dumps(outside(said), ensure_ascii=False)

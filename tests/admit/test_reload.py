@@ -18,9 +18,9 @@ from admit_world import WHO, Clock, World, codes, oci, pod, review, serving
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server
 from gitchain.admit.config import read_settings
-from gitchain.admit.engines import Engines
+from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.evidence import SourceReader
-from gitchain.admit.layout_evaluator import Gate
+from gitchain.admit.layout_evaluator import LayoutEvaluator
 from gitchain.admit.memory import FILE, recall
 from gitchain.admit.metrics import Metrics
 from gitchain.admit.reload import Reload
@@ -129,7 +129,7 @@ class Running:
 @asynccontextmanager
 async def running(policy: Policy) -> AsyncIterator[Running]:
     clock = Clock()
-    engines = Engines(clock)
+    engines = VerdictCaches(clock)
     settings = read_settings(policy.volume.settings)
     metrics = Metrics(dict, clock)
     server = Server(Admission(settings, engines.make(settings)), metrics, clock)
@@ -358,7 +358,7 @@ DAMAGED += [
 def test_memory_that_is_damaged_decides_nothing(policy: Policy, isolated: Path, data: bytes) -> None:
     """What was accepted before is not known: that is an error of trust, and no new beginning."""
     (isolated / FILE).write_bytes(data)
-    gate = Gate(
+    gate = LayoutEvaluator(
         "credit",
         SourceReader(read_settings(policy.volume.settings).sources["credit"]),
         read_settings(policy.volume.settings).times,

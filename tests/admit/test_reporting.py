@@ -16,21 +16,21 @@ from admit_api import Api
 from admit_world import Clock, World, certificate, digest, judged, kserve, oci, pod, review, serving
 
 from gitchain.admit import reporting as module
-from gitchain.admit.admission import Admission, Judgement
+from gitchain.admit.admission import Admission, AdmissionResult
 from gitchain.admit.audit import audit
 from gitchain.admit.notices import (
     MAX_RESULTS,
     NOTE_BYTES,
-    Notice,
+    ViolationNotice,
     event,
     notice,
     report,
     result,
 )
-from gitchain.admit.reporting import AUDIT, DENIALS, Reporting, Writer
+from gitchain.admit.reporting import AUDIT, DENIALS, NoticeWriter, Reporting
 from gitchain.admit.reports import Reports, ReportSettings
 from gitchain.admit.run import serve
-from gitchain.admit.tls import Files
+from gitchain.admit.tls import TlsFiles
 from gitchain.errors import UsageError
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/{}/events"
@@ -46,13 +46,13 @@ class Told:
         self.counted: Counter[tuple[str, str]] = Counter()
         self.executor = ThreadPoolExecutor(1)
         self.reporting = Reporting(
-            Writer(api.cluster, wanted, "pod-1"),
+            NoticeWriter(api.cluster, wanted, "pod-1"),
             clock=self.clock,
             executor=self.executor,
             counted=lambda what, outcome, number: self.counted.update({(what, outcome): number}),
         )
 
-    def tell(self, *judgements: Judgement, turns: int = 1) -> None:
+    def tell(self, *judgements: AdmissionResult, turns: int = 1) -> None:
         for one in judgements:
             self.reporting.offer(one)
         for _ in range(turns):
@@ -72,7 +72,7 @@ def named(name: str, model: str = "nosuch", **more: Any) -> dict[str, Any]:
     return found
 
 
-def denied(ready: Admission, name: str = "p", namespace: str = "prod", **more: Any) -> Judgement:
+def denied(ready: Admission, name: str = "p", namespace: str = "prod", **more: Any) -> AdmissionResult:
     return judged(ready, review(named(name, **more), namespace=namespace))
 
 
@@ -288,7 +288,7 @@ def test_without_an_answer_the_rest_of_a_turn_is_not_tried(ready: Admission, api
     told = Told(api)
     gone = replace(api.cluster, server="https://localhost:1")
     told.reporting = Reporting(
-        Writer(gone, BOTH, "x"), clock=told.clock, executor=told.executor,
+        NoticeWriter(gone, BOTH, "x"), clock=told.clock, executor=told.executor,
         counted=lambda what, outcome, number: told.counted.update({(what, outcome): number}),
     )  # fmt: skip
     told.tell(*(denied(ready, f"p{number}") for number in range(5)))
@@ -425,12 +425,12 @@ def test_an_api_that_hangs_delays_no_answer(
 def test_reporting_without_a_cluster_does_not_start(models: World, tmp_path: Path) -> None:
     settings = replace(models.settings, reporting=BOTH)
     with pytest.raises(UsageError, match="reporting needs a cluster"):
-        serve(settings, Files(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
+        serve(settings, TlsFiles(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
 
 
 def test_notices_of_one_kind_have_one_key(ready: Admission, told: Told) -> None:
     """Time and details are no part of it."""
     one = notice(denied(ready), told.clock())
-    assert isinstance(one, Notice)
+    assert isinstance(one, ViolationNotice)
     assert replace(one, when=one.when + timedelta(1), details={}).key == one.key
     assert replace(one, outcome="warn").key != one.key

@@ -18,16 +18,16 @@ from admit_world import World, admission, codes, judged, oci, pod, review, servi
 from gitchain.admit import cluster as cluster_module
 from gitchain.admit.admission import Admission
 from gitchain.admit.deployment_events import ClusterName, events
-from gitchain.admit.review import Resource
+from gitchain.admit.review import GroupVersionResource
 from gitchain.admit.scale import SCALED, Workloads
-from gitchain.admit.settings import Settings
+from gitchain.admit.settings import AdmissionSettings
 
 WHERE = "/apis/apps/v1/namespaces/{}/deployments/w"
 PLACE = WHERE.format("prod")
 
 
 @contextmanager
-def looking(settings: Settings, api: Api) -> Iterator[Admission]:
+def looking(settings: AdmissionSettings, api: Api) -> Iterator[Admission]:
     with admission(settings) as made, ThreadPoolExecutor(1) as executor:
         workloads = Workloads(api.cluster, executor, settings.times.answer)
         yield Admission(settings, settled(made).engines, workloads)
@@ -44,10 +44,10 @@ def deployment(*arguments: str) -> dict[str, Any]:
 
 
 def scale(
-    new: Any = 3, old: Any = 1, at: Resource | None = None, name: str = "w", **more: Any
+    new: Any = 3, old: Any = 1, at: GroupVersionResource | None = None, name: str = "w", **more: Any
 ) -> dict[str, Any]:
     """Return the review of a scale as an API server sends it."""
-    at = at or Resource("apps", "v1", "deployments")
+    at = at or GroupVersionResource("apps", "v1", "deployments")
     sizes = [
         {
             "apiVersion": "autoscaling/v1",
@@ -64,7 +64,7 @@ def scale(
 
 
 @pytest.mark.parametrize("at", SCALED, ids=str)
-def test_what_grows_is_judged_by_its_template(scaling: Admission, api: Api, at: Resource) -> None:
+def test_what_grows_is_judged_by_its_template(scaling: Admission, api: Api, at: GroupVersionResource) -> None:
     """Of each kind: the model that passes grows, the one that nobody signed does not."""
     kind = SCALED[at]
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
@@ -107,8 +107,8 @@ def test_what_is_not_plainly_less_is_more(scaling: Admission, api: Api, new: Any
 @pytest.mark.parametrize(
     "change",
     [
-        {"at": Resource("apps", "v1", "daemonsets")}, {"at": Resource("apps", "v1beta1", "deployments")},
-        {"at": Resource("ml.example.com", "v1", "deployments")}, {"at": Resource("", "v1", "deployments")},
+        {"at": GroupVersionResource("apps", "v1", "daemonsets")}, {"at": GroupVersionResource("apps", "v1beta1", "deployments")},
+        {"at": GroupVersionResource("ml.example.com", "v1", "deployments")}, {"at": GroupVersionResource("", "v1", "deployments")},
         {"name": ""}, {"name": ".."}, {"name": "a/b"}, {"name": "w?x"}, {"name": "W"}, {"name": "w\n"}, {"name": "x" * 254},
         {"namespace": "prod-../../x"}, {"operation": "CREATE"}, {"operation": "CONNECT"},
         {"kind": {"group": "extensions", "version": "v1beta1", "kind": "Scale"}},

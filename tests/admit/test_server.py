@@ -29,7 +29,7 @@ from gitchain.admit import app, listener, server
 from gitchain.admit.admission import INLINE_BYTES
 from gitchain.admit.external_data import MAX_ASKED_BYTES
 from gitchain.admit.review import MAX_BODY_BYTES
-from gitchain.admit.tls import Certificate, Files
+from gitchain.admit.tls import Certificate, TlsFiles
 from gitchain.errors import TransportError, TrustError
 
 ROOT = Path(__file__).parents[2]
@@ -272,7 +272,7 @@ def test_files_that_do_not_belong_together_change_nothing(tmp_path: Path) -> Non
     """In the middle of a rotation the old certificate serves on; then the new one does."""
     new = tmp_path / "new"
     new.mkdir()
-    used = Certificate(Files(*certificate(tmp_path, days=1)))
+    used = Certificate(TlsFiles(*certificate(tmp_path, days=1)))
     end = used.end
     fresh = certificate(new, days=90)
     for name, broken in (
@@ -326,7 +326,7 @@ def test_certificate_rotations_break_no_handshake(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         pairs.append([path.read_bytes() for path in certificate(tmp_path / name)])
     places = certificate(tmp_path)
-    used = Certificate(Files(*places))
+    used = Certificate(TlsFiles(*places))
     until = threading.Event()
     with ThreadPoolExecutor(2) as pool:
         found = [pool.submit(handshakes, used.context, until, with_name=flag) for flag in (True, False)]

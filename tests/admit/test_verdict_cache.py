@@ -31,9 +31,9 @@ from fuzzing import sized
 
 from gitchain.admit.denial_reasons import DenialReason
 from gitchain.admit.evidence import SourceReader
-from gitchain.admit.layout_evaluator import Gate, LayoutVerdict
-from gitchain.admit.settings import Settings, Times
-from gitchain.admit.verdict_cache import MAX_FLYING, Engine
+from gitchain.admit.layout_evaluator import LayoutEvaluator, LayoutVerdict
+from gitchain.admit.settings import AdmissionSettings, Durations
+from gitchain.admit.verdict_cache import MAX_FLYING, VerdictCache
 from gitchain.errors import GitchainError, LayoutError, RollbackError, StoreError, TransportError
 from gitchain.workspace.project import open_project
 
@@ -238,7 +238,7 @@ def test_the_memory_is_bounded(models: World) -> None:
 class Slow:
     """A gate whose decisions wait until they are let go."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: LayoutEvaluator) -> None:
         self.gate, self.go, self.asked = gate, threading.Event(), 0
         decide = gate.decide
 
@@ -348,7 +348,7 @@ def test_a_layout_that_asks_for_inspections_admits_nothing_by_digest(copied: Sta
     assert codes(copied.judge()) == {"GC-E0352"}
 
 
-def sourced(models: World, text: str) -> Settings:
+def sourced(models: World, text: str) -> AdmissionSettings:
     source = models.settings.sources["credit"]
     changed = replace(source, repository=None, evidence=(text,))
     return replace(models.settings, sources={"credit": changed})
@@ -368,7 +368,7 @@ def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> N
         shutil.rmtree(folder)
         one.read()
         assert one.judge().reason == "verified"
-        one.clock.now += timedelta(seconds=Times().fresh + Times().stale + 1)
+        one.clock.now += timedelta(seconds=Durations().fresh + Durations().stale + 1)
         one.read()
         assert codes(one.judge()) == {"GC-A0301"}
 
@@ -410,8 +410,8 @@ def test_executors_are_not_shared_between_reading_and_deciding(models: World) ->
             return super().version(now)
 
     with ThreadPoolExecutor(1) as decider, ThreadPoolExecutor(1) as reader:
-        gate = Gate("credit", Hanging(inner), settings.times)
-        engine = Engine(gate, settings.times, limit=100, clock=clock, decider=decider, reader=reader)
+        gate = LayoutEvaluator("credit", Hanging(inner), settings.times)
+        engine = VerdictCache(gate, settings.times, limit=100, clock=clock, decider=decider, reader=reader)
 
         async def ask() -> LayoutVerdict:
             await engine.refresh()
@@ -438,7 +438,7 @@ def test_source_reader_accepts_no_older_layout_after_a_newer_one(copied: Stand) 
     reader.check_version(newer)
     with pytest.raises(LayoutError, match="another one of the same version"):
         reader.check_version(replace(newer, digest="e" * 64))
-    gate = Gate("credit", reader, Times())
+    gate = LayoutEvaluator("credit", reader, Durations())
     gate.refresh(now)
     assert gate.opened is None
     assert "older than the one accepted before" in gate.problem

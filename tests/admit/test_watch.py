@@ -18,7 +18,7 @@ from admit_world import World, chain, serving
 
 from gitchain.admit.conditions import LayoutCondition
 from gitchain.admit.settings import LayoutSource
-from gitchain.admit.watch import Watch
+from gitchain.admit.watch import ConditionWatch
 from gitchain.errors import (
     GitchainError,
     LayoutError,
@@ -41,7 +41,7 @@ class Watched:
     def __init__(self, one: Stand, heard: Heard) -> None:
         self.stand = one
         self.counts: list[tuple[str, str, str]] = []
-        self.watch = Watch(one.clock, self._count)
+        self.watch = ConditionWatch(one.clock, self._count)
         self._heard = heard
 
     def _count(self, layout: str, found: LayoutCondition) -> None:

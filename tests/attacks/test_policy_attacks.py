@@ -341,7 +341,7 @@ STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
 }  # fmt: skip
 KINDS = (
     Layout, step.Step, step.Sublayout, members.Functionary, members.SigstoreMember, members.KeyMember, members.SshMember,
-    parts.Constraint, parts.Datasets, parts.Inspection, parts.Served,
+    parts.Constraint, parts.Datasets, parts.Inspection, parts.ServedProducts,
 )  # fmt: skip
 
 

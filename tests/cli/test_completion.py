@@ -17,7 +17,7 @@ from completion_terminal import COMPLETE, Terminal
 from gitchain.cli.candidates import MAX_FILE_BYTES
 from gitchain.cli.main import gitchain as program
 from gitchain.cli.shells import _KINDS, MAX_ITEMS
-from gitchain.workspace.user_directory import Pin, write_pin
+from gitchain.workspace.user_directory import LayoutPin, write_pin
 
 HEAVY = {"sigstore", "dvc", "in_toto", "pygit2", "cryptography", "securesystemslib", "requests"}
 MODULES = 30
@@ -79,7 +79,7 @@ def repo(git_repo: Path, git: Callable[..., str], monkeypatch: pytest.MonkeyPatc
     home = git_repo.parent / "home"
     home.mkdir(mode=0o700, exist_ok=True)
     monkeypatch.setenv("GITCHAIN_HOME", str(home))
-    write_pin(Pin("pinned", (("https://i.example", "a"),), "local", "0" * 64))
+    write_pin(LayoutPin("pinned", (("https://i.example", "a"),), "local", "0" * 64))
     git(git_repo, "config", "user.email", "ada@example.com")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return git_repo

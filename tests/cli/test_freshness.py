@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gitchain.consume.verifier import Policy, verify
+from gitchain.consume.verifier import LayoutOptions, verify
 from gitchain.produce.checkpoint import sign_checkpoint
 from gitchain.produce.sign_and_store import SigningIdentity, project_profile
 from gitchain.workspace.project import open_project
@@ -28,7 +28,7 @@ def asking(gitchain: Gitchain, tiny: Path) -> Path:
 
 
 def codes(repo: Path, later: timedelta = timedelta()) -> list[str]:
-    found = verify(open_project(repo), str(repo / "model.txt"), Policy(), datetime.now(UTC) + later)
+    found = verify(open_project(repo), str(repo / "model.txt"), LayoutOptions(), datetime.now(UTC) + later)
     return [one.code.name for one in found.decisions[0].findings]
 
 

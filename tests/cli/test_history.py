@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from gitchain.errors import ExitCode
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
-from gitchain.evidence.store_checkpoint import Inventory, read_checkpoint
+from gitchain.evidence.store_checkpoint import StoreCheckpoint, read_checkpoint
 from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, RELEASE
 from gitchain.store.git_ref import AttestationStore
 
@@ -56,7 +56,7 @@ def statements(repo: Path, kind: str) -> dict[str, Statement]:
     return {one.attestation_id: one for one in found if one.predicate_type == kind}
 
 
-def inventories(repo: Path) -> dict[str, Inventory]:
+def inventories(repo: Path) -> dict[str, StoreCheckpoint]:
     return {name: read_checkpoint(one) for name, one in statements(repo, CHECKPOINT).items()}
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from gitchain.consume.verifier import Policy, verify
+from gitchain.consume.verifier import LayoutOptions, verify
 from gitchain.errors import StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import VSA
-from gitchain.produce.sign_and_store import Recorded, SigningIdentity, project_profile
+from gitchain.produce.sign_and_store import SigningIdentity, SigningResult, project_profile
 from gitchain.produce.vsa import summarise, write_summary
 from gitchain.store.git_ref import AttestationStore
 from gitchain.verify.decide import Decision
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
@@ -49,17 +49,17 @@ class Two:
 
     def decision(self) -> Decision:
         (found,) = verify(
-            open_project(self.supplier), str(self.supplier / "model.txt"), Policy(), datetime.now(UTC)
+            open_project(self.supplier), str(self.supplier / "model.txt"), LayoutOptions(), datetime.now(UTC)
         ).decisions
         return found
 
     def summarise(
         self, decision: Decision, who: str = "ada@example.com", verifier: str = VERIFIER
-    ) -> Recorded:
+    ) -> SigningResult:
         project = open_project(self.supplier)
         return summarise(project, project_profile(project), decision, verifier, SigningIdentity(who))
 
-    def hand_over(self, recorded: Recorded, out: Path) -> bytes:
+    def hand_over(self, recorded: SigningResult, out: Path) -> bytes:
         """Write the summary to a file, as the supplier does, and put it where the consumer keeps evidence."""
         (statement,) = recorded.stored
         write_summary(open_project(self.supplier), statement, out)
@@ -70,7 +70,7 @@ class Two:
     def codes(self, later: timedelta = timedelta()) -> list[str]:
         now = datetime.now(UTC) + later
         (found,) = verify(
-            open_project(self.consumer), str(self.consumer / "model.txt"), Policy(), now
+            open_project(self.consumer), str(self.consumer / "model.txt"), LayoutOptions(), now
         ).decisions
         assert found.passed == (not found.findings)
         return [one.code.name for one in found.findings]
@@ -177,7 +177,9 @@ def test_a_later_failed_summary_counts(two: Two) -> None:
     decision = two.decision()
     two.hand_over(two.summarise(decision), two.supplier / "first.json")
     assert two.codes() == []
-    failed = replace(decision, result="FAILED", steps=(), findings=(Finding(Code.NO_EVIDENCE, "none"),))
+    failed = replace(
+        decision, result="FAILED", steps=(), findings=(Finding(FindingCode.NO_EVIDENCE, "none"),)
+    )
     time.sleep(1.1)  # proven times have whole seconds
     two.hand_over(two.summarise(failed), two.supplier / "second.json")
     assert "DENIED" in two.codes() or "NOT_PASSED" in two.codes()

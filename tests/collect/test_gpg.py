@@ -14,7 +14,7 @@ import pytest
 from pgpcraft import CREATED, Pgp, needs_gpg, whole
 
 from gitchain.collect import gpg
-from gitchain.collect.gpg import Gpg
+from gitchain.collect.gpg import GpgVerifier
 from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def program(folder: Path, *lines: str) -> Path:
 
 
 def called(repository: Path) -> tuple[int, str]:
-    return Gpg(repository, NOW)(b"key", b"signature", b"payload")
+    return GpgVerifier(repository, NOW)(b"key", b"signature", b"payload")
 
 
 def test_it_is_alone_with_what_it_is_given(
@@ -82,7 +82,7 @@ def test_its_time_is_the_one_that_is_given(tmp_path: Path, monkeypatch: pytest.M
     lines = "echo '[GNUPG:] X' $*", "exit 0"
     monkeypatch.setenv("PATH", str(program(tmp_path / "bin", *lines).parent))
     there = NOW.astimezone(timezone(timedelta(hours=9)))
-    _, said = Gpg(tmp_path / "repository", there)(b"", b"", b"")
+    _, said = GpgVerifier(tmp_path / "repository", there)(b"", b"", b"")
     assert "--faked-system-time 20260101T000000!" in said
 
 
@@ -197,10 +197,10 @@ def test_the_real_one_knows_the_key_that_it_is_given_alone(
     monkeypatch.setenv("GNUPGHOME", str(user))
     other = Pgp(created=CREATED + 1)
     signature = PAT.sign(b"payload")
-    code, status = Gpg(tmp_path / "repository", NOW)(whole(PAT), signature, b"payload")
+    code, status = GpgVerifier(tmp_path / "repository", NOW)(whole(PAT), signature, b"payload")
     assert code == 0
     assert f" 0 4 0 22 8 00 {PAT.fingerprint}\n" in status
-    code, status = Gpg(tmp_path / "repository", NOW)(whole(other), signature, b"payload")
+    code, status = GpgVerifier(tmp_path / "repository", NOW)(whole(other), signature, b"payload")
     assert code == 2
     assert "NO_PUBKEY" in status
     assert "GOODSIG" not in status
@@ -229,7 +229,7 @@ def test_its_home_is_private(tmp_path: Path, temporary: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(program(tmp_path / "bin", *lines).parent))
     before = os.umask(0)
     try:
-        code, _ = Gpg(tmp_path / "repository", NOW)(whole(PAT), PAT.sign(b"x"), b"x")
+        code, _ = GpgVerifier(tmp_path / "repository", NOW)(whole(PAT), PAT.sign(b"x"), b"x")
     finally:
         os.umask(before)
     assert code == 0

@@ -19,8 +19,8 @@ from sklearn.utils import all_estimators
 
 from gitchain.collect.inspect.frameworks import names_of
 from gitchain.collect.inspect.pickle_imports import Imports
-from gitchain.collect.inspect.pickle_machine import Machine
-from gitchain.collect.inspect.pickle_names import Allowed, refused
+from gitchain.collect.inspect.pickle_machine import PickleMachine
+from gitchain.collect.inspect.pickle_names import AllowedImports, refused
 from gitchain.collect.inspect.pickle_values import HIDDEN as HIDDEN_NAME
 from gitchain.layout.parts import FRAMEWORKS
 
@@ -53,9 +53,9 @@ def test_frameworks_lists_hold_nothing_that_is_known_to_run_code(framework: str)
     """Every listed name is allowed by its own list and refused without it, unless it is Python's own or NumPy's."""
     names = names_of(framework) | names_of(framework, "objects")
     assert len(names) > 40
-    assert refused(names, frozenset(), Allowed(frameworks=(framework,))) == ()
+    assert refused(names, frozenset(), AllowedImports(frameworks=(framework,))) == ()
     own = names - names_of("python")
-    assert {one.name for one in refused(own, frozenset(), Allowed())} == own
+    assert {one.name for one in refused(own, frozenset(), AllowedImports())} == own
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_joblib_array_is_aligned() -> None:
 def test_pickle_machine_counts_calls_of_called_objects() -> None:
     """The result of a call that is called itself cannot be named."""
     imports = Imports()
-    Machine(io.BytesIO(b"cbuiltins\nlist\n)R)R."), imports).run()
+    PickleMachine(io.BytesIO(b"cbuiltins\nlist\n)R)R."), imports).run()
     assert imports.names == {("builtins", "list"), HIDDEN_NAME}
     assert imports.called == {("builtins", "list")}
 
@@ -202,7 +202,7 @@ def test_pickle_machine_counts_calls_of_called_objects() -> None:
 def test_pickle_machine_names_what_a_call_hands_on() -> None:
     """A class among the arguments may be called by the function; one that an object is made of is not."""
     imports = Imports()
-    Machine(io.BytesIO(b"\x80\x02ca\nf\ncb\nG\n\x85Rcc\nH\n)\x81."), imports).run()
+    PickleMachine(io.BytesIO(b"\x80\x02ca\nf\ncb\nG\n\x85Rcc\nH\n)\x81."), imports).run()
     assert imports.called == {("a", "f"), ("b", "G")}
 
 

@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from gitchain.collect.inspect import ModelProblem
 from gitchain.collect.inspect.compressed import SEALED
 from gitchain.collect.inspect.pickle_imports import Imports
-from gitchain.collect.inspect.pickle_machine import Machine
+from gitchain.collect.inspect.pickle_machine import PickleMachine
 from gitchain.collect.inspect.pickle_values import HIDDEN, OVERFLOW, UNKNOWN
 from gitchain.layout.parts import FRAMEWORKS
 
@@ -44,7 +44,7 @@ def found(data: bytes, name: str = "model.pkl", **more: Any) -> list[str]:
 
 def imports(data: bytes) -> set[tuple[str, str]]:
     found = Imports()
-    Machine(io.BytesIO(data), found).run()
+    PickleMachine(io.BytesIO(data), found).run()
     return found.names
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gitchain.consume.layout_choice import chosen_pin
 from gitchain.errors import LayoutError
-from gitchain.workspace.user_directory import Pin, read_pins, write_pin
+from gitchain.workspace.user_directory import LayoutPin, read_pins, write_pin
 
 SIGNER = (("https://issuer.example", "ada@example.com"),)
 
@@ -29,8 +29,10 @@ def repository(path: Path, name: str) -> Path:
     return path / ".gitchain/layout.sigstore.json"
 
 
-def pinned(name: str, *repositories: Path) -> Pin:
-    pin = Pin(name, SIGNER, "local", "0" * 64, repositories=tuple(str(one / ".git") for one in repositories))
+def pinned(name: str, *repositories: Path) -> LayoutPin:
+    pin = LayoutPin(
+        name, SIGNER, "local", "0" * 64, repositories=tuple(str(one / ".git") for one in repositories)
+    )
     write_pin(pin)
     return pin
 

@@ -16,7 +16,7 @@ from gitchain.errors import MalformedError
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.names import check_name, check_names
 from gitchain.evidence.tile import TileId, parse_path
-from gitchain.layout.model import Served
+from gitchain.layout.model import ServedProducts
 from gitchain.verify.target import is_served_by
 
 POSIX_ONLY = [
@@ -100,7 +100,7 @@ def test_macos_form_of_a_name_is_refused() -> None:
 def test_patterns_keep_case_where_paths_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layout's pattern matches alike where os.path folds case and turns slashes around."""
     monkeypatch.setattr(os.path, "normcase", ntpath.normcase)
-    entry = Served("train", ("models/*",))
+    entry = ServedProducts("train", ("models/*",))
     found = [is_served_by(entry, name) for name in ("models/a", "Models/a", "models\\a")]
     assert found == [True, False, False]
 

@@ -18,7 +18,7 @@ from gitchain.evidence.names import check_name, check_names, check_step_name, ch
 from gitchain.evidence.openpgp import MAX_LINE, dearmored
 from gitchain.evidence.predicates import VersionArtifact
 from gitchain.evidence.statement import MAX_MEDIA_TYPE, ResourceDescriptor
-from gitchain.evidence.store_checkpoint import Inventory
+from gitchain.evidence.store_checkpoint import StoreCheckpoint
 from gitchain.evidence.tile import TileId
 from gitchain.evidence.vocabulary import check_text
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_says_which_of_its_names_are_wrong() -> None:
     one, two = "1" * 64, "2" * 64
     for where, lists in (("previous", ((two, one), (one,))), ("added", ((), (two, one)))):
         with pytest.raises(MalformedError) as caught:
-            Inventory(3, "0" * 64, *lists)
+            StoreCheckpoint(3, "0" * 64, *lists)
         assert caught.value.where == where
 
 

@@ -30,8 +30,8 @@ from gitchain.evidence.predicates import (
     TEST_RESULT,
     VERSION,
     VSA,
-    Claim,
     DeploymentVerdict,
+    StepClaim,
     StepFacts,
     VersionArtifact,
     claim_of,
@@ -60,7 +60,7 @@ IN = ResourceDescriptor("data", DigestSet({"sha256": "cd" * 32}))
 SOURCE = git_source(commit=C, tree=C, commit_sha256=H)
 
 
-def claim(kind: str, predicate: Any) -> Claim:
+def claim(kind: str, predicate: Any) -> StepClaim:
     return claim_of(Statement.build([OUT], kind, predicate))
 
 
@@ -85,7 +85,7 @@ def test_claim_reads_what_provenance_writes(kind: Any, evidence: Any) -> None:
     """Step, run, layout, strength, materials and products survive, for every kind and strength."""
     step = StepFacts("train@us", "run-1", evidence, "credit-model")
     found = claim(PROVENANCE, provenance(step=step, kind=kind, materials=[SOURCE, IN]))
-    assert found == Claim(
+    assert found == StepClaim(
         "train@us", "run-1", "credit-model", evidence, (IN, SOURCE), (OUT,), "transformational"
     )
 
@@ -118,8 +118,8 @@ INFORMATIONAL: dict[str, Callable[[StepFacts | None], dict[str, Any]]] = {
 def test_claim_of_informational_predicates(kind: str) -> None:
     """The subject is the materials, there are no products, and step facts come from the extension field alone."""
     with_facts = claim(kind, INFORMATIONAL[kind](STEP))
-    assert with_facts == Claim("train", "run-1", "credit-model", "observed", (OUT,), (), "informational")
-    assert claim(kind, INFORMATIONAL[kind](None)) == Claim(
+    assert with_facts == StepClaim("train", "run-1", "credit-model", "observed", (OUT,), (), "informational")
+    assert claim(kind, INFORMATIONAL[kind](None)) == StepClaim(
         None, None, None, None, (OUT,), (), "informational"
     )
 
@@ -151,7 +151,7 @@ def test_foreign_provenance_names_no_step() -> None:
 def test_other_transformational_predicates() -> None:
     """A link names its step and its materials; provenance v0.2 its materials."""
     materials = [{"name": "data", "digest": {"sha256": "cd" * 32}}]
-    assert claim(LINK, {"name": "train", "materials": materials}) == Claim(
+    assert claim(LINK, {"name": "train", "materials": materials}) == StepClaim(
         "train", None, None, None, (IN,), (OUT,), "transformational"
     )
     assert claim("https://slsa.dev/provenance/v0.2", {"materials": materials}).materials == (IN,)

@@ -19,7 +19,7 @@ from gitchain.evidence.store_checkpoint import (
     MAX_ADDED,
     MAX_PREVIOUS,
     SUBJECT,
-    Inventory,
+    StoreCheckpoint,
     checkpoint_statement,
     checkpoint_statements,
     names_root,
@@ -48,7 +48,7 @@ def test_the_root_is_that_of_rfc_6962_over_the_sorted_names() -> None:
 
 def test_a_checkpoint_is_read_back() -> None:
     """With its subjects: the root, and what a store's index files every checkpoint under."""
-    inventory = Inventory(3, names_root([A, B, C]), (B,), (A, C))
+    inventory = StoreCheckpoint(3, names_root([A, B, C]), (B,), (A, C))
     made = checkpoint_statement(inventory)
     assert read_checkpoint(made) == inventory
     assert [(one.name, one.digest["sha256"]) for one in made.subject] == [
@@ -61,7 +61,7 @@ def test_a_checkpoint_is_read_back() -> None:
 def test_only_what_is_new_is_added() -> None:
     """What the previous ones cover is counted in size and root, and not said again."""
     (made,) = checkpoint_statements([A], [C, B, C], [C, A, B, B])
-    assert read_checkpoint(made) == Inventory(3, names_root([A, B, C]), (B, C), (B, C))
+    assert read_checkpoint(made) == StoreCheckpoint(3, names_root([A, B, C]), (B, C), (B, C))
     assert checkpoint_statements([A, B], [C], [A]) == ()
 
 
@@ -138,7 +138,7 @@ def test_the_subject_has_to_be_the_root() -> None:
 def test_a_root_that_is_no_digest_is_malformed() -> None:
     """Also where subject and predicate agree on it."""
     with pytest.raises(MalformedError, match="root"):
-        Inventory(1, A[:-1], (), (B,))
+        StoreCheckpoint(1, A[:-1], (), (B,))
 
 
 @pytest.mark.parametrize(("field", "limit"), [("added", MAX_ADDED), ("previous", MAX_PREVIOUS)])

@@ -350,7 +350,7 @@ def test_too_many_connections(instance: Instance, monkeypatch: pytest.MonkeyPatc
 
 def test_idle_connection_is_closed(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that never finishes its header is cut off."""
-    monkeypatch.setattr(server._Handler, "timeout", 0.05)
+    monkeypatch.setattr(server._InstanceHandler, "timeout", 0.05)
     with (
         LocalServer(instance, port=0) as running,
         socket.create_connection(running.server_address[:2], timeout=10) as slow,

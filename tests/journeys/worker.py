@@ -11,16 +11,16 @@ from pathlib import Path
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import DATASET
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.produce.draft import Draft
+from gitchain.produce.draft import StatementDraft
 from gitchain.produce.sign_and_store import project_profile, record
 from gitchain.workspace.project import open_project
 
 
-def draft(label: str, number: int) -> Draft:
+def draft(label: str, number: int) -> StatementDraft:
     """Return a statement of its own for each label and number."""
     name = f"data/{label}-{number}"
     subject = ResourceDescriptor(name, DigestSet({"sha256": sha256_hex(name.encode())}))
-    return Draft(Statement.build((subject,), DATASET, {"note": name}))
+    return StatementDraft(Statement.build((subject,), DATASET, {"note": name}))
 
 
 def main(repository: str, label: str, count: str) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from gitchain.errors import LayoutError
-from gitchain.layout.casefile import MAX_CASE_BYTES, Case, Expected, UnlistedSigner, joined, parse_case
+from gitchain.layout.casefile import (
+    MAX_CASE_BYTES,
+    ExpectedFinding,
+    LayoutCase,
+    UnlistedSigner,
+    joined,
+    parse_case,
+)
 from gitchain.layout.identities import Identity
 from gitchain.layout.yaml import read_yaml
 
@@ -32,7 +39,7 @@ expect: [GC-E0301, {code: GC-E0302, step: train}, {code: GC-E0303}]
 """
 
 
-def parsed(change: Callable[[Any], object] = lambda _: None) -> Case:
+def parsed(change: Callable[[Any], object] = lambda _: None) -> LayoutCase:
     value: Any = read_yaml(YAML)
     change(value)
     return joined(parse_case(json.dumps(value).encode(), "x"), None)
@@ -53,9 +60,9 @@ def test_every_field_is_read() -> None:
     assert (other.predicate_type, other.subject) == ("https://example.com/p", {"m": "model"})
     assert data.sublayout == "other"
     assert case.expected == (
-        Expected("GC-E0301", None),
-        Expected("GC-E0302", "train"),
-        Expected("GC-E0303", None),
+        ExpectedFinding("GC-E0301", None),
+        ExpectedFinding("GC-E0302", "train"),
+        ExpectedFinding("GC-E0303", None),
     )
 
 

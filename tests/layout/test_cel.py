@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gitchain.errors import LimitError
 from gitchain.layout.cel_cost import (
-    Bound,
+    CostBound,
     check_tree,
     check_work,
     measure,
@@ -19,7 +19,16 @@ from gitchain.layout.cel_cost import (
     text_bound,
     walk,
 )
-from gitchain.layout.cel_tree import Call, CelItems, Constant, Loop, Name, Node, Select, read_tree
+from gitchain.layout.cel_tree import (
+    CelCall,
+    CelConstant,
+    CelItems,
+    CelMacro,
+    CelSelect,
+    CelVariable,
+    Node,
+    read_tree,
+)
 
 ENVIRONMENT = cel.NewEnv(variables={"p": cel.Type.DYN, "q": cel.Type.DYN})
 
@@ -29,33 +38,36 @@ def tree(expression: str) -> Node:
 
 
 TREES: list[tuple[str, Node]] = [
-    ("p.a", Select(Name("p"), "a", False)),
-    ("has(p.a)", Select(Name("p"), "a", True)),
-    ("p['a']", Call("_[_]", (Name("p"), Constant("a", 1)))),
-    ("p[0]", Call("_[_]", (Name("p"), Constant()))),
-    ("p.contains('é')", Call("contains", (Name("p"), Constant("é", 2)))),
-    ("size(b'abc')", Call("size", (Constant(None, 3),))),
-    ("[1, 2.5, 3u, true, null, '', b'']", CelItems((*[Constant()] * 5, Constant("", 0), Constant()))),
-    ("{'a': p, 1: q}", CelItems((Constant("a", 1), Name("p"), Constant(), Name("q")))),
-    ("google.protobuf.Int32Value{value: 1}", CelItems((Constant(),), "google.protobuf.Int32Value")),
-    ("p ? 1 : 2", Call("_?_:_", (Name("p"), Constant(), Constant()))),
+    ("p.a", CelSelect(CelVariable("p"), "a", False)),
+    ("has(p.a)", CelSelect(CelVariable("p"), "a", True)),
+    ("p['a']", CelCall("_[_]", (CelVariable("p"), CelConstant("a", 1)))),
+    ("p[0]", CelCall("_[_]", (CelVariable("p"), CelConstant()))),
+    ("p.contains('é')", CelCall("contains", (CelVariable("p"), CelConstant("é", 2)))),
+    ("size(b'abc')", CelCall("size", (CelConstant(None, 3),))),
+    (
+        "[1, 2.5, 3u, true, null, '', b'']",
+        CelItems((*[CelConstant()] * 5, CelConstant("", 0), CelConstant())),
+    ),
+    ("{'a': p, 1: q}", CelItems((CelConstant("a", 1), CelVariable("p"), CelConstant(), CelVariable("q")))),
+    ("google.protobuf.Int32Value{value: 1}", CelItems((CelConstant(),), "google.protobuf.Int32Value")),
+    ("p ? 1 : 2", CelCall("_?_:_", (CelVariable("p"), CelConstant(), CelConstant()))),
     (
         "p.filter(x, x)",
-        Loop(
+        CelMacro(
             "x",
-            Name("p"),
+            CelVariable("p"),
             "@result",
             CelItems(()),
-            Constant(),
-            Call(
+            CelConstant(),
+            CelCall(
                 "_?_:_",
                 (
-                    Name("x"),
-                    Call("_+_", (Name("@result"), CelItems((Name("x"),)))),
-                    Name("@result"),
+                    CelVariable("x"),
+                    CelCall("_+_", (CelVariable("@result"), CelItems((CelVariable("x"),)))),
+                    CelVariable("@result"),
                 ),
             ),
-            Name("@result"),
+            CelVariable("@result"),
         ),
     ),
 ]
@@ -92,7 +104,7 @@ def test_fixed_width_numbers_are_skipped() -> None:
     for odd in (b"\x09" + bytes(8), b"\x0d" + bytes(4), b"\x08\x96\x01"):
         expression = odd + name
         checked = b"\x22" + bytes([len(expression)]) + expression
-        assert read_tree(b"\x12" + bytes([len(checked)]) + checked) == Name("p")
+        assert read_tree(b"\x12" + bytes([len(checked)]) + checked) == CelVariable("p")
 
 
 @given(st.binary(max_size=60))
@@ -105,19 +117,19 @@ def test_any_bytes_are_a_tree_or_a_value_error(data: bytes) -> None:
 
 # Work -----------------------------------------------------------------------------------------------------------
 
-S = Bound(100, 10)
-ONE = Bound(1, 1)
-MEASURED: list[tuple[str, Bound, int]] = [
+S = CostBound(100, 10)
+ONE = CostBound(1, 1)
+MEASURED: list[tuple[str, CostBound, int]] = [
     ("p", S, 0),
     ("p.a.b", S, 2),
     ("has(p.a)", ONE, 1),
-    ("'12345678901234567'", Bound(3, 3), 0),
-    ("[p, p]", Bound(201, 10), 3),
-    ("{'a': p}", Bound(102, 10), 3),
+    ("'12345678901234567'", CostBound(3, 3), 0),
+    ("[p, p]", CostBound(201, 10), 3),
+    ("{'a': p}", CostBound(102, 10), 3),
     ("p == q", ONE, 101),
     ("p == 1", ONE, 2),
     ("p != 'a' && p < 2", ONE, 2 + 2 + 1),
-    ("p + q", Bound(200, 20), 21),
+    ("p + q", CostBound(200, 20), 21),
     ("p ? p : 1", S, 1),
     ("p['a']", S, 1),
     ("dyn(p)", S, 1),
@@ -126,7 +138,7 @@ MEASURED: list[tuple[str, Bound, int]] = [
     ("-p", ONE, 1),
     ("p in [1, 2]", ONE, 3 + 100 + 1 + 3),
     ("1 in p", ONE, 1 + 10 + 1),
-    ("size(p)", Bound(108, 18), 11),
+    ("size(p)", CostBound(108, 18), 11),
     ("p.contains(q)", ONE, 101),
     ("p.startsWith('a')", ONE, 11),
     ("timestamp(p).getHours()", ONE, 11 + 1),
@@ -144,7 +156,9 @@ MEASURED: list[tuple[str, Bound, int]] = [
 
 
 @pytest.mark.parametrize(("expression", "bound", "work"), MEASURED, ids=range(len(MEASURED)))
-def test_the_work_of_an_expression_follows_from_the_sizes(expression: str, bound: Bound, work: int) -> None:
+def test_the_work_of_an_expression_follows_from_the_sizes(
+    expression: str, bound: CostBound, work: int
+) -> None:
     """Each operation costs what the engine does for it: the smaller side, the pattern times the text, the copy."""
     assert measure(tree(expression), {"p": S, "q": S}) == (bound, work)
 
@@ -184,7 +198,7 @@ def test_every_available_function_has_its_cost(expression: str, work: int) -> No
 
 def test_a_loop_costs_its_turns() -> None:
     """A loop turns as often as its list is long, loops within each other as often as both, all at most MAX_TURNS."""
-    variables = {"p": Bound(100, 10), "q": Bound(1000, 1000)}
+    variables = {"p": CostBound(100, 10), "q": CostBound(1000, 1000)}
     once = measure(tree("p.all(x, x == 1)"), variables)[1]
     assert once == 10 * (1 + 2 + 1)  # the condition, the comparison and the step, ten times
     nested = measure(tree("p.all(x, q.all(y, y == 1))"), variables)[1]
@@ -195,7 +209,7 @@ def test_a_loop_costs_its_turns() -> None:
 
 def test_a_loop_that_turns_once_costs_its_step_once() -> None:
     """Finding out how much one turn adds is no turn: a step of three of the four million units fits."""
-    variables = {"p": Bound(1, 1), "q": Bound(3_000_000, 1)}
+    variables = {"p": CostBound(1, 1), "q": CostBound(3_000_000, 1)}
     assert (
         measure(tree("p.all(x, q == q)"), variables)[1] == 3_000_003
     )  # 1 for each of condition, comparison, step
@@ -208,21 +222,21 @@ def test_the_engine_bounds_the_turns_as_we_do() -> None:
     with pytest.raises(RuntimeError, match="budget"):
         program.eval(data={"p": [True] * 10_001})
     turns = 10_000 * (1 + 1 + 1)
-    assert measure(tree("p.all(x, x)"), {"p": Bound(50_000, 50_000)})[1] <= turns
+    assert measure(tree("p.all(x, x)"), {"p": CostBound(50_000, 50_000)})[1] <= turns
 
 
 def test_collecting_copies_the_list_each_turn() -> None:
     """`map` and `filter` grow with the square of their list, as the engine copies it; so does what they collect."""
-    bound, work = measure(tree("p.map(x, x)"), {"p": Bound(100, 10)})
-    assert bound == Bound(1 + 10 * 101, 1 + 10 * 10)
+    bound, work = measure(tree("p.map(x, x)"), {"p": CostBound(100, 10)})
+    assert bound == CostBound(1 + 10 * 101, 1 + 10 * 10)
     assert work == 1 + 10 * (2 + (101 + 10) + 1)
-    filtered, _ = measure(tree("p.filter(x, true)"), {"p": Bound(100, 10)})
+    filtered, _ = measure(tree("p.filter(x, true)"), {"p": CostBound(100, 10)})
     assert filtered == bound
 
 
 def test_a_loops_variable_hides_and_a_dot_finds_the_variable_of_the_same_name() -> None:
     """Inside of a loop over small things, `.p` is as large as ever."""
-    variables = {"p": Bound(1000, 1000)}
+    variables = {"p": CostBound(1000, 1000)}
     assert measure(tree("[1].all(p, p == p)"), variables)[1] < 50
     assert measure(tree("[1].all(p, .p == .p)"), variables)[1] > 1000
     assert paths(tree("[1].all(p, .p.a == p)")) >= {("p", "a")}
@@ -230,11 +244,11 @@ def test_a_loops_variable_hides_and_a_dot_finds_the_variable_of_the_same_name() 
 
 def test_work_beyond_the_limit_is_refused() -> None:
     """One unit more than MAX_WORK is too much."""
-    check_work(tree("p == q"), {"p": Bound(3_999_999), "q": Bound(4_000_000)})
+    check_work(tree("p == q"), {"p": CostBound(3_999_999), "q": CostBound(4_000_000)})
     with pytest.raises(
         LimitError, match="more work than a constraint may be, expected at most 4000000 units"
     ):
-        check_work(tree("p == q"), {"p": Bound(4_000_000), "q": Bound(4_000_000)})
+        check_work(tree("p == q"), {"p": CostBound(4_000_000), "q": CostBound(4_000_000)})
 
 
 def test_paths_end_where_keys_are_computed() -> None:
@@ -242,4 +256,4 @@ def test_paths_end_where_keys_are_computed() -> None:
     assert paths(tree("p.a['b'][q.c].d == 1")) == {("p", "a", "b"), ("q", "c")}
     assert paths(tree("{'p': 1}.p == 1")) == frozenset()
     assert paths(tree("[p.a][0].b")) == {("p", "a")}
-    assert text_bound(16) == Bound(3, 3)
+    assert text_bound(16) == CostBound(3, 3)

@@ -16,8 +16,14 @@ import yaml
 
 from gitchain.errors import LayoutError
 from gitchain.layout import constraint as module
-from gitchain.layout.cel_cost import Bound
-from gitchain.layout.constraint import MAX_LEVELS, Compiled, ConstraintResult, Scope, compile_constraint
+from gitchain.layout.cel_cost import CostBound
+from gitchain.layout.constraint import (
+    MAX_LEVELS,
+    CompiledConstraint,
+    ConstraintResult,
+    Scope,
+    compile_constraint,
+)
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Constraint
 
@@ -43,7 +49,7 @@ VARIABLES: dict[str, Any] = {
 }
 
 
-def compiled(expression: str, scope: Scope = "step") -> Compiled:
+def compiled(expression: str, scope: Scope = "step") -> CompiledConstraint:
     return compile_constraint(Constraint("floor", expression), scope)
 
 
@@ -293,7 +299,7 @@ def test_all_of_a_value_that_is_read_is_counted(value: Any, weight: int, width: 
     """Each list, map, key and value is one, and text one more for every eight characters; the widest part is kept."""
     one = compiled("predicate.a == predicate.a")
     data, bounds = one._given({**VARIABLES, "predicate": {"a": value, "b": [0] * 100}})
-    assert bounds == {"predicate": Bound(2 + weight, width)}
+    assert bounds == {"predicate": CostBound(2 + weight, width)}
     assert data == {"predicate": {"a": value() if callable(value) else value}}
 
 

@@ -22,7 +22,7 @@ from gitchain.layout.draft import draft
 from gitchain.layout.lint import lint
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import Identity, Layout
-from gitchain.layout.rule import Keyword, Side
+from gitchain.layout.rule import ArtifactList, Keyword
 from gitchain.layout.rules import apply_rules
 from gitchain.layout.stage_paths import DraftStage
 from gitchain.verify.target import is_served
@@ -124,8 +124,8 @@ def test_the_pipeline_itself_satisfies_the_draft() -> None:
     sources = {name: (link,) for name, link in links.items()}
     for step in layout.steps:
         for side, rules in (
-            (Side.MATERIALS, step.expected_materials),
-            (Side.PRODUCTS, step.expected_products),
+            (ArtifactList.MATERIALS, step.expected_materials),
+            (ArtifactList.PRODUCTS, step.expected_products),
         ):
             outcome = apply_rules(rules, side, links[step.name], sources, Manifests(nodes.get))
             assert outcome.refusals == (), (step.name, side)
@@ -145,7 +145,7 @@ def test_a_swapped_file_inside_a_mixed_directory_is_refused() -> None:
     rules = layout.step("evaluate").expected_materials
     manifests = Manifests((nodes | dict(manifest.nodes)).get)
     sources = {name: (one,) for name, one in links.items()}
-    outcome = apply_rules(rules, Side.MATERIALS, link, sources, manifests)
+    outcome = apply_rules(rules, ArtifactList.MATERIALS, link, sources, manifests)
     assert [refusal.artifact for refusal in outcome.refusals] == ["models/us.pkl"]
 
 
@@ -153,7 +153,9 @@ def test_evidence_that_names_nothing_does_not_satisfy_the_draft() -> None:
     """Empty materials of a step with inputs are refused: its inputs are required."""
     layout = made()
     step = layout.step("prepare")
-    outcome = apply_rules(step.expected_materials, Side.MATERIALS, Link({}, {}), {}, Manifests({}.get))
+    outcome = apply_rules(
+        step.expected_materials, ArtifactList.MATERIALS, Link({}, {}), {}, Manifests({}.get)
+    )
     assert [refusal.artifact for refusal in outcome.refusals] == ["data/raw.csv"]
 
 
@@ -421,12 +423,12 @@ def serves_only(layout: Layout, step: str, path: str) -> None:
     assert is_served(layout, step, path)
     assert [name for name in others(path) if is_served(layout, step, name)] == []
     for side, link in (
-        (Side.PRODUCTS, Link({}, {path: file("model")})),
-        (Side.MATERIALS, Link({f"src/{path}": file("code")}, {})),
+        (ArtifactList.PRODUCTS, Link({}, {path: file("model")})),
+        (ArtifactList.MATERIALS, Link({f"src/{path}": file("code")}, {})),
     ):
         rules = (
             layout.step(step).expected_products
-            if side is Side.PRODUCTS
+            if side is ArtifactList.PRODUCTS
             else layout.step(step).expected_materials
         )
         assert not apply_rules(rules, side, link, {}, Manifests({}.get)).refusals
@@ -434,7 +436,7 @@ def serves_only(layout: Layout, step: str, path: str) -> None:
         for other in others(path):
             near = (
                 Link({f"src/{other}": file("x")}, {})
-                if side is Side.MATERIALS
+                if side is ArtifactList.MATERIALS
                 else Link({}, {other: file("x")})
             )
             refused = apply_rules(rules, side, near, {}, Manifests({}.get)).refusals
@@ -484,7 +486,7 @@ def test_a_path_that_looks_like_a_source_is_bound() -> None:
     rules = layout.step("train").expected_materials
     for content, refused in (("good", []), ("bad", ["git:x"])):
         link = Link({"git:x": file(content)}, {})
-        found = apply_rules(rules, Side.MATERIALS, link, sources, Manifests({}.get)).refusals
+        found = apply_rules(rules, ArtifactList.MATERIALS, link, sources, Manifests({}.get)).refusals
         assert [one.artifact for one in found] == refused
 
 

@@ -17,7 +17,7 @@ from gitchain.layout import parse_layout
 from gitchain.layout.identities import KeyMember, SigstoreMember, SshMember
 from gitchain.layout.load import MAX_CONSTRAINTS
 from gitchain.layout.model import Layout
-from gitchain.layout.parts import MAX_EXPRESSION, Constraint, Datasets, Inspection, Served
+from gitchain.layout.parts import MAX_EXPRESSION, Constraint, Datasets, Inspection, ServedProducts
 from gitchain.layout.step import Step, Sublayout
 
 SCHEMA = json.loads(
@@ -130,7 +130,9 @@ def test_every_part_is_read() -> None:
     )
     assert evaluate.threshold == 2
     assert layout.datasets == Datasets(
-        ("alice",), (Served("data", ("data/*",)),), (Constraint("licence", "dataset.licence == 'CC-BY-4.0'"),)
+        ("alice",),
+        (ServedProducts("data", ("data/*",)),),
+        (Constraint("licence", "dataset.licence == 'CC-BY-4.0'"),),
     )
     assert [one.name for one in layout.constraints] == ["same-model"]
     assert layout.same_run == (("train", "evaluate"),)
@@ -161,7 +163,7 @@ def test_a_part_that_is_left_out_leaves_no_trace() -> None:
         parse_layout(json.dumps({**plain, "principals": {}, "revokers": []}).encode()).digest == layout.digest
     )
     assert "minimumVersion" not in Sublayout("x").to_json()
-    assert "constraints" not in Datasets(("a",), (Served("s", ("*",)),)).to_json()
+    assert "constraints" not in Datasets(("a",), (ServedProducts("s", ("*",)),)).to_json()
     assert (layout.principal_of("hsm"), layout.principals) == ("hsm", {})
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from gitchain.errors import LayoutError
 from gitchain.layout.rule import (
+    ArtifactList,
     ArtifactRule,
     Keyword,
     MatchTarget,
-    Side,
     check_pattern,
     literal_name,
     literal_prefix,
@@ -86,7 +86,7 @@ def test_patterns_hold_no_controls(pattern: str) -> None:
 def test_only_match_names_a_step() -> None:
     """A rule that carries a step and is no MATCH cannot be built, nor the other way round."""
     with pytest.raises(LayoutError):
-        ArtifactRule(Keyword.ALLOW, "*", MatchTarget("s", Side.PRODUCTS))
+        ArtifactRule(Keyword.ALLOW, "*", MatchTarget("s", ArtifactList.PRODUCTS))
     with pytest.raises(LayoutError):
         ArtifactRule(Keyword.MATCH, "*")
 
@@ -135,9 +135,9 @@ def test_limits_are_inclusive_and_ordinary_letters_are_no_wildcards() -> None:
     assert check_pattern("git+https://example.com/*") == "git+https://example.com/*"
     assert parse_rule(["REQUIRE", "X"]).pattern == "X"
     rule = parse_rule(["MATCH", "*", "IN", "X", "WITH", "PRODUCTS", "FROM", "s"])
-    assert rule.match == MatchTarget("s", Side.PRODUCTS, "X", "")
+    assert rule.match == MatchTarget("s", ArtifactList.PRODUCTS, "X", "")
     assert rule.full_pattern == "X/*"
-    assert MatchTarget("s", Side.PRODUCTS) == MatchTarget("s", Side.PRODUCTS, "", "")
+    assert MatchTarget("s", ArtifactList.PRODUCTS) == MatchTarget("s", ArtifactList.PRODUCTS, "", "")
 
 
 def test_literal_prefix_ends_at_the_first_wildcard() -> None:

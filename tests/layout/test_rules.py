@@ -12,8 +12,8 @@ from in_toto.verifylib import RULE_TRACE, verify_item_rules
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
-from gitchain.layout.rule import ArtifactRule, Side, parse_rule
-from gitchain.layout.rules import Outcome, apply_rules, match_name
+from gitchain.layout.rule import ArtifactList, ArtifactRule, parse_rule
+from gitchain.layout.rules import RulesResult, apply_rules, match_name
 
 NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "d.x/a", ".h", "A", "d/]", "dd/a")
 PATTERNS = ("*", "a", "d/*", "d/?", "?", "*a", "d*", "d/e/*", "*.x/*", "A", ".*", "nothing", "*]", "d")
@@ -35,18 +35,18 @@ def rules(*lines: str) -> list[ArtifactRule]:
 def judge(
     lines: list[ArtifactRule],
     links: dict[str, Link],
-    side: Side = Side.PRODUCTS,
+    side: ArtifactList = ArtifactList.PRODUCTS,
     nodes: dict[str, bytes] | None = None,
-) -> Outcome:
+) -> RulesResult:
     sources = {name: (one,) for name, one in links.items()}
     return apply_rules(lines, side, links["s"], sources, Manifests((nodes or {}).get))
 
 
-def refused(outcome: Outcome) -> list[tuple[str, str]]:
+def refused(outcome: RulesResult) -> list[tuple[str, str]]:
     return [(refusal.artifact, refusal.reason) for refusal in outcome.refusals]
 
 
-def random_case(rng: random.Random) -> tuple[list[ArtifactRule], Side, dict[str, Link]]:
+def random_case(rng: random.Random) -> tuple[list[ArtifactRule], ArtifactList, dict[str, Link]]:
     def artifacts() -> dict[str, Artifact]:
         return {name: file(rng.choice("xyz")) for name in rng.sample(NAMES, rng.randint(0, 6))}
 
@@ -76,10 +76,12 @@ def random_case(rng: random.Random) -> tuple[list[ArtifactRule], Side, dict[str,
 
     lines = [rule() for _ in range(rng.randint(0, 5))] + (rules("DISALLOW *") if rng.random() < 0.5 else [])
     links = {name: link(artifacts(), artifacts()) for name in ("s", "t")}
-    return lines, rng.choice(list(Side)), links
+    return lines, rng.choice(list(ArtifactList)), links
 
 
-def engine(lines: list[ArtifactRule], side: Side, links: dict[str, Link]) -> tuple[bool, set[str] | None]:
+def engine(
+    lines: list[ArtifactRule], side: ArtifactList, links: dict[str, Link]
+) -> tuple[bool, set[str] | None]:
     """Return in-toto's own verdict, and what is left in its queue where it passes."""
     plain = {
         name: SimpleNamespace(
@@ -127,7 +129,9 @@ def test_globs_cross_slashes_and_keep_case(pattern: str, name: str, hit: bool) -
 def test_all_refusals_are_reported_with_what_match_expected() -> None:
     """A refused artifact says what the MATCH rule over it wanted; the second refusal is not lost."""
     links = {"s": link({"a": file("x"), "b": file("x")}), "t": link(products={"a": file("y")})}
-    outcome = judge(rules("MATCH a WITH PRODUCTS FROM t", "DISALLOW *", "REQUIRE c"), links, Side.MATERIALS)
+    outcome = judge(
+        rules("MATCH a WITH PRODUCTS FROM t", "DISALLOW *", "REQUIRE c"), links, ArtifactList.MATERIALS
+    )
     assert refused(outcome) == [("a", "disallowed"), ("b", "disallowed"), ("c", "required")]
     near = outcome.refusals[0].near
     assert [(one.step, one.name, one.expected) for one in near] == [("t", "a", file("y"))]
@@ -138,7 +142,7 @@ def test_an_artifact_without_accepted_digest_matches_nothing() -> None:
     """md5 and Git's SHA-1 are carried and never matched on: equal md5 is no equality."""
     weak = Artifact(DigestSet({"md5": "0" * 32}))
     links = {"s": link({"a": weak}), "t": link(products={"a": weak})}
-    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS))
+    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS))
 
 
 def test_a_disagreeing_second_digest_is_a_mismatch() -> None:
@@ -146,7 +150,7 @@ def test_a_disagreeing_second_digest_is_a_mismatch() -> None:
     one = Artifact(DigestSet({"sha256": "0" * 64, "sha512": "0" * 128}))
     two = Artifact(DigestSet({"sha256": "0" * 64, "sha512": "1" * 128}))
     links = {"s": link({"a": one}), "t": link(products={"a": two})}
-    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS))
+    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS))
 
 
 # Directories -------------------------------------------------------------------------------------------------
@@ -165,14 +169,18 @@ def test_a_directory_is_one_artifact() -> None:
     """A rule for the directory's name compares the manifest digest; nothing is opened."""
     data, _ = directory(x="1", y="2")
     links = {"s": link({"data": data}), "t": link(products={"data": data})}
-    assert not judge(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS).refusals
+    assert not judge(
+        rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS
+    ).refusals
 
 
 def test_a_file_never_equals_a_directory() -> None:
     """The same 64 hex digits as a file and as a directory are two different artifacts."""
     data, _ = directory(x="1")
     links = {"s": link({"data": Artifact(data.digest)}), "t": link(products={"data": data})}
-    assert refused(judge(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS))
+    assert refused(
+        judge(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS)
+    )
 
 
 @pytest.mark.parametrize("pattern", ["data/x", "data/*", "*"])
@@ -183,14 +191,16 @@ def test_one_file_of_an_earlier_directory_is_matched(pattern: str) -> None:
     lines = rules(
         f"MATCH {pattern} WITH PRODUCTS FROM t", "MATCH data/sub/y WITH PRODUCTS FROM t", "DISALLOW *"
     )
-    assert not judge(lines, links, Side.MATERIALS, nodes).refusals
+    assert not judge(lines, links, ArtifactList.MATERIALS, nodes).refusals
 
 
 def test_a_changed_file_of_an_earlier_directory_is_refused() -> None:
     """The edge through a directory is checked by the file's digest, and the refusal says which."""
     data, nodes = directory(x="1")
     links = {"s": link({"data/x": file("9")}), "t": link(products={"data": data})}
-    outcome = judge(rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS, nodes)
+    outcome = judge(
+        rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS, nodes
+    )
     assert refused(outcome) == [("data/x", "disallowed")]
     assert outcome.refusals[0].near[0].expected == file("1")
 
@@ -201,7 +211,7 @@ def test_a_subdirectory_of_an_earlier_directory_is_matched() -> None:
     sub, _ = directory(y="2")
     links = {"s": link({"data/sub": sub}), "t": link(products={"data": data})}
     assert not judge(
-        rules("MATCH data/sub WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS, nodes
+        rules("MATCH data/sub WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS, nodes
     ).refusals
 
 
@@ -210,7 +220,7 @@ def test_prefixes_reach_into_directories() -> None:
     data, nodes = directory(x="1")
     links = {"s": link({"in/x": file("1")}), "t": link(products={"out": data})}
     lines = rules("MATCH * IN in WITH PRODUCTS IN out FROM t", "DISALLOW *")
-    assert not judge(lines, links, Side.MATERIALS, nodes).refusals
+    assert not judge(lines, links, ArtifactList.MATERIALS, nodes).refusals
 
 
 def test_an_own_directory_opens_where_a_rule_reaches_inside() -> None:
@@ -262,8 +272,8 @@ def test_a_missing_manifest_of_an_earlier_step_matches_nothing() -> None:
     data, nodes = directory(x="1")
     links = {"s": link({"data/x": file("1")}), "t": link(products={"data": data})}
     lines = rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *")
-    assert refused(judge(lines, links, Side.MATERIALS))
-    assert refused(judge(lines, links, Side.MATERIALS, dict.fromkeys(nodes, b"{}")))
+    assert refused(judge(lines, links, ArtifactList.MATERIALS))
+    assert refused(judge(lines, links, ArtifactList.MATERIALS, dict.fromkeys(nodes, b"{}")))
 
 
 @pytest.mark.parametrize("order", [("data", "data/x"), ("data/x", "data")])
@@ -272,7 +282,9 @@ def test_a_list_that_contradicts_its_own_manifest_is_refused(order: tuple[str, s
     data, nodes = directory(x="1")
     both = {"data": data, "data/x": file("bad")}
     links = {"s": link({name: both[name] for name in order}), "t": link(products={"data": data})}
-    outcome = judge(rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, Side.MATERIALS, nodes)
+    outcome = judge(
+        rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS, nodes
+    )
     assert ("data/x", "conflict") in refused(outcome)
 
 
@@ -285,8 +297,10 @@ def test_several_links_of_a_source_are_alternatives() -> None:
     )
     lines = rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *")
     none = Manifests({}.get)
-    assert not apply_rules(lines, Side.MATERIALS, link_, {"t": (one, two)}, none).refusals
-    assert refused(apply_rules(lines, Side.MATERIALS, link_, {"t": (one,)}, none)) == [("b", "disallowed")]
+    assert not apply_rules(lines, ArtifactList.MATERIALS, link_, {"t": (one, two)}, none).refusals
+    assert refused(apply_rules(lines, ArtifactList.MATERIALS, link_, {"t": (one,)}, none)) == [
+        ("b", "disallowed")
+    ]
 
 
 def test_each_manifest_node_is_read_once() -> None:
@@ -301,7 +315,7 @@ def test_each_manifest_node_is_read_once() -> None:
     link_ = link({f"data/f{number}": file("x") for number in range(1000)})
     lines = rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *")
     assert not apply_rules(
-        lines, Side.MATERIALS, link_, {"t": (link(products={"data": data}),)}, Manifests(fetch)
+        lines, ArtifactList.MATERIALS, link_, {"t": (link(products={"data": data}),)}, Manifests(fetch)
     ).refusals
     assert len(asked) == 1
 
@@ -348,14 +362,14 @@ def test_a_refusal_names_every_match_rule_over_it_and_the_first_that_is_there() 
         "MATCH in/* WITH MATERIALS FROM gone",
         "DISALLOW *",
     )
-    outcome = apply_rules(lines, Side.MATERIALS, mine, sources, Manifests({}.get))
+    outcome = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests({}.get))
     assert refused(outcome) == [("b", "disallowed"), ("in/a", "disallowed")]
     assert outcome.refusals[0].near == ()
     assert [(one.step, one.side, one.name, one.expected) for one in outcome.refusals[1].near] == [
-        ("t", Side.PRODUCTS, "out/a", file("y")),
-        ("gone", Side.MATERIALS, "in/a", None),
+        ("t", ArtifactList.PRODUCTS, "out/a", file("y")),
+        ("gone", ArtifactList.MATERIALS, "in/a", None),
     ]
-    quiet = apply_rules(lines, Side.MATERIALS, mine, sources, Manifests({}.get), explain=False)
+    quiet = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests({}.get), explain=False)
     assert refused(quiet) == refused(outcome)
     assert [refusal.near for refusal in quiet.refusals] == [(), ()]
     assert quiet.applied == ()
@@ -366,7 +380,7 @@ def test_what_each_rule_did_is_told() -> None:
     mine = link({"a": file("1"), "b": file("2"), "c": file("3")})
     sources = {"t": (link(products={"b": file("2"), "a": file("1")}),)}
     lines = rules("MATCH * WITH PRODUCTS FROM t", "REQUIRE a", "ALLOW c", "REQUIRE d", "DISALLOW *")
-    outcome = apply_rules(lines, Side.MATERIALS, mine, sources, Manifests({}.get))
+    outcome = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests({}.get))
     assert [(one.consumed, one.refused) for one in outcome.applied] == [
         (("a", "b"), ()),
         ((), ("a",)),
@@ -375,8 +389,8 @@ def test_what_each_rule_did_is_told() -> None:
         ((), ()),
     ]
     assert [(one.artifact, one.step, one.side) for one in outcome.matches] == [
-        ("a", "t", Side.MATERIALS),
-        ("b", "t", Side.MATERIALS),
+        ("a", "t", ArtifactList.MATERIALS),
+        ("b", "t", ArtifactList.MATERIALS),
     ]
     assert [(one.artifact, one.got, one.reason, one.near) for one in outcome.refusals] == [
         ("a", file("1"), "required", ()),
@@ -389,7 +403,7 @@ def test_the_rule_that_reaches_inside_is_named() -> None:
     data, _ = directory(x="1")
     mine = link(products={"data": data, "other": data})
     lines = rules("ALLOW data", "ALLOW elsewhere/x", "REQUIRE data/x", "ALLOW data/*")
-    outcome = apply_rules(lines, Side.PRODUCTS, mine, {}, Manifests({}.get))
+    outcome = apply_rules(lines, ArtifactList.PRODUCTS, mine, {}, Manifests({}.get))
     assert [(one.artifact, one.reason, str(one.rule)) for one in outcome.refusals] == [
         ("data", "closed", "REQUIRE data/x"),
         ("data/x", "required", "REQUIRE data/x"),
@@ -407,7 +421,7 @@ def test_a_pattern_with_a_prefix_reaches_inside_as_a_whole() -> None:
         ("MATCH x IN data WITH PRODUCTS FROM t", ["data/sub/y", "data/x"]),
         ("MATCH data WITH PRODUCTS FROM t", ["data"]),
     ):
-        outcome = judge(rules(line, "DISALLOW *"), {"s": mine}, Side.MATERIALS, nodes)
+        outcome = judge(rules(line, "DISALLOW *"), {"s": mine}, ArtifactList.MATERIALS, nodes)
         assert refused(outcome) == [(name, "disallowed") for name in names]
 
 
@@ -420,4 +434,6 @@ def test_one_list_is_opened_without_the_other() -> None:
     assert not judge(rules("ALLOW data/*", "DISALLOW *"), links, nodes=nodes).refusals
     for word in ("CREATE", "DELETE", "MODIFY"):
         found = judge(rules(f"{word} data/*"), links, nodes=nodes).refusals
-        assert [(one.artifact, one.reason, one.side) for one in found] == [("data", "closed", Side.MATERIALS)]
+        assert [(one.artifact, one.reason, one.side) for one in found] == [
+            ("data", "closed", ArtifactList.MATERIALS)
+        ]

@@ -23,7 +23,7 @@ from gitchain.errors import LayoutError, MalformedError
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.names import check_name
 from gitchain.layout.artifact import Artifact, Link, Manifests
-from gitchain.layout.rule import ArtifactRule, Side, check_pattern, parse_rule
+from gitchain.layout.rule import ArtifactList, ArtifactRule, check_pattern, parse_rule
 from gitchain.layout.rules import apply_rules
 
 SHARDS = 20
@@ -107,7 +107,7 @@ def some_world(rng: random.Random, names: list[str]) -> tuple[dict[str, Link], d
                 name: common[name] if rng.random() < 0.8 else rng.choice(CONTENTS)
                 for name in rng.sample(names, rng.choice((0, 2, 4, 5, 6)))
             }
-            for _ in Side
+            for _ in ArtifactList
         ]
         ours[step] = Link(*sides)
     theirs = {
@@ -129,7 +129,7 @@ def some_family(rng: random.Random) -> Family:
     return Family(rules, [some_world(rng, names) for _ in range(15)])
 
 
-def in_toto_passes(lines: list[Words], side: Side, links: dict[str, SimpleNamespace]) -> bool:
+def in_toto_passes(lines: list[Words], side: ArtifactList, links: dict[str, SimpleNamespace]) -> bool:
     try:
         verify_item_rules("s", side.value, lines, links)
     except RuleVerificationError:
@@ -146,7 +146,7 @@ def test_the_verdict_is_in_totos(shard: int) -> None:
         family = rng.choice(families)
         rules = rng.choices(family.rules, k=rng.randint(1, 7))
         ours, theirs = rng.choice(family.worlds)
-        side = rng.choice((Side.MATERIALS, Side.PRODUCTS))
+        side = rng.choice((ArtifactList.MATERIALS, ArtifactList.PRODUCTS))
         expected = in_toto_passes([words for _, words in rules], side, theirs)
         sources = {name: (link,) for name, link in ours.items()}
         outcome = apply_rules([rule for rule, _ in rules], side, ours["s"], sources, NOTHING, explain=False)
@@ -167,7 +167,7 @@ def test_the_cases_add_up() -> None:
 
 def in_toto_disallows(pattern: str, name: str) -> bool:
     links = {"s": SimpleNamespace(materials={}, products={name: {"sha256": "0" * 64}})}
-    return not in_toto_passes([["DISALLOW", pattern]], Side.PRODUCTS, links)
+    return not in_toto_passes([["DISALLOW", pattern]], ArtifactList.PRODUCTS, links)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_prefix_that_is_only_a_slash_is_refused() -> None:
         "s": SimpleNamespace(materials={"a": {"sha256": "0" * 64}}, products={"a": {"sha256": "0" * 64}})
     }
     tokens = ["MATCH", "a", "IN", "/", "WITH", "MATERIALS", "FROM", "s"]
-    assert not in_toto_passes([tokens, ["DISALLOW", "*"]], Side.PRODUCTS, links)
+    assert not in_toto_passes([tokens, ["DISALLOW", "*"]], ArtifactList.PRODUCTS, links)
     with pytest.raises(LayoutError, match="not well formed"):
         parse_rule(tokens)
 

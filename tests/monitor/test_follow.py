@@ -15,8 +15,8 @@ from gitchain.errors import TransportError
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.merkle import leaf_hash
 from gitchain.monitor.alerts import AlertCode
-from gitchain.monitor.follow import Follower, Look, Mine, Stored
-from gitchain.monitor.log_clients import Tiled
+from gitchain.monitor.follow import LogMonitor, MonitorRun, OwnEntries, StoredLogEntry
+from gitchain.monitor.log_clients import TiledLog
 from gitchain.monitor.state import FollowedLog
 
 LOG = log_key()
@@ -24,11 +24,13 @@ TRUST = trust_in(LOG)
 CHANCE = random.Random(20261126)
 
 
-NOTHING = Mine()
+NOTHING = OwnEntries()
 
 
-def look(log: TestLog, before: FollowedLog | None = None, mine: Mine = NOTHING, **more: object) -> Look:
-    return Follower(LOG, Tiled(log.fetch), TRUST, **more).look(before, mine, NOW)  # type: ignore[arg-type]
+def look(
+    log: TestLog, before: FollowedLog | None = None, mine: OwnEntries = NOTHING, **more: object
+) -> MonitorRun:
+    return LogMonitor(LOG, TiledLog(log.fetch), TRUST, **more).look(before, mine, NOW)  # type: ignore[arg-type]
 
 
 def followed(log: TestLog) -> FollowedLog:
@@ -38,12 +40,12 @@ def followed(log: TestLog) -> FollowedLog:
     return found.followed
 
 
-def errors(found: Look) -> list[AlertCode]:
+def errors(found: MonitorRun) -> list[AlertCode]:
     return [one.code for one in found.alerts if one.severity == "error"]
 
 
-def stored(log: TestLog, name: str = "abc") -> Mine:
-    return Mine(stored=(Stored(name, SignedCheckpoint.parse(log.checkpoint()).checkpoint),))
+def stored(log: TestLog, name: str = "abc") -> OwnEntries:
+    return OwnEntries(stored=(StoredLogEntry(name, SignedCheckpoint.parse(log.checkpoint()).checkpoint),))
 
 
 def root_of(log: TestLog) -> str:
@@ -248,7 +250,7 @@ def test_a_log_that_grows_while_it_is_looked_at_is_none() -> None:
         return mute.fetch(path, limit)
 
     place = {"mirror": grown(mute, bodies(50))}
-    found = Follower(LOG, Tiled(fetch), TRUST, place).look(None, Mine(), NOW)
+    found = LogMonitor(LOG, TiledLog(fetch), TRUST, place).look(None, OwnEntries(), NOW)
     assert errors(found) == [AlertCode.UNREACHABLE]
 
 
@@ -269,7 +271,7 @@ def test_the_checkpoint_inside_of_an_attestation_is_another_view() -> None:
     assert errors(look(log, mine=stored(TestLog(bodies(30, "x"))))) == [AlertCode.SPLIT]
     assert errors(look(log, mine=stored(TestLog(bodies(50, "x"))))) == [AlertCode.SPLIT]
     assert errors(look(log, mine=stored(TestLog(bodies(51))))) == [AlertCode.REWOUND]
-    found = look(log, mine=Mine(stored=(Stored("abc", None, "no such entry"),), store="tip"))
+    found = look(log, mine=OwnEntries(stored=(StoredLogEntry("abc", None, "no such entry"),), store="tip"))
     assert errors(found) == [AlertCode.NOT_LOGGED]
     assert found.alerts[0].expected == "abc"
     assert found.followed is not None
@@ -277,7 +279,7 @@ def test_the_checkpoint_inside_of_an_attestation_is_another_view() -> None:
 
 
 def test_what_was_fine_is_not_looked_at_again() -> None:
-    found = look(TestLog(bodies(5)), mine=Mine(store="tip"))
+    found = look(TestLog(bodies(5)), mine=OwnEntries(store="tip"))
     assert found.followed is not None
     assert found.followed.store == "tip"
 
@@ -288,10 +290,10 @@ def test_a_log_that_is_silent_is_no_misbehaviour() -> None:
     def fetch(path: str, limit: int) -> bytes:
         raise TransportError("no route", where=path, expected=str(limit))
 
-    found = Follower(LOG, Tiled(fetch), TRUST).look(None, Mine(), NOW)
+    found = LogMonitor(LOG, TiledLog(fetch), TRUST).look(None, OwnEntries(), NOW)
     assert [(one.code, one.severity) for one in found.alerts] == [(AlertCode.UNREACHABLE, "error")]
     old = log_key(NOW - timedelta(days=1))
-    found = Follower(old, Tiled(fetch), trust_in(old)).look(None, Mine(), NOW)
+    found = LogMonitor(old, TiledLog(fetch), trust_in(old)).look(None, OwnEntries(), NOW)
     assert [(one.code, one.severity) for one in found.alerts] == [(AlertCode.UNREACHABLE, "warning")]
 
 
@@ -307,7 +309,7 @@ def test_full_tiles_take_the_place_of_partial_ones() -> None:
             raise TransportError("gone", where=path)
         return shown.fetch(path, limit) if path == "checkpoint" else log.fetch(path, limit)
 
-    found = Follower(LOG, Tiled(fetch), TRUST).look(before, Mine(), NOW)
+    found = LogMonitor(LOG, TiledLog(fetch), TRUST).look(before, OwnEntries(), NOW)
     assert found.alerts == ()
     assert found.read == 100
 
@@ -315,5 +317,5 @@ def test_full_tiles_take_the_place_of_partial_ones() -> None:
 def test_entries_that_are_mine_and_known_are_quiet() -> None:
     """Bodies that name nobody raise nothing, whatever they hold."""
     log = TestLog([b"", b"{}", b"\xff", b'{"spec": 3}', b'{"spec": {"signatures": {}}}', *bodies(3)])
-    mine = Mine(leaves=[leaf_hash(body) for body in log.bodies])
+    mine = OwnEntries(leaves=[leaf_hash(body) for body in log.bodies])
     assert look(log, mine=mine).alerts == ()

@@ -11,7 +11,7 @@ from adversary import HOST, NOW, log_key, served, trust_in
 
 from gitchain.errors import UsageError
 from gitchain.monitor.alerts import AlertCode
-from gitchain.monitor.log_clients import RekorV1, Tiled
+from gitchain.monitor.log_clients import RekorV1, TiledLog
 from gitchain.monitor.logs import SOON, ending, selected_logs, view_of
 from gitchain.trust.profiles import Profile
 
@@ -25,12 +25,12 @@ def test_the_signing_config_says_where_and_how() -> None:
     first = profile({"url": f"https://{HOST}/", "majorApiVersion": 1})
     second = profile({"url": "https://other.example"}, {"url": f"https://{HOST}", "majorApiVersion": 2})
     assert isinstance(view_of(first, log_key(), {}), RekorV1)
-    assert isinstance(view_of(second, log_key(), {}), Tiled)
+    assert isinstance(view_of(second, log_key(), {}), TiledLog)
 
 
 def test_where_nothing_is_said_both_are_tried() -> None:
     with served(lambda path, _body: (200, b"note") if path == "/api/v2/checkpoint" else (404, b"")) as url:
-        assert isinstance(view_of(profile(), log_key(), {HOST: url}), Tiled)
+        assert isinstance(view_of(profile(), log_key(), {HOST: url}), TiledLog)
     with served(lambda _path, _body: (404, b"")) as url:
         assert isinstance(view_of(profile(), log_key(), {HOST: url}), RekorV1)
 

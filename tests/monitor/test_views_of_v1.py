@@ -15,7 +15,7 @@ from gitchain.errors import GitchainError, InclusionError
 from gitchain.evidence.checkpoint import KEY_ID_SIZE, Checkpoint, NoteSignature, ed25519_key_id, render
 from gitchain.evidence.merkle import consistency_proof, inclusion_proof, leaf_hash, root_hash, tree_root
 from gitchain.monitor.alerts import AlertCode
-from gitchain.monitor.follow import Follower, Look, Mine
+from gitchain.monitor.follow import LogMonitor, MonitorRun, OwnEntries
 from gitchain.monitor.log_clients import RekorV1
 from gitchain.monitor.state import FollowedLog
 
@@ -77,8 +77,10 @@ class FakeV1:
         return {f"{index:080x}": {"body": body, "logIndex": index, "verification": {"inclusionProof": proof}}}
 
 
-def look(log: FakeV1, before: FollowedLog | None = None, **more: Any) -> Look:
-    return Follower(LOG, RekorV1(log.fetch, log.post), trust_in(LOG), **more).look(before, Mine(), NOW)
+def look(log: FakeV1, before: FollowedLog | None = None, **more: Any) -> MonitorRun:
+    return LogMonitor(LOG, RekorV1(log.fetch, log.post), trust_in(LOG), **more).look(
+        before, OwnEntries(), NOW
+    )
 
 
 @pytest.mark.parametrize("older", [(), (7, 300)])

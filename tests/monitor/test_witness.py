@@ -25,7 +25,7 @@ from gitchain.errors import TrustError
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.cosignature import VerifierKey
 from gitchain.evidence.merkle import consistency_proof
-from gitchain.monitor.log_clients import Tiled
+from gitchain.monitor.log_clients import TiledLog
 from gitchain.monitor.serving import witness_server
 from gitchain.monitor.witness import MAX_BODY_BYTES, MAX_PROOF, Witness, load_key, place
 from gitchain.verify.witnesses import WitnessPolicy
@@ -44,7 +44,7 @@ def asked(log: TestLog, old: int, *, proof: Sequence[bytes] | None = None) -> by
     """Return the request for the log's checkpoint, with the proof from an old size."""
     note = SignedCheckpoint.parse(log.checkpoint())
     if proof is None:
-        read = Tiled(log.fetch)._reader(note.checkpoint)
+        read = TiledLog(log.fetch)._reader(note.checkpoint)
         proof = consistency_proof(old, note.checkpoint.size, read) if 0 < old <= note.checkpoint.size else ()
     lines = "".join(f"{base64.b64encode(one).decode()}\n" for one in proof)
     return f"old {old}\n{lines}\n{note.text}".encode()

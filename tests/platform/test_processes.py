@@ -15,7 +15,7 @@ import pytest
 from gitchain.errors import LimitError, TransportError
 from gitchain.platform.git import REMOTE_MEMORY, Git
 from gitchain.platform.processes import (
-    Job,
+    RunningProgram,
     end_process,
     find_program,
     run,
@@ -195,8 +195,10 @@ def test_safe_path_is_put_back(git_repo: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "PATH" not in os.environ
 
 
-def shell(text: str, *, seconds: float = 20, limit: int = 1 << 20, stdin: bytes = b"") -> Job:
-    return Job(["/bin/sh", "-c", text], cwd="/", env=os.environ, seconds=seconds, limit=limit, stdin=stdin)
+def shell(text: str, *, seconds: float = 20, limit: int = 1 << 20, stdin: bytes = b"") -> RunningProgram:
+    return RunningProgram(
+        ["/bin/sh", "-c", text], cwd="/", env=os.environ, seconds=seconds, limit=limit, stdin=stdin
+    )
 
 
 def test_run_returns_code_output_and_errors() -> None:
@@ -220,7 +222,7 @@ def test_job_bounds_its_output_and_keeps_the_end_of_its_errors() -> None:
 
 def test_job_gives_a_sink_everything() -> None:
     parts: list[bytes] = []
-    job = Job(
+    job = RunningProgram(
         ["/bin/sh", "-c", "yes | head -c 300000"],
         cwd="/",
         env=os.environ,
@@ -259,7 +261,7 @@ def test_job_bounds_the_memory_of_a_program_and_of_what_it_starts() -> None:
     take = "import time; time.sleep(0.3); x = bytearray(300 << 20); print(len(x))"
     text = f"import subprocess, sys, time; time.sleep(0.3); sys.exit(subprocess.run([sys.executable, '-c', {take!r}]).returncode)"
     for memory, code in ((None, 0), (1 << 30, 0), (200 << 20, 1)):
-        job = Job([sys.executable, "-c", text], cwd="/", env={}, seconds=60, memory=memory)
+        job = RunningProgram([sys.executable, "-c", text], cwd="/", env={}, seconds=60, memory=memory)
         assert job.finish().code == code
 
 

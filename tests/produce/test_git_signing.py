@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fuzzing import sized
 
-from gitchain.cli.git_sign import MAX_INPUT_BYTES, Asked, parse
+from gitchain.cli.git_sign import MAX_INPUT_BYTES, GitSignRequest, parse
 from gitchain.collect.git import raw_object, resolve
 from gitchain.errors import AuthenticationError, MalformedError, SignatureError, TrustError, UsageError
 from gitchain.evidence.gitobject import GitObject, unarmored
@@ -34,7 +34,7 @@ from gitchain.sign.entries import request_v1
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.keys import Key
 from gitchain.verify.rekor_entry import SignatureRecord, body_of
-from gitchain.workspace.user_directory import Pin, local_directory, user_directory, write_pin
+from gitchain.workspace.user_directory import LayoutPin, local_directory, user_directory, write_pin
 
 BIN = Path(sys.executable).parent
 TREE = b"tree " + b"a" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nm\n"
@@ -189,7 +189,7 @@ def test_trust_comes_from_git_or_from_a_pin_and_never_from_the_clone(
     with pytest.raises(TrustError, match="no Sigstore instance") as error:
         read_settings(path)
     assert "git config --global gitchain.trust" in error.value.help
-    write_pin(Pin("l", (("https://i", "s"),), "local", "0" * 64, repositories=(str(path / ".git"),)))
+    write_pin(LayoutPin("l", (("https://i", "s"),), "local", "0" * 64, repositories=(str(path / ".git"),)))
     found = read_settings(path)
     assert found == GitSettings("local", "0" * 64, None, cache=True)
     with pytest.raises(TrustError, match="not the one that was pinned"):
@@ -336,13 +336,13 @@ def test_rekor_v1_is_asked_for_exactly_what_it_logs() -> None:
 @pytest.mark.parametrize(
     ("arguments", "asked"),
     [
-        (["--status-fd=2", "-bsau", KEY], Asked(KEY, "", 2)),
-        (["--status-fd=1", "--verify", "file", "-"], Asked("", "file", 1)),
-        (["--keyid-format=long", "--status-fd=1", "--verify", "file", "-"], Asked("", "file", 1)),
-        (["--status-fd=7", "-bsa"], Asked("", "", -1)),
+        (["--status-fd=2", "-bsau", KEY], GitSignRequest(KEY, "", 2)),
+        (["--status-fd=1", "--verify", "file", "-"], GitSignRequest("", "file", 1)),
+        (["--keyid-format=long", "--status-fd=1", "--verify", "file", "-"], GitSignRequest("", "file", 1)),
+        (["--status-fd=7", "-bsa"], GitSignRequest("", "", -1)),
     ],
 )
-def test_the_arguments_are_gits(arguments: list[str], asked: Asked) -> None:
+def test_the_arguments_are_gits(arguments: list[str], asked: GitSignRequest) -> None:
     """As gpgsm takes them."""
     assert parse(arguments) == asked
 

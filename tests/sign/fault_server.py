@@ -13,14 +13,14 @@ from typing import Any
 
 from gitchain.instance import Instance, tsa, tsq
 from gitchain.instance.routes import HttpReply
-from gitchain.instance.server import LocalServer, _Handler
+from gitchain.instance.server import LocalServer, _InstanceHandler
 
 CA, LOG, TSA = "/api/v2/signingCert", "/api/v2/log/entries", "/api/v1/timestamp"
 Fault = Callable[["FaultyHandler", Callable[[], HttpReply | None], bytes], None]
 MOST = 64 << 20  # an endless answer ends here: whoever reads as far has no cap
 
 
-class FaultyHandler(_Handler):
+class FaultyHandler(_InstanceHandler):
     """Asks the server's orders before it answers."""
 
     server: FaultServer

@@ -103,7 +103,7 @@ def test_signing_ctx_of_a_signer_is_where_it_signs(instance: Instance) -> None:
     context = instance.signing_context()
     credential = gitcms.new_credential(context, instance.token("ada@example.com"))
     before = instance.log.size()
-    bundle = gitcms._Signer(context, credential).sign_artifact(b"a file")
+    bundle = gitcms._GitCmsSigner(context, credential).sign_artifact(b"a file")
     assert bundle.signing_certificate == credential.certificate
     assert instance.log.size() == before + 1
 

@@ -14,7 +14,7 @@ from store_samples import b64, digest_of
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import canonical_json
-from gitchain.evidence.claim import Claim
+from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Version, build_manifest, to_version_2
 from gitchain.evidence.statement import ResourceDescriptor
@@ -130,7 +130,7 @@ class Known:
         return sha256_hex(self.raw)
 
     @cached_property
-    def claim(self) -> Claim:
+    def claim(self) -> StepClaim:
         return claim_or_problem(Bundle.parse(self.raw).statement())[0]
 
     @cached_property

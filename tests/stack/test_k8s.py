@@ -35,7 +35,7 @@ from gitchain.admit.audit import Audit, audit
 from gitchain.admit.cluster import Cluster as RealCluster
 from gitchain.admit.config import read_settings
 from gitchain.admit.notices import report, result
-from gitchain.admit.reporting import AUDIT, Writer
+from gitchain.admit.reporting import AUDIT, NoticeWriter
 from gitchain.admit.reports import Reports, ReportSettings
 
 REVIEWS = 300
@@ -190,7 +190,7 @@ def test_an_audit_is_a_report_that_the_api_keeps_as_it_is(
     )
     slipped = tries.pod(tries.spec(tries.BAD))
     tries.created(on, slipped, namespace=ground.WARNED)
-    writer = Writer(there, ReportSettings(events=True, reports=group), "test")
+    writer = NoticeWriter(there, ReportSettings(events=True, reports=group), "test")
     found = audited(on, there)
     notices, where = [one for _, one in found.notices], f"{told.place(group, ground.WARNED)}/{AUDIT}"
     sent = list(writer.replace(notices, found.places))

@@ -231,14 +231,14 @@ def test_interrupted_after_the_fetch_loses_nothing(
     ours, theirs = clone("ours"), clone("theirs")
     theirs.add([bundle("a")])
     sync(theirs, "origin")
-    plain = remote_module.Exchange._take
+    plain = remote_module.RemoteExchange._take
 
-    def stop(self: remote_module.Exchange, tip: Oid | None) -> None:
+    def stop(self: remote_module.RemoteExchange, tip: Oid | None) -> None:
         if tip is not None:
             raise KeyboardInterrupt
         plain(self, tip)
 
-    monkeypatch.setattr(remote_module.Exchange, "_take", stop)
+    monkeypatch.setattr(remote_module.RemoteExchange, "_take", stop)
     with pytest.raises(KeyboardInterrupt):
         sync(ours, "origin")
     monkeypatch.undo()
@@ -420,7 +420,7 @@ def test_exchange_without_imports_takes_nothing(clone: Clone, server: Path, git:
     sync(theirs, "origin")
     ours.add([bundle("a")])
     tip = ours.tip()
-    exchange = remote_module.Exchange(ours, "origin", imports=False)
+    exchange = remote_module.RemoteExchange(ours, "origin", imports=False)
     exchange.fetch()
     assert exchange.push().pushed == 1
     assert ours.tip() == tip

@@ -10,15 +10,15 @@ from test_summaries import vendored
 from world import LAYOUT, NOW, World, statement
 from worlds import by, revoked, summary, supplier
 
-from gitchain.evidence.claim import Claim, Evidence, claim_of
+from gitchain.evidence.claim import Evidence, StepClaim, claim_of
 from gitchain.evidence.vocabulary import LAYOUT as LAYOUT_TYPE
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Link
 from gitchain.layout.model import Identity
-from gitchain.verify.authorization import Judge
-from gitchain.verify.findings import Code
+from gitchain.verify.authorization import Authorizer
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.step_statement import Attested
+from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.verified import VerifiedStatement
 
 REVOKING = parse_layout(LAYOUT.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1).encode())
@@ -30,9 +30,9 @@ def train(who: str = "alice", layout: str | None = "credit-model", hours: int = 
     return statement("train", taken, made, who=who, layout=layout, at=NOW + timedelta(hours=hours))
 
 
-def attested(one: VerifiedStatement, world: World | None = None, step: str = "train") -> Attested:
+def attested(one: VerifiedStatement, world: World | None = None, step: str = "train") -> StepStatement:
     layout = (world or World()).layout
-    return Attested(layout.step(step), one, claim_of(one.statement), Link({}, {}))
+    return StepStatement(layout.step(step), one, claim_of(one.statement), Link({}, {}))
 
 
 def revocations(*what: VerifiedStatement | str) -> Revocations:
@@ -41,7 +41,7 @@ def revocations(*what: VerifiedStatement | str) -> Revocations:
 
 def test_may_speak_asks_who_signed_and_not_when() -> None:
     """Negative evidence needs less to count: a functionary's word from the future forbids, a stranger's does not."""
-    judge, step = Judge(World().layout, NOW), World().layout.step("train")
+    judge, step = Authorizer(World().layout, NOW), World().layout.step("train")
     assert judge.may_speak(step, train())
     assert judge.may_speak(step, train(hours=1))
     assert not judge.may_speak(step, train("carol"))
@@ -54,16 +54,16 @@ def test_may_speak_and_is_revoked_ask_the_revocations_of_every_layout(gone: Veri
     found, step = revocations(gone), World().layout.step("train")
     other = statement("train", {}, {"models/model.pkl": "model 2"}, who="bob")
     for several in ((found,), (found, NOTHING), (NOTHING, found)):
-        judge = Judge(World().layout, NOW, several)
+        judge = Authorizer(World().layout, NOW, several)
         assert judge.is_revoked(train())
         assert not judge.may_speak(step, train())
         assert not judge.is_revoked(other)
-    assert not Judge(World().layout, NOW).is_revoked(train())
+    assert not Authorizer(World().layout, NOW).is_revoked(train())
 
 
 def test_named_is_the_functionary_of_the_step_and_the_person() -> None:
     """Nobody is named whom the step does not list, although the layout knows the person."""
-    judge = Judge(World().layout, NOW)
+    judge = Authorizer(World().layout, NOW)
     for who, functionary, person in (
         ("alice2", "alice", "alice"),
         ("bob", "bob", "bob"),
@@ -86,9 +86,9 @@ def test_named_is_the_functionary_of_the_step_and_the_person() -> None:
 )
 def test_conditions_ask_for_the_layout_by_name(layout: str | None, *, inside: bool, expected: bool) -> None:
     """A statement that names no layout belongs to the outermost one: under a layout inside it does not count."""
-    judge = Judge(World().layout, NOW, inside=inside)
+    judge = Authorizer(World().layout, NOW, inside=inside)
     named = next(judge.conditions(attested(train(layout=layout))))
-    assert (named.code, named.passed, named.of_negative) == (Code.OTHER_LAYOUT, expected, True)
+    assert (named.code, named.passed, named.of_negative) == (FindingCode.OTHER_LAYOUT, expected, True)
     assert (named.expected, named.got) == ("credit-model", layout or "no layout")
 
 
@@ -96,23 +96,28 @@ def test_a_summary_that_names_no_step_counts_inside_another_layout_too() -> None
     """Other tools' summaries know no layouts: they name their verifier."""
     world = vendored()
     silent = attested(summary({"data/raw.csv": "raw"}), world, "data")
-    assert next(Judge(world.layout, NOW, inside=True).conditions(silent)).passed
+    assert next(Authorizer(world.layout, NOW, inside=True).conditions(silent)).passed
     named = {"name": "data", "run": "r", "evidence": "observed", "layout": None}
     ours = attested(summary({"data/raw.csv": "raw"}, gitchain_step=named), world, "data")
-    assert not next(Judge(world.layout, NOW, inside=True).conditions(ours)).passed
+    assert not next(Authorizer(world.layout, NOW, inside=True).conditions(ours)).passed
 
 
 def test_conditions_of_a_layout_behind_a_step_are_those_of_its_signature() -> None:
     """A layout names no other layout and has no strength; anything else for such a step is not what it asks for."""
     world = supplier()
-    judge, step = Judge(world.layout, NOW), world.layout.step("data")
-    claim = Claim("data", None, None, None, (), (), "summary")
-    one = Attested(step, world.evidence["layout"], claim, Link({}, {}))
-    asked = [Code.UNAUTHORISED, Code.FUTURE, Code.REVOKED_ATTESTATION, Code.REVOKED_SIGNER]
+    judge, step = Authorizer(world.layout, NOW), world.layout.step("data")
+    claim = StepClaim("data", None, None, None, (), (), "summary")
+    one = StepStatement(step, world.evidence["layout"], claim, Link({}, {}))
+    asked = [
+        FindingCode.UNAUTHORISED,
+        FindingCode.FUTURE,
+        FindingCode.REVOKED_ATTESTATION,
+        FindingCode.REVOKED_SIGNER,
+    ]
     assert [(found.code, found.passed) for found in judge.conditions(one)] == [(code, True) for code in asked]
     other = statement("data", {}, {"data/raw.csv": "raw"}, who="carol")
     kind = list(judge.conditions(attested(other, world, "data")))[1]
-    assert (kind.code, kind.passed, kind.expected) == (Code.PREDICATE_TYPE, False, LAYOUT_TYPE)
+    assert (kind.code, kind.passed, kind.expected) == (FindingCode.PREDICATE_TYPE, False, LAYOUT_TYPE)
 
 
 def test_weigh_says_what_counts_against_although_it_does_not_count() -> None:
@@ -121,21 +126,21 @@ def test_weigh_says_what_counts_against_although_it_does_not_count() -> None:
     resting = summary(
         {"data/raw.csv": "raw"}, inputAttestations=[{"digest": {"sha256": input_.attestation_id}}]
     )
-    judge = Judge(world.layout, NOW, [revocations(input_)])
+    judge = Authorizer(world.layout, NOW, [revocations(input_)])
     reason, counts_against = judge.weigh(attested(resting, world, "data"))
     assert reason is not None
-    assert (reason.code, counts_against) == (Code.REVOKED_ATTESTATION, True)
+    assert (reason.code, counts_against) == (FindingCode.REVOKED_ATTESTATION, True)
     assert reason.expected == "not revoked"
     assert reason.got.startswith("revoked by carol")
     stranger = by(resting, Identity(resting.identity.issuer, "mallory"))
     reason, counts_against = judge.weigh(attested(stranger, world, "data"))
     assert reason is not None
-    assert (reason.code, counts_against) == (Code.UNAUTHORISED, False)
+    assert (reason.code, counts_against) == (FindingCode.UNAUTHORISED, False)
 
 
 def test_weigh_of_a_statement_that_nothing_is_wrong_with() -> None:
     """It counts, and says so against artifacts as well."""
-    assert Judge(World().layout, NOW, [NOTHING]).weigh(attested(train())) == (None, True)
+    assert Authorizer(World().layout, NOW, [NOTHING]).weigh(attested(train())) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +161,11 @@ def test_conditions_ask_for_the_strength_of_the_step(
     """Observed evidence is as good as declared; a step that asks for neither takes any."""
     one = attested(train())
     one = replace(one, step=replace(one.step, evidence=asked), claim=replace(one.claim, evidence=claimed))
-    (weak,) = (found for found in Judge(World().layout, NOW).conditions(one) if found.code is Code.TOO_WEAK)
+    (weak,) = (
+        found
+        for found in Authorizer(World().layout, NOW).conditions(one)
+        if found.code is FindingCode.TOO_WEAK
+    )
     assert (weak.passed, weak.expected, weak.got) == (passed, expected, got)
 
 
@@ -166,8 +175,8 @@ def test_conditions_of_age_include_the_oldest_moment() -> None:
     for max_age, passed in ((hour, True), (hour - second, False)):
         one = attested(train())
         one = replace(one, step=replace(one.step, max_age=max_age))
-        stale = list(Judge(World().layout, NOW).conditions(one))[-1]
-        assert (stale.code, stale.passed) == (Code.STALE, passed)
+        stale = list(Authorizer(World().layout, NOW).conditions(one))[-1]
+        assert (stale.code, stale.passed) == (FindingCode.STALE, passed)
         oldest = (NOW - max_age).isoformat()
         assert (stale.expected, stale.got) == (f"not before {oldest}", (NOW - hour).isoformat())
 
@@ -176,24 +185,24 @@ def test_conditions_say_which_of_them_negative_evidence_has_to_satisfy() -> None
     """docs/negative-evidence.md: signer, layout, predicate type and verifier, and that neither was revoked."""
     world = vendored(more="\n    maxAge: P30D\n    evidence: declared")
     found = list(
-        Judge(world.layout, NOW).conditions(attested(summary({"data/raw.csv": "raw"}), world, "data"))
+        Authorizer(world.layout, NOW).conditions(attested(summary({"data/raw.csv": "raw"}), world, "data"))
     )
     assert {one.code for one in found if one.of_negative} == {
-        Code.OTHER_LAYOUT,
-        Code.PREDICATE_TYPE,
-        Code.VERIFIER,
-        Code.UNAUTHORISED,
-        Code.REVOKED_ATTESTATION,
-        Code.REVOKED_SIGNER,
+        FindingCode.OTHER_LAYOUT,
+        FindingCode.PREDICATE_TYPE,
+        FindingCode.VERIFIER,
+        FindingCode.UNAUTHORISED,
+        FindingCode.REVOKED_ATTESTATION,
+        FindingCode.REVOKED_SIGNER,
     }
     assert {one.code for one in found if not one.of_negative} == {
-        Code.NOT_PASSED,
-        Code.SUMMARY_FIELD,
-        Code.SUMMARY_RESOURCE,
-        Code.SUMMARY_TIME,
-        Code.FUTURE,
-        Code.REVOKED_ATTESTATION,  # of what the summary rests on
-        Code.TOO_WEAK,
-        Code.STALE,
+        FindingCode.NOT_PASSED,
+        FindingCode.SUMMARY_FIELD,
+        FindingCode.SUMMARY_RESOURCE,
+        FindingCode.SUMMARY_TIME,
+        FindingCode.FUTURE,
+        FindingCode.REVOKED_ATTESTATION,  # of what the summary rests on
+        FindingCode.TOO_WEAK,
+        FindingCode.STALE,
     }
-    assert {one.got for one in found if one.code is Code.REVOKED_SIGNER} == {"not revoked"}
+    assert {one.got for one in found if one.code is FindingCode.REVOKED_SIGNER} == {"not revoked"}

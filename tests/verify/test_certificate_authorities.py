@@ -14,12 +14,12 @@ from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import CertificateSigner
 from gitchain.instance import Instance
 from gitchain.verify.certificate import check_certificate, leaf_of, load_certificate
-from gitchain.verify.trust import Authority, Trust, ValidityPeriod
+from gitchain.verify.trust import Trust, TrustedAuthority, ValidityPeriod
 
 EC_KEY, UNKNOWN_KEY = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f")
 
 
-def with_authorities(trust: Trust, *authorities: Authority) -> Trust:
+def with_authorities(trust: Trust, *authorities: TrustedAuthority) -> Trust:
     return replace(trust, authorities=authorities)
 
 
@@ -35,13 +35,13 @@ def told(forge: Forge, trust: Trust) -> SignatureError:
 
 
 @pytest.fixture
-def foreign(stranger: Instance) -> Authority:
+def foreign(stranger: Instance) -> TrustedAuthority:
     """The authority of another instance, in use."""
     return trust_of(stranger.trust_config()).authorities[0]
 
 
 def test_check_certificate_asks_every_authority_in_use(
-    forge: Forge, trust: Trust, foreign: Authority
+    forge: Forge, trust: Trust, foreign: TrustedAuthority
 ) -> None:
     """One that was not in use, or that did not issue the certificate, does no harm beside the right one."""
     own, start = trust.authorities[0], datetime(2020, 1, 1, tzinfo=UTC)
@@ -55,7 +55,7 @@ def test_check_certificate_asks_every_authority_in_use(
 
 
 def test_check_certificate_says_what_the_first_authority_in_use_found(
-    forge: Forge, trust: Trust, foreign: Authority
+    forge: Forge, trust: Trust, foreign: TrustedAuthority
 ) -> None:
     """The order is that of the trusted root, so that the message stays the same."""
     longer = replace(foreign, certificates=(*trust.authorities[0].certificates, *foreign.certificates))

@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitchain.evidence.store_checkpoint import Inventory, checkpoint_statements, names_root, read_checkpoint
-from gitchain.verify.checkpoints import Lack, behind, covered, heads, lacking, trusted
+from gitchain.evidence.store_checkpoint import (
+    StoreCheckpoint,
+    checkpoint_statements,
+    names_root,
+    read_checkpoint,
+)
+from gitchain.verify.checkpoints import MissingEvidence, behind, covered, heads, lacking, trusted
 
 
 def name(number: int) -> str:
@@ -23,7 +28,7 @@ class Chain:
     """Checkpoints as clones sign them: `add` returns the id of one that follows the given ones."""
 
     def __init__(self) -> None:
-        self.known: dict[str, Inventory] = {}
+        self.known: dict[str, StoreCheckpoint] = {}
 
     def add(self, names: Iterable[str], *previous: str) -> str:
         before = covered(self.known, behind(self.known, previous)[0])
@@ -53,7 +58,7 @@ def test_what_is_gone_is_named() -> None:
     second = chain.add(NAMES[:4], first)
     for gone in NAMES[:4]:
         present = set(NAMES) - {gone}
-        assert lacking(chain.known, [second], present) == (Lack(second, 4, (gone,)),)
+        assert lacking(chain.known, [second], present) == (MissingEvidence(second, 4, (gone,)),)
     assert lacking(chain.known, [first], set(NAMES) - {NAMES[3]}) == ()
     (lack,) = lacking(chain.known, [second], [])
     assert lack.bundles == tuple(sorted(NAMES[:4]))
@@ -65,7 +70,7 @@ def test_a_checkpoint_that_is_gone_is_named() -> None:
     first = chain.add(NAMES[:2])
     second = chain.add(NAMES[:4], first)
     del chain.known[first]
-    assert lacking(chain.known, [second], NAMES) == (Lack(second, 4, checkpoints=(first,)),)
+    assert lacking(chain.known, [second], NAMES) == (MissingEvidence(second, 4, checkpoints=(first,)),)
     assert behind(chain.known, [second]) == ({second}, {first})
 
 
@@ -129,8 +134,8 @@ def test_a_trusted_contradiction_is_noticed() -> None:
     first = chain.add(NAMES[:2])
     good = chain.known[chain.add(NAMES[:3], first)]
     for size, root in ((4, good.root), (3, names_root(NAMES[:4]))):
-        chain.known["bad"] = Inventory(size, root, good.previous, good.added)
-        assert lacking(chain.known, ["bad"], NAMES) == (Lack("bad", size, contradicts=True),)
+        chain.known["bad"] = StoreCheckpoint(size, root, good.previous, good.added)
+        assert lacking(chain.known, ["bad"], NAMES) == (MissingEvidence("bad", size, contradicts=True),)
         del chain.known["bad"]
 
 

@@ -15,17 +15,17 @@ from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.classify import sort_claims
 from gitchain.verify.evidence_groups import EvidenceGroups
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.step_statement import StepReader
 
 PRODUCTS: dict[str, Any] = {"data/raw.csv": "raw"}
 
 
 def claims_of(world: World) -> EvidenceGroups:
-    judge = Judge(world.layout, world.now)
+    judge = Authorizer(world.layout, world.now)
     return sort_claims(judge, world.evidence.values(), Manifests(world.nodes.get), StepReader())[0]
 
 
@@ -46,7 +46,7 @@ def test_sort_claims_lists_what_cannot_be_read_and_goes_on() -> None:
     world.evidence = {"odd": unreadable()} | world.evidence
     claims = claims_of(world)
     assert [(one.code, one.attested, one.expected) for one in claims.rejected] == [
-        (Code.MALFORMED_CLAIM, None, "")
+        (FindingCode.MALFORMED_CLAIM, None, "")
     ]
     assert claims.rejected[0].got
     assert accepted(world) == {"data", "prepare", "train", "evaluate", "approve"}

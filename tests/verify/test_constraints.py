@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from world import ISSUER, NOW, Content, descriptor, directory, model, verified
 
-from gitchain.evidence.claim import Claim, StepFacts, claim_of
+from gitchain.evidence.claim import StepClaim, StepFacts, claim_of
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.predicates import dataset, provenance
@@ -23,8 +23,8 @@ from gitchain.layout.model import Constraint, Step
 from gitchain.verify import constraints as module
 from gitchain.verify.clock import is_early
 from gitchain.verify.constraints import check_chain, check_step
-from gitchain.verify.datasets import Facts, _keys, check_datasets
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.datasets import DatasetFacts, _keys, check_datasets
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 
@@ -68,7 +68,7 @@ class One:
     """One attestation, as the decision hands it over."""
 
     statement: VerifiedStatement
-    claim: Claim
+    claim: StepClaim
     link: Link
     functionary: str
     principal: str
@@ -165,7 +165,7 @@ def test_a_metric_floor_holds_or_is_a_finding_with_the_value() -> None:
     assert within("predicate.accuracy >= 0.9", report(0.93)) is None
     assert within("predicate.accuracy >= 0.9", report(1.0)) is None
     assert within("predicate.accuracy >= 0.9", report(0.89)) == Finding(
-        Code.CONSTRAINT,
+        FindingCode.CONSTRAINT,
         "constraint it of step report does not hold",
         step="report",
         expected="predicate.accuracy >= 0.9",
@@ -178,7 +178,7 @@ def test_what_cannot_be_evaluated_is_a_finding_of_its_own() -> None:
     found = within("predicate.auc >= 0.9", report(0.99))
     assert found is not None
     assert (found.code, found.step, found.got) == (
-        Code.CONSTRAINT_ERROR,
+        FindingCode.CONSTRAINT_ERROR,
         "report",
         'Key not found in map : "auc"',
     )
@@ -201,8 +201,8 @@ def test_an_expression_that_does_not_compile_never_passes() -> None:
     """A layout is refused when it is loaded; should one get here all the same, it is a finding in every scope."""
     found = within("nonsense", report(0.99))
     assert found is not None
-    assert found.code is Code.CONSTRAINT_ERROR
-    assert [one.code for one in across("nonsense")] == [Code.CONSTRAINT_ERROR]
+    assert found.code is FindingCode.CONSTRAINT_ERROR
+    assert [one.code for one in across("nonsense")] == [FindingCode.CONSTRAINT_ERROR]
     assert "undeclared reference" in found.got
 
 
@@ -259,7 +259,7 @@ def test_the_evaluated_model_is_the_released_one() -> None:
     assert across(expression) == []
     other = chain(report=group("report", report(0.99, link({"model.pkl": "a better model"}))))
     (found,) = across(expression, other)
-    assert (found.code, found.expected) == (Code.CHAIN_CONSTRAINT, expression)
+    assert (found.code, found.expected) == (FindingCode.CHAIN_CONSTRAINT, expression)
     assert found.message == "constraint it does not hold"
 
 
@@ -271,7 +271,7 @@ def test_changed_parameters_need_a_second_approver() -> None:
     )
     assert across(expression) == []
     changed = chain(train=group("train", built("train", TRAINED, lr=0.5)))
-    assert [found.code for found in across(expression, changed)] == [Code.CHAIN_CONSTRAINT]
+    assert [found.code for found in across(expression, changed)] == [FindingCode.CHAIN_CONSTRAINT]
     svr = "https://in-toto.io/attestation/svr/v0.2"
     twice = [one(svr, {"n": n}, ABOUT_MODEL, who="bob") for n in (1, 2)]
     assert across(expression, {**changed, "approve": group("approve", *twice)})
@@ -341,14 +341,14 @@ def test_attestations_that_cannot_be_told_apart_are_one_choice(monkeypatch: pyte
         across("steps.report.materials.size() == 1 && has(steps.report.predicate.accuracy)", evidence) == []
     )
     (found,) = across("steps.report.predicate.night >= 0", evidence)
-    assert found.code is Code.CONSTRAINT_ERROR
+    assert found.code is FindingCode.CONSTRAINT_ERROR
     assert "more than 3 combinations" in found.got
     for whole in (
         "steps.report.predicate.size() == 2",
         "steps.report.size() > 1",
         "steps.all(s, steps[s].size() > 1)",
     ):
-        assert [found.code for found in across(whole, evidence)] == [Code.CONSTRAINT_ERROR]
+        assert [found.code for found in across(whole, evidence)] == [FindingCode.CONSTRAINT_ERROR]
     three = chain(report=group("report", *same[:3]))
     assert across("steps.report.predicate.night >= 0", three) == []
 
@@ -416,7 +416,7 @@ def test_a_step_without_attestations_has_artifacts_only() -> None:
         "steps.data.time > ''",
         "steps.data.attestations.size() == 0",
     ):
-        assert [found.code for found in across(expression, evidence)] == [Code.CONSTRAINT_ERROR]
+        assert [found.code for found in across(expression, evidence)] == [FindingCode.CONSTRAINT_ERROR]
 
 
 def test_each_constraint_that_fails_is_a_finding() -> None:
@@ -424,8 +424,8 @@ def test_each_constraint_that_fails_is_a_finding() -> None:
     rules = [Constraint("a", "layout.version > 5"), Constraint("b", "true"), Constraint("c", "target.x == 1")]
     found = check_chain(replace(LAYOUT, constraints=tuple(rules)), chain(), TARGET)
     assert [(one.code, one.message.split()[1]) for one in found] == [
-        (Code.CHAIN_CONSTRAINT, "a"),
-        (Code.CONSTRAINT_ERROR, "c"),
+        (FindingCode.CHAIN_CONSTRAINT, "a"),
+        (FindingCode.CONSTRAINT_ERROR, "c"),
     ]
 
 
@@ -441,7 +441,7 @@ def test_steps_of_one_run_have_a_run_in_common() -> None:
     assert same_run(chain()) == []
     other = built("train", TRAINED, run="run-2")
     (found,) = same_run(chain(train=group("train", other)))
-    assert (found.code, found.step, found.got) == (Code.SAME_RUN, "data", "data: run-1; train: run-2")
+    assert (found.code, found.step, found.got) == (FindingCode.SAME_RUN, "data", "data: run-1; train: run-2")
     assert found.message == "steps data, train were not done in one run"
     both = group("train", other, built("train", TRAINED))
     assert same_run(chain(train=both)) == []
@@ -483,8 +483,8 @@ def owner(statement: VerifiedStatement) -> tuple[str, str] | None:
     return None if statement.identity.subject == "mallory" else (statement.identity.subject, "person")
 
 
-def known(statements: Sequence[VerifiedStatement], manifests: Manifests | None = None) -> Facts:
-    return Facts(statements, owner, lambda one: is_early(one, NOW), manifests or Manifests({}.get))
+def known(statements: Sequence[VerifiedStatement], manifests: Manifests | None = None) -> DatasetFacts:
+    return DatasetFacts(statements, owner, lambda one: is_early(one, NOW), manifests or Manifests({}.get))
 
 
 def datasets(
@@ -492,7 +492,7 @@ def datasets(
     evidence: Mapping[str, Group] | None = None,
     layout: Layout = LAYOUT,
     manifest: Manifest | None = None,
-) -> list[tuple[Code, str]]:
+) -> list[tuple[FindingCode, str]]:
     manifests = Manifests((manifest.nodes if manifest else {}).get)
     found = check_datasets(layout, evidence or chain(), known(statements, manifests))
     assert all(one.step == "data" for one in found)
@@ -502,16 +502,16 @@ def datasets(
 def test_every_data_set_needs_good_facts() -> None:
     """Recipe: licence and consent over every data set; facts count for their content, under whatever name."""
     assert datasets(FACTS) == []
-    assert datasets(FACTS[:1]) == [(Code.NO_FACTS, "data/b.csv")]
-    assert datasets(()) == [(Code.NO_FACTS, "data/a.csv"), (Code.NO_FACTS, "data/b.csv")]
+    assert datasets(FACTS[:1]) == [(FindingCode.NO_FACTS, "data/b.csv")]
+    assert datasets(()) == [(FindingCode.NO_FACTS, "data/a.csv"), (FindingCode.NO_FACTS, "data/b.csv")]
     assert datasets((facts(A, B),)) == []
 
 
 @pytest.mark.parametrize("bad", [{"licence": "LicenseRef-internal"}, {"consent": "unknown"}])
 def test_one_bad_statement_of_facts_is_enough(bad: dict[str, Any]) -> None:
     """A23 for data: good facts hide no bad ones about the same data set, and other data sets have nothing of it."""
-    assert datasets((*FACTS, facts(A, **bad))) == [(Code.FACTS_REFUSED, "data/a.csv")]
-    assert datasets((facts(A, **bad), FACTS[1])) == [(Code.FACTS_REFUSED, "data/a.csv")]
+    assert datasets((*FACTS, facts(A, **bad))) == [(FindingCode.FACTS_REFUSED, "data/a.csv")]
+    assert datasets((facts(A, **bad), FACTS[1])) == [(FindingCode.FACTS_REFUSED, "data/a.csv")]
 
 
 def test_every_refused_fact_is_a_finding() -> None:
@@ -533,20 +533,20 @@ def test_every_refused_fact_is_a_finding() -> None:
 def test_only_the_named_functionaries_state_facts() -> None:
     """Facts by a stranger or by another functionary are as good as none: they neither help nor harm."""
     for who in ("mallory", "bob"):
-        assert datasets((facts(A, who=who), FACTS[1])) == [(Code.NO_FACTS, "data/a.csv")]
+        assert datasets((facts(A, who=who), FACTS[1])) == [(FindingCode.NO_FACTS, "data/a.csv")]
         assert datasets((*FACTS, facts(A, who=who, licence="GPL-3.0-only"))) == []
 
 
 def test_statements_of_another_type_are_no_facts() -> None:
     """The same fields under another predicate type say nothing about a data set."""
     other = Statement.build([A], METRICS, dict(FACTS[0].statement.predicate))
-    assert datasets((verified(other, "alice", NOW), FACTS[1])) == [(Code.NO_FACTS, "data/a.csv")]
+    assert datasets((verified(other, "alice", NOW), FACTS[1])) == [(FindingCode.NO_FACTS, "data/a.csv")]
 
 
 def test_malformed_facts_are_refused() -> None:
     """Facts without the field that a constraint reads cannot be evaluated, and fail."""
     bare = verified(Statement.build([A], DATASET, {"licence": "CC0-1.0"}), "alice", NOW)
-    assert datasets((bare, FACTS[1])) == [(Code.CONSTRAINT_ERROR, "data/a.csv")]
+    assert datasets((bare, FACTS[1])) == [(FindingCode.CONSTRAINT_ERROR, "data/a.csv")]
 
 
 def test_facts_about_a_directory_speak_for_what_is_in_it() -> None:
@@ -554,13 +554,13 @@ def test_facts_about_a_directory_speak_for_what_is_in_it() -> None:
     whole = directory(a__csv="a", b__csv="b")
     about = facts(descriptor("data", whole))
     assert datasets((about,), manifest=whole) == []
-    assert datasets((about,)) == [(Code.NO_FACTS, "data/a.csv"), (Code.NO_FACTS, "data/b.csv")]
+    assert datasets((about,)) == [(FindingCode.NO_FACTS, "data/a.csv"), (FindingCode.NO_FACTS, "data/b.csv")]
     assert datasets((facts(descriptor("data", whole), licence="x"),), manifest=whole) == [
-        (Code.FACTS_REFUSED, "data/a.csv"),
-        (Code.FACTS_REFUSED, "data/b.csv"),
+        (FindingCode.FACTS_REFUSED, "data/a.csv"),
+        (FindingCode.FACTS_REFUSED, "data/b.csv"),
     ]
     made = chain(data=group("data", built("data", link({}, {"data/dir": whole}), who="carol")))
-    assert datasets(FACTS, made, manifest=whole) == [(Code.NO_FACTS, "data/dir")]
+    assert datasets(FACTS, made, manifest=whole) == [(FindingCode.NO_FACTS, "data/dir")]
     assert datasets((about,), made) == []
 
 
@@ -571,8 +571,8 @@ def test_facts_about_a_part_speak_against_the_whole_and_not_for_it() -> None:
     good = facts(descriptor("data/dir", whole))
     bad = facts(descriptor("somewhere/b.csv", "b"), consent="unknown")
     assert datasets((good, FACTS[0]), made, manifest=whole) == []
-    assert datasets((good, bad), made, manifest=whole) == [(Code.FACTS_REFUSED, "data/dir")]
-    assert datasets(FACTS, made, manifest=whole) == [(Code.NO_FACTS, "data/dir")]
+    assert datasets((good, bad), made, manifest=whole) == [(FindingCode.FACTS_REFUSED, "data/dir")]
+    assert datasets(FACTS, made, manifest=whole) == [(FindingCode.NO_FACTS, "data/dir")]
 
 
 def test_directories_in_directories_are_opened() -> None:
@@ -597,7 +597,7 @@ def test_a_file_is_no_directory() -> None:
     whole = directory(a__csv="a")
     made = chain(data=group("data", built("data", link({}, {"data/dir": whole}), who="carol")))
     file = ResourceDescriptor("data/dir", DigestSet({"sha256": whole.digest}))
-    assert datasets((facts(file),), made) == [(Code.NO_FACTS, "data/dir")]
+    assert datasets((facts(file),), made) == [(FindingCode.NO_FACTS, "data/dir")]
 
 
 def test_patterns_that_select_nothing_are_a_finding() -> None:
@@ -605,7 +605,7 @@ def test_patterns_that_select_nothing_are_a_finding() -> None:
     layout = parse_layout(
         TEXT.replace('[{step: data, products: ["data/*"]}]', '[{step: data, products: ["dta/*"]}]').encode()
     )
-    assert datasets(FACTS, layout=layout) == [(Code.NO_FACTS, "")]
+    assert datasets(FACTS, layout=layout) == [(FindingCode.NO_FACTS, "")]
 
 
 def test_facts_see_the_artifact_signer_and_time() -> None:
@@ -629,7 +629,7 @@ def test_facts_about_a_part_and_something_else_speak_against_the_whole_too() -> 
     made = chain(data=group("data", built("data", link({}, {"data/dir": whole}), who="carol")))
     good = facts(descriptor("data/dir", whole))
     bad = facts(descriptor("elsewhere.csv", "other"), descriptor("b.csv", "b"), consent="unknown")
-    assert datasets((good, bad), made, manifest=whole) == [(Code.FACTS_REFUSED, "data/dir")]
+    assert datasets((good, bad), made, manifest=whole) == [(FindingCode.FACTS_REFUSED, "data/dir")]
 
 
 def test_two_directories_are_opened_apart() -> None:
@@ -637,7 +637,7 @@ def test_two_directories_are_opened_apart() -> None:
     one, two = directory(a__csv="a"), directory(b__csv="b")
     nodes = Manifest(one.digest, 1, 1, {**one.nodes, **two.nodes})
     about = facts(descriptor("data", one)), facts(descriptor("more", two))
-    assert datasets(about[:1], manifest=nodes) == [(Code.NO_FACTS, "data/b.csv")]
+    assert datasets(about[:1], manifest=nodes) == [(FindingCode.NO_FACTS, "data/b.csv")]
     assert datasets(about, manifest=nodes) == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.verify.findings import ADVICE, MEANINGS, Code, Finding
+from gitchain.verify.findings import ADVICE, MEANINGS, Finding, FindingCode
 
 ROOT = Path(__file__).parents[2] / "gitchain"
 
@@ -34,13 +34,13 @@ def test_verified_things_have_known_makers(made: str, maker: str) -> None:
 
 def test_every_code_has_a_meaning_and_a_severity() -> None:
     """Codes are unique, documented, and an error or a warning by their letter."""
-    assert set(MEANINGS) == set(ADVICE) == set(Code)
-    assert len({code.value for code in Code}) == len(Code)
-    assert {Finding(code, "m").severity for code in Code} == {"error", "warning"}
+    assert set(MEANINGS) == set(ADVICE) == set(FindingCode)
+    assert len({code.value for code in FindingCode}) == len(FindingCode)
+    assert {Finding(code, "m").severity for code in FindingCode} == {"error", "warning"}
 
 
-@pytest.mark.parametrize("code", Code)
-def test_finding_without_help_of_its_own_says_what_to_do(code: Code) -> None:
+@pytest.mark.parametrize("code", FindingCode)
+def test_finding_without_help_of_its_own_says_what_to_do(code: FindingCode) -> None:
     """Each code has advice; a finding's own help comes before it."""
     assert Finding(code, "m").to_json()["help"] == ADVICE[code]
     assert len(ADVICE[code]) > 10

@@ -12,8 +12,8 @@ from worlds import revoked
 from gitchain.evidence.claim import claim_of
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Link, Manifests
-from gitchain.verify.authorization import Judge
-from gitchain.verify.findings import Code
+from gitchain.verify.authorization import Authorizer
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.negative_evidence import (
     NegativeEvidence,
     Rejection,
@@ -22,18 +22,18 @@ from gitchain.verify.negative_evidence import (
     standing,
 )
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.step_statement import Attested
+from gitchain.verify.step_statement import StepStatement
 
 NOTHING = Manifests({}.get)
 MODEL, OTHER = (NOTHING.artifact(descriptor("x", text)) for text in ("model", "other"))
 HOUR = timedelta(hours=1)
 
 
-def train(hours: int) -> Attested:
+def train(hours: int) -> StepStatement:
     """Return a training that counts for alice, this many hours after NOW."""
     one = statement("train", {}, {"m": "model"}, at=NOW + hours * HOUR)
     step = World().layout.step("train")
-    return Attested(step, one, claim_of(one.statement), Link({}, {"m": MODEL}), "alice", "alice")
+    return StepStatement(step, one, claim_of(one.statement), Link({}, {"m": MODEL}), "alice", "alice")
 
 
 def rejection(*artifacts: object) -> Rejection:
@@ -62,10 +62,10 @@ def test_standing_rejection_is_taken_back_by_the_signer_s_newest_statement(
 def negative(
     *rejected: dict[object, list[Rejection]], revocations: Sequence[Revocations] = ()
 ) -> NegativeEvidence:
-    return NegativeEvidence(Judge(World().layout, NOW, revocations), NOTHING, rejected)  # type: ignore[arg-type]
+    return NegativeEvidence(Authorizer(World().layout, NOW, revocations), NOTHING, rejected)  # type: ignore[arg-type]
 
 
-def codes_of(found: NegativeEvidence, link: Link) -> list[Code]:
+def codes_of(found: NegativeEvidence, link: Link) -> list[FindingCode]:
     reasons = found.faults(World().layout.step("train"), link)
     return [one.code for one in reasons()] if reasons else []
 
@@ -75,7 +75,7 @@ def test_faults_tell_a_rejection_once_however_many_artifacts_it_is_about() -> No
     known = standing([rejection(MODEL, OTHER)], [])
     link = Link({"a": OTHER}, {"m": MODEL})
     for rejected in ((known,), (known, {}), ({}, known)):
-        assert codes_of(negative(*rejected), link) == [Code.DENIED]  # type: ignore[arg-type]
+        assert codes_of(negative(*rejected), link) == [FindingCode.DENIED]  # type: ignore[arg-type]
     assert codes_of(negative(), link) == []
 
 
@@ -86,7 +86,7 @@ def test_faults_see_what_any_of_several_layouts_revoked() -> None:
     none = Revocations.of(layout, [], NOW)
     link = Link({}, {"m": MODEL})
     for both in ((gone, none), (none, gone), (gone,)):
-        assert codes_of(negative(revocations=both), link) == [Code.REVOKED_ARTIFACT]
+        assert codes_of(negative(revocations=both), link) == [FindingCode.REVOKED_ARTIFACT]
     assert codes_of(negative(revocations=(none, none)), link) == []
 
 

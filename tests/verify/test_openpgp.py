@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from gitcraft import PAYLOAD, signed_commit
 from pgpcraft import CREATED, NOW, Pgp, block, gpg_home, integer, member, needs_gpg, packet, sub, whole
 
-from gitchain.collect.gpg import Gpg
+from gitchain.collect.gpg import GpgVerifier
 from gitchain.errors import GitchainError, LimitError, MalformedError, SignatureError, UnknownSignerError
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.openpgp import SIGNATURE, armored, dearmored
@@ -26,12 +26,12 @@ PAT = Pgp()
 SUB = Pgp(ed25519.Ed25519PrivateKey.from_private_bytes(b"s" * 32))
 EVE = Pgp(ed25519.Ed25519PrivateKey.from_private_bytes(b"e" * 32))
 RSA = Pgp(rsa.generate_private_key(65537, 2048))
-GPG = Gpg(Path("/nonexistent"), NOW)
+GPG = GpgVerifier(Path("/nonexistent"), NOW)
 KEY = member(whole(PAT, [SUB]), PAT)
 
 
 def check(
-    signature: bytes, trust: Trust, *members: OpenPgpMember, payload: bytes = PAYLOAD, gpg: Gpg = GPG
+    signature: bytes, trust: Trust, *members: OpenPgpMember, payload: bytes = PAYLOAD, gpg: GpgVerifier = GPG
 ) -> str:
     """Who signed the commit, by gpg's word; the signature is a packet, or a block already."""
     text = signature if signature.startswith(b"-----") else block(signature)
@@ -69,7 +69,7 @@ def test_gpgs_own_keys_and_signatures_are_read(algorithm: str, subkey: str | Non
             home.gpg("--quick-add-key", name, "cv25519", "encr", "never")
         signature = home.gpg("-bsa", "-u", name, given=PAYLOAD).rstrip(b"\n")
         key = OpenPgpMember(read_block(home.public(name)), name)
-    gpg = Gpg(Path("/nonexistent"), datetime.now(UTC))
+    gpg = GpgVerifier(Path("/nonexistent"), datetime.now(UTC))
     assert check(signature, trust, key, gpg=gpg) == name
     with pytest.raises(SignatureError, match="does not verify"):
         check(signature, trust, key, payload=PAYLOAD.replace(b"message", b"massage"), gpg=gpg)
@@ -153,14 +153,17 @@ def test_expired_and_revoked_keys_are_refused(trust: Trust) -> None:
     lasting = member(whole(PAT, lasts=10 * DAY), PAT)
     start = datetime.fromtimestamp(CREATED, UTC)
     signature = PAT.sign(PAYLOAD)
-    assert check(signature, trust, lasting, gpg=Gpg(Path("/x"), start + timedelta(days=9))) == PAT.fingerprint
+    assert (
+        check(signature, trust, lasting, gpg=GpgVerifier(Path("/x"), start + timedelta(days=9)))
+        == PAT.fingerprint
+    )
     with pytest.raises(SignatureError, match="key that signed has expired") as error:
-        check(signature, trust, lasting, gpg=Gpg(Path("/x"), start + timedelta(days=11)))
+        check(signature, trust, lasting, gpg=GpgVerifier(Path("/x"), start + timedelta(days=11)))
     assert "new end" in error.value.help
     with pytest.raises(SignatureError, match="key that signed is revoked"):
         check(signature, trust, member(whole(PAT, revoked=True), PAT))
     for days, ok in ((1, True), (3, False)):
-        gpg = Gpg(Path("/x"), start + timedelta(days=days))
+        gpg = GpgVerifier(Path("/x"), start + timedelta(days=days))
         short = PAT.sign(PAYLOAD, more=sub(3, (2 * DAY).to_bytes(4)))
         if ok:
             assert check(short, trust, gpg=gpg) == PAT.fingerprint

@@ -24,7 +24,7 @@ from gitchain.evidence.vocabulary import (
 )
 from gitchain.layout import Layout
 from gitchain.verify.decide import decide
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.other_statements import MAX_OTHERS, about_other_steps, names_target, unread, unverified
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
@@ -51,7 +51,7 @@ def test_a_step_that_the_layout_does_not_have_is_named() -> None:
     """The finding names the attestation, the signer, the step, the layout's own steps, and what to do."""
     one = statement("vision/train", {}, {"other.bin": "other"})
     (finding,) = about_other_steps(layout(), [one], TARGET)
-    assert finding.code is Code.UNACCEPTED
+    assert finding.code is FindingCode.UNACCEPTED
     assert one.attestation_id[:12] in finding.message
     assert "alice" in finding.message
     assert "names other.bin, but is evidence for step vision/train" in finding.message
@@ -138,7 +138,7 @@ def test_names_target_looks_at_materials_too() -> None:
 def test_unverified_names_the_reason() -> None:
     """An attestation that exists and does not verify is not told as none."""
     finding = unverified("ab" * 32, "train", "log entry is missing", TARGET)
-    assert finding.code is Code.NO_EVIDENCE
+    assert finding.code is FindingCode.NO_EVIDENCE
     assert finding.message == (
         "attestation abababababab of step train names other.bin, but does not verify: log entry is missing"
     )
@@ -165,7 +165,7 @@ def test_unread_names_the_statements_that_have_the_target_as_subject() -> None:
     assert told[0].message == (
         "attestation 000000000000 names other.bin, but cannot be read as evidence: same content"
     )
-    assert {one.code for one in told} == {Code.NO_EVIDENCE}
+    assert {one.code for one in told} == {FindingCode.NO_EVIDENCE}
     assert {one.artifact for one in told} == {"other.bin"}
     assert "gitchain attest" in told[0].help
     assert "statement v1" in told[0].expected
@@ -183,12 +183,12 @@ def test_beside_is_told_only_where_nothing_else_is_known() -> None:
         return decide(signed, honest.evidence.values(), target, NOW, honest.nodes.get, **more)
 
     told = verdict(TARGET, beside=beside, explain=True)
-    assert [one.code for one in told.findings] == [Code.UNACCEPTED]
+    assert [one.code for one in told.findings] == [FindingCode.UNACCEPTED]
     assert (told.result, told.exit_code) == ("FAILED", 1)
     assert verdict(TARGET).exit_code == 3
     assert verdict(model(), beside=beside).passed
     changed = verdict(model("changed"), beside=beside)
-    assert [one.code for one in changed.findings] == [Code.OTHER_CONTENT]
+    assert [one.code for one in changed.findings] == [FindingCode.OTHER_CONTENT]
 
 
 def test_a_target_without_a_name_is_called_as_it_was_given() -> None:

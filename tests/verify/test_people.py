@@ -10,7 +10,7 @@ from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Identity
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.classify import claims_under
 from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.signers import Signers
@@ -170,7 +170,7 @@ def test_a_group_is_as_new_as_its_newest_member() -> None:
 
 def test_inside_a_layout_only_a_summary_may_be_silent() -> None:
     """Evidence that names no step and no layout is the outer layout's, unless it is somebody's summary."""
-    judge = Judge(World.honest().layout, NOW, inside=True)
+    judge = Authorizer(World.honest().layout, NOW, inside=True)
     assert judge._may_be_silent(VSA, None)
     assert not judge._may_be_silent(VSA, "train")
     assert not judge._may_be_silent(PROVENANCE, None)

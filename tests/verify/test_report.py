@@ -9,11 +9,11 @@ import pytest
 from world import World, run
 
 from gitchain.errors import ExitCode
-from gitchain.verify.findings import Code, Finding
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.report import PROVEN, UNKNOWN, Attestation, Kind, ReportedCheck
 
-FOUND = Finding(Code.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
-WARNING = Finding(Code.SAME_MD5, "two contents share one MD5 digest")
+FOUND = Finding(FindingCode.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
+WARNING = Finding(FindingCode.SAME_MD5, "two contents share one MD5 digest")
 FAILED = ReportedCheck("inspection", passed=False, message="inspection no-code")
 PASSED = replace(FAILED, passed=True)
 

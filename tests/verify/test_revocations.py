@@ -14,7 +14,7 @@ from gitchain.evidence.revocation import RevokedSigner, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout import Identity, parse_layout
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
 
@@ -131,7 +131,7 @@ def test_a_malformed_revocation_is_a_finding(change: Any) -> None:
     """What a revoker signed is never passed over in silence."""
     one = said("alice", 1, change=change)
     (finding,) = of(one).problems
-    assert (finding.code, finding.severity) == (Code.MALFORMED_REVOCATION, "error")
+    assert (finding.code, finding.severity) == (FindingCode.MALFORMED_REVOCATION, "error")
     assert one.attestation_id[:12] in finding.message
     assert finding.got
     assert one.attestation_id in finding.help

@@ -5,22 +5,22 @@ from __future__ import annotations
 from world import World, model, run, statement
 
 from gitchain.layout.artifact import Manifests
-from gitchain.verify.authorization import Judge
+from gitchain.verify.authorization import Authorizer
 from gitchain.verify.chain import Chains
 from gitchain.verify.classify import sort_claims
-from gitchain.verify.cross_step_constraints import Demands
+from gitchain.verify.cross_step_constraints import CrossStepConstraints
 from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
-from gitchain.verify.search import Search, SearchBudget
+from gitchain.verify.search import ChainSearch, SearchBudget
 from gitchain.verify.step_statement import StepReader
 from gitchain.verify.verified import VerifiedStatement
 
 
-def searching(world: World) -> tuple[Search, EvidenceGroups]:
-    manifests, judge = Manifests(world.nodes.get), Judge(world.layout, world.now)
+def searching(world: World) -> tuple[ChainSearch, EvidenceGroups]:
+    manifests, judge = Manifests(world.nodes.get), Authorizer(world.layout, world.now)
     statements = tuple(world.evidence.values())
     claims, _ = sort_claims(judge, statements, manifests, StepReader())
-    demands = Demands(world.layout, judge, model(), statements, manifests)
-    search = Search(Chains(world.layout, manifests), claims.groups, demands, SearchBudget())
+    demands = CrossStepConstraints(world.layout, judge, model(), statements, manifests)
+    search = ChainSearch(Chains(world.layout, manifests), claims.groups, demands, SearchBudget())
     return search, claims
 
 

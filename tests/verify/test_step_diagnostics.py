@@ -9,7 +9,7 @@ from test_decide import two_trainers
 from world import NOW, World, codes, model, statement
 from worlds import revoked
 
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
 from gitchain.verify.verified import VerifiedStatement
 
@@ -37,7 +37,7 @@ def world(*trainings: VerifiedStatement) -> World:
 def test_a_model_that_too_few_signed_is_told_beside_one_that_enough_signed() -> None:
     """Two people trained another model, one of them trained this one: the threshold is what is missing."""
     found = world(trained("model 1"), trained("other"), trained("other", "bob")).change(two_trainers)
-    assert [one.code for one in found.verdict().findings] == [Code.DISAGREE]
+    assert [one.code for one in found.verdict().findings] == [FindingCode.DISAGREE]
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -47,7 +47,7 @@ def test_people_who_signed_for_different_content_are_told_by_the_largest_group(*
     found = world(*(reversed(both) if turned else both)).change(three_trainers)
     (finding,) = found.verdict().findings
     assert (finding.code, finding.expected, finding.got) == (
-        Code.DISAGREE,
+        FindingCode.DISAGREE,
         "3 of alice, bob, carol",
         "alice, bob",
     )
@@ -73,9 +73,9 @@ def test_other_content_is_told_by_a_functionary_s_newest_evidence_before_a_stran
     stranger = trained("strange", "mallory", minutes=1)
     ours = [trained("old", minutes=90), trained("new", minutes=30), trained("older", minutes=120)]
     (finding,) = world(stranger, *ours).verdict(model("another")).findings
-    assert finding.code is Code.OTHER_CONTENT
+    assert finding.code is FindingCode.OTHER_CONTENT
     assert finding.expected == str(model("new").artifact)
     findings = world(stranger).verdict(model("another")).findings
-    assert [one.expected for one in findings if one.code is Code.OTHER_CONTENT] == [
+    assert [one.expected for one in findings if one.code is FindingCode.OTHER_CONTENT] == [
         str(model("strange").artifact)
     ]

@@ -13,8 +13,14 @@ from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Identity
-from gitchain.verify.findings import Code
-from gitchain.verify.step_statement import Attested, Rejected, StepReader, artifacts_of, distinct
+from gitchain.verify.findings import FindingCode
+from gitchain.verify.step_statement import (
+    RejectedStatement,
+    StepReader,
+    StepStatement,
+    artifacts_of,
+    distinct,
+)
 from gitchain.verify.verified import NEVER
 
 
@@ -53,9 +59,9 @@ def test_a_claim_is_read_once() -> None:
 def test_attested_is_for_nobody_until_that_is_known() -> None:
     """A claim counts for nobody before the signer is looked up, and a rejection says what its code means."""
     statement = run()["train"]
-    one = Attested(World().layout.step("train"), statement, claim_of(statement.statement), Link({}, {}))
+    one = StepStatement(World().layout.step("train"), statement, claim_of(statement.statement), Link({}, {}))
     assert (one.functionary, one.principal) == ("", "")
-    assert Rejected(Code.STALE, statement, one, "", "").says == ""
+    assert RejectedStatement(FindingCode.STALE, statement, one, "", "").says == ""
 
 
 def test_artifacts_of_a_descriptor_without_a_name_have_an_empty_one() -> None:

@@ -12,7 +12,7 @@ from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout import parse_layout
-from gitchain.verify.findings import MEANINGS, Code
+from gitchain.verify.findings import MEANINGS, FindingCode
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
 
 Told = list[tuple[str, str, str]]
@@ -24,7 +24,7 @@ def told(world: World) -> Told:
     return [
         (one.message, one.expected, one.got)
         for one in findings
-        if one.code in {Code.SUBLAYOUT, Code.SUBLAYOUT_NESTING}
+        if one.code in {FindingCode.SUBLAYOUT, FindingCode.SUBLAYOUT_NESTING}
     ]
 
 
@@ -141,7 +141,7 @@ def test_newest_is_found_behind_a_crowd_of_strangers() -> None:
     world.evidence = strangers | world.evidence
     reasons = told(world)
     assert len(reasons) == MAX_PER_STEP
-    assert reasons[0][0] == f"layout acme-data version 2 does not count: {MEANINGS[Code.UNAUTHORISED]}"
+    assert reasons[0][0] == f"layout acme-data version 2 does not count: {MEANINGS[FindingCode.UNAUTHORISED]}"
     assert reasons[0][2] == f"mallory0 ({ISSUER})"
     world.evidence["layout"] = honest
     assert world.verdict().passed

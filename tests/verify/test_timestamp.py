@@ -13,7 +13,7 @@ from pki import ROOT_KEY, certified, named, stamp
 
 from gitchain.errors import SignatureError
 from gitchain.verify.timestamp import proven_times, stamped_times
-from gitchain.verify.trust import Authority, Trust, ValidityPeriod
+from gitchain.verify.trust import Trust, TrustedAuthority, ValidityPeriod
 
 SIGNATURE = b"a signature"
 KEY = ec.derive_private_key(31, ec.SECP256R1())
@@ -26,13 +26,13 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def authority(start: datetime, end: datetime | None = None) -> Authority:
+def authority(start: datetime, end: datetime | None = None) -> TrustedAuthority:
     """Return an authority of our own, which the instance does not have."""
     chain = tuple(one.public_bytes(Encoding.DER) for one in (LEAF, ROOT))
-    return Authority(chain, ValidityPeriod(start, end))
+    return TrustedAuthority(chain, ValidityPeriod(start, end))
 
 
-def with_authorities(trust: Trust, *authorities: Authority) -> Trust:
+def with_authorities(trust: Trust, *authorities: TrustedAuthority) -> Trust:
     return replace(trust, timestamp_authorities=authorities)
 
 
@@ -66,7 +66,7 @@ def test_stamped_times_outside_an_authority_s_window_do_not_count(trust: Trust) 
 def test_stamped_times_of_an_authority_without_a_chain_do_not_count(trust: Trust, certificates: list) -> None:  # type: ignore[type-arg]
     """A leaf without its root, or a certificate that stands in the chain twice, proves nothing and stops nothing."""
     chain = tuple(one.public_bytes(Encoding.DER) for one in certificates)
-    broken = Authority(chain, ValidityPeriod(now() - HOUR, None))
+    broken = TrustedAuthority(chain, ValidityPeriod(now() - HOUR, None))
     stamps = [stamp(KEY, LEAF, SIGNATURE, now())]
     assert stamped_times(stamps, SIGNATURE, with_authorities(trust, broken)) == ()
     whole = with_authorities(trust, broken, authority(now() - HOUR))

@@ -24,7 +24,7 @@ from worlds import (
 from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import Statement
 from gitchain.layout import parse_layout
-from gitchain.verify.findings import MEANINGS, Code, Finding
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 
 
 def unreadable() -> Any:
@@ -60,7 +60,7 @@ def test_what_is_required_and_absent_is_nothing() -> None:
     world = World.honest()
     world.evidence["train"] = statement("train", {}, {"models/model.pkl": "model 1"})
     [finding] = world.verdict().findings
-    assert (finding.code, finding.got) == (Code.REQUIRED, "nothing")
+    assert (finding.code, finding.got) == (FindingCode.REQUIRED, "nothing")
 
 
 def test_the_closest_of_two_chains_is_told() -> None:
@@ -95,8 +95,8 @@ def test_a_material_of_another_name_is_no_use_of_the_target() -> None:
         "train", {"data/prepared/train.csv": "train", "src/base.pkl": "base"}, {"models/model.pkl": "model 1"}
     )
     named, unnamed = (world.verdict(model("base", name)) for name in ("models/base.pkl", None))
-    assert [one.code for one in named.findings] == [Code.NO_EVIDENCE]
-    assert [one.code for one in unnamed.findings] == [Code.UNACCEPTED]
+    assert [one.code for one in named.findings] == [FindingCode.NO_EVIDENCE]
+    assert [one.code for one in unnamed.findings] == [FindingCode.UNACCEPTED]
 
 
 def test_a_file_in_the_place_of_a_directory_is_one_finding() -> None:
@@ -108,7 +108,7 @@ def test_a_file_in_the_place_of_a_directory_is_one_finding() -> None:
         "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": made}
     )
     for target in (model("a file"), replace(model("a file"), directory=None)):
-        assert [one.code for one in world.verdict(target).findings] == [Code.OTHER_CONTENT]
+        assert [one.code for one in world.verdict(target).findings] == [FindingCode.OTHER_CONTENT]
 
 
 def test_a_claim_that_cannot_be_read_is_in_nobody_s_way() -> None:
@@ -118,7 +118,7 @@ def test_a_claim_that_cannot_be_read_is_in_nobody_s_way() -> None:
     assert world.verdict().passed
     del world.evidence["train"]
     assert codes(world.verdict(explain=True)) == [("STEP_MISSING", "train", "")]
-    assert world.verdict(model("nobody's", "models/x")).findings[0].code is Code.NO_EVIDENCE
+    assert world.verdict(model("nobody's", "models/x")).findings[0].code is FindingCode.NO_EVIDENCE
 
 
 def test_what_does_not_count_is_listed_under_its_own_step() -> None:
@@ -143,7 +143,7 @@ def test_what_does_not_count_is_listed_under_its_own_step() -> None:
 def test_an_unknown_digest_has_no_name() -> None:
     """And gets none in the finding."""
     [finding] = World.honest().verdict(model("nobody's", None)).findings
-    assert (finding.code, finding.artifact) == (Code.NO_EVIDENCE, "")
+    assert (finding.code, finding.artifact) == (FindingCode.NO_EVIDENCE, "")
 
 
 def test_a_crowd_of_strangers_does_not_flood_the_report() -> None:
@@ -192,7 +192,7 @@ def test_a_rejection_says_what_its_code_means() -> None:
     world = World.honest()
     world.evidence["train"] = verified(run()["train"].statement, "mallory", NOW)
     [finding] = world.verdict().findings
-    assert finding.message.endswith(f": {MEANINGS[Code.UNAUTHORISED]}")
+    assert finding.message.endswith(f": {MEANINGS[FindingCode.UNAUTHORISED]}")
 
 
 def test_what_was_got_is_told() -> None:
@@ -220,9 +220,9 @@ def test_evidence_behind_a_step_that_names_no_layout_is_told_so() -> None:
 
 def test_a_finding_as_json() -> None:
     """Every field under its name; what is not said is null, except the help: each code has advice."""
-    finding = Finding(Code.STALE, "m", "s", "a", "e", "g", "h")
+    finding = Finding(FindingCode.STALE, "m", "s", "a", "e", "g", "h")
     assert finding.to_json() == {
-        "code": Code.STALE.value,
+        "code": FindingCode.STALE.value,
         "severity": "error",
         "step": "s",
         "artifact": "a",
@@ -231,7 +231,7 @@ def test_a_finding_as_json() -> None:
         "message": "m",
         "help": "h",
     }
-    assert {name for name, value in Finding(Code.STALE, "m").to_json().items() if value is None} == {
+    assert {name for name, value in Finding(FindingCode.STALE, "m").to_json().items() if value is None} == {
         *("step", "artifact", "expected", "got"),
     }
 

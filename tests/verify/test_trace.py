@@ -15,7 +15,7 @@ from worlds import revoked, summary
 
 from gitchain.evidence.statement import Statement
 from gitchain.verify.decide import Decision, decide
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.report import ReportedCheck
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
 
@@ -251,5 +251,5 @@ def test_a_warning_breaks_no_chain() -> None:
         built = Statement.build([same], train.predicate_type, train.predicate)
         world.evidence[f"x{number}"] = verified(built, "alice", NOW)
     decision = world.verdict(explain=True)
-    assert [one.code for one in decision.findings] == [Code.SAME_MD5]
+    assert [one.code for one in decision.findings] == [FindingCode.SAME_MD5]
     assert of(decision, "chain")[0].passed

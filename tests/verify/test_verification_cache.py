@@ -21,7 +21,7 @@ from gitchain.verify import certificate
 from gitchain.verify import verification_cache as module
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust, ValidityPeriod
-from gitchain.verify.verification_cache import Memory
+from gitchain.verify.verification_cache import VerificationCache
 
 MINUTE = timedelta(minutes=1)
 
@@ -232,7 +232,7 @@ def test_a_copy_of_a_trust_remembers_nothing(instance: Instance) -> None:
 
 def test_refusals_are_not_remembered() -> None:
     """What raised is asked again; what was returned is not, even if it is nothing."""
-    memory, asked = Memory(), []
+    memory, asked = VerificationCache(), []
 
     def ask(answer: Any) -> Any:
         asked.append(answer)
@@ -253,7 +253,7 @@ def test_refusals_are_not_remembered() -> None:
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest that was not asked for goes first, and nothing else goes."""
     monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
-    memory, made = Memory(), []
+    memory, made = VerificationCache(), []
     for key in (1, 2, 3, 1, 4, 1, 2):
         memory.once("kind", key, lambda key=key: made.append(key))  # type: ignore[misc]
         assert len(memory) <= 3

@@ -18,7 +18,7 @@ from gitchain.evidence.names import MAX_URI_BYTES
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout.model import Step
 from gitchain.verify.clock import MAX_CLOCK_SKEW
-from gitchain.verify.findings import Code
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.vsa_check import (
     MAX_LEVELS,
     check_age,
@@ -209,7 +209,12 @@ def test_check_age_of_no_time_does_not_pass() -> None:
     """Without a time that can be read nothing is fresh."""
     one = summary(PRODUCTS, timeVerified=None)
     oldest = "timeVerified not before 2026-11-21T12:00:00+00:00"
-    assert check_age(timedelta(days=1), one, NOW) == (Code.SUMMARY_TIME, False, oldest, "no timeVerified")
+    assert check_age(timedelta(days=1), one, NOW) == (
+        FindingCode.SUMMARY_TIME,
+        False,
+        oldest,
+        "no timeVerified",
+    )
 
 
 @pytest.mark.parametrize(
@@ -383,4 +388,4 @@ def test_check_summary_says_that_a_subject_has_no_digest_to_compare() -> None:
     weak = payload.replace(f'"sha256":"{RAW}"'.encode(), f'"sha1":"{"0" * 40}"'.encode())
     one = verified(Statement.parse(weak), "vendor", NOW)
     checks = {code: expected for code, _, expected, _ in check_summary(VENDOR, None, one, NOW)}
-    assert checks[Code.SUMMARY_RESOURCE].endswith("of data/raw.csv (no accepted digest)")
+    assert checks[FindingCode.SUMMARY_RESOURCE].endswith("of data/raw.csv (no accepted digest)")

@@ -11,7 +11,7 @@ import pytest
 
 from gitchain.errors import StoreError, TrustError
 from gitchain.workspace.user_directory import (
-    Pin,
+    LayoutPin,
     pin_for_repository,
     read_pins,
     remember_version,
@@ -20,7 +20,7 @@ from gitchain.workspace.user_directory import (
     write_pin,
 )
 
-PIN = Pin(
+PIN = LayoutPin(
     "credit",
     (("https://issuer.example", "ada@example.com"),),
     "local",

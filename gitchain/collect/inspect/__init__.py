@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from gitchain.collect.inspect.gguf import check_gguf
 from gitchain.collect.inspect.keras import check_keras
 from gitchain.collect.inspect.onnx import OnnxModel, check_onnx
-from gitchain.collect.inspect.pickle_names import Allowed
+from gitchain.collect.inspect.pickle_names import AllowedImports
 from gitchain.collect.inspect.pickles import check_pickles
 from gitchain.collect.inspect.problem import ModelProblem
 from gitchain.collect.inspect.safetensors import check_safetensors
@@ -79,7 +79,7 @@ def _onnx(source: ModelFile, check: Inspector) -> tuple[ModelProblem, ...]:
 
 
 _INSPECTIONS: Mapping[Kind, Callable[[ModelFile, Inspector], tuple[ModelProblem, ...]]] = {
-    "pickle": lambda source, check: check_pickles(source, Allowed(check.allow, check.frameworks)),
+    "pickle": lambda source, check: check_pickles(source, AllowedImports(check.allow, check.frameworks)),
     "keras": lambda source, check: check_keras(source, check.allow),
     "savedmodel": lambda source, check: check_savedmodel(source, check.allow),
     "transformers": lambda source, _: check_transformers(source),

@@ -37,18 +37,18 @@ _DESCRIPTORS = {12, 16, 20, 24}  # CRC and sizes behind a member that was writte
 _ENCRYPTED = 0x1
 
 
-class Readable(Protocol):
+class ByteStream(Protocol):
     """What gives bytes one after the other."""
 
     def read(self, count: int, /) -> bytes:
         """Return up to `count` bytes; none at the end."""
 
 
-class Member(NamedTuple):
+class ArchiveMember(NamedTuple):
     """A file in an archive: its name, its bytes from the start, and how many there are."""
 
     name: str
-    stream: Readable
+    stream: ByteStream
     size: int
     packed: bool
 
@@ -88,7 +88,7 @@ def foreign(what: str) -> Iterator[None]:
         ) from error
 
 
-def zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
+def zip_members(file: IO[bytes], size: int) -> Iterator[ArchiveMember]:
     """Yield the members of a zip file. Raises MalformedError or LimitError if it violates the rules above."""
     _check_end(file, size)
     with foreign("zip file"), zipfile.ZipFile(file) as archive:
@@ -108,7 +108,9 @@ def zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
                 )
             if not one.is_dir():
                 with archive.open(one) as stream:
-                    yield Member(one.filename, stream, one.file_size, one.compress_type != zipfile.ZIP_STORED)
+                    yield ArchiveMember(
+                        one.filename, stream, one.file_size, one.compress_type != zipfile.ZIP_STORED
+                    )
 
 
 def _check_gaps(file: IO[bytes], members: list[zipfile.ZipInfo], directory: int) -> None:
@@ -151,7 +153,7 @@ def _read(file: IO[bytes], at: int, count: int) -> bytes:
     return file.read(count)
 
 
-def tar_members(file: IO[bytes], size: int) -> Iterator[Member]:
+def tar_members(file: IO[bytes], size: int) -> Iterator[ArchiveMember]:
     """Yield the members of a tar file. Raises MalformedError or LimitError if it violates the rules above."""
     at, name = 0, ""
     for _ in range(MAX_MEMBERS):
@@ -173,7 +175,9 @@ def tar_members(file: IO[bytes], size: int) -> Iterator[Member]:
             own = header[:100].rstrip(b"\0").decode("utf-8", errors="replace")
             file.seek(at)
             if kind != b"5":
-                yield Member(name or own, io.BufferedReader(Slice(file, at, length)), length, packed=False)
+                yield ArchiveMember(
+                    name or own, io.BufferedReader(ArchiveSlice(file, at, length)), length, packed=False
+                )
             name = ""
         else:
             raise MalformedError("tar member is no file or directory", where=f"byte {at}", got=shown(kind))
@@ -220,7 +224,7 @@ def _checksum(header: bytes) -> int:
     return sum(header[:148]) + 8 * 32 + sum(header[156:512])
 
 
-class Slice(io.RawIOBase):
+class ArchiveSlice(io.RawIOBase):
     """A part of a file as a stream of its own."""
 
     def __init__(self, file: IO[bytes], start: int, length: int) -> None:

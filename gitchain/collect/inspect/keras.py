@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from gitchain.collect.inspect.archive import Member, foreign, zip_members
+from gitchain.collect.inspect.archive import ArchiveMember, foreign, zip_members
 from gitchain.collect.inspect.frameworks import names_of
 from gitchain.collect.inspect.problem import ModelProblem, shown
 from gitchain.collect.inspect.source import ModelFile
@@ -55,7 +55,7 @@ _FUNCTIONS = {"builtins", "keras.activations"}
 
 def check_keras(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, ...]:
     """Return what is wrong with a `.keras` or HDF5 file; `allow` has registered names such as `package>Layer`."""
-    check = _Check(source.name, frozenset(allow))
+    check = _KerasCheck(source.name, frozenset(allow))
     head = source.read_at(0, len(HDF5))
     if head == HDF5:
         check.hdf5(source.buffered(), source.name)
@@ -66,7 +66,7 @@ def check_keras(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, 
     return tuple(check.problems)
 
 
-class _Check:
+class _KerasCheck:
     """Gathers the problems of one file."""
 
     def __init__(self, name: str, allow: frozenset[str]) -> None:
@@ -76,7 +76,7 @@ class _Check:
         self._listed = names_of("keras")
         self._classes = frozenset(name for _, name in self._listed)
 
-    def archive(self, members: Iterator[Member]) -> None:
+    def archive(self, members: Iterator[ArchiveMember]) -> None:
         """Check the members of a `.keras` file."""
         has_config = False
         for member in members:
@@ -213,7 +213,7 @@ class _Check:
             )
 
 
-def _read(member: Member) -> bytes:
+def _read(member: ArchiveMember) -> bytes:
     with foreign("archive member"):
         data = member.stream.read(MAX_CONFIG + 1)
     if len(data) > MAX_CONFIG:
@@ -223,7 +223,7 @@ def _read(member: Member) -> bytes:
     return data
 
 
-def _copy(member: Member, target: IO[bytes]) -> None:
+def _copy(member: ArchiveMember, target: IO[bytes]) -> None:
     copied = 0
     while True:
         with foreign("archive member"):

@@ -86,7 +86,7 @@ class OnnxModel:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _OnnxWalk:
     cursor: Cursor
     model: OnnxModel
     fields: int = 0
@@ -194,7 +194,7 @@ class _Walk:
 
 def check_onnx(source: ModelFile, model: OnnxModel) -> None:
     """Raise MalformedError or LimitError for the first thing that is wrong with the file."""
-    walk = _Walk(Cursor(source), model)
+    walk = _OnnxWalk(Cursor(source), model)
     found = walk.message("model", source.size, 0)
     missing = [
         what

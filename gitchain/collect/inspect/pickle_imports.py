@@ -8,9 +8,9 @@ from gitchain.collect.inspect.pickle_values import (
     FORGOTTEN,
     HIDDEN,
     UNKNOWN,
-    Imported,
     Name,
     PickledObject,
+    PickleImport,
     arguments_in,
     is_plain,
     makes_object,
@@ -61,10 +61,10 @@ class Imports:
 
         A call of a value without a known name counts as an unknown import. `is_new`: NEWOBJ makes such an object.
         """
-        if not isinstance(function, Imported):
+        if not isinstance(function, PickleImport):
             self.add(HIDDEN if isinstance(function, PickledObject) or function is FORGOTTEN else UNKNOWN)
             return is_new
-        called = {one.name for one in arguments_in(arguments) if isinstance(one, Imported)}
+        called = {one.name for one in arguments_in(arguments) if isinstance(one, PickleImport)}
         if function.name not in _RECONSTRUCTORS:
             if not is_new:
                 self.called.add(function.name)
@@ -80,7 +80,7 @@ class Imports:
         """Note a call of a name with objects whose methods it could call, or with lists and dictionaries of such."""
         if name == _REBUILD:  # calls its first argument with those in the third
             known = arguments if isinstance(arguments, tuple) and len(arguments) == 4 else (None,) * 4
-            if not isinstance(known[0], Imported) or not isinstance(known[2], tuple):
+            if not isinstance(known[0], PickleImport) or not isinstance(known[2], tuple):
                 self.given.add(name)
                 return
             self._give(known[0].name, known[2])

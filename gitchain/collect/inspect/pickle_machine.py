@@ -19,7 +19,7 @@ from typing import IO, Final
 
 from gitchain.collect.inspect.joblib_arrays import skip_array
 from gitchain.collect.inspect.pickle_imports import Imports
-from gitchain.collect.inspect.pickle_memo import GETS, MAX_REMEMBERED, PUTS, Memo
+from gitchain.collect.inspect.pickle_memo import GETS, MAX_REMEMBERED, PUTS, PickleMemo
 from gitchain.collect.inspect.pickle_stream import OpcodeStream
 from gitchain.collect.inspect.pickle_values import (
     CONTAINER,
@@ -29,11 +29,11 @@ from gitchain.collect.inspect.pickle_values import (
     TEXTS,
     UNKNOWN,
     UNSEEN,
-    Imported,
     Name,
     NotFollowedError,
     PickledItems,
     PickledObject,
+    PickleImport,
     arguments_in,
     changeable,
     could_be_text,
@@ -56,7 +56,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK: Final = object()
 
 
-class Machine:
+class PickleMachine:
     """Follows the pickles of one stream, adding what they import to `imports`."""
 
     def __init__(self, stream: IO[bytes], imports: Imports, *, with_arrays: bool = True) -> None:
@@ -68,7 +68,7 @@ class Machine:
 
     def _reset(self) -> None:
         self._stack: list[object] = []
-        self._memo = Memo()
+        self._memo = PickleMemo()
         self._arrays = False
 
     def run(self, limit: int | None = None) -> None:
@@ -220,7 +220,9 @@ class Machine:
         target.state, target.has_state = state, True
         if describes_array:
             if skip_array(self._stream, state.items if isinstance(state, PickledItems) else None):
-                Machine(self._stream.source, self._imports, with_arrays=False).run(1)  # an array of objects
+                PickleMachine(self._stream.source, self._imports, with_arrays=False).run(
+                    1
+                )  # an array of objects
             self._stack.append(UNSEEN)
         else:
             self._stack.append(target)
@@ -262,14 +264,14 @@ class Machine:
         else:
             name = HIDDEN if could_be_text(module) and could_be_text(attribute) else UNKNOWN
         self._imports.add(name)
-        found = Imported(name)
+        found = PickleImport(name)
         self._arrays = self._arrays or (self._with_arrays and is_array(found))
         self._imports.has_arrays |= self._arrays
         self._stack.append(found)
         if self._arrays and self._memo.overflowed:
             raise LimitError("pickle has too many values to follow", expected=f"at most {MAX_REMEMBERED}")
 
-    _METHODS: Mapping[str, Callable[[Machine, bytes], None]] = {
+    _METHODS: Mapping[str, Callable[[PickleMachine, bytes], None]] = {
         "MARK": _mark,
         "POP": _pop_opcode,
         "DUP": _dup,

@@ -15,7 +15,7 @@ GETS = {"GET", "BINGET", "LONG_BINGET"}
 PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 
-class Memo:
+class PickleMemo:
     """The values that a pickle stored. A value that is not followed takes one byte: its index in KINDS."""
 
     def __init__(self) -> None:

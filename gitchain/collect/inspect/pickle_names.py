@@ -48,7 +48,7 @@ _UNNAMED = frozenset({HIDDEN, OVERFLOW, UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class AllowedImports:
     """What a pickle may import: patterns for `module.name`, and frameworks by name."""
 
     patterns: tuple[str, ...] = ()
@@ -99,7 +99,10 @@ class RefusedName:
 
 
 def refused(
-    names: Iterable[Name], called: Container[Name], allowed: Allowed, given: Container[Name] = frozenset()
+    names: Iterable[Name],
+    called: Container[Name],
+    allowed: AllowedImports,
+    given: Container[Name] = frozenset(),
 ) -> tuple[RefusedName, ...]:
     """Return the names that may not be loaded, or not be called as those in `called` and `given` are, sorted."""
     return tuple(

@@ -75,7 +75,7 @@ class NotFollowedError(MalformedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class PickleImport:
     """What an unpickler finds under a name."""
 
     name: Name
@@ -112,7 +112,7 @@ def changeable(target: object) -> object:
     An object with a state has attributes of the pickle's choice, and an unpickler would call them as its methods.
     """
     if (
-        isinstance(target, Imported)
+        isinstance(target, PickleImport)
         or target is FORGOTTEN
         or (isinstance(target, PickledObject) and target.has_state)
     ):
@@ -122,7 +122,7 @@ def changeable(target: object) -> object:
 
 def _has_attributes(value: PickledObject) -> bool:
     """Return whether the object could have attributes of the pickle's choice. NumPy's own have none."""
-    by = value.by.name[0] if isinstance(value.by, Imported) else ""
+    by = value.by.name[0] if isinstance(value.by, PickleImport) else ""
     return value.is_instance or (value.has_state and by.partition(".")[0] != "numpy")
 
 
@@ -149,7 +149,9 @@ def makes_object(arguments: object) -> bool:
         return False
     base = arguments[1]
     return (
-        isinstance(base, Imported) and base.name[0] in {"builtins", "__builtin__"} and base.name[1] in _BASES
+        isinstance(base, PickleImport)
+        and base.name[0] in {"builtins", "__builtin__"}
+        and base.name[1] in _BASES
     )
 
 
@@ -160,12 +162,12 @@ def is_unknown(value: object) -> bool:
 
 def could_be_text(value: object) -> bool:
     """Return True if an unpickler could get a text here, followed or not."""
-    return isinstance(value, str | PickledObject | Imported) or value is UNREAD or value is FORGOTTEN
+    return isinstance(value, str | PickledObject | PickleImport) or value is UNREAD or value is FORGOTTEN
 
 
 def is_array(value: object) -> bool:
     """Return True for the class by which joblib describes arrays."""
-    return isinstance(value, Imported) and value.name[1].rpartition(".")[2] == ARRAY
+    return isinstance(value, PickleImport) and value.name[1].rpartition(".")[2] == ARRAY
 
 
 def arguments_in(arguments: object) -> Iterator[object]:
@@ -186,7 +188,7 @@ def is_type(value: object) -> bool:
     """Return True for an object that is made by numpy.dtype."""
     return (
         isinstance(value, PickledObject)
-        and isinstance(value.by, Imported)
+        and isinstance(value.by, PickleImport)
         and value.by.name == ("numpy", "dtype")
     )
 

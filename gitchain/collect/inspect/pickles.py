@@ -21,13 +21,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import IO
 
-from gitchain.collect.inspect.archive import Member, foreign, is_tar, is_zip, tar_members, zip_members
+from gitchain.collect.inspect.archive import ArchiveMember, foreign, is_tar, is_zip, tar_members, zip_members
 from gitchain.collect.inspect.compressed import SEALED, is_compressed, unpack
 from gitchain.collect.inspect.numpy_array import MAGIC as NUMPY
 from gitchain.collect.inspect.numpy_array import data_size
 from gitchain.collect.inspect.pickle_imports import Imports
-from gitchain.collect.inspect.pickle_machine import Machine
-from gitchain.collect.inspect.pickle_names import Allowed, refused
+from gitchain.collect.inspect.pickle_machine import PickleMachine
+from gitchain.collect.inspect.pickle_names import AllowedImports, refused
 from gitchain.collect.inspect.pickle_values import UNKNOWN, NotFollowedError
 from gitchain.collect.inspect.problem import ModelProblem, shown
 from gitchain.collect.inspect.source import ModelFile
@@ -57,16 +57,16 @@ LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first of the five pickles that PyTorch wrote before 1.6: a magic number."""
 
 
-def check_pickles(source: ModelFile, allowed: Allowed) -> tuple[ModelProblem, ...]:
+def check_pickles(source: ModelFile, allowed: AllowedImports) -> tuple[ModelProblem, ...]:
     """Return what is wrong with the file: names that it imports and that are not allowed, what cannot be read."""
-    scan = _Scan(allowed)
+    scan = _PickleScan(allowed)
     scan.look(source.buffered(), source.size, source.name, source.name, 0)
     return tuple(scan.problems[:MAX_SHOWN])
 
 
 @dataclass(slots=True)
-class _Scan:
-    allowed: Allowed
+class _PickleScan:
+    allowed: AllowedImports
     problems: list[ModelProblem] = field(default_factory=list)
     opcodes: int = 0
     unpacked: int = 0
@@ -89,14 +89,16 @@ class _Scan:
         except GitchainError as error:
             self.problems.append(ModelProblem.of(error, where))
 
-    def _members(self, members: Iterable[Member], where: str, depth: int) -> None:
+    def _members(self, members: Iterable[ArchiveMember], where: str, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise LimitError("archives are nested too deeply", expected=f"at most {MAX_DEPTH}")
         for member in members:
-            with io.BufferedReader(_Unpacked(member, self), CHUNK) as stream:
+            with io.BufferedReader(_UnpackedMember(member, self), CHUNK) as stream:
                 self._member(stream, member, f"{where}: {shown(member.name)}", depth + 1)
 
-    def _member(self, stream: io.BufferedReader[_Unpacked], member: Member, where: str, depth: int) -> None:
+    def _member(
+        self, stream: io.BufferedReader[_UnpackedMember], member: ArchiveMember, where: str, depth: int
+    ) -> None:
         head = stream.peek(HEAD)[:HEAD]
         if head.startswith(b"PK\x03\x04") or is_tar(head) or is_compressed(head):
             with tempfile.TemporaryFile() as copy:
@@ -131,7 +133,7 @@ class _Scan:
         imports = Imports(opcodes=self.opcodes)
         broken: MalformedError | None = None
         try:
-            Machine(stream, imports).run(5 if head.startswith(LEGACY_TORCH) else None)
+            PickleMachine(stream, imports).run(5 if head.startswith(LEGACY_TORCH) else None)
         except MalformedError as error:
             broken = error
         self.opcodes = imports.opcodes
@@ -156,10 +158,10 @@ class _Scan:
             raise LimitError("archive unpacks to too much", expected=f"at most {MAX_UNPACKED} bytes")
 
 
-class _Unpacked(io.RawIOBase):
+class _UnpackedMember(io.RawIOBase):
     """A member's bytes, counted if they had to be unpacked."""
 
-    def __init__(self, member: Member, scan: _Scan) -> None:
+    def __init__(self, member: ArchiveMember, scan: _PickleScan) -> None:
         super().__init__()
         self._member, self._scan = member, scan
 

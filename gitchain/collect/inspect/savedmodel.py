@@ -43,7 +43,7 @@ def check_savedmodel(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProb
     """Return the operations of a `saved_model.pb` that are not allowed; other files of the directory have no problem."""
     if not source.name.endswith(".pb") or source.name.rpartition("/")[2] == "fingerprint.pb":
         return ()
-    walk = _Walk(Cursor(source))
+    walk = _SavedModelWalk(Cursor(source))
     walk.message("saved model", source.size)
     if not walk.graphs:
         raise MalformedError("not a SavedModel", expected="a graph")
@@ -60,7 +60,7 @@ def check_savedmodel(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProb
 
 
 @dataclass(slots=True)
-class _Walk:
+class _SavedModelWalk:
     cursor: Cursor
     fields: int = 0
     graphs: int = 0

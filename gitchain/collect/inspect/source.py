@@ -92,10 +92,10 @@ class ModelFile:
 
     def buffered(self) -> io.BufferedReader:
         """Return a reader from the start that asks for whole blocks."""
-        return io.BufferedReader(_View(self), BLOCK)
+        return io.BufferedReader(_SourceFile(self), BLOCK)
 
 
-class _View(io.RawIOBase):
+class _SourceFile(io.RawIOBase):
     """A source as the libraries of archives want a file: with a position, and to be closed."""
 
     def __init__(self, source: ModelFile) -> None:
