@@ -27,7 +27,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gitchain.cli.main import run
-from gitchain.consume.verifier import LayoutOptions, verify, verify_batch
+from gitchain.consume.load_layout import LayoutOptions
+from gitchain.consume.verifier import verify, verify_batch
 from gitchain.evidence import predicates
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, StepFacts

@@ -50,19 +50,19 @@ class AdmissionResult:
 
 
 class Admission:
-    """The settings, an engine for each layout, and the client that looks up scaled workloads."""
+    """The settings, a verdict cache for each layout, and the client that looks up scaled workloads."""
 
     def __init__(
         self,
         settings: AdmissionSettings,
-        engines: Mapping[str, VerdictCache],
+        caches: Mapping[str, VerdictCache],
         workloads: Workloads | None = None,
     ) -> None:
         self.settings = settings
-        self.engines = engines
+        self.caches = caches
         self._workloads = workloads
 
-    async def judge(self, body: bytes) -> AdmissionResult:
+    async def decide(self, body: bytes) -> AdmissionResult:
         """Answer one AdmissionReview. Raises MalformedError or LimitError only if the request has no readable id."""
         large = len(body) > INLINE_BYTES
         review = await _read(body, large=large)
@@ -72,7 +72,7 @@ class Admission:
         """Answer one AdmissionReview of a mutating webhook: a patch for a new pod, or the reason why it cannot be guarded.
 
         An allowed pod is not admitted yet: the validating webhook decides about the patched pod. Raises the errors of
-        `judge`.
+        `decide`.
         """
         review = await _read(body, large=len(body) > INLINE_BYTES)
         if isinstance(review, AdmissionResult):
@@ -107,7 +107,7 @@ class Admission:
         """Answer a parsed review. A large one is searched in a thread."""
         rule = self.settings.rule_for(review.namespace)
         found = await self._review(review, rule, large=large)
-        return replace(found, layout=self.engines[rule.layout].gate.layout) if rule else found
+        return replace(found, layout=self.caches[rule.layout].evaluator.layout) if rule else found
 
     async def _review(self, review: Review, rule: AdmissionRule | None, *, large: bool) -> AdmissionResult:
         if (why := starts_nothing(review)) is not None:
@@ -146,12 +146,12 @@ class Admission:
         found = (
             await asyncio.to_thread(models_of, seen, rule.looking) if large else models_of(seen, rule.looking)
         )
-        engine = self.engines[rule.layout]
+        cache = self.caches[rule.layout]
         digests = () if found.problems else tuple(found.models)
         if len(digests) == 1:
-            verdicts = [await engine.verdict(digests[0])]
+            verdicts = [await cache.verdict(digests[0])]
         else:
-            verdicts = await asyncio.gather(*(engine.verdict(digest) for digest in digests))
+            verdicts = await asyncio.gather(*(cache.verdict(digest) for digest in digests))
         problems = (
             *found.problems,
             *_unguarded(seen, rule),
@@ -159,7 +159,7 @@ class Admission:
         )
         if problems:
             return _faulty(review, rule, problems, tuple(verdicts))
-        return _admitted(review, rule, found, tuple(verdicts), engine)
+        return _admitted(review, rule, found, tuple(verdicts), cache)
 
 
 async def _read(body: bytes, *, large: bool) -> Review | AdmissionResult:
@@ -244,7 +244,7 @@ def _admitted(
     rule: AdmissionRule,
     demanded: DemandedModels,
     verdicts: tuple[LayoutVerdict, ...],
-    engine: VerdictCache,
+    cache: VerdictCache,
 ) -> AdmissionResult:
     """Return an allowing response, after a final check that it has a reason."""
     if {one.sha256 for one in verdicts if one.passed} != set(demanded.models):
@@ -255,14 +255,14 @@ def _admitted(
         return AdmissionResult(
             review.uid, ReviewResponse(allowed=True, audit={"outcome": "no model"}), "no model", review, rule
         )
-    layout = engine.gate.layout
+    layout = cache.evaluator.layout
     audit = {
         "outcome": "verified",
         "layout": f"{layout.name}@{layout.version}" if layout else rule.layout,
         "models": " ".join(f"sha256:{one.sha256}" for one in verdicts[:16]),
     }
     warnings = tuple(dict.fromkeys(text for one in verdicts for text in one.warnings))
-    if stale := engine.stale:
+    if stale := cache.stale:
         warnings = (stale, *warnings)
     return AdmissionResult(
         review.uid,

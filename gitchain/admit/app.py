@@ -33,7 +33,7 @@ from gitchain.admit.admission import Admission, AdmissionResult
 from gitchain.admit.conditions import ConditionReason, LayoutCondition
 from gitchain.admit.denial_reasons import printable
 from gitchain.admit.external_data import MAX_ASKED_BYTES, decide_external, decide_plain
-from gitchain.admit.logs import log, log_judgement
+from gitchain.admit.logs import log, log_result
 from gitchain.admit.metrics import CONTENT_TYPE, Metrics
 from gitchain.admit.refusals import RequestRefused, status_of
 from gitchain.admit.review import MAX_BODY_BYTES
@@ -57,7 +57,7 @@ Decider = Callable[[bytes, Mapping[str, VerdictCache]], Awaitable[dict[str, Json
 
 @dataclass
 class Server:
-    """Shared state of the endpoints: the engines, the metrics, and whether the process is shutting down."""
+    """Shared state of the endpoints: the verdict caches, the metrics, and whether the process is shutting down."""
 
     admission: Admission
     metrics: Metrics
@@ -68,7 +68,7 @@ class Server:
     """With `takes_clients`: common names of the API server's certificates; any name if empty."""
 
     report: Callable[[AdmissionResult, Client], Awaitable[None]] | None = None
-    tell: Callable[[AdmissionResult], None] = lambda _judgement: None
+    tell: Callable[[AdmissionResult], None] = lambda _result: None
     """Receives notices for the cluster. Never blocks."""
 
     traces: Traces = OFF
@@ -95,12 +95,13 @@ class Server:
         """Return what the start waits for: the first reading of each layout, and one readable source."""
         if self._has_started:
             return []
-        now, gates = self.clock(), [engine.gate for engine in self.admission.engines.values()]
-        unread = [gate for gate in gates if gate.read is None and gate.error is None]
-        if all(gate.read is None and gate.condition(now).reason is ConditionReason.SOURCE for gate in gates):
-            unread = gates  # a new replica with wrong credentials must not replace a working one
+        now, evaluators = self.clock(), [cache.evaluator for cache in self.admission.caches.values()]
+        unread = [evaluator for evaluator in evaluators if evaluator.read is None and evaluator.error is None]
+        states = [(evaluator.read, evaluator.condition(now).reason) for evaluator in evaluators]
+        if all(state == (None, ConditionReason.SOURCE) for state in states):
+            unread = evaluators  # a new replica with wrong credentials must not replace a working one
         self._has_started = not unread
-        return [str(problem) for gate in unread if (problem := gate.unfit(now)) is not None]
+        return [str(problem) for evaluator in unread if (problem := evaluator.unfit(now)) is not None]
 
     @property
     def has_started(self) -> bool:
@@ -130,33 +131,33 @@ class Server:
     def look(self) -> None:
         """Log and count changes since the last call, and detect the end of the start."""
         self._starting()
-        self.watch.look(self.admission.engines, self.faults())
+        self.watch.look(self.admission.caches, self.faults())
 
     async def validate(self, request: Request) -> Response:
         """Answer the API server's validating webhook call."""
         started, client = time.perf_counter(), self._api_server(request)
         async with self._body(request, MAX_BODY_BYTES) as body:
-            judgement = await self.admission.judge(body)
+            result = await self.admission.decide(body)
             if self.report is not None and client is not None:
-                await self.report(judgement, client)
-        return self._answer("validate", judgement, time.perf_counter() - started, client)
+                await self.report(result, client)
+        return self._answer("validate", result, time.perf_counter() - started, client)
 
     async def mutate(self, request: Request) -> Response:
         """Answer the API server's mutating webhook call."""
         started, client = time.perf_counter(), self._api_server(request)
         async with self._body(request, MAX_BODY_BYTES) as body:
-            judgement = await self.admission.mutate(body)
-        return self._answer("mutate", judgement, time.perf_counter() - started, client)
+            result = await self.admission.mutate(body)
+        return self._answer("mutate", result, time.perf_counter() - started, client)
 
     def _answer(
-        self, endpoint: str, judgement: AdmissionResult, seconds: float, client: Client | None
+        self, endpoint: str, result: AdmissionResult, seconds: float, client: Client | None
     ) -> Response:
         """Return the response to a review, after it was counted, logged and traced, and its notice queued."""
-        self.metrics.answered(endpoint, judgement, seconds)
-        log_judgement(judgement, endpoint, seconds, client)
-        self.traces.note(partial(facts_of, judgement))
-        self.tell(judgement)
-        return self._response(judgement.answer.to_json(judgement.uid))
+        self.metrics.answered(endpoint, result, seconds)
+        log_result(result, endpoint, seconds, client)
+        self.traces.note(partial(facts_of, result))
+        self.tell(result)
+        return self._response(result.answer.to_json(result.uid))
 
     async def gatekeeper(self, request: Request) -> Response:
         """Answer Gatekeeper."""
@@ -169,7 +170,7 @@ class Server:
     async def _decide(self, request: Request, endpoint: str, decide: Decider) -> Response:
         started = time.perf_counter()
         async with self._body(request, MAX_ASKED_BYTES) as body:
-            answer = await decide(body, self.admission.engines)
+            answer = await decide(body, self.admission.caches)
         self.metrics.reviews.labels(endpoint, "answered", "", "").inc()
         self.metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
         return self._response(answer)
@@ -188,7 +189,7 @@ class Server:
         told: list[Json] = [printable(text) for text in missing]
         now = self.clock()
         layouts: dict[str, Json] = {
-            name: _condition(engine.gate.condition(now)) for name, engine in self.admission.engines.items()
+            name: _condition(cache.evaluator.condition(now)) for name, cache in self.admission.caches.items()
         }
         found: dict[str, Json] = {
             "ready": not missing,
@@ -294,8 +295,5 @@ def _check_headers(request: Request, limit: int) -> None:
 def _json(value: Mapping[str, Json], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON response, on one line of ASCII."""
     body = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=list).encode("ascii")
-    return Response(
-        body,
-        status,
-        headers={"content-type": "application/json", "cache-control": "no-store", **(headers or {})},
-    )
+    fixed = {"content-type": "application/json", "cache-control": "no-store"}
+    return Response(body, status, headers={**fixed, **(headers or {})})

@@ -83,24 +83,24 @@ async def audit(admission: Admission, cluster: Cluster, executor: Executor) -> A
 
 async def _take(totals: Audit, admission: Admission, review: Review) -> None:
     """Count the outcome of a review. Objects admitted by a lenient mode count as denied."""
-    judgement = await admission.review(review)
-    for check in checks_of(judgement):
+    admission_result = await admission.review(review)
+    for check in checks_of(admission_result):
         totals.checks[check.key] = merged(totals.checks.get(check.key), check)
-    problems = judgement.problems
+    problems = admission_result.problems
     here = totals.places.setdefault(review.namespace, Counter())
     if not problems:
-        totals.outcomes[judgement.reason] += 1
-        here["pass" if judgement.verdicts else "skip"] += 1
+        totals.outcomes[admission_result.reason] += 1
+        here["pass" if admission_result.verdicts else "skip"] += 1
         return
     if UNDECIDED.issuperset(problem.code for problem in problems):
         totals.outcomes["undecided"] += 1
         here["error"] += 1
         return
     totals.outcomes["denied"] += 1
-    result = None if judgement.rule is None else notice(judgement, datetime.now(UTC), runs=True)
-    here["skip" if judgement.rule is None else result.outcome if result else "fail"] += 1
+    result = None if admission_result.rule is None else notice(admission_result, datetime.now(UTC), runs=True)
+    here["skip" if admission_result.rule is None else result.outcome if result else "fail"] += 1
     if result is not None and len(totals.notices) < MAX_NOTICES:
-        failed = next(check.key for check in checks_of(judgement) if check.codes)
+        failed = next(check.key for check in checks_of(admission_result) if check.codes)
         totals.notices.append((failed, result))
 
 

@@ -85,16 +85,16 @@ class AuditChanges:
     failing: Mapping[Key, FailingCheck]
 
 
-def checks_of(judgement: AdmissionResult) -> Iterator[ModelCheck]:
+def checks_of(admission_result: AdmissionResult) -> Iterator[ModelCheck]:
     """Yield the check of each model of an object, and of the object itself."""
-    review, rule = judgement.review, judgement.rule
+    review, rule = admission_result.review, admission_result.rule
     if review is None:
         return
     place, policy = (review.namespace, workload_of(review)), rule.layout if rule else ""
-    mode, layout = rule.mode if rule else "", judgement.layout
-    of_models = {problem for verdict in judgement.verdicts for problem in verdict.problems}
-    found = [(verdict.sha256, verdict.problems) for verdict in judgement.verdicts]
-    found.append(("", tuple(one for one in judgement.problems if one not in of_models)))
+    mode, layout = rule.mode if rule else "", admission_result.layout
+    of_models = {problem for verdict in admission_result.verdicts for problem in verdict.problems}
+    found = [(verdict.sha256, verdict.problems) for verdict in admission_result.verdicts]
+    found.append(("", tuple(one for one in admission_result.problems if one not in of_models)))
     for sha256, problems in found:
         codes = tuple(sorted({str(one.code) for one in problems}))
         result: Result = "PASSED" if not codes else "undecided" if UNDECIDED & set(codes) else "FAILED"

@@ -46,22 +46,22 @@ class ClusterName:
 
 
 def events(
-    judgement: AdmissionResult,
+    result: AdmissionResult,
     rule: AdmissionRule | None,
     layout: Layout | None,
     place: ClusterName,
     now: datetime,
 ) -> Iterator[DeploymentEvent]:
     """Yield the events of a response; `rule` and `layout` are those of the object's namespace."""
-    review = judgement.review
-    if review is None or rule is None or not judgement.answer.allowed or _unstated(review):
+    review = result.review
+    if review is None or rule is None or not result.answer.allowed or _unstated(review):
         return
     deleted = review.operation == "DELETE"
-    if judgement.reason == "nothing new" and not deleted:
+    if result.reason == "nothing new" and not deleted:
         return
     before = _models(replace(review, object=review.old), rule)
     after = {} if deleted else _models(review, rule)
-    passed = {one.sha256: one.passed for one in judgement.verdicts}
+    passed = {one.sha256: one.passed for one in result.verdicts}
     for sha256 in after.keys() - before.keys():
         verdict = _verdict(layout, passed.get(sha256))
         yield replace(_event(review, sha256, place, now), verdict=verdict, image=_image(review.object))
@@ -144,13 +144,13 @@ class Reporter:
         self._clock = clock
         self._executor = executor
 
-    async def report(self, judgement: AdmissionResult, client: Client) -> None:
+    async def report(self, result: AdmissionResult, client: Client) -> None:
         """Report the events of a response, with its API server. Failures are logged and do not change the response."""
         try:
-            for one in events(judgement, judgement.rule, judgement.layout, self._place, self._clock()):
+            for one in events(result, result.rule, result.layout, self._place, self._clock()):
                 with_reporter = replace(one, reporter=ReportedBy(client.name, client.sha256))
                 await asyncio.get_running_loop().run_in_executor(
                     self._executor, self.deployments.admitted, with_reporter
                 )
         except GitchainError as error:
-            log(logging.ERROR, "deployment not stated", uid=judgement.uid, why=str(error))
+            log(logging.ERROR, "deployment not stated", uid=result.uid, why=str(error))

@@ -21,7 +21,8 @@ from gitchain.platform.files import open_regular
 from gitchain.trust.load_profile import is_path
 
 if TYPE_CHECKING:
-    from gitchain.consume.verifier import LayoutOptions, Verifier
+    from gitchain.consume.load_layout import LayoutOptions
+    from gitchain.consume.verifier import Verifier
     from gitchain.sources.evidence import Evidence
     from gitchain.sources.interface import EvidenceSource as Place
     from gitchain.verify.verified import SignedLayout
@@ -122,7 +123,7 @@ class SourceReader:
         return None if self.source.repository is None else repository_at(self.source.repository)
 
     def _policy(self) -> LayoutOptions:
-        from gitchain.consume.verifier import LayoutOptions
+        from gitchain.consume.load_layout import LayoutOptions
 
         source = self.source
         return LayoutOptions(

@@ -57,7 +57,7 @@ class ReferenceResult:
         }
 
 
-async def decide_plain(body: bytes, engines: Mapping[str, VerdictCache]) -> dict[str, Json]:
+async def decide_plain(body: bytes, caches: Mapping[str, VerdictCache]) -> dict[str, Json]:
     """Answer `/v1/decide`. Raises MalformedError or LimitError for an invalid request."""
     question = _question(body)
     unknown = question.keys() - {"layout", "references"}
@@ -65,7 +65,7 @@ async def decide_plain(body: bytes, engines: Mapping[str, VerdictCache]) -> dict
         raise MalformedError("unknown field", where="question", got=ascii(min(unknown))[:100])
     layout = get_string(question, "layout", "question")
     texts = _texts(question.get("references"), "references")
-    results = await asyncio.gather(*(_result(layout, text, engines) for text in texts))
+    results = await asyncio.gather(*(_result(layout, text, caches) for text in texts))
     problems = tuple(one for result in results for one in result.problems)
     verified = bool(results) and all(result.verified for result in results)
     message = "verified" if verified else summary(problems) or "the request has no references"
@@ -77,14 +77,14 @@ async def decide_plain(body: bytes, engines: Mapping[str, VerdictCache]) -> dict
     }
 
 
-async def decide_external(body: bytes, engines: Mapping[str, VerdictCache]) -> dict[str, Json]:
+async def decide_external(body: bytes, caches: Mapping[str, VerdictCache]) -> dict[str, Json]:
     """Answer a Gatekeeper ProviderRequest. Raises MalformedError or LimitError for an invalid request."""
     question = _question(body)
     for key, expected in (("apiVersion", EXTERNAL_DATA), ("kind", "ProviderRequest")):
         if question.get(key) != expected:
             raise MalformedError("not a ProviderRequest", where=key, expected=expected)
     keys = _texts(get_object(question, "request", "question").get("keys"), "request.keys")
-    items = await asyncio.gather(*(_item(key, engines) for key in keys))
+    items = await asyncio.gather(*(_item(key, caches) for key in keys))
     return {
         "apiVersion": EXTERNAL_DATA,
         "kind": "ProviderResponse",
@@ -100,18 +100,18 @@ def _texts(value: Json, where: str) -> Sequence[str]:
     return [as_string(item, where) for item in as_array(value, where, limit=MAX_MODELS)]
 
 
-async def _item(key: str, engines: Mapping[str, VerdictCache]) -> dict[str, Json]:
+async def _item(key: str, caches: Mapping[str, VerdictCache]) -> dict[str, Json]:
     layout, _, text = key.partition("|")
-    result = await _result(layout, text, engines)
+    result = await _result(layout, text, caches)
     if not result.verified or result.verdict is None:
         return {"key": key, "value": "", "error": summary(result.problems, 1000) or "not verified"}
     return {"key": key, "value": f"sha256:{result.verdict.sha256}", "error": ""}
 
 
-async def _result(layout: str, text: str, engines: Mapping[str, VerdictCache]) -> ReferenceResult:
-    engine = engines.get(layout)
-    if engine is None:
-        known = ", ".join(sorted(engines))
+async def _result(layout: str, text: str, caches: Mapping[str, VerdictCache]) -> ReferenceResult:
+    cache = caches.get(layout)
+    if cache is None:
+        known = ", ".join(sorted(caches))
         problem = DenialReason(
             DenialCode.NO_RULE, f"no layout is called {ascii(layout)[:100]}", "", f"one of: {known}"
         )
@@ -125,7 +125,7 @@ async def _result(layout: str, text: str, engines: Mapping[str, VerdictCache]) -
             "ask about sha256:DIGEST or NAME@sha256:DIGEST",
         )
         return ReferenceResult(text, (problem,))
-    verdict = await engine.verdict(digest)
+    verdict = await cache.verdict(digest)
     return ReferenceResult(text, verdict.problems, verdict)
 
 

@@ -52,16 +52,16 @@ def log(level: int, message: str, **facts: object) -> None:
     logging.getLogger(LOGGER).log(level, message, extra={"facts": shown})
 
 
-def log_judgement(judgement: AdmissionResult, endpoint: str, seconds: float, client: Client | None) -> None:
+def log_result(result: AdmissionResult, endpoint: str, seconds: float, client: Client | None) -> None:
     """Log the request, its client, the response and the reason; requests without effect only if verbose.
 
     Only `client` was authenticated; the other fields are copied from the review.
     """
-    review, answer = judgement.review, judgement.answer
+    review, answer = result.review, result.answer
     facts: dict[str, object] = {
         "endpoint": endpoint,
-        "uid": judgement.uid,
-        "outcome": judgement.reason,
+        "uid": result.uid,
+        "outcome": result.reason,
         "allowed": answer.allowed,
         "milliseconds": round(seconds * 1000, 1),
     }
@@ -77,14 +77,14 @@ def log_judgement(judgement: AdmissionResult, endpoint: str, seconds: float, cli
         }
     if client is not None:
         facts["client"] = {"name": printable(client.name, 200), "sha256": client.sha256}
-    if judgement.rule is not None:
-        facts["layout"] = judgement.rule.layout
-        facts["mode"] = judgement.rule.mode
-    if judgement.verdicts:
-        facts["models"] = [f"sha256:{one.sha256}" for one in judgement.verdicts[:16]]
+    if result.rule is not None:
+        facts["layout"] = result.rule.layout
+        facts["mode"] = result.rule.mode
+    if result.verdicts:
+        facts["models"] = [f"sha256:{one.sha256}" for one in result.verdicts[:16]]
     problems = answer.audit.get("problems") or summary(answer.problems)
     if problems:
         facts["problems"] = problems
-    quiet = judgement.reason in _QUIET
+    quiet = result.reason in _QUIET
     level = logging.DEBUG if quiet else logging.WARNING if problems else logging.INFO
     log(level, "review", **facts)

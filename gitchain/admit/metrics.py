@@ -30,7 +30,7 @@ class Metrics:
     """Metrics registry of one server."""
 
     def __init__(
-        self, engines: Callable[[], Mapping[str, VerdictCache]], clock: Callable[[], datetime]
+        self, caches: Callable[[], Mapping[str, VerdictCache]], clock: Callable[[], datetime]
     ) -> None:
         self._registry = CollectorRegistry()
         self._patterns: set[str] = set()
@@ -64,7 +64,7 @@ class Metrics:
         self.rotations = counter("gitchain_certificate_rotations", "Certificates taken into use")
         self._add_cluster(counter, gauge)
         self.settings_time.set(clock().timestamp())
-        self._registry.register(_Layouts(engines, clock))
+        self._registry.register(_Layouts(caches, clock))
 
     def _add_cluster(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         """Add what the audit found, what was written to the cluster, and the settings in use."""
@@ -94,14 +94,14 @@ class Metrics:
             "gitchain_settings_timestamp_seconds", "When the settings were taken into use"
         )
 
-    def answered(self, endpoint: str, judgement: AdmissionResult, seconds: float) -> None:
+    def answered(self, endpoint: str, admission_result: AdmissionResult, seconds: float) -> None:
         """Count the response to a review, and its duration."""
-        rule, review = judgement.rule, judgement.review
+        rule, review = admission_result.rule, admission_result.review
         pattern = rule.pattern(review.namespace) if rule and review else ""
         if pattern not in self._patterns and len(self._patterns) >= MAX_PATTERNS:
             pattern = "other"
         self._patterns.add(pattern)
-        self.reviews.labels(endpoint, judgement.reason, rule.layout if rule else "", pattern).inc()
+        self.reviews.labels(endpoint, admission_result.reason, rule.layout if rule else "", pattern).inc()
         self.seconds.labels(endpoint).observe(seconds)
 
     def reloaded(self, result: Literal["used", "refused", "back"], now: datetime) -> None:
@@ -121,12 +121,12 @@ class Metrics:
 
 
 class _Layouts(Collector):
-    """Collector of the layouts' metrics, from the engines of the current settings."""
+    """Collector of the layouts' metrics, from the verdict caches of the current settings."""
 
     def __init__(
-        self, engines: Callable[[], Mapping[str, VerdictCache]], clock: Callable[[], datetime]
+        self, caches: Callable[[], Mapping[str, VerdictCache]], clock: Callable[[], datetime]
     ) -> None:
-        self._engines = engines
+        self._caches = caches
         self._clock = clock
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
@@ -135,7 +135,7 @@ class _Layouts(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield each metric with a sample for each layout."""
-        now, engines = self._clock(), self._engines()
+        now, caches = self._clock(), self._caches()
         by_layout: Mapping[str, tuple[str, Callable[[VerdictCache], float]]] = {
             "gitchain_evidence_age_seconds": (
                 "Since the evidence was read, or found unchanged",
@@ -147,15 +147,15 @@ class _Layouts(Collector):
             "gitchain_verdict_misses": ("Questions that had to be decided", lambda one: one.misses),
             "gitchain_memory_failing": (
                 "1 where the next process would not notice a rollback, as nothing can be remembered",
-                lambda one: float(bool(one.gate.forgotten)),
+                lambda one: float(bool(one.evaluator.forgotten)),
             ),
         }
         for metric, (about, read) in by_layout.items():
             family = GaugeMetricFamily(metric, about, labels=["layout"])
-            for name, engine in engines.items():
-                family.add_metric([name], read(engine))
+            for name, cache in caches.items():
+                family.add_metric([name], read(cache))
             yield family
-        yield from _states({name: one.gate.condition(now) for name, one in engines.items()})
+        yield from _states({name: one.evaluator.condition(now) for name, one in caches.items()})
 
 
 def _states(conditions: Mapping[str, LayoutCondition]) -> Iterator[GaugeMetricFamily]:
@@ -175,11 +175,11 @@ def _states(conditions: Mapping[str, LayoutCondition]) -> Iterator[GaugeMetricFa
     yield reasons
 
 
-def _age(engine: VerdictCache, now: datetime) -> float:
-    found = engine.gate.age(now)
+def _age(cache: VerdictCache, now: datetime) -> float:
+    found = cache.evaluator.age(now)
     return float("inf") if found is None else found.total_seconds()
 
 
-def _expiry(engine: VerdictCache) -> float:
-    layout = engine.gate.layout
+def _expiry(cache: VerdictCache) -> float:
+    layout = cache.evaluator.layout
     return layout.expires.timestamp() if layout else 0.0

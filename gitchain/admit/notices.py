@@ -69,12 +69,14 @@ class ViolationNotice:
         return (self.namespace, *named, self.outcome, self.message)
 
 
-def notice(judgement: AdmissionResult, when: datetime, *, runs: bool = False) -> ViolationNotice | None:
+def notice(
+    admission_result: AdmissionResult, when: datetime, *, runs: bool = False
+) -> ViolationNotice | None:
     """Return the notice of a response; None for a valid object, a dry run, or an object without a name.
 
     `runs` means that the object exists, and no request waits for the response.
     """
-    review, answer = judgement.review, judgement.answer
+    review, answer = admission_result.review, admission_result.answer
     shown = answer.audit.get("problems", "")
     if review is None or not (answer.problems or shown) or (review.dry_run and not runs):
         return None
@@ -84,13 +86,13 @@ def notice(judgement: AdmissionResult, when: datetime, *, runs: bool = False) ->
     message = "; ".join(map(str, answer.problems)) or shown
     code = message.partition(" ")[0]
     outcome: Outcome = "error" if code in UNDECIDED else "warn" if answer.allowed else "fail"
-    models = " ".join(f"sha256:{one.sha256}" for one in judgement.verdicts[:4])
+    models = " ".join(f"sha256:{one.sha256}" for one in admission_result.verdicts[:4])
     details = {
         "operation": review.operation,
-        "mode": judgement.rule.mode if judgement.rule else "",
+        "mode": admission_result.rule.mode if admission_result.rule else "",
         "models": models,
     }
-    policy = judgement.rule.layout if judgement.rule else "none"
+    policy = admission_result.rule.layout if admission_result.rule else "none"
     kept = {key: printable(value, 400) for key, value in details.items() if value}
     return ViolationNotice(
         review.namespace, subject, outcome, policy, code, printable(message, 900), when, runs, kept

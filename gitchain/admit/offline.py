@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gitchain.admit.admission import POD, Admission, AdmissionResult
-from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.kinds import KNOWN
 from gitchain.admit.manifests import KubernetesManifest
 from gitchain.admit.review import API_VERSION, KIND, GroupVersionKind
 from gitchain.admit.settings import AdmissionSettings
 from gitchain.admit.source_errors import as_unavailable
+from gitchain.admit.verdict_caches import VerdictCaches
 from gitchain.errors import LayoutError, UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.fields import Object
@@ -39,12 +39,12 @@ class ReviewedObject:
     kind: GroupVersionKind
     namespace: str
     name: str
-    judgement: AdmissionResult | None = None
+    result: AdmissionResult | None = None
 
     @property
     def is_denied(self) -> bool:
         """Return True if the object would be denied."""
-        return self.judgement is not None and not self.judgement.answer.allowed
+        return self.result is not None and not self.result.answer.allowed
 
 
 def admit(
@@ -60,12 +60,12 @@ def admit(
     evidence of a required layout cannot be read: then nothing is decided.
     """
     placed = [_placed(one, namespace) for one in manifests]
-    engines = VerdictCaches(lambda: datetime.now(UTC), offline=offline, is_remembering=False)
+    caches = VerdictCaches(lambda: datetime.now(UTC), offline=offline, is_remembering=False)
     try:
-        admission = Admission(settings, engines.make(settings))
+        admission = Admission(settings, caches.make(settings))
         return asyncio.run(_answers(admission, placed))
     finally:
-        engines.close()
+        caches.close()
 
 
 async def _answers(admission: Admission, placed: Sequence[ReviewedObject]) -> list[ReviewedObject]:
@@ -73,17 +73,15 @@ async def _answers(admission: Admission, placed: Sequence[ReviewedObject]) -> li
     rules = (admission.settings.rule_for(one.namespace) for one in reviewed)
     for layout in dict.fromkeys(rule.layout for rule in rules if rule is not None):
         await _read(admission, layout)
-    return [
-        replace(one, judgement=await _judge(admission, one)) if one.kind in KNOWN else one for one in placed
-    ]
+    return [replace(one, result=await _judge(admission, one)) if one.kind in KNOWN else one for one in placed]
 
 
 async def _read(admission: Admission, layout: str) -> None:
-    gate = admission.engines[layout].gate
-    await admission.engines[layout].refresh()
-    if gate.error is not None:
-        raise as_unavailable(gate.error, admission.settings.sources[layout]) from gate.error
-    if (problem := gate.unfit(datetime.now(UTC))) is not None:
+    evaluator = admission.caches[layout].evaluator
+    await admission.caches[layout].refresh()
+    if evaluator.error is not None:
+        raise as_unavailable(evaluator.error, admission.settings.sources[layout]) from evaluator.error
+    if (problem := evaluator.unfit(datetime.now(UTC))) is not None:
         raise LayoutError(problem.message, where=problem.where)
 
 
@@ -96,7 +94,7 @@ async def _judge(admission: Admission, one: ReviewedObject) -> AdmissionResult:
         if not changed.answer.allowed:
             return changed
         source = patched(source, changed.answer.patch)
-    return await admission.judge(_review(one, source))
+    return await admission.decide(_review(one, source))
 
 
 def patched(pod: Object, patch: Iterable[Object]) -> Object:

@@ -22,10 +22,10 @@ from typing import Any
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server
 from gitchain.admit.config import parse_settings, read_bytes
-from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.logs import log
 from gitchain.admit.settings import AdmissionSettings
 from gitchain.admit.verdict_cache import VerdictCache
+from gitchain.admit.verdict_caches import VerdictCaches
 from gitchain.errors import GitchainError, LayoutError, UsageError
 from gitchain.evidence.digest import sha256_hex
 
@@ -42,14 +42,14 @@ class Reload:
     def __init__(
         self,
         server: Server,
-        engines: VerdictCaches,
+        caches: VerdictCaches,
         *,
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         admission: Callable[[AdmissionSettings, Mapping[str, VerdictCache]], Admission],
         clock: Callable[[], datetime],
     ) -> None:
         self._server = server
-        self._engines = engines
+        self._caches = caches
         self._start = start
         self._admission = admission
         self._clock = clock
@@ -99,35 +99,35 @@ class Reload:
         settings = parse_settings(data, path)
         _check_fixed(old.settings, settings)
         self._is_final = False
-        engines = self._engines.make(settings, old.settings, old.engines)
-        fresh = [one for name, one in engines.items() if old.engines.get(name) is not one]
-        for engine in fresh:
-            engine.gate.is_superseded = self.is_superseded
-        await asyncio.gather(*(engine.refresh() for engine in fresh))
-        for engine in fresh:
-            _check_decides(engine, self._clock())
-        self._use(self._admission(settings, engines))
+        caches = self._caches.make(settings, old.settings, old.caches)
+        fresh = [one for name, one in caches.items() if old.caches.get(name) is not one]
+        for cache in fresh:
+            cache.evaluator.is_superseded = self.is_superseded
+        await asyncio.gather(*(cache.refresh() for cache in fresh))
+        for cache in fresh:
+            _check_decides(cache, self._clock())
+        self._use(self._admission(settings, caches))
         self._refused, self._server.unused = "", ""
         self._server.metrics.reloaded("used", self._clock())
         log(
             logging.INFO,
             "new settings are in use",
             settings=f"sha256:{settings.digest}",
-            layouts=sorted(engines),
-            read=sorted(one.gate.name for one in fresh),
+            layouts=sorted(caches),
+            read=sorted(one.evaluator.name for one in fresh),
             rules=len(settings.rules),
         )
 
     def _use(self, admission: Admission) -> None:
         """Replace the settings, and read the evidence of their layouts from now on."""
         old, self._server.admission = self._server.admission, admission
-        for name, engine in old.engines.items():
-            if admission.engines.get(name) is not engine:
+        for name, cache in old.caches.items():
+            if admission.caches.get(name) is not cache:
                 self._keeping.pop(name).cancel()
-        for name, engine in admission.engines.items():
+        for name, cache in admission.caches.items():
             if name not in self._keeping:
-                engine.gate.is_superseded = self.is_superseded
-                self._keeping[name] = self._start(engine.keep())
+                cache.evaluator.is_superseded = self.is_superseded
+                self._keeping[name] = self._start(cache.keep())
 
     def _refuse(self, digest: str, error: GitchainError) -> None:
         why = f"{error}: {error.help}" if error.help else str(error)
@@ -159,18 +159,18 @@ def _check_fixed(old: AdmissionSettings, new: AdmissionSettings) -> None:
             )
 
 
-def _check_decides(engine: VerdictCache, now: datetime) -> None:
-    """Raise the error of the reading, or LayoutError, if an engine cannot decide."""
-    if engine.gate.error is not None:
-        error = engine.gate.error
+def _check_decides(cache: VerdictCache, now: datetime) -> None:
+    """Raise the error of the reading, or LayoutError, if the layout cannot decide."""
+    if cache.evaluator.error is not None:
+        error = cache.evaluator.error
         raise type(error)(
             error.what,
-            where=f"layout {engine.gate.name}: {error.where}"
+            where=f"layout {cache.evaluator.name}: {error.where}"
             if error.where
-            else f"layout {engine.gate.name}",
+            else f"layout {cache.evaluator.name}",
             expected=error.expected,
             got=error.got,
             help=error.help,
         )
-    if (problem := engine.gate.unfit(now)) is not None:
+    if (problem := cache.evaluator.unfit(now)) is not None:
         raise LayoutError(problem.message, where=problem.where, help=problem.help)

@@ -82,9 +82,9 @@ class Reporting:
         self._last_reported: OrderedDict[tuple[str, ...], datetime] = OrderedDict()
         self._trouble: dict[str, str] = {}
 
-    def offer(self, judgement: AdmissionResult) -> None:
+    def offer(self, admission_result: AdmissionResult) -> None:
         """Queue the notice of a response, if there is room. Never blocks, never raises."""
-        found = notice(judgement, self._clock())
+        found = notice(admission_result, self._clock())
         if found is not None:
             self._take(found)
 

@@ -28,7 +28,6 @@ from gitchain.admit.checks import AuditChanges, AuditComparison
 from gitchain.admit.cluster import Cluster
 from gitchain.admit.connections import OpenConnections
 from gitchain.admit.deployment_events import ClusterName, Reporter
-from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.evidence import EvidenceReader
 from gitchain.admit.listener import Listener
 from gitchain.admit.logs import log
@@ -40,6 +39,7 @@ from gitchain.admit.settings import AdmissionSettings, Durations
 from gitchain.admit.tls import Certificate
 from gitchain.admit.traces import OFF, Traces
 from gitchain.admit.verdict_cache import VerdictCache
+from gitchain.admit.verdict_caches import VerdictCaches
 from gitchain.errors import GitchainError, TransportError, UsageError, reason
 from gitchain.produce.deployments import DeploymentLog
 
@@ -73,11 +73,11 @@ class Service:
         self._lister = ThreadPoolExecutor(1, "list")
         self._looker = ThreadPoolExecutor(LOOKS, "look")
         self._maker = VerdictCaches(clock, readers, traces=traces)
-        engines = self._maker.make(settings)
-        self.metrics = Metrics(lambda: self.server.admission.engines, clock)
+        caches = self._maker.make(settings)
+        self.metrics = Metrics(lambda: self.server.admission.caches, clock)
         self._clock = clock
         self.server = Server(
-            self._admission(settings, engines),
+            self._admission(settings, caches),
             self.metrics,
             clock,
             certificate_end=lambda: certificate.end,
@@ -99,15 +99,15 @@ class Service:
         self._failure: BaseException | None = None
 
     @property
-    def engines(self) -> Mapping[str, VerdictCache]:
-        """Return the engines of the current settings."""
-        return self.server.admission.engines
+    def caches(self) -> Mapping[str, VerdictCache]:
+        """Return the verdict caches of the current settings."""
+        return self.server.admission.caches
 
     @property
     def _times(self) -> Durations:
         return self.server.admission.settings.times
 
-    def _admission(self, settings: AdmissionSettings, engines: Mapping[str, VerdictCache]) -> Admission:
+    def _admission(self, settings: AdmissionSettings, caches: Mapping[str, VerdictCache]) -> Admission:
         """Return the admission for settings. Raises UsageError if they need a cluster and there is none."""
         if settings.times.audit and self._cluster is None:
             raise UsageError(
@@ -117,7 +117,7 @@ class Service:
                 help="run it in a pod whose account has the chart's rights, or leave times.audit out",
             )
         cluster, seconds = self._cluster, settings.times.answer
-        return Admission(settings, engines, Workloads(cluster, self._looker, seconds) if cluster else None)
+        return Admission(settings, caches, Workloads(cluster, self._looker, seconds) if cluster else None)
 
     def _telling(self, clock: Callable[[], datetime]) -> Reporting | None:
         """Return the reporter of denials, if the settings enable it and there is a cluster."""
@@ -245,7 +245,7 @@ class Service:
         self.metrics.audited.clear()
         for outcome, count in found.outcomes.items():
             self.metrics.audited.labels(outcome).set(count)
-        for name in self.engines:
+        for name in self.caches:
             for result in ("FAILED", "PASSED"):
                 self.metrics.checks.labels(name, result)  # a series that begins with 1 has not increased
         update = partial(self._checks.update, found.checks, whole=found.whole)

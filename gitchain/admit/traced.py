@@ -36,12 +36,12 @@ def traced(traces: Traces, path: str, handler: Handler) -> Route:
     return Route(path, answer, methods=["POST"])
 
 
-def facts_of(judgement: AdmissionResult) -> Attributes:
+def facts_of(result: AdmissionResult) -> Attributes:
     """Return attributes of a decision: no name of a user or an object, and no content."""
-    review, rule, answer = judgement.review, judgement.rule, judgement.answer
+    review, rule, answer = result.review, result.rule, result.answer
     facts: dict[str, str | bool | int | Sequence[str]] = {
         "gitchain.allowed": answer.allowed,
-        "gitchain.outcome": judgement.reason,
+        "gitchain.outcome": result.reason,
     }
     if review is not None:
         facts |= {
@@ -53,7 +53,7 @@ def facts_of(judgement: AdmissionResult) -> Attributes:
     if rule is not None:
         facts |= {"gitchain.layout": rule.layout, "gitchain.mode": rule.mode}
         facts["gitchain.rule"] = rule.pattern(review.namespace) if review is not None else ""
-    codes = dict.fromkeys(str(one.code) for one in judgement.problems)
+    codes = dict.fromkeys(str(one.code) for one in result.problems)
     if codes:
         facts["gitchain.findings"] = list(codes)[:MAX_CODES]
     return facts

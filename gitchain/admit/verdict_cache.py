@@ -34,11 +34,11 @@ Key = tuple[str, str]
 
 
 class VerdictCache:
-    """Decides with one gate, for one event loop. `decider` and `reader` are executors with one thread each."""
+    """Decides with one layout evaluator, for one event loop. `decider` and `reader` are executors with one thread each."""
 
     def __init__(
         self,
-        gate: LayoutEvaluator,
+        evaluator: LayoutEvaluator,
         times: Durations,
         *,
         limit: int,
@@ -46,7 +46,7 @@ class VerdictCache:
         decider: Executor,
         reader: Executor,
     ) -> None:
-        self.gate = gate
+        self.evaluator = evaluator
         self._times = times
         self._limit = limit
         self._clock = clock
@@ -62,18 +62,18 @@ class VerdictCache:
     @property
     def stale(self) -> str:
         """Return the warning for decisions on evidence that is not fresh, or an empty text."""
-        return self.gate.stale(self._clock())
+        return self.evaluator.stale(self._clock())
 
     async def refresh(self) -> None:
         """Read the evidence again, and renew the verdicts that were requested last."""
         loop, now = asyncio.get_running_loop(), self._clock()
         passed = (key[0] for key, verdict in reversed(self._remembered.items()) if verdict.passed)
         digests = list(dict.fromkeys(islice(passed, MAX_WARM)))
-        warm = await loop.run_in_executor(self._reader, self.gate.refresh, now, digests)
+        warm = await loop.run_in_executor(self._reader, self.evaluator.refresh, now, digests)
         self.readings += 1
-        if self.gate.opened is not None:
+        if self.evaluator.opened is not None:
             for verdict in warm:
-                self._remember((verdict.sha256, self.gate.opened.version), verdict)
+                self._remember((verdict.sha256, self.evaluator.opened.version), verdict)
 
     async def keep(self) -> None:
         """Read the evidence repeatedly, until cancelled."""
@@ -83,8 +83,8 @@ class VerdictCache:
 
     async def verdict(self, sha256: str) -> LayoutVerdict:
         """Return the verdict about a digest, in bounded time; a refusal without evidence or time."""
-        now, opened = self._clock(), self.gate.opened
-        unfit = self.gate.unfit(now)
+        now, opened = self._clock(), self.evaluator.opened
+        unfit = self.evaluator.unfit(now)
         if unfit is not None or opened is None:
             return _refusal(sha256, unfit or _busy(), now)
         key = (sha256, opened.version)
@@ -118,7 +118,7 @@ class VerdictCache:
     async def _decide(self, key: Key, opened: EvidenceState) -> LayoutVerdict:
         loop = asyncio.get_running_loop()
         decide = partial(
-            copy_context().run, self.gate.decide, opened, key[0], self._clock()
+            copy_context().run, self.evaluator.decide, opened, key[0], self._clock()
         )  # the span of the review
         decided = await loop.run_in_executor(self._decider, decide)
         self._remember(key, decided)

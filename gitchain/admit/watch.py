@@ -37,18 +37,18 @@ class ConditionWatch:
         self._last: dict[str, tuple[LayoutCondition, datetime]] = {}
         self._wrong: dict[str, str] = {}
 
-    def look(self, engines: Mapping[str, VerdictCache], server: Iterable[tuple[str, str]] = ()) -> None:
+    def look(self, caches: Mapping[str, VerdictCache], server: Iterable[tuple[str, str]] = ()) -> None:
         """Check every layout, and the problems of the server as a whole: pairs of name and reason."""
         now = self._clock()
-        for name, engine in engines.items():
-            self._layout(name, engine, now)
-        for gone in self._last.keys() - engines.keys():
+        for name, cache in caches.items():
+            self._layout(name, cache, now)
+        for gone in self._last.keys() - caches.keys():
             del self._last[gone]
-        forgotten = ((f"memory of layout {name}", one.gate.forgotten) for name, one in engines.items())
+        forgotten = ((f"memory of layout {name}", one.evaluator.forgotten) for name, one in caches.items())
         self._whole({name: why for name, why in (*server, *forgotten) if why})
 
-    def _layout(self, name: str, engine: VerdictCache, now: datetime) -> None:
-        found = engine.gate.condition(now)
+    def _layout(self, name: str, cache: VerdictCache, now: datetime) -> None:
+        found = cache.evaluator.condition(now)
         before, since = self._last.get(name, (None, now))
         if before is not None and before.key == found.key:
             return
@@ -56,7 +56,7 @@ class ConditionWatch:
         self._count(name, found)
         if found.reason is ConditionReason.STARTING:
             return
-        layout = engine.gate.layout
+        layout = cache.evaluator.layout
         facts: dict[str, object] = {"layout": name, "state": found.state}
         facts |= {"version": layout.version} if layout else {}
         facts |= {"reason": found.reason.value, "why": found.why} if found.reason else {}

@@ -72,7 +72,7 @@ def command(options: Options, files: tuple[Path, ...], settings: Path, namespace
     rules = read_settings(settings)
     manifests = [one for path in files for one in _manifests(path)]
     answers = admit(rules, manifests, namespace, offline=options.offline)
-    reviewed = [one for one in answers if one.judgement is not None]
+    reviewed = [one for one in answers if one.result is not None]
     if not reviewed:
         raise NoEvidenceError(
             "no object of a kind that is reviewed",
@@ -130,9 +130,9 @@ def _document(one: ReviewedObject) -> dict[str, Any]:
         "kind": str(one.kind),
         "namespace": one.namespace or None,
         "name": one.name or None,
-        "reviewed": one.judgement is not None,
+        "reviewed": one.result is not None,
     }
-    return found | _answer(one.judgement) if one.judgement else found
+    return found | _answer(one.result) if one.result else found
 
 
 def _answer(found: AdmissionResult) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _answer(found: AdmissionResult) -> dict[str, Any]:
 def _print(options: Options, one: ReviewedObject) -> None:
     place = "/".join(filter(None, (one.namespace, one.name or "(unnamed)")))
     shown = escape(f"{one.kind.kind} {place}  {one.manifest.where}")
-    found = one.judgement
+    found = one.result
     if found is None:
         options.data(f"-         {shown}: not reviewed")
         return

@@ -262,9 +262,7 @@ class _SyncRun:
 
         talk, result = self._options.talk, done.result
         if result.rewound:
-            talk(
-                f"the remote {escape(name)} had lost attestations that were seen there before; they are back"
-            )
+            talk(f"the remote {escape(name)} had lost attestations that were there before; they are back")
         self._tell_junk(name, result.junk)
         if result.unread:
             self._failures.append(unread_error(name, result.unread))
@@ -279,9 +277,8 @@ class _SyncRun:
 
     def _tell_junk(self, name: str, junk: Any) -> None:
         for problem in junk[:SHOWN]:
-            self._options.talk(
-                f"skipped   {escape(problem.path)} of {escape(name)}: {escape(problem.message)}"
-            )
+            where = f"{escape(problem.path)} of {escape(name)}"
+            self._options.talk(f"skipped   {where}: {escape(problem.message)}")
         if junk:
             self._options.talk(
                 f"{len(junk)} entries of {escape(name)} are no evidence and were left there; "

@@ -15,8 +15,8 @@ from gitchain.cli.signing import not_empty
 from gitchain.errors import NoRepositoryError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from gitchain.consume.load_layout import AcceptedLayout
-    from gitchain.consume.verifier import LayoutOptions, Verifier
+    from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
+    from gitchain.consume.verifier import Verifier
     from gitchain.sources.interface import EvidenceSource
     from gitchain.sources.refused import RefusedBundle
     from gitchain.workspace.project import Project
@@ -51,7 +51,7 @@ class VerifyOptions:
         return VerifyInputs(project, policy, *look_up(options, targets, self.places))
 
     def _policy(self, options: Options) -> LayoutOptions:
-        from gitchain.consume.verifier import LayoutOptions
+        from gitchain.consume.load_layout import LayoutOptions
         from gitchain.layout.model import Identity
 
         if bool(self.subjects) != bool(self.issuer):

@@ -32,15 +32,7 @@ if TYPE_CHECKING:
     from gitchain.consume.signature_report import SignatureReport
     from gitchain.sources.interface import EvidenceSource
 
-__all__ = [
-    "AcceptedLayout",
-    "LayoutOptions",
-    "Verification",
-    "Verifier",
-    "load_policy",
-    "verify",
-    "verify_batch",
-]
+__all__ = ["AcceptedLayout", "Verification", "Verifier", "load_policy", "verify", "verify_batch"]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from gitchain.errors import GitchainError, ProjectError, StoreError, TransportEr
 from gitchain.platform.git_directory import check_repository_files
 from gitchain.platform.processes import (
     MAX_OUTPUT,
-    ProgramOutput,
     RunningProgram,
     find_program,
     search_path,
@@ -171,7 +170,7 @@ class GitJob:
 
         Raises ProjectError, StoreError, TransportError or LimitError unless the exit code is accepted.
         """
-        found: ProgramOutput = self.job.finish()
+        found = self.job.finish()
         done = GitResult(found.code, found.stdout, found.stderr)
         if accept is not None and done.code not in accept:
             raise _translate(done, self.verb, self.where)

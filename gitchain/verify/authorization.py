@@ -64,7 +64,7 @@ class Authorizer:
         unreadable = (problem for one in self.revocations for problem in one.problems)
         return (*unreadable, *((self.stale,) if self.stale else ()))
 
-    def weigh(self, attested: StepStatement) -> tuple[RejectedStatement | None, bool]:
+    def check_statement(self, attested: StepStatement) -> tuple[RejectedStatement | None, bool]:
         """Return the first reason why the claim does not count, or None, and whether it counts as negative evidence."""
         reason = None
         for one in self.conditions(attested):

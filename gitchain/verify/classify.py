@@ -42,7 +42,7 @@ from gitchain.verify.verified import VerifiedStatement
 
 
 def sort_claims(
-    judge: Authorizer,
+    authorizer: Authorizer,
     statements: Iterable[VerifiedStatement],
     manifests: Manifests,
     reader: StepReader,
@@ -52,17 +52,17 @@ def sort_claims(
 
     `above` are the rejections under the enclosing layouts.
     """
-    accepted: dict[str, list[StepStatement]] = {step.name: [] for step in judge.layout.steps}
+    accepted: dict[str, list[StepStatement]] = {step.name: [] for step in authorizer.layout.steps}
     against: list[Rejection] = []
     rejected: list[RejectedStatement] = []
-    for one in _read(judge, statements, manifests, reader):
+    for one in _read(authorizer, statements, manifests, reader):
         if isinstance(one, RejectedStatement):
             rejected.append(one)
-            against += _unreadable(judge, one, manifests)
+            against += _unreadable(authorizer, one, manifests)
             continue
-        reason, counts_against = judge.weigh(one)
-        signed = judge.named(one) if counts_against else one
-        denial = judge.denial(signed) if counts_against else None
+        reason, counts_against = authorizer.check_statement(one)
+        signed = authorizer.named(one) if counts_against else one
+        denial = authorizer.denial(signed) if counts_against else None
         if denial is not None:
             against.append(_rejection(signed, denial))
         found = reason or denial
@@ -71,9 +71,9 @@ def sort_claims(
         else:
             rejected.append(found)
     own = standing(against, itertools.chain.from_iterable(accepted.values()))
-    negative = NegativeEvidence(judge, manifests, (*above, own))
-    groups = {step.name: _groups(step, accepted[step.name], negative) for step in judge.layout.steps}
-    return EvidenceGroups(judge, groups, tuple(rejected)), negative
+    negative = NegativeEvidence(authorizer, manifests, (*above, own))
+    groups = {step.name: _groups(step, accepted[step.name], negative) for step in authorizer.layout.steps}
+    return EvidenceGroups(authorizer, groups, tuple(rejected)), negative
 
 
 def _rejection(signed: StepStatement, denial: RejectedStatement) -> Rejection:
@@ -85,7 +85,7 @@ def _rejection(signed: StepStatement, denial: RejectedStatement) -> Rejection:
 def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> EvidenceGroups:
     """Return the evidence under a layout, with the chains behind those of its steps that stand for others.
 
-    Revocations that cannot be read are `judge.problems`: who decides must not pass anything in spite of them.
+    Revocations that cannot be read are `authorizer.problems`: who decides must not pass anything in spite of them.
     """
     revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
     stale = None
@@ -93,9 +93,9 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
         from gitchain.verify.freshness import check_freshness
 
         stale = check_freshness(layout, revocations, sources.statements, sources.now)
-    judge = Authorizer(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
+    authorizer = Authorizer(layout, sources.now, revocations, inside=len(above.names) > 1, stale=stale)
     claims, negative = sort_claims(
-        judge, sources.statements, sources.manifests, sources.reader, above.rejections
+        authorizer, sources.statements, sources.manifests, sources.reader, above.rejections
     )
     groups, missing = dict(claims.groups), dict(claims.missing)
     inherited = LayoutStack(above.names, revocations, negative.rejections)
@@ -108,27 +108,27 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
             )
             groups[step.name] = tuple(search.groups())
             missing[step.name] = search.missing
-    return EvidenceGroups(judge, groups, claims.rejected, missing)
+    return EvidenceGroups(authorizer, groups, claims.rejected, missing)
 
 
-def _unreadable(judge: Authorizer, one: RejectedStatement, manifests: Manifests) -> Iterator[Rejection]:
+def _unreadable(authorizer: Authorizer, one: RejectedStatement, manifests: Manifests) -> Iterator[Rejection]:
     """Yield a rejection for each step whose functionary signed an unreadable statement of its type."""
     statement = one.statement
     subject = statement.statement.subject
     about = frozenset(pair for item in subject for pair in manifests.artifact(item).digests)
-    for step in judge.layout.steps:
+    for step in authorizer.layout.steps:
         kind, asked = statement.statement.predicate_type, bool(step.constraints or step.verifier)
-        if asked and kind == step.predicate_type and judge.may_speak(step, statement):
-            signer = judge.signers.person(statement.identity)
+        if asked and kind == step.predicate_type and authorizer.may_speak(step, statement):
+            signer = authorizer.signers.person(statement.identity)
             yield Rejection(step.name, signer, statement, about, MEANINGS[one.code], got=one.got)
 
 
 def _read(
-    judge: Authorizer, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: StepReader
+    authorizer: Authorizer, statements: Iterable[VerifiedStatement], manifests: Manifests, reader: StepReader
 ) -> Iterator[StepStatement | RejectedStatement]:
     """Yield the claims about steps of the layout, each statement of a signer once."""
-    steps = {step.name: step for step in judge.layout.steps}
-    verifiers = [step for step in judge.layout.steps if step.verifier is not None]
+    steps = {step.name: step for step in authorizer.layout.steps}
+    verifiers = [step for step in authorizer.layout.steps if step.verifier is not None]
     for statement in distinct(statements):
         kind = statement.statement.predicate_type
         if kind == LAYOUT:

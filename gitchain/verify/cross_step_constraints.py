@@ -23,7 +23,7 @@ class CrossStepConstraints:
     """The layout-wide conditions of a layout, or of one scope of it, for one target. Ignores revoked data-set statements."""
 
     layout: Layout
-    judge: Authorizer
+    authorizer: Authorizer
     target: Target
     statements: Sequence[VerifiedStatement]
     manifests: Manifests
@@ -32,7 +32,7 @@ class CrossStepConstraints:
 
     def __post_init__(self) -> None:
         facts = (one for one in self.statements if one.statement.predicate_type == DATASET)
-        self._facts = tuple(one for one in facts if not self.judge.is_revoked(one))
+        self._facts = tuple(one for one in facts if not self.authorizer.is_revoked(one))
 
     def of(self, chain: Chain) -> Sequence[Finding]:
         """Return the conditions that a chain with evidence for every step fails."""
@@ -55,7 +55,7 @@ class CrossStepConstraints:
         if key not in self._known:
             from gitchain.verify.datasets import DatasetFacts, check_datasets
 
-            facts = DatasetFacts(self._facts, self._owner, self.judge.is_early, self.manifests)
+            facts = DatasetFacts(self._facts, self._owner, self.authorizer.is_early, self.manifests)
             found = check_datasets(layout, chain, facts)
             self._known[key] = found
         return self._known[key]
@@ -79,5 +79,5 @@ class CrossStepConstraints:
     def _owner(self, statement: VerifiedStatement) -> tuple[str, str] | None:
         """Return functionary and principal of a data-set statement, None if its signer is not allowed."""
         datasets = self.layout.datasets
-        who = datasets and self.judge.signers.functionary(statement, datasets.functionaries)
-        return (who, self.judge.signers.person(statement.identity)) if who else None
+        who = datasets and self.authorizer.signers.functionary(statement, datasets.functionaries)
+        return (who, self.authorizer.signers.person(statement.identity)) if who else None

@@ -55,7 +55,7 @@ def decide(
     statements = tuple(evidence)
     sources = Sources(statements, now, Manifests(manifests, target.upgrade))
     claims = claims_under(layout, LayoutStack((layout.name,)), sources)
-    problems, attempts = claims.judge.problems, list[_Attempt]()
+    problems, attempts = claims.authorizer.problems, list[_Attempt]()
     makers = {group.step.name for group in _seeds(layout, claims, target, sources.manifests)}
     for scope in scopes(layout, makers):
         attempt = _Attempt.of(scope, claims, target, sources)
@@ -117,7 +117,9 @@ class _Attempt:
     def of(cls, scope: Layout, claims: EvidenceGroups, target: Target, sources: Sources) -> _Attempt:
         chains = Chains(scope, sources.manifests)
         counted = {step.name: claims.counted(step.name) for step in scope.steps}
-        demands = CrossStepConstraints(scope, claims.judge, target, sources.statements, sources.manifests)
+        demands = CrossStepConstraints(
+            scope, claims.authorizer, target, sources.statements, sources.manifests
+        )
         seeds = _seeds(scope, claims, target, sources.manifests)
         return cls(chains, seeds, ChainSearch(chains, counted, demands, sources.budget))
 

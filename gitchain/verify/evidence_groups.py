@@ -89,7 +89,7 @@ class EvidenceGroups:
     `missing` computes, for a sublayout step, why there is no chain under its layout.
     """
 
-    judge: Authorizer
+    authorizer: Authorizer
     groups: Mapping[str, tuple[EvidenceGroup, ...]]
     rejected: tuple[RejectedStatement, ...] = field(default=())
     missing: Mapping[str, Reasons] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Negative evidence: revocations and rejections, and the evidence that does not count because of them.
 
     rejections = standing(rejected, accepted)           rejections without a newer statement of their signer
-    negative = NegativeEvidence(judge, manifests, rejections)
+    negative = NegativeEvidence(authorizer, manifests, rejections)
     faults = negative.faults(step, link)                why this evidence does not count, or None
 
 docs/negative-evidence.md defines the rule: negative evidence counts under weaker conditions than positive evidence, about
@@ -90,7 +90,7 @@ class _NegativeFindings:
 class NegativeEvidence:
     """Revocations, and rejections under a layout and its enclosing layouts."""
 
-    judge: Authorizer
+    authorizer: Authorizer
     manifests: Manifests
     rejections: Sequence[Rejections] = ()
     _known: dict[tuple[int, tuple[Digest, ...]], _NegativeFindings] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class NegativeEvidence:
 
     @property
     def _any(self) -> bool:
-        return any(self.rejections) or any(one.artifacts for one in self.judge.revocations)
+        return any(self.rejections) or any(one.artifacts for one in self.authorizer.revocations)
 
     def _faults(self, step: Step, link: Link) -> Iterator[Finding]:
         told: set[int] = set()
@@ -137,13 +137,13 @@ class NegativeEvidence:
         return self._known[key]
 
     def _revoked(self, digest: Digest) -> Revoked | None:
-        found = (one.artifact(digest) for one in self.judge.revocations)
+        found = (one.artifact(digest) for one in self.authorizer.revocations)
         return next((one for one in found if one is not None), None) or self._upgrades().get(digest)
 
     def _upgrades(self) -> Mapping[Digest, Revoked]:
         """Return the revoked directories of manifest version 1 with available nodes, by their version 2 digest."""
         if self._upgraded is None:
-            named = {pair: by for one in self.judge.revocations for pair, by in one.artifacts.items()}
+            named = {pair: by for one in self.authorizer.revocations for pair, by in one.artifacts.items()}
             pairs = (
                 (self.manifests.upgrade(value), by) for (name, value), by in named.items() if name == "sha256"
             )

@@ -111,7 +111,7 @@ def about_target(chains: Chains, claims: EvidenceGroups, target: Target) -> Iter
                 other += [attested] if target.name else []
             elif isinstance(reason, RejectedStatement):
                 same.append(rejection(reason))
-            elif not is_served(claims.judge.layout, attested.step.name, name, holder):
+            elif not is_served(claims.authorizer.layout, attested.step.name, name, holder):
                 same.append(_not_served(claims, attested, target, name))
             else:
                 same += faults(reason) if reason.faults else _reasons(claims, attested.step.name)
@@ -166,7 +166,7 @@ def _not_made(
 
 
 def _not_served(claims: EvidenceGroups, attested: StepStatement, target: Target, name: str) -> Finding:
-    entries = claims.judge.layout.serve
+    entries = claims.authorizer.layout.serve
     served = [f"{pattern} of step {one.step}" for one in entries for pattern in one.products]
     return Finding(
         FindingCode.NOT_SERVED,

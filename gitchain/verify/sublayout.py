@@ -56,7 +56,7 @@ def _near(step: Step, claims: EvidenceGroups, sources: Sources) -> Digests | Non
 
     A delivery without any of these digests cannot be linked to their evidence, so it is skipped.
     """
-    layout = claims.judge.layout
+    layout = claims.authorizer.layout
     if any(served.step == step.name for served in layout.serve):
         return None
     found: set[tuple[str, str]] = set()
@@ -101,16 +101,16 @@ class SublayoutSearch:
         return cls(step, wanted, negative, above, sources, _near(step, claims, sources), look_under)
 
     @property
-    def judge(self) -> Authorizer:
+    def authorizer(self) -> Authorizer:
         """Return the rules for statements under the enclosing layout."""
-        return self.negative.judge
+        return self.negative.authorizer
 
     def groups(self) -> Iterator[EvidenceGroup]:
         """Yield a group for each set of products that a chain under the newest layout serves, with faults if there are."""
         from gitchain.verify.sublayout_candidates import SublayoutCandidates
 
         offered = SublayoutCandidates(
-            self.step, self.wanted, self.judge, self.above, self.sources, self.problems
+            self.step, self.wanted, self.authorizer, self.above, self.sources, self.problems
         )
         chosen = offered.newest()
         if chosen is None:
@@ -119,8 +119,8 @@ class SublayoutSearch:
         self.sources.budget.look_under(layout)
         above = replace(self.above, names=(*self.above.names, layout.name))
         claims = self.look_under(layout, above, self.sources)
-        if claims.judge.problems:
-            self.problems += _inside(self.step, layout, claims.judge.problems)
+        if claims.authorizer.problems:
+            self.problems += _inside(self.step, layout, claims.authorizer.problems)
             return
         for scope in scopes(layout, {entry.step for entry in layout.serve}):
             chains = Chains(scope, self.sources.manifests)
@@ -195,7 +195,7 @@ class SublayoutSearch:
         name, artifact = next(iter(products.items()))
         target = Target.of(artifact, name)
         demands = CrossStepConstraints(
-            chains.layout, claims.judge, target, self.sources.statements, self.sources.manifests
+            chains.layout, claims.authorizer, target, self.sources.statements, self.sources.manifests
         )
         counted = {step.name: claims.counted(step.name) for step in chains.layout.steps}
         search = ChainSearch(chains, counted, demands, self.sources.budget)
@@ -217,7 +217,7 @@ class SublayoutSearch:
     ) -> EvidenceGroup:
         link = Link({}, served)
         members = tuple(
-            self.judge.named(StepStatement(self.step, one, _claim(self.step, signed.layout), link))
+            self.authorizer.named(StepStatement(self.step, one, _claim(self.step, signed.layout), link))
             for one in sorted(signed.by, key=lambda one: (one.time, one.attestation_id))
         )
         content = {ArtifactList.MATERIALS: content_of({}), ArtifactList.PRODUCTS: content_of(served)}

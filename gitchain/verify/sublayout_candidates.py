@@ -39,7 +39,7 @@ class SublayoutCandidates:
 
     step: Step
     wanted: Sublayout
-    judge: Authorizer
+    authorizer: Authorizer
     above: LayoutStack
     sources: Sources
     problems: list[Finding] = field(default_factory=list)
@@ -61,7 +61,7 @@ class SublayoutCandidates:
             if layout is not None and self._accepts(layout, statement):
                 found.setdefault(layout.digest, SublayoutCandidate(layout)).by.append(statement)
         for one in found.values():
-            people = {self.judge.signers.person(statement.identity) for statement in one.by}
+            people = {self.authorizer.signers.person(statement.identity) for statement in one.by}
             if len(people) >= self.step.threshold:
                 yield one
             else:
@@ -89,7 +89,7 @@ class SublayoutCandidates:
 
     def _accepts(self, layout: Layout, statement: VerifiedStatement) -> bool:
         """Return whether this signature counts for the layout; note the reason if not."""
-        for one in self.judge.signed(self.step, statement):
+        for one in self.authorizer.signed(self.step, statement):
             if not one.passed and len(self.problems) >= MAX_PER_STEP:
                 return False
             if not one.passed:

@@ -67,22 +67,22 @@ def _about_steps(claims: EvidenceGroups, chains: Chains, chain: Chain | None) ->
 
 
 def _about_layout(signed: SignedLayout, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
-    layout, now = signed.layout, claims.judge.now
+    layout, now = signed.layout, claims.authorizer.now
     who = f"layout {layout.name} version {layout.version} is signed by somebody who may sign it"
     yield ReportedCheck("signature", passed=True, message=who, got=str(signed.signer))
     still = f"layout {layout.name} has not expired"
     expected, got = f"a time after {now.isoformat()}", layout.expires.isoformat()
     yield ReportedCheck("expiry", passed=True, message=still, expected=expected, got=got)
-    problems = [one for found in claims.judge.revocations for one in found.problems]
+    problems = [one for found in claims.authorizer.revocations for one in found.problems]
     count = sum(
-        len(one.attestations) + len(one.signers) + len(one.artifacts) for one in claims.judge.revocations
+        len(one.attestations) + len(one.signers) + len(one.artifacts) for one in claims.authorizer.revocations
     )
     message = problems[0].message if problems else "every revocation by those who may revoke can be read"
     yield ReportedCheck(
         "revocation", not problems, message, got=f"{count} attestations, signers and artifacts revoked"
     )
     if layout.freshness is not None:
-        stale = claims.judge.stale
+        stale = claims.authorizer.stale
         fresh = "the newest signed checkpoint of the store is as new as the layout asks for"
         expected, got = (stale.expected, stale.got) if stale else (f"at most {layout.freshness} old", "")
         yield ReportedCheck("freshness", stale is None, stale.message if stale else fresh, "", expected, got)
@@ -132,7 +132,7 @@ def _chosen(name: str, claims: EvidenceGroups, chain: Chain | None) -> EvidenceG
 def _conditions(attested: StepStatement, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
     """Yield the conditions of one statement, up to the first that fails."""
     attestation = _attestation(attested)
-    for one in claims.judge.conditions(attested):
+    for one in claims.authorizer.conditions(attested):
         kind, holds = CONDITIONS[one.code]
         says = holds if one.passed else f"does not count: {MEANINGS[one.code]}"
         message = f"attestation {attestation.id[:12]} {says}"

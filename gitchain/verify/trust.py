@@ -260,9 +260,8 @@ def _authorities(root: Object, key: str) -> Iterator[TrustedAuthority]:
         chain = find_array(get_object(source, "certChain", key), "certificates", key, limit=MAX_KEYS)
         if not chain:
             raise MalformedError("authority without a certificate", where=key)
-        yield TrustedAuthority(
-            tuple(_certificate(as_object(one, key), key) for one in chain), _window(source, key)
-        )
+        certificates = tuple(_certificate(as_object(one, key), key) for one in chain)
+        yield TrustedAuthority(certificates, _window(source, key))
 
 
 def _certificate(source: Object, where: str) -> bytes:

@@ -48,8 +48,8 @@ class Stand:
     reader: Failing
 
     @property
-    def engine(self) -> VerdictCache:
-        return self.admission.engines["credit"]
+    def cache(self) -> VerdictCache:
+        return self.admission.caches["credit"]
 
     def judge(self, model: str = "good", namespace: str = "prod") -> Any:
         return judged(self.admission, review(pod(oci(model)), namespace=namespace))

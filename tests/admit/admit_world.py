@@ -208,7 +208,7 @@ def admission(
     """Yield the admission over these settings, without a server; evidence is read when `refresh` is called."""
     clock = clock or (lambda: datetime.now(UTC))
     with ThreadPoolExecutor(1) as decider, ThreadPoolExecutor(1) as reader:
-        engines = {
+        caches = {
             name: VerdictCache(
                 LayoutEvaluator(name, (readers or {}).get(name) or SourceReader(source), settings.times),
                 settings.times,
@@ -219,15 +219,15 @@ def admission(
             )
             for name, source in settings.sources.items()
         }
-        yield Admission(settings, engines)
+        yield Admission(settings, caches)
 
 
 def settled(one: Admission) -> Admission:
     """Read the evidence of every layout."""
 
     async def refresh() -> None:
-        for engine in one.engines.values():
-            await engine.refresh()
+        for cache in one.caches.values():
+            await cache.refresh()
 
     asyncio.run(refresh())
     return one
@@ -235,11 +235,11 @@ def settled(one: Admission) -> Admission:
 
 def judged(one: Admission, review: Mapping[str, Any] | bytes) -> AdmissionResult:
     body = review if isinstance(review, bytes) else json.dumps(review).encode()
-    return asyncio.run(one.judge(body))
+    return asyncio.run(one.decide(body))
 
 
-def codes(judgement: AdmissionResult) -> set[str]:
-    return {str(one.code) for one in judgement.answer.problems}
+def codes(result: AdmissionResult) -> set[str]:
+    return {str(one.code) for one in result.answer.problems}
 
 
 def pod_spec(*arguments: str, **more: Any) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def standing(models: World) -> Iterator[Stand]:
 
 def test_a_clock_that_jumps_admits_nothing_on_old_evidence(standing: Stand) -> None:
     """Forward and back, by seconds and by years: what was read or decided far from now does not count."""
-    chance, fresh = random.Random(20261130), standing.engine._times.fresh
+    chance, fresh = random.Random(20261130), standing.cache._times.fresh
     standing.read()
     begun = last = standing.clock.now
     admitted = 0

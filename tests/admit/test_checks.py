@@ -110,7 +110,7 @@ def test_a_revocation_is_stated_once(watcher: Watcher, heard: Heard) -> None:
     assert (line["workload"], line["model"]) == ("Deployment/web", f"sha256:{digest('good')}")
     (found,) = watcher.signed()
     assert found.subject[0].digest["sha256"] == digest("good")
-    layout = watcher.stand.engine.gate.layout
+    layout = watcher.stand.cache.evaluator.layout
     assert layout is not None
     assert {key: value for key, value in found.predicate.items() if key != "checkedOn"} == {
         "model": f"sha256:{digest('good')}", "environment": "production", "cluster": "eu-1", "namespace": "prod",
@@ -123,7 +123,7 @@ def test_an_expired_layout_is_stated_once(watcher: Watcher) -> None:
     """Under its own version, also when it was read again since."""
     watcher.api.lists[PODS] = [running("p")]
     assert watcher.changes() == []
-    layout = watcher.stand.engine.gate.layout
+    layout = watcher.stand.cache.evaluator.layout
     assert layout is not None
     watcher.stand.clock.now = layout.expires
     assert watcher.changes() == [("Pod/p", "FAILED", "GC-A0303")]

@@ -36,7 +36,7 @@ PLACE = ClusterName("production", "eu-1")
 def stated(admission: Admission, asked: dict[str, Any]) -> list[DeploymentEvent]:
     found = judged(admission, asked)
     rule = admission.settings.rule_for(asked["request"]["namespace"])
-    layout = admission.engines["credit"].gate.layout
+    layout = admission.caches["credit"].evaluator.layout
     return list(events(found, rule, layout, PLACE, NOW))
 
 

@@ -167,17 +167,17 @@ def test_a_pod_that_cannot_be_guarded_is_denied_at_once(settings: AdmissionSetti
     reserved = with_volume(initContainers=[{"name": f"{PREFIX}x", "image": "busybox"}])
     with admission(settings) as one:
         for bad in (found, reserved):
-            judgement = mutated(one, review(bad))
-            assert not judgement.answer.allowed
-            assert codes(judgement)
-            assert judgement.answer.patch == ()
+            result = mutated(one, review(bad))
+            assert not result.answer.allowed
+            assert codes(result)
+            assert result.answer.patch == ()
     soft = replace(settings, rules=tuple(replace(rule, mode="warn") for rule in settings.rules))
     with admission(soft) as one:
-        judgement = mutated(one, review(found))
-        assert (judgement.answer.allowed, judgement.answer.patch) == (True, ())
-        assert judgement.answer.warnings
-        judgement = mutated(one, review(with_volume()))
-        assert (judgement.answer.allowed, judgement.answer.patch) == (
+        result = mutated(one, review(found))
+        assert (result.answer.allowed, result.answer.patch) == (True, ())
+        assert result.answer.warnings
+        result = mutated(one, review(with_volume()))
+        assert (result.answer.allowed, result.answer.patch) == (
             True,
             (),
         )  # the guard would stop the pod
@@ -191,8 +191,8 @@ def test_nothing_else_is_changed(settings: AdmissionSettings, models: World) -> 
             review(with_volume(), subResource="ephemeralcontainers"),
             review({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}, "spec": {}}),
         ):
-            judgement = mutated(one, asked)
-            assert (judgement.answer.allowed, judgement.answer.patch) == (True, ())
+            result = mutated(one, asked)
+            assert (result.answer.allowed, result.answer.patch) == (True, ())
     with admission(models.settings) as one:
         assert mutated(one, review(with_volume())).answer.patch == ()
 

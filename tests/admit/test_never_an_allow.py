@@ -67,17 +67,17 @@ ANY_MODEL = re.compile(r"(?:oci(?:\+native|\+fetch)?|s3|gs|hf|pvc)://", re.IGNOR
 def check(admission: Admission, body: bytes) -> AdmissionResult | None:
     """Judge the bytes and hold an allow to its reason; None where there was no answer but an error."""
     try:
-        judgement = asyncio.run(admission.judge(body))
+        result = asyncio.run(admission.decide(body))
     except GitchainError:
         return None
-    if judgement.answer.allowed:
-        justify(json.loads(body)["request"], judgement)
-    told = judgement.answer.to_json(judgement.uid)["response"]
+    if result.answer.allowed:
+        justify(json.loads(body)["request"], result)
+    told = result.answer.to_json(result.uid)["response"]
     assert isinstance(told, dict)
     assert told["uid"] == json.loads(body)["request"]["uid"]
-    assert told["allowed"] == judgement.answer.allowed
+    assert told["allowed"] == result.answer.allowed
     json.dumps(told, default=list).encode("ascii")
-    return judgement
+    return result
 
 
 def outside(value: Any) -> Any:
@@ -90,14 +90,14 @@ def outside(value: Any) -> Any:
     return {key: outside(one) for key, one in value.items() if key not in about or not isinstance(one, dict)}
 
 
-def justify(request: dict[str, Any], judgement: AdmissionResult) -> None:
+def justify(request: dict[str, Any], result: AdmissionResult) -> None:
     source = request.get("object") or {}
     said = {key: value for key, value in source.items() if key not in {"metadata", "status"}}
     spec = json.dumps(outside(said), ensure_ascii=False)
-    if judgement.reason == "verified":
-        decided = {one.sha256 for one in judgement.verdicts}
+    if result.reason == "verified":
+        decided = {one.sha256 for one in result.verdicts}
         assert decided
-        for one in judgement.verdicts:
+        for one in result.verdicts:
             assert one.decision is not None
             assert one.decision.passed
             assert one.decision.target.sha256 == one.sha256
@@ -108,10 +108,10 @@ def justify(request: dict[str, Any], judgement: AdmissionResult) -> None:
             assert (request["resource"]["group"], request["namespace"]) == ("apps", "prod")
             assert digest("good") in spec
         assert set(NAMED.findall(spec)) <= decided
-    elif judgement.reason == "no model":
+    elif result.reason == "no model":
         assert request["namespace"] == "lenient"
         assert ANY_MODEL.search(spec) is None
-    elif judgement.reason == "nothing new":
+    elif result.reason == "nothing new":
         new, old = request.get("object"), request.get("oldObject")
         scaled = request.get("subResource") == "scale"
         assert (
@@ -121,7 +121,7 @@ def justify(request: dict[str, Any], judgement: AdmissionResult) -> None:
             or (new.get("spec"), new.get("template")) == (old.get("spec"), old.get("template"))
         )
     else:
-        assert (judgement.reason, request["namespace"]) in {("warned", "warn"), ("audited", "audit")}
+        assert (result.reason, request["namespace"]) in {("warned", "warn"), ("audited", "audit")}
 
 
 def _ordered(old: dict[str, Any]) -> int:
@@ -150,7 +150,7 @@ def shared(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
                 found = templated("apps/v1", "Deployment", pod(text))
                 api.objects[f"/apis/apps/v1/namespaces/prod/deployments/{name}"] = found
             workloads = Workloads(api.cluster, executor, models.settings.times.answer)
-            yield Admission(made.settings, settled(made).engines, workloads)
+            yield Admission(made.settings, settled(made).caches, workloads)
 
 
 def test_the_oracle_sees_allows(shared: Admission) -> None:

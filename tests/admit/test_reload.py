@@ -18,12 +18,12 @@ from admit_world import WHO, Clock, World, codes, oci, pod, review, serving
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server
 from gitchain.admit.config import read_settings
-from gitchain.admit.engines import VerdictCaches
 from gitchain.admit.evidence import SourceReader
 from gitchain.admit.layout_evaluator import LayoutEvaluator
 from gitchain.admit.memory import FILE, recall
 from gitchain.admit.metrics import Metrics
 from gitchain.admit.reload import Reload
+from gitchain.admit.verdict_caches import VerdictCaches
 from gitchain.errors import GitchainError, LayoutError, TrustError
 
 
@@ -118,28 +118,28 @@ class Running:
 
     async def reason(self, model: str = "good", namespace: str = "prod") -> str:
         body = json.dumps(review(pod(oci(model)), namespace=namespace)).encode()
-        found = await self.server.admission.judge(body)
+        found = await self.server.admission.decide(body)
         return found.reason if found.reason != "denied" else ",".join(sorted(codes(found)))
 
     async def refresh(self) -> None:
-        for engine in self.server.admission.engines.values():
-            await engine.refresh()
+        for cache in self.server.admission.caches.values():
+            await cache.refresh()
 
 
 @asynccontextmanager
 async def running(policy: Policy) -> AsyncIterator[Running]:
     clock = Clock()
-    engines = VerdictCaches(clock)
+    caches = VerdictCaches(clock)
     settings = read_settings(policy.volume.settings)
     metrics = Metrics(dict, clock)
-    server = Server(Admission(settings, engines.make(settings)), metrics, clock)
+    server = Server(Admission(settings, caches.make(settings)), metrics, clock)
     tasks: list[asyncio.Task[None]] = []
 
     def start(chore: Any) -> asyncio.Task[None]:
         tasks.append(asyncio.create_task(chore))
         return tasks[-1]
 
-    reload = Reload(server, engines, start=start, admission=Admission, clock=clock)
+    reload = Reload(server, caches, start=start, admission=Admission, clock=clock)
     reload._use(server.admission)
     found = Running(server, reload, clock, tasks)
     await found.refresh()
@@ -148,7 +148,7 @@ async def running(policy: Policy) -> AsyncIterator[Running]:
     finally:
         for task in tasks:
             task.cancel()
-        engines.close()
+        caches.close()
 
 
 def during(policy: Policy, test: Callable[[Running], Awaitable[None]]) -> None:
@@ -166,14 +166,14 @@ def test_reload_uses_new_rules_and_keeps_the_evidence(policy: Policy, heard: Hea
     async def test(one: Running) -> None:
         assert await one.reason("nosuch") == "GC-E0201"
         assert await one.reason(namespace="other") == "GC-A0104"
-        engine = one.server.admission.engines["credit"]
+        cache = one.server.admission.caches["credit"]
         policy.put(policy.text(WARN, OTHER), layout)
         heard.records.clear()
         for _ in range(3):
             await one.reload.look()
         assert await one.reason("nosuch") == "warned"
         assert await one.reason(namespace="other") == "verified"
-        assert one.server.admission.engines["credit"] is engine
+        assert one.server.admission.caches["credit"] is cache
         (line,) = [record for record in heard.records if "settings" in record.msg]
         assert line.__dict__["facts"]["read"] == []
         assert line.__dict__["facts"]["rules"] == 2
@@ -276,7 +276,7 @@ def test_reload_of_settings_and_layout_in_one_step(policy: Policy) -> None:
         assert await one.reason() == "verified"
         await one.reload.look()
         assert await one.reason() == "verified"
-        layout = one.server.admission.engines["credit"].gate.layout
+        layout = one.server.admission.caches["credit"].evaluator.layout
         assert layout is not None
         assert layout.version == 4
         assert [task.cancelled() or task.cancelling() > 0 for task in one.tasks] == [True, False]
@@ -358,14 +358,14 @@ DAMAGED += [
 def test_memory_that_is_damaged_decides_nothing(policy: Policy, isolated: Path, data: bytes) -> None:
     """What was accepted before is not known: that is an error of trust, and no new beginning."""
     (isolated / FILE).write_bytes(data)
-    gate = LayoutEvaluator(
+    evaluator = LayoutEvaluator(
         "credit",
         SourceReader(read_settings(policy.volume.settings).sources["credit"]),
         read_settings(policy.volume.settings).times,
     )
-    gate.refresh(Clock()())
-    assert isinstance(gate.error, TrustError)
-    assert gate.opened is None
+    evaluator.refresh(Clock()())
+    assert isinstance(evaluator.error, TrustError)
+    assert evaluator.opened is None
 
 
 def test_memory_that_takes_nothing_is_an_answer(policy: Policy, isolated: Path) -> None:

@@ -52,8 +52,8 @@ class Told:
             counted=lambda what, outcome, number: self.counted.update({(what, outcome): number}),
         )
 
-    def tell(self, *judgements: AdmissionResult, turns: int = 1) -> None:
-        for one in judgements:
+    def tell(self, *admission_results: AdmissionResult, turns: int = 1) -> None:
+        for one in admission_results:
             self.reporting.offer(one)
         for _ in range(turns):
             asyncio.run(self.reporting.turn())

@@ -30,7 +30,7 @@ PLACE = WHERE.format("prod")
 def looking(settings: AdmissionSettings, api: Api) -> Iterator[Admission]:
     with admission(settings) as made, ThreadPoolExecutor(1) as executor:
         workloads = Workloads(api.cluster, executor, settings.times.answer)
-        yield Admission(settings, settled(made).engines, workloads)
+        yield Admission(settings, settled(made).caches, workloads)
 
 
 @pytest.fixture

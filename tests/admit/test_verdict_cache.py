@@ -70,10 +70,10 @@ def test_a_verdict_is_remembered_and_ends(standing: Stand) -> None:
     standing.read()
     for _ in range(3):
         standing.judge()
-    assert (standing.engine.misses, standing.engine.hits) == (1, 2)
+    assert (standing.cache.misses, standing.cache.hits) == (1, 2)
     standing.clock.move(seconds=30)
     standing.judge()
-    assert standing.engine.misses == 2
+    assert standing.cache.misses == 2
 
 
 def test_a_denial_is_remembered_for_a_shorter_time(standing: Stand) -> None:
@@ -81,10 +81,10 @@ def test_a_denial_is_remembered_for_a_shorter_time(standing: Stand) -> None:
     standing.read()
     for _ in range(3):
         assert codes(standing.judge("nosuch")) == {"GC-E0201"}
-    assert standing.engine.misses == 1
+    assert standing.cache.misses == 1
     standing.clock.move(seconds=5)
     standing.judge("nosuch")
-    assert standing.engine.misses == 2
+    assert standing.cache.misses == 2
 
 
 def test_what_grows_too_old_ends_its_verdict(standing: Stand) -> None:
@@ -104,10 +104,10 @@ def test_what_grows_too_old_ends_its_verdict(standing: Stand) -> None:
 def test_an_expired_layout_decides_nothing(standing: Stand) -> None:
     """From the very second on that the layout names."""
     standing.read()
-    layout = standing.engine.gate.layout
+    layout = standing.cache.evaluator.layout
     assert layout is not None
     standing.clock.now = layout.expires - timedelta(seconds=1)
-    standing.engine.gate._read = standing.clock.now
+    standing.cache.evaluator._read = standing.clock.now
     assert "GC-A0301" not in codes(standing.judge())
     standing.clock.now = layout.expires
     assert codes(standing.judge()) == {"GC-A0303"}
@@ -119,7 +119,7 @@ def test_a_clock_that_goes_back_trusts_nothing_remembered(standing: Stand) -> No
     standing.judge()
     standing.clock.move(seconds=-1)
     standing.judge()
-    assert standing.engine.misses == 2
+    assert standing.cache.misses == 2
     standing.clock.move(hours=-2)
     assert codes(standing.judge()) == {"GC-A0301"}
 
@@ -207,9 +207,9 @@ def test_what_was_asked_for_is_ready_on_new_evidence(copied: Stand) -> None:
     copied.judge()
     add(copied, *chain("late"))
     copied.read()
-    before = copied.engine.misses
+    before = copied.cache.misses
     assert copied.judge().reason == "verified"
-    assert copied.engine.misses == before
+    assert copied.cache.misses == before
 
 
 def test_a_restart_needs_nothing(models: World) -> None:
@@ -225,38 +225,38 @@ def test_the_memory_is_bounded(models: World) -> None:
     """However many digests are asked about, no more are remembered than the settings say."""
     settings = replace(models.settings, decisions=100)
     with admission(settings) as made:
-        engine = settled(made).engines["credit"]
+        cache = settled(made).caches["credit"]
 
         async def ask() -> None:
             for number in range(sized(250, 5000)):
-                await engine.verdict(f"{number:064x}")
+                await cache.verdict(f"{number:064x}")
 
         asyncio.run(ask())
-        assert len(engine) == 100
+        assert len(cache) == 100
 
 
 class Slow:
     """A gate whose decisions wait until they are let go."""
 
-    def __init__(self, gate: LayoutEvaluator) -> None:
-        self.gate, self.go, self.asked = gate, threading.Event(), 0
-        decide = gate.decide
+    def __init__(self, evaluator: LayoutEvaluator) -> None:
+        self.evaluator, self.go, self.asked = evaluator, threading.Event(), 0
+        decide = evaluator.decide
 
         def waiting(*args: Any) -> LayoutVerdict:
             self.asked += 1
             self.go.wait(30)
             return decide(*args)
 
-        gate.decide = waiting  # type: ignore[method-assign]
+        evaluator.decide = waiting  # type: ignore[method-assign]
 
 
 def test_one_question_is_decided_once_at_a_time(standing: Stand) -> None:
     """A hundred reviews of one model at once are one decision."""
     standing.read()
-    slow = Slow(standing.engine.gate)
+    slow = Slow(standing.cache.evaluator)
 
     async def ask() -> list[LayoutVerdict]:
-        tasks = [asyncio.ensure_future(standing.engine.verdict(digest("good"))) for _ in range(100)]
+        tasks = [asyncio.ensure_future(standing.cache.verdict(digest("good"))) for _ in range(100)]
         await asyncio.sleep(0)
         slow.go.set()
         return await asyncio.gather(*tasks)
@@ -269,12 +269,12 @@ def test_no_decision_in_time_is_a_denial(models: World) -> None:
     """The answer comes before the API server gives up; the decision goes on, and is there for the next question."""
     for one in stand(models.settings, answer=1):
         one.read()
-        slow = Slow(one.engine.gate)
+        slow = Slow(one.cache.evaluator)
 
         async def ask(one: Stand = one, slow: Slow = slow) -> tuple[LayoutVerdict, LayoutVerdict]:
-            late = await one.engine.verdict(digest("good"))
+            late = await one.cache.verdict(digest("good"))
             slow.go.set()
-            return late, await one.engine.verdict(digest("good"))
+            return late, await one.cache.verdict(digest("good"))
 
         late, found = asyncio.run(ask())
         assert [problem.code for problem in late.problems] == ["GC-A0302"]
@@ -285,11 +285,11 @@ def test_no_decision_in_time_is_a_denial(models: World) -> None:
 def test_too_many_decisions_at_a_time_are_refused(standing: Stand) -> None:
     """A flood of unknown digests cannot pile up without end."""
     standing.read()
-    slow = Slow(standing.engine.gate)
+    slow = Slow(standing.cache.evaluator)
 
     async def ask() -> list[LayoutVerdict]:
         tasks = [
-            asyncio.ensure_future(standing.engine.verdict(f"{number:064x}"))
+            asyncio.ensure_future(standing.cache.verdict(f"{number:064x}"))
             for number in range(MAX_FLYING + 5)
         ]
         await asyncio.sleep(0)
@@ -309,15 +309,15 @@ def test_a_verdict_is_renewed_behind_the_answer(standing: Stand) -> None:
     standing.read()
 
     async def ask() -> None:
-        first = await standing.engine.verdict(digest("good"))
+        first = await standing.cache.verdict(digest("good"))
         standing.clock.move(seconds=25)
-        assert await standing.engine.verdict(digest("good")) is first
-        await asyncio.gather(*standing.engine._flying.values())
-        second = await standing.engine.verdict(digest("good"))
+        assert await standing.cache.verdict(digest("good")) is first
+        await asyncio.gather(*standing.cache._flying.values())
+        second = await standing.cache.verdict(digest("good"))
         assert second.made > first.made
 
     asyncio.run(ask())
-    assert standing.engine.misses == 1
+    assert standing.cache.misses == 1
 
 
 def test_no_verdict_admits_without_a_decision(standing: Stand) -> None:
@@ -410,14 +410,16 @@ def test_executors_are_not_shared_between_reading_and_deciding(models: World) ->
             return super().version(now)
 
     with ThreadPoolExecutor(1) as decider, ThreadPoolExecutor(1) as reader:
-        gate = LayoutEvaluator("credit", Hanging(inner), settings.times)
-        engine = VerdictCache(gate, settings.times, limit=100, clock=clock, decider=decider, reader=reader)
+        evaluator = LayoutEvaluator("credit", Hanging(inner), settings.times)
+        cache = VerdictCache(
+            evaluator, settings.times, limit=100, clock=clock, decider=decider, reader=reader
+        )
 
         async def ask() -> LayoutVerdict:
-            await engine.refresh()
-            reading = asyncio.ensure_future(engine.refresh())
+            await cache.refresh()
+            reading = asyncio.ensure_future(cache.refresh())
             await asyncio.sleep(0)
-            found = await engine.verdict(digest("good"))
+            found = await cache.verdict(digest("good"))
             hang.set()
             await reading
             return found
@@ -438,7 +440,7 @@ def test_source_reader_accepts_no_older_layout_after_a_newer_one(copied: Stand) 
     reader.check_version(newer)
     with pytest.raises(LayoutError, match="another one of the same version"):
         reader.check_version(replace(newer, digest="e" * 64))
-    gate = LayoutEvaluator("credit", reader, Durations())
-    gate.refresh(now)
-    assert gate.opened is None
-    assert "older than the one accepted before" in gate.problem
+    evaluator = LayoutEvaluator("credit", reader, Durations())
+    evaluator.refresh(now)
+    assert evaluator.opened is None
+    assert "older than the one accepted before" in evaluator.problem

@@ -51,7 +51,7 @@ class Watched:
         """Look so many times, and return the lines that this gave."""
         self._heard.records.clear()
         for _ in range(times):
-            self.watch.look(self.stand.admission.engines)
+            self.watch.look(self.stand.admission.caches)
         return [{"level": one.levelname, **one.__dict__["facts"]} for one in self._heard.records]
 
     def after(self, seconds: float) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ def test_a_reading_without_an_end_is_told(models: World, heard: Heard) -> None:
     """A source that hangs gives no error: its age does, at the start as well."""
     for one in stand(models.settings):
         found = Watched(one, heard)
-        one.engine.gate._began = one.clock()  # the reader waits for a network that is silent
+        one.cache.evaluator._began = one.clock()  # the reader waits for a network that is silent
         one.clock.move(seconds=60)
         assert found.look(3) == []
         one.clock.move(seconds=1)
@@ -248,10 +248,10 @@ def test_a_source_that_is_gone_is_down(
 
 def test_the_expiry_is_a_reason_of_its_own(watched: Watched) -> None:
     """In the second that the layout names, though its evidence is fresh."""
-    layout = watched.stand.engine.gate.layout
+    layout = watched.stand.cache.evaluator.layout
     assert layout is not None
     watched.stand.clock.now = layout.expires - timedelta(seconds=1)
-    watched.stand.engine.gate._read = watched.stand.clock.now
+    watched.stand.cache.evaluator._read = watched.stand.clock.now
     watched.look()
     watched.stand.clock.move(seconds=1)
     assert [(line["state"], line["reason"]) for line in watched.look(3)] == [("closed", "expired")]
@@ -269,17 +269,17 @@ def test_an_expired_layout_at_the_start_has_the_reason_expired(models: World, he
 
 def test_an_expired_layout_stays_known(watched: Watched) -> None:
     """New evidence makes it read again: it is still the expired layout, and any other error ends it."""
-    gate = watched.stand.engine.gate
-    layout = gate.layout
+    evaluator = watched.stand.cache.evaluator
+    layout = evaluator.layout
     assert layout is not None
     watched.stand.clock.now = layout.expires
     watched.stand.reader.error = LayoutExpiredError("layout has expired")
     watched.stand.read()
-    assert gate.layout is layout
+    assert evaluator.layout is layout
     assert [str(problem.code) for problem in watched.stand.judge().problems] == ["GC-A0303"]
     watched.stand.clock.move(days=-1)
     watched.stand.read()  # a clock that went back: the layout is not kept by an error that does not fit it
-    assert gate.layout is None
+    assert evaluator.layout is None
 
 
 def test_a_memory_that_takes_nothing_is_told(models: World, isolated: Path, heard: Heard) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gitchain.consume.verifier import LayoutOptions, verify
+from gitchain.consume.load_layout import LayoutOptions
+from gitchain.consume.verifier import verify
 from gitchain.produce.checkpoint import sign_checkpoint
 from gitchain.produce.sign_and_store import SigningIdentity, project_profile
 from gitchain.workspace.project import open_project

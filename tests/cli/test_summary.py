@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gitchain.consume.verifier import LayoutOptions, verify
+from gitchain.consume.load_layout import LayoutOptions
+from gitchain.consume.verifier import verify
 from gitchain.errors import StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import VSA

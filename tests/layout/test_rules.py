@@ -32,7 +32,7 @@ def rules(*lines: str) -> list[ArtifactRule]:
     return [parse_rule(line.split()) for line in lines]
 
 
-def judge(
+def authorizer(
     lines: list[ArtifactRule],
     links: dict[str, Link],
     side: ArtifactList = ArtifactList.PRODUCTS,
@@ -105,7 +105,7 @@ def test_matches_are_what_left_the_queue() -> None:
         lines, side, links = random_case(rng)
         passed, queue = engine(lines, side, links)
         if passed and queue is not None:
-            taken = {match.artifact for match in judge(lines, links, side).matches}
+            taken = {match.artifact for match in authorizer(lines, links, side).matches}
             assert not taken & queue
 
 
@@ -122,14 +122,14 @@ def test_matches_are_what_left_the_queue() -> None:
 )
 def test_globs_cross_slashes_and_keep_case(pattern: str, name: str, hit: bool) -> None:
     """`*` and `?` match `/` and a leading dot; case is kept on every system."""
-    outcome = judge(rules(f"DISALLOW {pattern}"), {"s": link(products={name: file("x")})})
+    outcome = authorizer(rules(f"DISALLOW {pattern}"), {"s": link(products={name: file("x")})})
     assert bool(outcome.refusals) is hit
 
 
 def test_all_refusals_are_reported_with_what_match_expected() -> None:
     """A refused artifact says what the MATCH rule over it wanted; the second refusal is not lost."""
     links = {"s": link({"a": file("x"), "b": file("x")}), "t": link(products={"a": file("y")})}
-    outcome = judge(
+    outcome = authorizer(
         rules("MATCH a WITH PRODUCTS FROM t", "DISALLOW *", "REQUIRE c"), links, ArtifactList.MATERIALS
     )
     assert refused(outcome) == [("a", "disallowed"), ("b", "disallowed"), ("c", "required")]
@@ -142,7 +142,9 @@ def test_an_artifact_without_accepted_digest_matches_nothing() -> None:
     """md5 and Git's SHA-1 are carried and never matched on: equal md5 is no equality."""
     weak = Artifact(DigestSet({"md5": "0" * 32}))
     links = {"s": link({"a": weak}), "t": link(products={"a": weak})}
-    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS))
+    assert refused(
+        authorizer(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS)
+    )
 
 
 def test_a_disagreeing_second_digest_is_a_mismatch() -> None:
@@ -150,7 +152,9 @@ def test_a_disagreeing_second_digest_is_a_mismatch() -> None:
     one = Artifact(DigestSet({"sha256": "0" * 64, "sha512": "0" * 128}))
     two = Artifact(DigestSet({"sha256": "0" * 64, "sha512": "1" * 128}))
     links = {"s": link({"a": one}), "t": link(products={"a": two})}
-    assert refused(judge(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS))
+    assert refused(
+        authorizer(rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS)
+    )
 
 
 # Directories -------------------------------------------------------------------------------------------------
@@ -169,7 +173,7 @@ def test_a_directory_is_one_artifact() -> None:
     """A rule for the directory's name compares the manifest digest; nothing is opened."""
     data, _ = directory(x="1", y="2")
     links = {"s": link({"data": data}), "t": link(products={"data": data})}
-    assert not judge(
+    assert not authorizer(
         rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS
     ).refusals
 
@@ -179,7 +183,7 @@ def test_a_file_never_equals_a_directory() -> None:
     data, _ = directory(x="1")
     links = {"s": link({"data": Artifact(data.digest)}), "t": link(products={"data": data})}
     assert refused(
-        judge(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS)
+        authorizer(rules("MATCH data WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS)
     )
 
 
@@ -191,14 +195,14 @@ def test_one_file_of_an_earlier_directory_is_matched(pattern: str) -> None:
     lines = rules(
         f"MATCH {pattern} WITH PRODUCTS FROM t", "MATCH data/sub/y WITH PRODUCTS FROM t", "DISALLOW *"
     )
-    assert not judge(lines, links, ArtifactList.MATERIALS, nodes).refusals
+    assert not authorizer(lines, links, ArtifactList.MATERIALS, nodes).refusals
 
 
 def test_a_changed_file_of_an_earlier_directory_is_refused() -> None:
     """The edge through a directory is checked by the file's digest, and the refusal says which."""
     data, nodes = directory(x="1")
     links = {"s": link({"data/x": file("9")}), "t": link(products={"data": data})}
-    outcome = judge(
+    outcome = authorizer(
         rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS, nodes
     )
     assert refused(outcome) == [("data/x", "disallowed")]
@@ -210,7 +214,7 @@ def test_a_subdirectory_of_an_earlier_directory_is_matched() -> None:
     data, nodes = directory(sub__y="2", x="1")
     sub, _ = directory(y="2")
     links = {"s": link({"data/sub": sub}), "t": link(products={"data": data})}
-    assert not judge(
+    assert not authorizer(
         rules("MATCH data/sub WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS, nodes
     ).refusals
 
@@ -220,7 +224,7 @@ def test_prefixes_reach_into_directories() -> None:
     data, nodes = directory(x="1")
     links = {"s": link({"in/x": file("1")}), "t": link(products={"out": data})}
     lines = rules("MATCH * IN in WITH PRODUCTS IN out FROM t", "DISALLOW *")
-    assert not judge(lines, links, ArtifactList.MATERIALS, nodes).refusals
+    assert not authorizer(lines, links, ArtifactList.MATERIALS, nodes).refusals
 
 
 def test_an_own_directory_opens_where_a_rule_reaches_inside() -> None:
@@ -228,7 +232,7 @@ def test_an_own_directory_opens_where_a_rule_reaches_inside() -> None:
     data, nodes = directory(x="1", evil="2")
     links = {"s": link(products={"data": data})}
     lines = rules("CREATE data/x", "DISALLOW *")
-    assert refused(judge(lines, links, nodes=nodes)) == [("data/evil", "disallowed")]
+    assert refused(authorizer(lines, links, nodes=nodes)) == [("data/evil", "disallowed")]
 
 
 def test_a_wildcard_does_not_open_a_directory() -> None:
@@ -236,26 +240,26 @@ def test_a_wildcard_does_not_open_a_directory() -> None:
     data, nodes = directory(x="1")
     links = {"s": link(products={"data": data})}
     for pattern in ("*", "data*", "da*/x"):
-        assert refused(judge(rules(f"DISALLOW {pattern}"), links, nodes=nodes)) in (
+        assert refused(authorizer(rules(f"DISALLOW {pattern}"), links, nodes=nodes)) in (
             [("data", "disallowed")],
             [],
         )
-    assert refused(judge(rules("DISALLOW data/x"), links, nodes=nodes)) == [("data/x", "disallowed")]
+    assert refused(authorizer(rules("DISALLOW data/x"), links, nodes=nodes)) == [("data/x", "disallowed")]
 
 
 def test_require_reaches_inside() -> None:
     """REQUIRE names a file of a directory literally."""
     data, nodes = directory(x="1")
     links = {"s": link(products={"data": data})}
-    assert not judge(rules("REQUIRE data/x"), links, nodes=nodes).refusals
-    assert refused(judge(rules("REQUIRE data/y"), links, nodes=nodes)) == [("data/y", "required")]
+    assert not authorizer(rules("REQUIRE data/x"), links, nodes=nodes).refusals
+    assert refused(authorizer(rules("REQUIRE data/y"), links, nodes=nodes)) == [("data/y", "required")]
 
 
 def test_a_missing_manifest_is_refused_where_a_rule_reaches_inside() -> None:
     """Withholding a manifest must not hide a file from DISALLOW: the list is refused."""
     data, _ = directory(evil="1")
     links = {"s": link(products={"data": data})}
-    assert refused(judge(rules("DISALLOW data/evil", "ALLOW *"), links)) == [("data", "closed")]
+    assert refused(authorizer(rules("DISALLOW data/evil", "ALLOW *"), links)) == [("data", "closed")]
 
 
 def test_a_missing_manifest_of_the_other_list_is_refused_where_it_matters() -> None:
@@ -263,8 +267,8 @@ def test_a_missing_manifest_of_the_other_list_is_refused_where_it_matters() -> N
     old, nodes = directory(x="1")
     links = {"s": link(materials={"data": old}, products={"data": old})}
     lines = rules("CREATE data/*", "DISALLOW *")
-    assert refused(judge(lines, links, nodes=nodes)) == [("data/x", "disallowed")]
-    assert ("data", "closed") in refused(judge(lines, links))
+    assert refused(authorizer(lines, links, nodes=nodes)) == [("data/x", "disallowed")]
+    assert ("data", "closed") in refused(authorizer(lines, links))
 
 
 def test_a_missing_manifest_of_an_earlier_step_matches_nothing() -> None:
@@ -272,8 +276,8 @@ def test_a_missing_manifest_of_an_earlier_step_matches_nothing() -> None:
     data, nodes = directory(x="1")
     links = {"s": link({"data/x": file("1")}), "t": link(products={"data": data})}
     lines = rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *")
-    assert refused(judge(lines, links, ArtifactList.MATERIALS))
-    assert refused(judge(lines, links, ArtifactList.MATERIALS, dict.fromkeys(nodes, b"{}")))
+    assert refused(authorizer(lines, links, ArtifactList.MATERIALS))
+    assert refused(authorizer(lines, links, ArtifactList.MATERIALS, dict.fromkeys(nodes, b"{}")))
 
 
 @pytest.mark.parametrize("order", [("data", "data/x"), ("data/x", "data")])
@@ -282,7 +286,7 @@ def test_a_list_that_contradicts_its_own_manifest_is_refused(order: tuple[str, s
     data, nodes = directory(x="1")
     both = {"data": data, "data/x": file("bad")}
     links = {"s": link({name: both[name] for name in order}), "t": link(products={"data": data})}
-    outcome = judge(
+    outcome = authorizer(
         rules("MATCH data/* WITH PRODUCTS FROM t", "DISALLOW *"), links, ArtifactList.MATERIALS, nodes
     )
     assert ("data/x", "conflict") in refused(outcome)
@@ -421,7 +425,7 @@ def test_a_pattern_with_a_prefix_reaches_inside_as_a_whole() -> None:
         ("MATCH x IN data WITH PRODUCTS FROM t", ["data/sub/y", "data/x"]),
         ("MATCH data WITH PRODUCTS FROM t", ["data"]),
     ):
-        outcome = judge(rules(line, "DISALLOW *"), {"s": mine}, ArtifactList.MATERIALS, nodes)
+        outcome = authorizer(rules(line, "DISALLOW *"), {"s": mine}, ArtifactList.MATERIALS, nodes)
         assert refused(outcome) == [(name, "disallowed") for name in names]
 
 
@@ -430,10 +434,10 @@ def test_one_list_is_opened_without_the_other() -> None:
     data, nodes = directory(x="1")
     old, _ = directory(old="1")
     links = {"s": link(materials={"data": old}, products={"data": data})}
-    assert not judge(rules("REQUIRE data/x"), links, nodes=nodes).refusals
-    assert not judge(rules("ALLOW data/*", "DISALLOW *"), links, nodes=nodes).refusals
+    assert not authorizer(rules("REQUIRE data/x"), links, nodes=nodes).refusals
+    assert not authorizer(rules("ALLOW data/*", "DISALLOW *"), links, nodes=nodes).refusals
     for word in ("CREATE", "DELETE", "MODIFY"):
-        found = judge(rules(f"{word} data/*"), links, nodes=nodes).refusals
+        found = authorizer(rules(f"{word} data/*"), links, nodes=nodes).refusals
         assert [(one.artifact, one.reason, one.side) for one in found] == [
             ("data", "closed", ArtifactList.MATERIALS)
         ]

@@ -41,11 +41,11 @@ def revocations(*what: VerifiedStatement | str) -> Revocations:
 
 def test_may_speak_asks_who_signed_and_not_when() -> None:
     """Negative evidence needs less to count: a functionary's word from the future forbids, a stranger's does not."""
-    judge, step = Authorizer(World().layout, NOW), World().layout.step("train")
-    assert judge.may_speak(step, train())
-    assert judge.may_speak(step, train(hours=1))
-    assert not judge.may_speak(step, train("carol"))
-    assert not judge.may_speak(step, train("mallory", hours=1))
+    authorizer, step = Authorizer(World().layout, NOW), World().layout.step("train")
+    assert authorizer.may_speak(step, train())
+    assert authorizer.may_speak(step, train(hours=1))
+    assert not authorizer.may_speak(step, train("carol"))
+    assert not authorizer.may_speak(step, train("mallory", hours=1))
 
 
 @pytest.mark.parametrize("gone", [train(), "alice"], ids=["attestation", "signer"])
@@ -54,22 +54,22 @@ def test_may_speak_and_is_revoked_ask_the_revocations_of_every_layout(gone: Veri
     found, step = revocations(gone), World().layout.step("train")
     other = statement("train", {}, {"models/model.pkl": "model 2"}, who="bob")
     for several in ((found,), (found, NOTHING), (NOTHING, found)):
-        judge = Authorizer(World().layout, NOW, several)
-        assert judge.is_revoked(train())
-        assert not judge.may_speak(step, train())
-        assert not judge.is_revoked(other)
+        authorizer = Authorizer(World().layout, NOW, several)
+        assert authorizer.is_revoked(train())
+        assert not authorizer.may_speak(step, train())
+        assert not authorizer.is_revoked(other)
     assert not Authorizer(World().layout, NOW).is_revoked(train())
 
 
 def test_named_is_the_functionary_of_the_step_and_the_person() -> None:
     """Nobody is named whom the step does not list, although the layout knows the person."""
-    judge = Authorizer(World().layout, NOW)
+    authorizer = Authorizer(World().layout, NOW)
     for who, functionary, person in (
         ("alice2", "alice", "alice"),
         ("bob", "bob", "bob"),
         ("carol", "", "carol"),
     ):
-        named = judge.named(attested(train(who)))
+        named = authorizer.named(attested(train(who)))
         assert (named.functionary, named.principal) == (functionary, person)
 
 
@@ -86,8 +86,8 @@ def test_named_is_the_functionary_of_the_step_and_the_person() -> None:
 )
 def test_conditions_ask_for_the_layout_by_name(layout: str | None, *, inside: bool, expected: bool) -> None:
     """A statement that names no layout belongs to the outermost one: under a layout inside it does not count."""
-    judge = Authorizer(World().layout, NOW, inside=inside)
-    named = next(judge.conditions(attested(train(layout=layout))))
+    authorizer = Authorizer(World().layout, NOW, inside=inside)
+    named = next(authorizer.conditions(attested(train(layout=layout))))
     assert (named.code, named.passed, named.of_negative) == (FindingCode.OTHER_LAYOUT, expected, True)
     assert (named.expected, named.got) == ("credit-model", layout or "no layout")
 
@@ -105,7 +105,7 @@ def test_a_summary_that_names_no_step_counts_inside_another_layout_too() -> None
 def test_conditions_of_a_layout_behind_a_step_are_those_of_its_signature() -> None:
     """A layout names no other layout and has no strength; anything else for such a step is not what it asks for."""
     world = supplier()
-    judge, step = Authorizer(world.layout, NOW), world.layout.step("data")
+    authorizer, step = Authorizer(world.layout, NOW), world.layout.step("data")
     claim = StepClaim("data", None, None, None, (), (), "summary")
     one = StepStatement(step, world.evidence["layout"], claim, Link({}, {}))
     asked = [
@@ -114,33 +114,35 @@ def test_conditions_of_a_layout_behind_a_step_are_those_of_its_signature() -> No
         FindingCode.REVOKED_ATTESTATION,
         FindingCode.REVOKED_SIGNER,
     ]
-    assert [(found.code, found.passed) for found in judge.conditions(one)] == [(code, True) for code in asked]
+    assert [(found.code, found.passed) for found in authorizer.conditions(one)] == [
+        (code, True) for code in asked
+    ]
     other = statement("data", {}, {"data/raw.csv": "raw"}, who="carol")
-    kind = list(judge.conditions(attested(other, world, "data")))[1]
+    kind = list(authorizer.conditions(attested(other, world, "data")))[1]
     assert (kind.code, kind.passed, kind.expected) == (FindingCode.PREDICATE_TYPE, False, LAYOUT_TYPE)
 
 
-def test_weigh_says_what_counts_against_although_it_does_not_count() -> None:
+def test_check_statement_says_what_counts_against_although_it_does_not_count() -> None:
     """What a summary rests on, and when it was made, is asked of positive evidence alone; its signer of both."""
     world, input_ = vendored(), train()
     resting = summary(
         {"data/raw.csv": "raw"}, inputAttestations=[{"digest": {"sha256": input_.attestation_id}}]
     )
-    judge = Authorizer(world.layout, NOW, [revocations(input_)])
-    reason, counts_against = judge.weigh(attested(resting, world, "data"))
+    authorizer = Authorizer(world.layout, NOW, [revocations(input_)])
+    reason, counts_against = authorizer.check_statement(attested(resting, world, "data"))
     assert reason is not None
     assert (reason.code, counts_against) == (FindingCode.REVOKED_ATTESTATION, True)
     assert reason.expected == "not revoked"
     assert reason.got.startswith("revoked by carol")
     stranger = by(resting, Identity(resting.identity.issuer, "mallory"))
-    reason, counts_against = judge.weigh(attested(stranger, world, "data"))
+    reason, counts_against = authorizer.check_statement(attested(stranger, world, "data"))
     assert reason is not None
     assert (reason.code, counts_against) == (FindingCode.UNAUTHORISED, False)
 
 
-def test_weigh_of_a_statement_that_nothing_is_wrong_with() -> None:
+def test_check_statement_of_a_statement_that_nothing_is_wrong_with() -> None:
     """It counts, and says so against artifacts as well."""
-    assert Authorizer(World().layout, NOW, [NOTHING]).weigh(attested(train())) == (None, True)
+    assert Authorizer(World().layout, NOW, [NOTHING]).check_statement(attested(train())) == (None, True)
 
 
 @pytest.mark.parametrize(

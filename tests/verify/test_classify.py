@@ -25,8 +25,8 @@ PRODUCTS: dict[str, Any] = {"data/raw.csv": "raw"}
 
 
 def claims_of(world: World) -> EvidenceGroups:
-    judge = Authorizer(world.layout, world.now)
-    return sort_claims(judge, world.evidence.values(), Manifests(world.nodes.get), StepReader())[0]
+    authorizer = Authorizer(world.layout, world.now)
+    return sort_claims(authorizer, world.evidence.values(), Manifests(world.nodes.get), StepReader())[0]
 
 
 def accepted(world: World) -> set[str]:

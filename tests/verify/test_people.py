@@ -170,10 +170,10 @@ def test_a_group_is_as_new_as_its_newest_member() -> None:
 
 def test_inside_a_layout_only_a_summary_may_be_silent() -> None:
     """Evidence that names no step and no layout is the outer layout's, unless it is somebody's summary."""
-    judge = Authorizer(World.honest().layout, NOW, inside=True)
-    assert judge._may_be_silent(VSA, None)
-    assert not judge._may_be_silent(VSA, "train")
-    assert not judge._may_be_silent(PROVENANCE, None)
+    authorizer = Authorizer(World.honest().layout, NOW, inside=True)
+    assert authorizer._may_be_silent(VSA, None)
+    assert not authorizer._may_be_silent(VSA, "train")
+    assert not authorizer._may_be_silent(PROVENANCE, None)
 
 
 def test_nothing_widens_a_steps_functionaries() -> None:

@@ -16,10 +16,10 @@ from gitchain.verify.verified import VerifiedStatement
 
 
 def searching(world: World) -> tuple[ChainSearch, EvidenceGroups]:
-    manifests, judge = Manifests(world.nodes.get), Authorizer(world.layout, world.now)
+    manifests, authorizer = Manifests(world.nodes.get), Authorizer(world.layout, world.now)
     statements = tuple(world.evidence.values())
-    claims, _ = sort_claims(judge, statements, manifests, StepReader())
-    demands = CrossStepConstraints(world.layout, judge, model(), statements, manifests)
+    claims, _ = sort_claims(authorizer, statements, manifests, StepReader())
+    demands = CrossStepConstraints(world.layout, authorizer, model(), statements, manifests)
     search = ChainSearch(Chains(world.layout, manifests), claims.groups, demands, SearchBudget())
     return search, claims
 

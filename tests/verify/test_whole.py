@@ -44,7 +44,7 @@ def evidence(instance: Instance) -> dict[str, bytes]:
     return found
 
 
-def judge(instance: Instance, trust: Trust, evidence: dict[str, bytes]) -> Decision:
+def authorizer(instance: Instance, trust: Trust, evidence: dict[str, bytes]) -> Decision:
     now = datetime.now(UTC)
     owner = Identity(instance.issuer, "owner@example.com")
     layout = verify_layout(evidence["layout"], trust, [owner], now, 1)
@@ -54,7 +54,7 @@ def judge(instance: Instance, trust: Trust, evidence: dict[str, bytes]) -> Decis
 
 def test_real_evidence_passes(instance: Instance, trust: Trust, evidence: dict[str, bytes]) -> None:
     """From bytes to PASSED, with the log's origin and index of every attestation in the report."""
-    decision = judge(instance, trust, evidence)
+    decision = authorizer(instance, trust, evidence)
     assert decision.passed, decision.findings
     document = json.loads(json.dumps(decision.to_json()))
     logs = [step["attestations"][0]["log"] for step in document["steps"]]
@@ -71,13 +71,13 @@ def test_every_piece_of_real_evidence_matters(
     flipped = b"A" if evidence[step][at : at + 1] != b"A" else b"B"
     changed = evidence[step][:at] + flipped + evidence[step][at + 1 :]
     with pytest.raises(GitchainError):
-        judge(instance, trust, {**evidence, step: changed})
+        authorizer(instance, trust, {**evidence, step: changed})
     if step != "layout":
         left = {name: bundle for name, bundle in evidence.items() if name != step}
-        assert not judge(instance, trust, left).passed
+        assert not authorizer(instance, trust, left).passed
 
 
 def test_the_tests_clock_is_not_used(instance: Instance, trust: Trust, evidence: dict[str, bytes]) -> None:
     """Times come from the timestamps in the bundles, not from what the tests' world says."""
-    times = [one.time for step in judge(instance, trust, evidence).steps for one in step.attestations]
+    times = [one.time for step in authorizer(instance, trust, evidence).steps for one in step.attestations]
     assert NOW not in times

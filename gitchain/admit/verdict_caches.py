@@ -1,6 +1,6 @@
 """Engines of the settings: one thread decides for all of them, and a few threads read evidence.
 
-New settings keep the engines of unchanged layouts, with their evidence and verdicts.
+New settings keep the verdict caches of unchanged layouts, with their evidence and verdicts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ READERS = 32
 
 
 class VerdictCaches:
-    """Creates engines and owns their threads. `readers` replaces the readers of layouts by name, in tests."""
+    """Creates verdict caches and owns their threads. `readers` replaces the readers of layouts by name, in tests."""
 
     def __init__(
         self,
@@ -43,19 +43,19 @@ class VerdictCaches:
         self,
         settings: AdmissionSettings,
         old: AdmissionSettings | None = None,
-        engines: Mapping[str, VerdictCache] | None = None,
+        caches: Mapping[str, VerdictCache] | None = None,
     ) -> dict[str, VerdictCache]:
-        """Return an engine for each layout: the existing one if its source and the durations are unchanged."""
-        kept = engines or {}
+        """Return a verdict cache for each layout: the existing one if its source and the durations are unchanged."""
+        kept = caches or {}
         same = old is not None and (old.times, old.decisions) == (settings.times, settings.decisions)
         return {
             name: kept[name]
             if same and old and old.sources.get(name) == source
-            else self._engine(settings, name)
+            else self._cache(settings, name)
             for name, source in settings.sources.items()
         }
 
-    def _engine(self, settings: AdmissionSettings, name: str) -> VerdictCache:
+    def _cache(self, settings: AdmissionSettings, name: str) -> VerdictCache:
         reader = self._readers.get(name) or SourceReader(
             settings.sources[name], offline=self._offline, is_remembering=self._is_remembering
         )
