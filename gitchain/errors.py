@@ -31,8 +31,8 @@ class ExitCode(IntEnum):
 class GitchainError(Exception):
     """Root of every error that gitchain raises on purpose.
 
-    `what` says what is wrong; `where` the file, step or field; `expected`/`got` the two sides of a
-    failed comparison; `help` the command that mends it.
+    `what` names the fault; `where` the file, step or field; `expected`/`got` the two sides of a
+    failed comparison; `help` a command that corrects it.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -102,7 +102,7 @@ class AlgorithmError(SignatureError):
 
 
 class UnknownSignerError(SignatureError):
-    """A signature by a key that nobody here holds, so that it cannot be checked."""
+    """A signature by a key that is not available, so that it cannot be checked."""
 
 
 class InclusionError(VerificationError):

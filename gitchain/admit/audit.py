@@ -1,4 +1,4 @@
-"""Audit of running objects: each is judged as if it were created now; nothing is changed.
+"""Audit running objects: review each as if it were created now, and change nothing.
 
 It finds objects that were admitted before the webhook existed, while it failed open, or under a mode that does not
 enforce, and models whose verdict changed: a revocation, an approval that is too old now, an expired layout. `checks`

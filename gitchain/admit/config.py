@@ -1,4 +1,4 @@
-"""What the operator says about admission: a file outside of the cluster's objects.
+"""Parse the operator's admission settings: a file outside of the cluster's objects.
 
     schema: https://gitchain.dev/serve/v1
     layouts:
@@ -11,7 +11,7 @@
       - {namespaces: [ml-prod, "ml-prod-*"], layout: credit}
       - {namespaces: ["*"], layout: credit, mode: audit, strict: false}
 
-docs/admission.md and schemas/serve.schema.json say what each field means. Paths are relative to the file. The first
+docs/admission.md and schemas/serve.schema.json define the fields. Paths are relative to the file. The first
 rule whose patterns match a namespace is the rule for it; a namespace without one is denied. Nothing in an object of
 the cluster chooses a rule, and labels and annotations of namespaces do not either.
 """

@@ -1,12 +1,12 @@
-"""Questions about digests from other policy engines: plain JSON for Kyverno and others, external data for Gatekeeper.
+"""Verify digests for other policy engines: plain JSON for Kyverno and others, external data for Gatekeeper.
 
     POST /v1/decide    {"layout": "credit", "references": ["oci://registry.example.com/m@sha256:…", "sha256:…"]}
     POST /gatekeeper   {"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest",
                         "request": {"keys": ["credit|registry.example.com/m@sha256:…"]}}
 
-Format of the latter: https://github.com/open-policy-agent/frameworks/blob/master/constraint/pkg/externaldata . A reference
-has to name its content. The layout is named by whoever writes the cluster's policy. Whatever is not verified is an
-error: an answer without an error for a key means PASSED. schemas/decide.schema.json has the plain one.
+Format for Gatekeeper: https://github.com/open-policy-agent/frameworks/blob/master/constraint/pkg/externaldata . A reference
+has to name its content by digest. The author of the cluster's policy chooses the layout. Every key that does not verify
+gets an error: an answer without an error means PASSED. schemas/decide.schema.json defines the plain format.
 """
 
 from __future__ import annotations

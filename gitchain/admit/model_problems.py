@@ -57,7 +57,7 @@ def annotated_digests(metadata: Json, where: str) -> Iterator[AnnotatedDigest | 
 def completed(
     references: Sequence[ModelReference], annotated: Sequence[AnnotatedDigest]
 ) -> Iterator[ModelReference]:
-    """Yield each reference, with the annotation's digest if it has none itself."""
+    """Yield each reference, with the annotation's digest if it has no digest itself."""
     free = {note.sha256 for note in annotated if not note.about}
     bare: dict[str, set[str]] = {}
     for one in references:

@@ -1,4 +1,4 @@
-"""Scale-ups: the request lacks the object, so the workload is looked up and judged like an update.
+"""Review scale-ups: the request lacks the object, so the workload is looked up and reviewed like an update.
 
 PATCH /apis/apps/v1/namespaces/NAMESPACE/deployments/NAME/scale   leads to   GET …/deployments/NAME
 

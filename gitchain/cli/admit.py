@@ -64,7 +64,7 @@ def command(options: Options, files: tuple[Path, ...], settings: Path, namespace
     from gitchain.admit.offline import admit
 
     if options.trust is not None:
-        raise UsageError("the settings say which trust each layout has", where="--trust", got=options.trust)
+        raise UsageError("the settings name the trust of each layout", where="--trust", got=options.trust)
     if namespace == "":
         raise UsageError(
             "the namespace is empty", where="--namespace", help="gitchain admit -f FILE -n NAMESPACE"

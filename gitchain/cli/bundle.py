@@ -246,7 +246,7 @@ def _verify_model(
 
     if wanted is not None and model.chains:
         raise UsageError(
-            "say in one way who must have signed",
+            "give the expected signer in exactly one way",
             expected="an identity, a key or a certificate chain",
             help="gitchain bundle verify FILE --bundle BUNDLE --certificate-identity IDENTITY --certificate-oidc-issuer URL",
         )
@@ -268,6 +268,6 @@ def _verify_model(
     options.data(
         f"  log       {escape(found.log.origin)} entry {found.log.index}"
         if found.log
-        else "  log       not logged: nobody but the signer need ever have seen this signature"
+        else "  log       not logged: no public record shows that this signature exists"
     )
     return ExitCode.OK

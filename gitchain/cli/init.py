@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 INIT_SCHEMA = "https://gitchain.dev/init/v1"
 PUBLIC_NOTICE = (
-    "the public log keeps for ever: your identity (the e-mail or workflow of your OIDC token) and, while it is Rekor v1,\n"
-    "the whole statement with file names and parameters"
+    "the public log stores permanently: your identity (the e-mail or workflow of your OIDC token) and,\n"
+    "while it is Rekor v1, the whole statement with file names and parameters"
 )
 
 
@@ -119,7 +119,7 @@ def _chosen_trust(options: Options, *, local: bool, public: bool) -> str:
     ]
     if len(chosen) != 1:
         raise UsageError(
-            "say which trust",
+            "exactly one trust is required",
             got=", ".join(chosen) or "none",
             help="gitchain init --local   (or --public, or --trust FILE)",
         )
@@ -150,7 +150,7 @@ def _print_done(options: Options, done: InitResult, hooks: Sequence[str], signin
             _tell_replaced(options, done.replaced)
     else:
         options.talk(
-            "not pinned: gitchain trust pin --signer IDENTITY --issuer URL says who may sign the layout"
+            "not pinned: to pin the layout's signer, run gitchain trust pin --signer IDENTITY --issuer URL"
         )
     if hooks:
         options.talk(f"hooks     {', '.join(hooks)}")

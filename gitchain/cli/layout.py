@@ -56,7 +56,7 @@ def draft(
     config = project.configured()
     who = default_identity(project, options.trust or config.trust, issuer, subject)
     if who is None:
-        raise UsageError("say who the functionary is", help="--issuer URL --subject IDENTITY")
+        raise UsageError("the functionary's identity is missing", help="--issuer URL --subject IDENTITY")
     text = draft_layout(
         project, name or config.layout or project.root.name, FunctionaryIdentity(*who), datetime.now(UTC)
     )
@@ -180,7 +180,7 @@ def test(options: Options, folder: Path) -> ExitCode:
                 options.data(f"        {finding.code} {escape(finding.step)} {escape(finding.message)}")
     wrong = sum(not one.as_expected for one in results)
     options.talk(f"{escape(layout.name)} v{layout.version}: {len(results)} cases, {wrong} not as expected")
-    options.talk("signed on a throw-away instance, where one identity stands in for each functionary")
+    options.talk("signed on a temporary instance, with one generated identity for each functionary")
     return ExitCode.FAILED if wrong else ExitCode.OK
 
 

@@ -153,7 +153,7 @@ def pin(
     trust = options.trust or (config.trust if config else None)
     if not name or not trust:
         raise UsageError(
-            "say which layout and which trust",
+            "a layout and a trust are required",
             help="gitchain --trust local trust pin --layout NAME --signer IDENTITY",
         )
     pin_root(trust, read_root(tuf_root))

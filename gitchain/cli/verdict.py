@@ -71,7 +71,7 @@ def _signature(one: Document) -> str:
         return f"{what}  its signature does not verify: {escape(str(one['message']))}"
     when = f" at {one['time']}" if one["time"] else ", at a time that it does not prove"
     may = f"may sign step {', '.join(map(escape, one['steps']))}" if one["allowed"] else "may sign no step"
-    names = ", ".join(map(escape, one["functionaries"])) or "nobody whom the layout names"
+    names = ", ".join(map(escape, one["functionaries"])) or "no functionary of the layout"
     return f"{what}  signed by {_who(one['signer'])}{when}: {names}, {may}"
 
 
@@ -82,7 +82,7 @@ def _print_steps(options: Options, steps: Iterable[Document], indent: str) -> No
         options.data(f"{indent}step      {escape(step['name']):<20} {step['evidence'] or '-':<9} {who}")
         behind = step.get("sublayout")
         if behind is not None:
-            options.data(f"{indent}  layout  {escape(behind['name'])} v{behind['version']} stands behind it")
+            options.data(f"{indent}  sublayout {escape(behind['name'])} v{behind['version']}")
             _print_steps(options, behind["steps"], f"{indent}  ")
 
 
@@ -155,9 +155,7 @@ def _way(options: Options, document: Document) -> Iterator[str]:
 
 def _print_checks(options: Options, document: Document) -> None:
     options.data("")
-    lead = (
-        "Every check, in order. Proven: by signatures, the log and bytes. Claimed: by what the signers say."
-    )
+    lead = "Every check, in order. Proven: by signatures, the log and bytes. Claimed: by the signers' statements."
     for line in _wrapped("", lead):
         options.data(line)
     told: set[str] = set()

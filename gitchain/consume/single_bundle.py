@@ -1,7 +1,7 @@
 """Verify one bundle for one file: `gitchain bundle verify`. No layout, repository or network.
 
-The trusted root comes from a file, or from sigstore-python's copy for the public or staging instance. The required
-signer is exact: an identity with its issuer, or a key. Layouts are checked by `gitchain verify` only.
+The trusted root is a file, or sigstore-python's copy for the public or staging instance. The required signer is exact:
+an identity with its issuer, or a key. Only `gitchain verify` checks layouts.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Checkpoints:
 
     @cached_property
     def known(self) -> Mapping[str, StoreCheckpoint]:
-        """Every readable checkpoint by attestation id, whoever signed it."""
+        """Every readable checkpoint by attestation id, of any signer."""
         checkpoints = {}
         for candidate in self.evidence.candidates_of(CHECKPOINT):
             try:

@@ -1,13 +1,13 @@
-"""The marked block that a Git hook holds, and how it goes into and comes out of a file.
+"""Add gitchain's marked block to a Git hook, and remove it.
 
     #!/bin/sh
     # >>> gitchain >>> 1 created
     …shell…
     # <<< gitchain <<<
 
-The word behind the format's number says what `remove` has to do: `created` (the file is gitchain's), `added`
-(to a shell script that was there: the block stands behind its first line, because such scripts end in `exec`),
-`chained` (another program's hook was moved to `<hook>.gitchain-chained` and is run at the end).
+The word after the format's number tells `remove` what to do: `created` (gitchain wrote the whole file), `added`
+(to an existing shell script: the block follows its first line, because such scripts end in `exec`), `chained`
+(another program's hook was moved to `<hook>.gitchain-chained` and runs at the end).
 
 Pure: bytes in, bytes out. Does NOT touch files (`gitchain.hooks.install` does).
 """

@@ -1,14 +1,14 @@
-"""The one process that turns what the hooks queued into attestations, and the flush before a push.
+"""Sign the events that the hooks queued: one background process per repository, and a flush before a push.
 
 Protocol with the hooks (hooks/common.sh), all in `<common>/gitchain/`:
 
 - A hook appends to `queue`, then starts a drainer if no living process is named in `wake`.
-- The drainer takes `drainer.lock`, writes its own id into `wake`, and works until the queue is empty. Then it lingers: a
-  tag often follows its commit, and no hook tells of it.
-- It takes `wake` away before its last look at the queue. A line that was appended before is seen by that look; whoever
-  appends later finds no `wake` and starts a new drainer. So no line waits for ever.
+- The drainer takes `drainer.lock`, writes its own id into `wake`, and works until the queue is empty. Then it waits for
+  a while: a tag often follows its commit, and no hook reports it.
+- It deletes `wake` before it reads the queue a last time. That read sees every line appended before; a hook that
+  appends later finds no `wake` and starts a new drainer. So every line gets processed.
 
-What went wrong is left in `hook-error` for `gitchain doctor`; the next run without trouble takes it away.
+Problems are written to `hook-error` for `gitchain doctor`; the next run without problems deletes the file.
 """
 
 from __future__ import annotations

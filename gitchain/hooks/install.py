@@ -1,11 +1,11 @@
-"""Install, look at and remove the Git hooks, beside whatever is there (docs/hooks.md).
+"""Install, list and remove the Git hooks, and keep the hooks that exist (docs/hooks.md).
 
-A shell script gets gitchain's block behind its first line; anything else (a link, a program, a script in another
-language, a hook that is switched off) is moved aside unchanged and run from ours. pre-commit renames the hooks that
+In a shell script, gitchain's block follows the first line. Any other hook (a link, a program, a script in another
+language, a disabled hook) is moved aside unchanged, and gitchain's hook runs it. pre-commit renames the hooks that
 it finds to `<hook>.legacy` and runs them from its own: a block in there counts as installed. Removing restores the
 bytes and the mode.
 
-Does NOT set `core.hooksPath`, and does not touch a hooks directory that others share unless told to.
+Does NOT set `core.hooksPath`. Changes a shared hooks directory only on request.
 """
 
 from __future__ import annotations

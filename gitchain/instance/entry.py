@@ -6,9 +6,9 @@
 
 Format: https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md; a body is canonical JSON (RFC 8785).
 An entry is taken only if this instance issued its certificate, which is valid now, and its signature verifies
-over the digest. One of a bare key is taken in this process alone, where whoever calls can read the instance's own
-keys: over HTTP it would let every user of this machine write into the log.
- It does NOT see payloads: a DSSE envelope is logged as the SHA-256 of its PAE.
+over the digest. An entry of a bare key is accepted only from this process, which can read the instance's own keys:
+over HTTP it would let every user of this machine write to the log.
+It does NOT see payloads: a DSSE envelope is logged as the SHA-256 of its PAE.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Who an embedded instance is: `instance.json`, the names derived from it, and the identities it takes.
+"""Identity of an embedded instance: `instance.json`, the names derived from it, and the identities it accepts.
 
     {"created":"2026-11-22T08:00:00Z","id":"9f…32 hex…","port":24017,"schema":"https://gitchain.dev/instance/v1"}
 
 The id is the start of the SHA-256 of the log's public key, so the file cannot name another instance's keys.
 The origin ends in `.invalid` (RFC 2606 section 2): no public log, issuer or CA can ever have that name.
-It does NOT say who sits at the keyboard: a local instance proves that this directory's keys signed.
+It does NOT authenticate a person: a local instance proves only that this directory's keys signed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     <dir>/instance.json   <dir>/keys/   <dir>/log/   <dir>/trust.json        all 0700 and 0600
 
 For work without a network and without accounts. It proves only that the holder of this directory signed:
-every name in it ends in `.gitchain.invalid`, and the log's first entry says so.
+every name in it ends in `.gitchain.invalid`, and the log's first entry states this.
 It is NOT a substitute for the public Sigstore instance.
 """
 

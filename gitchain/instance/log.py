@@ -1,12 +1,12 @@
 """The instance's transparency log: an append-only Merkle tree on disk with signed checkpoints.
 
-    log/checkpoint   C2SP signed note (https://c2sp.org/tlog-checkpoint); says how long the log is
+    log/checkpoint   C2SP signed note (https://c2sp.org/tlog-checkpoint) with the log's size
     log/tile/…       C2SP tiles (tiles.py)          log/index.db   duplicates (index.py)          log/lock
 
 An append holds the lock, then: 1. entry bundles, 2. hash tiles, 3. the checkpoint by rename; each is flushed
 before the next begins. What a crash leaves beyond the checkpoint was never acknowledged and is overwritten by
 the next append. A checkpoint is handed out only once it is durable, so the log can never fall behind one.
-It does NOT judge entries (entry.py does), nor see that an old copy of the directory was put back.
+It does NOT check entries (entry.py does), nor detect that an old copy of the directory was restored.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What each path of the instance's server answers: parsed request in, `HttpReply` out, errors raised.
+"""Answer requests to the instance's server: take a parsed request and return an `HttpReply`, or raise an error.
 
     POST /api/v2/signingCert       Fulcio      POST /api/v1/timestamp    RFC 3161
     GET  /api/v2/trustBundle       Fulcio      GET  /healthz
     POST /api/v2/log/entries       Rekor v2    GET  /checkpoint, /tile/…, also below /api/v2 (https://c2sp.org/tlog-tiles)
     GET  /.well-known/openid-configuration, /oauth2/jwks
 
-Tokens are never given out here: whoever may have one can read the instance's directory.
-It does NOT speak HTTP: `server.py` does.
+No path issues tokens: a user who may have one can read the instance's directory.
+It does NOT implement HTTP: `server.py` does.
 """
 
 from __future__ import annotations

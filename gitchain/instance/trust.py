@@ -4,7 +4,7 @@ It holds the trusted root (log, CA, CT log and timestamp authority keys) and a s
 are all on one loopback port. Any Sigstore client that takes a trust config verifies with it; no key in it is
 secret.
 Formats: https://github.com/sigstore/protobuf-specs (trusted root v0.1, signing config v0.2).
-It does NOT say what to trust: a verifier gets this from its owner, never from the repository it judges.
+It does NOT decide what to trust: a verifier gets this file from its owner, never from the repository that it verifies.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A folder of cases for a layout: each is decided, and compared with what it expects.
+"""Run a folder of test cases for a layout: verify each, and compare the verdict with the expected one.
 
-    DIR/layout.yaml                 the layout, not signed: what is tried is what it says
-    DIR/*.yaml                      layouts that its steps stand for
+    DIR/layout.yaml                 the layout, not signed
+    DIR/*.yaml                      its sublayouts
     DIR/cases/NAME/case.yaml        evidence and the expected verdict (`gitchain.layout.casefile`)
 
-Everything is signed, logged and verified for real, on a throw-away instance (`gitchain.layout_test.fixtures`).
+Everything is signed, logged and verified for real, on a temporary instance (`gitchain.layout_test.fixtures`).
 Does NOT run inspections: a case has no files.
 """
 

@@ -1,8 +1,9 @@
-"""The statements of a layout case, really signed: by a throw-away instance on which every functionary has a stand-in.
+"""Sign the statements of a layout case, on a temporary instance with a generated identity for each functionary.
 
-A functionary's own identities cannot sign here: nobody has their keys. So each gets one identity of a fresh embedded
-instance, and the layout is tried as a copy in which that identity replaces the functionary's, and which expires later.
-An identity in a case is matched by the real layout first: patterns, claims and keys are tried, certificates are not.
+A functionary's own identities cannot sign here, because their keys are not available. So each functionary gets one
+identity of a new embedded instance. The case is verified under a copy of the layout that names these identities and
+expires later. An identity in a case is matched against the real layout first: this tests its patterns, claims and keys,
+but not certificates.
 
 Does NOT decide: `gitchain.layout_test.cases` does.
 """
@@ -111,7 +112,7 @@ class CaseSigner:
         return replace(layout, functionaries=stand_ins, expires=max(layout.expires, expires))
 
     def _name(self, layout: str, who: str) -> str:
-        """Return the instance's identity that stands for somebody under a layout, the same each time."""
+        """Return the instance's identity that replaces a functionary or signer of a layout, the same each time."""
         readable = "-".join(re.findall("[a-z0-9]+", who.lower()))[:40] or "somebody"
         return self._names.setdefault((layout, who), f"{readable}.{len(self._names)}@stand-in.example")
 
@@ -203,7 +204,7 @@ def _step_field(facts: StepFacts | None) -> dict[str, Json]:
 
 
 def _link_name(one: CaseStatement) -> dict[str, Json]:
-    """Return the field in which a link names its step: it has none for run, layout and strength."""
+    """Return the field in which a link names its step: a link has no fields for run, layout and strength."""
     if one.step is None and "name" not in one.predicate:
         raise LayoutError(
             "a link names its step", where="step", expected="a step, or predicate.name", got="none"
@@ -212,7 +213,7 @@ def _link_name(one: CaseStatement) -> dict[str, Json]:
 
 
 def _summary(step: Step, made: Sequence[ResourceDescriptor]) -> dict[str, Json]:
-    """Return a verification summary that counts for the step, for a case to say otherwise in its `predicate`."""
+    """Return a verification summary that satisfies the step; a case overrides its fields in `predicate`."""
     return {
         "verifier": {"id": step.verifier},
         "timeVerified": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

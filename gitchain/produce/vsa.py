@@ -1,7 +1,7 @@
 """Sign and store the summary of a verification: a SLSA VSA.
 
-The summary goes through the outbox and is signed, logged, verified and stored like every statement. The decision was
-made before; nothing is verified here.
+The summary is queued in the outbox, signed, logged, verified and stored like every statement. The caller has made the
+decision; nothing is verified here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Signing services of a trust configuration.
 
-Nothing is fetched: the text comes from a file, from the embedded instance, or from a TUF cache.
+Nothing is fetched: the configuration is a file, the embedded instance's, or one in a TUF cache.
 """
 
 from __future__ import annotations

@@ -129,9 +129,9 @@ class Http:
         left = until - self._clock()
         if left > 0:
             raise TransportError(
-                f"{whom[0]} failed a moment ago and is left alone",
+                f"{whom[0]} failed a moment ago and is not called again yet",
                 where=whom[1],
-                got=f"{reason}; asked again in {left:.0f} s",
+                got=f"{reason}; next attempt in {left:.0f} s",
                 help=TRY_AGAIN,
             )
 

@@ -6,11 +6,11 @@
 | `hsm:ID?label=TOKEN`, `pkcs11:token=TOKEN;id=%ID` | ECDSA P-256, P-384 in a token | `gitchain[hsm]`, PYKCS11LIB |
 | `awskms:…`, `gcpkms:…`, `azurekms:…`, `hv:…` | a key service's key | securesystemslib's extra of it |
 
-A passphrase or PIN comes from GITCHAIN_KEY_PASSPHRASE or is asked for on the terminal: never from a command line or a
-URI. The PKCS#11 module comes from the environment alone: a cloned repository must not name a library to load.
+A passphrase or PIN is read from GITCHAIN_KEY_PASSPHRASE or prompted for on the terminal: never read from a command line
+or a URI. Only the environment names the PKCS#11 module: a cloned repository must not name a library to load.
 
 URIs: https://github.com/secure-systems-lab/securesystemslib (signers), RFC 7512 (pkcs11)
-It does NOT say which keys are trusted: layouts do.
+It does NOT decide which keys are trusted: layouts do.
 """
 
 from __future__ import annotations

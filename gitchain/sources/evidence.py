@@ -196,7 +196,7 @@ class Evidence:
     def _about(
         self, digests: AbstractSet[str], wanted: Callable[[IndexedBundle], bool]
     ) -> Iterator[IndexedBundle]:
-        """Yield the candidates that made one of these artifacts, or say something about one."""
+        """Yield the candidates with one of these artifacts as a product or as a topic."""
         yield from self._with(Role.PRODUCT, digests, wanted)
         yield from self._with(Role.TOPIC, digests, wanted)
 

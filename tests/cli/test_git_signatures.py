@@ -78,7 +78,7 @@ def test_somebody_else_does_not_count(tmp_path: Path, gitchain: Gitchain, who: s
     assert one["state"] == ("verified" if who == "stranger" else "unsigned")
     assert one["allowed"] is False
     told = gitchain("verify", "HEAD", cwd=signed.repo).out
-    assert ("nobody whom the layout names, may sign no step" if who == "stranger" else "not signed") in told
+    assert ("no functionary of the layout, may sign no step" if who == "stranger" else "not signed") in told
 
 
 def test_an_unsigned_tag_on_a_signed_commit_does_not_pass(tmp_path: Path, gitchain: Gitchain) -> None:
