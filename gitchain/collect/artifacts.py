@@ -23,8 +23,9 @@ from gitchain.collect.files import hash_path
 from gitchain.errors import GitchainError, ProjectError, VerificationError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, Manifest, build_manifest
+from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
 
 if TYPE_CHECKING:
     from gitchain.collect.hash_cache import StateCache

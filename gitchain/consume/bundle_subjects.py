@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, NoEvidenceError
 from gitchain.evidence.digest import check_hex
-from gitchain.evidence.manifest import MANIFEST_VERSION
 from gitchain.evidence.subjects import Subject
+from gitchain.evidence.vocabulary import MANIFEST_VERSION
 from gitchain.layout.model import Identity
 from gitchain.verify.target import Target
 

@@ -22,27 +22,18 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal, TypeAlias
 
 from gitchain.errors import LimitError, MalformedError, NoEvidenceError
 from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
 from gitchain.evidence.digest import check_hex, sha256_hex
 from gitchain.evidence.fields import as_object, get_array, get_integer, get_string
 from gitchain.evidence.names import check_name
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, MANIFEST_VERSION, ManifestVersion
 
-Version: TypeAlias = Literal[1, 2]
-
-MANIFEST_VERSION: Version = 2
-"""The version that new statements use."""
-
-SCHEMAS: Mapping[Version, str] = MappingProxyType(
+SCHEMAS: Mapping[ManifestVersion, str] = MappingProxyType(
     {1: "https://gitchain.dev/manifest/v1", 2: "https://gitchain.dev/manifest/v2"}
 )
-MEDIA_TYPES: Mapping[Version, str] = MappingProxyType(
-    {1: "application/vnd.gitchain.manifest.v1+json", 2: "application/vnd.gitchain.manifest.v2+json"}
-)
 MANIFEST_SCHEMA = SCHEMAS[MANIFEST_VERSION]
-MANIFEST_MEDIA_TYPE = MEDIA_TYPES[MANIFEST_VERSION]
 
 MAX_DIRECTORY_ENTRIES = 1_000_000
 """Most entries of one directory: flat data sets of 100,000 files are common, of a million known."""
@@ -90,7 +81,7 @@ class NodeEntry:
     files: int
     sha256: str
 
-    def render(self, version: Version) -> str:
+    def render(self, version: ManifestVersion) -> str:
         """Return the entry in canonical JSON; quotes are all that a checked name needs escaped."""
         name = self.name.replace('"', '\\"')
         tail = f'"name":"{name}","sha256":"{self.sha256}","size":{self.size}'
@@ -108,14 +99,14 @@ class Manifest:
     size: int
     files: int
     nodes: Mapping[str, bytes] = field(repr=False, hash=False)
-    version: Version = MANIFEST_VERSION
+    version: ManifestVersion = MANIFEST_VERSION
 
 
 _Children = dict[str, NodeEntry | None]
 """The entries of one directory by name; None for a directory whose node is not made yet."""
 
 
-def build_manifest(entries: Iterable[FileEntry], version: Version = MANIFEST_VERSION) -> Manifest:
+def build_manifest(entries: Iterable[FileEntry], version: ManifestVersion = MANIFEST_VERSION) -> Manifest:
     """Return the manifest of a directory with these files; their order does not matter.
 
     Raises MalformedError if a path appears twice or is both file and directory, LimitError beyond the limits.
@@ -161,7 +152,9 @@ def _sorted(children: _Children) -> list[NodeEntry]:
     return [child for _, child in sorted(children.items(), key=lambda item: item[0].encode()) if child]
 
 
-def _seal(name: str, entries: Sequence[NodeEntry], version: Version, nodes: dict[str, bytes]) -> NodeEntry:
+def _seal(
+    name: str, entries: Sequence[NodeEntry], version: ManifestVersion, nodes: dict[str, bytes]
+) -> NodeEntry:
     """Make the directory's node and return its entry in the directory above."""
     size, files = _sums(entries)
     if size > MAX_SAFE_INTEGER:
@@ -174,7 +167,7 @@ def _seal(name: str, entries: Sequence[NodeEntry], version: Version, nodes: dict
     return NodeEntry(name, True, False, size, files, digest)
 
 
-def _render(entries: Iterable[NodeEntry], version: Version) -> bytes:
+def _render(entries: Iterable[NodeEntry], version: ManifestVersion) -> bytes:
     listed = ",".join(entry.render(version) for entry in entries)
     return f'{{"entries":[{listed}],"schema":"{SCHEMAS[version]}"}}'.encode()
 
@@ -186,11 +179,14 @@ def _sums(entries: Sequence[NodeEntry]) -> tuple[int, int]:
 def media_type_of(node: bytes) -> str:
     """Return the media type of a node by the schema that it ends in; a node that names no known one gets version 1's."""
     return next(
-        (MEDIA_TYPES[one] for one in SCHEMAS if node.endswith(f'"{SCHEMAS[one]}"}}'.encode())), MEDIA_TYPES[1]
+        (MANIFEST_MEDIA_TYPES[one] for one in SCHEMAS if node.endswith(f'"{SCHEMAS[one]}"}}'.encode())),
+        MANIFEST_MEDIA_TYPES[1],
     )
 
 
-def parse_node(data: bytes, digest: str, version: Version = MANIFEST_VERSION) -> tuple[NodeEntry, ...]:
+def parse_node(
+    data: bytes, digest: str, version: ManifestVersion = MANIFEST_VERSION
+) -> tuple[NodeEntry, ...]:
     """Return the entries of the node with this digest.
 
     Raises MalformedError if the bytes have another digest or are not a node of this version in canonical form,
@@ -231,7 +227,7 @@ def _parse_entry(item: Json, where: str) -> NodeEntry:
 
 
 def expand(
-    root: str, fetch: Fetch, version: Version = MANIFEST_VERSION, *, max_files: int = MAX_FILES
+    root: str, fetch: Fetch, version: ManifestVersion = MANIFEST_VERSION, *, max_files: int = MAX_FILES
 ) -> Iterator[FileEntry]:
     """Yield the files under the root digest, each node checked before its entries are used.
 
@@ -247,7 +243,7 @@ def expand(
     yield from _walk(entries, "", fetch, version, MAX_DEPTH)
 
 
-def _read(digest: str, fetch: Fetch, version: Version) -> tuple[NodeEntry, ...]:
+def _read(digest: str, fetch: Fetch, version: ManifestVersion) -> tuple[NodeEntry, ...]:
     data = fetch(digest)
     if data is None:
         raise NoEvidenceError("manifest node is not here", where=digest, help="gitchain sync")
@@ -255,7 +251,7 @@ def _read(digest: str, fetch: Fetch, version: Version) -> tuple[NodeEntry, ...]:
 
 
 def _walk(
-    entries: Sequence[NodeEntry], prefix: str, fetch: Fetch, version: Version, depth: int
+    entries: Sequence[NodeEntry], prefix: str, fetch: Fetch, version: ManifestVersion, depth: int
 ) -> Iterator[FileEntry]:
     for entry in entries:
         path = prefix + entry.name

@@ -25,9 +25,8 @@ from gitchain.evidence.fields import (
     get_array,
     get_string,
 )
-from gitchain.evidence.manifest import MEDIA_TYPES, Version
 from gitchain.evidence.names import check_name, check_names, check_uri
-from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION, ManifestVersion
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 OLD_STATEMENT_TYPE = "https://in-toto.io/Statement/v0.1"
@@ -71,9 +70,11 @@ class ResourceDescriptor:
         return self.manifest_version is not None
 
     @property
-    def manifest_version(self) -> Version | None:
+    def manifest_version(self) -> ManifestVersion | None:
         """Return the version of the directory manifest that the digest is of, None for a file."""
-        return next((version for version, name in MEDIA_TYPES.items() if name == self.media_type), None)
+        return next(
+            (version for version, name in MANIFEST_MEDIA_TYPES.items() if name == self.media_type), None
+        )
 
     @property
     def rule_name(self) -> str | None:

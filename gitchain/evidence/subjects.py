@@ -17,9 +17,9 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.digest import MAX_DIGESTS
 from gitchain.evidence.fields import as_object, as_string, find_object, find_string, get_array, get_string
-from gitchain.evidence.manifest import MEDIA_TYPES, Version
 from gitchain.evidence.names import check_name
 from gitchain.evidence.statement import MAX_DESCRIPTORS, OLD_STATEMENT_TYPE, STATEMENT_TYPE
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, ManifestVersion
 
 COMPARED = ("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512")
 """Digests by which a file is compared with a subject; in-toto and hashlib have the same names for them."""
@@ -34,7 +34,7 @@ class Subject:
 
     name: str | None
     digest: Mapping[str, str] = field(hash=False)
-    manifest_version: Version | None = None
+    manifest_version: ManifestVersion | None = None
 
     @property
     def compared(self) -> Mapping[str, str]:
@@ -87,7 +87,7 @@ def _subject(item: Json, where: str) -> Subject:
         raise LimitError("too many digests", where=where, expected=f"at most {MAX_DIGESTS}")
     digest = {name: as_string(value, f"{where}.digest") for name, value in digests.items()}
     media_type = find_string(source, "mediaType", where)
-    version = next((version for version, name in MEDIA_TYPES.items() if name == media_type), None)
+    version = next((version for version, name in MANIFEST_MEDIA_TYPES.items() if name == media_type), None)
     return Subject(_name(find_string(source, "name", where)), digest, version)
 
 

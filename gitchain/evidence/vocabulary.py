@@ -1,4 +1,4 @@
-"""The words that evidence is written in: predicate types, lifecycle kinds, strengths; their grammars.
+"""The words that evidence is written in: predicate types, media types, lifecycle kinds, strengths.
 
 Spec: docs/formats/predicates.md. Does NOT build or read predicates.
 """
@@ -6,8 +6,10 @@ Spec: docs/formats/predicates.md. Does NOT build or read predicates.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
 
 from gitchain.errors import MalformedError
 
@@ -29,6 +31,16 @@ REVOCATION = f"{NAMESPACE}/predicate/revocation/v0.1"
 CHECKPOINT = f"{NAMESPACE}/predicate/checkpoint/v0.1"
 LAYOUT = f"{NAMESPACE}/predicate/layout/v1"
 SOURCE = f"{NAMESPACE}/predicate/source/v0.1"
+
+ManifestVersion: TypeAlias = Literal[1, 2]
+
+MANIFEST_VERSION: ManifestVersion = 2
+"""The version of directory manifests that new statements use."""
+
+MANIFEST_MEDIA_TYPES: Mapping[ManifestVersion, str] = MappingProxyType(
+    {1: "application/vnd.gitchain.manifest.v1+json", 2: "application/vnd.gitchain.manifest.v2+json"}
+)
+MANIFEST_MEDIA_TYPE = MANIFEST_MEDIA_TYPES[MANIFEST_VERSION]
 
 Evidence = Literal["observed", "declared"]
 """observed: gitchain ran the command and hashed before and after. declared: derived later from dvc.lock."""

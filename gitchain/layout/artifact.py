@@ -19,16 +19,9 @@ from typing import TypeAlias
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import (
-    MANIFEST_VERSION,
-    FileEntry,
-    NodeEntry,
-    Version,
-    expand,
-    parse_node,
-    to_version_2,
-)
+from gitchain.evidence.manifest import FileEntry, NodeEntry, expand, parse_node, to_version_2
 from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.vocabulary import MANIFEST_VERSION, ManifestVersion
 
 MAX_CONTENTS = (
     10_000  # digests to list for a quick comparison; beyond, links are compared by their rules alone
@@ -47,7 +40,7 @@ class Artifact:
 
     digest: DigestSet
     directory: bool = False
-    version: Version = MANIFEST_VERSION
+    version: ManifestVersion = MANIFEST_VERSION
     upgrade: Callable[[str], str | None] | None = field(default=None, repr=False)
 
     @property
@@ -197,7 +190,7 @@ class Manifests:
         }
 
 
-_Key: TypeAlias = tuple[Version, str]
+_Key: TypeAlias = tuple[ManifestVersion, str]
 """A node: the version that it must have, and its digest."""
 
 

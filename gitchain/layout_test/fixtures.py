@@ -19,10 +19,10 @@ from pathlib import Path
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, FileEntry, build_manifest
+from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import PROVENANCE, StepFacts, claim_of, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import LINK, PROVENANCE_V02, STEP_FIELD, VSA
+from gitchain.evidence.vocabulary import LINK, MANIFEST_MEDIA_TYPE, PROVENANCE_V02, STEP_FIELD, VSA
 from gitchain.instance import Instance
 from gitchain.layout.casefile import DIGEST, Artifacts, CaseStatement, Content, UnlistedSigner
 from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember, Step

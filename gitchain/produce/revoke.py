@@ -15,7 +15,6 @@ from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_pol
 from gitchain.errors import GitchainError, LayoutError, NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import ACCEPTED, DigestSet
-from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.revocation import (
     ALWAYS,
     Reason,
@@ -25,7 +24,7 @@ from gitchain.evidence.revocation import (
     revocation,
 )
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION
 from gitchain.layout.model import Identity
 from gitchain.produce.draft import StatementDraft
 from gitchain.produce.steps import callers_fault, collect_all
@@ -101,7 +100,9 @@ def _under_both_versions(artifact: CollectedArtifact) -> Iterator[ResourceDescri
     yield artifact.descriptor
     if artifact.manifest is not None:
         digest = artifact.manifest_v1().digest
-        yield ResourceDescriptor(f"sha256:{digest}", DigestSet({"sha256": digest}), media_type=MEDIA_TYPES[1])
+        yield ResourceDescriptor(
+            f"sha256:{digest}", DigestSet({"sha256": digest}), media_type=MANIFEST_MEDIA_TYPES[1]
+        )
 
 
 def _draft(

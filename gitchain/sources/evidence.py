@@ -15,8 +15,8 @@ from itertools import islice
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import Version
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import ManifestVersion
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundle_rows import Role
@@ -50,7 +50,7 @@ class Evidence:
     present: Container[str] = ()
     in_memory: BundleIndex | None = None
     _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
-    _files: dict[tuple[Version, str], tuple[str, ...] | None] = field(default_factory=dict)
+    _files: dict[tuple[ManifestVersion, str], tuple[str, ...] | None] = field(default_factory=dict)
     _upgraded: dict[str, str | None] = field(default_factory=dict)
     _cut: set[str | None] = field(default_factory=set)
 
@@ -267,7 +267,7 @@ class Evidence:
         version = item.manifest_version
         return version is not None and self._inside(item.digest.get("sha256", ""), version) is None
 
-    def _inside(self, digest: str, version: Version) -> tuple[str, ...] | None:
+    def _inside(self, digest: str, version: ManifestVersion) -> tuple[str, ...] | None:
         """Return the digests of everything in a directory, or None if a manifest is not available."""
         key = version, digest
         if key not in self._files:

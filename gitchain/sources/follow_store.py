@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, StoreError
-from gitchain.evidence.manifest import MANIFEST_VERSION, NodeEntry, parse_node
+from gitchain.evidence.manifest import NodeEntry, parse_node
+from gitchain.evidence.vocabulary import MANIFEST_VERSION
 from gitchain.sources.bundle_facts import Indexer
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.store.git_ref import AttestationStore

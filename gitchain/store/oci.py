@@ -24,7 +24,7 @@ from gitchain.evidence.fields import (
     get_integer,
     get_string,
 )
-from gitchain.evidence.manifest import MEDIA_TYPES
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -32,7 +32,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 BUNDLES = re.compile(r"application/vnd\.dev\.sigstore\.bundle(\.v0\.\d+)?\+json(;version=0\.\d+)?")
-NODES = frozenset(MEDIA_TYPES.values())
+NODES = frozenset(MANIFEST_MEDIA_TYPES.values())
 ANCHOR = "application/vnd.gitchain.evidence.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 EMPTY_BYTES = b"{}"

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from gitchain.errors import UsageError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import MANIFEST_VERSION, Version
+from gitchain.evidence.vocabulary import MANIFEST_VERSION, ManifestVersion
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
 from gitchain.layout.model import Layout, ServedProducts
 
@@ -33,7 +33,7 @@ class Target:
     name: str | None = None
     directory: bool | None = False
     nodes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
-    version: Version = MANIFEST_VERSION
+    version: ManifestVersion = MANIFEST_VERSION
     older: Callable[[], Target] | None = field(default=None, compare=False, repr=False)
     given: str = field(default="", compare=False)
     """The given path of a target without a name in the repository: for reports, never for evidence."""
@@ -75,7 +75,7 @@ class Target:
         """Return the target's version 2 digest for its own version 1 digest, None for another one."""
         return self.sha256 if self.older is not None and self.older().sha256 == sha256 else None
 
-    def under(self, version: Version) -> Target:
+    def under(self, version: ManifestVersion) -> Target:
         """Return the target under this manifest version, itself if that is unknown."""
         if self.older is None or version == self.version:
             return self

@@ -15,10 +15,9 @@ from urllib.parse import quote
 
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.predicates import vsa
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import VSA
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, VSA
 from gitchain.verify.report import Decision, StepReport
 from gitchain.verify.target import Target
 
@@ -49,7 +48,7 @@ def vsa_predicate(decision: Decision, verifier: str) -> dict[str, Json]:
 
 def _subject(target: Target) -> ResourceDescriptor:
     """Return the target as a subject; without a name, it is named by its digest."""
-    media_type = MEDIA_TYPES[target.version] if target.directory else None
+    media_type = MANIFEST_MEDIA_TYPES[target.version] if target.directory else None
     name = target.name or f"sha256:{target.sha256}"
     return ResourceDescriptor(name, DigestSet({"sha256": target.sha256}), media_type=media_type)
 

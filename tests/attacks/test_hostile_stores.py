@@ -25,7 +25,7 @@ from admit_world import certificate
 from cli_world import World
 
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.tree_paths import content_path
 

@@ -14,7 +14,8 @@ import pytest
 
 from gitchain.collect import artifacts
 from gitchain.errors import ExitCode
-from gitchain.evidence.manifest import MEDIA_TYPES, build_manifest
+from gitchain.evidence.manifest import build_manifest
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 
 Gitchain = Callable[..., Any]
 TRAIN = ("attest", "train", "-m", "in.txt", "-p", "model")
@@ -51,7 +52,7 @@ def version_1(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMa
         context = monkeypatch.context()
         inner = context.__enter__()
         inner.setattr(artifacts, "build_manifest", lambda entries, version=1: build_manifest(entries, 1))
-        inner.setattr(artifacts, "MANIFEST_MEDIA_TYPE", MEDIA_TYPES[1])
+        inner.setattr(artifacts, "MANIFEST_MEDIA_TYPE", MANIFEST_MEDIA_TYPES[1])
         return context
 
     return old

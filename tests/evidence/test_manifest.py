@@ -16,17 +16,16 @@ from gitchain.evidence import manifest
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import (
-    MEDIA_TYPES,
     SCHEMAS,
     FileEntry,
     Manifest,
-    Version,
     build_manifest,
     expand,
     media_type_of,
     parse_node,
     to_version_2,
 )
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, ManifestVersion
 
 H = "ab" * 32
 FILES = (
@@ -64,7 +63,7 @@ def plain(entries: list[FileEntry]) -> list[FileEntry]:
 
 @pytest.mark.parametrize("version", [1, 2])
 @given(tree=TREES)
-def test_expand_undoes_build(version: Version, tree: dict[tuple[str, ...], tuple[bool, int]]) -> None:
+def test_expand_undoes_build(version: ManifestVersion, tree: dict[tuple[str, ...], tuple[bool, int]]) -> None:
     """Every tree comes back file by file, with its totals, and every node is canonical JSON."""
     entries = entries_of(tree)
     made = build_manifest(entries, version)
@@ -76,7 +75,7 @@ def test_expand_undoes_build(version: Version, tree: dict[tuple[str, ...], tuple
     for digest, node in made.nodes.items():
         assert sha256_hex(node) == digest
         assert canonical_json(json.loads(node)) == node
-        assert media_type_of(node) == MEDIA_TYPES[version]
+        assert media_type_of(node) == MANIFEST_MEDIA_TYPES[version]
 
 
 @given(TREES)
@@ -145,7 +144,7 @@ def test_to_version_2_depth_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_media_type_of_an_unknown_node_is_that_of_version_1() -> None:
     """What names no known schema is carried like the nodes that were written first."""
-    assert media_type_of(b"{}") == MEDIA_TYPES[1]
+    assert media_type_of(b"{}") == MANIFEST_MEDIA_TYPES[1]
 
 
 @given(TREES, st.randoms())

@@ -9,7 +9,8 @@ import pytest
 from gitchain.errors import MalformedError
 from gitchain.evidence import manifest
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import MEDIA_TYPES, SCHEMAS, FileEntry, build_manifest, expand, to_version_2
+from gitchain.evidence.manifest import SCHEMAS, FileEntry, build_manifest, expand, to_version_2
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 
 H = "ab" * 32
 FILES = tuple(FileEntry(path, False, 1, H) for path in ("a/x", "a/b/y", "a/b/c/z", "d/w"))
@@ -18,7 +19,7 @@ FILES = tuple(FileEntry(path, False, 1, H) for path in ("a/x", "a/b/y", "a/b/c/z
 def test_schemas_and_media_types_never_change() -> None:
     """They are in every digest and every statement of a directory."""
     assert SCHEMAS == {1: "https://gitchain.dev/manifest/v1", 2: "https://gitchain.dev/manifest/v2"}
-    assert MEDIA_TYPES == {
+    assert MANIFEST_MEDIA_TYPES == {
         1: "application/vnd.gitchain.manifest.v1+json",
         2: "application/vnd.gitchain.manifest.v2+json",
     }

@@ -11,13 +11,12 @@ from sigstore.dsse import Statement as SigstoreStatement
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, MEDIA_TYPES
 from gitchain.evidence.statement import (
     MAX_DESCRIPTORS,
     ResourceDescriptor,
     Statement,
 )
-from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE, MANIFEST_MEDIA_TYPES, REVOCATION
 
 H = "ab" * 32
 TYPE = "https://example.com/predicate/v1"
@@ -74,7 +73,7 @@ def test_a_descriptor_checks_its_name() -> None:
 
 def test_the_media_type_says_which_manifest_the_digest_is_of() -> None:
     """Each version of the directory manifest has its own media type; every other is a file's."""
-    for version, name in MEDIA_TYPES.items():
+    for version, name in MANIFEST_MEDIA_TYPES.items():
         assert file("x", media_type=name).manifest_version == version
         assert file("x", media_type=name).is_directory
     for other in (None, "text/plain"):

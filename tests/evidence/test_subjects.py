@@ -9,9 +9,9 @@ import pytest
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import MAX_DIGESTS
-from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.statement import MAX_DESCRIPTORS, STATEMENT_TYPE
 from gitchain.evidence.subjects import COMPARED, Subject, read_subjects, subjects_with
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 
 A, B = "a" * 64, "b" * 64
 
@@ -37,7 +37,7 @@ def test_read_subjects_without_a_usable_name(name: str | None) -> None:
 
 def test_read_subjects_of_a_directory() -> None:
     """The media type of a directory manifest gives its version; any other media type is of a file."""
-    for version, media_type in MEDIA_TYPES.items():
+    for version, media_type in MANIFEST_MEDIA_TYPES.items():
         one = {"name": "d", "digest": {"sha256": A}, "mediaType": media_type}
         assert read_subjects(payload(one))[0].manifest_version == version
     assert read_subjects(payload({"digest": {}, "mediaType": "text/plain"}))[0].manifest_version is None

@@ -16,9 +16,9 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Version, build_manifest, to_version_2
+from gitchain.evidence.manifest import FileEntry, build_manifest, to_version_2
 from gitchain.evidence.statement import ResourceDescriptor
-from gitchain.evidence.vocabulary import CHECKPOINT, LINK, REVOCATION
+from gitchain.evidence.vocabulary import CHECKPOINT, LINK, MANIFEST_MEDIA_TYPES, REVOCATION, ManifestVersion
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundles import claim_or_problem
 from gitchain.verify.negative_evidence import contents_of
@@ -111,7 +111,7 @@ class Generated:
                 found[name] = {
                     "name": name,
                     "digest": {"sha256": made.digest},
-                    "mediaType": MEDIA_TYPES[version],
+                    "mediaType": MANIFEST_MEDIA_TYPES[version],
                 }
         return list(found.values())
 
@@ -250,7 +250,7 @@ class Model:
         return found
 
     def _inside(self, item: ResourceDescriptor) -> set[str] | None:
-        version: Version = item.manifest_version or 2
+        version: ManifestVersion = item.manifest_version or 2
         top = Artifact(DigestSet({"sha256": item.digest["sha256"]}), True, version)
         found, closed = contents_of(top, Manifests(self.nodes.get))
         return None if closed else {value for _, value in found}

@@ -24,9 +24,9 @@ from sigstore.models import Bundle as SigstoreBundle
 from gitchain.errors import AlgorithmError, GitchainError, InclusionError, MalformedError, SignatureError
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, pae
-from gitchain.evidence.manifest import MEDIA_TYPES
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.subjects import COMPARED, Subject, read_subjects, subjects_with
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_artifact, verify_bundle, verify_subjects
 from gitchain.verify.keys import Key, check_algorithm
@@ -187,12 +187,14 @@ def test_subjects_have_the_names_that_a_repository_could_have() -> None:
     found = read_subjects(said(*({"name": name, "digest": SHA256} for name in names)))
     assert [one.name for one in found] == ["a/b", "pkg:npm/x@1", *[None] * 8]
     assert [one.manifest_version for one in found] == [None] * 10
-    directories = [{"name": "d", "digest": SHA256, "mediaType": name} for name in MEDIA_TYPES.values()]
+    directories = [
+        {"name": "d", "digest": SHA256, "mediaType": name} for name in MANIFEST_MEDIA_TYPES.values()
+    ]
     assert str(found[0]) == f"a/b sha256:{HEX['sha256']}"
     assert str(found[2]) == f"sha256:{HEX['sha256']}"
     assert str(Subject(None, {})) == "no digest"
     assert str(Subject("x", {"sha1": GIT})) == f"x sha1:{GIT}"
-    assert [one.manifest_version for one in read_subjects(said(*directories))] == list(MEDIA_TYPES)
+    assert [one.manifest_version for one in read_subjects(said(*directories))] == list(MANIFEST_MEDIA_TYPES)
     assert subjects_with(found, SHA256) == found
 
 

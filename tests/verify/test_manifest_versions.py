@@ -11,8 +11,9 @@ from world import NOW, World, codes, descriptor, run, statement, verified
 from worlds import revoked, saying
 
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Manifest, Version, build_manifest
+from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, ManifestVersion
 from gitchain.layout.artifact import Artifact, Link, Manifests, contents, lookup
 from gitchain.verify.decide import Target
 from gitchain.verify.step_diagnostics import MAX_FILES
@@ -21,7 +22,9 @@ from gitchain.verify.vsa import summary
 FILES = {"train.csv": "train", "test.csv": "test", "deep/run.sh": "run"}
 
 
-def tree(version: Version, files: dict[str, str] = FILES, *, executable: tuple[str, ...] = ()) -> Manifest:
+def tree(
+    version: ManifestVersion, files: dict[str, str] = FILES, *, executable: tuple[str, ...] = ()
+) -> Manifest:
     return build_manifest(
         (
             FileEntry(path, path in executable, len(text), sha256_hex(text.encode()))
@@ -64,10 +67,12 @@ def test_artifacts_of_two_versions_are_equal_if_the_older_ones_nodes_say_so() ->
 
 
 @pytest.mark.parametrize(("digest", "version"), [(OLD.digest, 2), (NEW.digest, 1)])
-def test_artifacts_with_a_digest_of_the_other_version_equal_nothing(digest: str, version: Version) -> None:
+def test_artifacts_with_a_digest_of_the_other_version_equal_nothing(
+    digest: str, version: ManifestVersion
+) -> None:
     """A false media type opens nothing and makes nothing equal."""
     manifests = Manifests(NODES.get)
-    said = ResourceDescriptor("d", DigestSet({"sha256": digest}), media_type=MEDIA_TYPES[version])
+    said = ResourceDescriptor("d", DigestSet({"sha256": digest}), media_type=MANIFEST_MEDIA_TYPES[version])
     false = manifests.artifact(said)
     assert manifests.is_closed(false)
     assert manifests.entries(false) == {}

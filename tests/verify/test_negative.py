@@ -11,9 +11,10 @@ from worlds import revoked, saying
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE, MANIFEST_SCHEMA, FileEntry, build_manifest
+from gitchain.evidence.manifest import MANIFEST_SCHEMA, FileEntry, build_manifest
 from gitchain.evidence.predicates import REVOCATION, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
 from gitchain.verify.verified import VerifiedStatement
 
 FLOOR = """    constraints: [{name: floor, expression: "predicate.accuracy >= 0.9"}]

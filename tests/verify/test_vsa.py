@@ -13,8 +13,7 @@ from gitchain import __version__
 from gitchain.errors import MalformedError
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import MANIFEST_MEDIA_TYPE
-from gitchain.evidence.vocabulary import VSA
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE, VSA
 from gitchain.layout import parse_layout
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement

@@ -13,9 +13,10 @@ from typing import Any
 
 from gitchain.evidence.claim import Evidence, StepFacts
 from gitchain.evidence.digest import DigestSet, sha256_hex
-from gitchain.evidence.manifest import MEDIA_TYPES, FileEntry, Manifest, build_manifest
+from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.predicates import SVR, provenance, svr
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 from gitchain.layout import Identity, Layout, parse_layout
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.verified import LogRef, SignedLayout, VerifiedStatement
@@ -72,7 +73,7 @@ def directory(**files: str) -> Manifest:
 def descriptor(name: str, content: Content) -> ResourceDescriptor:
     if isinstance(content, Manifest):
         return ResourceDescriptor(
-            name, DigestSet({"sha256": content.digest}), media_type=MEDIA_TYPES[content.version]
+            name, DigestSet({"sha256": content.digest}), media_type=MANIFEST_MEDIA_TYPES[content.version]
         )
     return ResourceDescriptor(name, DigestSet({"sha256": sha256_hex(content.encode())}))
 
