@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,15 +23,13 @@ from gitchain.collect.files import hash_path
 from gitchain.errors import GitchainError, ProjectError, VerificationError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.statement import ResourceDescriptor
-from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
-
-if TYPE_CHECKING:
-    from gitchain.collect.hash_cache import StateCache
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE, MANIFEST_VERSION, ManifestVersion
 
 if TYPE_CHECKING:
     from gitchain.collect.dvc_records import LockEntry
+    from gitchain.collect.hash_cache import StateCache
+    from gitchain.evidence.manifest import Manifest
 
 MD5_ANNOTATION = "dvc.md5"
 LINKS_ANNOTATION = "gitchain.followedLinks"
@@ -60,7 +58,7 @@ class CollectedArtifact:
 
     def manifest_v1(self) -> Manifest:
         """Return a directory's manifest under version 1, as evidence from before version 2 names it."""
-        return build_manifest(_entries(self.parts), 1)
+        return _manifest(self.parts, 1)
 
 
 def collect_artifact(
@@ -93,7 +91,7 @@ def make_artifact(
         descriptor = ResourceDescriptor(name, digest, annotations=notes)
         return CollectedArtifact(descriptor, None, found.md5 if md5 else "", found.size, 1, (found,))
     try:
-        manifest = build_manifest(_entries(found))
+        manifest = _manifest(found)
     except GitchainError as error:
         raise ProjectError(error.what, where=f"{name}: {error.where}", expected=error.expected) from error
     whole = directory_md5((file.path, file.md5) for file in found) if md5 else ""
@@ -115,8 +113,11 @@ def _notes(md5: str | None, files: Iterable[HashedFile]) -> dict[str, Json]:
     return notes
 
 
-def _entries(files: Iterable[HashedFile]) -> Iterator[FileEntry]:
-    return (FileEntry(file.path, file.executable, file.size, file.sha256) for file in files)
+def _manifest(files: Iterable[HashedFile], version: ManifestVersion = MANIFEST_VERSION) -> Manifest:
+    from gitchain.evidence.manifest import FileEntry, build_manifest
+
+    entries = (FileEntry(file.path, file.executable, file.size, file.sha256) for file in files)
+    return build_manifest(entries, version)
 
 
 def directory_md5(files: Iterable[tuple[str, str]]) -> str:

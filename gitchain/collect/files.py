@@ -17,7 +17,6 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitchain.collect.dvc_cache import CacheLinks
 from gitchain.collect.file_digests import FileHasher, FilePlace, HashedFile, Progress, changed
 from gitchain.collect.links import KUBERNETES, AllowedLinks, FollowedLink
 from gitchain.collect.paths import (
@@ -36,6 +35,7 @@ from gitchain.collect.paths import (
 from gitchain.errors import LimitError
 
 if TYPE_CHECKING:
+    from gitchain.collect.dvc_cache import CacheLinks
     from gitchain.collect.hash_cache import StateCache
 
 MAX_TREE_FILES = 10_000_000

@@ -16,9 +16,13 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from gitchain.collect.dvc_cache import CacheLinks
 from gitchain.collect.paths import OPEN_FILE, check_path_name, open_at, opened, read_link, refused_link
+
+if TYPE_CHECKING:
+    from gitchain.collect.dvc_cache import CacheLinks
 
 DVC_CACHE = "dvc-cache"
 HUGGING_FACE = "huggingface-cache"
@@ -64,7 +68,13 @@ class AllowedLinks:
 
     def __init__(self, root: str, cache: CacheLinks | None = None) -> None:
         self._root = root
-        self._cache = cache or CacheLinks(root)
+        self._given = cache
+
+    @cached_property
+    def _cache(self) -> CacheLinks:
+        from gitchain.collect.dvc_cache import CacheLinks
+
+        return self._given or CacheLinks(self._root)
 
     def follow(self, name: str, parent: int, shown: str) -> FollowedLink:
         """Return where the link in the open directory leads; `shown` is its path below the root.

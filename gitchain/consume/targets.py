@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
-from gitchain.collect.dvc_cache import cache_dir, dvc_root, object_paths
 from gitchain.collect.git import resolve
 from gitchain.collect.paths import real_path
 from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
@@ -93,6 +92,8 @@ class TargetLocation:
         """Yield the possible locations (root, name) of the file with this path below the target and this content."""
         yield str(self.root), f"{self.name}/{path}" if path else self.name
         if self.cache is not None and sha256 in self.md5:
+            from gitchain.collect.dvc_cache import object_paths
+
             for path_in_cache in object_paths("", self.md5[sha256]):
                 yield str(self.cache), path_in_cache
 
@@ -106,6 +107,8 @@ def place_of(project: Project | None, given: str, target: Target) -> TargetLocat
         return TargetLocation(*_split(project, path))
     if project is None or target.name is None:
         return None
+    from gitchain.collect.dvc_cache import cache_dir, dvc_root
+
     folder = dvc_root(str((project.root / target.name).parent), str(project.root))
     wanted = target.name
     artifacts = _pinned(project, given, lambda name: name == wanted)

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.manifest import FileEntry, NodeEntry, expand, parse_node, to_version_2
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import MANIFEST_VERSION, ManifestVersion
+
+if TYPE_CHECKING:
+    from gitchain.evidence.manifest import FileEntry, NodeEntry
 
 MAX_CONTENTS = (
     10_000  # digests to list for a quick comparison; beyond, links are compared by their rules alone
@@ -121,6 +123,8 @@ class Manifests:
     def upgrade(self, sha256: str) -> str | None:
         """Return the version 2 digest of a directory by its version 1 digest, None if its nodes are not all available."""
         if sha256 not in self._upgraded:
+            from gitchain.evidence.manifest import to_version_2
+
             try:
                 known = self._hashed(sha256)
                 self._upgraded[sha256] = known or to_version_2(sha256, self._fetch, self._converted)
@@ -159,6 +163,8 @@ class Manifests:
             return None
 
     def _expanded(self, key: _Key) -> Iterable[FileEntry]:
+        from gitchain.evidence.manifest import expand
+
         return expand(key[1], self._fetch, key[0], max_files=MAX_OPENED_FILES)
 
     def tree(self, directory: Artifact, limit: int) -> Sequence[Artifact] | None:
@@ -173,6 +179,8 @@ class Manifests:
         return found
 
     def _read(self, key: _Key) -> Artifacts:
+        from gitchain.evidence.manifest import parse_node
+
         version, digest = key
         try:
             node = self._fetch(digest)

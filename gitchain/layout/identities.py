@@ -21,7 +21,6 @@ from typing import TypeAlias
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.layout.checks import check_distinct, check_label, check_text
-from gitchain.layout.keys import fingerprint, pem_of, spki_digest, spki_of_ssh
 
 KEY_ISSUER = "gitchain:key"
 SSH_ISSUER = "gitchain:ssh"
@@ -113,11 +112,15 @@ class KeyMember:
     public_key: bytes
 
     def __post_init__(self) -> None:
+        from gitchain.layout.keys import spki_digest
+
         spki_digest(self.public_key)
 
     @property
     def identity(self) -> Identity:
         """Return the identity under which this key's signatures count."""
+        from gitchain.layout.keys import spki_digest
+
         return Identity(KEY_ISSUER, f"sha256:{spki_digest(self.public_key)}")
 
     @property
@@ -135,6 +138,8 @@ class KeyMember:
 
     def to_json(self) -> dict[str, Json]:
         """Return the entry as in the layout."""
+        from gitchain.layout.keys import pem_of
+
         return {"key": pem_of(self.public_key)}
 
 
@@ -145,16 +150,22 @@ class SshMember:
     public_key: str
 
     def __post_init__(self) -> None:
+        from gitchain.layout.keys import spki_of_ssh
+
         spki_of_ssh(self.public_key)
 
     @property
     def identity(self) -> Identity:
         """Return the identity under which this key's signatures count; the digest is what `ssh-keygen -l` prints."""
+        from gitchain.layout.keys import fingerprint
+
         return Identity(SSH_ISSUER, fingerprint(self.public_key))
 
     @property
     def spkis(self) -> frozenset[bytes]:
         """Return the DER of the key."""
+        from gitchain.layout.keys import spki_of_ssh
+
         return frozenset({spki_of_ssh(self.public_key)})
 
     def matches(self, identity: Identity, claims: Mapping[str, str]) -> bool:  # noqa: ARG002 - a key has no claims

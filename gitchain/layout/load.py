@@ -33,7 +33,6 @@ from gitchain.layout.identities import (
     SigstoreMember,
     SshMember,
 )
-from gitchain.layout.keys import spki_of_pem, ssh_text
 from gitchain.layout.model import MAX_FUNCTIONARIES, MAX_STEPS, SCHEMA, Layout
 from gitchain.layout.parts import Constraint, Datasets, Inspection, InspectionKind, ServedProducts
 from gitchain.layout.rule import ArtifactRule, parse_rule
@@ -121,8 +120,12 @@ def _member(fields: Fields) -> Member:
     with placed(fields.where):
         member: Member
         if "key" in fields:
+            from gitchain.layout.keys import spki_of_pem
+
             member = KeyMember(spki_of_pem(fields.text("key")))
         elif "ssh" in fields:
+            from gitchain.layout.keys import ssh_text
+
             member = SshMember(ssh_text(fields.text("ssh")))
         elif "openpgp" in fields:
             from gitchain.layout.openpgp import read_block

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, StoreError
-from gitchain.evidence.manifest import NodeEntry, parse_node
 from gitchain.evidence.vocabulary import MANIFEST_VERSION
 from gitchain.sources.bundle_facts import Indexer
 from gitchain.sources.bundle_index import BundleIndex
@@ -20,6 +20,9 @@ from gitchain.store.objects import Oid, StoredTreeEntry
 from gitchain.store.store_reader import MAX_LEAVES, MAX_STORE_BYTES
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS, check_entry, content_path, leaf_name
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
+
+if TYPE_CHECKING:
+    from gitchain.evidence.manifest import NodeEntry
 
 OPEN_BYTES = 64 << 20  # of manifest nodes that are opened while following; the rest is opened when needed
 OPEN_ENTRIES = 1_000_000
@@ -191,6 +194,8 @@ class DirectoryIndexer:
 
     def _node(self, digest: str) -> tuple[NodeEntry, ...] | None:
         """Return the entries of a node; None if it is missing, invalid or too large to be opened now."""
+        from gitchain.evidence.manifest import parse_node
+
         path = content_path(MANIFESTS, digest)
         try:
             entry = self.store.trees.find(self.root, path)

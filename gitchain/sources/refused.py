@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.subjects import Subject, read_subjects
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundles import Load
+
+if TYPE_CHECKING:
+    from gitchain.evidence.subjects import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class RefusedBundle:
         """Return the subjects of a statement that cannot be parsed as evidence; empty if the subjects cannot be parsed."""
         if self.load is None:
             return ()
+        from gitchain.evidence.subjects import read_subjects
+
         try:
             return read_subjects(Bundle.parse(self.load()).envelope.payload)
         except GitchainError:

@@ -23,13 +23,13 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.git import Git
 from gitchain.platform.git_directory import check_repository_files
 from gitchain.store import tree_paths
-from gitchain.store.backend import Backend, lock_file
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.objects import Commit, Oid, render_commit
 from gitchain.store.store_reader import StoreReader, bundle_paths_of
 from gitchain.store.trees import Path
 
 if TYPE_CHECKING:
+    from gitchain.store.backend import Backend
     from gitchain.store.lock import WriterLock
 
 DEFAULT_REF = "refs/gitchain/attestations"
@@ -63,6 +63,7 @@ class AttestationStore(StoreReader):
 
     @cached_property
     def _lock(self) -> WriterLock:
+        from gitchain.store.backend import lock_file
         from gitchain.store.lock import WriterLock
 
         own = self.backend.common_dir / "gitchain" / "store.lock"

@@ -19,7 +19,6 @@ from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
-from gitchain.store.backend import missing, settle
 from gitchain.store.loose import Kind, NewObject, write_loose
 from gitchain.store.objects import Oid
 
@@ -142,6 +141,8 @@ class Libgit2:
         return streamed_digest(self._git, oid)
 
     def _fetch(self, oid: Oid, kind: Kind, limit: int) -> bytes:
+        from gitchain.store.backend import missing
+
         partial = self.partial
         if partial and not self._git.offline:
             try:
@@ -216,6 +217,8 @@ class Libgit2:
                 # fails unless the ref still has the value read above
                 reference.set_target(pygit2.Oid(hex=new))
         except _FAILURES as error:
+            from gitchain.store.backend import settle
+
             return settle(self, name, new, old, self._refused("cannot move the store's ref", error))
         return True
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import tree_paths
-from gitchain.store.backend import Backend
 from gitchain.store.bundle_paths import attestation_paths
 from gitchain.store.loose import NewObject
 from gitchain.store.objects import BLOB_MODE, Oid, StoredTreeEntry, parse_commit
 from gitchain.store.tree_names import TreeNames
 from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees
+
+if TYPE_CHECKING:
+    from gitchain.store.backend import Backend
 
 MAX_COMMIT_BYTES = 32 << 20  # ignore the commit message, which must not hide the tree
 MAX_LEAVES = 200_000  # entries of one walk

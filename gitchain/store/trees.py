@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenceError, StoreError
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import MAX_NODE_BYTES
 from gitchain.store import tree_paths
-from gitchain.store.backend import Backend
 from gitchain.store.bundle_paths import attestation_paths
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, parse_tree, render_tree
+
+if TYPE_CHECKING:
+    from gitchain.store.backend import Backend
 
 MAX_TREE_BYTES = 8 << 20  # a directory of 90,000 leaves: the most for one subject's index
 LARGE_BYTES = 16 << 20  # size of a manifest node beyond which it is streamed for the check
@@ -176,8 +178,7 @@ class Trees:
 
         Raises MalformedError, LimitError, StoreError, NoEvidenceError.
         """
-        limit = MAX_NODE_BYTES if path[0] == tree_paths.MANIFESTS else MAX_BUNDLE_BYTES
-        data = self._backend.read(entry.oid, "blob", limit)
+        data = self._backend.read(entry.oid, "blob", _max_bytes(path))
         if path == (tree_paths.VERSION_NAME,):
             _check_version(data)
         elif (digest := sha256_hex(data)) != tree_paths.leaf_name(path):
@@ -249,7 +250,7 @@ class Trees:
     def _check_node(self, path: Path, entry: StoredTreeEntry) -> None:
         """Check that a leaf matches its name and starts like a manifest node. A large one is streamed."""
         size = self._backend.size(entry.oid)
-        if size is not None and size > MAX_NODE_BYTES:
+        if size is not None and size > _max_bytes(path):
             raise LimitError("manifest node is too large", where="/".join(path), got=str(size))
         if size is not None and size > LARGE_BYTES:
             digest, first = self._backend.digest(entry.oid)
@@ -282,3 +283,12 @@ def _tell(report: Report | None, path: Path, error: GitchainError) -> None:
     if report is None:
         raise error
     report(StoreProblem.of(path, error))
+
+
+def _max_bytes(path: Path) -> int:
+    """Return the size of the largest bundle, or of the largest manifest node."""
+    if path[0] != tree_paths.MANIFESTS:
+        return MAX_BUNDLE_BYTES
+    from gitchain.evidence.manifest import MAX_NODE_BYTES
+
+    return MAX_NODE_BYTES

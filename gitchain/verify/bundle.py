@@ -21,12 +21,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gitchain.errors import AlgorithmError, SignatureError
 from gitchain.evidence.bundle import Bundle, KeyHint
 from gitchain.evidence.dsse import Envelope, MessageSignature, pae
 from gitchain.evidence.statement import Statement
-from gitchain.evidence.subjects import COMPARED, Subject, read_subjects, subjects_with
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import KEY_ISSUER, Identity
 from gitchain.verify.certificate import Leaf, check_certificate, leaf_of
@@ -36,6 +36,9 @@ from gitchain.verify.rekor_entry import SignatureRecord, check_body
 from gitchain.verify.timestamp import proven_times
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import NEVER, LogRef, VerifiedArtifact, VerifiedStatement
+
+if TYPE_CHECKING:
+    from gitchain.evidence.subjects import Subject
 
 __all__ = [
     "Identity",
@@ -109,6 +112,8 @@ def verify_subjects(
     raw: bytes, trust: Trust, keys: Sequence[bytes] = ()
 ) -> tuple[VerifiedArtifact, tuple[Subject, ...]]:
     """Return the verified signature and the subjects of the statement. Raises the errors of verify_bundle()."""
+    from gitchain.evidence.subjects import read_subjects
+
     bundle = Bundle.parse(raw)  # B1
     proven = _prove(bundle, trust, keys, {})
     return proven, read_subjects(bundle.envelope.payload)  # B3
@@ -116,6 +121,8 @@ def verify_subjects(
 
 def _check_subjects(subjects: Sequence[Subject], digests: Mapping[str, str]) -> None:
     """Check that the artifact with these digests is a subject (B6), or raise SignatureError with the reason."""
+    from gitchain.evidence.subjects import COMPARED, subjects_with
+
     if subjects_with(subjects, digests):
         return
     compared = {name for one in subjects for name in one.compared}

@@ -14,6 +14,7 @@ import pytest
 
 from gitchain.collect import artifacts
 from gitchain.errors import ExitCode
+from gitchain.evidence import manifest
 from gitchain.evidence.manifest import build_manifest
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 
@@ -51,7 +52,7 @@ def version_1(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMa
     def old() -> AbstractContextManager[pytest.MonkeyPatch]:
         context = monkeypatch.context()
         inner = context.__enter__()
-        inner.setattr(artifacts, "build_manifest", lambda entries, version=1: build_manifest(entries, 1))
+        inner.setattr(manifest, "build_manifest", lambda entries, version=1: build_manifest(entries, 1))
         inner.setattr(artifacts, "MANIFEST_MEDIA_TYPE", MANIFEST_MEDIA_TYPES[1])
         return context
 

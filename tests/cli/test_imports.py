@@ -32,7 +32,7 @@ UNUSED = {
     "logging",
 }
 """Libraries that verifying a chain of one step, whose layout has no MATCH rule, does not load."""
-VERIFY = 121
+VERIFY = 116
 """Most modules of gitchain that verifying a chain of one step may load. The number only shrinks."""
 OPTIONAL = {
     "inspections": {"collect.inspect", "consume.inspections"},
@@ -43,7 +43,7 @@ OPTIONAL = {
         "verify.sshsig",
         "verify.openpgp",
     },
-    "keys of OpenPGP": {"evidence.openpgp", "layout.openpgp"},
+    "keys in a layout": {"layout.keys", "layout.openpgp", "evidence.openpgp"},
     "constraints": {"layout.constraint", "layout.cel_cost", "layout.cel_tree"},
     "data sets": {"verify.datasets"},
     "other layouts, other verifiers": {"verify.sublayout_candidates", "verify.vsa_check"},
@@ -64,10 +64,11 @@ OPTIONAL = {
         "produce.sign_and_store",
         "layout.draft",
         "layout.lint",
-        "instance.ca",
-        "instance.tsa",
     },
-    "DVC": {"collect.dvc_files", "collect.dvc_api", "collect.strict_yaml"},
+    "the embedded instance": {"instance"},
+    "manifests of directories, subjects of other tools": {"evidence.manifest", "evidence.subjects"},
+    "the git binary's store": {"store.backend", "store.git_binary"},
+    "DVC": {"collect.dvc_cache", "collect.dvc_files", "collect.dvc_api", "collect.strict_yaml"},
     "TUF": {"trust.tuf"},
     "admission": {"admit"},
     "signing": {"sign"},
