@@ -1,6 +1,6 @@
 """Compare every md5 in dvc.lock and *.dvc files with its file.
 
-The file comes from the work tree, or from DVC's cache if the work tree lacks it. Files that DVC ignores in a
+The file is read in the work tree, or in DVC's cache if the work tree lacks it. Files that DVC ignores in a
 directory (.dvcignore) are skipped in this comparison only. DVC 2's text hash (md5-dos2unix: CRLF read as LF in text)
 is used if an entry has no `hash:`.
 

@@ -1,4 +1,4 @@
-"""Materials of a DVC stage that lie outside the repository, as resource descriptors with a URI.
+"""Return the materials of a DVC stage outside the repository, as resource descriptors with a URI.
 
 | in DVC's file | URI | what fixes the content |
 |---|---|---|

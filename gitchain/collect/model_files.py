@@ -1,8 +1,8 @@
-"""The files of a model that is verified by its signature: paths and SHA-256, following nothing.
+"""List the files of a model that is verified by its signature: paths and SHA-256, without following links.
 
 Every directory is opened from its parent's handle and every file from its directory's, without following links.
-What is no file or directory is refused, and so are names that could be read in two ways: a loader might follow
-what a verifier does not. Empty directories do not count.
+Special files are refused, and so are names that could be read in two ways, because a loader might follow what a
+verifier does not. Empty directories do not count.
 
 Does NOT cache: what is verified is read. Does NOT know what the signer said.
 """

@@ -5,7 +5,7 @@ One kind of link is a part: an entry of a Kubernetes volume (ConfigMap, Secret, 
     ..data -> ..2026_11_30_10_00_00.123      replaced as a whole when the volume changes
     model.bin -> ..data/model.bin            one link for each entry of that directory
 
-The directory behind `..data` stands for the volume, if every entry of either is an entry of the other.
+The target of `..data` is read instead of the volume if both have the same entries.
 
 Does NOT read what it opens (see `files`).
 """

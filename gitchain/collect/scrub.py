@@ -1,4 +1,4 @@
-"""Command lines without their secrets: what a statement may say about how a command was called.
+"""Remove secrets from the command lines that statements record.
 
 Hidden: the value of options and variables that are named like a secret (`--token x`, `API_KEY=x`), user and
 password in URLs, and the well-known shapes of keys (AWS, GitHub, GitLab, Hugging Face, Slack, OpenAI, JWT,

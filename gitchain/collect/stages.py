@@ -20,7 +20,7 @@ class PipelineStage:
     `name` is DVC's address seen from the repository's root: `train@us`, `sub/dvc.yaml:train`,
     `raw.csv.dvc`. Names of deps and outs are relative to the root; `sources` are the URIs of deps outside of it, as in
     the stage's statement. `reports` are those outs that are metrics or plots, `mixed` directories that hold some, maybe
-    beside a model; `metrics` are the metric files that are outs or lie in one; `params` are `file:key`, or `file` for all
+    beside a model; `metrics` are the metric files that are outs or inside one; `params` are `file:key`, or `file` for all
     of its keys; `lock` is the file that records the stage, `key` its name there.
     """
 
@@ -56,9 +56,9 @@ class CommandRun:
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """A stage with what went in and what came out.
+    """A stage with its materials and products.
 
-    `observed`: gitchain saw every command and hashed before and after; `ran` says when and how it ended.
+    `observed`: gitchain saw every command and hashed before and after; `ran` has the times and the exit status.
     `declared`: derived from what DVC recorded, every md5 checked against the bytes. `run_cache` is true
     where DVC took the products from its run cache instead of running the command: that is declared, never
     observed. `sources` are materials outside the repository (imports, remote files), by URI. `foreign_params` are

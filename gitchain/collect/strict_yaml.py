@@ -2,7 +2,7 @@
 
 Built from libyaml's events and not by its composer: that recurses once per level, and 100,000 brackets kill
 the process. Events cost no stack, so depth, size and number of values are bounded here. An alias counts as much
-as a copy of what it stands for: a small file of nested aliases cannot fill the memory of whoever walks the result.
+as a copy of its anchor's value: a small file of nested aliases cannot fill the memory of code that walks the result.
 
 Refused: duplicate keys, tags that are not YAML's own, keys that are collections, several documents, merge conflicts,
 an alias inside its own anchor. Dates, binary data and numbers of more than 400 characters stay text, a set is a

@@ -1,12 +1,12 @@
-"""Run a command, its output passed through unchanged and hashed on the way.
+"""Run a command, pass its output through unchanged, and hash it.
 
-Both outputs are pipes, drained together, so neither can block the other. A command that looks whether it
-writes to a terminal sees that it does not. Standard input is ours. When whoever reads our output goes away,
-the command's pipe is closed too, as it would be without us. A background process that keeps an output open
-does not hold us up for longer than GRACE after the command itself has ended.
+Both outputs are pipes, read together, so neither can block the other. A command that checks for a terminal finds
+none. It inherits standard input. If the reader of gitchain's output closes it, the command's pipe is closed too, as it
+would be without gitchain. A background process that keeps an output open delays the end by at most GRACE after the
+command has ended.
 
-SIGINT from the terminal reaches the command by itself: we only wait. SIGTERM, SIGHUP and SIGQUIT are passed
-on.
+SIGINT from the terminal reaches the command directly, and gitchain only waits. SIGTERM, SIGHUP and SIGQUIT are
+passed on.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Sigstore bundles v0.1 to v0.3: one signature with what is needed to verify it. Parsed, not yet verified.
+"""Parse Sigstore bundles v0.1 to v0.3: one signature with what is needed to verify it. Not yet verified.
 
     {"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{…},
      "verificationMaterial":{"certificate":{"rawBytes":"…"},"tlogEntries":[{…}],
                              "timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"…"}]}}}
 
-What was signed is a DSSE envelope, or a file that is not in the bundle (`messageSignature`). Who signed is a
-certificate (v0.3), a chain of them with the leaf first (before v0.3), or the hint at a key that the verifier
-has to have: nothing that travels with evidence may vouch for it. One log entry, one signature.
+The signature covers a DSSE envelope, or a file that is not in the bundle (`messageSignature`). A certificate (v0.3), a
+chain of them with the leaf first (before v0.3), or the hint of a key names the signer. The verifier must already have
+the key, because evidence cannot vouch for itself. A bundle has one log entry and one signature.
 Unknown fields are ignored here (sigstore-python refuses them).
 
 Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
@@ -60,7 +60,7 @@ MAX_BUNDLE_BYTES = MAX_JSON_BYTES * 3 // 2
 """Largest bundle: the largest payload in base64 (4/3 of it) and the verification material."""
 
 MAX_ENTRIES = 32
-"""Most log entries that are counted: one is allowed, and a few more are told apart from a flood."""
+"""Most log entries that are counted. One is allowed; beyond the limit, the error is a LimitError."""
 
 MAX_TIMESTAMPS = 32
 """Most timestamps: the limit of other Sigstore clients; one or two are usual."""
@@ -137,7 +137,7 @@ class Bundle:
         return self.content
 
     def statement(self) -> Statement:
-        """Return the statement inside, unverified. Raises MalformedError or LimitError if it is none."""
+        """Return the statement inside, unverified. Raises MalformedError or LimitError for any other payload."""
         return Statement.parse(self.envelope.payload)
 
     @property

@@ -24,7 +24,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 """A JSON value. Parsed ones are built of dict and list; tuples may be given for writing."""
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Largest document unless the caller says otherwise: a statement over 100,000 files is 14 MB."""
+"""Default limit for a document: a statement over 100,000 files is 14 MB."""
 
 MAX_JSON_DEPTH = 64
 """Deepest nesting: real statements stay below 12; Python's own stack ends near 1,000."""

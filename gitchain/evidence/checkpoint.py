@@ -79,7 +79,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class NoteSignature:
-    """One signature line, unverified: whose it says it is, the first 4 bytes of the key id, the signature."""
+    """One signature line, unverified: the claimed name, the first 4 bytes of the key id, the signature."""
 
     name: str
     key_id: bytes

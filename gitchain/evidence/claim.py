@@ -1,12 +1,12 @@
-"""What one statement claims about a step: its name, run, layout and strength, its materials and its products.
+"""Read what one statement claims about a step: its name, run, layout and strength, its materials and its products.
 
 Transformational predicates (SLSA provenance, link) turn materials into subjects; of every other predicate the
-subjects are materials and there are no products (in-toto ITE-10). A verification summary (SLSA VSA) speaks for the
-whole chain behind its subjects: they are products, and there are no materials.
-Step facts come from three places and from nowhere else: `externalParameters` of a provenance with a gitchain
-buildType, a link's `name`, and the extension field `gitchain_step`. Where there are none, none are guessed.
+subjects are materials and there are no products (in-toto ITE-10). A verification summary (SLSA VSA) covers the
+whole chain of its subjects: they are products, and there are no materials.
+Step facts are read from three places only: `externalParameters` of a provenance with a gitchain buildType, a link's
+`name`, and the extension field `gitchain_step`. Missing facts are not guessed.
 
-Does NOT decide whether a claim may be believed: a claim is what a signer said.
+Does NOT decide whether a claim counts: it is only the signer's assertion.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class StepFacts:
 
 
 ClaimKind = Literal["transformational", "informational", "summary"]
-"""What the subjects are: products; materials; or products of a chain that somebody else verified (a VSA)."""
+"""What the subjects are: products; materials; or products of a chain that another verifier checked (a VSA)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepClaim:
-    """What a statement says about a step; None if it says nothing."""
+    """The claims of a statement about a step; a field is None if the statement lacks it."""
 
     step: str | None
     run: str | None

@@ -1,6 +1,6 @@
-"""The builders of the predicates that say where a model went, whether it is acceptable there, and when it left.
+"""Build the predicates for the deployment of a model, the check of a deployment, and its retirement.
 
-Each is of its own type: a reader that knows deployments alone does not take a retirement or a check for one.
+Each has its own type: a reader that knows only deployments does not mistake a retirement or a check for one.
 docs/formats/predicates.md; schemas/deployment.schema.json, deployment-check.schema.json, retirement.schema.json.
 """
 

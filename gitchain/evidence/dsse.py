@@ -30,7 +30,7 @@ MAX_PAYLOAD_TYPE = 256
 """Longest payload type: a media type; IANA allows 127 characters on each side of the slash."""
 
 MAX_SIGNATURES = 32
-"""Most signatures that are counted: one is allowed, and a few more are told apart from a flood."""
+"""Most signatures that are counted. One is allowed; beyond the limit, the error is a LimitError."""
 
 MAX_SIGNATURE_BYTES = 1024
 """Longest signature: RSA-8192; Sigstore's are ECDSA P-256, 72 bytes."""

@@ -45,9 +45,9 @@ MAX_KIND_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """That an entry is in a log, as the log says: position, size, root, path, signed checkpoint.
+    """A log's proof that an entry is in it, unverified: position, size, root, path, signed checkpoint.
 
-    `checkpoint` is empty in a bundle of the first version that has none.
+    `checkpoint` is empty in a bundle v0.1 without one.
     """
 
     index: int
@@ -119,7 +119,7 @@ def _proof(source: Object | None) -> InclusionProof | None:
     index, size = get_uint64(source, "logIndex", where), get_uint64(source, "treeSize", where)
     if index >= size:
         raise MalformedError(
-            "log entry lies outside its tree", where=where, expected=f"below {size}", got=str(index)
+            "log entry is outside its tree", where=where, expected=f"below {size}", got=str(index)
         )
     hashes = find_array(source, "hashes", where, limit=MAX_PROOF_HASHES)
     return InclusionProof(

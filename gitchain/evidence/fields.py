@@ -1,9 +1,9 @@
-"""Typed reads from parsed JSON: each returns the value in its type or says which field is wrong.
+"""Read typed fields from parsed JSON: each function returns the value in its type, or raises an error with the field.
 
 `where` is the path of the object that is being read (`predicate.buildDefinition`), for the message.
 A field that is absent and one that is null are the same to the optional readers, as in proto3 JSON.
 
-Does NOT know any format: parsers say what they expect by which reader they call.
+Does NOT know any format: a parser chooses the expected type by the reader that it calls.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def as_object(value: Json, where: str) -> Object:
 
 
 def as_array(value: Json, where: str, *, limit: int) -> Sequence[Json]:
-    """Return the value as a JSON array. Raises MalformedError if it is none, LimitError beyond `limit` items."""
+    """Return the value as a JSON array. Raises MalformedError for another type, LimitError beyond `limit` items."""
     if not isinstance(value, list | tuple):
         raise _wrong(where, "an array", value)
     if len(value) > limit:

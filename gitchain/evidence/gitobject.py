@@ -78,9 +78,9 @@ class GitObject:
 
     @classmethod
     def parse(cls, kind: str, oid: str, raw: bytes) -> GitObject:
-        """Return the object that these bytes are; whoever read them has checked them against `oid`.
+        """Return the parsed object. The caller has checked the bytes against `oid`.
 
-        MalformedError for anything that Git does not write itself, LimitError beyond the limits above.
+        Raises MalformedError for anything that Git does not write itself, LimitError beyond the limits above.
         """
         if kind not in {"commit", "tag"}:
             raise MalformedError("not a commit or an annotated tag", where=oid, got=ascii(kind[:40]))
@@ -105,7 +105,7 @@ class GitObject:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """One header with its continuation lines; `start` and `end` are where it stands in the object."""
+    """One header with its continuation lines; `start` and `end` are its offsets in the object."""
 
     name: bytes
     value: bytes
@@ -126,7 +126,7 @@ def _tag(oid: str, raw: bytes) -> GitObject:
     headers, head_size = _headers(raw)
     _check_order(headers, _TAG, required=(b"object", b"type", b"tag"))
     if any(one.name in _SIGNATURES for one in headers):
-        raise MalformedError("a tag's signature stands in a header", expected="at the end of its message")
+        raise MalformedError("a tag's signature is in a header", expected="at the end of its message")
     found = [one.start() for one in _BEGIN.finditer(raw, head_size)]
     if len(found) > 1:
         raise MalformedError("several signatures", expected="1", got=str(len(found)))

@@ -1,11 +1,11 @@
-"""Trees of Git by their exact bytes, and the line in a signed message that binds a tree's files by SHA-256.
+"""Parse Git trees from their exact bytes, and the line in a signed message that binds a tree's files by SHA-256.
 
     tree      <mode> SP <name> NUL <raw id> …           modes 100644, 100755 (files), 40000 (trees), 120000, 160000
     trailer   Gitchain-Manifest: sha256:<hex>           the manifest of all files of the commit's tree
 
 A SHA-1 repository binds nothing by itself: the id of a tree is a SHA-1. There the signed message has to name the files'
 manifest (docs/formats/manifest.md) of version 1, which holds modes as Git does.
-Links and submodules are no files and stand in no manifest.
+Links and submodules are not files, so a manifest omits them.
 
 Format: https://git-scm.com/docs/gitformat-pack, docs/git-signatures.md. Does NOT read the repository.
 """

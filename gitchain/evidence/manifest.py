@@ -10,7 +10,7 @@ A directory's digest is the SHA-256 of its node. Names, sizes and contents are i
 `size` and `files` of a directory are sums over everything below it.
 
 Version 2 is written. Version 1 is read: its files carry a mode as well, so its digests differ. The schema is in the
-hash, and all nodes under one root have one version: no digest stands for nodes of both. `to_version_2` derives the
+hash, and all nodes under one root have one version: no digest covers nodes of both. `to_version_2` derives the
 digest of the same directory under version 2 from nodes of version 1.
 
 Spec: docs/formats/manifest.md. Does NOT read the disk, and knows no symlinks and no empty subdirectories.

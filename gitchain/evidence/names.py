@@ -2,8 +2,8 @@ r"""One grammar for the names of artifacts and steps, checked before any rule se
 
 An artifact name is a repository-relative POSIX path that is already normalised: `data/prepared/train.csv`.
 A name that could be read in two ways (`a//b`, `./a`, `a/../b`, `a\b`, NFD instead of NFC) is refused, never
-rewritten: rewriting would let two names meet after a rule has told them apart.
-A URI (`git+https://…`) names what is no path; it is exempt from the path grammar.
+rewritten: rewriting could make two names equal after a rule has distinguished them.
+A URI (`git+https://…`) does not name a path, so the path grammar does not apply to it.
 
 Does NOT look at the disk, and does not know which names exist.
 """

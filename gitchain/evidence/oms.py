@@ -1,4 +1,4 @@
-"""OpenSSF Model Signing (OMS) v1.0: which files a model consists of, as its signer says.
+"""Read and write OpenSSF Model Signing (OMS) v1.0 statements: the files of a model, as its signer claims.
 
     {"resources":[{"name":"config.json","algorithm":"sha256","digest":"…"}],
      "serialization":{"method":"files","hash_type":"sha256","allow_symlinks":false,"ignore_paths":[".git"]}}
@@ -45,7 +45,7 @@ MAX_IGNORED = 1000
 
 @dataclass(frozen=True, slots=True)
 class ModelSignature:
-    """What an OMS statement says: the model's name, each file's SHA-256 by its path, and what was left out."""
+    """The content of an OMS statement: the model's name, each file's SHA-256 by its path, and the ignored paths."""
 
     name: str
     files: Mapping[str, str]
@@ -58,7 +58,7 @@ class ModelSignature:
 
 
 def read_model_signature(statement: Statement) -> ModelSignature:
-    """Return what the statement says about a model.
+    """Return the model signature in the statement.
 
     Raises MalformedError for another predicate type, more or less than one subject, resources that are empty,
     not sorted, doubled or of another digest than SHA-256, and for a root digest that is not theirs; LimitError
@@ -80,7 +80,7 @@ def read_model_signature(statement: Statement) -> ModelSignature:
 
 
 def model_statement(name: str, files: Mapping[str, str], ignored: Iterable[str] = ()) -> Statement:
-    """Return the statement that says that the model consists of exactly these files (SHA-256 in hex by path).
+    """Return a statement that the model consists of exactly these files (SHA-256 in hex by path).
 
     Raises MalformedError for what `read_model_signature` refuses, LimitError beyond the limits above.
     """

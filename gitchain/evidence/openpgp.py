@@ -1,14 +1,14 @@
-r"""OpenPGP as far as layouts and signed commits need it: armor, packets, keys with their fingerprints, one signature.
+r"""Parse the OpenPGP that layouts and signed commits use: armor, packets, keys with their fingerprints, one signature.
 
     -----BEGIN PGP SIGNATURE-----\n\n<base64>\n=<CRC-24>\n-----END PGP SIGNATURE-----
     key         4, uint32 created, algorithm, numbers      fingerprint: SHA-1 of 0x99, uint16 length, and all of that
     signature   4, class, key algorithm, hash algorithm, hashed subpackets, unhashed ones, 2 bytes of the digest, numbers
 
-Read is version 4 alone, which is what GnuPG makes: versions 5 and 6 no two programs agree on yet. Lengths are definite,
-and nothing may stand before, between or behind: what another reader could find in the bytes is refused here.
-A fingerprint is a name. It binds nothing: that do the key's own bytes, in whatever holds them.
+Only version 4 is accepted, which GnuPG writes: no two programs agree on versions 5 and 6 yet. Lengths must be definite,
+and no bytes may precede, separate or follow the packets, so that another reader cannot find other packets in them.
+A fingerprint is only a name: it does not bind the key, because it is a SHA-1. The key's own bytes bind it.
 
-Format: RFC 9580 sections 4.2, 5.2.3, 5.5.2, 5.5.4 and 6. Does NOT verify anything, nor say which keys are good enough.
+Format: RFC 9580 sections 4.2, 5.2.3, 5.5.2, 5.5.4 and 6. Does NOT verify anything, nor decide which keys are accepted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _CRC = tuple(map(_crc_of, range(256)))
 
 @dataclass(frozen=True, slots=True)
 class PgpKey:
-    """A primary key or a subkey: its fingerprint in hex, its algorithm's number, and its numbers as they stand there."""
+    """A primary key or a subkey: its fingerprint in hex, its algorithm's number, and the bytes of its numbers."""
 
     fingerprint: str
     algorithm: int
@@ -70,7 +70,7 @@ class PgpKey:
 
 @dataclass(frozen=True, slots=True)
 class PgpSignature:
-    """One signature packet, and what it says of itself; `issuers` are fingerprints and key ids, in hex, as hints."""
+    """One signature packet and its fields, unverified; `issuers` are fingerprints and key ids, in hex, as hints."""
 
     packet: bytes = field(repr=False)
     kind: int
@@ -106,7 +106,7 @@ def parse_key(data: bytes) -> tuple[PgpKey, ...]:
     found: list[PgpKey] = []
     for tag, body in _packets(data):
         if tag in {_SECRET_KEY, _SECRET_SUBKEY}:
-            raise MalformedError("a private key stands where a public one belongs")
+            raise MalformedError("a private key instead of a public key")
         if (tag == _KEY) is bool(found):
             raise MalformedError("not one primary key with its subkeys", expected="1 primary key, first")
         if tag not in {_KEY, _SIGNATURE, _USER, _SUBKEY, _ATTRIBUTE}:
@@ -197,7 +197,7 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _length(source: PgpReader, partial: int = 224) -> int:
-    """Return the length that comes next; between `partial` and 255 it has one byte that says it is not the whole."""
+    """Return the length that follows. Raises MalformedError for a partial one: a first byte from `partial` to 254."""
     first = source.number(1)
     if first < 192:
         return first
@@ -238,7 +238,7 @@ def _check_version(source: PgpReader) -> None:
 
 
 def _crc24(data: bytes) -> bytes:
-    """Return a block's checksum (RFC 9580 section 6.1.1) as it stands there."""
+    """Return the checksum of a block (RFC 9580 section 6.1.1), in base64."""
     crc = 0xB704CE
     for byte in data:
         crc = (crc << 8 & 0xFFFFFF) ^ _CRC[crc >> 16 ^ byte]

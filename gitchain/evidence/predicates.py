@@ -107,7 +107,7 @@ _OBJECT_ID = (40, 64)
 
 SLSA_VERSION = "1.2"
 LAYOUT_LEVEL = "GITCHAIN_LAYOUT"
-"""What a summary says was reached: the layout that `policy` names. Names that begin with SLSA_ are SLSA's."""
+"""The level in a summary: the layout that `policy` names is satisfied. Names that begin with SLSA_ are SLSA's."""
 
 
 def test_result(
@@ -200,7 +200,7 @@ def dataset(
 
 @dataclass(frozen=True, slots=True)
 class VersionArtifact:
-    """One artifact that a commit tracks, and the file that says so. The constructor raises MalformedError."""
+    """One artifact that a commit tracks, and the file that tracks it. The constructor raises MalformedError."""
 
     name: str
     defined_in: str
@@ -259,7 +259,7 @@ def vsa(
 ) -> dict[str, Json]:
     """Return a SLSA Verification Summary v1: `verifier` checked `resource` against `policy`, with this result.
 
-    It claims no level of SLSA's own tracks: a layout says what was verified. Raises MalformedError.
+    It claims no level of SLSA's own tracks: the layout defines what was verified. Raises MalformedError.
     """
     if result not in {"PASSED", "FAILED"}:
         raise MalformedError("verification result is unknown", expected="PASSED or FAILED", got=ascii(result))

@@ -1,4 +1,4 @@
-"""in-toto statements and resource descriptors: what an attestation says, beside its exact bytes.
+"""Parse in-toto statements and resource descriptors, and keep their exact bytes.
 
     {"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"model.pkl","digest":{"sha256":"…"}}],
      "predicateType":"https://slsa.dev/provenance/v1","predicate":{…}}

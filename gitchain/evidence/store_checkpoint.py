@@ -3,8 +3,8 @@
     {"size":3,"root":"<64 hex>","previous":["<attestation id>"],"added":["<sha256 of a bundle>", …]}
 
 It covers the bundles in `added` and all that the checkpoints in `previous` cover: each names the statement of one by
-its hash, so whoever signs the last vouches for the whole. `size` and `root` (RFC 6962, over the sorted names) are of
-all that is covered; the root is the digest of the subject `attestations`.
+its hash, so the signer of the last vouches for all of them. `size` and `root` (RFC 6962, over the sorted names) are of
+all bundles that it covers; the root is the digest of the subject `attestations`.
 
 Format: docs/formats/history.md, schemas/checkpoint.schema.json. Pure: a set of names in, statements out.
 Does NOT know whose checkpoints count, nor what a store holds now: `gitchain.verify.checkpoints` compares.
@@ -37,7 +37,7 @@ FILED = ResourceDescriptor("checkpoint", DigestSet({"sha256": sha256_hex(CHECKPO
 
 @dataclass(frozen=True, slots=True)
 class StoreCheckpoint:
-    """What one checkpoint says. The constructor raises MalformedError."""
+    """The content of one checkpoint. The constructor raises MalformedError."""
 
     size: int
     root: str

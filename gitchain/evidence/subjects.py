@@ -1,8 +1,8 @@
-"""The subjects of a foreign in-toto statement: which digests it speaks of, whatever else it says.
+"""Read only the subjects' digests of a foreign in-toto statement.
 
 in-toto lets a subject have no name, or a URL as name; a predicate may be null or absent; digests may be of any kind.
-A statement of a chain has to be stricter (`gitchain.evidence.statement`), because rules see its names. To tell that a
-file is a subject, the digests are enough.
+A statement of a chain has to be stricter (`gitchain.evidence.statement`), because rules see its names. To check that a
+file is a subject, the digests suffice.
 
 Format: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 Does NOT read predicates, and no rule of a layout ever sees what is read here.

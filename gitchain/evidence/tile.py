@@ -124,8 +124,8 @@ def decode_entries(data: bytes, width: int) -> tuple[bytes, ...]:
 def tile_reader(size: int, fetch: Callable[[TileId], bytes]) -> Read:
     """Return a reader of subtree hashes over the tiles of a log of `size`, for the proofs of `merkle`.
 
-    Each tile is fetched at most once a reader. It raises MalformedError for a tile of the wrong length, and
-    InclusionError if a hash is asked for that a log of this size does not have.
+    The reader fetches each tile at most once. It raises MalformedError for a tile of the wrong length, and
+    InclusionError for a hash that a log of this size does not have.
     """
     tiles: dict[tuple[int, int], tuple[bytes, ...]] = {}
 

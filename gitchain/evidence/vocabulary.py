@@ -48,7 +48,7 @@ Evidence = Literal["observed", "declared"]
 Kind = Literal[
     "data", "preparation", "training", "evaluation", "approval", "release", "deployment", "retirement", "step"
 ]
-"""The lifecycle kind of a step; `step` says no more than that it is one."""
+"""The lifecycle kind of a step; `step` is the unspecific one."""
 
 EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
 KINDS: tuple[Kind, ...] = get_args(Kind)

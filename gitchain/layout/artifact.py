@@ -133,12 +133,12 @@ class Manifests:
         return self._upgraded[sha256]
 
     def is_closed(self, directory: Artifact) -> bool:
-        """Return whether the directory's own node is not available, or not what its digest says."""
+        """Return whether the directory's own node is not available, or does not match its digest."""
         self.entries(directory)
         return _key(directory) in self._absent
 
     def entries(self, directory: Artifact) -> Artifacts:
-        """Return what lies directly in the directory, by name; nothing if its manifest is not available."""
+        """Return the directory's direct entries by name; nothing if its manifest is not available."""
         key = _key(directory)
         if key not in self._nodes:
             self._nodes[key] = self._read(key)
@@ -156,7 +156,7 @@ class Manifests:
         return self._opened[key]
 
     def executables(self, directory: Artifact) -> Mapping[str, bool] | None:
-        """Return for every file below whether the manifest says that it is executable; None if it is not whole."""
+        """Return for each file below whether the manifest marks it executable, or None if the manifest is not whole."""
         try:
             return {file.path: file.executable for file in self._expanded(_key(directory))}
         except GitchainError:
@@ -168,7 +168,7 @@ class Manifests:
         return expand(key[1], self._fetch, key[0], max_files=MAX_OPENED_FILES)
 
     def tree(self, directory: Artifact, limit: int) -> Sequence[Artifact] | None:
-        """Return the directory and what lies below it as far as it is at hand, or None beyond the limit."""
+        """Return the directory and all that available manifests list below it, or None beyond the limit."""
         found, at = [directory], 0
         while at < len(found):
             if found[at].directory:

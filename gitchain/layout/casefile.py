@@ -65,7 +65,7 @@ class CaseStatement:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedFinding:
-    """One expected finding; `step` None stands for any step."""
+    """One expected finding; with `step` None, of any step."""
 
     code: str
     step: str | None

@@ -58,7 +58,7 @@ class CelItems:
 
 @dataclass(frozen=True, slots=True)
 class CelMacro:
-    """What a macro (`all`, `exists`, `exists_one`, `filter`, `map`) stands for."""
+    """The expansion of a macro (`all`, `exists`, `exists_one`, `filter`, `map`)."""
 
     variable: str
     over: Node

@@ -1,10 +1,10 @@
-"""Constraints: CEL expressions over evidence, compiled once and evaluated within bounds.
+"""Compile CEL constraints over evidence, and evaluate them within bounds.
 
     {name: floor, expression: "predicate.metrics.accuracy >= 0.9"}
 
 A constraint holds if its expression is exactly `true`. An error, a missing field, too much work, and every other
 value are problems, never a pass. An expression reads only its variables: no clock, no file, no time zone, no
-network. docs/constraints.md is the reference, docs/decisions/0007-constraints-in-cel.md says why.
+network. docs/constraints.md is the reference, docs/decisions/0007-constraints-in-cel.md has the reasons.
 
 Language: https://github.com/google/cel-spec/blob/master/doc/langdef.md . The engine is loaded at the first use.
 The variables come from `gitchain.verify.constraints`.

@@ -42,11 +42,11 @@ def draft(
 ) -> str:
     """Return the text of a layout for these stages; `serve` are the paths that may be served, if known.
 
-    `notes` are what else its reader should know: each becomes a comment.
+    Each of `notes` becomes a comment for the reader.
 
-    Models that have nothing to do with each other are served each with its own steps. Stages that nothing which is
-    served has to do with are left out, and named in a comment. Raises LayoutError if the stages make no valid layout,
-    e.g. because nothing they make can be served, or a name is none that a layout can hold.
+    Unrelated models are served each with its own steps. Stages that are unrelated to every served model are left out,
+    and named in a comment. Raises LayoutError if the stages make no valid layout, e.g. because none of their products
+    can be served, or because a layout cannot hold one of the names.
     """
     pipeline = StagePaths(tuple(stages))
     for path in serve:
@@ -210,7 +210,7 @@ def _like_source(pattern: str) -> bool:
 
 
 def _edges(dep: str, stage: DraftStage, paths: StagePaths) -> Iterator[tuple[str, str]]:
-    """Yield a pattern and the step that it comes from, for every other stage that makes some of `dep`."""
+    """Yield a pattern and the name of the step that makes it, for every other stage that makes some of `dep`."""
     for other in paths.related(dep):
         if other is stage:
             continue

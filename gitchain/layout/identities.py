@@ -6,7 +6,7 @@
     {openpgp: "-----BEGIN PGP PUBLIC KEY BLOCK-----…", fingerprint: 0AD9F9…}      a key of OpenPGP (RFC 9580 section 10.1)
 
 Issuer, subject and claims are compared exactly. The one pattern is `*` in the ref of a subject, after its first
-`@refs/`: it stands for any characters but `/`. Everything before it is literal, so no pattern leaves its repository.
+`@refs/`: it matches any characters but `/`. Everything before it is literal, so no pattern leaves its repository.
 A key is an identity too: its issuer is one of KEY_ISSUERS, which are not URLs, so no certificate can contain them.
 
 Does NOT verify signatures (`gitchain.verify.bundle`), nor map signers to principals (`gitchain.layout.model`).
@@ -256,7 +256,7 @@ class Functionary:
 
 
 def covers(pattern: str, subject: str) -> bool:
-    """Return whether the pattern, in which `*` stands for any characters but `/`, covers the whole subject."""
+    """Return whether the pattern, in which `*` matches any characters but `/`, covers the whole subject."""
     parts, names = pattern.split("/"), subject.split("/")
     return len(parts) == len(names) and all(map(_covers_part, parts, names))
 

@@ -65,7 +65,7 @@ def _expiry(layout: Layout, now: datetime) -> Iterator[Lint]:
 
 def _freshness(layout: Layout) -> Iterator[Lint]:
     if layout.freshness is not None and layout.freshness < MIN_FRESHNESS:
-        message = "verification fails when nobody ran gitchain sync for so short a time"
+        message = "verification fails unless a checkpoint was signed within so short a time"
         yield Lint(LintCode.SHORT_FRESHNESS, "warning", "freshness", message, "P1D or more")
 
 
@@ -73,7 +73,9 @@ def _strength(layout: Layout) -> Iterator[Lint]:
     served = {one.step for one in layout.serve}
     for index, step in enumerate(layout.steps):
         if step.name in served and step.transformational and step.evidence != "observed":
-            message = f"step {step.name} makes what is served, and somebody's word is enough for it"
+            message = (
+                f"step {step.name} makes what is served, and the layout accepts declared evidence for it"
+            )
             yield Lint(
                 LintCode.NOT_OBSERVED, "warning", f"steps[{index}].evidence", message, "evidence: observed"
             )

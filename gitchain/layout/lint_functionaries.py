@@ -48,7 +48,8 @@ def _unused(layout: Layout) -> Iterator[Lint]:
 def _repository(member: SigstoreMember, where: str) -> Iterator[Lint]:
     """Yield a finding if a workflow of another repository could get this identity.
 
-    With a reusable workflow the subject names the called workflow, whoever calls it; names can be registered again.
+    With a reusable workflow the subject names the called workflow, not the caller. A repository's name can be registered
+    again by another owner.
     """
     claims = dict(member.claims)
     if "sourceRepositoryIdentifier" in claims:
@@ -58,7 +59,7 @@ def _repository(member: SigstoreMember, where: str) -> Iterator[Lint]:
         message = "another repository can have this identity after a renaming, or under the same owner"
         yield Lint(LintCode.OTHER_REPOSITORY, "warning", where, message, fix)
     else:
-        message = "a workflow of another repository can have this identity: no claim says which repository"
+        message = "a workflow of another repository can have this identity: no claim names the repository"
         severity = "warning" if member.exact else "error"
         yield Lint(LintCode.OTHER_REPOSITORY, severity, where, message, fix)  # type: ignore[arg-type]
 
@@ -110,12 +111,12 @@ def _threshold(layout: Layout, step: Step, where: str) -> Iterator[Lint]:
     by_git = step.predicate_type == SOURCE
     able = [name for name in step.functionaries if by_git or _can_attest(layout, name)]
     if len({layout.principal_of(name) for name in able}) < step.threshold:
-        message = f"nobody can satisfy step {step.name}: SSH and OpenPGP keys sign commits, not attestations"
+        message = f"no functionary can satisfy step {step.name}: SSH and OpenPGP keys sign commits, not attestations"
         yield Lint(LintCode.UNSATISFIABLE, "error", where, message, "add an identity or a key")
     people = _people(layout, step.functionaries) if step.threshold > 1 else step.threshold
     if people < step.threshold:
         message = f"threshold {step.threshold} of step {step.name} can be reached by {people} distinct people"
-        fix = "name who is one person under principals, and add somebody"
+        fix = "add a functionary who is another person, and list each person's names under principals"
         yield Lint(LintCode.FEW_PEOPLE, "error", f"{where}.threshold", message, fix)
 
 
@@ -168,7 +169,7 @@ def one_person(layout: Layout, signers: Sequence[Identity]) -> Iterator[Lint]:
 
 
 def _nobody_else(layout: Layout) -> Iterator[Lint]:
-    """Yield the steps that only look at what a served step made, by nobody but its own people."""
+    """Yield the steps without products that check a served step, but only by that step's own people."""
     makers = {
         one.step: {layout.principal_of(name) for name in layout.step(one.step).functionaries}
         for one in layout.serve

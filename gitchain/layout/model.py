@@ -140,7 +140,7 @@ class Layout:
         return tuple(member for member in members if isinstance(member, OpenPgpMember))
 
     def to_json(self) -> dict[str, Json]:
-        """Return the layout as JSON, later fields only where they say something; parsing it gives an equal layout."""
+        """Return the layout as JSON, without later fields that are at their default; parsing it gives an equal layout."""
         found: dict[str, Json] = {
             "schema": SCHEMA,
             "name": self.name,

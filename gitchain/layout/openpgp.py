@@ -1,8 +1,8 @@
-"""OpenPGP keys of a layout: from the block that stands there to the one spelling that counts, and whose they are.
+"""Parse an OpenPGP public key in a layout: return its packets, and fingerprint and DER of each key that could sign.
 
-Accepted is one public key with its subkeys, each that could sign of a kind that `gitchain.layout.keys` accepts: RSA,
-ECDSA, and EdDSA on Ed25519. Subkeys that can only be encrypted to are let through; DSA is not.
-Does NOT say what a key may still be used for: its flags, its end and its revocation `gpg` reads, whenever it is asked.
+A block holds one public key with its subkeys. Each that could sign must be of a kind that `gitchain.layout.keys` accepts:
+RSA, ECDSA, or EdDSA on Ed25519. Subkeys that only encrypt are accepted too; DSA is not.
+Does NOT check what a key may still be used for: `gpg` reads its flags, its expiry and its revocation at verification.
 
 Format: `gitchain.evidence.openpgp`, RFC 9580 section 9.1 and 9.2.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitchain.layout.keys import Accepted
 
 MAX_BLOCK_CHARS = 32 * 1024
-"""Longest block: a key with a few names and subkeys has 5 kB, one with what others say about it any size."""
+"""Longest block: a key with a few names and subkeys has 5 kB; with the signatures of others it can have any size."""
 
 RSA, ECDSA, EDDSA = 1, 19, 22
 """Algorithms that sign, by their numbers."""
@@ -43,10 +43,10 @@ def read_block(text: str) -> bytes:
     """Return the packets in the block of a public key. Raises LayoutError for anything else, without a private key."""
     if "PRIVATE KEY" in text:
         raise LayoutError(
-            "a private key stands in the layout",
+            "the layout contains a private key",
             where="openpgp",
             expected=f"-----BEGIN {PUBLIC_KEY}-----",
-            help=f"whoever saw the file has the key: revoke it. A public one is printed by {_HELP}",
+            help=f"every reader of the file has the key: revoke it. To print the public key: {_HELP}",
         )
     if len(text) > MAX_BLOCK_CHARS:
         raise LayoutError(

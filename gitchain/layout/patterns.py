@@ -1,8 +1,8 @@
 """Compare two patterns of artifact names: can one name match both, and does one include the other.
 
-In a pattern `*` stands for any characters and `?` for one, `/` among them, as in in-toto's rules; `[*]`, `[?]` and
-`[[]` stand for these characters themselves (`_coded`). Both questions are answered from the patterns alone, in time
-that grows with the product of their lengths.
+In a pattern `*` matches any characters and `?` matches one, also `/`, as in in-toto's rules; `[*]`, `[?]` and `[[]`
+match these characters themselves (`_coded`). Both comparisons use the patterns alone, and take time proportional to the
+product of their lengths.
 
 Does NOT match names (`gitchain.layout.rules` does), and knows nothing of the narrower `*` in an identity.
 """
@@ -60,7 +60,7 @@ def includes(wide: str, narrow: str) -> bool:
 
 
 def above(pattern: str) -> Iterator[str]:
-    """Yield patterns for the directories that a name that matches can lie in."""
+    """Yield patterns for the directories that can contain a matching name."""
     coded = _coded(pattern)
     for at, char in enumerate(coded):
         if char in "/?*" and (at or char == "*"):
@@ -74,7 +74,7 @@ def _fixed(pattern: str) -> str:
 
 
 def _coded(pattern: str) -> str:
-    """Return the pattern with one symbol for each character or wildcard: control characters stand for `[*]` and `[?]`."""
+    """Return the pattern with one symbol for each character or wildcard: control characters encode `[*]` and `[?]`."""
     return unescaped(pattern, "\x01", "\x02")
 
 

@@ -7,7 +7,7 @@ The seven rules are in-toto's, word for word (in-toto specification 1.0, section
     REQUIRE <name>
 
 Keywords are case-insensitive, names and patterns are not. In a pattern `*` and `?` match `/` too, and `[*]`, `[?]`
-and `[[]` stand for these characters themselves. Other character classes are refused: `[!x]` and `[^x]` mean different
+and `[[]` match these characters themselves. Other character classes are refused: `[!x]` and `[^x]` mean different
 things to in-toto in Python and in Go (GHSA-pmwq-pjrm-6p5r). A pattern that no valid artifact name can match is refused
 too, because a DISALLOW that never applies protects nothing.
 
@@ -162,7 +162,7 @@ def check_pattern(pattern: str) -> str:
     if odd or {".", ".."} & set(pattern.split("/")):
         raise LayoutError(
             "no artifact name can match this pattern",
-            expected="a path as it stands in the repository, without leading or trailing slash, . or ..",
+            expected="a path relative to the repository, without leading or trailing slash, . or ..",
             got=pattern,
         )
     return pattern

@@ -14,7 +14,7 @@ class DraftStage:
     """One stage of a pipeline, or one that does not run: tracked data, a frozen stage (`observed=False`).
 
     `reports` are the outs that only report (metrics, plots): they are never proposed for serving. `mixed` are directories
-    that hold reports: of an evaluation, or of a training that writes its metrics beside the model; nobody can tell.
+    that hold reports, perhaps with a model: the stage may be an evaluation, or a training that writes metrics there too.
     `sources` are the URIs of materials outside the repository.
     """
 

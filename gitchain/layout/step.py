@@ -74,7 +74,7 @@ class Step:
         check_label(self.name)
         if not self.functionaries:
             raise LayoutError(
-                "nobody may do this step", where="functionaries", expected="at least one", got="none"
+                "the step has no functionary", where="functionaries", expected="at least one", got="none"
             )
         check_distinct("functionary", "functionaries", self.functionaries)
         if not 1 <= self.threshold <= len(self.functionaries):
@@ -176,7 +176,7 @@ def _check_kind(step: Step) -> None:
     ):
         if step.sublayout and value:
             raise LayoutError(
-                "a sublayout says this itself", where=field, expected=f"no {field} beside sublayout"
+                "the sublayout defines this field", where=field, expected=f"no {field} beside sublayout"
             )
 
 

@@ -1,6 +1,6 @@
 """Run git, safely in an untrusted repository. All calls of git use this module.
 
-- The program comes from an absolute element of PATH outside of the repository.
+- The program is found in an absolute element of PATH outside of the repository.
 - Hooks, file-system monitors, replaced objects and signature programs are disabled, and nothing prompts. An `offline`
   call has no transport, so that a partial clone fetches nothing.
 - The environment is allow-listed. A call that may connect to a remote keeps the variables for the user's credential

@@ -4,7 +4,7 @@ A public log shows every signer, and its entries cannot be deleted. An e-mail ad
 for consent on a terminal, and requires `--yes` without one. The identity of a workflow is a URI: gitchain prints a
 notice.
 
-`told.json` in the user's directory (schemas/told.schema.json) stores the answers by profile and identity; a
+`told.json` in the user's directory (`schemas/told.schema.json`) stores the answers by profile and identity; a
 repository cannot give consent. It also stores the remotes whose first push was announced, and the trust file that a
 user signs under in each repository (`gitchain.trust.committed_trust`).
 

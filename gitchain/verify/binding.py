@@ -24,7 +24,7 @@ def bound_layout(statement: Statement) -> Layout:
     subject = [(one.name, one.digest.get("sha256")) for one in statement.subject]
     if subject != [(layout.name, layout.digest)]:
         raise LayoutError(
-            "signed layout is not what its subject says",
+            "signed layout does not match its subject",
             expected=f"{layout.name} sha256:{layout.digest}",
             got=", ".join(f"{name} sha256:{digest}" for name, digest in subject),
         )

@@ -60,7 +60,7 @@ MAX_NAMED = 3
 def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> VerifiedStatement:
     """Return the verified statement of a bundle.
 
-    `keys` are the keys in the verifier's policy (DER SubjectPublicKeyInfo); a key never comes from the bundle.
+    `keys` are the keys in the verifier's policy (DER SubjectPublicKeyInfo); a key in the bundle is never used.
     Raises MalformedError or LimitError for a malformed bundle or statement, SignatureError if
     signature, certificate or time do not verify, InclusionError if the log entry does not.
     """
@@ -68,7 +68,9 @@ def verify_bundle(raw: bytes, trust: Trust, keys: Sequence[bytes] = ()) -> Verif
     proven = _prove(bundle, trust, keys, {})
     statement = Statement.parse(bundle.envelope.payload)  # B3
     if statement.predicate_type == SOURCE:  # B7
-        raise SignatureError("what a commit or tag says comes from Git's own signature alone", got=SOURCE)
+        raise SignatureError(
+            "a source statement is derived from a Git signature, not taken from a bundle", got=SOURCE
+        )
     return VerifiedStatement(
         statement,
         proven.identity,

@@ -107,7 +107,7 @@ def check_usage(certificate: x509.Certificate) -> None:
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
         extended = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound as error:
-        raise SignatureError("certificate does not say what it is for", got=str(error)) from error
+        raise SignatureError("certificate does not state its key usage", got=str(error)) from error
     if not usage.digital_signature or usage.key_cert_sign:
         raise SignatureError("certificate is not for signing", expected="key usage digital signature alone")
     if ExtendedKeyUsageOID.CODE_SIGNING not in extended:

@@ -83,9 +83,9 @@ def _rejection(signed: StepStatement, denial: RejectedStatement) -> Rejection:
 
 
 def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> EvidenceGroups:
-    """Return the evidence under a layout, with the chains behind those of its steps that stand for others.
+    """Return the evidence under a layout, with the chains under its sublayouts.
 
-    Revocations that cannot be read are `authorizer.problems`: who decides must not pass anything in spite of them.
+    `authorizer.problems` has the revocations that cannot be read: a caller must pass no target while there are some.
     """
     revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
     stale = None

@@ -175,7 +175,7 @@ def _warnings(statements: Iterable[VerifiedStatement]) -> tuple[Finding, ...]:
             if first[0] != sha256:
                 found[md5] = Finding(
                     FindingCode.SAME_MD5,
-                    f"md5 {md5} stands for two contents, {first[1]} and {name}: DVC cannot tell them apart",
+                    f"md5 {md5} is shared by two contents, {first[1]} and {name}: DVC cannot tell them apart",
                     artifact=name,
                     expected=f"sha256:{first[0]}",
                     got=f"sha256:{sha256}",

@@ -90,7 +90,7 @@ MEANINGS: dict[FindingCode, str] = {
     FindingCode.MISMATCH: "an artifact differs from what the step that made it attested",
     FindingCode.REQUIRED: "an artifact that the layout requires is missing",
     FindingCode.MANIFEST: "a rule is about files of a directory whose manifest is missing",
-    FindingCode.NOTHING_MATCHED: "none of the step's materials comes from the steps that its rules name",
+    FindingCode.NOTHING_MATCHED: "none of the step's materials is a product of the steps that its rules name",
     FindingCode.UNLINKED: "no artifact links the step's evidence to the rest of the chain",
     FindingCode.OTHER_RUN: "the artifact is attested, but belongs to another run",
     FindingCode.CONTRADICTION: "an attestation contradicts its own directory manifest",
@@ -135,7 +135,7 @@ ADVICE: dict[FindingCode, str] = {
     "version, then: "
     "gitchain layout sign",
     FindingCode.OTHER_NAME: "verify the file under its attested name, or copy it back to that name",
-    FindingCode.UNACCEPTED: "read the findings of the step: they say why its attestations do not count",
+    FindingCode.UNACCEPTED: "read the findings of the step: they explain why its attestations do not count",
     FindingCode.STEP_MISSING: "gitchain run or gitchain attest the step, then gitchain sync",
     FindingCode.PREDICATE_TYPE: "attest the step with the predicate type that the layout names: gitchain attest STEP "
     "--type URI",

@@ -61,7 +61,7 @@ def verify_model_by_identity(raw: bytes, trust: Trust, identity: Identity) -> Ve
     """Return the verified signature of this identity. Raises the errors of `verify_bundle`, SignatureError for another."""
     found = verify_bundle(raw, trust)
     if found.identity != identity:
-        raise SignatureError("somebody else signed this", expected=str(identity), got=str(found.identity))
+        raise SignatureError("another identity signed this", expected=str(identity), got=str(found.identity))
     return VerifiedModel(read_model_signature(found.statement), found.identity, found.time, found.log)
 
 

@@ -131,7 +131,7 @@ def _check_status(code: int, status: str, found: PgpSignature, member: OpenPgpMe
     counts = Counter(word for word, *_ in lines)
     valid = [rest for word, *rest in lines if word == "VALIDSIG"]
     if code or [counts[word] for word in ("NEWSIG", "GOODSIG", "VALIDSIG")] != [1, 1, 1]:
-        raise SignatureError("gpg does not say that the signature is good", got=f"exit code {code}")
+        raise SignatureError("gpg did not report a good signature", got=f"exit code {code}")
     _check_valid(valid[0], found, member)
 
 

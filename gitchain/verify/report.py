@@ -71,7 +71,7 @@ PROVEN: frozenset[Kind] = frozenset(
 
 UNKNOWN = (
     "whether the signers tell the truth about what they did",
-    "inputs that nobody named, and what ran outside of gitchain",
+    "inputs that no statement names, and commands that ran outside of gitchain",
     "whether the log shows everybody the same history",
 )
 """Limits of every check."""

@@ -157,7 +157,7 @@ def _not_made(
         newest = max(users, key=lambda one: one.statement.time)
         yield Finding(
             FindingCode.UNACCEPTED,
-            f"step {newest.step.name} took {target} ({signed(newest)}), but nobody attested to have made it",
+            f"step {newest.step.name} took {target} ({signed(newest)}), but no attestation has it as a product",
             step=next(iter(makers)),
             artifact=target.artifact_name,
             expected=f"a product of step {' or '.join(makers)}",

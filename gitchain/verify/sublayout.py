@@ -151,7 +151,7 @@ class SublayoutSearch:
         wanted = self.wanted
         if self.problems:
             return self.problems
-        message = f"no layout {wanted.name} is at hand that step {self.step.name} could stand for"
+        message = f"no acceptable signed layout {wanted.name} was found for step {self.step.name}"
         expected = f"layout {wanted.name}, version {wanted.minimum_version} or newer"
         help_ = "ask its owner for the signed layout and its evidence; then gitchain sync"
         return (Finding(FindingCode.SUBLAYOUT, message, self.step.name, expected=expected, help=help_),)
@@ -225,7 +225,7 @@ class SublayoutSearch:
         return EvidenceGroup(self.step, members, people, content, faults=faults, inner=inner)
 
     def _no_chain(self, layout: Layout) -> Finding:
-        message = f"no whole chain under layout {layout.name} version {layout.version} stands behind the step"
+        message = f"the step has no whole chain under layout {layout.name} version {layout.version}"
         return Finding(FindingCode.SUBLAYOUT_CHAIN, message, self.step.name, expected="a whole chain")
 
 

@@ -28,7 +28,7 @@ CONDITIONS: Mapping[FindingCode, tuple[Kind, str]] = {
     FindingCode.OTHER_LAYOUT: ("layout", "was made for this layout"),
     FindingCode.PREDICATE_TYPE: ("predicate type", "has the predicate type that the layout asks for"),
     FindingCode.VERIFIER: ("verifier", "is of the verifier that the layout names"),
-    FindingCode.NOT_PASSED: ("result", "says PASSED"),
+    FindingCode.NOT_PASSED: ("result", "has the result PASSED"),
     FindingCode.SUMMARY_FIELD: ("summary", "has every field that a verification summary must have"),
     FindingCode.SUMMARY_RESOURCE: ("resource", "is about the resource that its subjects are"),
     FindingCode.SUMMARY_TIME: ("summary", "was verified neither in the future nor too long ago"),
@@ -68,7 +68,7 @@ def _about_steps(claims: EvidenceGroups, chains: Chains, chain: Chain | None) ->
 
 def _about_layout(signed: SignedLayout, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
     layout, now = signed.layout, claims.authorizer.now
-    who = f"layout {layout.name} version {layout.version} is signed by somebody who may sign it"
+    who = f"layout {layout.name} version {layout.version} is signed by a trusted signer"
     yield ReportedCheck("signature", passed=True, message=who, got=str(signed.signer))
     still = f"layout {layout.name} has not expired"
     expected, got = f"a time after {now.isoformat()}", layout.expires.isoformat()
@@ -173,7 +173,7 @@ def _faults(group: EvidenceGroup) -> Iterator[ReportedCheck]:
 def _behind(step: str, inner: SublayoutChain, chains: Chains) -> Iterator[ReportedCheck]:
     """Yield the checks of the chain under a sublayout, each with the name of the sublayout's step."""
     layout = inner.layout
-    message = f"a chain under layout {layout.name} version {layout.version} stands behind step {step}"
+    message = f"step {step} has a chain under layout {layout.name} version {layout.version}"
     got = layout.expires.isoformat()
     yield ReportedCheck("sublayout", True, message, step, "a layout that has not expired", got)
     for check in _about_steps(inner.claims, Chains(inner.scope, chains.manifests), inner.chain):
@@ -234,7 +234,7 @@ def _rule(step: str, applied: AppliedRule) -> ReportedCheck:
 
 def _served(target: Target, chain: Chain | None) -> ReportedCheck:
     if chain is None:
-        message = f"no evidence that counts says that a served step made {target}"
+        message = f"no accepted evidence shows that a served step made {target}"
         return ReportedCheck("serve", passed=False, message=message, got=target.content)
     seed = next(iter(chain.values()))
     message = f"step {seed.step.name} made {target}, and the layout serves it"

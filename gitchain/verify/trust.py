@@ -40,7 +40,7 @@ ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 LOCAL_SUFFIX = ".gitchain.invalid"  # RFC 2606: no public log can ever have such a name
 MAX_TRUST_BYTES = 1024 * 1024  # the public-good trusted root has 7 kB
 MAX_KEYS = 1000
-_HELP = "get the trust configuration again from whoever runs the instance"
+_HELP = "get the trust configuration again from the operator of the instance"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

@@ -12,7 +12,7 @@
 A witness or group is a member of at most one group, and two witnesses cannot share a key, so none counts twice. If the
 policy names logs, the checkpoint must be of one of them.
 
-Spec: https://c2sp.org/tlog-policy. The file belongs to the verifier and never comes from the evidence.
+Spec: https://c2sp.org/tlog-policy. The verifier supplies the file; it is never read from the evidence.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def test_external_data_inside_the_folder_passes() -> None:
 def test_external_data_outside_of_the_folder_is_a_problem(location: str) -> None:
     """No path that leads elsewhere, or that a reader could take for another."""
     assert look_onnx(onnx(external(location=location))) == [
-        "ONNX external data lies outside of the model's folder"
+        "ONNX external data is outside of the model's folder"
     ]
 
 
@@ -266,7 +266,7 @@ def test_external_data_is_found_wherever_a_tensor_can_be() -> None:
         "algorithm": onnx(more=message(20, message(2, message(5, bad)))),
     }
     for place, data in places.items():
-        assert look_onnx(data) == ["ONNX external data lies outside of the model's folder"], place
+        assert look_onnx(data) == ["ONNX external data is outside of the model's folder"], place
 
 
 @pytest.mark.parametrize(

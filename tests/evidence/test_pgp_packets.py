@@ -170,7 +170,7 @@ def test_issuers_are_read_wherever_they_stand() -> None:
 
 NAME = packet(13, b"Ada")
 FIRST = packet(6, DATA[2 : 2 + DATA[1]])
-SECRET = "a private key stands where a public one belongs"
+SECRET = "a private key instead of a public key"
 
 
 @pytest.mark.parametrize(

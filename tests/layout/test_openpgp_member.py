@@ -177,7 +177,7 @@ PRIVATE = f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{SECRET}\n-----END PGP PRIV
 @pytest.mark.parametrize("text", [PRIVATE, BLOCK + PRIVATE, f"\n{PRIVATE}", PRIVATE.replace("\n", "")])
 def test_a_private_key_is_called_one(text: str) -> None:
     """And none of it is repeated where a log would keep it."""
-    with pytest.raises(LayoutError, match="a private key stands in the layout") as error:
+    with pytest.raises(LayoutError, match="the layout contains a private key") as error:
         load({"openpgp": text, "fingerprint": FINGERPRINT})
     assert "revoke it" in error.value.help
     assert SECRET not in f"{error.value} {error.value.help} {error.value.__cause__}"
@@ -187,7 +187,7 @@ def test_a_private_key_is_called_one(text: str) -> None:
 def test_a_private_key_in_a_public_block_is_called_one(tag: int) -> None:
     """By its packet, whatever the block's label says."""
     key = whole(PAT) + packet(tag, PAT.body + b"\0secret") if tag == 7 else packet(5, PAT.body + b"\0secret")
-    with pytest.raises(LayoutError, match="a private key stands where a public one belongs"):
+    with pytest.raises(LayoutError, match="a private key instead of a public key"):
         load({"openpgp": public_block(key), "fingerprint": PAT.fingerprint})
 
 

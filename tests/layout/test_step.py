@@ -20,7 +20,7 @@ def test_a_step_needs_one_functionary_by_default() -> None:
 @pytest.mark.parametrize(
     ("functionaries", "more", "where", "says"),
     [
-        ((), {}, "functionaries", "nobody may do this step"),
+        ((), {}, "functionaries", "the step has no functionary"),
         (("ci", "ci"), {"threshold": 2}, "functionaries", "listed twice"),
         (("ci",), {"threshold": 2}, "threshold", "does not fit"),
         (("ci",), {"threshold": 0}, "threshold", "does not fit"),

@@ -1,7 +1,7 @@
-"""Inspections: what can be said of a model's bytes without running or loading anything of them.
+"""Inspect a model's bytes, without running or loading any of them.
 
-Built in, by name; a layout names which to make, and brings no code.
-docs/inspections.md says what each looks for, and what it cannot see.
+All inspections are built in. A layout names the ones to make, and brings no code.
+docs/inspections.md describes what each finds, and what it cannot see.
 
 Does NOT find files and does NOT decide which are inspected (see `gitchain.consume.inspections`).
 """

@@ -1,4 +1,4 @@
-r"""GGUF: whether a file's metadata and tensor table are whole and describe exactly the bytes behind them.
+r"""Check that a GGUF file's metadata and tensor table are whole and describe exactly the bytes that follow.
 
     "GGUF" | version u32 | tensors u64 | pairs u64
     for each pair: key string | type u32 | value
@@ -6,7 +6,7 @@ r"""GGUF: whether a file's metadata and tensor table are whole and describe exac
     padding to the alignment | data
 
 A string is its length (u64) and its bytes; an array is its type (u32), its count (u64) and its values. Little-endian,
-versions 2 and 3. The alignment is `general.alignment`, else 32. Tensors lie one after the other, each padded to it.
+versions 2 and 3. The alignment is `general.alignment`, else 32. Tensors follow one another, each padded to it.
 
 Format: https://github.com/ggml-org/ggml (its page gguf.md). Does NOT look at values, and knows no big-endian files.
 """

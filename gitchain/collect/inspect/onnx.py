@@ -1,12 +1,12 @@
-"""ONNX: whether a file is one protobuf message of the shape of a model, and names no data outside of its own folder.
+"""Check that an ONNX file is one protobuf message of the shape of a model, and names no data outside its own folder.
 
 A model is a `ModelProto`. This walks its fields on the wire, without any ONNX library and without loading a tensor:
 
 1. Every field of a message that is walked has a number and a wire type that the format knows; every length ends inside its
    message; the messages nest at most 64 deep, and are at most a few million.
 2. The model has an IR version, a graph and an operator set.
-3. A tensor whose data lies elsewhere (`external_data`) names a file by a relative path without `..`, inside the folder of
-   the model; that file is one of those that were verified, and offset and length lie inside it.
+3. A tensor with its data in another file (`external_data`) names it by a relative path without `..`, inside the folder of
+   the model. That file is one of those that were verified, and the range of offset and length is inside it.
 
 Only messages on a way to a tensor are walked: model, graph, node, attribute, tensor, sparse tensor, function, training info.
 Format: https://github.com/onnx/onnx (onnx/onnx.proto). Does NOT check operators, types or the graph itself.
@@ -79,7 +79,7 @@ MESSAGES: Mapping[str, Fields] = {
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """Where the external data of one model may lie: the folder's files, by path, with their sizes."""
+    """The files that may hold external data of one model: the folder's files, by path, with their sizes."""
 
     folder: str
     files: Mapping[str, int]
@@ -129,7 +129,7 @@ class _OnnxWalk:
                 )
             yield number, wire
         if self.cursor.at != end:
-            raise MalformedError(f"ONNX {name} does not end where it says")
+            raise MalformedError(f"ONNX {name} does not end at its declared length")
 
     def _number(self, wire: int) -> int:
         if wire == VARINT:
@@ -170,7 +170,7 @@ class _OnnxWalk:
             or {"", ".", ".."} & set(parts)
         ):
             raise MalformedError(
-                "ONNX external data lies outside of the model's folder",
+                "ONNX external data is outside of the model's folder",
                 expected="a relative path inside it",
                 got=shown(location),
             )

@@ -1,4 +1,4 @@
-"""Follows the opcodes of pickles without running them, and collects every name that they import.
+"""Follow the opcodes of pickles without running them, and collect every name that they import.
 
 A pickle is a program for a stack machine. The machine here keeps the values that decide which names are imported and
 where the opcodes continue: texts, integers, tuples, small dictionaries, imported names, and objects that a name was
@@ -8,7 +8,7 @@ joblib writes the raw bytes of an array behind the object that describes it. The
 item size, alignment) and continues behind the bytes. A description that it cannot compute is an error.
 
 Opcodes: the standard library's `pickletools`. joblib's format: `joblib.numpy_pickle.NumpyArrayWrapper`.
-Does NOT judge names (see `pickle_names`).
+Does NOT decide which names are allowed (see `pickle_names`).
 """
 
 from __future__ import annotations

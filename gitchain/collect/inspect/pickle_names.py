@@ -1,12 +1,12 @@
-"""Pickles: which of the names that a pickle imports may be loaded.
+"""Decide which of the names that a pickle imports may be loaded.
 
 A name is allowed if the layout's `allow` has a pattern for it, if a framework that the layout names lists it (see
 `frameworks`), or if it is one of Python's own containers and numbers. Every other name is refused.
 
-A name that is allowed is still refused if it is known to run code: by rules of our own (names that reach through a module,
+An allowed name is still refused if it is known to run code: by gitchain's own rules (names that reach through a module,
 names as Python 2 wrote them, functions that load further code) and by picklescan, if it is installed.
 
-Does NOT import what it judges.
+Does NOT import any of the names.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _is_ours(name: Name) -> bool:
 
 
 def _scanner_refuses(names: Iterable[Name]) -> bool:
-    """Let the scanner judge a pickle that imports these names and does nothing else."""
+    """Return whether picklescan reports a pickle that imports these names and does nothing else."""
     from picklescan.scanner import scan_pickle_bytes
 
     logging.getLogger("picklescan").addHandler(logging.NullHandler())  # it would write to the terminal

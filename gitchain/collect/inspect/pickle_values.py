@@ -1,6 +1,6 @@
 """Values that the pickle machine follows, and what it can tell about them.
 
-Does NOT read the pickle (`pickle_machine`), nor judge names (`pickle_names`).
+Does NOT read the pickle (`pickle_machine`), nor decide which names are allowed (`pickle_names`).
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def text_argument(opcode: str, argument: bytes) -> object:
 
 
 def name_on_line(line: bytes) -> object:
-    """Return the name on a line of GLOBAL, UNREAD for one that goes on, UNSEEN for what is no name."""
+    """Return the name on a line of GLOBAL, UNREAD for a name that is longer than MAX_LINE, UNSEEN for anything else."""
     if len(line) < MAX_LINE:
         return _name(line)
     return UNSEEN if _name(line.rstrip(b".")) is UNSEEN else UNREAD

@@ -1,13 +1,13 @@
-"""Pickles: which names a file imports when it is loaded, in the file and in every archive that it is.
+"""Find the names that a file imports when it is loaded, in the file and in every archive that it is.
 
-What a file is, its content says and not its name:
+A file's content, not its name, decides its type:
 
 1. A zip file (as `torch.save` and `numpy.savez` write), a tar file: every member is inspected, archives in archives too.
    A zip file starts with its first member and holds nothing between members; nothing follows the end of a tar file.
 2. A compressed file that the standard library can unpack: what it holds is inspected.
 3. A NumPy array: exactly the bytes that its header describes, or a pickle if it holds objects.
-4. Anything is inspected as a pickle too, tar files included, because an unpickler runs whatever stands at the start of a
-   file until something stops it. Behind the five pickles of PyTorch's old format stand raw tensors.
+4. Anything is inspected as a pickle too, tar files included, because an unpickler runs whatever a file starts with
+   until something stops it. In PyTorch's old format, raw tensors follow the five pickles.
 
 Each imported name must be allowed. A file whose name is one of a pickle must also be readable to its end.
 Bounds hold for the whole file: opcodes, members, bytes unpacked, depth.
@@ -143,9 +143,10 @@ class _PickleScan:
             raise broken
 
     def _judge(self, imports: Imports, where: str, *, whole: bool) -> None:
-        """Report names that are not allowed. Random bytes import names that nobody could write: those are passed over.
+        """Report names that are not allowed.
 
-        They count where a loader takes the file for a pickle (`whole`): an unpickler would look the name up.
+        Random bytes can import names that no program writes. These count only if a loader would take the file for a
+        pickle (`whole`), because an unpickler would look the name up.
         """
         names = imports.names if whole else imports.names - {UNKNOWN}
         found = refused(names, imports.called | imports.given, self.allowed, imports.given)
@@ -199,7 +200,5 @@ def _holds_objects(stream: IO[bytes], size: int) -> bool:
     while count > 0 and (data := stream.read(min(count, CHUNK))):
         count -= len(data)
     if count or stream.read(1):
-        raise MalformedError(
-            "NumPy array has another size than its header says", got=f"a file of {size} bytes"
-        )
+        raise MalformedError("NumPy array has another size than in its header", got=f"a file of {size} bytes")
     return False

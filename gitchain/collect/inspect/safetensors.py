@@ -1,4 +1,4 @@
-r"""Safetensors: whether a file's header is whole and describes exactly the bytes behind it. Nothing is loaded.
+r"""Check that a safetensors file's header is whole and describes exactly the bytes that follow. Loads nothing.
 
     \x3c\0\0\0\0\0\0\0 {"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}} <16 bytes>
 
@@ -6,7 +6,7 @@ r"""Safetensors: whether a file's header is whole and describes exactly the byte
 2. The header: one JSON object without duplicate keys, which starts with `{` and may end in spaces.
 3. `__metadata__`, if there, maps strings to strings.
 4. Every other entry has exactly dtype, shape and data_offsets; offsets times dtype and shape agree.
-5. Sorted by offset the tensors lie end to end: no hole, no overlap, and the last one ends where the file does.
+5. Sorted by offset, the tensors have no gap and no overlap, and the last one ends at the file's end.
 
 Format: https://github.com/huggingface/safetensors. Does NOT look at values.
 """

@@ -171,7 +171,7 @@ def _template(text: str, where: str) -> Iterator[ModelProblem]:
         return
 
     class Generation(Extension):
-        """The tag by which transformers marks what the assistant says."""
+        """The tag with which transformers marks the assistant's output."""
 
         tags = {"generation"}  # noqa: RUF012
 

@@ -1,8 +1,8 @@
-"""File types: whether each file has a name that is allowed, and is what its name says.
+"""Check that each file has an allowed extension, and that its first bytes match the extension.
 
-`allow` lists extensions (`.json`, `.safetensors`). A file of a kind that is known by its first
-bytes must begin as that kind does; a kind that is known must not hide behind another name: a pickle called
-`model.safetensors`, a program called `weights.bin`.
+`allow` lists extensions (`.json`, `.safetensors`). A file whose extension is of a kind with known first bytes must
+begin with them. A file that begins as a known kind must have an extension of that kind: a pickle called
+`model.safetensors` and a program called `weights.bin` are reported.
 
 Does NOT look further than the first bytes: see the other inspections.
 """

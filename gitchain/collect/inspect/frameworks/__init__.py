@@ -1,11 +1,11 @@
-"""Lists of the names that models of a framework import when they are loaded and that run no code of the file's choice.
+"""Lists of the names that models of a framework import at loading, and that run no code that the file chooses.
 
 One JSON file a framework, with its `versions`, the lists that it `includes`, and `names` and `objects` as
 `{module: [attribute, …]}`.
 A pickle may import and call `names`. Of `objects` it may only make instances without calling the constructor, or keep
 them: called, they open files, or call methods of what they are given.
 `tests/collect/frameworks/generate.py` writes them from the installed frameworks; a list only grows, so that models of
-earlier versions stay loadable. docs/inspections.md says what gets into a list.
+earlier versions stay loadable. docs/inspections.md has the criteria for a list.
 """
 
 from __future__ import annotations
