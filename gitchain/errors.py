@@ -7,6 +7,8 @@ Errors never print and never exit: `gitchain.cli` maps them to an exit code in o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -65,6 +67,15 @@ class GitchainError(Exception):
 def reason(error: BaseException) -> str:
     """Return why a call failed: of the system's refusals the reason alone, without number and file name."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
+@contextmanager
+def os_errors_as(kind: type[GitchainError], what: str, where: object, *, help: str = "") -> Iterator[None]:  # noqa: A002
+    """Raise an error of this kind, with the system's reason, for each OSError in a block."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(what, where=str(where), got=reason(error), help=help) from error
 
 
 class UsageError(GitchainError):

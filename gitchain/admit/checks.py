@@ -13,7 +13,6 @@ A statement is durable before the file is written: a crash between the two repea
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,15 +27,15 @@ from gitchain.admit.deployment_events import ClusterName
 from gitchain.admit.logs import log
 from gitchain.admit.notices import controller
 from gitchain.admit.review import Review
-from gitchain.errors import GitchainError, MalformedError, StoreError, reason
+from gitchain.errors import GitchainError, MalformedError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.deployment import DeploymentVerdict
 from gitchain.evidence.fields import Object, as_object, get_string
 from gitchain.layout.model import Layout
-from gitchain.platform.files import open_lock, read_regular
+from gitchain.platform.files import hold_lock, make_directory, read_regular, write_durably
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.produce.deployments import DeploymentLog
-from gitchain.workspace.user_directory import make_directory, user_directory, write_atomically
+from gitchain.workspace.user_directory import user_directory
 
 SCHEMA = "https://gitchain.dev/checks/v1"
 FILE = "checks.json"
@@ -214,12 +213,7 @@ class AuditComparison:
         """Yield the file's path under its lock. Raises StoreError where it cannot be had."""
         folder = self._deployments.project.state_dir if self._deployments else user_directory()
         make_directory(folder)
-        try:
-            lock = open_lock(folder / f"{FILE}.lock")
-        except OSError as error:
-            raise StoreError("cannot take a lock", where=str(folder / FILE), got=reason(error)) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with hold_lock(folder / f"{FILE}.lock"):
             yield folder / FILE
 
 
@@ -271,4 +265,4 @@ def _write(path: Path, failing: Mapping[Key, FailingCheck]) -> None:
         }
         for (namespace, workload, model), one in sorted(failing.items())
     ]
-    write_atomically(path, canonical_json({"schema": SCHEMA, "failing": listed}), mode=0o600)
+    write_durably(path, canonical_json({"schema": SCHEMA, "failing": listed}))

@@ -42,7 +42,7 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.layout.fields import Fields
 from gitchain.layout.model import Identity
 from gitchain.layout.yaml import read_yaml
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.sources.open_source import check_source_name
 from gitchain.trust.load_profile import is_path
 
@@ -61,16 +61,8 @@ def read_settings(path: Path) -> AdmissionSettings:
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of the settings file. Raises UsageError if it cannot be read or is too large."""
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_CONFIG_BYTES + 1)
-    except OSError as error:
-        raise UsageError(
-            "cannot read the settings",
-            where=str(path),
-            got=reason(error),
-            help="check the path and its rights",
-        ) from error
+    remedy = "check the path and its rights"
+    data = read_input(path, MAX_CONFIG_BYTES, UsageError, "cannot read the settings", help=remedy)
     if len(data) > MAX_CONFIG_BYTES:
         raise UsageError(
             "the settings are too large", where=str(path), expected=f"at most {MAX_CONFIG_BYTES} bytes"

@@ -17,7 +17,7 @@ from gitchain.admit.memory import recall, remember
 from gitchain.admit.settings import LayoutSource
 from gitchain.errors import LayoutError, NoRepositoryError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.trust.load_profile import is_path
 
 if TYPE_CHECKING:
@@ -172,9 +172,4 @@ def _is_directory(path: Path | str) -> bool:
 
 
 def _content(path: Path, kind: type[LayoutError | TrustError], what: str) -> str:
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        raise kind(what, where=str(path), got=str(error.strerror)) from error
-    return sha256_hex(data)
+    return sha256_hex(read_input(path, MAX_POLICY_BYTES, kind, what))

@@ -13,8 +13,8 @@ from pathlib import Path
 from gitchain.errors import LimitError, MalformedError, TrustError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.fields import as_object, get_object, get_string
-from gitchain.platform.files import read_regular
-from gitchain.workspace.user_directory import home_lock, user_directory, write_atomically
+from gitchain.platform.files import read_regular, write_durably
+from gitchain.workspace.user_directory import home_lock, user_directory
 
 SCHEMA = "https://gitchain.dev/accepted/v1"
 FILE = "accepted.json"
@@ -78,4 +78,4 @@ def _write(path: Path, accepted: dict[str, Accepted]) -> None:
         key: {"version": version, "digest": digest} for key, (version, digest) in accepted.items()
     }
     document: dict[str, Json] = {"schema": SCHEMA, "layouts": layouts}
-    write_atomically(path, canonical_json(document), mode=0o600)
+    write_durably(path, canonical_json(document))

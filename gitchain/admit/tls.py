@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gitchain.errors import TrustError, reason
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 
 MAX_PEM_BYTES = 1 << 20
 ALPN = ["http/1.1"]
@@ -151,11 +151,7 @@ def _end(data: bytes, where: Path) -> datetime:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_PEM_BYTES + 1)
-    except OSError as error:
-        raise TrustError("cannot read a file of TLS", where=str(path), got=str(error.strerror)) from error
+    data = read_input(path, MAX_PEM_BYTES, TrustError, "cannot read a file of TLS")
     if not data or len(data) > MAX_PEM_BYTES:
         raise TrustError("a file of TLS is empty or too large", where=str(path), got=f"{len(data)} bytes")
     return data

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from gitchain.cli.main import system_error
 from gitchain.cli.output import escape
-from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError
+from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError, os_errors_as
 from gitchain.platform.files import open_regular
 
 MAX_INPUT_BYTES = 1 << 20
@@ -112,13 +112,9 @@ def _verify(asked: GitSignRequest) -> int:
     )
 
     payload = _read(sys.stdin.buffer, "the commit or tag")
-    try:
-        with open_regular(Path(asked.signature)) as file:
-            armored = _read(file, "the signature")
-    except OSError as error:
-        raise UsageError(
-            "cannot read the signature", where=asked.signature, got=str(error.strerror)
-        ) from error
+    reading = os_errors_as(UsageError, "cannot read the signature", asked.signature)
+    with reading, open_regular(Path(asked.signature)) as file:
+        armored = _read(file, "the signature")
     _status(asked, "NEWSIG")
     profile = settings_profile(read_settings(Path.cwd()), offline=True)
     try:

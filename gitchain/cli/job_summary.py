@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitchain.errors import GitchainError, StoreError
+from gitchain.errors import GitchainError, StoreError, os_errors_as
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Layout
@@ -52,15 +52,11 @@ def failures(failed: Sequence[tuple[str, GitchainError]]) -> str:
 
 def append(path: Path, page: str) -> None:
     """Append the page to a file that other steps may have written to. Raises StoreError if it cannot be written."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise StoreError(
-            "cannot write the summary", where=str(path), got=str(error.strerror), help="--summary FILE"
-        ) from error
+    writing = os_errors_as(StoreError, "cannot write the summary", path, help="--summary FILE")
+    with writing, path.open("a", encoding="utf-8") as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _verdict(document: Document, layout: Layout) -> str:

@@ -14,7 +14,7 @@ from gitchain.cli.main import global_options
 from gitchain.cli.monitor_watch import WatchOptions, opened
 from gitchain.cli.output import Options
 from gitchain.cli.signing import not_empty
-from gitchain.errors import ExitCode, UsageError
+from gitchain.errors import ExitCode, UsageError, os_errors_as
 
 WITNESS_SCHEMA = "https://gitchain.dev/witness/v1"
 MAX_PORT = 65535
@@ -142,12 +142,8 @@ def _witness(options: Options, name: str, listen: str) -> ExitCode:
         raise UsageError("not HOST:PORT", got=ascii(listen[:200]), help="--listen 127.0.0.1:8100")
     key = load_key(user_directory() / "witness.pem")
     witness = Witness(name, key, profile.trust, lambda: int(time.time()))
-    try:
+    with os_errors_as(UsageError, "cannot listen", listen, help="--listen HOST:PORT"):
         server = witness_server(witness, host, int(port))
-    except OSError as error:
-        raise UsageError(
-            "cannot listen", where=listen, got=str(error.strerror), help="--listen HOST:PORT"
-        ) from error
     with server:
         url = f"http://{host}:{server.server_port}"
         options.document({"schema": WITNESS_SCHEMA, "verifierKey": str(witness.verifier_key), "url": url})

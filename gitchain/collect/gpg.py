@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gitchain.errors import LimitError, ProjectError, StoreError, TransportError, reason
+from gitchain.errors import LimitError, ProjectError, StoreError, TransportError, os_errors_as
 from gitchain.platform.processes import find_program, run
 
 SECONDS = 20.0
@@ -45,15 +45,13 @@ class GpgVerifier:
         LimitError for too long an answer.
         """
         program = self._program()
-        try:
-            with tempfile.TemporaryDirectory(prefix="gitchain-gpg-") as name:
-                home = Path(name)
-                for file, data in (("key", key), ("signature", signature), ("payload", payload)):
-                    (home / file).write_bytes(data)
-                self._call(program, home, "--import", "key")
-                return self._call(program, home, "--verify", "signature", "payload")
-        except OSError as error:
-            raise StoreError("gpg cannot be run", where=program, got=reason(error)) from error
+        running = os_errors_as(StoreError, "gpg cannot be run", program)
+        with running, tempfile.TemporaryDirectory(prefix="gitchain-gpg-") as name:
+            home = Path(name)
+            for file, data in (("key", key), ("signature", signature), ("payload", payload)):
+                (home / file).write_bytes(data)
+            self._call(program, home, "--import", "key")
+            return self._call(program, home, "--verify", "signature", "payload")
 
     def _program(self) -> str:
         """Return the absolute path of gpg. Raises ProjectError if PATH has none outside of the repository."""

@@ -16,7 +16,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gitchain.collect.paths import OPEN_DIRECTORY, OPEN_FILE, open_at, special_file, unreadable
-from gitchain.errors import GitchainError, LimitError, ProjectError, UsageError, VerificationError
+from gitchain.errors import (
+    GitchainError,
+    LimitError,
+    ProjectError,
+    UsageError,
+    VerificationError,
+    os_errors_as,
+)
 from gitchain.evidence.names import check_name
 
 MAX_FILES = 100_000
@@ -35,15 +42,10 @@ def model_files(root: Path, ignored: Collection[str]) -> dict[str, str]:
     are refused, LimitError beyond the limits.
     """
     walk = _ModelFileWalk(frozenset(ignored))
-    try:
+    with os_errors_as(
+        UsageError, "cannot read the model", ascii(str(root)), help="check the path and its permissions"
+    ):
         handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(
-            "cannot read the model",
-            where=ascii(str(root)),
-            got=str(error.strerror),
-            help="check the path and its permissions",
-        ) from error
     try:
         return dict(walk.files(handle, "", 0))
     except ProjectError as error:
@@ -95,15 +97,10 @@ def single_file(path: Path) -> str:
 
     Raises UsageError if it cannot be read or is a link, VerificationError for a special file.
     """
-    try:
+    with os_errors_as(
+        UsageError, "cannot read the model", ascii(str(path)), help="check the path and its permissions"
+    ):
         opened = os.open(path, OPEN_FILE)
-    except OSError as error:
-        raise UsageError(
-            "cannot read the model",
-            where=ascii(str(path)),
-            got=str(error.strerror),
-            help="check the path and its permissions",
-        ) from error
     try:
         return _digest(opened, str(path))
     except ProjectError as error:

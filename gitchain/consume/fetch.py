@@ -21,7 +21,7 @@ from gitchain.consume.private_copy import copy_private
 from gitchain.consume.staging import staged
 from gitchain.consume.targets import target_at
 from gitchain.consume.verifier import Verifier
-from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError
+from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError, os_errors_as
 from gitchain.evidence.names import check_name
 from gitchain.store import oci
 from gitchain.store.http import ReadDeadline
@@ -73,7 +73,7 @@ def hand_over(verifier: Verifier, source: FetchSource, to: Path, *, name: str | 
     that is not empty.
     """
     with staged(to) as staging:
-        try:
+        with os_errors_as(StoreError, "cannot hand the model over", to):
             if source.reference is None:
                 decision, folder = _copied(verifier, source, staging.files, name)
             else:
@@ -81,8 +81,6 @@ def hand_over(verifier: Verifier, source: FetchSource, to: Path, *, name: str | 
                 folder = staging.files
                 if decision.passed:
                     _download(source.reference, folder)
-        except OSError as error:
-            raise StoreError("cannot hand the model over", where=str(to), got=str(error.strerror)) from error
         if decision.passed:
             _seal(folder)
             staging.publish(folder)

@@ -13,10 +13,11 @@ from pathlib import Path
 from gitchain.collect.paths import real_path
 from gitchain.consume.inspections import inspected
 from gitchain.consume.mutability import Exposure, State, window
-from gitchain.consume.private_copy import copy_private, make_private, remove
+from gitchain.consume.private_copy import copy_private, remove
 from gitchain.consume.targets import target_at
 from gitchain.consume.verifier import Verifier
-from gitchain.errors import StoreError, VerificationError
+from gitchain.errors import StoreError, VerificationError, os_errors_as
+from gitchain.platform.files import make_private
 from gitchain.verify.decide import Decision, Target
 from gitchain.workspace.project import Project
 
@@ -107,10 +108,8 @@ def _copied(verifier: Verifier, model: NamedModel, copies: Path) -> GuardedModel
 
 
 def _rename(partial: Path, place: Path) -> None:
-    try:
+    with os_errors_as(StoreError, "cannot keep the copy", place):
         partial.rename(place)
-    except OSError as error:
-        raise StoreError("cannot keep the copy", where=str(place), got=str(error.strerror)) from error
 
 
 def _decided(verifier: Verifier, model: NamedModel, actual: Path) -> Decision:

@@ -24,7 +24,7 @@ from gitchain.collect.inspect import Inspector as FileCheck
 from gitchain.collect.inspect import ModelFile, ModelProblem, inspect_file, inspect_sizes
 from gitchain.collect.inspect.opening import open_file
 from gitchain.consume.targets import TargetLocation, place_of
-from gitchain.errors import GitchainError, ProjectError, StoreError, VerificationError, reason
+from gitchain.errors import GitchainError, ProjectError, StoreError, VerificationError, os_errors_as
 from gitchain.evidence.manifest import expand
 from gitchain.layout.model import Inspection, Layout
 from gitchain.verify.decide import Decision, Finding, ReportedCheck, Target
@@ -133,16 +133,10 @@ def _open(part: TargetFile, place: TargetLocation, stack: ExitStack) -> ModelFil
 def _open_committed(root: Path, commit: str, name: str) -> Iterator[int]:
     """Open a private copy of a file in the commit. Raises StoreError without enough disk space."""
     with ExitStack() as stack:
-        try:
+        remedy = "free some space for temporary files (TMPDIR), or check the commit out"
+        with os_errors_as(StoreError, "no copy of the committed file could be made", name, help=remedy):
             file = stack.enter_context(TemporaryFile(prefix="gitchain-"))
             write_blob(root, commit, name, file.fileno())
-        except OSError as error:
-            raise StoreError(
-                "no copy of the committed file could be made",
-                where=name,
-                got=reason(error),
-                help="free some space for temporary files (TMPDIR), or check the commit out",
-            ) from error
         yield file.fileno()
 
 

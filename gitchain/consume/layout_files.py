@@ -9,7 +9,7 @@ from pathlib import Path
 from gitchain.errors import LayoutError, ProjectError
 from gitchain.layout import parse_layout
 from gitchain.layout.model import Layout
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import open_regular, read_input
 from gitchain.workspace.project import LAYOUT, SIGNED_LAYOUT, Project
 
 MAX_LAYOUT_BYTES = 1 << 20
@@ -18,16 +18,8 @@ MAX_SIGNED_BYTES = 4 * MAX_LAYOUT_BYTES
 
 def read_layout(path: Path) -> Layout:
     """Return the unsigned layout. Raises LayoutError if it is missing or invalid."""
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_LAYOUT_BYTES + 1)
-    except OSError as error:
-        raise LayoutError(
-            "cannot read the layout",
-            where=str(path),
-            got=str(error.strerror),
-            help="gitchain layout draft --write",
-        ) from error
+    remedy = "gitchain layout draft --write"
+    data = read_input(path, MAX_LAYOUT_BYTES, LayoutError, "cannot read the layout", help=remedy)
     try:
         return parse_layout(data)
     except LayoutError as error:

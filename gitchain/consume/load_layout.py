@@ -14,7 +14,7 @@ from gitchain.consume.layout_files import read_signed_layout
 from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.layout.model import Identity
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.trust.archive import kept_keys
 from gitchain.trust.load_profile import is_path, load_profile
 from gitchain.trust.profiles import Profile
@@ -133,16 +133,8 @@ def pinned_profile(project: Project, *, offline: bool = False) -> Profile | None
 def _witnesses(path: Path) -> bytes:
     from gitchain.verify.witnesses import MAX_POLICY_BYTES
 
-    try:
-        with open_regular(path) as file:
-            return file.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        raise TrustError(
-            "cannot read the witness policy",
-            where=str(path),
-            got=str(error.strerror),
-            help="a file in the format of https://c2sp.org/tlog-policy",
-        ) from error
+    remedy = "a file in the format of https://c2sp.org/tlog-policy"
+    return read_input(path, MAX_POLICY_BYTES, TrustError, "cannot read the witness policy", help=remedy)
 
 
 def _claimed_name(raw: bytes, path: Path) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gitchain.errors import ProjectError
+from gitchain.errors import ProjectError, os_errors_as
 from gitchain.platform.mounts import Mount, mount_of, mounts_below, read_mounts
 
 State = Literal["closed", "narrowed", "open"]
@@ -58,10 +58,8 @@ def window(path: Path, *, fresh: bool = False) -> Exposure:
 
     Raises ProjectError if it is missing or cannot be examined.
     """
-    try:
+    with os_errors_as(ProjectError, "cannot be looked at", path):
         return _window(Path.cwd() / path, fresh=fresh)
-    except OSError as error:
-        raise ProjectError("cannot be looked at", where=str(path), got=str(error.strerror)) from error
 
 
 def _window(path: Path, *, fresh: bool) -> Exposure:

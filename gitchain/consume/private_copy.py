@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gitchain.collect.paths import is_volume_link, volume_directory
 from gitchain.errors import LimitError, ProjectError, StoreError
+from gitchain.platform.files import write_all
 
 FICLONE = 0x40049409  # linux/fs.h: share another file's extents
 MAX_FILES = 1_000_000
@@ -40,14 +41,6 @@ def copy_private(source: Path, to: Path, *, shared: bool = False) -> None:
         raise kind(
             "cannot copy the model", where=str(error.filename or source), got=str(error.strerror)
         ) from error
-
-
-def make_private(directory: Path) -> None:
-    """Create a directory with access for this user only, unless it exists. Raises StoreError."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError("cannot make a directory", where=str(directory), got=str(error.strerror)) from error
 
 
 def remove(path: Path) -> None:
@@ -115,13 +108,7 @@ def _copy_file(source: int, to: Path, mode: int) -> None:
             fcntl.ioctl(target, FICLONE, source)
         except OSError:
             while data := os.read(source, _CHUNK):
-                _write(target, data)
+                write_all(target, data)
         os.fchmod(target, mode)
     finally:
         os.close(target)
-
-
-def _write(target: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]

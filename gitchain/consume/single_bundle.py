@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, SignatureError, UsageError, reason
+from gitchain.errors import GitchainError, SignatureError, UsageError, os_errors_as
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
 from gitchain.evidence.subjects import read_subjects
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import open_regular, read_input
 from gitchain.trust.load_profile import load_profile
 
 if TYPE_CHECKING:
@@ -117,15 +117,11 @@ def digests_of(target: str, more: Iterable[str] = ()) -> Mapping[str, bytes]:
         return {algorithm: digest}
     algorithms = (*DIGESTS, *sorted(more))
     hashers = [hashlib.new(algorithm) for algorithm in algorithms]
-    try:
-        with open_regular(Path(target)) as file:
-            while chunk := file.read(_CHUNK):
-                for hasher in hashers:
-                    hasher.update(chunk)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            "cannot read the file", where=ascii(target), got=reason(error), help="check the path"
-        ) from error
+    reading = os_errors_as(UsageError, "cannot read the file", ascii(target), help="check the path")
+    with reading, open_regular(Path(target)) as file:
+        while chunk := file.read(_CHUNK):
+            for hasher in hashers:
+                hasher.update(chunk)
     return {algorithm: hasher.digest() for algorithm, hasher in zip(algorithms, hashers, strict=True)}
 
 
@@ -148,10 +144,4 @@ def _public_key(path: Path) -> Key:
 
 def read_file(path: Path, what: str, limit: int) -> bytes:
     """Return the file's bytes, at most `limit` + 1 so that its parser refuses a longer one. Raises UsageError."""
-    try:
-        with open_regular(path) as file:
-            return file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot read the {what}", where=ascii(str(path)), got=reason(error), help="check the path"
-        ) from error
+    return read_input(path, limit, UsageError, f"cannot read the {what}", help="check the path")

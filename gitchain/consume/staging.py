@@ -10,7 +10,6 @@ next process deletes exactly these entries.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -21,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.consume.private_copy import remove
-from gitchain.errors import ConflictError, StoreError, UsageError
-from gitchain.platform.files import read_regular
+from gitchain.errors import ConflictError, StoreError, UsageError, os_errors_as
+from gitchain.platform.files import read_regular, take_lock
 from gitchain.platform.mounts import read_mounts
 
 PREFIX = ".gitchain-partial-"
@@ -48,15 +47,11 @@ class Staging:
 
         Raises StoreError if the disk refuses, UsageError if the destination was created meanwhile.
         """
-        try:
+        with os_errors_as(StoreError, "cannot move the model to its place", self.destination):
             if self.place.parent == self.destination:
                 self._fill(source)
             else:
                 self._replace(source)
-        except OSError as error:
-            raise StoreError(
-                "cannot move the model to its place", where=str(self.destination), got=str(error.strerror)
-            ) from error
 
     def _replace(self, source: Path) -> None:
         source.chmod(
@@ -187,8 +182,7 @@ def _abandoned(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.lstat().st_ino == os.fstat(lock).st_ino:
+        if take_lock(lock) and path.lstat().st_ino == os.fstat(lock).st_ino:
             return lock
     except OSError:
         pass

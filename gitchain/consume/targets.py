@@ -21,7 +21,7 @@ from gitchain.collect.git import resolve
 from gitchain.collect.paths import real_path
 from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.layout.model import Layout
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.verify.target import Target
 from gitchain.workspace.project import Project
 
@@ -166,16 +166,8 @@ def bundle_file(target: str) -> bytes | None:
     path = Path(target)
     if not target.endswith(BUNDLE_SUFFIXES) or not path.is_file():
         return None
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(
-            "cannot read the bundle",
-            where=target,
-            got=str(error.strerror),
-            help="check the path and its permissions",
-        ) from error
+    remedy = "check the path and its permissions"
+    data = read_input(path, MAX_BUNDLE_BYTES, UsageError, "cannot read the bundle", help=remedy)
     if len(data) > MAX_BUNDLE_BYTES:
         raise LimitError(
             "the bundle is too large", where=target, expected=f"at most {MAX_BUNDLE_BYTES} bytes"

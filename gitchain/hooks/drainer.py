@@ -13,18 +13,17 @@ Problems are written to `hook-error` for `gitchain doctor`; the next run without
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, StoreError
+from gitchain.errors import GitchainError, StoreError, os_errors_as
 from gitchain.hooks.history import find_work_tree
+from gitchain.platform.files import try_lock
 from gitchain.store.queue import HookQueue
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def drain(
     Returns at once if another drainer runs. Errors are recorded with `leave_trace` and raised again.
     """
     home = common_dir.resolve() / "gitchain"
-    with _only_one(home) as alone:
+    with try_lock(home / LOCK) as alone:
         return _drain(home, linger, sleep) if alone else 0
 
 
@@ -139,29 +138,8 @@ def _tags_moved(common_dir: Path) -> tuple[int, ...]:
 
 def leave_trace(home: Path, *problems: str) -> None:
     """Record problems for `gitchain doctor`, or delete the record if there are none."""
-    try:
+    with os_errors_as(StoreError, "cannot leave a trace", home / TRACE):
         if problems:
             (home / TRACE).write_text("\n".join(problems) + "\n", encoding="utf-8", errors="backslashreplace")
         else:
             (home / TRACE).unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError("cannot leave a trace", where=str(home / TRACE), got=str(error.strerror)) from error
-
-
-@contextmanager
-def _only_one(home: Path) -> Iterator[bool]:
-    try:
-        descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(
-            "cannot lock the drainer", where=str(home / LOCK), got=str(error.strerror)
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

@@ -7,8 +7,6 @@ Deleted and rewritten commits are ignored.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +14,16 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from gitchain.errors import GitchainError, StoreError
+from gitchain.errors import GitchainError
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
+from gitchain.platform.files import hold_lock, make_private
 from gitchain.platform.git import Git
 from gitchain.produce.checkpoint import newest_checkpoints
 from gitchain.produce.draft import StatementDraft
 from gitchain.produce.sign_and_store import SigningIdentity, SigningResult, project_profile, record
 from gitchain.produce.versions import is_stored, package_url, release_draft, version_draft
-from gitchain.store.files import make_private
 from gitchain.store.queue import HookEvent, HookQueue
 from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import Project
@@ -96,16 +94,9 @@ def _catch_up(project: Project, profile: Profile, identity: SigningIdentity) -> 
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
     """Wait for a running drainer, `gitchain sync` or push."""
-    try:
-        make_private(home)
-        descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError("cannot take a lock", where=str(home / LOCK), got=str(error.strerror)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    make_private(home)
+    with hold_lock(home / LOCK):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _drafts(project: Project, events: Sequence[HookEvent], report: Report) -> Iterator[StatementDraft]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.errors import ProjectError, StoreError
-from gitchain.platform.files import open_regular
+from gitchain.errors import ProjectError, StoreError, os_errors_as
+from gitchain.platform.files import open_regular, replace_file
 from gitchain.platform.git import Git
 
 MAX_HOOK_BYTES = 4 << 20  # a larger hook is a program, and is moved aside unread
@@ -106,35 +105,20 @@ def write_hook(path: Path, content: bytes, mode: int | None) -> None:
 
     Raises StoreError, without a change, if the disk refuses.
     """
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".gitchain-", delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), _default_mode(path.parent) if mode is None else mode)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise StoreError("cannot write a hook", where=str(path), got=str(error.strerror)) from error
+    with os_errors_as(StoreError, "cannot write a hook", path):
+        replace_file(path, content, _default_mode(path.parent) if mode is None else mode)
 
 
 def move(source: Path, target: Path) -> None:
     """Rename a hook. Raises StoreError if the disk refuses."""
-    try:
+    with os_errors_as(StoreError, "cannot rename a hook", source):
         source.rename(target)
-    except OSError as error:
-        raise StoreError("cannot rename a hook", where=str(source), got=str(error.strerror)) from error
 
 
 def delete(path: Path) -> None:
     """Delete a hook. Raises StoreError if the disk refuses."""
-    try:
+    with os_errors_as(StoreError, "cannot delete a hook", path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError("cannot delete a hook", where=str(path), got=str(error.strerror)) from error
 
 
 def _default_mode(directory: Path) -> int:

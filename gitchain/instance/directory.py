@@ -7,23 +7,19 @@ It does NOT know what the files mean.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import random
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gitchain.errors import StoreError, TransportError, TrustError
 from gitchain.instance.info import HELP_BROKEN, HELP_CREATE
-from gitchain.platform.files import open_regular
+from gitchain.platform import files
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 LOCK_WAIT_SECONDS = 60.0
-LOCK_POLL_SECONDS = (0.0005, 0.004)
 
 
 def check_private(path: Path, *, if_missing: str = HELP_BROKEN) -> None:
@@ -62,22 +58,10 @@ def check_private(path: Path, *, if_missing: str = HELP_BROKEN) -> None:
 def read_private(path: Path, max_bytes: int, *, if_missing: str = HELP_BROKEN) -> bytes:
     """Return the bytes of a private file. Raises TrustError if missing, foreign, open to others or too large."""
     check_private(path, if_missing=if_missing)
-    try:
-        with open_regular(path) as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise TrustError(
-            "the local instance cannot be read", where=str(path), got=str(error.strerror)
-        ) from error
+    data = files.read_input(path, max_bytes, TrustError, "the local instance cannot be read")
     if len(data) > max_bytes:
         raise TrustError("a file of the local instance is too large", where=str(path), help=HELP_BROKEN)
     return data
-
-
-def make_private(path: Path) -> None:
-    """Make a 0700 directory with its parents; no error if it is there."""
-    with storing(path):
-        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
 
 
 def write_durable(path: Path, data: bytes) -> None:
@@ -87,9 +71,7 @@ def write_durable(path: Path, data: bytes) -> None:
             path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
         )
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            files.write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -107,11 +89,7 @@ def replace_durable(path: Path, data: bytes) -> None:
 def sync_directory(path: Path) -> None:
     """Flush the names in a directory to the disk."""
     with storing(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.sync_directory(path)
 
 
 @contextmanager
@@ -136,7 +114,12 @@ def locked(path: Path, *, shared: bool = False, wait: float = LOCK_WAIT_SECONDS)
     """
     descriptor = _open_lock(path, shared=shared)
     try:
-        _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, wait)
+        if not files.take_lock(descriptor, wait, shared=shared):
+            raise TransportError(
+                "the local instance is busy: another process holds its lock",
+                where=str(path),
+                help="try again",
+            )
         yield
     finally:
         os.close(descriptor)
@@ -148,20 +131,3 @@ def _open_lock(path: Path, *, shared: bool) -> int:
         if shared and path.exists():
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-
-
-def _acquire(descriptor: int, kind: int, path: Path, wait: float) -> None:
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TransportError(
-                    "the local instance is busy: another process holds its lock",
-                    where=str(path),
-                    help="try again",
-                ) from None
-            time.sleep(random.uniform(*LOCK_POLL_SECONDS))  # noqa: S311 - spreads writers, hides nothing
-        else:
-            return

@@ -26,14 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gitchain.errors import TrustError
-from gitchain.instance.directory import (
-    check_private,
-    make_private,
-    read_private,
-    sync_directory,
-    write_durable,
-)
+from gitchain.instance.directory import check_private, read_private, sync_directory, write_durable
 from gitchain.instance.info import HELP_BROKEN, InstanceInfo
+from gitchain.platform.files import make_private
 
 EC_ROLES = ("ca", "ct", "oidc", "tsa")
 CERTIFICATES = "certificates.pem"

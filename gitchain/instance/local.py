@@ -26,15 +26,9 @@ from cryptography import x509
 from gitchain.errors import StoreError, TrustError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.instance import info, keys, trust
-from gitchain.instance.directory import (
-    check_private,
-    make_private,
-    read_private,
-    storing,
-    sync_directory,
-    write_durable,
-)
+from gitchain.instance.directory import check_private, read_private, storing, sync_directory, write_durable
 from gitchain.instance.log import LoggedEntry, TransparencyLog
+from gitchain.platform.files import make_private
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext

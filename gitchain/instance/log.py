@@ -39,11 +39,12 @@ from gitchain.evidence.tile import (
     encode_entries,
     tile_width,
 )
-from gitchain.instance.directory import locked, make_private, read_private, replace_durable, sync_directory
+from gitchain.instance.directory import locked, read_private, replace_durable, sync_directory
 from gitchain.instance.index import LeafIndex
 from gitchain.instance.info import HELP_BROKEN
 from gitchain.instance.tiles import TileFiles, damaged
 from gitchain.instance.tree import Tree, subtree_reader
+from gitchain.platform.files import make_private
 
 MAX_CHECKPOINT_BYTES = 4096
 

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from gitchain.errors import GitchainError, TransportError, UsageError
+from gitchain.errors import GitchainError, TransportError, UsageError, os_errors_as
 from gitchain.instance.local import Instance
 from gitchain.instance.routes import (
     MAX_BODY_BYTES,
@@ -63,15 +63,10 @@ class LocalServer(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         wanted = instance.port if port is None else port
-        try:
+        remedy = "stop the program that listens there; exported trust configurations name this port"
+        what = "the local instance's port cannot be used"
+        with os_errors_as(TransportError, what, f"{host}:{wanted}", help=remedy):
             super().__init__((host, wanted), _InstanceHandler)
-        except OSError as error:
-            raise TransportError(
-                "the local instance's port cannot be used",
-                where=f"{host}:{wanted}",
-                got=str(error.strerror),
-                help="stop the program that listens there; exported trust configurations name this port",
-            ) from error
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.server_address[1]}"
 

@@ -22,7 +22,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.layout.casefile import MAX_CASE_BYTES, CaseFile, ExpectedFinding, LayoutCase, joined, parse_case
 from gitchain.layout.model import Layout
 from gitchain.layout_test.fixtures import CaseSigner
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.verified import SignedLayout
 
@@ -103,11 +103,7 @@ def _decided(bench: CaseSigner, signed: SignedLayout, case: LayoutCase) -> CaseR
 
 
 def _read(path: Path) -> CaseFile:
-    try:
-        with open_regular(path) as file:
-            return parse_case(file.read(MAX_CASE_BYTES + 1), path.parent.name)
-    except OSError as error:
-        raise LayoutError("cannot read the case", where=str(path), got=str(error.strerror)) from error
+    return parse_case(read_input(path, MAX_CASE_BYTES, LayoutError, "cannot read the case"), path.parent.name)
 
 
 def _cases(files: Mapping[str, CaseFile]) -> Iterator[LayoutCase]:

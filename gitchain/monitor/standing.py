@@ -16,8 +16,8 @@ from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.monitor.alerts import Alert
-from gitchain.platform.files import read_regular
-from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
+from gitchain.platform.files import make_directory, read_regular, write_durably
+from gitchain.workspace.user_directory import home_lock, user_directory
 
 SCHEMA = "https://gitchain.dev/monitor-standing/v1"
 MAX_BYTES = 1 << 20
@@ -58,7 +58,7 @@ def remember(name: str, alerts: Sequence[Alert]) -> None:
         return
     with home_lock():
         make_directory(_place(name).parent)
-        write_atomically(_place(name), canonical_json({"schema": SCHEMA, "events": events}), mode=0o600)
+        write_durably(_place(name), canonical_json({"schema": SCHEMA, "events": events}))
 
 
 def _place(name: str) -> Path:

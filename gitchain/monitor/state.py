@@ -17,8 +17,8 @@ from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import decode_base64
-from gitchain.platform.files import read_regular
-from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
+from gitchain.platform.files import make_directory, read_regular, write_durably
+from gitchain.workspace.user_directory import home_lock, user_directory
 
 SCHEMA = "https://gitchain.dev/monitor-state/v1"
 MAX_STATE_BYTES = 1 << 20
@@ -100,7 +100,7 @@ def advance(followed: FollowedLog) -> FollowedLog:
         if before is not None and (before.size, before.next) > (followed.size, followed.next):
             return before
         make_directory(place(log_id).parent)
-        write_atomically(place(log_id), canonical_json(followed.to_json()), mode=0o600)
+        write_durably(place(log_id), canonical_json(followed.to_json()))
     return followed
 
 

@@ -24,10 +24,10 @@ from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey, cosi
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import decimal, decode_base64
 from gitchain.evidence.merkle import EMPTY_ROOT, verify_consistency
-from gitchain.platform.files import read_regular
+from gitchain.platform.files import make_directory, read_regular, write_durably
 from gitchain.verify.log_inclusion import signed_checkpoint
 from gitchain.verify.trust import LogKey, Trust
-from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
+from gitchain.workspace.user_directory import home_lock, user_directory
 
 SCHEMA = "https://gitchain.dev/witness-state/v1"
 MAX_BODY_BYTES = 1 << 18
@@ -113,7 +113,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
                     serialization.NoEncryption(),
                 )
                 make_directory(path.parent)
-                write_atomically(path, pem, mode=0o600)
+                write_durably(path, pem)
         if path.stat().st_mode & 0o077:
             raise TrustError("others can read the witness' key", where=str(path), help=f"chmod 600 {path}")
         key = serialization.load_pem_private_key(read_regular(path, MAX_STATE_BYTES), None)
@@ -183,4 +183,4 @@ def _remember(log: LogKey, checkpoint: Checkpoint) -> None:
         "root": base64.b64encode(checkpoint.root).decode(),
     }
     make_directory(place(log).parent)
-    write_atomically(place(log), canonical_json(state), mode=0o600)
+    write_durably(place(log), canonical_json(state))

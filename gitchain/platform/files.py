@@ -1,23 +1,42 @@
-"""Open foreign files: regular files only, so that no pipe, device or socket can block a reader."""
+"""Files: foreign ones opened without waiting, own ones written durably, and locks between processes.
+
+Of foreign files only regular ones are opened, so that no pipe, device or socket can block a reader. A file is written
+aside and renamed, and is on the disk when the function returns. A lock (`flock`) ends with the process that holds it.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import random
+import secrets
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from gitchain.errors import LimitError
+from gitchain.errors import GitchainError, LimitError, StoreError, os_errors_as
+
+TEMPORARY = ".tmp-"
+"""Prefix of the files that become others when they are whole: a writer that is killed leaves one behind."""
+
+_HELP = "check free space, quota and permissions, then try again"
+_LONGEST_PAUSE = 0.1
+_LOCK_ATTEMPTS = 3  # a lock is asked for at least every 16 ms
 
 
 def open_regular(path: Path | str) -> BinaryIO:
     """Open a regular file for reading, following links, without blocking.
 
-    Raises the OSError of `open`, and OSError for other kinds of files.
+    Raises the OSError of `open`, and OSError for other kinds of files and for names that no file can have.
     """
-    _check(Path(path).stat().st_mode, path)  # opening a device may have effects
+    try:
+        _check(Path(path).stat().st_mode, path)  # opening a device may have effects
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         _check(os.fstat(descriptor).st_mode, path)
@@ -28,6 +47,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def _check(mode: int, path: Path | str) -> None:
+    """Raise OSError unless the mode is a regular file's."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
@@ -43,18 +63,20 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     return data
 
 
-def open_lock(path: Path | str) -> BinaryIO:
-    """Open a file to lock it, created if missing, without blocking. Raises OSError as `open_regular`."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-    if os.path.lexists(path):
-        _check(Path(path).stat().st_mode, path)
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        _check(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb+", buffering=0)
-    except BaseException:
-        os.close(descriptor)
-        raise
+def read_input(
+    path: Path | str,
+    limit: int,
+    kind: type[GitchainError],
+    what: str,
+    *,
+    help: str = "",  # noqa: A002 - the word users see
+) -> bytes:
+    """Return the content of a regular file, cut after `limit` + 1 bytes: callers refuse a longer one.
+
+    Raises `kind`, saying `what`, if the file cannot be read.
+    """
+    with os_errors_as(kind, what, path, help=help), open_regular(path) as file:
+        return file.read(limit + 1)
 
 
 def special_files(folder: Path, *, is_deep: bool = False) -> Iterator[Path]:
@@ -78,3 +100,121 @@ def is_special(path: os.PathLike[str] | str) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISSOCK(mode))
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory if it is missing. Raises StoreError."""
+    with os_errors_as(StoreError, "cannot make a directory", path, help=_HELP):
+        path.mkdir(exist_ok=True)
+
+
+def make_private(path: Path) -> None:
+    """Create a directory with its parents, with access for this user only, if it is missing. Raises StoreError."""
+    with os_errors_as(StoreError, "cannot make a directory", path, help=_HELP):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write or replace a file: a reader, or a crash, sees the old bytes or the new ones. Raises StoreError."""
+    with os_errors_as(StoreError, "cannot write a file", path, help=_HELP):
+        replace_file(path, data, mode)
+
+
+def replace_file(path: Path, data: bytes, mode: int) -> None:
+    """Do the work of `write_durably`. Raises OSError."""
+    aside = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.rename(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def remove_durably(path: Path) -> None:
+    """Delete a file, if it exists. Raises StoreError."""
+    with os_errors_as(StoreError, "cannot remove a file", path, help=_HELP):
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all bytes. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def pause(attempt: int, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait a random time that grows with the attempts, so that writers do not stay in step."""
+    longest = min(0.002 * 2 ** min(attempt, 10), _LONGEST_PAUSE)
+    sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
+
+
+def open_lock(path: Path | str) -> BinaryIO:
+    """Open a file to lock it, created if missing, without blocking. Raises OSError for links and other kinds of files."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    if os.path.lexists(path):
+        _check(os.lstat(path).st_mode, path)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        _check(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb+", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of this path for a block, after waiting for its holder. Raises StoreError if it cannot be taken."""
+    with os_errors_as(StoreError, "cannot take a lock", path):
+        lock = open_lock(path)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock of this path for a block; yield False if another process holds it. Raises StoreError."""
+    with os_errors_as(StoreError, "cannot take a lock", path):
+        lock = open_lock(path)
+    with lock:
+        with os_errors_as(StoreError, "the file system has no locks", path):
+            is_held = take_lock(lock)
+        yield is_held
+
+
+def take_lock(file: int | BinaryIO, seconds: float = 0.0, *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed, and return True; False if others hold it for this time.
+
+    Raises OSError on a file system without locks.
+    """
+    end, attempt = time.monotonic() + seconds, 0
+    while True:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            pause(min(attempt, _LOCK_ATTEMPTS))
+            attempt += 1
+        else:
+            return True

@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import GitchainError, ProjectError, StoreError, TransportError, reason
+from gitchain.errors import GitchainError, ProjectError, StoreError, TransportError, os_errors_as, reason
 from gitchain.platform.git_directory import check_repository_files
 from gitchain.platform.processes import (
     MAX_OUTPUT,
@@ -266,10 +266,8 @@ class Git:
     def converse(self, *args: str) -> subprocess.Popen[bytes]:
         """Start an interactive command with pipes. Raises StoreError. See `start_conversation`."""
         check_repository_files(self.directory)
-        try:
+        with os_errors_as(StoreError, "cannot start git", self.directory):
             return start_conversation(self.command(*args), cwd=self.directory, env=self.environment())
-        except OSError as error:
-            raise StoreError("cannot start git", where=str(self.directory), got=reason(error)) from error
 
 
 def refused_owner(stderr: str, otherwise: str) -> str:

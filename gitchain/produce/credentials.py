@@ -29,8 +29,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gitchain.errors import StoreError
+from gitchain.platform.files import write_durably
 from gitchain.sign.gitcms import Credential
-from gitchain.workspace.user_directory import user_directory, write_atomically
+from gitchain.workspace.user_directory import user_directory
 
 MAX_CREDENTIAL_BYTES = 64 * 1024
 MARGIN = timedelta(seconds=30)  # minimum remaining lifetime of a certificate for one more signature
@@ -79,7 +80,7 @@ def keep_credential(path: Path | None, credential: Credential) -> None:
         return
     key = credential.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with contextlib.suppress(StoreError):
-        write_atomically(path, key + credential.certificate.public_bytes(Encoding.PEM), mode=0o600)
+        write_durably(path, key + credential.certificate.public_bytes(Encoding.PEM))
 
 
 def _read(path: Path) -> bytes:

@@ -19,6 +19,7 @@ from gitchain.evidence.names import check_name, check_step_name
 from gitchain.layout.checks import check_label
 from gitchain.layout.model import Identity
 from gitchain.layout.rule import literal_name
+from gitchain.platform.files import make_directory, write_durably
 from gitchain.produce.planned_stages import dvc_projects
 from gitchain.produce.sign_layout import NothingToDraftError, draft_layout
 from gitchain.trust.archive import archive
@@ -26,14 +27,7 @@ from gitchain.trust.committed_trust import choose, committed, write_committed
 from gitchain.trust.load_profile import is_path, load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import CONFIG, LAYOUT, Config, Project, open_project, render_config
-from gitchain.workspace.user_directory import (
-    LayoutPin,
-    local_directory,
-    make_directory,
-    read_pins,
-    write_atomically,
-    write_pin,
-)
+from gitchain.workspace.user_directory import LayoutPin, local_directory, read_pins, write_pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,7 @@ def initialise(
         write_committed(project.root, copy)
     undrafted = _draft_first(project, layout, identity)
     make_directory(project.root / CONFIG.parent)
-    write_atomically(project.root / CONFIG, render_config(config).encode("utf-8"))
+    write_durably(project.root / CONFIG, render_config(config).encode("utf-8"), mode=0o644)
     if is_path(trust):
         choose(project, profile)
     pinned = Identity(*identity) if identity else None
@@ -177,7 +171,7 @@ def write_layout(project: Project, text: str, *, force: bool = False) -> None:
         )
     _check_place(path.parent)
     make_directory(path.parent)
-    write_atomically(path, text.encode("utf-8"))
+    write_durably(path, text.encode("utf-8"), mode=0o644)
 
 
 def _set_up_already(project: Project, trust: str) -> ProjectError:

@@ -10,7 +10,7 @@ from gitchain.collect.model_files import model_files, single_file
 from gitchain.consume.model_signature import GIT_PATHS, bundle_inside, ignored_names
 from gitchain.errors import VerificationError
 from gitchain.evidence.oms import SINGLE, model_statement
-from gitchain.workspace.user_directory import write_atomically
+from gitchain.platform.files import write_durably
 
 if TYPE_CHECKING:
     from gitchain.trust.profiles import Profile
@@ -46,5 +46,5 @@ def sign_model(
             verified = oms.verify_model_by_identity(raw, profile.trust, verified_bundle.identity)
     if verified.signature.files != files:
         raise VerificationError("the signer returned a bundle for another model", where=str(target))
-    write_atomically(output, raw)
+    write_durably(output, raw, mode=0o644)
     return verified

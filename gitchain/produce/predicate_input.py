@@ -24,7 +24,7 @@ from gitchain.evidence.predicates import (
 )
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import NAMESPACE, STEP_FIELD
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.produce.draft import StatementDraft
 from gitchain.produce.provenance import layout_name, new_run, with_manifests
 from gitchain.produce.steps import callers_fault, check_step, collect_all
@@ -35,16 +35,8 @@ MAX_PREDICATE_BYTES = 4 << 20  # a model card with embedded plots; Rekor v1 and 
 
 def read_predicate(path: Path) -> dict[str, Any]:
     """Return the predicate in a JSON file. Raises UsageError for other content, LimitError for a large file."""
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_PREDICATE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(
-            "cannot read the predicate",
-            where=str(path),
-            got=str(error.strerror),
-            help="check the path and its permissions",
-        ) from error
+    remedy = "check the path and its permissions"
+    data = read_input(path, MAX_PREDICATE_BYTES, UsageError, "cannot read the predicate", help=remedy)
     with callers_fault(str(path), f"correct the file: {path}"):
         value = strict_json(data, str(path), max_bytes=MAX_PREDICATE_BYTES)
     if not isinstance(value, dict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.errors import NoEvidenceError, StoreError, UsageError
+from gitchain.errors import NoEvidenceError, StoreError, UsageError, os_errors_as
 from gitchain.sources.oci import Referrers
 from gitchain.sources.open_source import OCI_SCHEME, Directory
 from gitchain.store.tree_paths import MANIFESTS
@@ -55,8 +55,6 @@ def publish(project: Project, place: str, *, offline: bool = False) -> PublishRe
             help="gitchain bundle push DIR",
         )
     directory = Directory(Path(place))
-    try:
+    with os_errors_as(StoreError, "cannot make a directory", place):
         directory.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError("cannot make a directory", where=place, got=str(error.strerror)) from error
     return PublishResult(place, len(bundles), len(nodes), directory.write(bundles, nodes))

@@ -18,10 +18,9 @@ from gitchain.evidence.vocabulary import LAYOUT as LAYOUT_TYPE
 from gitchain.layout.load import layout_from_json
 from gitchain.layout.model import Identity as FunctionaryIdentity
 from gitchain.layout.model import Layout
-from gitchain.platform.files import read_regular
+from gitchain.platform.files import read_regular, write_durably
 from gitchain.verify.layout import pin_command
 from gitchain.workspace.project import LAYOUT, SIGNED_LAYOUT, Project
-from gitchain.workspace.user_directory import write_atomically
 
 if TYPE_CHECKING:
     from gitchain.produce.sign_and_store import SigningIdentity
@@ -115,7 +114,7 @@ def sign_layout(
     with profile.signer(signing, "gitchain layout sign") as layout_signer:
         (raw,) = layout_signer.sign((layout_statement(layout),))
     signer = verify_bundle(raw, profile.trust, layout_signer.keys).identity
-    write_atomically(project.root / SIGNED_LAYOUT, raw)
+    write_durably(project.root / SIGNED_LAYOUT, raw, mode=0o644)
     project.store.add((raw,), {})
     return SignedLayoutFile(
         layout, project.root / SIGNED_LAYOUT, signer, tuple(_warnings(layout, signer, now))

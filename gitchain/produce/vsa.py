@@ -11,13 +11,13 @@ from pathlib import Path
 from gitchain.errors import GitchainError, MalformedError, StoreError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
+from gitchain.platform.files import write_durably
 from gitchain.produce.draft import StatementDraft
 from gitchain.produce.sign_and_store import SigningIdentity, SigningResult, record
 from gitchain.trust.profiles import Profile
 from gitchain.verify.decide import Decision
 from gitchain.verify.vsa import summary
 from gitchain.workspace.project import Project
-from gitchain.workspace.user_directory import write_atomically
 
 
 def summarise(
@@ -41,7 +41,7 @@ def write_summary(project: Project, statement: Statement, path: Path) -> None:
     digest = statement.subject[0].digest["sha256"]
     for raw in project.store.by_subject("sha256", digest):
         if _is_bundle_of(raw, statement):
-            write_atomically(path, raw)
+            write_durably(path, raw, mode=0o644)
             return
     raise StoreError("the summary is not in the store", got=statement.attestation_id)
 

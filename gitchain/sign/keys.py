@@ -35,9 +35,8 @@ from gitchain.errors import (
     SignatureError,
     TransportError,
     UsageError,
-    reason,
 )
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import read_input
 from gitchain.verify.keys import Key
 
 if TYPE_CHECKING:
@@ -111,16 +110,8 @@ class PemKey:
     @classmethod
     def read(cls, path: Path, secret: Secret) -> PemKey:
         """Return the key in this file. Raises the errors of `open_key`."""
-        try:
-            with open_regular(path) as file:
-                data = file.read(MAX_KEY_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                "cannot read the key",
-                where=ascii(str(path)),
-                got=reason(error),
-                help="--key takes a PEM file, hsm:…, pkcs11:…, awskms:…, gcpkms:…, azurekms:… or hv:…",
-            ) from error
+        remedy = "--key takes a PEM file, hsm:…, pkcs11:…, awskms:…, gcpkms:…, azurekms:… or hv:…"
+        data = read_input(path, MAX_KEY_BYTES, UsageError, "cannot read the key", help=remedy)
         private = _load_private(data[:MAX_KEY_BYTES], str(path), secret)
         try:
             key = Key.of(private.public_key())

@@ -7,10 +7,7 @@ rewound, emptied or replaced is refused like this repository's own store (docs/f
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +17,10 @@ from gitchain.errors import (
     StoreError,
     TransportError,
     UsageError,
+    os_errors_as,
 )
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import open_lock
+from gitchain.platform.files import hold_lock
 from gitchain.platform.git import Git, refused_owner
 from gitchain.sources.interface import Snapshot
 from gitchain.sources.rollback_protection import check_seen, remember
@@ -155,15 +153,13 @@ class Mirror:
     def _take(self, place: Path) -> None:
         with home_lock():
             self._make(place)
-        with _turn(place / "fetch.lock"):
+        with hold_lock(place / "fetch.lock"):
             self._fetch_into(Git(place))
             self._note_fetched(place)
 
     def _note_fetched(self, place: Path) -> None:
-        try:
+        with os_errors_as(StoreError, "cannot write to a mirror", place):
             (place / FETCHED).touch(mode=0o600)
-        except OSError as error:
-            raise StoreError("cannot write to a mirror", where=str(place), got=str(error.strerror)) from error
 
     def _fetch_into(self, git: Git) -> None:
         scheme = self.url.split("://", 1)[0]
@@ -196,10 +192,8 @@ class Mirror:
     def _make(self, place: Path) -> None:
         if (place / "HEAD").is_file():
             return
-        try:
+        with os_errors_as(StoreError, "cannot make a mirror", place):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError("cannot make a mirror", where=str(place), got=str(error.strerror)) from error
         object_format = "sha256" if place == self.sha256_place else "sha1"
         options = ("--quiet", "--bare", "--template=", "--initial-branch=main")
         Git(place).run("init", *options, f"--object-format={object_format}", ".")
@@ -222,15 +216,3 @@ class _OtherFormatError(TransportError):
 def _help(stderr: str) -> str:
     """Return the command that lets the local git open the repository at a path."""
     return refused_owner(stderr, "") if "dubious ownership" in stderr else ""
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Hold the lock of a mirror, so that one process fetches at a time. Raises StoreError."""
-    try:
-        lock = open_lock(path)
-    except OSError as error:
-        raise StoreError("cannot take a lock", where=str(path), got=str(error.strerror)) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

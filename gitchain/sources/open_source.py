@@ -18,11 +18,10 @@ from gitchain.errors import LimitError, StoreError, UsageError
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import MAX_NODE_BYTES
-from gitchain.platform.files import open_regular
+from gitchain.platform.files import open_regular, write_durably
 from gitchain.sources.git import Mirror, remote_url
 from gitchain.sources.interface import MAX_BUNDLES, EvidenceSource, Snapshot, SourceBudget
 from gitchain.sources.oci import Referrers
-from gitchain.workspace.user_directory import write_atomically
 
 BUNDLE_SUFFIX = ".sigstore.json"
 NODE_SUFFIX = ".manifest.json"
@@ -119,7 +118,7 @@ class Directory:
         named += [(sha256_hex(data) + NODE_SUFFIX, data) for data in nodes]
         fresh = [(self.path / name, data) for name, data in named if not (self.path / name).exists()]
         for path, data in fresh:
-            write_atomically(path, data)
+            write_durably(path, data, mode=0o644)
         return len(fresh)
 
     def _files(self) -> list[Path]:

@@ -14,8 +14,8 @@ from gitchain.errors import (
 )
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import read_regular
-from gitchain.workspace.user_directory import make_directory, user_directory, write_atomically
+from gitchain.platform.files import make_directory, read_regular, write_durably
+from gitchain.workspace.user_directory import user_directory
 
 SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
 
@@ -99,7 +99,7 @@ def write_seen(seen: SeenState) -> None:
         data = canonical_json(seen.to_json())
     except MalformedError as error:
         raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
-    write_atomically(place, data, mode=0o600)
+    write_durably(place, data)
 
 
 UNKNOWN = ""

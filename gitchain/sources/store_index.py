@@ -9,25 +9,23 @@ result.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from gitchain.errors import GitchainError, LimitError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import open_lock, read_regular
+from gitchain.platform.files import make_directory, open_lock, read_regular, take_lock, write_durably
 from gitchain.sources.bundle_index import FORMAT, BundleIndex
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import room_of
 from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
-from gitchain.workspace.user_directory import make_directory, user_directory, write_atomically
+from gitchain.workspace.user_directory import user_directory
 
 LOCK_SECONDS = 30.0  # to wait for another process that follows the same store
 FOLLOWED_LEAVES = 20_000  # entries that are added to a file in use; for more, another file is made
@@ -77,7 +75,7 @@ def _kept(store: AttestationStore, key: str, tip: str) -> BundleIndex:
         if (found := _current(seal, store, tip)) is not None:
             return found
         place = _followed(seal, store, tip) or _made_anew(seal, store, tip)
-        write_atomically(seal, f"{place.name} {_state(place)}".encode("ascii"), mode=0o600)
+        write_durably(seal, f"{place.name} {_state(place)}".encode("ascii"))
         _remove_old(seal, place)
         return BundleIndex(str(place))  # before others may replace it
 
@@ -180,13 +178,6 @@ def _state(place: Path) -> str:
 def _turn(path: Path) -> Iterator[None]:
     """Hold the lock of an index. Raises StoreError if another process holds it for too long."""
     with open_lock(path) as lock:
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise StoreError("another process holds the lock", where=str(path)) from error
-                time.sleep(0.05)
+        if not take_lock(lock, LOCK_SECONDS):
+            raise StoreError("another process holds the lock", where=str(path))
         yield

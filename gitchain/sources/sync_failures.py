@@ -9,10 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gitchain.errors import GitchainError, StoreError
-from gitchain.platform.files import open_regular
+from gitchain.errors import GitchainError, StoreError, os_errors_as
+from gitchain.platform.files import make_directory, open_regular, write_durably
 from gitchain.workspace.project import Project
-from gitchain.workspace.user_directory import make_directory, write_atomically
 
 TRACE = "sync-error"
 MAX_REASON = 300
@@ -24,17 +23,15 @@ def remember_unread(project: Project, remote: str, reason: GitchainError) -> Non
     text = f"{remote}: {reason}"[:MAX_REASON]
     try:
         make_directory(project.state_dir)
-        write_atomically(_trace(project), text.encode("utf-8", "replace"))
+        write_durably(_trace(project), text.encode("utf-8", "replace"), mode=0o644)
     except StoreError:
         return  # the sync failure itself is reported
 
 
 def forget_unread(project: Project) -> None:
     """Delete the record of `remember_unread`. Raises StoreError."""
-    try:
+    with os_errors_as(StoreError, "cannot remove", _trace(project)):
         _trace(project).unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError("cannot remove", where=str(_trace(project)), got=str(error.strerror)) from error
 
 
 def unread_warning(project: Project) -> str | None:

@@ -132,7 +132,7 @@ class AttestationStore(StoreReader):
             self.backend.discard()
 
     def _advance(self, change: Callable[[Oid | None], Oid]) -> Oid:
-        from gitchain.store.lock import pause
+        from gitchain.platform.files import pause
 
         refused = 0
         for attempt in range(MAX_ATTEMPTS):

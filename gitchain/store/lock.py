@@ -9,16 +9,13 @@ other `.lock` belongs to another git process and is kept.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import random
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gitchain.errors import StoreError, reason
-from gitchain.platform.files import read_regular
+from gitchain.errors import StoreError, os_errors_as, reason
+from gitchain.platform.files import read_regular, take_lock
 from gitchain.store.objects import Oid
 
 PATIENCE = (
@@ -26,13 +23,6 @@ PATIENCE = (
 )
 MAX_POINTER = 64 << 10
 NOTE_BYTES = 100  # length of the longest object id; blank without a record
-_LONGEST_PAUSE = 0.1
-
-
-def pause(attempt: int, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait a random time that grows with the attempts, so that writers do not stay in step."""
-    longest = min(0.002 * 2 ** min(attempt, 10), _LONGEST_PAUSE)
-    sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
 
 
 class WriterLock:
@@ -56,28 +46,14 @@ class WriterLock:
                 "cannot open the store's lock", where=str(self._path), got=reason(error), help=remedy
             ) from error
         try:
-            self._held = self._wait()
+            with suppress(OSError):  # a file system without locks
+                self._held = take_lock(self._descriptor, PATIENCE)
             if self._held:
                 self._clear_stale()
             yield
         finally:
             self._held = False
             os.close(self._descriptor)
-
-    def _wait(self) -> bool:
-        end = time.monotonic() + PATIENCE
-        attempt = 0
-        while time.monotonic() < end:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pause(attempt)
-                attempt += 1
-            except OSError:  # a file system without locks
-                return False
-            else:
-                return True
-        return False
 
     def _clear_stale(self) -> None:
         noted = os.pread(self._descriptor, NOTE_BYTES, 0).strip()
@@ -105,11 +81,7 @@ class WriterLock:
 
     def _note(self, data: bytes) -> None:
         """Write in place: a file of constant length is flushed without a journal commit."""
-        try:
+        with os_errors_as(StoreError, "cannot write the store's lock", self._path):
             os.pwrite(self._descriptor, data.ljust(NOTE_BYTES), 0)
             if data:
                 os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise StoreError(
-                "cannot write the store's lock", where=str(self._path), got=reason(error)
-            ) from error

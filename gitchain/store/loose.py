@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from gitchain.platform.files import write_all
 from gitchain.store.objects import Oid
 
 Kind = Literal["blob", "tree", "commit"]
@@ -67,8 +68,6 @@ def write_loose(objects: Path, new: Iterable[NewObject]) -> None:
 
 def _write_aside(objects: Path, batch: Sequence[NewObject], moves: list[tuple[Path, Path]]) -> None:
     """Write and flush objects to temporary files; add pairs of temporary and final path to `moves`."""
-    from gitchain.store.files import write_all
-
     with ExitStack() as stack:
         descriptors = []
         for item in batch:

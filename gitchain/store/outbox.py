@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,11 +24,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.errors import LimitError, MalformedError, StoreError, reason
+from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.statement import Statement
-from gitchain.store.files import TEMPORARY, make_private, read_bounded, remove_durably, write_durably
+from gitchain.platform.files import TEMPORARY, make_private, remove_durably, try_lock, write_durably
+from gitchain.store.files import read_bounded
 from gitchain.store.tree_paths import is_sha256
 from gitchain.store.trees import StoreProblem
 
@@ -113,16 +112,16 @@ class Outbox:
         """Hold the items that are added in this block, so that no other process signs them. Raises StoreError."""
         make_private(self.directory)
         name = secrets.token_hex(16)
-        descriptor = _open(self._lock_of(name))
-        try:
-            _try_lock(descriptor)  # the name is random, so no other process has it
+        with try_lock(self._lock_of(name)):  # the name is random, so no other process has it
             self._holder = name
-            yield
-        finally:
-            self._holder = ""
-            with suppress(OSError):  # leftover lock files are deleted later; they hold nothing once closed
-                self._lock_of(name).unlink(missing_ok=True)
-            os.close(descriptor)
+            try:
+                yield
+            finally:
+                self._holder = ""
+                with suppress(
+                    OSError
+                ):  # leftover lock files are deleted later; they hold nothing once closed
+                    self._lock_of(name).unlink(missing_ok=True)
 
     def is_free(self, item: OutboxItem) -> bool:
         """Return True if the item exists and no process is signing it. Raises StoreError."""
@@ -135,24 +134,17 @@ class Outbox:
         path = self._lock_of(holder)
         if not path.is_file():
             return False
-        descriptor = _open(path)
-        try:
-            return not _try_lock(descriptor)
-        finally:
-            os.close(descriptor)
+        with try_lock(path) as is_ours:
+            return not is_ours
 
     @contextmanager
     def draining(self) -> Iterator[bool]:
         """Hold the drainer's lock for a block; yield False if another process holds it. Raises StoreError."""
         make_private(self.directory)
-        descriptor = _open(self.directory / "drainer.lock")
-        try:
-            held = _try_lock(descriptor)
+        with try_lock(self.directory / "drainer.lock") as held:
             if held:
                 self._sweep()
             yield held
-        finally:
-            os.close(descriptor)
 
     def _sweep(self) -> None:
         """Delete leftovers of dead writers and holders. Concurrent live processes may delete their own."""
@@ -177,23 +169,6 @@ class Outbox:
 
     def _path(self, item_id: str) -> Path:
         return self.directory / (item_id + _SUFFIX)
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise StoreError("cannot open a lock", where=str(path), got=reason(error)) from error
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise StoreError("the file system has no locks", got=reason(error)) from error
-    return True
 
 
 def _render(item: OutboxItem) -> bytes:

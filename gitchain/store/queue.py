@@ -13,7 +13,6 @@ twice. They are hints: `gitchain sync` checks the refs themselves.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
@@ -23,8 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitchain.errors import MalformedError, StoreError, reason
-from gitchain.store.files import make_private, open_plain
+from gitchain.errors import MalformedError, StoreError, os_errors_as, reason
+from gitchain.platform.files import make_private, take_lock
+from gitchain.store.files import open_plain
 from gitchain.store.trees import StoreProblem
 
 QUEUE_NAME = "queue"
@@ -143,18 +143,14 @@ class _ClaimedFile:
         Raises MalformedError if it is no regular file, StoreError.
         """
         descriptor = open_plain(path)
+        claimed = False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_still(path, descriptor):
+            with os_errors_as(StoreError, "the file system has no locks", path):
+                claimed = take_lock(descriptor) and _is_still(path, descriptor)
+        finally:
+            if not claimed:
                 os.close(descriptor)
-                return None
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError as error:
-            os.close(descriptor)
-            raise StoreError("the file system has no locks", where=str(path), got=reason(error)) from error
-        return cls(path, descriptor, read)
+        return cls(path, descriptor, read) if claimed else None
 
     def is_spent(self, now: float) -> bool:
         """Return True if everything was read, so long ago that no hook can still write to it."""

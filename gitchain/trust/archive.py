@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from gitchain.errors import TrustError, reason
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import open_regular, read_regular
-from gitchain.workspace.user_directory import make_directory, user_directory, write_atomically
+from gitchain.platform.files import make_directory, open_regular, read_regular, write_durably
+from gitchain.workspace.user_directory import user_directory
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Identity
@@ -33,7 +33,7 @@ def archive(text: str) -> str:
     digest = trust_digest(text)
     path = _directory() / f"{digest}.json"
     if not path.exists():
-        write_atomically(path, text.encode(), mode=0o600)
+        write_durably(path, text.encode())
     return digest
 
 
@@ -68,7 +68,7 @@ def keep_key(spki: bytes) -> Identity:
     from gitchain.layout.model import KEY_ISSUER, Identity
 
     digest = sha256_hex(spki)
-    write_atomically(_directory("keys") / f"{digest}.der", spki, mode=0o600)
+    write_durably(_directory("keys") / f"{digest}.der", spki)
     return Identity(KEY_ISSUER, f"sha256:{digest}")
 
 

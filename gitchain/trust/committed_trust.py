@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 
 from gitchain.errors import LimitError, ProjectError, TrustError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import read_regular
+from gitchain.platform.files import make_directory, read_regular, write_durably
 from gitchain.trust.load_profile import MAX_TRUST_BYTES, is_path, load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.trust.publication_consent import chosen_trust, remember_chosen
-from gitchain.workspace.user_directory import make_directory, write_atomically
 
 if TYPE_CHECKING:
     from gitchain.workspace.project import Project
@@ -65,7 +64,7 @@ def _holds(place: Path, data: bytes) -> bool:
 def write_committed(root: Path, text: str) -> None:
     """Write the trust configuration into the repository. Raises StoreError."""
     make_directory((root / COMMITTED).parent)
-    write_atomically(root / COMMITTED, text.encode())
+    write_durably(root / COMMITTED, text.encode(), mode=0o644)
 
 
 def choose(project: Project, profile: Profile) -> str:

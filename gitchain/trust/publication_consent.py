@@ -21,8 +21,8 @@ import click
 
 from gitchain.errors import GitchainError, TrustError, UsageError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
-from gitchain.platform.files import read_regular
-from gitchain.workspace.user_directory import home_lock, user_directory, write_atomically
+from gitchain.platform.files import read_regular, write_durably
+from gitchain.workspace.user_directory import home_lock, user_directory
 
 TOLD_SCHEMA = "https://gitchain.dev/told/v1"
 MAX_TOLD_BYTES = 1 << 20
@@ -160,4 +160,4 @@ def _write(consents: _Consents) -> None:
         document["remotes"] = list(consents.remotes)
     if consents.signs:
         document["signs"] = dict(consents.signs)
-    write_atomically(user_directory() / "told.json", canonical_json(document), mode=0o600)
+    write_durably(user_directory() / "told.json", canonical_json(document))

@@ -24,8 +24,8 @@ from urllib.parse import quote
 from gitchain.errors import GitchainError, StoreError, TransportError, TrustError, reason
 from gitchain.evidence.canonical import canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import read_regular
-from gitchain.workspace.user_directory import home_lock, make_directory, user_directory, write_atomically
+from gitchain.platform.files import make_directory, read_regular, write_durably
+from gitchain.workspace.user_directory import home_lock, user_directory
 
 if TYPE_CHECKING:
     from tuf.ngclient import Updater
@@ -106,7 +106,7 @@ class Repository:
                 got=f"sha256:{sha256_hex(root)}",
                 help=f"if you mean it, remove {path.parent} and pin again",
             )
-        write_atomically(path, root, mode=0o600)
+        write_durably(path, root)
 
     def cached(self) -> FetchedTrust | None:
         """Return the cached configuration, or None if there is no cache. Raises TrustError if the cache is damaged."""
@@ -161,7 +161,7 @@ class Repository:
                 ) from error
             fetched = FetchedTrust(self.url, self._text(), now, self._expires())
             times = {"fetched": now.isoformat(), "expires": fetched.expires.isoformat()}
-            write_atomically(self.directory / "state.json", canonical_json(dict(times)), mode=0o600)
+            write_durably(self.directory / "state.json", canonical_json(dict(times)))
         return fetched
 
     def _updater(self, http: Http) -> Updater:

@@ -10,9 +10,7 @@ The directory is `GITCHAIN_HOME`, or the platform's application directory. It is
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,9 +18,9 @@ from pathlib import Path
 
 import click
 
-from gitchain.errors import LimitError, MalformedError, StoreError, TrustError, reason
+from gitchain.errors import LimitError, MalformedError, TrustError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
-from gitchain.platform.files import open_lock, read_regular
+from gitchain.platform.files import hold_lock, read_regular, write_durably
 
 PINS_SCHEMA = "https://gitchain.dev/pins/v1"
 MAX_PINS_BYTES = 1 << 20  # enough for a few thousand layouts
@@ -134,13 +132,7 @@ def remember_version(layout: str, version: int, digest: str) -> None:
 @contextmanager
 def home_lock() -> Iterator[None]:
     """Hold the lock on the user's directory. Raises StoreError if the lock cannot be taken."""
-    path = user_directory() / "pins.lock"
-    try:
-        lock = open_lock(path)
-    except OSError as error:
-        raise StoreError("cannot take a lock", where=str(path), got=str(error.strerror)) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with hold_lock(user_directory() / "pins.lock"):
         yield
 
 
@@ -180,35 +172,4 @@ def _write(pins: Mapping[str, LayoutPin]) -> None:
             for name, pin in pins.items()
         },
     }
-    write_atomically(user_directory() / "pins.json", canonical_json(document), mode=0o600)
-
-
-def make_directory(path: Path) -> None:
-    """Create a directory if it is missing. Raises StoreError."""
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise StoreError("cannot make a directory", where=str(path), got=str(error.strerror)) from error
-
-
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace the file at `path` atomically and durably. Raises StoreError."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise StoreError("cannot write", where=str(path), got=str(error.strerror or error)) from error
+    write_durably(user_directory() / "pins.json", canonical_json(document))

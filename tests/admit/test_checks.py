@@ -235,7 +235,7 @@ def test_a_disk_that_takes_nothing_loses_no_change(
         patch.setattr(watcher.log, "keep", refuse)
         assert watcher.changes() == []
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_atomically", refuse)
+        patch.setattr(module, "write_durably", refuse)
         assert len(watcher.changes()) == 1
         assert watcher.changes() == []
     assert watcher.changes() == []

@@ -82,10 +82,10 @@ def test_what_the_system_refuses_has_advice(
 ) -> None:
     """Where the port that failed gives none: a full disk is a full disk, whatever was to be written."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise LayoutError("cannot write", where="x") from OSError(number, "refused")
 
-    monkeypatch.setattr(sign_layout, "write_atomically", refuse)
+    monkeypatch.setattr(sign_layout, "write_durably", refuse)
     done = gitchain("layout", "sign", cwd=world.repo)
     assert done.code == 5
     assert advice in done.err

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.errors import LimitError
-from gitchain.platform.files import open_lock, open_regular, read_regular
+from gitchain.errors import LimitError, UsageError
+from gitchain.platform.files import open_regular, read_input, read_regular
 
 
 def test_read_regular_follows_links_and_is_bounded(tmp_path: Path) -> None:
@@ -39,16 +39,17 @@ def test_open_regular_never_waits(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
-def test_open_lock_makes_the_file_and_never_waits(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link").symlink_to("pipe")
-    for name in ("pipe", "link", "/dev/null"):
-        with pytest.raises(OSError, match="not a regular file"):
-            open_lock(tmp_path / name)
-    for _ in range(2):
-        with open_lock(tmp_path / "lock") as lock:
-            assert lock.read() == b""
-    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+def test_open_regular_refuses_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(OSError, match="null"):
+        open_regular("a\0b")
+
+
+def test_read_input_is_cut_behind_the_limit_and_names_the_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_input(tmp_path / "file", 3, UsageError, "cannot read it") == b"1234"
+    with pytest.raises(UsageError, match=r"cannot read it, in .*missing, got No such file") as caught:
+        read_input(tmp_path / "missing", 3, UsageError, "cannot read it", help="do this")
+    assert caught.value.help == "do this"
 
 
 PLAIN = {

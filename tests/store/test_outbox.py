@@ -281,5 +281,5 @@ def test_full_disk_leaves_no_half_item(outbox: Outbox) -> None:
 def test_outbox_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
     """A directory that cannot be made is one error of ours."""
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot create a directory"):
+    with pytest.raises(StoreError, match="cannot make a directory"):
         Outbox(tmp_path / "file" / "outbox").put(payload("m"))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gitchain.errors import StoreError, TrustError
+from gitchain.errors import TrustError
 from gitchain.workspace.user_directory import (
     LayoutPin,
     pin_for_repository,
     read_pins,
     remember_version,
     user_directory,
-    write_atomically,
     write_pin,
 )
 
@@ -109,18 +107,3 @@ def test_a_home_that_is_a_file_is_one_clear_error(tmp_path: Path, monkeypatch: p
     with pytest.raises(TrustError, match="cannot use the user directory") as caught:
         user_directory()
     assert "GITCHAIN_HOME" in caught.value.help
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is half-written: the rename is what makes it visible."""
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def no_space(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(StoreError, match="cannot write"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "home"]
