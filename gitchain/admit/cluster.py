@@ -19,7 +19,7 @@ from gitchain.errors import MalformedError, StoreError, TransportError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.fields import Object, as_array, as_object, find_object, find_string
 from gitchain.platform.files import open_regular
-from gitchain.store.http import ReadDeadline, RegistryResponse, ask
+from gitchain.platform.http import HttpResponse, ReadDeadline, ask
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PAGE = 250
@@ -80,7 +80,7 @@ class Cluster:
 
     def _ask(
         self, method: str, path: str, seconds: float, limit: int, body: bytes | None = None
-    ) -> RegistryResponse:
+    ) -> HttpResponse:
         headers = {"Authorization": f"Bearer {self._secret()}", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -23,8 +23,8 @@ from gitchain.consume.targets import target_at
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError, os_errors_as
 from gitchain.evidence.names import check_name
+from gitchain.platform.http import ReadDeadline
 from gitchain.store import oci
-from gitchain.store.http import ReadDeadline
 from gitchain.store.oci import Descriptor, ImageReference
 from gitchain.store.registry import SECONDS, Registry
 from gitchain.verify.decide import Decision, Target

@@ -1,4 +1,4 @@
-"""Bounded GET and POST requests to a log, with the limits of `store.http`: a log is untrusted.
+"""Bounded GET and POST requests to a log, with the limits of `platform.http`: a log is untrusted.
 
 No redirects, no decompression; only status 200 is accepted. Content is not verified here.
 """
@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from gitchain.errors import TransportError
-from gitchain.store.http import ReadDeadline, ask, checked_url
+from gitchain.platform.http import ReadDeadline, ask, checked_url, tls_context
 
 SECONDS = 30.0
 """Longest duration of one request, in seconds, from sending it to the last byte."""
@@ -29,7 +29,7 @@ class Fetcher:
 
     base: str
     seconds: float = SECONDS
-    _context: ssl.SSLContext = field(default_factory=ssl.create_default_context, repr=False, compare=False)
+    _context: ssl.SSLContext = field(default_factory=tls_context, repr=False, compare=False)
 
     def get(self, path: str, limit: int) -> bytes:
         """Return the body, at most `limit` bytes. Raises LimitError for a longer one."""

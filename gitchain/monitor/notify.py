@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from gitchain.errors import LimitError, TransportError, UsageError, reason
 from gitchain.platform.files import open_regular
-from gitchain.store.http import ReadDeadline, ask, checked_url
+from gitchain.platform.http import ReadDeadline, ask, checked_url
 
 Format: TypeAlias = Literal["json", "slack"]
 

@@ -5,17 +5,16 @@ Nothing is fetched: the configuration is a file, the embedded instance's, or one
 
 from __future__ import annotations
 
-import ipaddress
 from base64 import b64decode
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from sigstore.errors import Error as SigstoreError
 from sigstore.models import ClientTrustConfig
 from sigstore.sign import SigningContext
 
-from gitchain.errors import MalformedError, TrustError
+from gitchain.errors import MalformedError, TrustError, UsageError
 from gitchain.evidence.canonical import Json, strict_json
+from gitchain.platform.http import checked_url
 from gitchain.sign import http
 from gitchain.sign.http import Http, Limits
 from gitchain.sign.services import SigningServices
@@ -101,22 +100,10 @@ def _versions(services: Json) -> set[str]:
 def is_protected(url: str) -> bool:
     """Return True for https, and for http to a loopback address literal."""
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
+        checked_url(url)
+    except UsageError:
         return False
-    if parts.scheme == "https":
-        return bool(host)
-    return parts.scheme == "http" and _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

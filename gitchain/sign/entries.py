@@ -28,12 +28,12 @@ from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.dsse import Envelope, pae
 from gitchain.evidence.merkle import inclusion_proof
 from gitchain.evidence.tile import WIDTH, TileId, decode_entries, tile_reader, tile_width
+from gitchain.platform.http import HttpResponse
 from gitchain.sign.http import (
     MAX_ANSWER_BYTES,
     TRY_AGAIN,
     Http,
     SigningRequest,
-    SigningResponse,
     reason_of,
     unusable,
 )
@@ -141,15 +141,15 @@ class LogClient:
             raise unusable(LOG, "no JSON object")
         return found if self.version == 2 else _from_v1(found)
 
-    def _existing_v1(self, answer: SigningResponse) -> Mapping[str, Json]:
+    def _existing_v1(self, answer: HttpResponse) -> Mapping[str, Json]:
         """Return the existing entry with the id in the refusal, from the log itself."""
-        location = next((value for key, value in answer.headers.items() if key.lower() == "location"), "")
+        location = answer.headers.get("location", "")
         named = _UUID.search(location)
         if named is None:
             raise unusable(LOG, f"{reason_of(answer)}; no entry is named")
         return self._read(self._get(f"/log/entries/{named[1]}", "application/json"))
 
-    def _existing_v2(self, answer: SigningResponse) -> Mapping[str, Json]:
+    def _existing_v2(self, answer: HttpResponse) -> Mapping[str, Json]:
         """Return the existing entry with the index in the refusal, and a proof from the log's tiles."""
         named = _INDEX.search(reason_of(answer))
         if named is None:

@@ -1,9 +1,9 @@
 """HTTP client for signing services with limits on time, size, and number of attempts.
 
-An attempt ends with the whole response, the time limit, or a response that is too large. Connection failures and HTTP
-429, 500, 502, 503 and 504 are retried, with jitter and within one time budget; a `Retry-After` is respected if the
-budget allows it. After a service used up its budget, calls to it fail at once for a while. Redirects are not
-followed: tokens and entries are sent only to URLs of the trust configuration.
+An attempt ends with the whole response, the time limit, or a response that is too large, as `gitchain.platform.http`
+bounds it. Connection failures and HTTP 429, 500, 502, 503 and 504 are retried, with jitter and within one time budget; a
+`Retry-After` is respected if the budget allows it. After a service used up its budget, calls to it fail at once for a
+while. Redirects are not followed: tokens and entries are sent only to URLs of the trust configuration.
 
 Responses are interpreted by the callers, which also select the URL.
 """
@@ -11,30 +11,24 @@ Responses are interpreted by the callers, which also select the URL.
 from __future__ import annotations
 
 import random
+import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gitchain.errors import GitchainError, TransportError
-from gitchain.sign.deadline import CallDeadline
-
-if TYPE_CHECKING:
-    import requests
+from gitchain.errors import GitchainError, LimitError, TransportError
+from gitchain.platform.http import HttpResponse, ReadDeadline, ask, tls_context
 
 AGAIN = frozenset({429, 500, 502, 503, 504})
 MAX_ANSWER_BYTES = 4 << 20  # the largest real answer, an entry of Rekor v1 with its proof, has some 20 kB
-USER_AGENT = "gitchain"
 TRY_AGAIN = "try again; gitchain doctor shows which service fails"
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Timeout of a service in seconds, and the number of attempts."""
+    """Time limits of a service in seconds, and the number of attempts."""
 
-    connect: float = 10.0
     call: float = 60.0
     """Seconds of one attempt. The public log responds after 2 to 10 s, once a checkpoint covers the entry."""
     budget: float = 75.0
@@ -61,15 +55,6 @@ class SigningRequest:
     max_bytes: int = MAX_ANSWER_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class SigningResponse:
-    """A response with any status that is not retried; never a redirect."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
 class _RetryableError(Exception):
     """Raised for a failed attempt that may be repeated; `wait` is the delay that the service requested."""
 
@@ -80,26 +65,21 @@ class _RetryableError(Exception):
 
 
 class Http:
-    """HTTP client for one process, which keeps connections. Close it when done."""
+    """Sends requests to services, and remembers which of them failed."""
 
-    def __init__(
-        self,
-        limits: Limits = USUAL,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, limits: Limits = USUAL) -> None:
         self.limits = limits
-        self._sleep = sleep
-        self._clock = clock
-        self._deadline = CallDeadline()
-        self._session: requests.Session | None = None
+        self._context: ssl.SSLContext | None = None
         self._resting: dict[tuple[str, str], tuple[float, str]] = {}
 
-    def send(self, request: SigningRequest) -> SigningResponse:
-        """Return the service's response. Raises TransportError without one within the limits."""
+    def send(self, request: SigningRequest) -> HttpResponse:
+        """Return the service's response: never a redirect, nor a status that is retried.
+
+        Raises TransportError without one within the limits.
+        """
         whom = (request.service, _origin(request.url))
         self._check_rest(whom)
-        end = self._clock() + self.limits.budget
+        end = time.monotonic() + self.limits.budget
         reason, wait = "", self.limits.first_wait
         for attempt in range(self.limits.attempts):
             try:
@@ -110,23 +90,16 @@ class Http:
             else:
                 self._resting.pop(whom, None)
                 return answer
-            if attempt + 1 == self.limits.attempts or self._clock() + pause >= end:
+            if attempt + 1 == self.limits.attempts or time.monotonic() + pause >= end:
                 break
-            self._sleep(pause)
+            time.sleep(pause)
             wait = min(wait * 2, self.limits.longest_wait)
-        self._resting[whom] = (self._clock() + self.limits.rest, reason)
+        self._resting[whom] = (time.monotonic() + self.limits.rest, reason)
         raise TransportError(f"{request.service} cannot be reached", got=reason, help=TRY_AGAIN)
-
-    def close(self) -> None:
-        """Close the connections and end the worker."""
-        self._deadline.close()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
 
     def _check_rest(self, whom: tuple[str, str]) -> None:
         until, reason = self._resting.get(whom, (0.0, ""))
-        left = until - self._clock()
+        left = until - time.monotonic()
         if left > 0:
             raise TransportError(
                 f"{whom[0]} failed a moment ago and is not called again yet",
@@ -135,87 +108,43 @@ class Http:
                 help=TRY_AGAIN,
             )
 
-    def _attempt(self, request: SigningRequest, end: float) -> SigningResponse:
-        """Return the response of one attempt. Raises _Again if a retry may succeed."""
-        import requests
-
-        seconds = max(0.1, min(self.limits.call, end - self._clock()))
-        session = self._connections()
+    def _attempt(self, request: SigningRequest, end: float) -> HttpResponse:
+        """Return the response of one attempt. Raises _RetryableError if a retry may succeed."""
+        seconds = max(0.1, min(self.limits.call, end - time.monotonic()))
+        self._context = self._context or tls_context()
         try:
-            answer = self._deadline.run(
-                lambda: self._exchange(session, request, seconds), seconds, request.service
+            answer = ask(
+                request.method,
+                request.url,
+                {"Accept-Encoding": "identity", **request.headers},
+                ReadDeadline(seconds),
+                limit=request.max_bytes,
+                body=request.body,
+                trusted=self._context,
             )
-        except requests.exceptions.SSLError as error:
+        except LimitError as error:
             raise TransportError(
-                f"{request.service} has no certificate that this machine trusts", got=_short(error)
+                f"{request.service} gave an answer that is too large", expected=error.expected, help=TRY_AGAIN
             ) from error
-        except requests.RequestException as error:
-            raise _RetryableError(_short(error)) from error
         except TransportError as error:
-            if self._deadline.timed_out:  # the hanging thread keeps the old connections
-                self._session = None
-                raise _RetryableError(f"no answer within {seconds:.3g} s") from error
-            raise
+            if isinstance(error.__cause__, ssl.SSLError):
+                raise TransportError(
+                    f"{request.service} has no certificate that this machine trusts", got=error.got
+                ) from error
+            raise _RetryableError(error.got or f"no answer within {seconds:.3g} s") from error
+        if 300 <= answer.status < 400:
+            raise TransportError(
+                f"{request.service} sends to another address",
+                expected="an answer: no redirect is followed",
+                got=ascii(answer.headers.get("location", ""))[1:-1][:200],
+                help="correct the address in the trust configuration",
+            )
         if answer.status in AGAIN:
             raise _RetryableError(reason_of(answer), _retry_after(answer))
         return answer
 
-    def _exchange(
-        self, session: requests.Session, request: SigningRequest, seconds: float
-    ) -> SigningResponse:
-        end = self._clock() + seconds
-        response = session.request(
-            request.method,
-            request.url,
-            data=request.body,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers},
-            timeout=(min(self.limits.connect, seconds), seconds),
-            allow_redirects=False,
-            stream=True,
-        )
-        with response:
-            if response.is_redirect or 300 <= response.status_code < 400:
-                raise TransportError(
-                    f"{request.service} sends to another address",
-                    expected="an answer: no redirect is followed",
-                    got=ascii(response.headers.get("Location", ""))[1:-1][:200],
-                    help="correct the address in the trust configuration",
-                )
-            return SigningResponse(
-                response.status_code, dict(response.headers), self._read(response, request, end)
-            )
 
-    def _read(self, response: requests.Response, request: SigningRequest, end: float) -> bytes:
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        parts: list[bytes] = []
-        size = 0
-        try:
-            while chunk := response.raw.read1(_CHUNK, decode_content=False):
-                size += len(chunk)
-                if size > request.max_bytes:
-                    raise TransportError(
-                        f"{request.service} gave an answer that is too large",
-                        expected=f"at most {request.max_bytes} bytes",
-                        help=TRY_AGAIN,
-                    )
-                if self._clock() > end:
-                    raise requests.Timeout("the answer did not end in time")
-                parts.append(chunk)
-        except HTTPError as error:
-            raise requests.ConnectionError(_short(error)) from error
-        return b"".join(parts)
-
-    def _connections(self) -> requests.Session:
-        if self._session is None:
-            import requests
-
-            self._session = requests.Session()
-        return self._session
-
-
-def reason_of(answer: SigningResponse) -> str:
+def reason_of(answer: HttpResponse) -> str:
     """Return a refused request's status and message on one line."""
     import json
 
@@ -237,9 +166,9 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _retry_after(answer: SigningResponse) -> float:
+def _retry_after(answer: HttpResponse) -> float:
     """Return the seconds in Retry-After. Dates are ignored, and the default wait is used."""
-    text = next((value for key, value in answer.headers.items() if key.lower() == "retry-after"), "")
+    text = answer.headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0.0
 
 

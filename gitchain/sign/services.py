@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gitchain.errors import AuthenticationError, GitchainError, TransportError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.dsse import Envelope
+from gitchain.platform.http import HttpResponse
 from gitchain.sign.entries import LogClient, check_loggable, signed_by_certificate
-from gitchain.sign.http import TRY_AGAIN, Http, SigningRequest, SigningResponse, reason_of, unusable
+from gitchain.sign.http import TRY_AGAIN, Http, SigningRequest, reason_of, unusable
 from gitchain.verify.keys import Key
 from gitchain.verify.rekor_entry import SignatureRecord
 
@@ -87,7 +88,7 @@ class SigningCert:
         return _certificates(answer)
 
 
-def _certificates(answer: SigningResponse) -> Certificates:
+def _certificates(answer: HttpResponse) -> Certificates:
     try:
         found: Any = strict_json(answer.body, "certificate answer", max_bytes=MAX_CERTIFICATE_BYTES)
         chain = found["signedCertificateEmbeddedSct"]["chain"]["certificates"]
@@ -252,7 +253,3 @@ class SigningServices:
     def check_key(self, key: Key) -> None:
         """Raise UsageError for a key that the log does not support."""
         check_loggable(key, self.log_client.version)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.http.close()

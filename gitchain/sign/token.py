@@ -8,6 +8,7 @@ The token's signature is checked by the certificate authority, not here.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +16,7 @@ from typing import Any
 import jwt
 from sigstore.oidc import IdentityError, IdentityToken, detect_credential
 
-from gitchain.errors import AuthenticationError, reason
-from gitchain.sign.deadline import CallDeadline
+from gitchain.errors import AuthenticationError, TransportError, reason
 
 AUDIENCE = "sigstore"
 VARIABLE = "SIGSTORE_ID_TOKEN"
@@ -53,15 +53,34 @@ def ambient_token() -> str | None:
 
     AuthenticationError if there is a CI system whose token cannot be had, TransportError if it does not answer.
     """
-    deadline = CallDeadline()
+    result: list[str | None] = []
+    errors: list[Exception] = []
+
+    def detect() -> None:
+        try:
+            result.append(detect_credential())
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            errors.append(error)
+
+    asking = threading.Thread(
+        target=detect, name="gitchain-token", daemon=True
+    )  # it has no time limit of its own
+    asking.start()
+    asking.join(AMBIENT_SECONDS)
     try:
-        return deadline.run(detect_credential, AMBIENT_SECONDS, "the CI system")
+        if errors:
+            raise errors[0]
     except (IdentityError, OSError, ValueError) as error:
         raise AuthenticationError(
             "the CI system's identity token cannot be had", got=reason(error)[:300], help=HELP
         ) from error
-    finally:
-        deadline.close()
+    if not result:
+        raise TransportError(
+            "the CI system did not answer",
+            expected=f"an answer within {AMBIENT_SECONDS:g} s",
+            help="try again",
+        )
+    return result[0]
 
 
 def check_token(token: str) -> str:

@@ -22,11 +22,11 @@ from gitchain.errors import (
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import hold_lock
 from gitchain.platform.git import Git, refused_owner
+from gitchain.platform.http import checked_url
 from gitchain.sources.interface import Snapshot
 from gitchain.sources.rollback_protection import check_seen, remember
 from gitchain.sources.store_index import index_of
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.http import checked_url
 from gitchain.store.remote_git import SMALL, UNCHECKED
 from gitchain.store.tree_paths import ATTESTATIONS
 from gitchain.workspace.user_directory import home_lock, user_directory

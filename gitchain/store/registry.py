@@ -28,9 +28,9 @@ from gitchain.errors import (
 )
 from gitchain.evidence.canonical import strict_json
 from gitchain.evidence.digest import sha256_hex
+from gitchain.platform.http import HttpResponse, ReadDeadline, ask, followed, is_loopback, led
 from gitchain.store import oci
 from gitchain.store.docker_credentials import may_receive, stored_credentials
-from gitchain.store.http import ReadDeadline, RegistryResponse, ask, followed, is_loopback, led
 from gitchain.store.oci import Descriptor, ImageReference
 
 MAX_PAGES = 100  # most referrers
@@ -171,7 +171,7 @@ class Registry:
         if done.status != 201:
             self._refused(done, "did not keep a blob")
 
-    def put_manifest(self, data: bytes, reference: str, media_type: str = oci.MANIFEST) -> RegistryResponse:
+    def put_manifest(self, data: bytes, reference: str, media_type: str = oci.MANIFEST) -> HttpResponse:
         """Upload a manifest under a tag or digest. Raises TransportError."""
         done = self._request(
             "PUT", self._url(f"/manifests/{reference}"), {"Content-Type": media_type}, body=data
@@ -190,12 +190,10 @@ class Registry:
             raise TransportError("the next page is elsewhere", where=self.host, got=ascii(link[:200]))
         return "/" + url.removeprefix(start)
 
-    def _get(self, path: str, accept: str, limit: int) -> RegistryResponse:
+    def _get(self, path: str, accept: str, limit: int) -> HttpResponse:
         return self._request("GET", self._url(path), {"Accept": accept}, limit=limit)
 
-    def _followed(
-        self, path: str, limit: int, sink: Callable[[bytes], object] | None = None
-    ) -> RegistryResponse:
+    def _followed(self, path: str, limit: int, sink: Callable[[bytes], object] | None = None) -> HttpResponse:
         """Return the response after redirects, which are followed without credentials."""
         url = self._url(path)
         answer = self._request("GET", url, {}, limit=limit, sink=sink)
@@ -215,7 +213,7 @@ class Registry:
         limit: int = MAX_TOKEN_BYTES,
         body: bytes | None = None,
         sink: Callable[[bytes], object] | None = None,
-    ) -> RegistryResponse:
+    ) -> HttpResponse:
         """Send a request to the registry; repeat it with a token if the registry requires one."""
         answer = ask(
             method, url, {**headers, **self._token}, self.deadline, limit=limit, body=body, sink=sink
@@ -265,7 +263,7 @@ class Registry:
             raise AuthenticationError("the registry gives no token that can be used", where=host)
         return token
 
-    def _check(self, answer: RegistryResponse, where: str) -> None:
+    def _check(self, answer: HttpResponse, where: str) -> None:
         if answer.status == 404:
             raise NoEvidenceError(
                 "the registry does not have this", where=where, help="check the name, the tag or the digest"
@@ -273,7 +271,7 @@ class Registry:
         if answer.status != 200:
             self._refused(answer, "does not answer", where)
 
-    def _refused(self, answer: RegistryResponse, what: str, where: str = "") -> None:
+    def _refused(self, answer: HttpResponse, what: str, where: str = "") -> None:
         kind: type[GitchainError] = AuthenticationError if answer.status in {401, 403} else TransportError
         raise kind(
             f"the registry {what}",

@@ -15,7 +15,7 @@ from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 ADA = "ada@example.com"
-QUICK = Limits(connect=1, call=0.5, budget=1.0, attempts=3, first_wait=0.01, longest_wait=0.05, rest=30)
+QUICK = Limits(call=0.5, budget=1.0, attempts=3, first_wait=0.01, longest_wait=0.05, rest=30)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def published(
     tmp_path: Path, private: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Publisher, str]]:
     """Serve a repository of the private instance's trust on loopback; return it and its URL."""
-    monkeypatch.setattr(http, "USUAL", Limits(connect=1, call=1, budget=1, attempts=2, first_wait=0.01))
+    monkeypatch.setattr(http, "USUAL", Limits(call=1, budget=1, attempts=2, first_wait=0.01))
     top = tmp_path / "tuf"
     top.mkdir()
     publisher = Publisher(top, files(private))

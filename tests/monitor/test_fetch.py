@@ -8,17 +8,11 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from adversary import served
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from adversary import certified, served
 
 from gitchain.errors import LimitError, TransportError, UsageError
 from gitchain.monitor.fetch import Fetcher, check_url
@@ -131,31 +125,19 @@ def test_the_limit_is_what_may_be() -> None:
             Fetcher(url).get("a", 99)
 
 
-def certified(folder: Path) -> Path:
-    """Write key and certificate of this machine into one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "log")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "log.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return file
-
-
-def test_the_system_s_certificates_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_the_system_s_certificates_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     """For each service, not for each tile; and a service that they do not know is no service."""
     file, context = certified(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     stranger = Fetcher("")
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv(variable, str(file))
     with served(lambda _path, _body: (200, b"x"), context) as url:
         known = Fetcher(url)
-        monkeypatch.delenv("SSL_CERT_FILE")
+        monkeypatch.delenv(variable)
         assert [known.get("a", 1), known.get("b", 1)] == [b"x", b"x"]
         with pytest.raises(TransportError, match="cannot be reached"):
             replace(stranger, base=url).get("a", 1)

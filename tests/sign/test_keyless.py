@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import jwt
 import pytest
+from adversary import certified
+from adversary import served as answering
 from sigstore.models import Bundle, ClientTrustConfig
 from sigstore.verify import Verifier, policy
 
@@ -30,13 +33,12 @@ from gitchain.instance.ca import CertificateAuthority
 from gitchain.instance.server import LocalServer
 from gitchain.sign import keyless
 from gitchain.sign.context import signing_services
-from gitchain.sign.deadline import CallDeadline
 from gitchain.sign.failures import translated
-from gitchain.sign.http import Limits
+from gitchain.sign.http import Http, Limits, SigningRequest
 from gitchain.sign.keyless import KeylessSigner
 
 ADA = "ada@example.com"
-QUICK = Limits(connect=1, call=0.3, budget=0.5, attempts=2, first_wait=0.01, rest=0)
+QUICK = Limits(call=0.3, budget=0.5, attempts=2, first_wait=0.01, rest=0)
 
 
 def statement(number: int = 0) -> Statement:
@@ -275,16 +277,12 @@ def test_a_failure_does_not_spoil_the_signer(served: LocalServer, monkeypatch: p
     assert verify(served.instance, raw) == statement().payload
 
 
-def test_deadline_keeps_one_thread_and_survives_a_hang() -> None:
-    """Calls share one thread, so that connections are reused; after a hang the next call gets another."""
-    deadline, release = CallDeadline(), threading.Event()
-    first = deadline.run(threading.get_ident, 5, "x")
-    assert deadline.run(threading.get_ident, 5, "x") == first != threading.get_ident()
-    with pytest.raises(TransportError, match="the service did not answer"):
-        deadline.run(release.wait, 0.05, "the service")
-    assert deadline.run(threading.get_ident, 5, "x") != first
-    release.set()
-    deadline.close()
-    assert deadline.run(lambda: 7, 5, "x") == 7
-    with pytest.raises(ZeroDivisionError):
-        deadline.run(lambda: 1 / 0, 5, "x")
+def test_a_service_whose_certificate_nobody_trusts_is_not_asked_again(tmp_path: Path) -> None:
+    """The machine does not trust it, and that does not change within seconds."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certified(tmp_path))
+    http = Http(QUICK)
+    with answering(lambda _path, _body: (200, b"x"), context) as url:
+        for _ in range(2):
+            with pytest.raises(TransportError, match="the log has no certificate that this machine trusts"):
+                http.send(SigningRequest("the log", url))

@@ -9,8 +9,8 @@ import pytest
 from oci_registry import Handler, SmallRegistry, digest, small_registry
 
 from gitchain.errors import AuthenticationError, TransportError
+from gitchain.platform.http import ReadDeadline
 from gitchain.store import oci
-from gitchain.store.http import ReadDeadline
 from gitchain.store.oci import Descriptor
 from gitchain.store.registry import Registry
 

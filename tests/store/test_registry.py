@@ -20,10 +20,10 @@ from gitchain.errors import (
     UsageError,
     VerificationError,
 )
+from gitchain.platform.http import ReadDeadline, checked_url, followed
 from gitchain.sources.oci import Referrers
 from gitchain.store import oci
 from gitchain.store.docker_credentials import may_receive, stored_credentials
-from gitchain.store.http import ReadDeadline, checked_url, followed
 from gitchain.store.oci import Descriptor, ImageReference
 from gitchain.store.registry import MAX_PAGES, Registry
 

@@ -1,8 +1,9 @@
-"""A single HTTP request, bounded in time and size.
+"""The one HTTP client: a single request, bounded in time and size.
 
 The deadline covers the whole request, so that a slow server ends like a hanging one. Only https, except on loopback.
 Redirects are returned, not followed. Proxies come from the environment and are used with CONNECT; certificates are
-the system's, or from SSL_CERT_FILE. Neither is used if the caller gives the CA of a server in its own network.
+the system's, or from SSL_CERT_FILE or REQUESTS_CA_BUNDLE. Neither is used if the caller gives the CA of a server in its
+own network.
 
 Credentials are not handled here: callers add them to the headers of a request.
 """
@@ -12,15 +13,17 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import os
 import socket
 import ssl
 import time
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from gitchain.errors import LimitError, TransportError, UsageError, reason
 
@@ -33,7 +36,7 @@ _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class RegistryResponse:
+class HttpResponse:
     """Response of a server: status, headers by lower-case name, and the whole body."""
 
     status: int
@@ -108,6 +111,13 @@ def led(url: str, link: str) -> str:
     return found
 
 
+def tls_context() -> ssl.SSLContext:
+    """Return a context with the certificates that the environment or the system trusts. Raises OSError for a lost file."""
+    named = None if "SSL_CERT_FILE" in os.environ else os.environ.get("REQUESTS_CA_BUNDLE") or None
+    folder = named if named and Path(named).is_dir() else None
+    return ssl.create_default_context(cafile=None if folder else named, capath=folder)
+
+
 class ReadDeadline:
     """A deadline for reading."""
 
@@ -133,7 +143,7 @@ def ask(
     body: bytes | None = None,
     sink: Callable[[bytes], object] | None = None,
     trusted: Path | ssl.SSLContext | None = None,
-) -> RegistryResponse:
+) -> HttpResponse:
     """Send one request and return the response. With a `sink`, the body of a 200 is passed to it in chunks.
 
     `trusted` is a file of CA certificates, which replaces the system's and disables proxies, or a context with the
@@ -154,7 +164,7 @@ def ask(
             into = sink if response.status == 200 else None
             most = limit if response.status < 300 else max(limit, MAX_OTHER)
             data = b"" if method == "HEAD" else _read(response, most, where, into)
-            return RegistryResponse(
+            return HttpResponse(
                 response.status, {key.lower(): text for key, text in response.getheaders()}, data
             )
     except TimeoutError as error:
@@ -196,33 +206,33 @@ def _connect(
     secure = parts.scheme == "https"
     connection: http.client.HTTPConnection
     proxy = _proxy(parts) if secure and not isinstance(trusted, Path) else None
-    to, port = proxy or (host, parts.port or (443 if secure else 80))
+    to, port = proxy[:2] if proxy else (host, parts.port or (443 if secure else 80))
     if secure:
-        context = (
-            trusted if isinstance(trusted, ssl.SSLContext) else ssl.create_default_context(cafile=trusted)
-        )
+        if isinstance(trusted, Path):
+            trusted = ssl.create_default_context(cafile=trusted)
+        context = trusted or tls_context()
         connection = http.client.HTTPSConnection(to, port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(to, port, timeout=timeout)
     if proxy is not None:
-        connection.set_tunnel(host, parts.port or 443)
+        connection.set_tunnel(host, parts.port or 443, proxy[2])
     connection.connect()
     sock = connection.sock
     connection.sock = cast("socket.socket", _Timed(sock, deadline))
     return connection, sock
 
 
-def _proxy(parts: SplitResult) -> tuple[str, int] | None:
-    """Return the proxy of the environment for a URL, or None."""
+def _proxy(parts: SplitResult) -> tuple[str, int, Mapping[str, str]] | None:
+    """Return host and port of the environment's proxy for a URL, and the headers to log in there; None without a proxy."""
     named = urllib.request.getproxies().get("https")
     if not named or urllib.request.proxy_bypass(parts.netloc):
         return None
     found = urlsplit(named if "://" in named else f"http://{named}")
-    if found.scheme != "http" or not found.hostname or found.username is not None:
-        raise UsageError(
-            "this proxy cannot be used", where="HTTPS_PROXY", expected="http://HOST:PORT, without a password"
-        )
-    return found.hostname, found.port or 3128
+    if found.scheme != "http" or not found.hostname:
+        raise UsageError("this proxy cannot be used", where="HTTPS_PROXY", expected="http://HOST:PORT")
+    login = f"{unquote(found.username or '')}:{unquote(found.password or '')}".encode()
+    headers = {} if login == b":" else {"Proxy-Authorization": f"Basic {b64encode(login).decode()}"}
+    return found.hostname, found.port or 3128, headers
 
 
 class _Timed:

@@ -1,0 +1,48 @@
+"""Which proxy is used and what it hears; limits of time and size are tested in tests/monitor/test_fetch.py."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from base64 import b64encode
+
+import pytest
+
+from gitchain.errors import TransportError, UsageError
+from gitchain.platform.http import ReadDeadline, ask
+
+
+def heard_by_a_proxy(login: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the request that a proxy receives for a URL of another machine."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            peer, _ = server.accept()
+            with peer:
+                heard.append(peer.recv(1 << 16))
+                peer.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{login}127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(TransportError, match="403"):
+            ask("GET", "https://log.example/x", {"Authorization": "Bearer t"}, ReadDeadline(5), limit=1)
+        thread.join()
+    return heard[0].decode()
+
+
+def test_ask_logs_in_at_the_proxy_and_sends_it_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = heard_by_a_proxy("me:p%40ss@", monkeypatch)
+    assert request.startswith("CONNECT log.example:443 ")
+    assert f"Proxy-Authorization: Basic {b64encode(b'me:p@ss').decode()}\r\n" in request
+    assert "Bearer" not in request
+    assert "Proxy-Authorization" not in heard_by_a_proxy("", monkeypatch)
+
+
+def test_ask_refuses_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(UsageError, match="proxy"):
+        ask("GET", "https://log.example/", {}, ReadDeadline(5), limit=1)
