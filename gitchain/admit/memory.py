@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitchain.errors import LimitError, MalformedError, TrustError, reason
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.fields import as_object, get_object, get_string
-from gitchain.platform.files import read_regular, write_durably
-from gitchain.workspace.user_directory import home_lock, user_directory
+from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 SCHEMA = "https://gitchain.dev/accepted/v1"
 FILE = "accepted.json"
-MAX_BYTES = 4 << 20
 
 Accepted = tuple[int, str]
 """A version, and the digest of its layout."""
@@ -44,23 +42,13 @@ def _path() -> Path:
 
 
 def _read(path: Path) -> dict[str, Accepted]:
-    try:
-        return _parse(read_regular(path, MAX_BYTES))
-    except FileNotFoundError:
-        return {}
-    except (OSError, MalformedError, LimitError) as error:
-        raise TrustError(
-            "cannot read which layouts were accepted before",
-            where=str(path),
-            got=reason(error),
-            help="restore the file; if you know why it is damaged, remove it: the layouts of now are accepted then",
-        ) from error
+    remedy = (
+        "restore the file; if you know why it is damaged, remove it: the layouts of now are accepted then"
+    )
+    return read_state(path, SCHEMA, _parse, "the record of accepted layouts", help=remedy) or {}
 
 
-def _parse(data: bytes) -> dict[str, Accepted]:
-    value = as_object(strict_json(data, FILE, max_bytes=MAX_BYTES), FILE)
-    if get_string(value, "schema", FILE) != SCHEMA:
-        raise MalformedError("unknown schema", where=FILE, expected=SCHEMA)
+def _parse(value: dict[str, Json]) -> dict[str, Accepted]:
     layouts = get_object(value, "layouts", FILE)
     return {key: _accepted(layouts[key], key) for key in layouts}
 
@@ -77,5 +65,4 @@ def _write(path: Path, accepted: dict[str, Accepted]) -> None:
     layouts: dict[str, Json] = {
         key: {"version": version, "digest": digest} for key, (version, digest) in accepted.items()
     }
-    document: dict[str, Json] = {"schema": SCHEMA, "layouts": layouts}
-    write_durably(path, canonical_json(document))
+    write_state(path, SCHEMA, {"layouts": layouts})

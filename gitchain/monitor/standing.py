@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gitchain.errors import GitchainError
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.errors import TrustError
+from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.monitor.alerts import Alert
-from gitchain.platform.files import make_directory, read_regular, write_durably
-from gitchain.workspace.user_directory import home_lock, user_directory
+from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 SCHEMA = "https://gitchain.dev/monitor-standing/v1"
 MAX_BYTES = 1 << 20
@@ -39,16 +38,10 @@ def event_of(alert: Alert) -> str:
 def reported_before(name: str) -> frozenset[str]:
     """Return the events that were active and reported at the last run."""
     try:
-        value = strict_json(read_regular(_place(name), MAX_BYTES), "standing", max_bytes=MAX_BYTES)
-    except (OSError, GitchainError):
+        found = read_state(_place(name), SCHEMA, lambda value: list(value["events"]), "the record of alerts")  # type: ignore[arg-type]
+    except TrustError:
         return frozenset()
-    if (
-        not isinstance(value, dict)
-        or value.get("schema") != SCHEMA
-        or not isinstance(value.get("events"), list)
-    ):
-        return frozenset()
-    return frozenset(str(event) for event in value["events"])
+    return frozenset(map(str, found or ()))
 
 
 def remember(name: str, alerts: Sequence[Alert]) -> None:
@@ -57,8 +50,7 @@ def remember(name: str, alerts: Sequence[Alert]) -> None:
     if not events and not _place(name).exists():
         return
     with home_lock():
-        make_directory(_place(name).parent)
-        write_durably(_place(name), canonical_json({"schema": SCHEMA, "events": events}))
+        write_state(_place(name), SCHEMA, {"events": events})
 
 
 def _place(name: str) -> Path:

@@ -11,17 +11,16 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gitchain.errors import LimitError, MalformedError, TrustError, reason
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.errors import MalformedError
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import decode_base64
-from gitchain.platform.files import make_directory, read_regular, write_durably
-from gitchain.workspace.user_directory import home_lock, user_directory
+from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 SCHEMA = "https://gitchain.dev/monitor-state/v1"
-MAX_STATE_BYTES = 1 << 20
 HELP = "if you know why, move the file away: the log as it is now is trusted then"
 
 
@@ -63,7 +62,6 @@ class FollowedLog:
     def to_json(self) -> dict[str, Json]:
         """Return the state as JSON for its file."""
         return {
-            "schema": SCHEMA,
             "logId": self.log_id,
             "host": self.host,
             "checkpoint": b64encode(self.checkpoint.encode()).decode(),
@@ -75,21 +73,9 @@ class FollowedLog:
 
 def recall(log_id: bytes) -> FollowedLog | None:
     """Return the stored state of a log, or None. Raises TrustError if the file is damaged."""
-    path = place(log_id)
-    try:
-        data = read_regular(path, MAX_STATE_BYTES)
-    except FileNotFoundError:
-        return None
-    except (OSError, LimitError) as error:
-        raise TrustError(
-            "cannot read what was seen of the log", where=str(path), got=reason(error)
-        ) from error
-    try:
-        return _parse(data, log_id.hex())
-    except (MalformedError, LimitError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise TrustError(
-            "the memory of the log is damaged", where=str(path), got=str(error), help=HELP
-        ) from error
+    return read_state(
+        place(log_id), SCHEMA, lambda value: _parse(value, log_id.hex()), "the memory of the log", help=HELP
+    )
 
 
 def advance(followed: FollowedLog) -> FollowedLog:
@@ -99,8 +85,7 @@ def advance(followed: FollowedLog) -> FollowedLog:
         before = recall(log_id)
         if before is not None and (before.size, before.next) > (followed.size, followed.next):
             return before
-        make_directory(place(log_id).parent)
-        write_durably(place(log_id), canonical_json(followed.to_json()))
+        write_state(place(log_id), SCHEMA, followed.to_json())
     return followed
 
 
@@ -109,10 +94,9 @@ def place(log_id: bytes) -> Path:
     return user_directory() / "monitor" / f"{sha256_hex(log_id)}.json"
 
 
-def _parse(data: bytes, log_id: str) -> FollowedLog:
-    value = strict_json(data, "monitor", max_bytes=MAX_STATE_BYTES)
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA or value.get("logId") != log_id:
-        raise MalformedError("not what gitchain remembers of this log", expected=SCHEMA)
+def _parse(value: dict[str, Any], log_id: str) -> FollowedLog:
+    if value["logId"] != log_id:
+        raise MalformedError("not what gitchain remembers of this log", expected=log_id)
     texts = [value[key] for key in ("host", "checkpoint", "trust", "store")]
     index = value["next"]
     if (

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gitchain.errors import GitchainError, InclusionError, LimitError, MalformedError, TrustError, reason
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.errors import InclusionError, LimitError, MalformedError, TrustError, reason
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.checkpoint import Checkpoint, SignedCheckpoint
 from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey, cosignature, cosigned_bytes
 from gitchain.evidence.digest import sha256_hex
@@ -27,7 +28,7 @@ from gitchain.evidence.merkle import EMPTY_ROOT, verify_consistency
 from gitchain.platform.files import make_directory, read_regular, write_durably
 from gitchain.verify.log_inclusion import signed_checkpoint
 from gitchain.verify.trust import LogKey, Trust
-from gitchain.workspace.user_directory import home_lock, user_directory
+from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 SCHEMA = "https://gitchain.dev/witness-state/v1"
 MAX_BODY_BYTES = 1 << 18
@@ -149,23 +150,13 @@ def _read(body: bytes) -> tuple[int, tuple[bytes, ...], SignedCheckpoint]:
 
 def _recall(log: LogKey) -> tuple[int, bytes]:
     """Return size and root of the last cosigned checkpoint, or those of the empty tree."""
-    path = place(log)
-    try:
-        data = read_regular(path, MAX_STATE_BYTES)
-    except FileNotFoundError:
-        return 0, EMPTY_ROOT
-    except (OSError, LimitError) as error:
-        raise TrustError("cannot read what was cosigned", where=str(path), got=reason(error)) from error
-    try:
-        value = strict_json(data, "witness", max_bytes=MAX_STATE_BYTES)
-        return _parse(value, log)
-    except (GitchainError, KeyError, TypeError) as error:
-        raise TrustError("the memory of the witness is damaged", where=str(path), got=str(error)) from error
+    found = read_state(place(log), SCHEMA, lambda value: _parse(value, log), "the memory of the witness")
+    return found or (0, EMPTY_ROOT)
 
 
-def _parse(value: Json, log: LogKey) -> tuple[int, bytes]:
-    if not isinstance(value, dict) or value["schema"] != SCHEMA or value["logId"] != log.log_id.hex():
-        raise MalformedError("not what this witness wrote", expected=SCHEMA)
+def _parse(value: dict[str, Any], log: LogKey) -> tuple[int, bytes]:
+    if value["logId"] != log.log_id.hex():
+        raise MalformedError("not what this witness wrote", expected=log.log_id.hex())
     size, root = value["size"], value["root"]
     if not isinstance(size, int) or isinstance(size, bool) or not isinstance(root, str):
         raise MalformedError("a field has the wrong type", where="witness")
@@ -177,10 +168,8 @@ def _remember(log: LogKey, checkpoint: Checkpoint) -> None:
     import base64
 
     state: dict[str, Json] = {
-        "schema": SCHEMA,
         "logId": log.log_id.hex(),
         "size": checkpoint.size,
         "root": base64.b64encode(checkpoint.root).decode(),
     }
-    make_directory(place(log).parent)
-    write_durably(place(log), canonical_json(state))
+    write_state(place(log), SCHEMA, state)

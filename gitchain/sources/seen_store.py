@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gitchain.errors import (
-    LimitError,
     MalformedError,
     StoreError,
-    TrustError,
-    reason,
 )
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
-from gitchain.platform.files import make_directory, read_regular, write_durably
-from gitchain.workspace.user_directory import user_directory
+from gitchain.workspace.user_directory import read_state, user_directory, write_state
 
 SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
-
-
-MAX_SEEN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +32,8 @@ class SeenState:
     """The tree of manifest nodes; None without nodes, UNKNOWN in files of older versions."""
 
     def to_json(self) -> dict[str, Json]:
-        """Return the file's content."""
+        """Return the file's fields."""
         found: dict[str, Json] = {
-            "schema": SEEN_SCHEMA,
             "of": self.key,
             "commit": self.commit,
             "tree": self.tree,
@@ -58,30 +51,15 @@ def seen_file(key: str) -> Path:
 
 def read_seen(key: str) -> SeenState | None:
     """Return what was recorded under a key, None if nothing was. Raises TrustError for a damaged file."""
-    path = seen_file(key)
-    try:
-        data = read_regular(path, MAX_SEEN_BYTES)
-    except FileNotFoundError:
-        return None
-    except (OSError, LimitError) as error:
-        raise TrustError(
-            "cannot read what was seen of the store", where=str(path), got=reason(error)
-        ) from error
-    try:
-        return _parse(data, key)
-    except (MalformedError, LimitError, KeyError, TypeError) as error:
-        raise TrustError(
-            "the memory of the store is damaged",
-            where=str(path),
-            got=str(error),
-            help="if you know why, move the file away: what is there now is trusted then",
-        ) from error
+    remedy = "if you know why, move the file away: what is there now is trusted then"
+    return read_state(
+        seen_file(key), SEEN_SCHEMA, lambda value: _parse(value, key), "the memory of the store", help=remedy
+    )
 
 
-def _parse(data: bytes, key: str) -> SeenState:
-    value = strict_json(data, "seen", max_bytes=MAX_SEEN_BYTES)
-    if not isinstance(value, dict) or value.get("schema") != SEEN_SCHEMA or value.get("of") != key:
-        raise MalformedError("not what gitchain remembers of this store", expected=SEEN_SCHEMA)
+def _parse(value: dict[str, Any], key: str) -> SeenState:
+    if value["of"] != key:
+        raise MalformedError("not what gitchain remembers of this store", expected=key)
     size, tree, unreadable = value["size"], value["tree"], value["unreadable"]
     manifests = value.get("manifests", UNKNOWN)
     trees = [tree_id for tree_id in (tree, manifests) if tree_id is not None]
@@ -94,12 +72,10 @@ def _parse(data: bytes, key: str) -> SeenState:
 def write_seen(seen: SeenState) -> None:
     """Write what was seen, atomically. Raises StoreError if it cannot be written."""
     place = seen_file(seen.key)
-    make_directory(place.parent)
     try:
-        data = canonical_json(seen.to_json())
+        write_state(place, SEEN_SCHEMA, seen.to_json())
     except MalformedError as error:
         raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
-    write_durably(place, data)
 
 
 UNKNOWN = ""

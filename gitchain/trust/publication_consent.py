@@ -19,13 +19,11 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from gitchain.errors import GitchainError, TrustError, UsageError, reason
-from gitchain.evidence.canonical import Json, canonical_json, strict_json
-from gitchain.platform.files import read_regular, write_durably
-from gitchain.workspace.user_directory import home_lock, user_directory
+from gitchain.errors import UsageError
+from gitchain.evidence.canonical import Json
+from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 TOLD_SCHEMA = "https://gitchain.dev/told/v1"
-MAX_TOLD_BYTES = 1 << 20
 _PAIR = 2  # profile and identity
 
 
@@ -117,20 +115,8 @@ def _accepted_identities() -> list[list[str]]:
 
 def _read() -> _Consents:
     path = user_directory() / "told.json"
-    try:
-        document = strict_json(read_regular(path, MAX_TOLD_BYTES), "told.json")
-        if not isinstance(document, dict) or document.get("schema") != TOLD_SCHEMA:
-            raise TrustError("not what gitchain writes", expected=TOLD_SCHEMA)
-        return _parse(document)
-    except FileNotFoundError:
-        return _Consents()
-    except (OSError, GitchainError) as error:
-        raise TrustError(
-            "cannot read the stored consent",
-            where=str(path),
-            got=reason(error),
-            help=f"remove {path}: gitchain then asks for your consent again",
-        ) from error
+    remedy = f"remove {path}: gitchain then asks for your consent again"
+    return read_state(path, TOLD_SCHEMA, _parse, "the stored consent", help=remedy) or _Consents()
 
 
 def _parse(document: Mapping[str, Json]) -> _Consents:
@@ -155,9 +141,9 @@ def _remember(profile: str, identity: str) -> None:
 
 def _write(consents: _Consents) -> None:
     told: list[Json] = [list(pair) for pair in consents.identities]
-    document: dict[str, Json] = {"schema": TOLD_SCHEMA, "told": told}
+    document: dict[str, Json] = {"told": told}
     if consents.remotes:
         document["remotes"] = list(consents.remotes)
     if consents.signs:
         document["signs"] = dict(consents.signs)
-    write_durably(user_directory() / "told.json", canonical_json(document))
+    write_state(user_directory() / "told.json", TOLD_SCHEMA, document)

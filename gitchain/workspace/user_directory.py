@@ -11,19 +11,22 @@ The directory is `GITCHAIN_HOME`, or the platform's application directory. It is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from gitchain.errors import LimitError, MalformedError, TrustError, reason
+from gitchain.errors import GitchainError, LimitError, MalformedError, TrustError, reason
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
-from gitchain.platform.files import hold_lock, read_regular, write_durably
+from gitchain.platform.files import hold_lock, make_directory, read_regular, write_durably
 
 PINS_SCHEMA = "https://gitchain.dev/pins/v1"
-MAX_PINS_BYTES = 1 << 20  # enough for a few thousand layouts
+MAX_STATE_BYTES = 4 << 20  # enough for pins of ten thousand layouts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +79,11 @@ def local_directory() -> Path:
 
 def read_pins() -> dict[str, LayoutPin]:
     """Return all pins by layout name. Raises TrustError if the file is damaged."""
-    path = user_directory() / "pins.json"
-    try:
-        data = read_regular(path, MAX_PINS_BYTES)
-    except FileNotFoundError:
-        return {}
-    except (OSError, LimitError) as error:
-        raise TrustError(
-            "cannot read the pins",
-            where=str(path),
-            got=reason(error),
-            help="give this user access to the file and try again",
-        ) from error
-    try:
-        return _parse_pins(data)
-    except (MalformedError, LimitError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TrustError(
-            "the pins file is damaged",
-            where=str(path),
-            got=str(error),
-            help="move it away and pin again: gitchain trust pin --layout FILE --signer ID --issuer URL",
-        ) from error
+    remedy = "move it away and pin again: gitchain trust pin --layout FILE --signer ID --issuer URL"
+    return (
+        read_state(user_directory() / "pins.json", PINS_SCHEMA, _parse_pins, "the pins file", help=remedy)
+        or {}
+    )
 
 
 def pin_for_repository(common_dir: Path) -> LayoutPin | None:
@@ -136,10 +123,40 @@ def home_lock() -> Iterator[None]:
         yield
 
 
-def _parse_pins(data: bytes) -> dict[str, LayoutPin]:
-    document = strict_json(data, "pins", max_bytes=MAX_PINS_BYTES)
-    if not isinstance(document, dict) or document.get("schema") != PINS_SCHEMA:
-        raise MalformedError("not a gitchain pins file", expected=PINS_SCHEMA)
+def read_state(
+    path: Path,
+    schema: str,
+    parse: Callable[[dict[str, Json]], T],
+    what: str,
+    *,
+    help: str = "",  # noqa: A002 - the word users see
+) -> T | None:
+    """Return what `parse` makes of a file of gitchain's own, a JSON object with this schema; None if there is no file.
+
+    Raises TrustError, naming it by `what`, if it cannot be read, or `parse` cannot take it apart.
+    """
+    try:
+        data = read_regular(path, MAX_STATE_BYTES)
+    except FileNotFoundError:
+        return None
+    except (OSError, LimitError) as error:
+        raise TrustError(f"cannot read {what}", where=str(path), got=reason(error), help=help) from error
+    try:
+        value = strict_json(data, path.name, max_bytes=MAX_STATE_BYTES)
+        if not isinstance(value, dict) or value.get("schema") != schema:
+            raise MalformedError("unknown schema", expected=schema)
+        return parse(value)
+    except (GitchainError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrustError(f"{what} is damaged", where=str(path), got=str(error), help=help) from error
+
+
+def write_state(path: Path, schema: str, fields: Mapping[str, Json]) -> None:
+    """Write a file that `read_state` reads. Raises StoreError, and MalformedError for text that is not UTF-8."""
+    make_directory(path.parent)
+    write_durably(path, canonical_json({"schema": schema, **fields}))
+
+
+def _parse_pins(document: dict[str, Any]) -> dict[str, LayoutPin]:
     pins = {}
     for name, entry in document["layouts"].items():
         signers = tuple((str(s["issuer"]), str(s["subject"])) for s in entry["signers"])
@@ -158,18 +175,15 @@ def _parse_pins(data: bytes) -> dict[str, LayoutPin]:
 
 
 def _write(pins: Mapping[str, LayoutPin]) -> None:
-    document: dict[str, Json] = {
-        "schema": PINS_SCHEMA,
-        "layouts": {
-            name: {
-                "signers": [{"issuer": issuer, "subject": subject} for issuer, subject in pin.signers],
-                "trust": pin.trust,
-                "trustDigest": pin.trust_digest,
-                "version": pin.version,
-                "digest": pin.digest,
-                "repositories": list(pin.repositories),
-            }
-            for name, pin in pins.items()
-        },
+    layouts: dict[str, Json] = {
+        name: {
+            "signers": [{"issuer": issuer, "subject": subject} for issuer, subject in pin.signers],
+            "trust": pin.trust,
+            "trustDigest": pin.trust_digest,
+            "version": pin.version,
+            "digest": pin.digest,
+            "repositories": list(pin.repositories),
+        }
+        for name, pin in pins.items()
     }
-    write_durably(user_directory() / "pins.json", canonical_json(document))
+    write_state(user_directory() / "pins.json", PINS_SCHEMA, {"layouts": layouts})
