@@ -57,7 +57,7 @@ def test_a01_step_name_is_signed() -> None:
 
 
 @guarded(
-    ("gitchain.verify.authorization:Judge.conditions", "claim.layout == name or", "True or"),
+    ("gitchain.verify.authorization:Authorizer.conditions", "claim.layout == name or", "True or"),
 )
 def test_a01_layout_name_is_signed() -> None:
     """Evidence that was made for one layout is no evidence for another."""
@@ -69,7 +69,7 @@ def test_a01_layout_name_is_signed() -> None:
 
 
 @guarded(
-    ("gitchain.verify.authorization:Judge.conditions", "time >= oldest", "True"),
+    ("gitchain.verify.authorization:Authorizer.conditions", "time >= oldest", "True"),
 )
 def test_a02_stale_link() -> None:
     """An approval of last year is played back: its proven time is older than the step's maxAge."""
@@ -94,9 +94,9 @@ def test_a03_cross_run_mix() -> None:
 
 
 @guarded(
-    ("gitchain.verify.search:Search.narrow", "if not all(kept.values())", "if False"),
+    ("gitchain.verify.search:ChainSearch.narrow", "if not all(kept.values())", "if False"),
     (
-        "gitchain.verify.search:Search._search",
+        "gitchain.verify.search:ChainSearch._search",
         "len(chain) == len(self.chains.layout.steps) and self._satisfies(chain)",
         "len(chain) == len([one for one in groups.values() if one])",
     ),
@@ -135,7 +135,7 @@ def as_signed_by(who: Identity, step: str = "train") -> World:
 
 
 @guarded(
-    ("gitchain.verify.authorization:Judge.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
+    ("gitchain.verify.authorization:Authorizer.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
     ("gitchain.verify.signers:Signers.person", "raise KeyError(identity)", "return str(identity)"),
 )
 def test_a06_same_san_two_issuers() -> None:
@@ -146,7 +146,7 @@ def test_a06_same_san_two_issuers() -> None:
 
 
 @guarded(
-    ("gitchain.verify.authorization:Judge.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
+    ("gitchain.verify.authorization:Authorizer.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
     ("gitchain.verify.signers:Signers.person", "raise KeyError(identity)", "return str(identity)"),
 )
 def test_a06_identity_regex_anchored() -> None:
@@ -168,7 +168,7 @@ def test_a06_identity_regex_anchored() -> None:
 
 
 @guarded(
-    ("gitchain.verify.authorization:Judge.conditions", "kind == wanted", "True"),
+    ("gitchain.verify.authorization:Authorizer.conditions", "kind == wanted", "True"),
 )
 def test_a07_wrong_predicate_type_only() -> None:
     """A valid attestation of another type about the same subject is not the one that was asked for."""

@@ -159,8 +159,8 @@ def test_a29_special_files(
     model.refused()
 
 
-@guarded(("gitchain.collect.model_files:_Walk.files", "follow_symlinks=False", "follow_symlinks=True"),
-         ("gitchain.collect.model_files:_Walk._file", "open_at(name, OPEN_FILE, handle, path)", "os.open(name, os.O_RDONLY, dir_fd=handle)"))  # fmt: skip
+@guarded(("gitchain.collect.model_files:_ModelFileWalk.files", "follow_symlinks=False", "follow_symlinks=True"),
+         ("gitchain.collect.model_files:_ModelFileWalk._file", "open_at(name, OPEN_FILE, handle, path)", "os.open(name, os.O_RDONLY, dir_fd=handle)"))  # fmt: skip
 def test_a29_a_link_is_not_followed(model: Model) -> None:
     """A link to a file with the very content that was signed: what it points to can change at any time."""
     (model.top / "elsewhere").write_bytes(FILES["weights/a.bin"])

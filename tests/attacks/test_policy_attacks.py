@@ -335,9 +335,9 @@ STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
     "Inspection.max_bytes": INSPECTIONS,
     "Inspection.allow": INSPECTIONS,
     "Inspection.frameworks": INSPECTIONS,
-    "Served.step": lambda: stricter(top(serve=[{"step": "prepare", "products": ["models/*"]}])),
-    "Served.products": lambda: stricter(top(serve=[{"step": "train", "products": ["models/other.*"]}])),
-    "Served.steps": lambda: stricter(lambda value: value["serve"][0]["steps"].append("audit"), also=audited),
+    "ServedProducts.step": lambda: stricter(top(serve=[{"step": "prepare", "products": ["models/*"]}])),
+    "ServedProducts.products": lambda: stricter(top(serve=[{"step": "train", "products": ["models/other.*"]}])),
+    "ServedProducts.steps": lambda: stricter(lambda value: value["serve"][0]["steps"].append("audit"), also=audited),
 }  # fmt: skip
 KINDS = (
     Layout, step.Step, step.Sublayout, members.Functionary, members.SigstoreMember, members.KeyMember, members.SshMember,
