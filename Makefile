@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKED := gitchain tests bench examples deploy
 ROOMS := evidence layout verify
 PARALLEL := -n 2 --dist worksteal
-FUZZED = $(shell grep -rlE --include='test_*.py' 'from fuzzing import|import hypothesis|from hypothesis|mark\.slow' tests)
+FUZZED = $(shell grep -rlE --include='test_*.py' 'from tests\.support\.fuzzing|import hypothesis|from hypothesis|mark\.slow' tests)
 
 .PHONY: demo test coverage quick check fuzz mutants bench conformance stack-build stack-up stack-down interop k8s lock clean
 
@@ -42,28 +42,28 @@ fuzz: $(STAMP)  ## the generated and the long tests at full size, with other cas
 	GITCHAIN_FUZZ=1 $(BIN)/python -m pytest $(PARALLEL) $(FUZZED)
 
 mutants: $(STAMP)  ## do the tests notice a change anywhere in the rooms that decide? ALL=1 for every mutant
-	$(BIN)/python tests/mutation/driver.py $(if $(ALL),--all)
+	$(BIN)/python -m tests.mutation.driver $(if $(ALL),--all)
 
 bench: $(STAMP)  ## ratios against a peer or a limit, both sides in one run
 	$(BIN)/python bench/run.py
 
 conformance: $(STAMP)  ## public suites of test vectors (GITCHAIN_VECTORS, or ../shared/vectors), and where we deviate
-	$(BIN)/python tests/conformance/conform.py
+	$(BIN)/python -m tests.conformance.conform
 
 stack-build:  ## build every real server and peer of the tests (needs Go; GITCHAIN_STACK_MINUTES, 25)
 	$(PYTHON) tests/stack/build.py --all >/dev/null
 
 stack-up: $(STAMP)  ## real Sigstore services on loopback, left running (needs Go); says where they are
-	$(BIN)/python tests/stack/stack.py up
+	$(BIN)/python -m tests.stack.stack up
 
 stack-down: $(STAMP)  ## end what stack-up started
-	$(BIN)/python tests/stack/stack.py down
+	$(BIN)/python -m tests.stack.stack down
 
 interop: $(STAMP)  ## real services and other clients, in both directions, as one table (needs Go; skipped without)
-	$(BIN)/python tests/interop/run.py $(PEERS) || [ $$? -eq 3 ]
+	$(BIN)/python -m tests.interop.run $(PEERS) || [ $$? -eq 3 ]
 
 k8s: $(STAMP)  ## admission on a real API server and etcd: every way around it, certificates and replicas changed under load
-	PYTHONPATH=tests/admit:tests/cli $(BIN)/python tests/stack/k8s.py
+	$(BIN)/python -m tests.stack.k8s
 
 lock:  ## rewrite requirements/*.txt from requirements/*.in (needs uv)
 	cd requirements && for name in build core base serve otel dev; do \

@@ -31,9 +31,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "admit"), str(Path(__file__).parents[1] / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from admit_world import World, certificate, make_world, oci, pod, review, templated  # noqa: E402
+from tests.support.admission import (
+    AdmissionFiles,
+    certificate,
+    oci,
+    pod,
+    review,
+    templated,
+    write_admission_files,
+)
 
 CONNECTIONS = 8
 PADDING = [{"name": f"VARIABLE_{number}", "value": "x" * 40} for number in range(60)]
@@ -57,7 +65,7 @@ def main() -> None:
         os.environ |= {"GITCHAIN_HOME": str(top / "home"), "GIT_CONFIG_COUNT": "1"}
         os.environ |= {"GIT_CONFIG_KEY_0": "user.email", "GIT_CONFIG_VALUE_0": "ada@example.com"}
         models = [f"m{number:03}" for number in range(given.models)]
-        world = make_world(top, ["good", "revoked", *models])
+        world = write_admission_files(top, ["good", "revoked", *models])
         for row in measure(world, models, given.reviews, given.seconds):
             print(json.dumps(row))
 
@@ -102,7 +110,9 @@ def serve(top: Path) -> None:
     )
 
 
-def measure(world: World, models: Sequence[str], reviews: int, seconds: float) -> list[dict[str, object]]:
+def measure(
+    world: AdmissionFiles, models: Sequence[str], reviews: int, seconds: float
+) -> list[dict[str, object]]:
     child = subprocess.Popen(
         [sys.executable, __file__, "--serve", str(world.top)], stdout=subprocess.PIPE, text=True
     )

@@ -17,14 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verify"))
-
-from world import NOW, World, statement
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.statement import Statement
 from gitchain.layout import Layout, parse_layout
 from gitchain.verify.decide import Target
+from tests.support.decision_input import NOW, DecisionInput, statement
 
 LIMIT_MS = 1000.0
 PARSE_GOAL = 3.0
@@ -50,7 +49,7 @@ def main() -> None:
         print(json.dumps(row | {"ratio": decided / other, "goal": goal}))
 
 
-def make(steps: int, each: int, runs: int = 1) -> tuple[World, Target]:
+def make(steps: int, each: int, runs: int = 1) -> tuple[DecisionInput, Target]:
     """Return a world with runs of a chain of steps, and the last product of the first run."""
     evidence = {}
     for run in map(str, range(runs)):
@@ -59,7 +58,7 @@ def make(steps: int, each: int, runs: int = 1) -> tuple[World, Target]:
             made = {f"s{number}/{item}.bin": f"{run} {number} {item}" for item in range(each)}
             evidence[f"{run}-{number}"] = statement(f"s{number}", before, made, run=run)
             before = made
-    world = World(evidence, layout(steps))
+    world = DecisionInput(evidence, layout(steps))
     return world, Target(sha256_hex(f"0 {steps - 1} 0".encode()), f"s{steps - 1}/0.bin")
 
 
@@ -95,7 +94,7 @@ def layout(steps: int) -> Layout:
     return parse_layout(json.dumps(document).encode())
 
 
-def passed(world: World, target: Target) -> None:
+def passed(world: DecisionInput, target: Target) -> None:
     decision = world.verdict(target)
     if not decision.passed:
         sys.exit(f"the decision must pass at {NOW}: {decision.findings}")

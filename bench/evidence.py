@@ -32,15 +32,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("admit", "")]
-sys.path[:0] = [str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import yaml  # noqa: E402
 from admission import Line, asked, load, processor, row  # noqa: E402
-from admit_world import WHO, World, chain, make_world, statement  # noqa: E402
 
 from gitchain.evidence.digest import sha256_hex  # noqa: E402
 from gitchain.store.tree_paths import content_path, subject_path  # noqa: E402
+from tests.support.admission import WHO, AdmissionFiles, chain, statement, write_admission_files  # noqa: E402
 
 VALUES = yaml.safe_load((Path(__file__).parents[1] / "deploy/helm/gitchain/values.yaml").read_text())
 REVIEWS = 2000
@@ -101,7 +100,7 @@ def measured(number: int) -> Measured:
         top = Path(directory)
         os.environ |= {"GITCHAIN_HOME": str(top / "home"), "GIT_CONFIG_COUNT": "1"}
         os.environ |= {"GIT_CONFIG_KEY_0": "user.email", "GIT_CONFIG_VALUE_0": "ada@example.com"}
-        world = make_world(top, ["good"])
+        world = write_admission_files(top, ["good"])
         fill(world, number)
         server = Path(__file__).with_name("admission.py")
         started = time.perf_counter()
@@ -116,7 +115,7 @@ def measured(number: int) -> Measured:
             child.wait(60)
 
 
-async def measure(world: World, port: int, pid: int, started: float) -> Measured:
+async def measure(world: AdmissionFiles, port: int, pid: int, started: float) -> Measured:
     await until(port, b"GET /readyz", b'"state":"deciding"')
     ready = time.perf_counter() - started
     lines = [await Line.open(port) for _ in range(4)]
@@ -142,7 +141,7 @@ async def until(port: int, what: bytes, found: bytes, body: bytes = b"") -> None
     sys.exit(f"{what.decode()} did not answer {found!r} within {SECONDS} s")
 
 
-def sign(world: World) -> None:
+def sign(world: AdmissionFiles) -> None:
     """Add the chain of another model."""
     from gitchain.trust.load_profile import load_profile
     from gitchain.trust.signing_identity import SigningIdentity
@@ -157,7 +156,7 @@ def peak(pid: int) -> float:
     return int(text.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def fill(world: World, number: int) -> None:
+def fill(world: AdmissionFiles, number: int) -> None:
     """Add bundles about other models until the store has `number`, in one commit of `git fast-import`."""
     from gitchain.workspace.project import open_project
 

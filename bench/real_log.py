@@ -18,10 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/stack"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from attest import prepare
-from stack import Missing, Stack
+
+from tests.stack.stack import Missing, Stack
 
 ROUNDS = 15
 GOAL = 1.1

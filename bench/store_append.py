@@ -20,12 +20,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "store"))
-
-from store_samples import bundle, digest_of
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.tree_paths import content_path, subject_path
+from tests.support.store_samples import bundle, digest_of
 
 GOAL = 3.0
 

@@ -20,12 +20,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("admit", "")]
-sys.path[:0] = [str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from admission import row  # noqa: E402
-from admit_world import World, digest, make_world  # noqa: E402
 from evidence import fill  # noqa: E402
+
+from tests.support.admission import AdmissionFiles, digest, write_admission_files  # noqa: E402
 
 TARGET = f"sha256:{digest('good')}"
 BUILD_RATE, FOLLOW_SECONDS = 20_000, 0.2
@@ -54,16 +54,16 @@ def main() -> None:
             print(json.dumps(one), flush=True)
 
 
-def made(directory: Path, number: int) -> World:
+def made(directory: Path, number: int) -> AdmissionFiles:
     top = directory / str(number)
     top.mkdir()
     os.environ["GITCHAIN_HOME"] = str(top / "home")
-    world = make_world(top, ["good"])
+    world = write_admission_files(top, ["good"])
     fill(world, number)
     return world
 
 
-def measured(worlds: dict[int, World], rounds: int) -> list[dict[str, object]]:
+def measured(worlds: dict[int, AdmissionFiles], rounds: int) -> list[dict[str, object]]:
     peer, large = worlds
     first = {number: spent(world, "verify", TARGET) for number, world in worlds.items()}
     fill(worlds[large], large + 1000)
@@ -94,15 +94,15 @@ def measured(worlds: dict[int, World], rounds: int) -> list[dict[str, object]]:
     return found
 
 
-def first_id(world: World) -> str:
+def first_id(world: AdmissionFiles) -> str:
     return str(json.loads(output(world, "log", TARGET, "--json"))["events"][0]["id"])
 
 
-def environment(world: World) -> dict[str, str]:
+def environment(world: AdmissionFiles) -> dict[str, str]:
     return {**os.environ, "GITCHAIN_HOME": str(world.top / "home")}
 
 
-def output(world: World, *command: str) -> str:
+def output(world: AdmissionFiles, *command: str) -> str:
     line = [sys.executable, "-m", "gitchain", *command]
     return subprocess.run(
         line, cwd=world.repository, env=environment(world), check=True, capture_output=True, text=True
@@ -122,7 +122,7 @@ runpy.run_module("gitchain", run_name="__main__", alter_sys=True)
 """Runs gitchain, and writes the most memory of this program in kB: `ru_maxrss` would begin with that of the parent."""
 
 
-def spent(world: World, *command: str) -> Spent:
+def spent(world: AdmissionFiles, *command: str) -> Spent:
     """Run a command, and return what it took."""
     place = world.top / "memory"
     line = [sys.executable, "-c", COMMAND.format(place=str(place)), *command]

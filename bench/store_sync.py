@@ -28,17 +28,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("store", "admit", "")]
-sys.path[:0] = [str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from admission import row  # noqa: E402
-from admit_world import make_world  # noqa: E402
 from evidence import others  # noqa: E402
-from store_samples import bundle  # noqa: E402
 
 from gitchain.evidence.digest import sha256_hex  # noqa: E402
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore  # noqa: E402
 from gitchain.store.tree_paths import content_path, subject_path  # noqa: E402
+from tests.support.admission import write_admission_files  # noqa: E402
+from tests.support.store_samples import bundle  # noqa: E402
 
 EACH_MS = 0.3
 NEW = 1000
@@ -61,7 +60,7 @@ class Place:
     def make(cls, top: Path, number: int) -> Place:
         top.mkdir()
         os.environ["GITCHAIN_HOME"] = str(top / "home")
-        repository = make_world(top, ["good"]).repository
+        repository = write_admission_files(top, ["good"]).repository
         place = cls(top, 0)
         git(repository, "add", "--all")
         git(repository, "commit", "-qm", "layout")

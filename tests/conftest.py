@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fuzzing import FUZZ, load_profiles
+
+from tests.support.fuzzing import FUZZ, load_profiles
 
 ROOT = Path(__file__).parents[1]
 MEMORY = Path("/dev/shm")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -124,15 +123,15 @@ def test_the_table_of_floors_names_every_room() -> None:
     assert told == {room: FLOORS[room] for room in room_graph()}
 
 
-def test_helpers_of_tests_have_one_name() -> None:
-    """What tests import by a bare name is one file: another one of that name would be taken for it."""
-    tests = REPOSITORY / "tests"
-    here = [path for path in tests.rglob("*.py") if "fixtures" not in path.parts]
-    wanted = {
-        node.module
-        for path in here
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
-    }
-    names = Counter(path.stem for path in here)
-    assert {name for name, count in names.items() if name in wanted and count > 1} == set()
+def test_what_directories_of_tests_share_is_in_the_support_package() -> None:
+    """A test imports from tests.support and from its own directory; programs also from the programs of tests/stack."""
+    shared = {"support", "stack"}
+    wrong = []
+    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
+        own = path.relative_to(REPOSITORY).parts[1]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
+                room = str(node.module).split(".")[1]
+                if room != own and (room not in shared or own == "support"):
+                    wrong.append(f"{path}:{node.lineno} imports {node.module}")
+    assert not wrong

@@ -5,7 +5,8 @@ from __future__ import annotations
 import types
 
 import pytest
-import quick
+
+from tests import quick
 
 TEXTS = {
     "tests/test_docs.py": 'PAGES = "docs"',

@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from admit_api import Api, answering
-from admit_stand import Heard
-from admit_world import World, admission, make_world, settled
-from cli_world import GIT_IDENTITY as GIT_ENV
 
 from gitchain.admit.admission import Admission
+from tests.support.admission import AdmissionFiles, admission, settled, write_admission_files
+from tests.support.kubernetes_api import Api, answering
+from tests.support.manual_admission import Heard
+from tests.support.prepared_repository import GIT_IDENTITY as GIT_ENV
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> World:
+def models(tmp_path_factory: pytest.TempPathFactory) -> AdmissionFiles:
     """Return the world."""
     top = tmp_path_factory.mktemp("admit")
     with pytest.MonkeyPatch.context() as patch:
         for key, value in {**GIT_ENV, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
             patch.setenv(key, value)
-        return make_world(top)
+        return write_admission_files(top)
 
 
 @pytest.fixture
-def ready(models: World) -> Iterator[Admission]:
+def ready(models: AdmissionFiles) -> Iterator[Admission]:
     """Return the admission over the world, with its evidence read."""
     with admission(models.settings) as made:
         yield settled(made)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_api import Api
-from admit_world import World, certificate, kserve, oci, pod, serving
 
 from gitchain.admit import cluster as cluster_module
 from gitchain.admit import server as server_module
@@ -28,6 +26,8 @@ from gitchain.errors import (
     TransportError,
     UsageError,
 )
+from tests.support.admission import AdmissionFiles, certificate, kserve, oci, pod, serving
+from tests.support.kubernetes_api import Api
 
 PODS = "/api/v1/pods"
 SERVICES = "/apis/serving.kserve.io/v1beta1/inferenceservices"
@@ -131,7 +131,7 @@ def test_the_cluster_around_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert Cluster.around() is None
 
 
-def test_an_audit_without_a_cluster_does_not_start(models: World, tmp_path: Path) -> None:
+def test_an_audit_without_a_cluster_does_not_start(models: AdmissionFiles, tmp_path: Path) -> None:
     """The settings ask for something that cannot be: said at the start."""
     from dataclasses import replace
 
@@ -140,7 +140,9 @@ def test_an_audit_without_a_cluster_does_not_start(models: World, tmp_path: Path
         serve(settings, TlsFiles(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)
 
 
-def test_the_server_audits(models: World, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_audits(
+    models: AdmissionFiles, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The counts of the last audit are metrics."""
     from dataclasses import replace
 

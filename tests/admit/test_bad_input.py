@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_stand import Stand, stand
-from admit_world import WHO, Authority, Client, World, codes, judged, oci, pod, review, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +23,19 @@ from gitchain.admit.run import deployment_log
 from gitchain.admit.settings import Deployments
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.workspace.project import open_project
+from tests.support.admission import (
+    WHO,
+    AdmissionFiles,
+    Authority,
+    Client,
+    codes,
+    judged,
+    oci,
+    pod,
+    review,
+    serving,
+)
+from tests.support.manual_admission import Stand, stand
 
 LARGE = 3 << 20
 LONG: dict[str, Callable[[], dict[str, Any]]] = {
@@ -57,7 +68,7 @@ def test_a_review_of_3_mb_is_answered(ready: Admission, what: str) -> None:
     assert codes(found) <= {"GC-A0201", "GC-A0206", "GC-A0208"}
 
 
-def test_a_large_review_keeps_no_other_waiting_for_long(models: World, tmp_path: Path) -> None:
+def test_a_large_review_keeps_no_other_waiting_for_long(models: AdmissionFiles, tmp_path: Path) -> None:
     """3 MB that are admitted, old and new beside each other, over HTTP."""
     large = pod(oci("good"))
     large["metadata"]["annotations"] = {"example.com/notes": "x" * LARGE}
@@ -88,7 +99,7 @@ def test_an_unknown_kind_is_never_admitted(ready: Admission, kind: GroupVersionK
 
 
 @pytest.fixture
-def standing(models: World) -> Iterator[Stand]:
+def standing(models: AdmissionFiles) -> Iterator[Stand]:
     yield from stand(models.settings)
 
 
@@ -133,7 +144,7 @@ def volume(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_volume_under_the_deployment_log_is_told_and_changes_no_answer(
-    models: World, tmp_path: Path, isolated: Path, volume: Path
+    models: AdmissionFiles, tmp_path: Path, isolated: Path, volume: Path
 ) -> None:
     """What is admitted while it is full stays queued, and is in the outbox or signed once there is room again."""
     shutil.copytree(models.repository, volume / "repo", symlinks=True)
@@ -171,7 +182,9 @@ def test_a_full_volume_under_the_deployment_log_is_told_and_changes_no_answer(
     assert len(open_project(volume / "repo").outbox) + log.counts.signed >= 3
 
 
-def test_a_volume_that_stays_full_is_no_silent_loss(models: World, isolated: Path, volume: Path) -> None:
+def test_a_volume_that_stays_full_is_no_silent_loss(
+    models: AdmissionFiles, isolated: Path, volume: Path
+) -> None:
     """At the end the log says that not everything is durable."""
     shutil.copytree(models.repository, volume / "repo", symlinks=True)
     shutil.copytree(models.top / "home", isolated)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from admit_world import REGISTRY, codes, digest, judged, kserve, oci, pod, review, templated
-from fuzzing import sized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +18,8 @@ from gitchain.admit.model_problems import ModelSearchSettings
 from gitchain.admit.models import models_of
 from gitchain.admit.review import read_envelope, read_request
 from gitchain.evidence.canonical import canonical_json
+from tests.support.admission import REGISTRY, codes, digest, judged, kserve, oci, pod, review, templated
+from tests.support.fuzzing import sized
 
 GOOD = f"{REGISTRY}/good@sha256:{digest('good')}"
 STRICT = ModelSearchSettings()

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_api import Api
-from admit_stand import Heard, Stand, add, stand
-from admit_world import LAYOUT, WHO, Clock, World, digest, oci, pod, serving, taken_back
 
 from gitchain.admit import checks as module
 from gitchain.admit import reporting, server
@@ -33,6 +30,9 @@ from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import DEPLOYMENT_CHECK
 from gitchain.produce.deployments import DeploymentLog
 from gitchain.workspace.project import open_project
+from tests.support.admission import LAYOUT, WHO, AdmissionFiles, Clock, digest, oci, pod, serving, taken_back
+from tests.support.kubernetes_api import Api
+from tests.support.manual_admission import Heard, Stand, add, stand
 
 PODS = "/api/v1/pods"
 
@@ -53,7 +53,7 @@ def running(name: str, model: str = "good", owner: str = "", namespace: str = "p
 class Watcher:
     """Audits of one cluster by a server that signs in a copy of the world, and that can be started anew."""
 
-    def __init__(self, world: World, one: Stand, api: Api) -> None:
+    def __init__(self, world: AdmissionFiles, one: Stand, api: Api) -> None:
         self.world, self.stand, self.api = world, one, api
         told = Deployments(world.repository, "production", "eu-1", "local", identity=WHO)
         self.log: DeploymentLog = deployment_log(told)
@@ -84,10 +84,10 @@ def audited(admission: Admission, api: Api) -> Audit:
 
 
 @pytest.fixture
-def watcher(models: World, tmp_path: Path, isolated: Path, api: Api) -> Iterator[Watcher]:
+def watcher(models: AdmissionFiles, tmp_path: Path, isolated: Path, api: Api) -> Iterator[Watcher]:
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    world = World(tmp_path / "copy")
+    world = AdmissionFiles(tmp_path / "copy")
     for one in stand(world.settings):
         one.read()
         made = Watcher(world, one, api)
@@ -255,7 +255,7 @@ def test_what_is_remembered_is_bounded(isolated: Path, monkeypatch: pytest.Monke
 
 
 def test_the_server_reports_a_change_once(
-    models: World, tmp_path: Path, isolated: Path, api: Api, monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, tmp_path: Path, isolated: Path, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One Event and one count over several audits."""
     audits, real = threading.Semaphore(0), server.audit

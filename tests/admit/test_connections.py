@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_world import WHO, Authority, Client, World, certificate, oci, pod, review, serving
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gitchain.admit import connections, listener
@@ -23,6 +22,17 @@ from gitchain.admit.run import deployment_log, serve
 from gitchain.admit.settings import Deployments
 from gitchain.admit.tls import Certificate, TlsFiles
 from gitchain.errors import GitchainError, TrustError, UsageError
+from tests.support.admission import (
+    WHO,
+    AdmissionFiles,
+    Authority,
+    Client,
+    certificate,
+    oci,
+    pod,
+    review,
+    serving,
+)
 
 IDLE = 270
 PEERS = tuple(f"127.0.0.{number}" for number in range(2, 8))
@@ -121,7 +131,7 @@ def admits(client: Client) -> bool:
 
 
 @pytest.mark.parametrize("shown", [True, False], ids=["with a certificate", "without"])
-def test_idle_connections_do_not_stop_admission(models: World, tmp_path: Path, shown: bool) -> None:
+def test_idle_connections_do_not_stop_admission(models: AdmissionFiles, tmp_path: Path, shown: bool) -> None:
     """270 of six peers, and as many that begin no handshake, while new connections of the API server are answered at once."""
     clients = Authority(tmp_path / "clients") if shown else None
     with serving(models.settings, tmp_path, clients) as (service, first), ExitStack() as stack:
@@ -144,7 +154,7 @@ def test_idle_connections_do_not_stop_admission(models: World, tmp_path: Path, s
         assert service.metrics.closed.labels("handshakes")._value.get() > 0
 
 
-def test_no_peer_gets_all_of_the_room(models: World, tmp_path: Path) -> None:
+def test_no_peer_gets_all_of_the_room(models: AdmissionFiles, tmp_path: Path) -> None:
     """Connections of one address that use what they have leave half of the room to others."""
     with serving(replace(models.settings, connections=8), tmp_path) as (service, first), ExitStack() as stack:
         for _ in range(8):
@@ -155,7 +165,9 @@ def test_no_peer_gets_all_of_the_room(models: World, tmp_path: Path) -> None:
         assert admits(Client(first.port))
 
 
-def test_a_handshake_has_a_deadline(models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handshake_has_a_deadline(
+    models: AdmissionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing, half a hello, one byte after the other: the connection ends, and others are served meanwhile."""
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.3)
     with serving(models.settings, tmp_path) as (_, client):
@@ -171,7 +183,7 @@ def test_a_handshake_has_a_deadline(models: World, tmp_path: Path, monkeypatch: 
     "sent", [b"", b"POST /validate HTTP/1.1\r\nHost: x\r\nX: "], ids=["nothing", "half a header"]
 )
 def test_headers_have_a_deadline(
-    models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    models: AdmissionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """From the handshake on, and one byte after the other gains no time."""
     monkeypatch.setattr(listener, "HEADER_SECONDS", 0.5)
@@ -211,12 +223,12 @@ def forged(clients: Authority, tmp_path: Path) -> dict[str, Callable[[], Path | 
 
 @pytest.fixture
 def signing(
-    models: World, tmp_path: Path, isolated: Path, clients: Authority
+    models: AdmissionFiles, tmp_path: Path, isolated: Path, clients: Authority
 ) -> Iterator[tuple[Any, Client]]:
     """A server that signs deployments into a copy of the world's repository, for an API server called api-1."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    world = World(tmp_path / "copy")
+    world = AdmissionFiles(tmp_path / "copy")
     told = Deployments(world.repository, "production", "eu-1", "local", identity=WHO)
     settings = replace(world.settings, deployments=told)
     with serving(settings, tmp_path, clients, ("api-1",), deployments=deployment_log(told)) as found:
@@ -267,7 +279,7 @@ def test_others_may_ask_and_are_not_recorded(signing: tuple[Any, Client]) -> Non
 
 
 def test_any_certificate_of_the_ca_will_do_where_no_name_is_given(
-    models: World, tmp_path: Path, clients: Authority
+    models: AdmissionFiles, tmp_path: Path, clients: Authority
 ) -> None:
     """A CA for this alone needs no names."""
     with serving(models.settings, tmp_path, clients) as (_, client):
@@ -276,7 +288,7 @@ def test_any_certificate_of_the_ca_will_do_where_no_name_is_given(
 
 
 def test_another_ca_of_clients_is_used_from_its_file_on(
-    models: World, tmp_path: Path, clients: Authority
+    models: AdmissionFiles, tmp_path: Path, clients: Authority
 ) -> None:
     """With both while the API server changes its certificate, then with the new one alone."""
     new = Authority(tmp_path / "new", "the next CA of clients")
@@ -300,7 +312,7 @@ def test_another_ca_of_clients_is_used_from_its_file_on(
             assert tuple(found) == expected
 
 
-def test_nothing_is_signed_without_a_ca_of_clients(models: World, tmp_path: Path) -> None:
+def test_nothing_is_signed_without_a_ca_of_clients(models: AdmissionFiles, tmp_path: Path) -> None:
     """The process does not start: what is signed has to have an author who was authenticated."""
     told = Deployments(models.repository, "production", "eu-1", "local", identity=WHO)
     settings = replace(models.settings, deployments=told)
@@ -310,7 +322,7 @@ def test_nothing_is_signed_without_a_ca_of_clients(models: World, tmp_path: Path
 
 
 def test_server_tells_its_address_only_after_the_deployment_log_is_open(
-    models: World, tmp_path: Path
+    models: AdmissionFiles, tmp_path: Path
 ) -> None:
     """A trust that cannot be loaded ends the start before the server tells where it listens."""
     told = Deployments(models.repository, "production", "eu-1", "local", identity=WHO)
@@ -345,7 +357,7 @@ def test_ca_file_of_clients_without_a_certificate_is_refused(tmp_path: Path, tex
 
 
 def test_names_of_clients_need_their_ca(
-    models: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    models: AdmissionFiles, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A name that nobody proves is refused on the command line."""
     from gitchain.cli.main import run

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_stand import Heard
-from admit_world import WHO, Authority, World, digest, judged, oci, pod, review, serving, templated
 
 from gitchain.admit import run
 from gitchain.admit.admission import Admission
@@ -28,6 +26,19 @@ from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.trust.load_profile import load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import open_project
+from tests.support.admission import (
+    WHO,
+    AdmissionFiles,
+    Authority,
+    digest,
+    judged,
+    oci,
+    pod,
+    review,
+    serving,
+    templated,
+)
+from tests.support.manual_admission import Heard
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PLACE = ClusterName("production", "eu-1")
@@ -128,11 +139,11 @@ def test_nobody_else_can_pass_for_a_controller(ready: Admission) -> None:
 
 
 @pytest.fixture
-def logged(models: World, tmp_path: Path, isolated: Path) -> Iterator[tuple[World, Any]]:
+def logged(models: AdmissionFiles, tmp_path: Path, isolated: Path) -> Iterator[tuple[AdmissionFiles, Any]]:
     """A server that states what it admits in a copy of the world's repository."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    world = World(tmp_path / "copy")
+    world = AdmissionFiles(tmp_path / "copy")
     told = Deployments(world.repository, "production", "eu-1", "local", identity=WHO)
     settings = replace(world.settings, deployments=told)
     clients = Authority(tmp_path / "clients")
@@ -141,13 +152,13 @@ def logged(models: World, tmp_path: Path, isolated: Path) -> Iterator[tuple[Worl
 
 
 def test_a_trust_that_cannot_be_fetched_does_not_prevent_the_start(
-    models: World, tmp_path: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch, heard: Heard
+    models: AdmissionFiles, tmp_path: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch, heard: Heard
 ) -> None:
     """What is admitted meanwhile waits in the outbox, and is signed once the TUF repository answers."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
     monkeypatch.setattr(deployments, "FIRST_PAUSE", 0.05)
-    world, url, answers = World(tmp_path / "copy"), "https://tuf.example.com", threading.Event()
+    world, url, answers = AdmissionFiles(tmp_path / "copy"), "https://tuf.example.com", threading.Event()
 
     def load(name: str) -> Profile:
         assert name == url
@@ -173,13 +184,13 @@ def test_a_trust_that_cannot_be_fetched_does_not_prevent_the_start(
     assert (len(statements(world, DEPLOYMENT)), log.waiting, log.counts.problem) == (1, 0, "")
 
 
-def statements(world: World, kind: str) -> list[Statement]:
+def statements(world: AdmissionFiles, kind: str) -> list[Statement]:
     store = open_project(world.repository).store
     found = [Bundle.parse(raw).statement() for _, raw in store.items(store.tip(), lambda _problem: None)]
     return [one for one in found if one.predicate_type == kind]
 
 
-def test_the_server_states_what_it_admits(logged: tuple[World, Any]) -> None:
+def test_the_server_states_what_it_admits(logged: tuple[AdmissionFiles, Any]) -> None:
     """Signed, logged and stored, after the answer; a denial leaves nothing."""
     world, client = logged
     for model in ("good", "nosuch"):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from admit_world import World, certificate, oci, pod
 
 from gitchain.cli.main import run
+from tests.support.admission import AdmissionFiles, certificate, oci, pod
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the schema left out": ("schema: https://gitchain.dev/serve/v1", "", "schema"),
@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize(("old", "new", "field"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_clear_error(
-    models: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], old: str, new: str, field: str
+    models: AdmissionFiles, tmp_path: Path, capfd: pytest.CaptureFixture[str], old: str, new: str, field: str
 ) -> None:
     """Usage, with the file and the field in one place, and advice; nothing else is printed, and nothing starts."""
     issuer = models.settings.sources["credit"].signers[0].issuer

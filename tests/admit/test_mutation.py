@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_world import World, admission, certificate, codes, digest, judged, pod, review, serving, settled
 from jsonschema import Draft202012Validator
 
 from gitchain.admit.admission import Admission, AdmissionResult
@@ -20,13 +19,25 @@ from gitchain.admit.config import read_settings
 from gitchain.admit.mutate import PREFIX, VERIFIED, GuardSettings
 from gitchain.admit.settings import AdmissionSettings
 from gitchain.errors import UsageError
+from tests.support.admission import (
+    AdmissionFiles,
+    admission,
+    certificate,
+    codes,
+    digest,
+    judged,
+    pod,
+    review,
+    serving,
+    settled,
+)
 
 IMAGE = "registry.example.com/gitchain@sha256:" + "0" * 64
 GUARDING = GuardSettings(IMAGE, ("--layout", "/etc/gitchain/layout.sigstore.json"))
 
 
 @pytest.fixture
-def settings(models: World) -> AdmissionSettings:
+def settings(models: AdmissionFiles) -> AdmissionSettings:
     """Every rule guards: the digest that an annotation gives a volume counts."""
     rules = [
         replace(rule, guarding=GUARDING, looking=replace(rule.looking, guarded=()))
@@ -183,7 +194,7 @@ def test_a_pod_that_cannot_be_guarded_is_denied_at_once(settings: AdmissionSetti
         )  # the guard would stop the pod
 
 
-def test_nothing_else_is_changed(settings: AdmissionSettings, models: World) -> None:
+def test_nothing_else_is_changed(settings: AdmissionSettings, models: AdmissionFiles) -> None:
     """Updates, subresources and other kinds are left to validation; without `guard` so is everything."""
     with admission(settings) as one:
         for asked in (

@@ -17,15 +17,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from admit_api import answering
-from admit_world import digest, kserve, oci, pod, pod_spec, review, templated
-from fuzzing import sized
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gitchain.admit.admission import Admission, AdmissionResult
 from gitchain.admit.scale import Workloads
 from gitchain.errors import GitchainError
+from tests.support.admission import digest, kserve, oci, pod, pod_spec, review, templated
+from tests.support.fuzzing import sized
+from tests.support.kubernetes_api import answering
 
 TEXTS = (oci("good"), oci("nosuch"), oci("revoked"), "oci://x/y:latest", "s3://bucket/model", "--port=80")
 SCALED = {f"w{number}": text for number, text in enumerate(TEXTS)}
@@ -134,7 +134,7 @@ def _ordered(old: dict[str, Any]) -> int:
 @pytest.fixture(scope="module")
 def shared(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return one admission for all cases: hypothesis runs many in one test."""
-    from admit_world import admission, settled
+    from tests.support.admission import admission, settled
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITCHAIN_HOME", str(tmp_path_factory.mktemp("home") / "gitchain"))

@@ -15,11 +15,18 @@ from typing import Any
 
 import pytest
 import yaml
-from admit_world import (
+from jsonschema import Draft202012Validator
+
+from gitchain.admit.config import read_settings
+from gitchain.admit.denial_reasons import printable
+from gitchain.admit.manifests import MAX_DEPTH, MAX_VALUES, read_manifests
+from gitchain.cli.main import run
+from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError
+from tests.support.admission import (
     REGISTRY,
     SETTINGS,
+    AdmissionFiles,
     Client,
-    World,
     digest,
     kserve,
     oci,
@@ -29,13 +36,6 @@ from admit_world import (
     serving,
     templated,
 )
-from jsonschema import Draft202012Validator
-
-from gitchain.admit.config import read_settings
-from gitchain.admit.denial_reasons import printable
-from gitchain.admit.manifests import MAX_DEPTH, MAX_VALUES, read_manifests
-from gitchain.cli.main import run
-from gitchain.errors import ExitCode, GitchainError, LimitError, UsageError
 
 ROOT = Path(__file__).parents[2]
 GUARD = f"""\
@@ -91,7 +91,7 @@ def within(source: dict[str, Any], namespace: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def settings(models: World) -> Path:
+def settings(models: AdmissionFiles) -> Path:
     """The settings of the world, with a namespace whose pods are guarded."""
     text = (models.top / "serve.yaml").read_text()
     path = models.top / "guarding.yaml"
@@ -172,7 +172,7 @@ POD = yaml.safe_dump(pod(oci("good")))
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"
 
 
-def test_exit_codes(models: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes(models: AdmissionFiles, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """0 admitted, 1 denied, 3 nothing of a kind that is reviewed; other kinds are shown and not counted."""
     path, rules = tmp_path / "pod.yaml", ["--settings", str(models.top / "serve.yaml")]
     for text, namespace, expected in (
@@ -195,7 +195,7 @@ def test_exit_codes(models: World, tmp_path: Path, capfd: pytest.CaptureFixture[
 
 
 def test_stdin_and_the_namespace(
-    models: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`-` is stdin; an object's own namespace is kept, `default` is for one without, and two that differ are an error."""
     rules = ["--settings", str(models.top / "serve.yaml"), "-f", "-"]
@@ -219,7 +219,7 @@ def test_stdin_and_the_namespace(
     assert (code, document["error"]["code"]) == (2, "UsageError")
 
 
-def test_a_layout_that_cannot_decide_is_its_own_error(models: World, tmp_path: Path) -> None:
+def test_a_layout_that_cannot_decide_is_its_own_error(models: AdmissionFiles, tmp_path: Path) -> None:
     """No answer is given on evidence that is not there, in whatever mode: the exit code says what is wrong."""
     path = tmp_path / "pod.yaml"
     path.write_text(POD)
@@ -258,7 +258,7 @@ UNREADABLE: dict[str, tuple[dict[str, Any], ExitCode, str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def partial(models: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def partial(models: AdmissionFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare repository that lacks the bundles of its store."""
     place, git = tmp_path_factory.mktemp("partial") / "clone.git", ["git", "-c", "protocol.file.allow=always"]
     subprocess.run(
@@ -273,7 +273,7 @@ def partial(models: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("change", "code", "what", "help_"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_source_that_cannot_be_read_is_neither_denied_nor_nothing(
-    models: World,
+    models: AdmissionFiles,
     partial: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -312,7 +312,7 @@ def test_a_source_that_cannot_be_read_is_neither_denied_nor_nothing(
 
 
 def test_offline_without_a_mirror_names_what_to_type(
-    models: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    models: AdmissionFiles, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     text = (models.top / "serve.yaml").read_text()
     text = text.replace("    repository: repo\n", f"    evidence: ['git+file://{models.repository}']\n")
@@ -420,14 +420,16 @@ def test_numbers_are_read_as_kubectl_reads_them() -> None:
     assert found.source["a"] == ["1:30", long, "9" * 100_000, 31, 511, -1, 0.5, 1000.0, "="]
 
 
-def test_pipe_in_the_place_of_a_manifest_stalls_nothing(models: World, tmp_path: Path) -> None:
+def test_pipe_in_the_place_of_a_manifest_stalls_nothing(models: AdmissionFiles, tmp_path: Path) -> None:
     """Opening it would wait for a writer."""
     os.mkfifo(tmp_path / "pod.yaml")
     code = run(["admit", "-f", str(tmp_path / "pod.yaml"), "--settings", str(models.top / "serve.yaml")])
     assert code == ExitCode.UNAVAILABLE
 
 
-def test_a_file_that_is_not_there(models: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_there(
+    models: AdmissionFiles, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Usage, with its name; so are no file at all, no settings, a directory, an empty namespace, and --trust."""
     path = tmp_path / "pod.yaml"
     path.write_text(POD)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_world import World, oci, pod, review, serving
 
 from gitchain.errors import (
     GitchainError,
@@ -19,6 +18,7 @@ from gitchain.errors import (
     StoreError,
     TransportError,
 )
+from tests.support.admission import AdmissionFiles, oci, pod, review, serving
 
 
 class Unread:
@@ -46,7 +46,7 @@ class Unread:
     ids=["expired", "source", "one of two", "both sources"],
 )
 def test_readyz_waits_for_the_first_readings(
-    models: World, tmp_path: Path, errors: dict[str, GitchainError], status: int
+    models: AdmissionFiles, tmp_path: Path, errors: dict[str, GitchainError], status: int
 ) -> None:
     """Until they end it is 503. After that a closed layout counts no more, except where no source can be read at all."""
     readers = {name: Unread(error) for name, error in errors.items()}

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_stand import Heard
-from admit_world import WHO, Clock, World, codes, oci, pod, review, serving
 
 from gitchain.admit.admission import Admission
 from gitchain.admit.app import Server
@@ -25,6 +23,8 @@ from gitchain.admit.metrics import Metrics
 from gitchain.admit.reload import Reload
 from gitchain.admit.verdict_caches import VerdictCaches
 from gitchain.errors import GitchainError, LayoutError, TrustError
+from tests.support.admission import WHO, AdmissionFiles, Clock, codes, oci, pod, review, serving
+from tests.support.manual_admission import Heard
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Volume:
 class Policy:
     """Everything in one volume: the settings, a layout signed by a name, the trust."""
 
-    world: World
+    world: AdmissionFiles
     volume: Volume
     issuer: str
 
@@ -96,11 +96,11 @@ OTHER = "namespaces: [other], layout: credit"
 
 
 @pytest.fixture
-def policy(models: World, tmp_path: Path, isolated: Path) -> Policy:
+def policy(models: AdmissionFiles, tmp_path: Path, isolated: Path) -> Policy:
     """A copy of the world, and a volume with settings for it."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    world = World(tmp_path / "copy")
+    world = AdmissionFiles(tmp_path / "copy")
     (tmp_path / "volume").mkdir()
     found = Policy(world, Volume(tmp_path / "volume"), models.settings.sources["credit"].signers[0].issuer)
     found.put(found.text(PROD), world.settings.sources["credit"].layout.read_bytes())

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_api import Api
-from admit_world import Clock, World, certificate, digest, judged, kserve, oci, pod, review, serving
 
 from gitchain.admit import reporting as module
 from gitchain.admit.admission import Admission, AdmissionResult
@@ -32,6 +30,19 @@ from gitchain.admit.reports import Reports, ReportSettings
 from gitchain.admit.run import serve
 from gitchain.admit.tls import TlsFiles
 from gitchain.errors import UsageError
+from tests.support.admission import (
+    AdmissionFiles,
+    Clock,
+    certificate,
+    digest,
+    judged,
+    kserve,
+    oci,
+    pod,
+    review,
+    serving,
+)
+from tests.support.kubernetes_api import Api
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/{}/events"
 OPEN = "/apis/openreports.io/v1alpha1/namespaces/{}/reports"
@@ -116,9 +127,9 @@ def test_the_outcome_says_what_the_mode_made_of_it(
     )  # fmt: skip
 
 
-def test_what_could_not_be_decided_is_an_error(models: World, told: Told) -> None:
+def test_what_could_not_be_decided_is_an_error(models: AdmissionFiles, told: Told) -> None:
     """Without evidence nothing is said about the model."""
-    from admit_world import admission
+    from tests.support.admission import admission
 
     with admission(models.settings) as unread:
         found = notice(denied(unread), told.clock())
@@ -382,7 +393,7 @@ def test_audited_writes_no_report_that_stayed_the_same(ready: Admission, api: Ap
 
 
 def test_the_server_tells_of_a_denial(
-    models: World, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of both endpoints, after the answer; what is written is a metric."""
     monkeypatch.setattr(module, "TURN_SECONDS", 0.05)
@@ -403,7 +414,7 @@ def test_the_server_tells_of_a_denial(
 
 
 def test_an_api_that_hangs_delays_no_answer(
-    models: World, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reviews go on while the writer still waits for its first answer from the cluster's API."""
     monkeypatch.setattr(module, "TURN_SECONDS", 0.01)
@@ -422,7 +433,7 @@ def test_an_api_that_hangs_delays_no_answer(
         assert api.asked.count(place) == 1
 
 
-def test_reporting_without_a_cluster_does_not_start(models: World, tmp_path: Path) -> None:
+def test_reporting_without_a_cluster_does_not_start(models: AdmissionFiles, tmp_path: Path) -> None:
     settings = replace(models.settings, reporting=BOTH)
     with pytest.raises(UsageError, match="reporting needs a cluster"):
         serve(settings, TlsFiles(*certificate(tmp_path)), ("127.0.0.1", 0), None, told=print)

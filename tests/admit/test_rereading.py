@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from admit_stand import Stand, add, stand
-from admit_world import World, chain, taken_back
 
 from gitchain.admit.evidence import SourceReader
 from gitchain.errors import LimitError
@@ -22,13 +20,15 @@ from gitchain.sources.bundle_rows import Role
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
 from gitchain.workspace.user_directory import user_directory
+from tests.support.admission import AdmissionFiles, chain, taken_back
+from tests.support.manual_admission import Stand, add, stand
 
 
 @pytest.fixture
-def copied(models: World, tmp_path: Path, isolated: Path) -> Iterator[Stand]:
+def copied(models: AdmissionFiles, tmp_path: Path, isolated: Path) -> Iterator[Stand]:
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    yield from stand(World(tmp_path / "copy").settings)
+    yield from stand(AdmissionFiles(tmp_path / "copy").settings)
 
 
 @pytest.fixture

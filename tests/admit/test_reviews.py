@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from admit_world import (
+
+from gitchain.admit.admission import Admission
+from gitchain.admit.review import MAX_WARNINGS
+from tests.support.admission import (
     REGISTRY,
     codes,
     digest,
@@ -19,9 +22,6 @@ from admit_world import (
     review,
     templated,
 )  # fmt: skip
-
-from gitchain.admit.admission import Admission
-from gitchain.admit.review import MAX_WARNINGS
 
 IMAGE = f"{REGISTRY}/good@sha256:{digest('good')}"
 TEMPLATED = [

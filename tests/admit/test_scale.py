@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_api import Api
-from admit_world import World, admission, codes, judged, oci, pod, review, serving, settled, templated
 
 from gitchain.admit import cluster as cluster_module
 from gitchain.admit.admission import Admission
@@ -21,6 +19,19 @@ from gitchain.admit.deployment_events import ClusterName, events
 from gitchain.admit.review import GroupVersionResource
 from gitchain.admit.scale import SCALED, Workloads
 from gitchain.admit.settings import AdmissionSettings
+from tests.support.admission import (
+    AdmissionFiles,
+    admission,
+    codes,
+    judged,
+    oci,
+    pod,
+    review,
+    serving,
+    settled,
+    templated,
+)
+from tests.support.kubernetes_api import Api
 
 WHERE = "/apis/apps/v1/namespaces/{}/deployments/w"
 PLACE = WHERE.format("prod")
@@ -34,7 +45,7 @@ def looking(settings: AdmissionSettings, api: Api) -> Iterator[Admission]:
 
 
 @pytest.fixture
-def scaling(models: World, api: Api) -> Iterator[Admission]:
+def scaling(models: AdmissionFiles, api: Api) -> Iterator[Admission]:
     with looking(models.settings, api) as made:
         yield made
 
@@ -145,7 +156,7 @@ def test_a_look_that_fails_is_a_denial(scaling: Admission, api: Api, status: int
 
 
 def test_an_answer_that_does_not_end_is_none(
-    models: World, api: Api, monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither one that comes byte by byte nor one that is too large: the look ends in half of the answer's time."""
     settings = replace(models.settings, times=replace(models.settings.times, answer=1))
@@ -161,7 +172,7 @@ def test_an_answer_that_does_not_end_is_none(
         assert "too large" in judged(made, scale()).answer.problems[0].message
 
 
-def test_more_of_the_same_is_no_deployment(models: World, scaling: Admission, api: Api) -> None:
+def test_more_of_the_same_is_no_deployment(models: AdmissionFiles, scaling: Admission, api: Api) -> None:
     """The deployment log says which models came; how many pods serve one it does not."""
     api.objects[PLACE] = deployment(oci("good"))
     found = judged(scaling, scale())
@@ -170,7 +181,9 @@ def test_more_of_the_same_is_no_deployment(models: World, scaling: Admission, ap
     assert list(told) == []
 
 
-def test_the_server_looks_up_where_there_is_a_cluster(models: World, tmp_path: Path, api: Api) -> None:
+def test_the_server_looks_up_where_there_is_a_cluster(
+    models: AdmissionFiles, tmp_path: Path, api: Api
+) -> None:
     """Over HTTP, with the cluster that the process is in."""
     api.objects[PLACE] = deployment(oci("good"))
     with serving(models.settings, tmp_path, cluster=api.cluster) as (_, client):

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_world import Client, World, certificate, digest, oci, pod, review, serving
-from fuzzing import sized
 from jsonschema import Draft202012Validator
 
 from gitchain.admit import app, listener, server
@@ -31,12 +29,14 @@ from gitchain.admit.external_data import MAX_ASKED_BYTES
 from gitchain.admit.review import MAX_BODY_BYTES
 from gitchain.admit.tls import Certificate, TlsFiles
 from gitchain.errors import TransportError, TrustError
+from tests.support.admission import AdmissionFiles, Client, certificate, digest, oci, pod, review, serving
+from tests.support.fuzzing import sized
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def live(models: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Client]]:
+def live(models: AdmissionFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Client]]:
     """One server for the tests that leave it as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITCHAIN_HOME", str(tmp_path_factory.mktemp("home") / "gitchain"))
@@ -209,7 +209,7 @@ def raw(port: int) -> ssl.SSLSocket:
 
 
 def test_slow_headers_end_the_connection(
-    models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever does not get to the end of a request is cut off, also if a byte comes now and then."""
     monkeypatch.setattr(listener, "HEADER_SECONDS", 0.2)
@@ -222,7 +222,9 @@ def test_slow_headers_end_the_connection(
         assert client.call("GET", "/healthz")[0] == 200
 
 
-def test_a_slow_body_ends_the_request(models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_ends_the_request(
+    models: AdmissionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A body that does not come is answered with 408, and others are served meanwhile."""
     monkeypatch.setattr(app, "BODY_SECONDS", 0.2)
     with serving(models.settings, tmp_path) as (_, client):
@@ -235,7 +237,7 @@ def test_a_slow_body_ends_the_request(models: World, tmp_path: Path, monkeypatch
 
 
 def test_bytes_that_are_held_are_bounded(
-    models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: AdmissionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies count from their first byte to their answer; what comes on top is told to come again, and room comes back."""
     monkeypatch.setattr(app, "MAX_WAITING_BYTES", 20_000)
@@ -344,7 +346,7 @@ def test_certificate_rotations_break_no_handshake(tmp_path: Path) -> None:
         assert b"" not in served
 
 
-def test_an_expired_certificate_is_not_ready(models: World, tmp_path: Path) -> None:
+def test_an_expired_certificate_is_not_ready(models: AdmissionFiles, tmp_path: Path) -> None:
     """Ready means that the API server can ask."""
     with serving(models.settings, tmp_path) as (service, client):
         certificate(tmp_path, days=-1)
@@ -369,7 +371,7 @@ def asked(client: Client, number: int) -> tuple[bool, object]:
     return (status, response["uid"], response["allowed"]) == (200, str(number), allowed), answer
 
 
-def test_rotations_under_load_fail_nobody(models: World, tmp_path: Path) -> None:
+def test_rotations_under_load_fail_nobody(models: AdmissionFiles, tmp_path: Path) -> None:
     """Three new certificates while reviews are asked over old and new connections: each is answered, and rightly."""
     total = sized(300, 10_000)
     with serving(models.settings, tmp_path) as (service, first):
@@ -439,7 +441,7 @@ def test_the_address_is_taken_or_none(tmp_path: Path) -> None:
                 server.bind(*where)
 
 
-def command(models: World, tmp_path: Path, *more: str) -> list[str]:
+def command(models: AdmissionFiles, tmp_path: Path, *more: str) -> list[str]:
     places = certificate(tmp_path)
     return [
         sys.executable, "-m", "gitchain", "serve", "--settings", str(models.top / "serve.yaml"), "--certificate", str(places[0]),
@@ -448,7 +450,7 @@ def command(models: World, tmp_path: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, number: int) -> None:
+def test_the_process_ends_well(models: AdmissionFiles, tmp_path: Path, isolated: Path, number: int) -> None:
     """After a signal it is unready, answers what is under way, and exits with 0; the log is JSON without secrets."""
     with (
         subprocess.Popen(
@@ -504,7 +506,11 @@ def test_the_process_ends_well(models: World, tmp_path: Path, isolated: Path, nu
     ],
 )  # fmt: skip
 def test_what_cannot_start_says_why(
-    models: World, tmp_path: Path, change: tuple[str, str], code: int, capfd: pytest.CaptureFixture[str]
+    models: AdmissionFiles,
+    tmp_path: Path,
+    change: tuple[str, str],
+    code: int,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """One clear error and the right exit code for each."""
     from gitchain.cli.main import run

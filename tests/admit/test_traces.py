@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_stand import Heard
-from admit_world import Client, World, certificate, digest, oci, pod, review, serving
-from collector import Collector, collecting, values
 
 from gitchain.admit.otel import OpenTelemetry, open_traces
 from gitchain.errors import UsageError
+from tests.support.admission import AdmissionFiles, Client, certificate, digest, oci, pod, review, serving
+from tests.support.manual_admission import Heard
+from tests.support.trace_collector import Collector, collecting, values
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SERVER = 2
@@ -45,7 +45,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 @pytest.fixture
-def client(models: World, tmp_path: Path, collector: Collector) -> Iterator[Client]:
+def client(models: AdmissionFiles, tmp_path: Path, collector: Collector) -> Iterator[Client]:
     traces = open_traces()
     with serving(models.settings, tmp_path, traces=traces) as (_, found):
         yield found
@@ -180,7 +180,7 @@ def answers(client: Client) -> list[Any]:
 
 @pytest.mark.parametrize("collector_is", ["down", "hanging", "failing", "redirecting"])
 def test_collector_that_fails_changes_no_review(
-    models: World,
+    models: AdmissionFiles,
     tmp_path: Path,
     collector: Collector,
     heard: Heard,
@@ -333,14 +333,17 @@ def test_open_traces_refuses_wrong_variables(
     assert "pass" not in str(caught.value)
 
 
-def serve_command(world: World, place: Path) -> list[str]:
+def serve_command(world: AdmissionFiles, place: Path) -> list[str]:
     settings = ["--settings", str(world.top / "serve.yaml")]
     files = dict(zip(("--certificate", "--key"), map(str, certificate(place)), strict=True))
     return ["serve", *settings, *(word for item in files.items() for word in item), "--listen", "127.0.0.1:0"]
 
 
 def test_serve_names_the_extra_that_is_missing(
-    models: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    models: AdmissionFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One error with what to type, before anything listens."""
     from gitchain.cli.main import run
@@ -354,7 +357,9 @@ def test_serve_names_the_extra_that_is_missing(
     assert 'pip install "gitchain[serve,otel]"' in capsys.readouterr().err
 
 
-def test_serve_refuses_a_variable_that_the_library_reads_at_its_import(models: World, tmp_path: Path) -> None:
+def test_serve_refuses_a_variable_that_the_library_reads_at_its_import(
+    models: AdmissionFiles, tmp_path: Path
+) -> None:
     """One error and exit code 2, in a process that has not imported the library yet."""
     done = subprocess.run(
         [sys.executable, "-m", "gitchain", *serve_command(models, tmp_path), "--traces"],
@@ -368,7 +373,9 @@ def test_serve_refuses_a_variable_that_the_library_reads_at_its_import(models: W
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
 
 
-def test_serve_sends_what_waits_at_the_end(models: World, tmp_path: Path, collector: Collector) -> None:
+def test_serve_sends_what_waits_at_the_end(
+    models: AdmissionFiles, tmp_path: Path, collector: Collector
+) -> None:
     """The real process with --traces; without, it imports nothing of OpenTelemetry."""
     code = "import sys; from gitchain.cli.main import run; c = run(sys.argv[1:]); print(any('opentelemetry' in m for m in sys.modules)); sys.exit(c)"
     environment = os.environ | {"OTEL_BSP_SCHEDULE_DELAY": "60000"}

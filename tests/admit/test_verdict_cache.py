@@ -15,19 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_stand import Failing, Stand, add, stand
-from admit_world import (
-    WHO,
-    Clock,
-    World,
-    admission,
-    chain,
-    codes,
-    digest,
-    settled,
-    taken_back,
-)  # fmt: skip
-from fuzzing import sized
 
 from gitchain.admit.denial_reasons import DenialReason
 from gitchain.admit.evidence import SourceReader
@@ -36,24 +23,37 @@ from gitchain.admit.settings import AdmissionSettings, Durations
 from gitchain.admit.verdict_cache import MAX_FLYING, VerdictCache
 from gitchain.errors import GitchainError, LayoutError, RollbackError, StoreError, TransportError
 from gitchain.workspace.project import open_project
+from tests.support.admission import (
+    WHO,
+    AdmissionFiles,
+    Clock,
+    admission,
+    chain,
+    codes,
+    digest,
+    settled,
+    taken_back,
+)  # fmt: skip
+from tests.support.fuzzing import sized
+from tests.support.manual_admission import Failing, Stand, add, stand
 
 
 @pytest.fixture
-def standing(models: World) -> Iterator[Stand]:
+def standing(models: AdmissionFiles) -> Iterator[Stand]:
     yield from stand(models.settings)
 
 
 @pytest.fixture
-def patient(models: World) -> Iterator[Stand]:
+def patient(models: AdmissionFiles) -> Iterator[Stand]:
     yield from stand(models.settings, stale=3600)
 
 
 @pytest.fixture
-def copied(models: World, tmp_path: Path, isolated: Path) -> Iterator[Stand]:
+def copied(models: AdmissionFiles, tmp_path: Path, isolated: Path) -> Iterator[Stand]:
     """A stand over a copy of the world, to change."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    yield from stand(World(tmp_path / "copy").settings)
+    yield from stand(AdmissionFiles(tmp_path / "copy").settings)
 
 
 def test_before_the_first_look_nothing_is_admitted(standing: Stand) -> None:
@@ -212,7 +212,7 @@ def test_what_was_asked_for_is_ready_on_new_evidence(copied: Stand) -> None:
     assert copied.cache.misses == before
 
 
-def test_a_restart_needs_nothing(models: World) -> None:
+def test_a_restart_needs_nothing(models: AdmissionFiles) -> None:
     """A new process over the same sources says the same."""
     for _ in range(2):
         for one in stand(models.settings):
@@ -221,7 +221,7 @@ def test_a_restart_needs_nothing(models: World) -> None:
             assert codes(one.judge("revoked")) == {"GC-E0342"}
 
 
-def test_the_memory_is_bounded(models: World) -> None:
+def test_the_memory_is_bounded(models: AdmissionFiles) -> None:
     """However many digests are asked about, no more are remembered than the settings say."""
     settings = replace(models.settings, decisions=100)
     with admission(settings) as made:
@@ -265,7 +265,7 @@ def test_one_question_is_decided_once_at_a_time(standing: Stand) -> None:
     assert slow.asked == 1
 
 
-def test_no_decision_in_time_is_a_denial(models: World) -> None:
+def test_no_decision_in_time_is_a_denial(models: AdmissionFiles) -> None:
     """The answer comes before the API server gives up; the decision goes on, and is there for the next question."""
     for one in stand(models.settings, answer=1):
         one.read()
@@ -348,13 +348,13 @@ def test_a_layout_that_asks_for_inspections_admits_nothing_by_digest(copied: Sta
     assert codes(copied.judge()) == {"GC-E0352"}
 
 
-def sourced(models: World, text: str) -> AdmissionSettings:
+def sourced(models: AdmissionFiles, text: str) -> AdmissionSettings:
     source = models.settings.sources["credit"]
     changed = replace(source, repository=None, evidence=(text,))
     return replace(models.settings, sources={"credit": changed})
 
 
-def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> None:
+def test_bundles_in_a_directory_are_evidence(models: AdmissionFiles, tmp_path: Path) -> None:
     """The same verdicts from files; a directory that is gone is a source that is down."""
     folder = tmp_path / "bundles"
     folder.mkdir()
@@ -376,7 +376,7 @@ def test_bundles_in_a_directory_are_evidence(models: World, tmp_path: Path) -> N
 def test_a_mirrored_repository_is_evidence(copied: Stand, tmp_path: Path) -> None:
     """Fetched when it changes; one that is away leaves what was fetched while that is fresh; one rewound denies at once."""
     origin = tmp_path / "copy" / "repo"
-    for one in stand(sourced(World(tmp_path / "copy"), f"git+file://{origin}")):
+    for one in stand(sourced(AdmissionFiles(tmp_path / "copy"), f"git+file://{origin}")):
         one.read()
         assert one.judge().reason == "verified"
         assert codes(one.judge("late")) == {"GC-E0201"}
@@ -397,7 +397,7 @@ def test_a_mirrored_repository_is_evidence(copied: Stand, tmp_path: Path) -> Non
         assert codes(one.judge()) == {"GC-A0301"}
 
 
-def test_executors_are_not_shared_between_reading_and_deciding(models: World) -> None:
+def test_executors_are_not_shared_between_reading_and_deciding(models: AdmissionFiles) -> None:
     """A source that hangs holds up nobody who asks about evidence that is there."""
     hang = threading.Event()
     clock, settings = Clock(), models.settings

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_stand import Heard, Stand, add, stand
-from admit_world import World, chain, serving
 
 from gitchain.admit.conditions import LayoutCondition
 from gitchain.admit.settings import LayoutSource
@@ -33,6 +31,8 @@ from gitchain.errors import (
     UsageError,
 )
 from gitchain.workspace.project import open_project
+from tests.support.admission import AdmissionFiles, chain, serving
+from tests.support.manual_admission import Heard, Stand, add, stand
 
 
 class Watched:
@@ -62,7 +62,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(models: World, heard: Heard) -> Iterator[Watched]:
+def watched(models: AdmissionFiles, heard: Heard) -> Iterator[Watched]:
     """A layout that decides, with patience for stale evidence."""
     for one in stand(models.settings, stale=30):
         found = Watched(one, heard)
@@ -135,7 +135,7 @@ def test_another_error_of_the_same_reason_is_another_line(watched: Watched) -> N
         assert [line["reason"] for line in watched.after(10)] == ["layout"]
 
 
-def test_a_reading_without_an_end_is_told(models: World, heard: Heard) -> None:
+def test_a_reading_without_an_end_is_told(models: AdmissionFiles, heard: Heard) -> None:
     """A source that hangs gives no error: its age does, at the start as well."""
     for one in stand(models.settings):
         found = Watched(one, heard)
@@ -188,12 +188,12 @@ FAULTS: dict[str, tuple[Callable[[LayoutSource], None], str]] = {
 
 @pytest.mark.parametrize(("break_it", "reason"), FAULTS.values(), ids=FAULTS)
 def test_what_happens_to_real_files(
-    models: World, tmp_path: Path, isolated: Path, heard: Heard, break_it: Any, reason: str
+    models: AdmissionFiles, tmp_path: Path, isolated: Path, heard: Heard, break_it: Any, reason: str
 ) -> None:
     """Each file that decides, gone or replaced under the running server: the reason, by name, and nothing is admitted."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    for one in stand(World(tmp_path / "copy").settings):
+    for one in stand(AdmissionFiles(tmp_path / "copy").settings):
         one.read()
         add(one, *chain("late"))
         one.read()
@@ -219,12 +219,12 @@ SOURCES_GONE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("break_it", SOURCES_GONE.values(), ids=SOURCES_GONE)
 def test_a_source_that_is_gone_is_down(
-    models: World, tmp_path: Path, isolated: Path, heard: Heard, break_it: Callable[[Path], object]
+    models: AdmissionFiles, tmp_path: Path, isolated: Path, heard: Heard, break_it: Callable[[Path], object]
 ) -> None:
     """A volume that is not mounted is like a host that is down: the last evidence counts for `fresh` seconds."""
     shutil.copytree(models.top, tmp_path / "copy", symlinks=True)
     shutil.copytree(models.top / "home", isolated)
-    world = World(tmp_path / "copy")
+    world = AdmissionFiles(tmp_path / "copy")
     (world.top / "bundles").mkdir()
     shutil.copy(world.repository / ".gitchain/layout.sigstore.json", world.top / "layout.json")
     text = (
@@ -257,7 +257,7 @@ def test_the_expiry_is_a_reason_of_its_own(watched: Watched) -> None:
     assert [(line["state"], line["reason"]) for line in watched.look(3)] == [("closed", "expired")]
 
 
-def test_an_expired_layout_at_the_start_has_the_reason_expired(models: World, heard: Heard) -> None:
+def test_an_expired_layout_at_the_start_has_the_reason_expired(models: AdmissionFiles, heard: Heard) -> None:
     """It was never in use: the error of the reading gives the reason, and the answer its own code."""
     for one in stand(models.settings):
         found = Watched(one, heard)
@@ -282,7 +282,7 @@ def test_an_expired_layout_stays_known(watched: Watched) -> None:
     assert evaluator.layout is None
 
 
-def test_a_memory_that_takes_nothing_is_told(models: World, isolated: Path, heard: Heard) -> None:
+def test_a_memory_that_takes_nothing_is_told(models: AdmissionFiles, isolated: Path, heard: Heard) -> None:
     """Reviews are decided all the same; that the next process would not notice a rollback is said once."""
     shutil.copytree(models.top / "home", isolated)
     (isolated / "pins.lock").unlink(missing_ok=True)
@@ -298,7 +298,7 @@ def test_a_memory_that_takes_nothing_is_told(models: World, isolated: Path, hear
         assert one.judge().reason == "verified"
 
 
-def test_the_server_names_the_reason(models: World, tmp_path: Path) -> None:
+def test_the_server_names_the_reason(models: AdmissionFiles, tmp_path: Path) -> None:
     """On /readyz and in the metrics, for each layout, and the way back; a closed layout does not end readiness."""
     layout = tmp_path / "layout.sigstore.json"
     signed = models.settings.sources["credit"].layout.read_bytes()
@@ -333,6 +333,6 @@ def test_the_server_names_the_reason(models: World, tmp_path: Path) -> None:
         assert 'gitchain_layout_state_changes_total{layout="credit",reason="",state="deciding"}' in text
 
 
-def test_the_store_of_the_world_is_left_as_it_was(models: World) -> None:
+def test_the_store_of_the_world_is_left_as_it_was(models: AdmissionFiles) -> None:
     """These tests break copies."""
     assert open_project(models.repository).store.tip()

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attacks_world import Done, call
-from cli_world import GIT_IDENTITY, World, make_world, repoint
-from forge import Forge
 
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
+from tests.support.command_line import Done, call
+from tests.support.forged_bundles import Forge
+from tests.support.prepared_repository import GIT_IDENTITY, PreparedRepository, prepare_repository, repoint
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def forge(instance: Instance) -> Forge:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+def template(tmp_path_factory: pytest.TempPathFactory) -> PreparedRepository:
     """Return a set-up repository, made once; tests work on copies of it."""
     top = tmp_path_factory.mktemp("project")
 
@@ -50,17 +50,19 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
     with pytest.MonkeyPatch.context() as patch:
         for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
             patch.setenv(key, value)
-        return make_world(top / "repo", top / "home", run)
+        return prepare_repository(top / "repo", top / "home", run)
 
 
 @pytest.fixture
-def project(template: World, isolated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def project(
+    template: PreparedRepository, isolated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PreparedRepository:
     """Return a copy of the set-up repository and its user directory, to attack."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     shutil.copytree(template.repo, tmp_path / "project", symlinks=True)
     shutil.copytree(template.home, isolated, symlinks=True)
     repoint(isolated, template.repo, tmp_path / "project")
-    return World(tmp_path / "project", isolated)
+    return PreparedRepository(tmp_path / "project", isolated)
 
 
 Process = Callable[..., Done]

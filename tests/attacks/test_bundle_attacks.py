@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from forge import ADA, Forge, b64, entry_of, raw, resign, some_statement
-from guards import goes_red, guarded, names
-from world import LAYOUT
 
 from gitchain.errors import (
     ExitCode,
@@ -38,6 +35,9 @@ from gitchain.layout import Identity, parse_layout
 from gitchain.verify.bundle import verify_artifact, verify_bundle
 from gitchain.verify.layout import SignedLayout, verify_layout
 from gitchain.verify.trust import Trust
+from tests.support.decision_input import LAYOUT
+from tests.support.forged_bundles import ADA, Forge, b64, entry_of, raw, resign, some_statement
+from tests.support.removed_checks import goes_red, guarded, names
 
 HONEST = parse_layout(LAYOUT.encode())
 Bundle = dict[str, Any]

@@ -9,8 +9,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from guards import GUARDS, goes_red, guarded, names
-from world import LAYOUT, NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
 
 from gitchain.errors import ExitCode, GitchainError, LayoutError, MalformedError
 from gitchain.evidence.claim import StepFacts
@@ -19,19 +17,33 @@ from gitchain.evidence.predicates import provenance, svr
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout import Identity, parse_layout
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import (
+    LAYOUT,
+    NOW,
+    PREPARED,
+    DecisionInput,
+    codes,
+    descriptor,
+    directory,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.removed_checks import GUARDS, goes_red, guarded, names
 
 EQUALITY = ("gitchain.layout.artifact:Artifact.__eq__", " and self.digest.matches(other.digest)", "")
 TWO = ("functionaries: [alice, bob]\n", "functionaries: [alice, bob, carol]\n    threshold: 2\n")
 
 
-def honest() -> World:
+def honest() -> DecisionInput:
     """Return a world that passes: what fails afterwards fails by the attack."""
-    world = World.honest()
+    world = DecisionInput.honest()
     assert world.verdict().passed
     return world
 
 
-def refused(world: World, code: str, step: str = "", *, by: ExitCode = ExitCode.FAILED) -> None:
+def refused(world: DecisionInput, code: str, step: str = "", *, by: ExitCode = ExitCode.FAILED) -> None:
     """The verdict is FAILED with this exit code, and this finding at this step is among its reasons."""
     decision = world.verdict()
     assert (decision.result, decision.exit_code) == ("FAILED", by)
@@ -42,7 +54,7 @@ def refused(world: World, code: str, step: str = "", *, by: ExitCode = ExitCode.
     (
         "gitchain.verify.step_statement:StepReader.claim",
         "claim_of(statement.statement)",
-        "__import__('guards').by_content(claim_of(statement.statement))",
+        "__import__('importlib').import_module('tests.support.removed_checks').by_content(claim_of(statement.statement))",
     ),
 )
 def test_a01_step_name_is_signed() -> None:
@@ -113,7 +125,7 @@ def test_a04_drop_each_attestation() -> None:
         world = honest()
         del world.evidence[step]
         assert not world.verdict().passed, step
-    assert World({}).verdict().exit_code is ExitCode.NOTHING
+    assert DecisionInput({}).verdict().exit_code is ExitCode.NOTHING
 
 
 @guarded(EQUALITY)
@@ -127,7 +139,7 @@ def test_a05_tampered_input_refused() -> None:
     assert codes(decision) == [("MISMATCH", "train", "data/prepared/train.csv")]
 
 
-def as_signed_by(who: Identity, step: str = "train") -> World:
+def as_signed_by(who: Identity, step: str = "train") -> DecisionInput:
     world = honest()
     one = world.evidence[step]
     world.evidence[step] = VerifiedStatement(one.statement, who, one.time, one.log, one.attestation_id, b"")
@@ -140,7 +152,7 @@ def as_signed_by(who: Identity, step: str = "train") -> World:
 )
 def test_a06_same_san_two_issuers() -> None:
     """The same name at another issuer is somebody else."""
-    honest_one = World.honest().evidence["train"].identity
+    honest_one = DecisionInput.honest().evidence["train"].identity
     refused(as_signed_by(Identity("https://evil.example", honest_one.subject)), "UNAUTHORISED", "train")
     refused(as_signed_by(Identity(honest_one.issuer + "/", honest_one.subject)), "UNAUTHORISED", "train")
 
@@ -151,7 +163,7 @@ def test_a06_same_san_two_issuers() -> None:
 )
 def test_a06_identity_regex_anchored() -> None:
     """A name that only contains, precedes or continues an allowed one is somebody else; so is another case."""
-    issuer = World.honest().evidence["train"].identity.issuer
+    issuer = DecisionInput.honest().evidence["train"].identity.issuer
     for subject in (
         "alice.evil.example",
         "notalice",
@@ -186,7 +198,7 @@ def test_a07_wrong_predicate_type_only() -> None:
 
 def test_a07_absence_is_not_success() -> None:
     """No evidence is exit code 3, evidence of the wrong kind 1, and only PASSED is 0."""
-    assert World({}).verdict().exit_code is ExitCode.NOTHING
+    assert DecisionInput({}).verdict().exit_code is ExitCode.NOTHING
     assert honest().verdict().exit_code is ExitCode.OK
 
 
@@ -346,7 +358,7 @@ def test_a04_monotonic() -> None:
         "train", {"data/prepared/train.csv": "poison"}, {"models/model.pkl": "model 1"}
     )
     for left_out in list(world.evidence):
-        rest = World({name: one for name, one in world.evidence.items() if name != left_out})
+        rest = DecisionInput({name: one for name, one in world.evidence.items() if name != left_out})
         assert not rest.verdict().passed
 
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import click
 import pytest
-from attacks_world import call
-from cli_world import World
-from fuzzing import FUZZ, sized
 
 from gitchain import errors
 from gitchain.cli.main import VERBS
 from gitchain.errors import ExitCode, GitchainError
+from tests.support.command_line import call
+from tests.support.fuzzing import FUZZ, sized
+from tests.support.prepared_repository import PreparedRepository
 
 OURS = [
     kind("made to fail")
@@ -112,7 +112,7 @@ DEEP = {
 
 @pytest.mark.parametrize("place", DEEP)
 def test_cve_2026_44310_no_exception_on_the_way_is_success(
-    place: str, project: World, monkeypatch: pytest.MonkeyPatch
+    place: str, project: PreparedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`verify` of a good model, with a failure at each stage of the way: never 0, and never PASSED on stdout."""
     assert call("verify", "model.bin", cwd=project.repo).code == 0
@@ -156,7 +156,7 @@ def test_a07_strange_return_values_are_no_success(
     assert code % 256 != 0
 
 
-def test_cve_2025_25204_no_evidence_is_not_success(project: World, process: Any) -> None:
+def test_cve_2025_25204_no_evidence_is_not_success(project: PreparedRepository, process: Any) -> None:
     """A model without any attestation is exit code 3, in a process of its own and in --json."""
     project.write("other.bin", "never attested")
     for options in ((), ("--json",), ("--quiet",)):
@@ -168,7 +168,7 @@ def test_cve_2025_25204_no_evidence_is_not_success(project: World, process: Any)
     )
 
 
-def test_cve_2026_44310_a_closed_pipe_is_not_success(project: World) -> None:
+def test_cve_2026_44310_a_closed_pipe_is_not_success(project: PreparedRepository) -> None:
     """Nobody reads the answer of a failing verification: its exit code still says so."""
     project.write("model.bin", "tampered")
     for options in ([], ["--json"]):
@@ -182,7 +182,7 @@ def test_cve_2026_44310_a_closed_pipe_is_not_success(project: World) -> None:
         assert done.returncode not in {0, None}
 
 
-def test_a_tampered_model_is_exit_one(project: World, process: Any) -> None:
+def test_a_tampered_model_is_exit_one(project: PreparedRepository, process: Any) -> None:
     """And the control: the good model passes, the changed one fails, with their codes."""
     assert process("verify", "model.bin", cwd=project.repo).code == ExitCode.OK
     project.write("model.bin", "tampered")

@@ -13,20 +13,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from attacks_world import call
-from cli_world import World
 
 from gitchain.errors import ExitCode
+from tests.support.command_line import call
+from tests.support.prepared_repository import PreparedRepository
 
 SCRIPT = Path(sys.executable).parent / "gitchain"
 
 
-def gitchain(project: World, *args: str) -> subprocess.CompletedProcess[str]:
+def gitchain(project: PreparedRepository, *args: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, from the repository's directory."""
     return subprocess.run([SCRIPT, *args], cwd=project.repo, capture_output=True, text=True, check=False)
 
 
-def unmoved(project: World, mark: Path) -> None:
+def unmoved(project: PreparedRepository, mark: Path) -> None:
     """The good model passes, a changed one fails, and nothing hostile has run."""
     good = gitchain(project, "verify", "model.bin")
     assert good.returncode == ExitCode.OK, good.stderr
@@ -35,7 +35,7 @@ def unmoved(project: World, mark: Path) -> None:
     assert not mark.exists(), mark.read_text()
 
 
-def test_a27_hostile_cwd(project: World, tmp_path: Path) -> None:
+def test_a27_hostile_cwd(project: PreparedRepository, tmp_path: Path) -> None:
     """Python modules, rc files and settings in the working directory are not read: the GHSA-wc64-c5rv-32pf way."""
     mark = tmp_path / "mark"
     code = f"open({str(mark)!r}, 'a').write(__name__ + chr(10))\n"
@@ -69,7 +69,9 @@ def test_a27_hostile_cwd(project: World, tmp_path: Path) -> None:
     unmoved(project, mark)
 
 
-def test_a27_settings_of_the_repository_are_for_producers(project: World, tmp_path: Path) -> None:
+def test_a27_settings_of_the_repository_are_for_producers(
+    project: PreparedRepository, tmp_path: Path
+) -> None:
     """`.gitchain/config.toml` comes with the repository that is judged: no verdict depends on it."""
     evil = 'layout = "evil"\n[sign]\ntrust = "evil.json"\nidentity = "eve@example.com"\n'
     project.write(".gitchain/config.toml", f'schema = "https://gitchain.dev/config/v1"\n{evil}')
@@ -77,7 +79,7 @@ def test_a27_settings_of_the_repository_are_for_producers(project: World, tmp_pa
     unmoved(project, tmp_path / "mark")
 
 
-def test_ghsa_fqfh_evil_git_in_cwd(project: World, tmp_path: Path) -> None:
+def test_ghsa_fqfh_evil_git_in_cwd(project: PreparedRepository, tmp_path: Path) -> None:
     """A `git` in the working directory is a file like any other."""
     mark = tmp_path / "mark"
     for name in ("git", "git.exe", "git.cmd", "dvc", "python", "python3"):
@@ -85,7 +87,7 @@ def test_ghsa_fqfh_evil_git_in_cwd(project: World, tmp_path: Path) -> None:
     unmoved(project, mark)
 
 
-def test_cve_2025_48384_hostile_repo(project: World, tmp_path: Path) -> None:
+def test_cve_2025_48384_hostile_repo(project: PreparedRepository, tmp_path: Path) -> None:
     """Hooks, filters, monitors, diff drivers and helpers that the repository's own settings name do not run."""
     mark = tmp_path / "mark"
     evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\ncat\n")
@@ -117,7 +119,9 @@ def test_cve_2025_48384_hostile_repo(project: World, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["ssh://example.invalid/x", "."])
 @pytest.mark.parametrize("lacks", ["the commit", "the store"])
-def test_a27_partial_clone_fetches_nothing(project: World, tmp_path: Path, url: str, lacks: str) -> None:
+def test_a27_partial_clone_fetches_nothing(
+    project: PreparedRepository, tmp_path: Path, url: str, lacks: str
+) -> None:
     """What is missing in a partial clone is not fetched to judge it: its settings name the program that would."""
     mark = tmp_path / "mark"
     evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\n")
@@ -139,7 +143,9 @@ def test_a27_partial_clone_fetches_nothing(project: World, tmp_path: Path, url: 
 
 
 @pytest.mark.parametrize("path", [".", "", "evil", "{repo}/evil", "{repo}/../repo-link/evil"])
-def test_git_in_the_repository_is_not_run_from_path(project: World, tmp_path: Path, path: str) -> None:
+def test_git_in_the_repository_is_not_run_from_path(
+    project: PreparedRepository, tmp_path: Path, path: str
+) -> None:
     """PATH may name the current directory, a relative one, or one of the repository: no program is found there."""
     mark = tmp_path / "mark"
     for name in ("git", "gpg", "dvc", "nvidia-smi", "ssh", "uname"):
@@ -163,7 +169,7 @@ def test_git_in_the_repository_is_not_run_from_path(project: World, tmp_path: Pa
 @pytest.mark.parametrize(
     "command", ["log", "show", "trust status", "layout show", "layout lint", "doctor", "hooks status"]
 )
-def test_a27_looking_runs_no_filter(project: World, tmp_path: Path, command: str) -> None:
+def test_a27_looking_runs_no_filter(project: PreparedRepository, tmp_path: Path, command: str) -> None:
     """Whoever only looks at a repository runs no filter of it, no signature checker and no monitor."""
     mark = tmp_path / "mark"
     evil = project.write("evil.sh", f"#!/bin/sh\necho $0 $@ >> {mark}\ncat\n")
@@ -179,7 +185,7 @@ def test_a27_looking_runs_no_filter(project: World, tmp_path: Path, command: str
     assert not mark.exists(), mark.read_text()
 
 
-def missing(project: World, ref: str) -> None:
+def missing(project: PreparedRepository, ref: str) -> None:
     """Take every object away that the ref's commit, its tree and its files are made of."""
     listed = project.git("rev-list", "--objects", "--no-walk", ref).split()
     project.git("repack", "-adq")
@@ -196,7 +202,7 @@ def missing(project: World, ref: str) -> None:
             loose.unlink(missing_ok=True)
 
 
-def test_cve_2026_24137_symlinked_settings(project: World, tmp_path: Path) -> None:
+def test_cve_2026_24137_symlinked_settings(project: PreparedRepository, tmp_path: Path) -> None:
     """A `.gitchain` that is a link elsewhere brings no layout that the user did not pin."""
     mark = tmp_path / "mark"
     (project.repo / ".gitchain").rename(tmp_path / "elsewhere")
@@ -227,7 +233,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("options", [(), ("--offline",), ("--explain",), ("--json",)])
 def test_cve_2023_47122_no_trust_over_network(
-    project: World, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+    project: PreparedRepository, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     """Verification with a pinned or given trust opens no connection: keys never come from a log's API."""
     hosts = recorded(monkeypatch)
@@ -236,7 +242,7 @@ def test_cve_2023_47122_no_trust_over_network(
 
 
 def test_cve_2023_47122_no_trust_over_network_except_tuf(
-    project: World, monkeypatch: pytest.MonkeyPatch
+    project: PreparedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The public trust is updated by TUF, from its one host, and by nobody else; offline by nobody at all."""
     hosts = recorded(monkeypatch)
@@ -256,7 +262,7 @@ def test_cve_2023_47122_no_trust_over_network_except_tuf(
     assert set(hosts) <= {"tuf-repo-cdn.sigstore.dev"}
 
 
-def test_a18_swap_after_verify(project: World) -> None:
+def test_a18_swap_after_verify(project: PreparedRepository) -> None:
     """The verdict is about bytes, and names them: what is served later is checked by that digest."""
     import hashlib
 
@@ -268,7 +274,7 @@ def test_a18_swap_after_verify(project: World) -> None:
     assert call("verify", f"sha256:{digest}", cwd=project.repo).code == ExitCode.OK
 
 
-def test_a04_drop_each_attestation_of_a_repository(project: World) -> None:
+def test_a04_drop_each_attestation_of_a_repository(project: PreparedRepository) -> None:
     """The store without its attestations, or set back: never verified; and it is noticed that something is gone."""
     assert call("verify", "model.bin", cwd=project.repo).code == 0
     name = "refs/gitchain/attestations"
@@ -280,7 +286,7 @@ def test_a04_drop_each_attestation_of_a_repository(project: World) -> None:
     assert call("verify", "model.bin", cwd=project.repo).code != 0
 
 
-def test_a19_rolled_back_store_is_noticed(project: World) -> None:
+def test_a19_rolled_back_store_is_noticed(project: PreparedRepository) -> None:
     """A store that held more when it was seen last is exit code 4, whatever it holds now."""
     assert call("verify", "model.bin", cwd=project.repo).code == 0
     name = "refs/gitchain/attestations"
@@ -288,7 +294,7 @@ def test_a19_rolled_back_store_is_noticed(project: World) -> None:
     assert call("verify", "model.bin", cwd=project.repo).code == ExitCode.TRUST
 
 
-def test_a02_rolled_back_layout_is_noticed(project: World) -> None:
+def test_a02_rolled_back_layout_is_noticed(project: PreparedRepository) -> None:
     """A layout with a lower version than one that was accepted before is exit code 5."""
     signed = (project.repo / ".gitchain/layout.sigstore.json").read_bytes()
     text = project.repo / ".gitchain/layout.yaml"

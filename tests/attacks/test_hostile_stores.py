@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from admit_world import certificate
-from cli_world import World
 
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.tree_paths import content_path
+from tests.support.admission import certificate
+from tests.support.prepared_repository import PreparedRepository
 
 REF = "refs/gitchain/attestations"
 MAX_MIB = 256
@@ -237,7 +237,7 @@ STORES = (
 
 
 @pytest.fixture
-def target(project: World, git: Callable[..., str], tmp_path: Path) -> Target:
+def target(project: PreparedRepository, git: Callable[..., str], tmp_path: Path) -> Target:
     """Return the set-up repository, whose attestations a server has too."""
     git(tmp_path, "init", "-q", "--bare", "server.git")
     git(project.repo, "remote", "add", "origin", str(tmp_path / "server.git"))

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attacks_world import call
 
 from gitchain.cli.output import escape
 from gitchain.errors import ExitCode
+from tests.support.command_line import call
 
 MORE = 256 * 1024  # KiB of memory that a hostile bundle may take beyond a broken one
 SECONDS = 60  # of processor time, after which the system ends the process

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attacks_world import Done, call
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from guards import goes_red, guarded, names
-from models import FILES, bundle, certificate, new_key, statement, write
 
 from gitchain.collect import model_files
 from gitchain.errors import ExitCode
+from tests.support.command_line import Done, call
+from tests.support.model_signatures import FILES, bundle, certificate, new_key, statement, write
+from tests.support.removed_checks import goes_red, guarded, names
 
 KEY = new_key()
 

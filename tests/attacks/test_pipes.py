@@ -10,11 +10,11 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from attacks_world import Done, call
-from cli_world import World
 
 from gitchain.errors import ExitCode
 from gitchain.platform.git_directory import check_repository_files
+from tests.support.command_line import Done, call
+from tests.support.prepared_repository import PreparedRepository
 
 SECONDS = 60
 
@@ -75,7 +75,7 @@ MUST_FAIL = {name for name in READERS if name.startswith(".git/")} | {"model.bin
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_pipe_in_the_place_of_a_file_stalls_no_command(project: World, name: str) -> None:
+def test_pipe_in_the_place_of_a_file_stalls_no_command(project: PreparedRepository, name: str) -> None:
     pipe(project.repo / name)
     for command in READERS[name]:
         done = ended(*command.split(), cwd=project.repo)
@@ -98,7 +98,7 @@ OWN = {
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("kind", ["pipe", "huge"])
 def test_pipe_or_huge_file_in_the_users_own_directory_is_refused(
-    project: World, name: str, kind: str
+    project: PreparedRepository, name: str, kind: str
 ) -> None:
     """A backup that was restored badly, a full disk, another program: an error, and no wait or gigabyte."""
     assert ended("verify", "model.bin", cwd=project.repo).code == ExitCode.OK
@@ -114,7 +114,7 @@ def test_pipe_or_huge_file_in_the_users_own_directory_is_refused(
     assert "Traceback" not in done.text
 
 
-def test_pipe_in_the_place_of_dvcs_variables_stalls_no_command(project: World) -> None:
+def test_pipe_in_the_place_of_dvcs_variables_stalls_no_command(project: PreparedRepository) -> None:
     pipe(project.repo / "values.yaml")
     project.write("dvc.yaml", "vars: [values.yaml]\n" + (project.repo / "dvc.yaml").read_text())
     done = ended("layout", "draft", "--issuer", "https://x.example", "--subject", "y", cwd=project.repo)

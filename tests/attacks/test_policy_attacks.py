@@ -16,9 +16,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from guards import goes_red, guarded, names
-from world import ISSUER, LAYOUT, NOW, World, codes, model, run, statement
-from worlds import (
+
+from gitchain.consume.inspections import inspected
+from gitchain.errors import LayoutError
+from gitchain.layout import Identity, parse_layout, parts, step
+from gitchain.layout import identities as members
+from gitchain.layout.model import Layout
+from tests.support.decision_input import ISSUER, LAYOUT, NOW, DecisionInput, codes, model, run, statement
+from tests.support.decision_variants import (
     SUPPLIER,
     by,
     facts,
@@ -30,21 +35,16 @@ from worlds import (
     supplier,
     with_supplier,
 )
-
-from gitchain.consume.inspections import inspected
-from gitchain.errors import LayoutError
-from gitchain.layout import Identity, parse_layout, parts, step
-from gitchain.layout import identities as members
-from gitchain.layout.model import Layout
+from tests.support.removed_checks import goes_red, guarded, names
 
 REPOSITORY = "https://github.com/acme/m/.github/workflows/train.yml"
 GITHUB = "https://token.actions.githubusercontent.com"
 CI = f'  ci: {{identities: [{{issuer: "{GITHUB}", subject: "{REPOSITORY}@refs/tags/v*", claims: {{sourceRepositoryIdentifier: "123"}}}}]}}\n'
 
 
-def by_ci(subject: str, issuer: str = GITHUB, **claims: str) -> World:
+def by_ci(subject: str, issuer: str = GITHUB, **claims: str) -> DecisionInput:
     """The honest world with a workflow that trains, and training signed by this certificate."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace("  bob: {", f"{CI}  bob: {{", 1).replace(
             "functionaries: [alice, bob]\n", "functionaries: [ci]\n"
         )
@@ -102,13 +102,13 @@ def with_revoker(text: str) -> str:
 @guarded(("gitchain.verify.revocations:Revocations.signer", "if time is None or time >= since:", "if False:"))
 def test_a20_revoked_after_before() -> None:
     """A signer who was revoked: what was signed from that time on does not count, what was signed before does."""
-    time = World.honest().evidence["train"].time
+    time = DecisionInput.honest().evidence["train"].time
     for since, passes in (
         (time + timedelta(seconds=1), True),
         (time, False),
         (time - timedelta(days=1), False),
     ):
-        world = World.honest().change(with_revoker)
+        world = DecisionInput.honest().change(with_revoker)
         world.evidence["revocation"] = revoked("alice", who="carol", since=since)
         assert world.verdict().passed is passes
 
@@ -116,9 +116,9 @@ def test_a20_revoked_after_before() -> None:
 @guarded(("gitchain.verify.revocations:is_signed_by", "return any(", "return True or any("))
 def test_a20_only_revokers_revoke() -> None:
     """A stranger's revocation takes nothing back; a revoker's takes back an attestation and an artifact."""
-    for what in (World.honest().evidence["train"], {"models/model.pkl": "model 1"}):
+    for what in (DecisionInput.honest().evidence["train"], {"models/model.pkl": "model 1"}):
         for who, passes in (("mallory", True), ("alice", True), ("carol", False)):
-            world = World.honest().change(with_revoker)
+            world = DecisionInput.honest().change(with_revoker)
             world.evidence["revocation"] = revoked(what, who=who)
             assert world.verdict().passed is passes, (who, what)
 
@@ -139,7 +139,7 @@ def evaluated(accuracy: float | None, **more: Any) -> Any:
 @guarded(("gitchain.verify.negative_evidence:NegativeEvidence._look", "known.get(digest, ())", "()"))
 def test_a23_benign_claim_appended() -> None:
     """Beside an authorised evaluation that is too low, a good one of the same metrics does not count."""
-    world = World.honest().change(floored)
+    world = DecisionInput.honest().change(floored)
     world.evidence["evaluate"] = evaluated(0.95)
     assert world.verdict().passed
     world.evidence["bad"] = evaluated(0.5)
@@ -157,7 +157,7 @@ def test_a25_missing_attribute_fails() -> None:
     """What is not there satisfies nothing, however the expression asks for it."""
     for expression in MISSING:
         text = floored(LAYOUT).replace("predicate.accuracy >= 0.9", expression)
-        world = World(run(), parse_layout(text.encode()))
+        world = DecisionInput(run(), parse_layout(text.encode()))
         (code, step_name, _), *rejected = codes(world.verdict())
         assert code.startswith("CONSTRAINT"), expression
         assert step_name == "evaluate"
@@ -168,7 +168,7 @@ def test_a25_missing_attribute_fails() -> None:
          ("gitchain.layout.constraint:_verdict", "return ConstraintResult(False", "return ConstraintResult(True"))  # fmt: skip
 def test_a25_an_error_is_not_true() -> None:
     """The one that is missing first: an error is a finding, and no verdict."""
-    assert not World(run(), parse_layout(floored(LAYOUT).encode())).verdict().passed
+    assert not DecisionInput(run(), parse_layout(floored(LAYOUT).encode())).verdict().passed
 
 
 def test_a28_sublayout_cycle() -> None:
@@ -198,7 +198,7 @@ Json = dict[str, Any]
 Change = Callable[[Json], object]
 
 
-def base() -> World:
+def base() -> DecisionInput:
     """Evidence that leaves no demand untouched: two people train, in two runs, two hours ago, somebody revokes."""
     evidence = run(at=NOW - timedelta(hours=2))
     again = {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}
@@ -212,10 +212,12 @@ def base() -> World:
     )
     evidence["revocation"] = revoked(evidence["train"], who="carol")
     evidence["facts"] = facts({"data/raw.csv": "raw"}, who="alice")
-    return World(evidence)
+    return DecisionInput(evidence)
 
 
-def stricter(change: Change, *, also: Change | None = None) -> tuple[World, Callable[[], World]]:
+def stricter(
+    change: Change, *, also: Change | None = None
+) -> tuple[DecisionInput, Callable[[], DecisionInput]]:
     """Return the world under the lax layout, and what makes it one under the changed layout."""
     value = json.loads(parse_layout(LAYOUT.encode()).canonical)
     train = value["steps"][2]
@@ -224,7 +226,7 @@ def stricter(change: Change, *, also: Change | None = None) -> tuple[World, Call
         also(value)
     lax = json.dumps(value).encode()
     change(value)
-    return World(base().evidence, parse_layout(lax)), lambda: World(
+    return DecisionInput(base().evidence, parse_layout(lax)), lambda: DecisionInput(
         base().evidence, parse_layout(json.dumps(value).encode())
     )
 
@@ -262,16 +264,16 @@ def renamed(value: Json) -> None:
     value["steps"] = json.loads(text)
 
 
-def vendor(verifier: str) -> World:
+def vendor(verifier: str) -> DecisionInput:
     """A world in which a vendor's summary stands for the data."""
     behind = f"predicateType: https://slsa.dev/verification_summary/v1\n    verifier: {verifier}"
-    world = World(run()).change(lambda text: with_supplier(text, behind))
+    world = DecisionInput(run()).change(lambda text: with_supplier(text, behind))
     del world.evidence["data"]
     world.evidence["summary"] = summary({"data/raw.csv": "raw"}, who="acme")
     return world
 
 
-def behind(text: str) -> World:
+def behind(text: str) -> DecisionInput:
     world = supplier()
     world.change(lambda layout: with_supplier(layout, text))
     return world
@@ -282,7 +284,7 @@ TRUE, FALSE = ({"name": "it", "expression": text} for text in ("target.sha256 !=
 HAD = {"name": "it", "expression": "dataset.consent == 'obtained'"}
 NOT_HAD = {"name": "it", "expression": "dataset.consent == 'not-required'"}
 INSPECTIONS = "tests/cli/test_inspections.py"
-STRICTER: dict[str, Callable[[], tuple[World, Callable[[], World]]] | str] = {
+STRICTER: dict[str, Callable[[], tuple[DecisionInput, Callable[[], DecisionInput]]] | str] = {
     "Layout.name": lambda: stricter(top(name="other-model")),
     "Layout.version": "test_a02_policy_rollback",
     "Layout.expires": "test_a02_layout_expiry",
@@ -345,7 +347,7 @@ KINDS = (
 )  # fmt: skip
 
 
-def passes(world: World) -> bool:
+def passes(world: DecisionInput) -> bool:
     decision = world.verdict()
     return inspected(decision, None, f"sha256:{model().sha256}").passed
 

@@ -18,14 +18,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import Forge, b64, raw
-from guards import goes_red, guarded, names
 
 from gitchain.errors import GitchainError, InclusionError, SignatureError, TrustError
 from gitchain.instance import Instance, keys
 from gitchain.instance.tsa import EmbeddedTimestampAuthority, TimestampRequest
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
+from tests.support.forged_bundles import Forge, b64, raw
+from tests.support.removed_checks import goes_red, guarded, names
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)

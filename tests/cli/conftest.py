@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import GIT_IDENTITY, World, git, make_world, repoint
-from fault_server import FaultServer
-from site_world import QUICK, Site
+
+from tests.support.faulty_server import FaultServer
+from tests.support.prepared_repository import (
+    GIT_IDENTITY,
+    PreparedRepository,
+    git,
+    prepare_repository,
+    repoint,
+)
+from tests.support.private_sigstore import QUICK, Site
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Gitchain:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+def template(tmp_path_factory: pytest.TempPathFactory) -> PreparedRepository:
     """Return a set-up repository, made once; tests work on copies of it."""
     from gitchain.cli.main import run
 
@@ -105,20 +112,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
     with pytest.MonkeyPatch.context() as patch:
         for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
             patch.setenv(key, value)
-        return make_world(top / "repo", top / "home", call)
+        return prepare_repository(top / "repo", top / "home", call)
 
 
 @pytest.fixture
-def world(template: World, isolated: Path, tmp_path: Path) -> World:
+def world(template: PreparedRepository, isolated: Path, tmp_path: Path) -> PreparedRepository:
     """Return a copy of the set-up repository and its user directory, to spoil."""
     shutil.copytree(template.repo, tmp_path / "project", symlinks=True)
     shutil.copytree(template.home, isolated, symlinks=True)
     repoint(isolated, template.repo, tmp_path / "project")
-    return World(tmp_path / "project", isolated)
+    return PreparedRepository(tmp_path / "project", isolated)
 
 
 @pytest.fixture(scope="session")
-def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> World:
+def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> PreparedRepository:
     """Return the repository of `tiny`, made once; tests work on copies of it."""
     from gitchain.cli.main import run
     from gitchain.trust.load_profile import load_profile
@@ -139,7 +146,7 @@ def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> World:
             assert instance is not None
             write_tiny(repo, instance.issuer)
             assert run(("-q", "layout", "sign")) == 0
-    return World(repo, home)
+    return PreparedRepository(repo, home)
 
 
 def write_tiny(repo: Path, issuer: str) -> None:
@@ -157,7 +164,7 @@ def write_tiny(repo: Path, issuer: str) -> None:
 
 
 @pytest.fixture
-def tiny(tiny_template: World, gitchain: Gitchain, git_repo: Path, isolated: Path) -> Path:
+def tiny(tiny_template: PreparedRepository, gitchain: Gitchain, git_repo: Path, isolated: Path) -> Path:
     """Return a repository that is set up, with a model and a signed layout of one step."""
     shutil.rmtree(git_repo)
     shutil.copytree(tiny_template.repo, git_repo, symlinks=True)

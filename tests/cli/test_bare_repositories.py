@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import git, refused
 
 from gitchain.admit.evidence import SourceReader
 from gitchain.admit.settings import LayoutSource
 from gitchain.errors import ExitCode, GitchainError
 from gitchain.layout.model import Identity
 from gitchain.workspace.project import open_project
+from tests.support.prepared_repository import git, refused
 
 Gitchain = Callable[..., Any]
 REF = "refs/gitchain/attestations"

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_documents import validator
 
 from gitchain.errors import ExitCode
+from tests.cli.test_documents import validator
 
 Gitchain = Callable[..., Any]
 ATTEST = ["attest", "train", "-m", "in.txt", "-p", "model.txt"]

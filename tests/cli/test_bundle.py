@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from craft import craft
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from forge import ADA, Forge, raw
-from test_documents import validator
 
 from gitchain.errors import ExitCode
 from gitchain.instance import Instance
+from tests.cli.test_documents import validator
+from tests.support.bundle_kinds import craft
+from tests.support.forged_bundles import ADA, Forge, raw
 
 Gitchain = Callable[..., Any]
 FILE = b"some model"

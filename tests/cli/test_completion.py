@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 import pytest
-from completion_terminal import COMPLETE, Terminal
 
 from gitchain.cli.candidates import MAX_FILE_BYTES
 from gitchain.cli.main import gitchain as program
 from gitchain.cli.shells import _KINDS, MAX_ITEMS
 from gitchain.workspace.user_directory import LayoutPin, write_pin
+from tests.support.completion_terminal import COMPLETE, Terminal
 
 HEAVY = {"sigstore", "dvc", "in_toto", "pygit2", "cryptography", "securesystemslib", "requests"}
 MODULES = 30

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import refused
+
+from tests.support.prepared_repository import refused
 
 Gitchain = Callable[..., Any]
 METRICS = "https://example.com/predicate/metrics/v1"

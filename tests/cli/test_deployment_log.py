@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from cli_world import git
 
 from gitchain.admit.run import deployment_log
 from gitchain.admit.settings import Deployments
@@ -21,6 +20,7 @@ from gitchain.evidence.deployment import DeploymentVerdict
 from gitchain.instance import Instance
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.workspace.user_directory import local_directory
+from tests.support.prepared_repository import git
 
 Gitchain = Callable[..., Any]
 PAGE = Path(__file__).parents[2] / "docs/deployments.md"

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_world import World, intact
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, intact
 
 Gitchain = Callable[..., Any]
 UNSHARE = ["unshare", "--mount", "--propagation", "private"]
@@ -33,7 +33,7 @@ mounts = pytest.mark.skipif(
 )
 
 
-def script(world: World, text: str) -> subprocess.CompletedProcess[str]:
+def script(world: PreparedRepository, text: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script in the repository, in a mount namespace of its own, with `gitchain` a function."""
     head = f'set -e\ngitchain() {{ "{sys.executable}" -m gitchain "$@"; }}\nsay() {{ set +e; "$@"; echo "code $?"; set -e; }}\n'
     return subprocess.run(
@@ -60,7 +60,7 @@ READ_ONLY = {
 
 @mounts
 @pytest.mark.parametrize("what", READ_ONLY)
-def test_a_read_only_repository(world: World, what: str) -> None:
+def test_a_read_only_repository(world: PreparedRepository, what: str) -> None:
     """Reading verbs work on a read-only disk; writing ones say what they cannot write, with 7 (125 for run)."""
     stored = world.stored()
     done = script(
@@ -78,7 +78,7 @@ def test_a_read_only_repository(world: World, what: str) -> None:
 
 
 @mounts
-def test_a_read_only_user_directory(world: World) -> None:
+def test_a_read_only_user_directory(world: PreparedRepository) -> None:
     """A user directory that cannot be written: what was stated waits in the repository, and verifying still works."""
     done = script(
         world,
@@ -100,7 +100,7 @@ def test_a_read_only_user_directory(world: World) -> None:
 @pytest.mark.parametrize(
     ("what", "free"), [(".git", 0), (".git", 12), (".git", 40), ("home", 0), ("home", 8)]
 )
-def test_a_full_disk(gitchain: Gitchain, world: World, what: str, free: int) -> None:
+def test_a_full_disk(gitchain: Gitchain, world: PreparedRepository, what: str, free: int) -> None:
     """The disk fills up while attesting: an error or a queued statement; once there is room all goes on, nothing lost."""
     place = world.home if what == "home" else world.repo / ".git"
     stored = world.stored()
@@ -133,7 +133,9 @@ def test_a_full_disk(gitchain: Gitchain, world: World, what: str, free: int) -> 
 
 
 @pytest.mark.parametrize("limit", [0, 500, 4096, 20_000])
-def test_a_file_size_limit(process: Gitchain, gitchain: Gitchain, world: World, limit: int) -> None:
+def test_a_file_size_limit(
+    process: Gitchain, gitchain: Gitchain, world: PreparedRepository, limit: int
+) -> None:
     """Writes that the system cuts (RLIMIT_FSIZE): an error or a queued statement, then all goes on."""
     stored = world.stored()
 

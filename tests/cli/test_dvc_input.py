@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, intact, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, intact, refused
 
 Gitchain = Callable[..., Any]
 
@@ -39,7 +39,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_broken_lock(gitchain: Gitchain, world: World, how: str) -> None:
+def test_broken_lock(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """A dvc.lock that is none is refused by name; nothing is signed from the rest of it."""
     stored = world.stored()
     world.write("dvc.lock", BROKEN[how])
@@ -54,7 +54,7 @@ def test_broken_lock(gitchain: Gitchain, world: World, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", [key for key in BROKEN if key not in {"empty", "another schema"}])
-def test_broken_data_file(gitchain: Gitchain, world: World, how: str) -> None:
+def test_broken_data_file(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """A broken .dvc file stops `attest` and names itself; it is never skipped in silence."""
     world.write("raw.dvc", BROKEN[how].replace(b"schema: '2.0'\n", b""))
     done = gitchain("attest", cwd=world.repo)
@@ -67,7 +67,7 @@ def test_broken_data_file(gitchain: Gitchain, world: World, how: str) -> None:
     "how", [key for key in BROKEN if key not in {"empty", "another schema", "md5 not hex"}]
 )
 @pytest.mark.parametrize("command", ["layout draft", "run train -- true"])
-def test_broken_pipeline(gitchain: Gitchain, world: World, how: str, command: str) -> None:
+def test_broken_pipeline(gitchain: Gitchain, world: PreparedRepository, how: str, command: str) -> None:
     """A broken dvc.yaml stops what needs it: with usage, or as `run`'s own failure."""
     world.write("dvc.yaml", BROKEN[how])
     done = gitchain(*command.split(), cwd=world.repo)
@@ -77,7 +77,7 @@ def test_broken_pipeline(gitchain: Gitchain, world: World, how: str, command: st
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml", "raw.dvc"])
-def test_merge_markers(gitchain: Gitchain, world: World, name: str) -> None:
+def test_merge_markers(gitchain: Gitchain, world: PreparedRepository, name: str) -> None:
     """A file with merge markers: the error names it and says that a merge is unfinished."""
     body = (world.repo / "dvc.lock").read_text()
     world.write(name, MARKERS.format(body, body))
@@ -86,7 +86,7 @@ def test_merge_markers(gitchain: Gitchain, world: World, name: str) -> None:
     intact(world)
 
 
-def test_verify_a_commit_with_a_broken_lock(gitchain: Gitchain, world: World) -> None:
+def test_verify_a_commit_with_a_broken_lock(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A commit whose dvc.lock is broken has no verdict; a commit before it still has one, and sync fails and says why."""
     world.write("dvc.lock", MARKERS.format("a: 1\n", "b: 2\n"))
     world.git("commit", "-qam", "broken")
@@ -97,7 +97,7 @@ def test_verify_a_commit_with_a_broken_lock(gitchain: Gitchain, world: World) ->
     assert "dvc.lock" in done.err
 
 
-def test_missing_cache_objects(gitchain: Gitchain, world: World) -> None:
+def test_missing_cache_objects(gitchain: Gitchain, world: PreparedRepository) -> None:
     """The bytes that a lock file records are nowhere: attest and verify say which, and how to get them."""
     (world.repo / "model.bin").unlink()
     world.write("dvc.lock", (world.repo / "dvc.lock").read_text().replace("cmd: x", "cmd: y"))
@@ -108,7 +108,7 @@ def test_missing_cache_objects(gitchain: Gitchain, world: World) -> None:
     intact(world)
 
 
-def test_half_a_directory_in_the_cache(gitchain: Gitchain, world: World) -> None:
+def test_half_a_directory_in_the_cache(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A .dir object that is garbage, and one whose files are missing: no verdict, no evidence."""
     world.write("set.dvc", "outs:\n- path: set\n  hash: md5\n  md5: " + "ab" * 16 + ".dir\n")
     for content in (b"garbage", b"[]", b'[{"md5": "../../../x", "relpath": "a"}]', b'[{"md5": "' + b"cd" * 16 + b'", "relpath": "../a"}]'):  # fmt: skip
@@ -118,7 +118,7 @@ def test_half_a_directory_in_the_cache(gitchain: Gitchain, world: World) -> None
 
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../outside", "nowhere", "model.bin", "."])
-def test_links_are_not_followed(gitchain: Gitchain, world: World, target: str) -> None:
+def test_links_are_not_followed(gitchain: Gitchain, world: PreparedRepository, target: str) -> None:
     """A link out of the tree, to nothing, or to itself is refused as a product, a material and a target."""
     (world.repo.parent / "outside").write_text("secret")
     (world.repo / "link").symlink_to(target)
@@ -133,7 +133,7 @@ def test_links_are_not_followed(gitchain: Gitchain, world: World, target: str) -
     intact(world)
 
 
-def test_links_inside_a_directory_and_on_the_way(gitchain: Gitchain, world: World) -> None:
+def test_links_inside_a_directory_and_on_the_way(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A link inside a directory artifact, and a linked parent directory, lead nowhere."""
     (world.repo / "tree").mkdir()
     (world.repo / "tree/x").symlink_to("/etc/hostname")
@@ -143,7 +143,7 @@ def test_links_inside_a_directory_and_on_the_way(gitchain: Gitchain, world: Worl
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
-def test_special_files(gitchain: Gitchain, world: World, kind: str) -> None:
+def test_special_files(gitchain: Gitchain, world: PreparedRepository, kind: str) -> None:
     """A pipe without a writer does not hang us; no device is read."""
     path = world.repo / "special"
     if kind == "fifo":
@@ -172,7 +172,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("how", NAMES)
-def test_names_of_files(gitchain: Gitchain, world: World, how: str) -> None:
+def test_names_of_files(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """A file whose name could be read in two ways is refused by name, alone and inside a directory."""
     name = NAMES[how]
     world.write("plain/inside", "x")
@@ -185,7 +185,9 @@ def test_names_of_files(gitchain: Gitchain, world: World, how: str) -> None:
 
 @pytest.mark.parametrize("target", ["x" * 10_000, "a/" * 5000 + "x", "../" * 3000 + "etc", "x\n" * 5000, "-", "--", "@{", "HEAD^{/x}", "\x1b]0;x\x07"])  # fmt: skip
 @pytest.mark.parametrize("verb", ["verify", "log", "show"])
-def test_names_that_nothing_has(gitchain: Gitchain, world: World, target: str, verb: str) -> None:
+def test_names_that_nothing_has(
+    gitchain: Gitchain, world: PreparedRepository, target: str, verb: str
+) -> None:
     """10,000 characters, a revision expression that matches nothing, a dash: one short error, whatever was typed."""
     done = gitchain(verb, "--", target, cwd=world.repo)
     refused(done, done.code)
@@ -193,7 +195,7 @@ def test_names_that_nothing_has(gitchain: Gitchain, world: World, target: str, v
 
 
 @pytest.mark.parametrize("name", ["x" * 10_000, "../outside", "/etc/passwd", "", ".", "data/../../outside", "a/" * 300 + "b"])  # fmt: skip
-def test_paths_that_leave(gitchain: Gitchain, world: World, name: str) -> None:
+def test_paths_that_leave(gitchain: Gitchain, world: PreparedRepository, name: str) -> None:
     """What is outside of the repository, the repository itself, and what is too long is no artifact."""
     (world.repo.parent / "outside").write_text("secret")
     refused(gitchain("attest", "x", "-p", name, cwd=world.repo), ExitCode.USAGE)
@@ -203,7 +205,7 @@ def test_paths_that_leave(gitchain: Gitchain, world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["a\nb", "x" * 10_000, "", " x", "e\u0301", os.fsdecode(b"\xff"), "\x1b[0m"])
-def test_names_of_steps(gitchain: Gitchain, world: World, step: str) -> None:
+def test_names_of_steps(gitchain: Gitchain, world: PreparedRepository, step: str) -> None:
     """A step name that a report could not show is refused before anything is signed or run."""
     refused(gitchain("attest", step, "-p", "dvc.lock", cwd=world.repo), ExitCode.USAGE, "step")
     refused(gitchain("run", step, "-p", "made", "--", "touch", "made", cwd=world.repo), ExitCode.RUN, "step")
@@ -223,11 +225,11 @@ def test_names_of_layouts(gitchain: Gitchain, git_repo: Path, name: str) -> None
         assert (git_repo / ".gitchain/config.toml").read_text().count("\n") == 5
 
 
-def test_a_directory_with_an_unreadable_name(gitchain: Gitchain, world: World) -> None:
+def test_a_directory_with_an_unreadable_name(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A repository below a directory whose name is not UTF-8 works."""
     place = world.repo.parent / os.fsdecode(b"caf\xe9")
     world.repo.rename(place)
-    moved = World(place, world.home)
+    moved = PreparedRepository(place, world.home)
     done = gitchain("attest", "x", "-p", "dvc.lock", "--json", cwd=place)
     assert done.code == 0, done.text
     assert json.loads(done.out)

@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cli_world import git
-from dvc_world import Shape, dvc_stages, forked_dvc, new_project, shapes
-from fuzzing import sized
 
 from gitchain.collect import repro
 from gitchain.collect.dvc_api import load_stages
@@ -24,6 +21,9 @@ from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
 from gitchain.layout.load import parse_layout
 from gitchain.workspace.project import open_project
+from tests.support.dvc_projects import Shape, dvc_stages, forked_dvc, new_project, shapes
+from tests.support.fuzzing import sized
+from tests.support.prepared_repository import git
 
 ALL = shapes()
 STORE = "refs/gitchain/attestations"
@@ -132,9 +132,8 @@ def test_shapes_are_many() -> None:
 @pytest.fixture(scope="session")
 def set_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a repository that is set up and holds nothing else, with the user's directory beside it."""
-    from cli_world import GIT_IDENTITY
-
     from gitchain.cli.main import run
+    from tests.support.prepared_repository import GIT_IDENTITY
 
     top = tmp_path_factory.mktemp("shapes")
     with pytest.MonkeyPatch.context() as patch:

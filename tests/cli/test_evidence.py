@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oci_registry import SmallRegistry, real_registry, small_registry
 
 from gitchain.errors import ExitCode
+from tests.support.oci_registry import SmallRegistry, real_registry, small_registry
 
 Gitchain = Callable[..., Any]
 LAYOUT = ".gitchain/layout.sigstore.json"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_documents import validator
 
 from gitchain.cli.output import Options
 from gitchain.cli.verdict import print_verdict
 from gitchain.errors import ExitCode
+from tests.cli.test_documents import validator
 
 Gitchain = Callable[..., Any]
 

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import (
+
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.store.git_ref import AttestationStore
+from gitchain.workspace.project import open_project
+from tests.support.faulty_server import (
     CA,
     LOG,
     TSA,
@@ -26,13 +31,8 @@ from fault_server import (
     stale,
     status,
 )
-from fuzzing import sized
-from site_world import QUICK, Site
-
-from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.store.git_ref import AttestationStore
-from gitchain.workspace.project import open_project
+from tests.support.fuzzing import sized
+from tests.support.private_sigstore import QUICK, Site
 
 Gitchain = Callable[..., Any]
 

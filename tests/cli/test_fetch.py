@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oci_registry import SmallRegistry, digest, small_registry
 
 from gitchain.cli.output import NOTICE
 from gitchain.errors import ExitCode
+from tests.support.oci_registry import SmallRegistry, digest, small_registry
 
 Gitchain = Callable[..., Any]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, refused
 
 Gitchain = Callable[..., Any]
 PIPELINE = "stages:\n  train:\n    cmd: cp a model.bin\n    deps: [a]\n    outs: [model.bin]\n"
@@ -149,7 +149,7 @@ def test_init_says_what_to_type_next_for_several_pipelines(gitchain: Gitchain, g
     ]
 
 
-def test_init_again_names_a_command_that_works(gitchain: Gitchain, world: World) -> None:
+def test_init_again_names_a_command_that_works(gitchain: Gitchain, world: PreparedRepository) -> None:
     """What init says of a repository that is set up already is a whole command."""
     done = gitchain("init", "--local", "--no-hooks", "--json", cwd=world.repo)
     assert done.code == 2
@@ -162,7 +162,11 @@ def test_init_again_names_a_command_that_works(gitchain: Gitchain, world: World)
     "words", [("log", "model.bin"), ("verify", "model.bin"), ("attest", "train")], ids=str
 )
 def test_second_machine_of_a_local_repository(
-    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    gitchain: Gitchain,
+    world: PreparedRepository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
 ) -> None:
     """The first machine's trust comes here as a file; then its model verifies, whatever command is typed first."""
     exported = gitchain("local", "trust", cwd=world.repo).out
@@ -195,7 +199,7 @@ def test_second_machine_of_a_local_repository(
 
 
 def test_second_machine_makes_an_instance_of_its_own(
-    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`gitchain init --local --force` works in a repository that is set up, and signs from then on."""
     monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other-home"))
@@ -204,7 +208,7 @@ def test_second_machine_makes_an_instance_of_its_own(
 
 
 def test_init_tells_how_to_get_the_pin_of_another_machine_back(
-    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--force` replaces the pin under the other machine's trust; the command that it prints brings it back."""
     (tmp_path / "trust.json").write_text(gitchain("local", "trust", cwd=world.repo).out)
@@ -235,7 +239,9 @@ def test_local_status_says_where_the_instance_is_and_how_long_its_log_has_grown(
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 5000, "a b "])
-def test_trust_pin_takes_no_name_that_no_layout_can_have(gitchain: Gitchain, world: World, name: str) -> None:
+def test_trust_pin_takes_no_name_that_no_layout_can_have(
+    gitchain: Gitchain, world: PreparedRepository, name: str
+) -> None:
     """It would say that it is pinned, and never be used."""
     done = gitchain(
         "--trust", "local", "trust", "pin", "--layout", name, "--signer", "ada@example.com", cwd=world.repo
@@ -243,7 +249,7 @@ def test_trust_pin_takes_no_name_that_no_layout_can_have(gitchain: Gitchain, wor
     assert (done.code, "name" in done.err, "pinned" in done.out) == (ExitCode.LAYOUT, True, False)
 
 
-def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: World) -> None:
+def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: PreparedRepository) -> None:
     """Only an embedded instance says by itself who its issuer is."""
     done = gitchain(
         "--trust", "public", "--offline", "trust", "pin", "--signer", "ada@example.com", cwd=world.repo
@@ -490,7 +496,7 @@ def test_stages_are_named_as_dvc_names_them_in_a_subdirectory(gitchain: Gitchain
 
 
 def test_verify_warns_where_the_repository_chooses_among_a_signers_layouts(
-    gitchain: Gitchain, world: World
+    gitchain: Gitchain, world: PreparedRepository
 ) -> None:
     """A signer that the verifier names may have signed several layouts: only --layout-name says which one applies."""
     issuer = gitchain("local", "status", "--json", cwd=world.repo).json["issuer"]

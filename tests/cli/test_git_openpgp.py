@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pgpcraft import Home, gpg_home, needs_gpg
-from signed_world import Gitchain, People, codes, make, ssh_people, stored
 
 from gitchain.errors import ExitCode
+from tests.support.openpgp_signatures import Home, gpg_home, needs_gpg
+from tests.support.signed_sources import Gitchain, People, codes, make, ssh_people, stored
 
 pytestmark = needs_gpg
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from signed_world import Gitchain, codes, make
 
 from gitchain.errors import ExitCode
+from tests.support.signed_sources import Gitchain, codes, make
 
 
 @pytest.fixture(params=["sha1", "sha256"])

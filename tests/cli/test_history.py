@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import refused
 from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
@@ -20,6 +19,7 @@ from gitchain.evidence.statement import Statement
 from gitchain.evidence.store_checkpoint import StoreCheckpoint, read_checkpoint
 from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, RELEASE
 from gitchain.store.git_ref import AttestationStore
+from tests.support.prepared_repository import refused
 
 Gitchain = Callable[..., Any]
 Git = Callable[..., str]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World
 
 from gitchain.errors import LayoutError
 from gitchain.produce import sign_layout
+from tests.support.prepared_repository import PreparedRepository
 
 Gitchain = Callable[..., Any]
 DATASET = "https://gitchain.dev/predicate/dataset/v0.1"
@@ -28,7 +28,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("words", [("layout", "lint"), ("layout", "sign")], ids=" ".join)
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_a_layout_that_cannot_be_read(
-    gitchain: Gitchain, world: World, kind: str, words: tuple[str, ...]
+    gitchain: Gitchain, world: PreparedRepository, kind: str, words: tuple[str, ...]
 ) -> None:
     path = world.write(".gitchain/layout.yaml", LAYOUTS[kind].encode("utf-8", "surrogateescape"))
     done = gitchain(*words, cwd=world.repo)
@@ -39,7 +39,9 @@ def test_a_layout_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("text", ["", "x", "[]", "{}", '{"mediaType": "x"}'])
-def test_a_trust_file_that_is_none(gitchain: Gitchain, world: World, tmp_path: Path, text: str) -> None:
+def test_a_trust_file_that_is_none(
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, text: str
+) -> None:
     path = tmp_path / "trust.json"
     path.write_text(text)
     done = gitchain("--trust", str(path), "trust", "pin", "--signer", "x", cwd=world.repo)
@@ -57,7 +59,7 @@ def test_a_trust_file_that_is_none(gitchain: Gitchain, world: World, tmp_path: P
     ],
 )
 def test_a_predicate_that_cannot_be_used(
-    gitchain: Gitchain, world: World, kind: str, text: str, page: str
+    gitchain: Gitchain, world: PreparedRepository, kind: str, text: str, page: str
 ) -> None:
     world.write("predicate.json", text)
     words = ("attest", "s", "-m", "model.bin", "--type", kind, "--predicate", "predicate.json")
@@ -68,7 +70,7 @@ def test_a_predicate_that_cannot_be_used(
 
 
 @pytest.mark.parametrize("name", [" x", "a\nb", "", "x" * 2000])
-def test_a_step_that_cannot_be_named_so(gitchain: Gitchain, world: World, name: str) -> None:
+def test_a_step_that_cannot_be_named_so(gitchain: Gitchain, world: PreparedRepository, name: str) -> None:
     for words in (("attest", name), ("run", name)):
         more = ("--", "true") if words[0] == "run" else ()
         done = gitchain(*words, "-m", "data/raw.csv", "-p", "model.bin", *more, cwd=world.repo)
@@ -78,7 +80,7 @@ def test_a_step_that_cannot_be_named_so(gitchain: Gitchain, world: World, name: 
 
 @pytest.mark.parametrize(("number", "advice"), [(errno.ENOSPC, "disk space"), (errno.EACCES, "access")])
 def test_what_the_system_refuses_has_advice(
-    gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+    gitchain: Gitchain, world: PreparedRepository, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
 ) -> None:
     """Where the port that failed gives none: a full disk is a full disk, whatever was to be written."""
 

@@ -198,7 +198,7 @@ def test_sizes_types_and_formats_are_demanded(setting: Setting) -> None:
 
 def test_external_data_has_to_be_verified_too(setting: Setting) -> None:
     """An ONNX model alone may not name another file; as a directory with it, it may."""
-    from inspected import external, onnx
+    from tests.support.model_files import external, onnx
 
     inspections = "[{name: graph, kind: onnx, artifacts: ['*.onnx']}]"
     setting.layout(inspections).made("out", out__m_onnx=onnx(external(location="w.bin")), out__w_bin=bytes(4))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, intact, refused
 
 from gitchain.errors import ExitCode, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.statement import Statement
 from gitchain.store.git_ref import AttestationStore
 from gitchain.workspace.project import open_project
+from tests.support.prepared_repository import PreparedRepository, intact, refused
 
 Gitchain = Callable[..., Any]
 
@@ -24,12 +24,12 @@ OURS = "https://git.example.com/team/model.git"
 ABSENT = "outs:\n- {md5: 379f4610dd04d4c79b4a4b0c1e8d3a5f, size: 5, hash: md5, path: huge.csv}\n"
 
 
-def statements(world: World) -> list[Statement]:
+def statements(world: PreparedRepository) -> list[Statement]:
     store = AttestationStore.open(world.repo)
     return [Bundle.parse(store.get(name) or b"").statement() for name in store.names()]
 
 
-def of_step(world: World, step: str) -> list[dict[str, Any]]:
+def of_step(world: PreparedRepository, step: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for statement in statements(world):
         definition: Any = statement.predicate.get("buildDefinition")
@@ -55,7 +55,7 @@ def partial_import(commit: str) -> str:
 
 
 def test_run_dvc_repro_attests_the_stages_beside_data_that_is_not_here(
-    gitchain: Gitchain, world: World
+    gitchain: Gitchain, world: PreparedRepository
 ) -> None:
     """A data set that was not pulled and an import without a download are named, and cost no stage its statement."""
     world.write("huge.csv.dvc", ABSENT)
@@ -70,7 +70,9 @@ def test_run_dvc_repro_attests_the_stages_beside_data_that_is_not_here(
     intact(world)
 
 
-def test_attest_attests_what_is_here_and_names_the_rest(gitchain: Gitchain, world: World) -> None:
+def test_attest_attests_what_is_here_and_names_the_rest(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """Absent bytes are named and exit 0; asked for by name, they are an error."""
     world.write("huge.csv.dvc", ABSENT)
     world.write("far.csv", "x,y\n")
@@ -91,7 +93,7 @@ def test_attest_attests_what_is_here_and_names_the_rest(gitchain: Gitchain, worl
 
 @pytest.mark.parametrize(("broken", "code"), [("outs: 5\n", ExitCode.USAGE), (ABSENT, ExitCode.FAILED)])
 def test_attest_keeps_the_other_statements_when_one_fails(
-    gitchain: Gitchain, world: World, broken: str, code: ExitCode
+    gitchain: Gitchain, world: PreparedRepository, broken: str, code: ExitCode
 ) -> None:
     """A broken file, and bytes that are not what DVC recorded, decide the exit code; the rest is attested and listed."""
     world.write("huge.csv.dvc", broken)
@@ -110,7 +112,7 @@ def test_attest_keeps_the_other_statements_when_one_fails(
     ("", "/srv/data", "git:local"),
 ])  # fmt: skip
 def test_attest_of_an_import_from_the_own_repository(
-    gitchain: Gitchain, world: World, remote: str, url: str, uri: str
+    gitchain: Gitchain, world: PreparedRepository, remote: str, url: str, uri: str
 ) -> None:
     """An import with the repository's own address is a material beside the repository's commit, told apart by its own."""
     if remote:
@@ -124,7 +126,9 @@ def test_attest_of_an_import_from_the_own_repository(
     assert sources == {uri: world.git("rev-parse", "HEAD"), f"{uri}@{'a1' * 20}": "a1" * 20}
 
 
-def test_attest_notices_a_change_that_leaves_the_bytes_equal(gitchain: Gitchain, world: World) -> None:
+def test_attest_notices_a_change_that_leaves_the_bytes_equal(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """Another source, command, parameter or layout name gives a new statement; a new commit of the repository does not."""
     world.write("far.csv", "x,y\n")
     world.write("far.csv.dvc", imported("a1" * 20))
@@ -154,7 +158,9 @@ def test_attest_notices_a_change_that_leaves_the_bytes_equal(gitchain: Gitchain,
         assert gitchain("attest", "--json", cwd=world.repo).json["attested"] == []
 
 
-def test_run_dvc_repro_names_the_stages_that_did_not_run(gitchain: Gitchain, world: World) -> None:
+def test_run_dvc_repro_names_the_stages_that_did_not_run(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """Up to date and never observed: named, with the command that observes them; after that command, verify passes."""
     subprocess.run(["dvc", "repro", "-q"], cwd=world.repo, check=True)
     done = gitchain("run", "--", "dvc", "repro", "-q", cwd=world.repo)
@@ -169,7 +175,9 @@ def test_run_dvc_repro_names_the_stages_that_did_not_run(gitchain: Gitchain, wor
     assert "did not run" not in gitchain("run", "--", "dvc", "repro", "-q", cwd=world.repo).err
 
 
-def test_run_checks_that_signing_is_possible_before_the_command(gitchain: Gitchain, world: World) -> None:
+def test_run_checks_that_signing_is_possible_before_the_command(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """An identity, a layout name or an outbox that no statement could be signed with stops `run` before the command."""
     command = ("run", "x", "-p", "made", "--", "touch", "made")
     refused(gitchain("run", "--as", "two words", *command[1:], cwd=world.repo), ExitCode.RUN, "two words")
@@ -186,7 +194,7 @@ def test_run_checks_that_signing_is_possible_before_the_command(gitchain: Gitcha
 
 
 def test_attest_repeated_after_a_kill_leaves_one_entry(
-    gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch
+    gitchain: Gitchain, world: PreparedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A statement that waits is replaced by the same one stated again; another signer's is not."""
     from gitchain.trust.profiles import Profile
@@ -215,7 +223,9 @@ def test_attest_repeated_after_a_kill_leaves_one_entry(
     assert before <= world.stored()
 
 
-def test_sync_signs_nothing_that_a_killed_run_had_stored(gitchain: Gitchain, world: World) -> None:
+def test_sync_signs_nothing_that_a_killed_run_had_stored(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """Killed between storing and forgetting: the item that is left is stored already, and is forgotten."""
     world.write("far.csv", "x,y\n")
     world.write("far.csv.dvc", imported("a1" * 20))
@@ -228,7 +238,9 @@ def test_sync_signs_nothing_that_a_killed_run_had_stored(gitchain: Gitchain, wor
     assert len(of_step(world, "far.csv.dvc")) == 1
 
 
-def test_run_does_not_attest_a_product_that_was_not_written(gitchain: Gitchain, world: World) -> None:
+def test_run_does_not_attest_a_product_that_was_not_written(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """An old file under the product's name is refused by name; beside a product that was written it is only named."""
     command = ("run", "x", "-p", "old.bin", "-p", "new.bin", "--json", "--")
     world.write("old.bin", "made elsewhere")
@@ -251,7 +263,9 @@ def test_run_does_not_attest_a_product_that_was_not_written(gitchain: Gitchain, 
 
 
 @pytest.mark.parametrize("verb", ["attest", "run"])
-def test_pointer_of_git_lfs_is_never_attested(gitchain: Gitchain, world: World, verb: str) -> None:
+def test_pointer_of_git_lfs_is_never_attested(
+    gitchain: Gitchain, world: PreparedRepository, verb: str
+) -> None:
     """What stands in for a model that was not fetched is refused, with the command that fetches it."""
     world.write(
         "models/m.bin", f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 75\n"
@@ -268,7 +282,9 @@ def test_pointer_of_git_lfs_is_never_attested(gitchain: Gitchain, world: World, 
     refused(gitchain("attest", "huge.csv.dvc", cwd=world.repo), ExitCode.USAGE, "Git LFS pointer")
 
 
-def test_attest_says_that_the_layout_asks_for_observed_evidence(gitchain: Gitchain, world: World) -> None:
+def test_attest_says_that_the_layout_asks_for_observed_evidence(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """The advice that it prints, followed, ends in PASSED: run again observed, or let the layout accept declared."""
     layout = world.repo / ".gitchain/layout.yaml"
     plain = layout.read_text()
@@ -290,7 +306,9 @@ def test_attest_says_that_the_layout_asks_for_observed_evidence(gitchain: Gitcha
     assert "layout" not in gitchain("attest", cwd=world.repo).err
 
 
-def test_attest_again_after_the_trust_was_changed(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+def test_attest_again_after_the_trust_was_changed(
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path
+) -> None:
     """What was signed under another trust proves nothing under this one: attested again, and verified."""
     gitchain("attest", cwd=world.repo)
     assert gitchain("attest", "--json", cwd=world.repo).json["attested"] == []

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_world import World, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, refused
 
 Gitchain = Callable[..., Any]
 
@@ -32,7 +32,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("how", CONFIGS)
-def test_the_configuration_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
+def test_the_configuration_is_broken(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """config.toml that is none: usage, named, for whoever produces; verify reads none; `init --force` mends it."""
     world.write(".gitchain/config.toml", CONFIGS[how])
     assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
@@ -62,7 +62,7 @@ SIGNED: dict[str, Callable[[bytes], bytes | None]] = {
 
 
 @pytest.mark.parametrize("how", SIGNED)
-def test_the_signed_layout_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
+def test_the_signed_layout_is_broken(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """Without a good signed layout there is no verdict: 5, and nothing else."""
     path = world.repo / LAYOUT
     good = path.read_bytes()
@@ -91,7 +91,7 @@ def test_the_signed_layout_is_broken(gitchain: Gitchain, world: World, how: str)
 
 
 @pytest.mark.parametrize("how", ["missing", "garbage", "a directory", "huge", "expired", "older", "changed"])
-def test_the_layout_to_sign_is_broken(gitchain: Gitchain, world: World, how: str) -> None:
+def test_the_layout_to_sign_is_broken(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """`layout sign` refuses what could not verify, and leaves the layout that was signed before."""
     path, before = world.repo / ".gitchain/layout.yaml", (world.repo / LAYOUT).read_bytes()
     text = path.read_text()

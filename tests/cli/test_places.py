@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, git, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git, refused
 
 Gitchain = Callable[..., Any]
 REF = "refs/gitchain/attestations"
@@ -25,7 +25,7 @@ def advice(done: Any) -> str:
 
 @pytest.mark.parametrize("place", ["bare", ".git"])
 def test_a_layout_for_a_repository_without_a_work_tree(
-    gitchain: Gitchain, world: World, tmp_path: Path, place: str
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, place: str
 ) -> None:
     """It is read from a commit by hand, because nothing says which commit decides; `git checkout` cannot work there."""
     world.git("add", "-A", "-f")
@@ -47,7 +47,9 @@ def test_a_layout_for_a_repository_without_a_work_tree(
         refused(gitchain(*command, cwd=here), ExitCode.USAGE, wanted)
 
 
-def test_a_path_with_a_line_break_is_named(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+def test_a_path_with_a_line_break_is_named(
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path
+) -> None:
     """Git answers line by line, so the repository cannot be told from another; `git init` would not help."""
     place = tmp_path / "new\nline"
     shutil.copytree(world.repo, place)
@@ -79,7 +81,9 @@ def test_the_directory_may_have_any_name(
 
 
 @pytest.mark.parametrize("here", [".", "data", "data/deep er"])
-def test_advice_about_a_lost_file_works_where_it_is_read(gitchain: Gitchain, world: World, here: str) -> None:
+def test_advice_about_a_lost_file_works_where_it_is_read(
+    gitchain: Gitchain, world: PreparedRepository, here: str
+) -> None:
     """Names in Git's commands are relative to the current directory, and `.gitchain` is at the root."""
     world.git("add", "-A", "-f")
     world.git("commit", "-qm", "layout")

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 import pytest
-from fault_server import CA
 from jsonschema import Draft202012Validator
-from site_world import Site
 
 from gitchain.errors import ExitCode
 from gitchain.sign import services
 from gitchain.trust import publication_consent
+from tests.support.faulty_server import CA
+from tests.support.private_sigstore import Site
 
 WORKFLOW = "https://github.com/o/r/.github/workflows/train.yml@refs/heads/main"
 NOTICE = "permanently publishes, without a way to delete it"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import git, refused
 
 from gitchain.errors import ExitCode
 from gitchain.instance import Instance
 from gitchain.workspace.user_directory import local_directory
+from tests.support.prepared_repository import git, refused
 
 Gitchain = Callable[..., Any]
 TRUST = ".gitchain/trust.json"

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, git, lock_file
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git, lock_file
 
 Gitchain = Callable[..., Any]
 RUN = "gitchain run -- dvc repro train"
 
 
 @pytest.fixture
-def project(world: World) -> World:
+def project(world: PreparedRepository) -> PreparedRepository:
     """Return a project with a stage that reads a file, a directory of Git, and a directory of DVC with odd names."""
     world.write("in put.csv", "1\n")
     world.write("src/a.py", "a\n")
@@ -31,7 +31,7 @@ def project(world: World) -> World:
     return world
 
 
-def record(world: World, *deps: str) -> None:
+def record(world: PreparedRepository, *deps: str) -> None:
     """Let dvc.yaml and dvc.lock have one stage of these files."""
     listed = ", ".join(f"'{name}'" for name in deps)
     world.write(
@@ -41,7 +41,7 @@ def record(world: World, *deps: str) -> None:
     world.write("dvc.lock", lock_file({"train": (deps, ["model.bin"])}, world.repo))
 
 
-def record_directory(world: World, files: Sequence[str]) -> None:
+def record_directory(world: PreparedRepository, files: Sequence[str]) -> None:
     """Let the stage have `src` as a dependency, with these files in it."""
     record(world, "in put.csv")
     listed = ", ".join(
@@ -57,7 +57,7 @@ def record_directory(world: World, files: Sequence[str]) -> None:
     world.write("dvc.yaml", (world.repo / "dvc.yaml").read_text().replace("csv']", "csv', src]"))
 
 
-def into_cache(world: World, name: str) -> None:
+def into_cache(world: PreparedRepository, name: str) -> None:
     """Put the file into DVC's cache, as `dvc add` and `dvc repro` do."""
     data = (world.repo / name).read_bytes()
     md5 = hashlib.md5(data).hexdigest()
@@ -75,7 +75,9 @@ def shell(command: str, cwd: Path) -> None:
     subprocess.run(f"{tools} {command}", shell=True, cwd=cwd, check=True, stdin=subprocess.DEVNULL)
 
 
-def test_attest_advises_git_for_a_changed_file_of_git(gitchain: Gitchain, project: World) -> None:
+def test_attest_advises_git_for_a_changed_file_of_git(
+    gitchain: Gitchain, project: PreparedRepository
+) -> None:
     """DVC has no copy of a dependency that Git tracks; names are quoted, and relative to the current directory."""
     path = project.write("in put.csv", "2\n")
     done = gitchain("attest", "train", cwd=project.repo)
@@ -87,14 +89,18 @@ def test_attest_advises_git_for_a_changed_file_of_git(gitchain: Gitchain, projec
     assert gitchain("attest", "train", cwd=project.repo).code == 0
 
 
-def test_attest_advises_a_run_if_git_holds_the_change(gitchain: Gitchain, project: World) -> None:
+def test_attest_advises_a_run_if_git_holds_the_change(
+    gitchain: Gitchain, project: PreparedRepository
+) -> None:
     """A commit of the changed file leaves nothing to restore; the stage has to run on it."""
     project.write("in put.csv", "2\n")
     project.git("commit", "-qam", "other input")
     assert advice(gitchain("attest", "train", cwd=project.repo)) == [RUN]
 
 
-def test_attest_advises_git_for_a_missing_file_of_git(gitchain: Gitchain, project: World) -> None:
+def test_attest_advises_git_for_a_missing_file_of_git(
+    gitchain: Gitchain, project: PreparedRepository
+) -> None:
     (project.repo / "in put.csv").unlink()
     done = gitchain("attest", "train", cwd=project.repo)
     assert advice(done) == ["git restore 'in put.csv'", RUN]
@@ -102,7 +108,9 @@ def test_attest_advises_git_for_a_missing_file_of_git(gitchain: Gitchain, projec
     assert gitchain("attest", "train", cwd=project.repo).code == 0
 
 
-def test_attest_advises_dvc_for_a_changed_file_of_dvc(gitchain: Gitchain, project: World) -> None:
+def test_attest_advises_dvc_for_a_changed_file_of_dvc(
+    gitchain: Gitchain, project: PreparedRepository
+) -> None:
     """The cache restores it; without a copy in the cache only the remote can."""
     into_cache(project, "model.bin")
     path = project.write("model.bin", "changed\n")
@@ -119,7 +127,7 @@ def test_attest_advises_dvc_for_a_changed_file_of_dvc(gitchain: Gitchain, projec
     assert advice(gitchain("attest", "train", cwd=project.repo)) == ["dvc pull model.bin", RUN]
 
 
-def test_attest_advises_to_commit_changed_data(gitchain: Gitchain, project: World) -> None:
+def test_attest_advises_to_commit_changed_data(gitchain: Gitchain, project: PreparedRepository) -> None:
     """Data that DVC tracks has no stage to run; the change of an import cannot be recorded as the source's."""
     project.write("set.csv", "1\n")
     into_cache(project, "set.csv")
@@ -138,7 +146,7 @@ def test_attest_advises_to_commit_changed_data(gitchain: Gitchain, project: Worl
     assert advice(gitchain("attest", "set.csv.dvc", cwd=project.repo)) == ["dvc checkout --force set.csv"]
 
 
-def test_attest_advises_git_for_a_directory_of_git(gitchain: Gitchain, project: World) -> None:
+def test_attest_advises_git_for_a_directory_of_git(gitchain: Gitchain, project: PreparedRepository) -> None:
     """Changed files are restored; files that Git does not hold have to be removed first."""
     record_directory(project, ["a.py", "b.py"])
     assert gitchain("attest", "train", cwd=project.repo).code == 0
@@ -153,7 +161,9 @@ def test_attest_advises_git_for_a_directory_of_git(gitchain: Gitchain, project: 
     assert advice(gitchain("attest", "train", cwd=project.repo)) == [RUN]
 
 
-def test_attest_names_line_endings_of_a_directory(gitchain: Gitchain, project: World, tmp_path: Path) -> None:
+def test_attest_names_line_endings_of_a_directory(
+    gitchain: Gitchain, project: PreparedRepository, tmp_path: Path
+) -> None:
     """A clone with core.autocrlf changes every text file in a directory; the help brings the recorded bytes back."""
     record_directory(project, ["a.py", "b.py"])
     project.git("add", "-A")
@@ -171,7 +181,9 @@ def test_attest_names_line_endings_of_a_directory(gitchain: Gitchain, project: W
     assert gitchain("attest", "train", cwd=clone).code == 0
 
 
-def test_verify_advises_to_fetch_what_an_old_revision_pins(gitchain: Gitchain, project: World) -> None:
+def test_verify_advises_to_fetch_what_an_old_revision_pins(
+    gitchain: Gitchain, project: PreparedRepository
+) -> None:
     """`dvc fetch` alone gets what the work tree's files record, which is no help for an older commit."""
     project.git("tag", "v1")
     project.write("model.bin", "new\n")
@@ -183,7 +195,7 @@ def test_verify_advises_to_fetch_what_an_old_revision_pins(gitchain: Gitchain, p
 
 
 def test_verify_finds_the_layout_in_a_blobless_clone_without_checkout(
-    gitchain: Gitchain, world: World, tmp_path: Path
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path
 ) -> None:
     """The tree of HEAD names the layout though its object is not here: Git gets it, no new layout is advised."""
     world.git("config", "uploadpack.allowFilter", "true")
@@ -204,7 +216,7 @@ def test_verify_finds_the_layout_in_a_blobless_clone_without_checkout(
     assert "there is no signed layout" not in done.err
 
 
-def test_attest_of_a_frozen_stage_that_never_ran(gitchain: Gitchain, project: World) -> None:
+def test_attest_of_a_frozen_stage_that_never_ran(gitchain: Gitchain, project: PreparedRepository) -> None:
     """DVC runs no frozen stage: without `dvc unfreeze` the advice to run it would fail for ever."""
     stage = "  cold:\n    cmd: cp 'in put.csv' cold.bin\n    frozen: true\n    outs: [cold.bin]\n"
     project.write("dvc.yaml", (project.repo / "dvc.yaml").read_text() + stage)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_world import World, git, intact, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git, intact, refused
 
 Gitchain = Callable[..., Any]
 
 
 @pytest.mark.parametrize("url", ["/nowhere/at/all", "http://127.0.0.1:9/x.git", "ext::sh -c 'touch pwned'", "--upload-pack=touch pwned", "ssh://-oProxyCommand=touch pwned/x"])  # fmt: skip
-def test_a_remote_that_is_not_there(gitchain: Gitchain, world: World, url: str) -> None:
+def test_a_remote_that_is_not_there(gitchain: Gitchain, world: PreparedRepository, url: str) -> None:
     """A remote that does not exist or refuses: 7, nothing run, nothing lost."""
     stored = world.stored()
     world.git("config", "remote.origin.url", url)
@@ -23,7 +23,7 @@ def test_a_remote_that_is_not_there(gitchain: Gitchain, world: World, url: str) 
     intact(world, stored)
 
 
-def test_a_remote_that_refuses(gitchain: Gitchain, world: World) -> None:
+def test_a_remote_that_refuses(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A server whose hook refuses the push: 7 with its reason; all stays here, and goes once it agrees."""
     remote = world.repo.parent / "remote.git"
     git(world.repo.parent, "init", "-q", "--bare", str(remote))
@@ -39,7 +39,7 @@ def test_a_remote_that_refuses(gitchain: Gitchain, world: World) -> None:
     intact(world)
 
 
-def test_a_remote_that_was_rewound(gitchain: Gitchain, world: World) -> None:
+def test_a_remote_that_was_rewound(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A remote that lost attestations gets them back, and the user hears of it."""
     remote = world.repo.parent / "remote.git"
     git(world.repo.parent, "init", "-q", "--bare", str(remote))
@@ -54,7 +54,7 @@ def test_a_remote_that_was_rewound(gitchain: Gitchain, world: World) -> None:
 
 
 @pytest.mark.parametrize("what", ["blob", "tree", "foreign commit", "missing object", "tag"])
-def test_a_store_ref_that_points_elsewhere(gitchain: Gitchain, world: World, what: str) -> None:
+def test_a_store_ref_that_points_elsewhere(gitchain: Gitchain, world: PreparedRepository, what: str) -> None:
     """The ref names what is no store: one error, no verdict, and `attest` writes nothing over it."""
     ref = "refs/gitchain/attestations"
     tip = world.git("rev-parse", ref)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, git, intact, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git, intact, refused
 
 Gitchain = Callable[..., Any]
 
@@ -85,7 +85,7 @@ def test_work_tree_that_was_deleted(gitchain: Gitchain, git_repo: Path, tmp_path
         os.chdir(before)
 
 
-def test_detached_head(gitchain: Gitchain, world: World) -> None:
+def test_detached_head(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A detached HEAD is a commit like any other."""
     world.git("checkout", "-q", "--detach")
     done = gitchain("attest", "x", "-m", "dvc.lock", "-p", "dvc.yaml", "--json", cwd=world.repo)
@@ -109,19 +109,19 @@ def test_no_commit_yet(gitchain: Gitchain, tmp_path: Path) -> None:
     assert "1970" not in done.out
 
 
-def clone(world: World, tmp_path: Path, *options: str) -> World:
+def clone(world: PreparedRepository, tmp_path: Path, *options: str) -> PreparedRepository:
     """Return a clone with its own store of the same evidence, in the same user's hands."""
     world.git("config", "uploadpack.allowFilter", "true")
     there = tmp_path / "clone"
     git(tmp_path, "clone", "-q", *options, f"file://{world.repo}", str(there))
-    return World(there, world.home)
+    return PreparedRepository(there, world.home)
 
 
 @pytest.mark.parametrize(
     "options", [("--depth=1",), ("--filter=blob:none",), ("--filter=tree:0",)], ids=" ".join
 )
 def test_shallow_and_partial_clones(
-    gitchain: Gitchain, world: World, tmp_path: Path, options: tuple[str, ...]
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """A clone that lacks history or blobs attests, synchronises and verifies; the union is in both."""
     world.write("more", "1")
@@ -140,7 +140,9 @@ def test_shallow_and_partial_clones(
     intact(world)
 
 
-def test_partial_clone_without_its_remote(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+def test_partial_clone_without_its_remote(
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path
+) -> None:
     """A blob that was never fetched and cannot be: one error, never a verdict on less."""
     other = clone(world, tmp_path, "--filter=blob:none", "--no-checkout")
     world.repo.rename(tmp_path / "gone")
@@ -170,7 +172,7 @@ def test_sha256_repository(gitchain: Gitchain, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_two_inits(gitchain: Gitchain, world: World) -> None:
+def test_two_inits(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A second `init` changes nothing unless told to; told to, it keeps the layout, the evidence and the instance."""
     config = (world.repo / ".gitchain/config.toml").read_bytes()
     stored, issuer = world.stored(), gitchain("local", "status", "--json").json["issuer"]

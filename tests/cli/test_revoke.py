@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import refused
 from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
@@ -18,6 +17,7 @@ from gitchain.evidence.revocation import Revocation, read_revocation
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.store.git_ref import AttestationStore
+from tests.support.prepared_repository import refused
 
 Gitchain = Callable[..., Any]
 Git = Callable[..., str]

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, intact, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, intact, refused
 
 Gitchain = Callable[..., Any]
 
 
 @pytest.mark.parametrize("how", ["missing", "not executable", "a directory"])
-def test_run_of_a_command_that_cannot_start(gitchain: Gitchain, world: World, how: str) -> None:
+def test_run_of_a_command_that_cannot_start(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """What cannot start is `run`'s own failure: 125, named."""
     world.write("tool", "#!/bin/sh\n")
     command = {"missing": "./nowhere", "not executable": "./tool", "a directory": "./data"}[how]
@@ -29,7 +29,7 @@ def test_run_of_a_command_that_cannot_start(gitchain: Gitchain, world: World, ho
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("exit 1", 1), ("kill -9 $$", 137), ("kill -15 $$", 143), ("exit 255", 255)])  # fmt: skip
 def test_the_commands_own_code_passes_through(
-    gitchain: Gitchain, world: World, script: str, code: int
+    gitchain: Gitchain, world: PreparedRepository, script: str, code: int
 ) -> None:
     """A failing or killed command: its code, no evidence, and not one word of error from us."""
     done = gitchain("run", "x", "-p", "made", "--", "sh", "-c", f"echo x > made; {script}", cwd=world.repo)
@@ -47,7 +47,9 @@ def test_the_commands_own_code_passes_through(
 
 
 @pytest.mark.parametrize("script", ["rm in.txt", "echo y > in.txt", "rm in.txt; mkdir in.txt", "mv in.txt x; ln -s x in.txt"])  # fmt: skip
-def test_a_command_that_spoils_its_material(gitchain: Gitchain, world: World, script: str) -> None:
+def test_a_command_that_spoils_its_material(
+    gitchain: Gitchain, world: PreparedRepository, script: str
+) -> None:
     """Nobody can say what the command read: no evidence, and the file is named."""
     world.write("in.txt", "x")
     command = ("run", "x", "-m", "in.txt", "-p", "made", "--", "sh", "-c", f"echo z > made; {script}")
@@ -56,7 +58,7 @@ def test_a_command_that_spoils_its_material(gitchain: Gitchain, world: World, sc
     assert world.waiting() == set()
 
 
-def test_a_command_that_makes_nothing(gitchain: Gitchain, world: World) -> None:
+def test_a_command_that_makes_nothing(gitchain: Gitchain, world: PreparedRepository) -> None:
     """Exit 0 without the product is no success."""
     refused(gitchain("run", "x", "-p", "made", "--", "true", cwd=world.repo), ExitCode.RUN, "made")
     refused(gitchain("run", "x", "--", "true", cwd=world.repo), ExitCode.RUN, "x")
@@ -66,7 +68,7 @@ def test_a_command_that_makes_nothing(gitchain: Gitchain, world: World) -> None:
     refused(gitchain("run", "x", "-p", "f", "--", "dvc", "repro", cwd=world.repo), ExitCode.RUN, "dvc repro")
 
 
-def test_a_command_that_is_not_utf8(gitchain: Gitchain, world: World) -> None:
+def test_a_command_that_is_not_utf8(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A command that no statement can hold is refused before it runs."""
     word = os.fsdecode(b"\xff")
     refused(
@@ -75,7 +77,7 @@ def test_a_command_that_is_not_utf8(gitchain: Gitchain, world: World) -> None:
     assert not (world.repo / "made").exists()
 
 
-def test_run_json_is_one_document(gitchain: Gitchain, world: World) -> None:
+def test_run_json_is_one_document(gitchain: Gitchain, world: PreparedRepository) -> None:
     """Under --json stdout holds the document alone, whatever the command writes."""
     script = "import sys; print('{\"schema\": 1}'); sys.stdout.buffer.write(b'\\xff\\x00'); print('x', file=sys.stderr)"
     command = (
@@ -97,7 +99,7 @@ def test_run_json_is_one_document(gitchain: Gitchain, world: World) -> None:
 @pytest.mark.parametrize(
     "value", [".nan", ".inf", "12345678901234567890", "1e400", "2026-01-01", "!!binary aGk="]
 )
-def test_parameters_that_json_cannot_hold(gitchain: Gitchain, world: World, value: str) -> None:
+def test_parameters_that_json_cannot_hold(gitchain: Gitchain, world: PreparedRepository, value: str) -> None:
     """Parameters that YAML can say and JSON cannot: an error that names the file, or evidence, never a bug."""
     lock = (world.repo / "dvc.lock").read_text()
     world.write(
@@ -110,7 +112,9 @@ def test_parameters_that_json_cannot_hold(gitchain: Gitchain, world: World, valu
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
-def test_a_reader_that_went_away(monkeypatch: pytest.MonkeyPatch, world: World, unbuffered: str) -> None:
+def test_a_reader_that_went_away(
+    monkeypatch: pytest.MonkeyPatch, world: PreparedRepository, unbuffered: str
+) -> None:
     """`gitchain … | head` is an interruption, no verdict and no traceback."""
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     for command in ("verify model.bin", "log", "--help", "--version"):
@@ -127,7 +131,7 @@ def test_a_reader_that_went_away(monkeypatch: pytest.MonkeyPatch, world: World, 
         )
 
 
-def test_streams_that_are_closed(world: World) -> None:
+def test_streams_that_are_closed(world: PreparedRepository) -> None:
     """Whoever closes the output wants the code alone, and no file takes the output's place."""
     for command, code in (("verify model.bin", 0), ("verify nowhere", 2), ("--version", 0), ("--help", 0)):
         for closed in (">&-", "<&- >&- 2>&-"):
@@ -142,7 +146,11 @@ def test_streams_that_are_closed(world: World) -> None:
 @pytest.mark.parametrize("command", [("verify", "model.bin"), ("--version",), ("--help",)], ids=" ".join)
 @pytest.mark.parametrize("stream", ["stdout", "both"])
 def test_an_output_that_is_full(
-    monkeypatch: pytest.MonkeyPatch, world: World, stream: str, command: tuple[str, ...], unbuffered: str
+    monkeypatch: pytest.MonkeyPatch,
+    world: PreparedRepository,
+    stream: str,
+    command: tuple[str, ...],
+    unbuffered: str,
 ) -> None:
     """An answer that could not be written is not an answer: one error and its code, however Python writes."""
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)

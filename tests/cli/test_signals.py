@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, git, intact
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git, intact
 
 Gitchain = Callable[..., Any]
 
 
 @contextmanager
 def started(
-    world: World, *args: str, environment: dict[str, str] | None = None
+    world: PreparedRepository, *args: str, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "gitchain", *args]
     child = subprocess.Popen(
@@ -51,7 +51,7 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_the_command_runs(world: World, number: signal.Signals) -> None:
+def test_a_signal_while_the_command_runs(world: PreparedRepository, number: signal.Signals) -> None:
     """Ctrl-C or a termination reaches the command; no evidence is made of it, and no child is left behind."""
     stored = world.stored()
     body = "echo $$ > pid; touch started; exec sleep 60"
@@ -75,7 +75,7 @@ def test_a_signal_while_the_command_runs(world: World, number: signal.Signals) -
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["attest x -p model.bin", "sync"])
 def test_a_signal_while_we_wait(
-    gitchain: Gitchain, world: World, command: str, number: signal.Signals
+    gitchain: Gitchain, world: PreparedRepository, command: str, number: signal.Signals
 ) -> None:
     """A signal while another process holds the lock: no traceback, no lock or temporary file left, then all goes on."""
     import fcntl
@@ -100,7 +100,7 @@ def test_a_signal_while_we_wait(
     intact(world, stored)
 
 
-def test_interrupted_while_loading(world: World) -> None:
+def test_interrupted_while_loading(world: PreparedRepository) -> None:
     """Ctrl-C at any moment of the start, imports included: one word, no traceback, nothing lost."""
     stored = world.stored()
     for delay in (0.1, 0.2, 0.3, 0.5, 0.7, 0.9):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, refused
 
 Gitchain = Callable[..., Any]
 
@@ -60,7 +60,9 @@ def test_what_init_says_next_names_nobody_where_git_knows_who_signs(
     assert not [one for one in done.json["next"] if "--as" in one]
 
 
-def test_sign_warns_of_a_signer_that_the_pin_does_not_name(gitchain: Gitchain, world: World) -> None:
+def test_sign_warns_of_a_signer_that_the_pin_does_not_name(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """Verify would refuse the layout: the warning says it at once, and the command in it, typed, makes it pass."""
     done = gitchain("layout", "sign", "--as", "eve@example.com", cwd=world.repo)
     assert done.code == 0
@@ -75,7 +77,7 @@ def test_sign_warns_of_a_signer_that_the_pin_does_not_name(gitchain: Gitchain, w
         assert gitchain("trust", "pin", "--signer", "ada@example.com", cwd=world.repo).code == 0
 
 
-def test_sign_says_that_nobody_may_revoke(gitchain: Gitchain, world: World) -> None:
+def test_sign_says_that_nobody_may_revoke(gitchain: Gitchain, world: PreparedRepository) -> None:
     """As lint says it, and only where it is so."""
     done = gitchain("layout", "sign", cwd=world.repo)
     assert "GC-L17 no functionary may revoke anything" in done.err
@@ -89,7 +91,7 @@ def test_sign_says_that_nobody_may_revoke(gitchain: Gitchain, world: World) -> N
 
 
 def test_sign_without_an_identity_names_itself(
-    gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch
+    gitchain: Gitchain, world: PreparedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`gitchain sync` signs no layout."""
     for name in ("GIT_COMMITTER_EMAIL", "GIT_AUTHOR_EMAIL", "EMAIL"):
@@ -105,7 +107,11 @@ def test_sign_without_an_identity_names_itself(
     "words", [("attest",), ("run", "x", "-p", "y", "--", "true"), ("layout", "sign")], ids=str
 )
 def test_a_machine_with_a_pin_is_not_told_to_pin(
-    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    gitchain: Gitchain,
+    world: PreparedRepository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
 ) -> None:
     """It verifies already; what it lacks is an instance to sign with, and the advice makes one."""
     exported = gitchain("local", "trust", cwd=world.repo).out

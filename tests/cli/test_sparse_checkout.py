@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, git
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git
 
 Gitchain = Callable[..., Any]
 DENIALS = ("no gitchain configuration", "no signed layout", "gitchain init", "layout sign", "set up already")
 
 
 @pytest.fixture
-def sparse(world: World, tmp_path: Path) -> Path:
+def sparse(world: PreparedRepository, tmp_path: Path) -> Path:
     """Return a clone of an attested project whose sparse checkout leaves out everything but files at the top."""
     git(world.repo, "add", "-A")
     git(world.repo, "add", "-f", "model.bin", "data/clean.csv")
@@ -101,7 +101,9 @@ def test_verify_names_the_sparse_checkout_for_an_absent_target(gitchain: Gitchai
     assert "git restore model.bin" in done.err
 
 
-def test_a_partial_clone_without_the_object_says_so(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+def test_a_partial_clone_without_the_object_says_so(
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path
+) -> None:
     """Looking fetches nothing; the help names what brings the file."""
     git(world.repo, "add", "-A")
     git(world.repo, "commit", "--allow-empty", "-qm", "all of it")
@@ -116,7 +118,7 @@ def test_a_partial_clone_without_the_object_says_so(gitchain: Gitchain, world: W
 
 @pytest.mark.parametrize("how", ["deleted", "no checkout"])
 def test_files_that_were_deleted_are_restored_not_made_anew(
-    gitchain: Gitchain, world: World, tmp_path: Path, how: str
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, how: str
 ) -> None:
     """The help brings back what Git holds; `init` would make another configuration."""
     git(world.repo, "add", "-A")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_world import World, intact, refused
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.vocabulary import DATASET, DEPLOYMENT, PROVENANCE, RELEASE, SVR, TEST_RESULT
 from gitchain.workspace.project import open_project
+from tests.support.prepared_repository import PreparedRepository, intact, refused
 
 Gitchain = Callable[..., Any]
 OTHER = "https://example.com/review/v1"
@@ -34,7 +34,7 @@ PREDICATES = {
 
 
 @pytest.mark.parametrize("how", PREDICATES)
-def test_predicates_that_are_none(gitchain: Gitchain, world: World, how: str) -> None:
+def test_predicates_that_are_none(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """A predicate file that is no single strict JSON object is a usage error; evidence is never claimed through it."""
     stored = world.stored()
     path = world.write("p.json", PREDICATES[how])
@@ -51,7 +51,7 @@ def test_predicates_that_are_none(gitchain: Gitchain, world: World, how: str) ->
     assert world.waiting() == set()
 
 
-def test_a_huge_predicate(gitchain: Gitchain, world: World) -> None:
+def test_a_huge_predicate(gitchain: Gitchain, world: PreparedRepository) -> None:
     """A predicate beyond its limit is refused with 8, and an endless device is not read at all."""
     world.write("p.json", b'{"a": "' + b"x" * (5 << 20) + b'"}')
     command = ("attest", "review", "-m", "model.bin", "--type", OTHER, "--predicate")
@@ -85,7 +85,7 @@ def test_a_huge_predicate(gitchain: Gitchain, world: World) -> None:
     ],
 )  # fmt: skip
 def test_predicates_of_the_wrong_form(
-    gitchain: Gitchain, world: World, kind: str, value: dict[str, Any]
+    gitchain: Gitchain, world: PreparedRepository, kind: str, value: dict[str, Any]
 ) -> None:
     """The types that gitchain knows are checked field by field before anything is signed."""
     world.write("p.json", json.dumps(value))
@@ -137,7 +137,7 @@ def test_predicates_of_the_wrong_form(
         "attest x -p model.bin --identity-token=",
     ],
 )
-def test_wrong_options(gitchain: Gitchain, world: World, command: str) -> None:
+def test_wrong_options(gitchain: Gitchain, world: PreparedRepository, command: str) -> None:
     """A command line that cannot be is answered with 2 (or 3 for an id that is nowhere), and nothing happens."""
     config = (world.repo / ".gitchain/config.toml").read_bytes()
     stored = world.stored()
@@ -154,7 +154,7 @@ def test_wrong_options(gitchain: Gitchain, world: World, command: str) -> None:
 @pytest.mark.parametrize(
     "who", ["", "nobody", "a b@example.com", "a@b@c", "x" * 10_000 + "@e.x", "a\n@e.x", "https://", "https:"]
 )
-def test_identities_that_are_none(gitchain: Gitchain, world: World, who: str) -> None:
+def test_identities_that_are_none(gitchain: Gitchain, world: PreparedRepository, who: str) -> None:
     """--as takes an e-mail address or a URI: nothing else is ever queued, where it would fail for ever."""
     refused(gitchain("attest", "x", "-p", "model.bin", "--as", who, cwd=world.repo), ExitCode.USAGE)
     assert len(world.stored()) == 3
@@ -162,7 +162,9 @@ def test_identities_that_are_none(gitchain: Gitchain, world: World, who: str) ->
     intact(world)
 
 
-def test_one_statement_that_cannot_be_signed_holds_up_no_other(gitchain: Gitchain, world: World) -> None:
+def test_one_statement_that_cannot_be_signed_holds_up_no_other(
+    gitchain: Gitchain, world: PreparedRepository
+) -> None:
     """What waits for somebody who cannot sign, for another trust, or is broken: kept and reported; the rest is signed."""
     outbox = open_project(world.repo).outbox
     for number, meta in enumerate(
@@ -181,7 +183,9 @@ def test_one_statement_that_cannot_be_signed_holds_up_no_other(gitchain: Gitchai
     assert "outbox" in gitchain("doctor", cwd=world.repo).out
 
 
-def test_no_identity_at_all(gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_identity_at_all(
+    gitchain: Gitchain, world: PreparedRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without --as and without user.email the statement waits in the outbox, and the help says what to type."""
     for name in ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
         monkeypatch.delenv(name)
@@ -197,7 +201,7 @@ def test_no_identity_at_all(gitchain: Gitchain, world: World, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("token", ["garbage", "a.b.c", "x" * 100_000, "é"])
-def test_tokens_that_are_none(gitchain: Gitchain, world: World, token: str) -> None:
+def test_tokens_that_are_none(gitchain: Gitchain, world: PreparedRepository, token: str) -> None:
     """A token that no issuer gave is an authentication problem: the statement waits."""
     done = gitchain("attest", "x", "-p", "model.bin", "--identity-token", token, cwd=world.repo)
     assert done.code in {ExitCode.QUEUED, ExitCode.AUTHENTICATION, ExitCode.USAGE}, done.text
@@ -207,7 +211,7 @@ def test_tokens_that_are_none(gitchain: Gitchain, world: World, token: str) -> N
     assert gitchain("sync", "--no-remote", cwd=world.repo).code == 0
 
 
-def test_an_unknown_digest_is_never_verified(gitchain: Gitchain, world: World) -> None:
+def test_an_unknown_digest_is_never_verified(gitchain: Gitchain, world: PreparedRepository) -> None:
     """sha256 of nothing that is attested: 3, nothing to verify, in text and in JSON."""
     unknown = "sha256:" + "0" * 64
     done = gitchain("verify", unknown, "--json", cwd=world.repo)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import git
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import git
 
 Gitchain = Callable[..., Any]
 THERE = "gitchain -C 'vendor/the model' verify model.txt"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import refused
 from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode, StoreError
@@ -20,6 +19,7 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Oid
 from gitchain.workspace.project import open_project
+from tests.support.prepared_repository import refused
 
 Gitchain = Callable[..., Any]
 Git = Callable[..., str]

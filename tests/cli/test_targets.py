@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import refused
-from forge import ADA, Forge, raw
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.bundle import Bundle
 from gitchain.instance import Instance
+from tests.support.forged_bundles import ADA, Forge, raw
+from tests.support.prepared_repository import refused
 
 Gitchain = Callable[..., Any]
 ATTEST = ["attest", "train", "-m", "in.txt", "-p", "model.txt"]

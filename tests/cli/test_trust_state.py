@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, git, intact, refused
 
 from gitchain.errors import ExitCode
+from tests.support.prepared_repository import PreparedRepository, git, intact, refused
 
 Gitchain = Callable[..., Any]
 LAYOUT = ".gitchain/layout.sigstore.json"
@@ -61,7 +61,7 @@ NOT_READ = (
 
 
 @pytest.mark.parametrize("how", INSTANCE)
-def test_the_instance_is_spoiled(gitchain: Gitchain, world: World, how: str) -> None:
+def test_the_instance_is_spoiled(gitchain: Gitchain, world: PreparedRepository, how: str) -> None:
     """Missing, another's, open to others, broken: 4 with what to type; nothing is signed or lost.
 
     Verification opens no key, and reads what was exported.
@@ -88,7 +88,7 @@ def test_the_instance_is_spoiled(gitchain: Gitchain, world: World, how: str) -> 
 
 @pytest.mark.parametrize("what", ["keys", "log", "local", "instance.json", "trust.json"])
 def test_the_instance_of_somebody_else(
-    gitchain: Gitchain, world: World, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parts of, or a whole, other instance under the same name: nothing it says counts."""
     monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other"))
@@ -120,7 +120,9 @@ PINS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("how", PINS)
-def test_the_pins_are_damaged(gitchain: Gitchain, world: World, git_repo: Path, how: str) -> None:
+def test_the_pins_are_damaged(
+    gitchain: Gitchain, world: PreparedRepository, git_repo: Path, how: str
+) -> None:
     """A pins file that is not ours is never read as `nothing is pinned`, and never overwritten."""
     (world.home / "pins.json").write_bytes(PINS[how])
     for command in (
@@ -151,7 +153,9 @@ TRUST = {
 
 
 @pytest.mark.parametrize("how", TRUST)
-def test_a_trust_file_that_is_none(gitchain: Gitchain, world: World, git_repo: Path, how: str) -> None:
+def test_a_trust_file_that_is_none(
+    gitchain: Gitchain, world: PreparedRepository, git_repo: Path, how: str
+) -> None:
     """--trust FILE that holds no trust: 4 in every verb, and `init` writes nothing."""
     data = TRUST[how]
     if data is not None:
@@ -164,7 +168,7 @@ def test_a_trust_file_that_is_none(gitchain: Gitchain, world: World, git_repo: P
 
 
 def test_the_trust_of_somebody_else(
-    gitchain: Gitchain, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A good trust configuration that never signed this layout proves nothing."""
     monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "other"))
@@ -190,7 +194,7 @@ def test_public_offline_without_a_cache(gitchain: Gitchain, git_repo: Path) -> N
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"[" * 100_000, b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}'])  # fmt: skip
-def test_a_bundle_file_that_is_none(gitchain: Gitchain, world: World, data: bytes) -> None:
+def test_a_bundle_file_that_is_none(gitchain: Gitchain, world: PreparedRepository, data: bytes) -> None:
     """A target that calls itself a bundle and is none is not verified."""
     world.write("x.sigstore.json", data)
     for verb in ("verify", "log"):
@@ -199,7 +203,9 @@ def test_a_bundle_file_that_is_none(gitchain: Gitchain, world: World, data: byte
         assert done.code in {ExitCode.FAILED, ExitCode.USAGE, ExitCode.LIMIT}
 
 
-def test_verify_outside_of_any_repository(gitchain: Gitchain, world: World, tmp_path: Path) -> None:
+def test_verify_outside_of_any_repository(
+    gitchain: Gitchain, world: PreparedRepository, tmp_path: Path
+) -> None:
     """With layout, signer and trust given, no repository is needed; without evidence nothing passes."""
     place = tmp_path / "plain"
     place.mkdir()
@@ -234,7 +240,7 @@ def test_verify_outside_of_any_repository(gitchain: Gitchain, world: World, tmp_
 
 
 @pytest.mark.parametrize("home", ["unset", "relative", "a file", "below a file", "empty"])
-def test_no_home(process: Gitchain, world: World, tmp_path: Path, home: str) -> None:
+def test_no_home(process: Gitchain, world: PreparedRepository, tmp_path: Path, home: str) -> None:
     """Without a place for the user's own files nothing is verified or guessed; the help says what to export."""
     environment = {key: value for key, value in os.environ.items() if key not in {"HOME", "GITCHAIN_HOME"}}
     (tmp_path / "file").write_text("x")
@@ -247,7 +253,9 @@ def test_no_home(process: Gitchain, world: World, tmp_path: Path, home: str) -> 
     assert not (world.repo / "here").exists()
 
 
-def test_home_unset_altogether(gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_unset_altogether(
+    gitchain: Gitchain, world: PreparedRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """HOME and GITCHAIN_HOME unset, for a user without an account: one error, not a directory called `~`."""
     import pwd
 
@@ -263,7 +271,7 @@ def test_home_unset_altogether(gitchain: Gitchain, world: World, monkeypatch: py
 
 @pytest.mark.parametrize("days", [-366, 366])
 def test_the_clock_is_a_year_off(
-    gitchain: Gitchain, world: World, monkeypatch: pytest.MonkeyPatch, days: int
+    gitchain: Gitchain, world: PreparedRepository, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     """A year behind: nothing is signed, what was stated waits, doctor names the clock. A year ahead: the layout has expired."""
 
@@ -295,7 +303,7 @@ def test_the_clock_is_a_year_off(
     monkeypatch.setenv("GITCHAIN_HOME", str(world.home))
 
 
-def test_waits_for_the_clock(gitchain: Gitchain, world: World) -> None:
+def test_waits_for_the_clock(gitchain: Gitchain, world: PreparedRepository) -> None:
     """The clock's own tolerance: evidence of an instance that is a moment old verifies."""
     made = json.loads((world.home / "local/instance.json").read_text())["created"]
     assert datetime.fromisoformat(made) <= datetime.now(UTC)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_world import World, refused
 from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.bundle import Bundle
 from gitchain.store.git_ref import AttestationStore
+from tests.support.prepared_repository import PreparedRepository, refused
 
 Gitchain = Callable[..., Any]
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/step.schema.json").read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ FIT = 'cp in.txt fit.bin; mkdir rep; echo \'loss: 1\' > rep/loss.yaml; echo \'{"
 
 
 @pytest.fixture
-def valued(world: World, tmp_path: Path) -> World:
+def valued(world: PreparedRepository, tmp_path: Path) -> PreparedRepository:
     """Return a world with a stage that has parameters, one file of which lies outside, and metrics."""
     secret = tmp_path / "secret.yaml"
     secret.write_text("token: hunter2\n")
@@ -45,7 +45,7 @@ def valued(world: World, tmp_path: Path) -> World:
     return world
 
 
-def made(world: World, step: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def made(world: PreparedRepository, step: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the newest-made parameters and metrics of the one statement of a step."""
     store = AttestationStore.open(world.repo)
     found = [Bundle.parse(store.get(name) or b"").statement() for name in store.names()]
@@ -69,7 +69,9 @@ METRICS = {"m.json": {"acc": 0.5, "deep": {"f1": 1}}, "rep/loss.yaml": {"loss": 
 
 
 @pytest.mark.parametrize("how", ["run -- dvc repro", "attest", "run STEP"])
-def test_values_of_a_dvc_stage_are_in_its_statement(gitchain: Gitchain, valued: World, how: str) -> None:
+def test_values_of_a_dvc_stage_are_in_its_statement(
+    gitchain: Gitchain, valued: PreparedRepository, how: str
+) -> None:
     """However its statement is made; a parameter file outside the repository is named and left out."""
     if how == "run -- dvc repro":
         done = gitchain("run", "--", "dvc", "repro", "-q", "fit", cwd=valued.repo)
@@ -84,7 +86,9 @@ def test_values_of_a_dvc_stage_are_in_its_statement(gitchain: Gitchain, valued: 
     assert "outside the repository" in done.err
 
 
-def test_values_of_a_stage_that_cannot_be_read_are_named(gitchain: Gitchain, valued: World) -> None:
+def test_values_of_a_stage_that_cannot_be_read_are_named(
+    gitchain: Gitchain, valued: PreparedRepository
+) -> None:
     """A parameter that is not there and metrics without values cost the statement nothing else."""
     text = (valued.repo / "dvc.yaml").read_text()
     valued.write("dvc.yaml", text.replace("params: [lr, ", "params: [lr, nothing, "))
@@ -96,7 +100,9 @@ def test_values_of_a_stage_that_cannot_be_read_are_named(gitchain: Gitchain, val
     assert "metrics rep/loss.yaml" in done.err
 
 
-def test_values_named_on_the_command_line_are_recorded(gitchain: Gitchain, valued: World) -> None:
+def test_values_named_on_the_command_line_are_recorded(
+    gitchain: Gitchain, valued: PreparedRepository
+) -> None:
     """--params is read before the command and --metrics after it; a metrics file need not be a product."""
     options = ("-m", "in.txt", "-p", "new.bin", "--params", "params.yaml:lr,other", "--params", "conf/more.toml", "--metrics", "m.json")  # fmt: skip
     script = "echo 'lr: 9' > params.yaml; echo 1 > new.bin; echo '{\"acc\":1}' > m.json"
@@ -112,7 +118,9 @@ def test_values_named_on_the_command_line_are_recorded(gitchain: Gitchain, value
     assert made(valued, "y") == ({"params.yaml": {"lr": 9}}, {"m.json": {"acc": 1}})
 
 
-def test_values_that_were_not_written_are_not_recorded(gitchain: Gitchain, valued: World) -> None:
+def test_values_that_were_not_written_are_not_recorded(
+    gitchain: Gitchain, valued: PreparedRepository
+) -> None:
     """An old metrics file is named and left out, one that is missing is an error, and the product keeps its statement."""
     valued.write("m.json", '{"acc": 1}')
     done = gitchain(
@@ -138,7 +146,7 @@ def test_values_that_were_not_written_are_not_recorded(gitchain: Gitchain, value
     ],
 )
 def test_values_that_cannot_be_read_stop_run_before_the_command(
-    gitchain: Gitchain, valued: World, option: tuple[str, str], words: str
+    gitchain: Gitchain, valued: PreparedRepository, option: tuple[str, str], words: str
 ) -> None:
     """What the caller names and cannot be recorded is an error before the command, not after it."""
     (valued.repo / "link.yaml").symlink_to("../secret.yaml")

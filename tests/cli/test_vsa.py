@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_documents import validator
 
 from gitchain.errors import ExitCode, TransportError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.vocabulary import VSA
 from gitchain.trust.profiles import Profile
+from tests.cli.test_documents import validator
 
 Gitchain = Callable[..., Any]
 VERIFIER = "https://vendor.example.com/verifier"

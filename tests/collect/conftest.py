@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc_world import forked_dvc
 
 from gitchain.collect import repro
 from gitchain.collect.hash_cache import StateCache
 from gitchain.collect.subprocess_tee import run_plain
+from tests.support.dvc_projects import forked_dvc
 
 GIT_ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",

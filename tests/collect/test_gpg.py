@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from pgpcraft import CREATED, Pgp, needs_gpg, whole
 
 from gitchain.collect import gpg
 from gitchain.collect.gpg import GpgVerifier
 from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
+from tests.support.openpgp_signatures import CREATED, Pgp, needs_gpg, whole
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAT = Pgp()

@@ -8,11 +8,11 @@ import pickle
 from pathlib import Path
 
 import pytest
-from inspected import Runs, gguf, look, onnx, safetensors, whats
 
 from gitchain.collect.inspect import Inspector, ModelFile, inspect_file, inspect_sizes
 from gitchain.collect.inspect.source import BLOCK
 from gitchain.errors import ProjectError, VerificationError
+from tests.support.model_files import Runs, gguf, look, onnx, safetensors, whats
 
 ALLOW = (".json", ".safetensors", ".gguf", ".onnx", ".bin", ".npy")
 RIGHT = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import inspected
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspected import (
+
+from gitchain.collect.inspect import Kind
+from tests.support import model_files
+from tests.support.model_files import (
     GGUF_PAIRS,
     RAW,
     external,
@@ -25,8 +27,6 @@ from inspected import (
     varint,
     whats,
 )
-
-from gitchain.collect.inspect import Kind
 
 GOLDENS: dict[Kind, bytes] = {"safetensors": safetensors(), "gguf": gguf(), "onnx": onnx()}
 HEADERS: dict[Kind, int] = {"safetensors": 24, "gguf": 64, "onnx": 0}
@@ -290,7 +290,7 @@ def test_external_data_is_found_wherever_a_tensor_can_be() -> None:
         "no graph": (number(1, 8) + message(8, b""), "not an ONNX model"),
         "no operators": (number(1, 8) + message(7, b""), "not an ONNX model"),
         "a pickle": (b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00N.", "does not know"),
-        "deep": (onnx(graph=inspected.message(1, b"")), ""),
+        "deep": (onnx(graph=model_files.message(1, b"")), ""),
     }.values(),
 )
 def test_onnx_problems(data: bytes, what: str) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from inspected import GGUF_PAIRS, gguf, look, message, number, pair, text, whats
 
 from gitchain.collect.inspect import Kind
 from gitchain.collect.inspect.frameworks import names_of
+from tests.support.model_files import GGUF_PAIRS, gguf, look, message, number, pair, text, whats
 
 MODELS = Path(__file__).parents[1] / "fixtures/models"
 NOT_ALLOWED = "Keras model has an object that the layout does not allow"

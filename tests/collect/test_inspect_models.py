@@ -14,7 +14,6 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from inspected import look, whats
 from sklearn.utils import all_estimators
 
 from gitchain.collect.inspect.frameworks import names_of
@@ -23,6 +22,7 @@ from gitchain.collect.inspect.pickle_machine import PickleMachine
 from gitchain.collect.inspect.pickle_names import AllowedImports, refused
 from gitchain.collect.inspect.pickle_values import HIDDEN as HIDDEN_NAME
 from gitchain.layout.parts import FRAMEWORKS
+from tests.support.model_files import look, whats
 
 MODELS = Path(__file__).parents[1] / "fixtures/models"
 NOT_ALLOWED = "pickle imports a name that the layout does not allow"

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspected import Runs, look, whats
 from picklescan.scanner import _list_globals, _unsafe_globals
 from sklearn.linear_model import LogisticRegression
 
@@ -30,6 +29,7 @@ from gitchain.collect.inspect.pickle_imports import Imports
 from gitchain.collect.inspect.pickle_machine import PickleMachine
 from gitchain.collect.inspect.pickle_values import HIDDEN, OVERFLOW, UNKNOWN
 from gitchain.layout.parts import FRAMEWORKS
+from tests.support.model_files import Runs, look, whats
 
 BAD = pickle.dumps(Runs())
 GOOD = pickle.dumps({"weights": [1.0, 2.0], "kind": collections.OrderedDict(a=b"x")})

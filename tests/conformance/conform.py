@@ -7,10 +7,10 @@ import io
 import sys
 
 import click
-from suites import SUITES, VECTORS, Case, Suite
 
 from gitchain.cli.main import run
 from gitchain.errors import ExitCode
+from tests.support.vector_suites import SUITES, VECTORS, Case, Suite
 
 
 def code_of(case: Case) -> ExitCode:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conform import code_of, conforms, main
-from suites import SUITES, VECTORS, Case, Suite
 
 from gitchain.errors import ExitCode
+from tests.conformance.conform import code_of, conforms, main
+from tests.support.vector_suites import SUITES, VECTORS, Case, Suite
 
 CASES = [(suite, case) for suite in SUITES for case in suite.cases()]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
@@ -57,7 +57,7 @@ def test_without_vectors_the_runner_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Absent vectors are one loud line for each suite and exit code 3: never to be read as passed."""
-    monkeypatch.setattr("suites.VECTORS", tmp_path)
+    monkeypatch.setattr("tests.support.vector_suites.VECTORS", tmp_path)
     assert main() == ExitCode.NOTHING
     out, err = capsys.readouterr()
     assert out.count("SKIPPED") == len(SUITES)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from build import cache_directory
+
+from tests.stack.build import cache_directory
 
 BUILD = Path(__file__).parents[1] / "stack" / "build.py"
 CACHE = str(cache_directory())  # before any test has a home of its own

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_world import GIT_IDENTITY, git, repoint
+
+from tests.support.prepared_repository import GIT_IDENTITY, git, repoint
 
 ROOT = Path(__file__).parents[2]
 CI = ROOT / "deploy/ci"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from installed import Installed, build, install
+
+from tests.support.installed_distributions import Installed, build, install
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,10 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from installed import ROOT, Installed
 from jsonschema import Draft202012Validator
 from packaging.requirements import Requirement
+
+from tests.support.installed_distributions import ROOT, Installed
 
 sys.path.insert(0, str(ROOT / "deploy"))
 import wheels

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from admit_world import Client, certificate, make_world, oci, pod, review
-from installed import BIN, GIT_ENV, Installed
 
 from gitchain.collect import dvc_api
 from gitchain.errors import UsageError
 from gitchain.produce.doctor import examine
+from tests.support.admission import Client, certificate, oci, pod, review, write_admission_files
+from tests.support.installed_distributions import BIN, GIT_ENV, Installed
 
 STAGES = """\
 stages:
@@ -131,7 +131,7 @@ def test_doctor_finds_both_distributions(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_serve_answers_without_dvc(small: Installed, tmp_path: Path) -> None:
     """The server of the container image: a model that has its chain is admitted, another is not."""
-    world = make_world(tmp_path)
+    world = write_admission_files(tmp_path)
     places = certificate(tmp_path)
     command = [
         str(small.bin / "gitchain"), "serve", "--settings", str(world.top / "serve.yaml"), "--listen", "127.0.0.1:0",

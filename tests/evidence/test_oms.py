@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from models import FILES, bundle, new_key, statement
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence import oms
@@ -14,6 +13,7 @@ from gitchain.evidence.bundle import KeyHint, Unlogged
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.oms import ModelSignature, model_statement, read_model_signature
 from gitchain.evidence.statement import Statement
+from tests.support.model_signatures import FILES, bundle, new_key, statement
 
 KEY = new_key()
 

@@ -11,9 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import check_entry, check_history, check_log, new_log, on_disk, open_log, read_checkpoint
 
 from gitchain.instance.log import TransparencyLog
+from tests.support.local_log import (
+    check_entry,
+    check_history,
+    check_log,
+    new_log,
+    on_disk,
+    open_log,
+    read_checkpoint,
+)
 
 SEED = 20261122
 

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from helpers import ADA, entry_request, signing_request
 from sigstore.models import ClientTrustConfig
 
 from gitchain.errors import (
@@ -34,6 +33,7 @@ from gitchain.evidence.tile import TileId
 from gitchain.instance import Instance, local
 from gitchain.instance import ca as authority
 from gitchain.instance.info import InstanceInfo
+from tests.support.local_log import ADA, entry_request, signing_request
 
 
 def claims(token: str) -> dict[str, object]:

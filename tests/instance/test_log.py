@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from helpers import (
+
+from gitchain.errors import LimitError, StoreError, TransportError, TrustError
+from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
+from gitchain.evidence.tile import TileId
+from gitchain.instance import directory as files
+from tests.support.local_log import (
     KEY,
     ORIGIN,
     check_entry,
@@ -21,11 +26,6 @@ from helpers import (
     open_log,
     read_checkpoint,
 )
-
-from gitchain.errors import LimitError, StoreError, TransportError, TrustError
-from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
-from gitchain.evidence.tile import TileId
-from gitchain.instance import directory as files
 
 BOUNDARIES = (1, 2, 3, 255, 256, 257, 511, 512, 513)
 
@@ -327,7 +327,7 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from helpers import open_log
+from tests.support.local_log import open_log
 log = open_log(Path({log!r}))
 for number in range({count}):
     (entry,) = log.append([b"writer %s entry %d" % (sys.argv[1].encode(), number)])
@@ -338,7 +338,7 @@ for number in range({count}):
 def test_four_processes_append(tmp_path: Path) -> None:
     """Four processes with 25 appends each make 100 entries beside the genesis: none lost, none twice, all proven."""
     log = new_log(tmp_path / "log")
-    code = WRITER.format(tests=str(Path(__file__).parent), log=str(log.directory), count=25)
+    code = WRITER.format(tests=str(Path(__file__).parents[2]), log=str(log.directory), count=25)
     writers = [
         subprocess.Popen([sys.executable, "-c", code, str(number)], stdout=subprocess.PIPE, text=True)
         for number in range(4)

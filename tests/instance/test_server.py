@@ -17,14 +17,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import helpers
 import pytest
 import requests
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
-from helpers import ADA, entry_request, naive_root, read_bodies, read_rows, signing_request
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 from sigstore.dsse import StatementBuilder, Subject
 from sigstore.models import Bundle, ClientTrustConfig
@@ -35,6 +33,8 @@ from sigstore.verify import Verifier, policy
 from gitchain.errors import TransportError, UsageError
 from gitchain.instance import Instance, server
 from gitchain.instance.server import LocalServer
+from tests.support import local_log
+from tests.support.local_log import ADA, entry_request, naive_root, read_bodies, read_rows, signing_request
 
 SIGSTORE = str(Path(sys.executable).parent / "sigstore")
 
@@ -131,7 +131,7 @@ def test_read_path_is_c2sp(served: LocalServer) -> None:
             answer = requests.get(f"{served.url}{prefix}/{path}", timeout=5)
             return answer.content if answer.status_code == 200 else None
 
-        note = helpers.Note(str((fetch("checkpoint") or b"").decode()), served.instance.origin)
+        note = local_log.Note(str((fetch("checkpoint") or b"").decode()), served.instance.origin)
         assert note.size == 301
         leaves = [sha256(b"\0" + body).digest() for body in read_bodies(fetch, note.size)]
         assert read_rows(fetch, note.size)[0] == leaves

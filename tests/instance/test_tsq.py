@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from asn1crypto import core, tsp
-from fuzzing import sized
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from gitchain.errors import MalformedError
 from gitchain.instance.tsa import POLICY_OID, TimestampRequest
 from gitchain.instance.tsq import MAX_REQUEST_BYTES, parse_request
+from tests.support.fuzzing import sized
 
 IMPRINT = bytes(range(32))
 NONCES = (None, 0, 1, 127, 128, 255, 2**64 - 1, 2**511, 2**512 - 1)

@@ -20,11 +20,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from keys import public_der, write_public
 
 from gitchain.evidence.canonical import canonical_json, strict_json
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
 from gitchain.evidence.merkle import leaf_hash
+from tests.stack.keys import public_der, write_public
 
 TREE = "2605736670972794746"
 MAX_BODY_BYTES = 1 << 20

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from interop_world import World, demo, pinned
-from stack import Stack
-from table import Cases, Row
+
+from tests.interop.interop_run import InteropRun, demo, pinned
+from tests.interop.table import Cases, Row
+from tests.stack.stack import Stack
 
 OWNER = "ada@example.com"  # the demo's Git identity: who signs where nobody else is named
 
@@ -48,7 +49,7 @@ def with_tokens(command: tuple[str, ...], stack: Stack) -> tuple[str, ...]:
     return (*command[:at], "--identity-token", stack.token(command[at + 1]), *command[at + 2 :])
 
 
-def demo_chain(world: World, cases: Cases) -> None:
+def demo_chain(world: InteropRun, cases: Cases) -> None:
     """The demo, command by command: the honest chain verifies, and with one bit of the model changed it does not."""
     module = demo()
     shell_type = module.Shell = _shell(module, world.stack)
@@ -70,7 +71,7 @@ def demo_chain(world: World, cases: Cases) -> None:
     module.deploy(shell)
 
 
-def demo_attacks(world: World, cases: Cases) -> None:
+def demo_attacks(world: InteropRun, cases: Cases) -> None:
     """Every attack of the demo on copies of that chain is refused with the code and the words that the demo demands."""
     module = demo()
     module.Shell = _shell(module, world.stack)
@@ -100,7 +101,7 @@ def _tokens(stack: Stack) -> dict[str, Callable[[], str]]:
     }
 
 
-def tokens(world: World, cases: Cases) -> None:
+def tokens(world: InteropRun, cases: Cases) -> None:
     """A good token signs; a bad one signs nothing, with exit code 6 or 9, and the statement waits for a good one."""
     assert world.project is not None
     shell = world.project.copy("tokens")
@@ -124,7 +125,7 @@ def tokens(world: World, cases: Cases) -> None:
     cases.accepts("a good token, for all that waited", (code == 0 and "waiting 0" in said, said))
 
 
-def _stored(cwd: Path, world: World) -> str:
+def _stored(cwd: Path, world: InteropRun) -> str:
     return world.must("git", "rev-parse", "refs/gitchain/attestations", cwd=cwd)
 
 

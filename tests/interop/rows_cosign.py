@@ -7,14 +7,23 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from interop_world import IDENTITY, LOG_ENTRY, STRANGER, Answer, World, flipped, pinned, tampered
-from table import Cases, Row
+from tests.interop.interop_run import (
+    IDENTITY,
+    LOG_ENTRY,
+    STRANGER,
+    Answer,
+    InteropRun,
+    flipped,
+    pinned,
+    tampered,
+)
+from tests.interop.table import Cases, Row
 
 SLSA = "slsaprovenance1"
 PREDICATE = "https://example.com/interop/v1"
 
 
-def verifies_ours(world: World, cases: Cases) -> None:
+def verifies_ours(world: InteropRun, cases: Cases) -> None:
     """cosign on the bundle of the demo's training, about the model's bytes."""
     cosign, model, ours = world.tool("cosign"), world.model(), world.bundle()
 
@@ -38,7 +47,7 @@ def verifies_ours(world: World, cases: Cases) -> None:
             cases.refuses(name, ask(bundle))
 
 
-def our_verdicts(world: World, cases: Cases, make: Callable[[Path, Path], object]) -> None:
+def our_verdicts(world: InteropRun, cases: Cases, make: Callable[[Path, Path], object]) -> None:
     """Ask us about what a peer makes: `make(file, bundle)` signs the file as IDENTITY and writes the bundle."""
     file = world.write("theirs/file", b"weights of a model\n" * 50)
     bundle = file.with_name("bundle.json")
@@ -55,7 +64,7 @@ def our_verdicts(world: World, cases: Cases, make: Callable[[Path, Path], object
         cases.refuses(name, world.verify(world.write("theirs/other.json", other), file))
 
 
-def _signs(world: World, verb: str, bundle: Path, *arguments: str | Path) -> str:
+def _signs(world: InteropRun, verb: str, bundle: Path, *arguments: str | Path) -> str:
     return world.must(
         *(world.tool("cosign"), verb, "--identity-token", world.stack.token(IDENTITY), "--bundle", bundle),
         *("--signing-config", world.stack.folder / "signing_config.json"),
@@ -63,19 +72,19 @@ def _signs(world: World, verb: str, bundle: Path, *arguments: str | Path) -> str
     )
 
 
-def signs_a_file(world: World, cases: Cases) -> None:
+def signs_a_file(world: InteropRun, cases: Cases) -> None:
     """cosign sign-blob, verified by us."""
     our_verdicts(world, cases, lambda file, bundle: _signs(world, "sign-blob", bundle, file))
 
 
-def attests_a_predicate(world: World, cases: Cases) -> None:
+def attests_a_predicate(world: InteropRun, cases: Cases) -> None:
     """cosign attest-blob with a predicate of any type, verified by us: cosign writes the statement."""
     predicate = world.write("theirs/predicate.json", b'{"reviewed":true}')
     options = ("--predicate", predicate, "--type", PREDICATE)
     our_verdicts(world, cases, lambda file, bundle: _signs(world, "attest-blob", bundle, *options, file))
 
 
-def attests_a_statement(world: World, cases: Cases) -> None:
+def attests_a_statement(world: InteropRun, cases: Cases) -> None:
     """cosign attest-blob with a statement that is ready, verified by us."""
 
     def make(file: Path, bundle: Path) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interop_world import IDENTITY, STRANGER, Answer, World, pinned
-from rekor_v1 import RekorV1, rekor_v1
-from table import Cases, Row
+from tests.interop.interop_run import IDENTITY, STRANGER, Answer, InteropRun, pinned
+from tests.interop.rekor_v1 import RekorV1, rekor_v1
+from tests.interop.table import Cases, Row
 
 AUTHOR = {
     f"GIT_{role}_{key}": value
@@ -24,7 +24,7 @@ OBJECTS = (("commit", "HEAD", "verify-commit"), ("tag", "v1", "verify-tag"))
 class Repository:
     """A Git repository that one program signs in, and another checks."""
 
-    def __init__(self, world: World, name: str, trust: Path) -> None:
+    def __init__(self, world: InteropRun, name: str, trust: Path) -> None:
         self.world, self.path, self.trust = world, world.folder / "git" / name, trust
         self.path.mkdir(parents=True)
         self.git("init", "-q")
@@ -67,7 +67,7 @@ class Repository:
         return oid.strip()
 
 
-def signs_v2(world: World, cases: Cases) -> None:
+def signs_v2(world: InteropRun, cases: Cases) -> None:
     """gitsign signs with Rekor v2 and a timestamp, and we verify."""
     text = world.stack.trust_config.read_text().replace(world.stack.ecdsa_log, "http://127.0.0.1")
     repository = Repository(
@@ -77,7 +77,7 @@ def signs_v2(world: World, cases: Cases) -> None:
     _ours_on(repository, cases)
 
 
-def signs_v1(world: World, cases: Cases) -> None:
+def signs_v1(world: InteropRun, cases: Cases) -> None:
     """gitsign signs with Rekor v1, and we verify; and gitsign itself does."""
     with rekor_v1() as log:
         repository = Repository(world, "v1", _trust(world, log))
@@ -86,7 +86,7 @@ def signs_v1(world: World, cases: Cases) -> None:
         _ours_on(repository, cases)
 
 
-def verifies_ours(world: World, cases: Cases) -> None:
+def verifies_ours(world: InteropRun, cases: Cases) -> None:
     """We sign with Rekor v1, and gitsign verifies: `gitsign verify` with an identity, and as git's program."""
     with rekor_v1() as log:
         repository, gitsign = Repository(world, "ours", _trust(world, log)), world.tool("gitsign")
@@ -113,12 +113,12 @@ def _ours_on(repository: Repository, cases: Cases) -> None:
         cases.refuses(f"{kind}: changed", repository.ours(verb, repository.changed(kind, revision)))
 
 
-def _trust(world: World, log: RekorV1) -> Path:
+def _trust(world: InteropRun, log: RekorV1) -> Path:
     text = log.trust_config(world.stack.trust_config.read_text())
     return world.write(f"git/trust-{log.url.rpartition(':')[2]}.json", text.encode())
 
 
-def _environ(world: World, log: RekorV1) -> dict[str, str]:
+def _environ(world: InteropRun, log: RekorV1) -> dict[str, str]:
     """Return gitsign's environment with the log of Rekor v1 in place of the stack's."""
     key = log.write_public(world.folder / "git" / "rekor-v1.pub")
     own = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from interop_world import Answer, World, pinned
-from table import Cases, Row
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.digest import DigestSet
@@ -19,6 +17,8 @@ from gitchain.sign.keys import PemKey
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.keys import Key
 from gitchain.verify.trust import Trust
+from tests.interop.interop_run import Answer, InteropRun, pinned
+from tests.interop.table import Cases, Row
 
 KINDS = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -28,7 +28,7 @@ KINDS = {
 }
 
 
-def keys(world: World, cases: Cases) -> None:
+def keys(world: InteropRun, cases: Cases) -> None:
     """Sign with each kind of key, and send one entry twice: it is proved by the log's tiles and not logged again."""
     text = world.stack.trust_config.read_text(encoding="utf-8")
     services, trust = signing_services(text), Trust.parse(text)

@@ -11,19 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-import front
-import keys
-from interop_world import Answer, World, demo, flipped, pinned
-from processes import end, free_ports, run_all
-from rows_chain import OWNER
-from servers import Log, Server, log
-from stack import binaries
-from table import Cases, Row
+from tests.interop.interop_run import Answer, InteropRun, demo, flipped, pinned
+from tests.interop.rows_chain import OWNER
+from tests.interop.table import Cases, Row
+from tests.stack import front, keys
+from tests.stack.processes import end, free_ports, run_all
+from tests.stack.servers import Log, Server, log
+from tests.stack.stack import binaries
 
 TESSERA = "github.com/transparency-dev/tessera"
 
 
-def whole_log(world: World, cases: Cases) -> None:
+def whole_log(world: InteropRun, cases: Cases) -> None:
     """tessera's fsck reads the whole log through its public door, as a mirror would, and rebuilds its root."""
     fsck, log = world.tool("fsck"), world.stack.services.logs[0]
     verifier = world.write("fsck/log.vkey", log.verifier.encode())
@@ -55,7 +54,7 @@ def whole_log(world: World, cases: Cases) -> None:
 
 
 @contextmanager
-def _copy(world: World, storage: Path) -> Iterator[tuple[str, Path]]:
+def _copy(world: InteropRun, storage: Path) -> Iterator[tuple[str, Path]]:
     """Serve a copy of a log's public files, to be changed."""
     folder = world.folder / "fsck/copy"
     shutil.rmtree(folder, ignore_errors=True)
@@ -78,7 +77,7 @@ def _other_key(verifier: str) -> str:
 
 
 @contextmanager
-def twin(world: World) -> Iterator[str]:
+def twin(world: InteropRun) -> Iterator[str]:
     """Serve the first log as it is now by a second real server with the same key: what it takes is another history."""
     stack, folder = world.stack, world.folder / "twin"
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +114,7 @@ def _size(url: str) -> int:
         return int(answer.read().decode().split("\n")[1])
 
 
-def follows(world: World, cases: Cases) -> None:
+def follows(world: InteropRun, cases: Cases) -> None:
     """What rekor-monitor checks a Rekor v2 log with accepts what became of it since the first look, and nothing else."""
     follower, door = world.tool("log-follower"), world.stack.services.rekor
     state = world.write("follower/state", b"")
@@ -137,7 +136,7 @@ def follows(world: World, cases: Cases) -> None:
     cases.accepts("after all that", ask(door))
 
 
-def monitor(world: World, cases: Cases) -> None:
+def monitor(world: InteropRun, cases: Cases) -> None:
     """`gitchain monitor` in the demo's project: the log grows with and without us, then is wound back, then forks."""
     project, origin, door = world.project, world.stack.services.logs[0].origin, world.stack.services.rekor
     assert project is not None, "the demo's chain was not made"
@@ -179,7 +178,7 @@ def monitor(world: World, cases: Cases) -> None:
     cases.accepts("after all that", ask())
 
 
-def witness(world: World, cases: Cases) -> None:
+def witness(world: InteropRun, cases: Cases) -> None:
     """Rekor asks our witness for each checkpoint; who verifies demands a quorum of witnesses, and gets it or not."""
     project, named = world.project, world.stack.witness
     assert project is not None, "the demo's chain was not made"

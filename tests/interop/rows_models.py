@@ -6,11 +6,11 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from interop_world import IDENTITY, STRANGER, Answer, World, flipped, tampered
-from table import Cases, Row
+from tests.interop.interop_run import IDENTITY, STRANGER, Answer, InteropRun, flipped, tampered
+from tests.interop.table import Cases, Row
 
 
-def _model(world: World, name: str) -> Path:
+def _model(world: InteropRun, name: str) -> Path:
     """Return a model directory with several files."""
     for number in range(4):
         world.write(f"{name}/part-{number}.safetensors", bytes([number]) * 4096)
@@ -18,7 +18,7 @@ def _model(world: World, name: str) -> Path:
     return world.folder / name
 
 
-def signs(world: World, cases: Cases) -> None:
+def signs(world: InteropRun, cases: Cases) -> None:
     """`model_signing sign sigstore`, verified by us."""
     model = _model(world, "oms/theirs")
     signature = world.folder / "oms/theirs.sig"
@@ -35,7 +35,7 @@ def signs(world: World, cases: Cases) -> None:
         cases.refuses(name, world.verify(world.write("oms/other.sig", bundle), model))
 
 
-def verifies(world: World, signature: Path, model: Path, **who: str) -> Answer:
+def verifies(world: InteropRun, signature: Path, model: Path, **who: str) -> Answer:
     """Ask `model_signing verify sigstore`."""
     return world.call(
         *("model_signing", "verify", "sigstore", "--trust_config", world.stack.trust_config),
@@ -44,7 +44,7 @@ def verifies(world: World, signature: Path, model: Path, **who: str) -> Answer:
     )
 
 
-def changed_models(world: World, model: Path) -> dict[str, Path]:
+def changed_models(world: InteropRun, model: Path) -> dict[str, Path]:
     """Return copies of a model that are not what was signed."""
     copies = {}
     for name in ("a byte of the last part", "a file more", "a file less", "two files exchanged"):
@@ -63,7 +63,7 @@ def changed_models(world: World, model: Path) -> dict[str, Path]:
     return copies
 
 
-def verifies_ours(world: World, cases: Cases) -> None:
+def verifies_ours(world: InteropRun, cases: Cases) -> None:
     """`gitchain bundle sign`, verified by model_signing."""
     model = _model(world, "oms/ours")
     signature = world.folder / "oms/ours.sig"

@@ -6,14 +6,14 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from interop_world import IDENTITY, STRANGER, Answer, World, flipped, tampered
-from rows_cosign import our_verdicts
-from table import Cases, Row
+from tests.interop.interop_run import IDENTITY, STRANGER, Answer, InteropRun, flipped, tampered
+from tests.interop.rows_cosign import our_verdicts
+from tests.interop.table import Cases, Row
 
 SLSA = "https://slsa.dev/provenance/v1"
 
 
-def verifies_ours(world: World, cases: Cases) -> None:
+def verifies_ours(world: InteropRun, cases: Cases) -> None:
     """`sigstore verify identity` on the bundle of the demo's training, about the model's bytes."""
     model, ours = world.model(), world.bundle()
 
@@ -35,19 +35,19 @@ def verifies_ours(world: World, cases: Cases) -> None:
         cases.refuses(name, ask(bundle))
 
 
-def _signs(world: World, verb: str, bundle: Path, *arguments: str | Path) -> str:
+def _signs(world: InteropRun, verb: str, bundle: Path, *arguments: str | Path) -> str:
     return world.must(
         *("sigstore", "--trust-config", world.stack.trust_config, verb),
         *("--identity-token", world.stack.token(IDENTITY), "--bundle", bundle, "--overwrite", *arguments),
     )
 
 
-def signs_a_file(world: World, cases: Cases) -> None:
+def signs_a_file(world: InteropRun, cases: Cases) -> None:
     """`sigstore sign`, verified by us."""
     our_verdicts(world, cases, lambda file, bundle: _signs(world, "sign", bundle, file))
 
 
-def attests_a_predicate(world: World, cases: Cases) -> None:
+def attests_a_predicate(world: InteropRun, cases: Cases) -> None:
     """`sigstore attest`, verified by us."""
     details = {"builder": {"id": "https://example.com/builder"}}
     definition = {"buildType": "https://example.com/interop/v1", "externalParameters": {"n": 1}}

@@ -1,7 +1,7 @@
 """`make interop`: ask every peer in both directions, against real services, and print one table.
 
 Exit codes: 0 every case that was asked agrees; 1 one does not; 3 there are no services here, so nothing was asked.
-`python tests/interop/run.py PEER...` asks those peers alone; the demo's chain is made in any case.
+`python -m tests.interop.run PEER...` asks those peers alone; the demo's chain is made in any case.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
-
-import rows_chain
-import rows_cosign
-import rows_gitsign
-import rows_keys
-import rows_logs
-import rows_models
-import rows_sigstore
-from build import Builder, seconds_allowed
-from interop_world import World
-from processes import Failed
-from stack import Missing, Stack
-from table import Result, run, text
+from tests.interop import (
+    rows_chain,
+    rows_cosign,
+    rows_gitsign,
+    rows_keys,
+    rows_logs,
+    rows_models,
+    rows_sigstore,
+)
+from tests.interop.interop_run import InteropRun
+from tests.interop.table import Result, run, text
+from tests.stack.build import Builder, seconds_allowed
+from tests.stack.processes import Failed
+from tests.stack.stack import Missing, Stack
 
 MODULES = (
     rows_cosign,
@@ -50,7 +50,7 @@ def main(peers: list[str]) -> int:
             Stack.start(builder, witnessed=True) as stack,
             tempfile.TemporaryDirectory(prefix="gitchain-interop-") as folder,
         ):
-            world = World(stack, Path(folder), builder)
+            world = InteropRun(stack, Path(folder), builder)
             results = ask(world, peers)
     except Missing as problem:
         print(f"SKIPPED interop, nothing was asked: {problem}", file=sys.stderr)
@@ -62,7 +62,7 @@ def main(peers: list[str]) -> int:
     return int(any(not result.agreed for result in results if not result.missing))
 
 
-def ask(world: World, peers: list[str]) -> list[Result]:
+def ask(world: InteropRun, peers: list[str]) -> list[Result]:
     """Ask each row that is wanted, one after the other."""
     results = []
     for row in ROWS:

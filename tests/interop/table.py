@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from interop_world import World
+from tests.interop.interop_run import InteropRun
 
 
 class NotHere(Exception):  # noqa: N818 - no error: a peer that cannot be had is one loud line
@@ -55,7 +55,7 @@ class Row:
     peer: str
     version: Callable[[], str]
     direction: str
-    ask: Callable[[World, Cases], None]
+    ask: Callable[[InteropRun, Cases], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Result:
         return not self.problem and kinds == {True, False} and all(case.agreed for case in self.cases)
 
 
-def run(row: Row, world: World) -> Result:
+def run(row: Row, world: InteropRun) -> Result:
     """Ask a row's cases. Whatever goes wrong is that row's, and the others are asked all the same."""
     cases, start = Cases(), time.monotonic()
     problem = missing = ""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rows_chain
-import run
-import table
-from interop_world import flipped, pinned, tampered
-from table import Cases, NotHere, Row
+
+from tests.interop import rows_chain, run, table
+from tests.interop.interop_run import flipped, pinned, tampered
+from tests.interop.table import Cases, NotHere, Row
 
 WORLD: Any = None
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import fanned, listed, scored, started
-from shell import Shell
+
+from tests.support.shell import Shell
+from tests.support.training_projects import fanned, listed, scored, started
 
 
 def _first_commands(shell: Shell, *repro: str) -> Shell:

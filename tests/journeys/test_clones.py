@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from shell import Shell, environment, new_repository
-from workers import finish, fsck, start, stored, verify_all
+
+from tests.support.attesting_processes import finish, fsck, start, stored, verify_all
+from tests.support.shell import Shell, environment, new_repository
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-import worker
-from fuzzing import sized
-from shell import Shell, new_repository
 
 from gitchain.evidence.bundle import Bundle
 from gitchain.produce.sign_and_store import drain_outbox, project_profile
 from gitchain.verify.bundle import verify_bundle
 from gitchain.workspace.project import Project, open_project
+from tests.support import attesting_program
+from tests.support.fuzzing import sized
+from tests.support.shell import Shell, new_repository
 
 SEED = 20261122
 
@@ -41,7 +41,7 @@ def attest_until_killed(shell: Shell, label: str, moment: float, *, at_work: boo
         try:
             os.dup2(writing, 1)
             sys.stdout = os.fdopen(1, "w", closefd=False)
-            worker.main(str(shell.cwd), label, "10000")
+            attesting_program.main(str(shell.cwd), label, "10000")
         finally:
             os._exit(1)
     os.close(writing)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from shell import Done, Shell
 
 from gitchain.cli.main import VERBS
+from tests.support.shell import Done, Shell
 
 PIPELINE = "stages:\n  train:\n    cmd: cp data.csv model.bin\n    deps: [data.csv]\n    outs: [model.bin]\n"
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from projects import nested
-from shell import Shell
+
+from tests.support.shell import Shell
+from tests.support.training_projects import nested
 
 OBSERVED, DECLARED = "observed", "declared"
 STARTED_STEPS = dict.fromkeys(("prepare", "featurize", "train", "evaluate"), OBSERVED) | {

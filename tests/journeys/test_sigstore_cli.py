@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from shell import Done, Shell
+
+from tests.support.shell import Done, Shell
 
 REF = "refs/gitchain/attestations"
 IDENTITY = "ada@example.com"

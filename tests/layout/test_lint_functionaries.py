@@ -6,12 +6,12 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from test_lint import ISSUER, PEM, SSH, WORKFLOW, Change, both, linted, person, said
 
 from gitchain.layout import lint_functionaries
 from gitchain.layout.identities import KeyMember, Member, SigstoreMember, SshMember
 from gitchain.layout.keys import spki_of_ssh
 from gitchain.layout.lint_functionaries import overlap
+from tests.layout.test_lint import ISSUER, PEM, SSH, WORKFLOW, Change, both, linted, person, said
 
 CI = "https://token.example"
 PUSH, MAIN = ("buildTrigger", "push"), ("sourceRepositoryRef", "refs/heads/main")

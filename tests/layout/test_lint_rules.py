@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_lint import (
+
+from gitchain.layout.lint_rules import FILE_SUFFIXES
+from tests.layout.test_lint import (
     ALL,
     M0,
     M1,
@@ -21,8 +23,6 @@ from test_lint import (
     products,
     said,
 )
-
-from gitchain.layout.lint_rules import FILE_SUFFIXES
 
 P0 = "steps[0].expectedProducts"
 

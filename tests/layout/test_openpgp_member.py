@@ -11,7 +11,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jsonschema import Draft202012Validator
-from pgpcraft import Pgp, integer, packet, public_block, whole
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.vocabulary import SOURCE
@@ -27,6 +26,7 @@ from gitchain.layout.identities import (
 from gitchain.layout.lint import lint
 from gitchain.layout.openpgp import MAX_BLOCK_CHARS, read_block, signing_keys
 from gitchain.layout.yaml import read_yaml
+from tests.support.openpgp_signatures import Pgp, integer, packet, public_block, whole
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "layout.schema.json").read_text())
 BLOCK = """\

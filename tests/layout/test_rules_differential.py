@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
-from fuzzing import FUZZ, sized
 from in_toto.exceptions import RuleVerificationError
 from in_toto.verifylib import verify_item_rules
 
@@ -25,6 +24,7 @@ from gitchain.evidence.names import check_name
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.rule import ArtifactList, ArtifactRule, check_pattern, parse_rule
 from gitchain.layout.rules import apply_rules
+from tests.support.fuzzing import FUZZ, sized
 
 SHARDS = 20
 CASES = sized(5_000, 100_000)  # in each shard

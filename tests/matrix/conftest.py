@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bundles import Json, make_bundles, make_trust
 
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
+from tests.support.bundle_fields import Json, make_bundles, make_trust
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ import json
 import random
 
 import pytest
-from bundles import ABSENT, LEAVES, WHOLES, Json, facts, get, is_v1, put
-from fuzzing import FUZZ
 
 from gitchain.errors import InclusionError, LimitError, MalformedError, SignatureError
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.bundle_fields import ABSENT, LEAVES, WHOLES, Json, facts, get, is_v1, put
+from tests.support.fuzzing import FUZZ
 
 SAMPLE = 200  # pairs for each field in `make test`
 FIELDS = {**LEAVES, **WHOLES}

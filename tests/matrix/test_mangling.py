@@ -16,10 +16,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bundles import LEAVES, Json, facts, get, is_v1, put
-from forge import Forge, raw
-from fuzzing import FUZZ
-from world import LAYOUT
 
 from gitchain.errors import (
     InclusionError,
@@ -37,6 +33,10 @@ from gitchain.layout import Identity, parse_layout
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.trust import Trust
+from tests.support.bundle_fields import LEAVES, Json, facts, get, is_v1, put
+from tests.support.decision_input import LAYOUT
+from tests.support.forged_bundles import Forge, raw
+from tests.support.fuzzing import FUZZ
 
 SAMPLE = 400  # mutants of each golden document in `make test`
 CLOSED = (MalformedError, SignatureError, InclusionError, LimitError)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adversary import TestLog, served
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,6 +23,7 @@ from gitchain.errors import ExitCode
 from gitchain.instance import Instance
 from gitchain.instance.entry import request_of
 from gitchain.workspace.user_directory import local_directory
+from tests.support.adversarial_log import TestLog, served
 
 ADA = "ada@example.com"
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/cli.schema.json").read_text())

@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from adversary import certified, served
 
 from gitchain.errors import LimitError, TransportError, UsageError
 from gitchain.monitor.fetch import Fetcher, check_url
+from tests.support.adversarial_log import certified, served
 
 Handler = BaseHTTPRequestHandler
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from adversary import HOST, NOW, OTHER_KEY, TestLog, bodies, log_key, trust_in
-from fuzzing import sized
 
 from gitchain.errors import TransportError
 from gitchain.evidence.checkpoint import SignedCheckpoint
@@ -18,6 +16,8 @@ from gitchain.monitor.alerts import AlertCode
 from gitchain.monitor.follow import LogMonitor, MonitorRun, OwnEntries, StoredLogEntry
 from gitchain.monitor.log_clients import TiledLog
 from gitchain.monitor.state import FollowedLog
+from tests.support.adversarial_log import HOST, NOW, OTHER_KEY, TestLog, bodies, log_key, trust_in
+from tests.support.fuzzing import sized
 
 LOG = log_key()
 TRUST = trust_in(LOG)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from adversary import HOST, NOW, log_key, served, trust_in
 
 from gitchain.errors import UsageError
 from gitchain.monitor.alerts import AlertCode
 from gitchain.monitor.log_clients import RekorV1, TiledLog
 from gitchain.monitor.logs import SOON, ending, selected_logs, view_of
 from gitchain.trust.profiles import Profile
+from tests.support.adversarial_log import HOST, NOW, log_key, served, trust_in
 
 
 def profile(*services: object) -> Profile:

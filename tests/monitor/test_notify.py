@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adversary import served
 from jsonschema import Draft202012Validator
-from test_cli import ADA, SCHEMA, Done, gitchain, instance, log_entry  # noqa: F401 - the fixture
 
 from gitchain.errors import ExitCode, TransportError, UsageError
 from gitchain.monitor import standing
 from gitchain.monitor.alerts import AlertCode, about_entries, alert
 from gitchain.monitor.notify import MAX_TEXT, PAUSES, Webhook, text_of, webhook_url
 from gitchain.workspace.user_directory import user_directory
+from tests.monitor.test_cli import ADA, SCHEMA, Done, gitchain, instance, log_entry  # noqa: F401 - the fixture
+from tests.support.adversarial_log import served
 
 Gitchain = Callable[..., Done]
 PAGE = Path(__file__).parents[2] / "docs/monitor.md"

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from adversary import HOST, TestLog, bodies, log_key
 from jsonschema import Draft202012Validator
 
 from gitchain.errors import MalformedError, TrustError
 from gitchain.evidence.canonical import canonical_json
 from gitchain.monitor.state import FollowedLog, advance, place, recall
+from tests.support.adversarial_log import HOST, TestLog, bodies, log_key
 
 LOG = log_key()
 ROOT = Path(__file__).parents[2]
@@ -89,8 +89,8 @@ def test_a_memory_that_cannot_be_read_is_told() -> None:
 
 WRITER = """
 import sys
-sys.path[:0] = ["tests", "tests/monitor"]
-from test_state import at
+sys.path.insert(0, "")
+from tests.monitor.test_state import at
 from gitchain.monitor.state import advance
 for size in range(1, 1000):
     advance(at(size))

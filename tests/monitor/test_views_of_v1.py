@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from adversary import HOST, KEY, NOW, bodies, log_key, trust_in
 
 from gitchain.errors import GitchainError, InclusionError
 from gitchain.evidence.checkpoint import KEY_ID_SIZE, Checkpoint, NoteSignature, ed25519_key_id, render
@@ -18,6 +17,7 @@ from gitchain.monitor.alerts import AlertCode
 from gitchain.monitor.follow import LogMonitor, MonitorRun, OwnEntries
 from gitchain.monitor.log_clients import RekorV1
 from gitchain.monitor.state import FollowedLog
+from tests.support.adversarial_log import HOST, KEY, NOW, bodies, log_key, trust_in
 
 LOG = log_key()
 TREE = "2605736670972794746"

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from adversary import HOST, OTHER_KEY, TestLog, bodies, log_key, trust_in
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -29,6 +28,7 @@ from gitchain.monitor.log_clients import TiledLog
 from gitchain.monitor.serving import witness_server
 from gitchain.monitor.witness import MAX_BODY_BYTES, MAX_PROOF, Witness, load_key, place
 from gitchain.verify.witnesses import WitnessPolicy
+from tests.support.adversarial_log import HOST, OTHER_KEY, TestLog, bodies, log_key, trust_in
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34)))
 NOW = 1_764_000_000

@@ -40,8 +40,9 @@ from pathlib import Path
 
 import coverage
 import pytest
-from inplace import Functions
-from operators import labels, mutants
+
+from tests.mutation.inplace import Functions
+from tests.mutation.operators import labels, mutants
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".mutants"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-from driver import Baseline, Candidate
+from tests.mutation.driver import Baseline, Candidate
 
 OWN, OTHER = "tests/evidence/test_names.py::test_a", "tests/evidence/test_dsse.py::test_b"
 MODULE = "gitchain/evidence/names.py"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from inplace import Functions
+from tests.mutation.inplace import Functions
 
 SOURCE = """
 from functools import cache

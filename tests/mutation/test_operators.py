@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from operators import labels, mutants  # noqa: E402
+from tests.mutation.operators import labels, mutants  # noqa: E402
 
 CHANGES = {
     "a < b": {"a <= b"},

@@ -251,7 +251,7 @@ import sys, os
 from datetime import UTC, datetime
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_deployments import event, WHO
+from tests.produce.test_deployments import event, WHO
 from gitchain.produce.deployments import DeploymentLog
 from gitchain.trust.load_profile import load_profile
 from gitchain.workspace.project import open_project
@@ -266,7 +266,7 @@ while True:
 
 def test_a_killed_process_loses_nothing_that_was_durable(project: Project, profile: Profile) -> None:
     """kill -9 in the middle: every event that was counted as kept is in the outbox or in the store afterwards."""
-    code = CRASH.format(tests=str(Path(__file__).parent), repo=str(project.root))
+    code = CRASH.format(tests=str(Path(__file__).parents[2]), repo=str(project.root))
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ.copy()
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from fuzzing import sized
 
 from gitchain.cli.git_sign import MAX_INPUT_BYTES, GitSignRequest, parse
 from gitchain.collect.git import raw_object, resolve
@@ -35,6 +34,7 @@ from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.keys import Key
 from gitchain.verify.rekor_entry import SignatureRecord, body_of
 from gitchain.workspace.user_directory import LayoutPin, local_directory, user_directory, write_pin
+from tests.support.fuzzing import sized
 
 BIN = Path(sys.executable).parent
 TREE = b"tree " + b"a" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nm\n"

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_keyless import statement
 
 from gitchain.errors import AuthenticationError, TransportError
 from gitchain.instance import Instance
@@ -17,6 +16,7 @@ from gitchain.sign.keyed import KeySigner
 from gitchain.sign.keys import MODULE, PASSPHRASE, open_key
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
+from tests.sign.test_keyless import statement
 
 LIBRARIES = (
     "/usr/lib/softhsm/libsofthsm2.so",

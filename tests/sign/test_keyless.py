@@ -13,8 +13,6 @@ from pathlib import Path
 
 import jwt
 import pytest
-from adversary import certified
-from adversary import served as answering
 from sigstore.models import Bundle, ClientTrustConfig
 from sigstore.verify import Verifier, policy
 
@@ -36,6 +34,8 @@ from gitchain.sign.context import signing_services
 from gitchain.sign.failures import translated
 from gitchain.sign.http import Http, Limits, SigningRequest
 from gitchain.sign.keyless import KeylessSigner
+from tests.support.adversarial_log import certified
+from tests.support.adversarial_log import served as answering
 
 ADA = "ada@example.com"
 QUICK = Limits(call=0.3, budget=0.5, attempts=2, first_wait=0.01, rest=0)

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from test_keyless import QUICK, statement
 
 from gitchain.errors import AuthenticationError, MalformedError, SignatureError, TransportError, UsageError
 from gitchain.instance import Instance
@@ -25,6 +24,7 @@ from gitchain.sign.keyed import KeySigner
 from gitchain.sign.keys import MODULE, PASSPHRASE, open_key
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
+from tests.sign.test_keyless import QUICK, statement
 
 KINDS = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),

@@ -15,13 +15,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 import pytest
-from test_keyless import QUICK
 
 from gitchain.errors import AuthenticationError, TransportError
 from gitchain.instance import Instance
 from gitchain.sign import login
 from gitchain.sign.http import Http
 from gitchain.sign.login import log_in
+from tests.sign.test_keyless import QUICK
 
 ADA = "ada@example.com"
 

@@ -14,9 +14,6 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from fault_server import FaultServer, FaultyHandler, status
-from test_keyless import ADA, QUICK, statement
-from test_keys import KINDS, write
 
 from gitchain.errors import TransportError
 from gitchain.evidence.canonical import canonical_json
@@ -30,6 +27,9 @@ from gitchain.sign.keyless import KeylessSigner
 from gitchain.sign.keys import open_key
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
+from tests.sign.test_keyless import ADA, QUICK, statement
+from tests.sign.test_keys import KINDS, write
+from tests.support.faulty_server import FaultServer, FaultyHandler, status
 
 HOST, PATH = "rekor.example.com", "/api/v1/log/entries"
 

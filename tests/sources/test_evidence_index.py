@@ -10,9 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fuzzing import sized
-from generated_stores import DIRECTORIES, FILES, STEPS, Generated, Known, Model, is_signed
-from store_samples import digest_of, manifest
 
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import Bundle
@@ -22,6 +19,9 @@ from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
 from gitchain.sources.interface import Snapshot
 from gitchain.workspace.project import open_project
+from tests.support.fuzzing import sized
+from tests.support.generated_stores import DIRECTORIES, FILES, STEPS, Generated, Known, Model, is_signed
+from tests.support.store_samples import digest_of, manifest
 
 STORES = sized(25, 10_000)
 TRUST: Any = SimpleNamespace(witnesses=None)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from store_samples import bundle
 
 from gitchain.errors import ExitCode, RollbackError, StoreError, TrustError
 from gitchain.evidence.bundle import Bundle
@@ -21,6 +20,7 @@ from gitchain.sources.rollback_protection import check_seen, forget, recalled, r
 from gitchain.store.history import SEEN_REF
 from gitchain.store.remote import sync
 from gitchain.workspace.project import Project, open_project
+from tests.support.store_samples import bundle
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 REF = "refs/gitchain/attestations"

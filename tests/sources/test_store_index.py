@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_samples import bundle, manifest
 
 from gitchain.errors import LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
@@ -21,6 +20,7 @@ from gitchain.sources import bundle_facts, bundle_index, follow_store, store_ind
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.store_index import index_of
 from gitchain.workspace.project import Project, open_project
+from tests.support.store_samples import bundle, manifest
 
 Git = Callable[..., str]
 REF = "refs/gitchain/attestations"

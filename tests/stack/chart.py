@@ -1,6 +1,6 @@
 """The Helm chart in `deploy/`, rendered: what `helm install` would send to a cluster.
 
-`python tests/stack/chart.py` writes the schema of the settings into the chart's values.schema.json.
+`python -m tests.stack.chart` writes the schema of the settings into the chart's values.schema.json.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from build import KUBERNETES
+
+from tests.stack.build import KUBERNETES
 
 CHART = Path(__file__).parents[2] / "deploy/helm/gitchain"
 SCHEMA = CHART / "values.schema.json"

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import kube
 import pytest
-from build import cache_directory
+
+from tests.stack import kube
+from tests.stack.build import cache_directory
 
 ENVIRON = os.environ | {
     "GITCHAIN_STACK_CACHE": str(cache_directory())

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kube import Client, until
-
 from gitchain.admit.reports import Reports
+from tests.stack.kube import Client, until
 
 TEXT, COUNT = {"type": "string"}, {"type": "integer"}
 

@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 
-from admit_world import digest
-from install import Installed
-from kube import DEVELOPER, until
-from tries import GOOD, created, spec, workload
+from tests.stack.install import Installed
+from tests.stack.kube import DEVELOPER, until
+from tests.stack.tries import GOOD, created, spec, workload
+from tests.support.admission import digest
 
 
 def stated(on: Installed) -> str:

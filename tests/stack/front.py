@@ -1,4 +1,4 @@
-"""What stands before the tests' servers: `python tests/stack/front.py PLAN.json`, one process for all doors.
+"""What stands before the tests' servers: `python -m tests.stack.front PLAN.json`, one process for all doors.
 
 A door is a loopback port. The issuer's answers its documents. A log's passes writes on to the server, which serves
 no reads of its own, and answers reads from the files the server writes (https://c2sp.org/tlog-tiles). A timestamp
@@ -21,7 +21,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from oidc import Issuer
+sys.path.insert(0, str(Path(__file__).parents[2]))  # it is started by its path, in any directory
+
+from tests.stack.oidc import Issuer
 
 MAX_BODY = 4 << 20  # what the log takes
 TIMEOUT = 60.0  # a log answers once a checkpoint covers the entry

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from admit_world import REGISTRY
-from ground import ENFORCED, image
-from install import HOOKS, Installed
-from tries import BAD, GOOD, pod, spec
+
+from tests.stack.ground import ENFORCED, image
+from tests.stack.install import HOOKS, Installed
+from tests.stack.tries import BAD, GOOD, pod, spec
+from tests.support.admission import REGISTRY
 
 EXAMPLES = Path(__file__).parents[2] / "deploy/gatekeeper"
 CASES = (

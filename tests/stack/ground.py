@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from admit_world import LAYOUT, REGISTRY, WHO, chain, digest, statement, taken_back, upstream
-
 from gitchain.evidence.statement import Statement
+from tests.support.admission import LAYOUT, REGISTRY, WHO, chain, digest, statement, taken_back, upstream
 
 STRANGER = "eve@example.com"
 ADMISSION = "admission@example.com"

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import chart
-import ground
-from authority import Authority
-from definitions import define, define_report
-from ground import Ground
-from kube import DEVELOPER, SETTLE_SECONDS, Client, Cluster, Reply
-from replicas import Service, serving
-
 from gitchain.admit.reports import Reports
+from tests.stack import chart, ground
+from tests.stack.authority import Authority
+from tests.stack.definitions import define, define_report
+from tests.stack.ground import Ground
+from tests.stack.kube import DEVELOPER, SETTLE_SECONDS, Client, Cluster, Reply
+from tests.stack.replicas import Service, serving
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1"
 ROLES = "/apis/rbac.authorization.k8s.io/v1"

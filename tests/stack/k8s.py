@@ -1,4 +1,4 @@
-"""Admission on a real API server: `python tests/stack/k8s.py`, or `make k8s`.
+"""Admission on a real API server: `python -m tests.stack.k8s`, or `make k8s`.
 
 Starts etcd and kube-apiserver, installs gitchain by its own chart with two replicas on loopback, and prints what a
 developer tries, what it has to come to, what it came to and what the client is told.
@@ -13,23 +13,25 @@ import sys
 import tempfile
 from pathlib import Path
 
-import departures
-import gatekeeper
-import ground
-import install
-import kube
-import matrix
-import matrix_before
-import matrix_decoys
-import matrix_forged
-import matrix_names
-import outage
-import rolling
-import told
-import tries
-from kube import Cluster
-from processes import Failed
-from tries import Case
+from tests.stack import (
+    departures,
+    gatekeeper,
+    ground,
+    install,
+    kube,
+    matrix,
+    matrix_before,
+    matrix_decoys,
+    matrix_forged,
+    matrix_names,
+    outage,
+    rolling,
+    told,
+    tries,
+)
+from tests.stack.kube import Cluster
+from tests.stack.processes import Failed
+from tests.stack.tries import Case
 
 IDENTITY = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in
             (("NAME", "Ada"), ("EMAIL", "ada@example.com"))}  # fmt: skip

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from authority import Authority
-from build import CATALOGUE, Builder, State, complain, seconds_allowed
-from processes import Failed, Pid, end, free_ports, run_all
-from servers import Server
+from tests.stack.authority import Authority
+from tests.stack.build import CATALOGUE, Builder, State, complain, seconds_allowed
+from tests.stack.processes import Failed, Pid, end, free_ports, run_all
+from tests.stack.servers import Server
 
 ADMIN, DEVELOPER = "admin", "dev@example.com"
 TOOLS = ("etcd", "kubectl", "kube-apiserver")

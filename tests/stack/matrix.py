@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from admit_world import REGISTRY, digest
-from ground import ENFORCED, FLIPPED, GUARD, GUARDED, LENIENT, UNRULED, WARNED, image
-from install import Installed
-from kube import DEVELOPER, MERGE, Reply
-from mutation import mutation
-from tries import (
+from tests.stack.ground import ENFORCED, FLIPPED, GUARD, GUARDED, LENIENT, UNRULED, WARNED, image
+from tests.stack.install import Installed
+from tests.stack.kube import DEVELOPER, MERGE, Reply
+from tests.stack.mutation import mutation
+from tests.stack.tries import (
     BAD,
     GOOD,
     SERVER,
@@ -27,6 +26,7 @@ from tries import (
     volume,
     workload,
 )
+from tests.support.admission import REGISTRY, digest
 
 CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
 JSON_PATCH = "application/json-patch+json"

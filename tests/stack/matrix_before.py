@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from admit_world import digest
-from ground import GUARDED, LENIENT
-from install import Installed
-from kube import MERGE, Client, Reply
-from matrix import claimed
-from tries import BAD, GOOD, SERVER, case, created, patch, path, spec, workload
+from tests.stack.ground import GUARDED, LENIENT
+from tests.stack.install import Installed
+from tests.stack.kube import MERGE, Client, Reply
+from tests.stack.matrix import claimed
+from tests.stack.tries import BAD, GOOD, SERVER, case, created, patch, path, spec, workload
+from tests.support.admission import digest
 
 AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 SCALED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController")

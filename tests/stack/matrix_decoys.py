@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from admit_world import digest
-from install import Installed
-from kube import Reply
-from tries import GOOD, case, container, create, inference, pod, spec, workload
+from tests.stack.install import Installed
+from tests.stack.kube import Reply
+from tests.stack.tries import GOOD, case, container, create, inference, pod, spec, workload
+from tests.support.admission import digest
 
 NOTE = {"gitchain.dev/model": f"sha256:{digest('good')}"}
 NAMED: dict[str, dict[str, Any]] = {

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import departures
-from admit_world import review
-from authority import Authority
-from install import Installed
-from kube import API_SERVER, Reply
-from tries import GOOD, REFUSED, case, nothing, pod, spec
+from tests.stack import departures
+from tests.stack.authority import Authority
+from tests.stack.install import Installed
+from tests.stack.kube import API_SERVER, Reply
+from tests.stack.tries import GOOD, REFUSED, case, nothing, pod, spec
+from tests.support.admission import review
 
 FORGER = "cfo@example.com"
 SECONDS = 20.0

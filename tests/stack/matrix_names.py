@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from admit_world import REGISTRY, digest
-from ground import CLAIMING, ENFORCED
-from install import Installed
-from kube import MERGE, Reply
-from tries import BAD, GOOD, case, create, created, name, nothing, patch, pod, spec
+from tests.stack.ground import CLAIMING, ENFORCED
+from tests.stack.install import Installed
+from tests.stack.kube import MERGE, Reply
+from tests.stack.tries import BAD, GOOD, case, create, created, name, nothing, patch, pod, spec
+from tests.support.admission import REGISTRY, digest
 
 # Namespaces
 

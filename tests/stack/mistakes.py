@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import chart
+from tests.stack import chart
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 """Makes the mistake: of the values, and of the settings in them."""

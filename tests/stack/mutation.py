@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from install import HOOKS, Installed
+from tests.stack.install import HOOKS, Installed
 
 POLICIES = f"{HOOKS}/mutatingadmissionpolicies"
 BINDINGS = f"{HOOKS}/mutatingadmissionpolicybindings"

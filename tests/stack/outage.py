@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import chart
-from install import Installed
-from kube import MERGE, Reply
-from tries import GOOD, Case, create, created, patch, pod, spec, workload
+from tests.stack import chart
+from tests.stack.install import Installed
+from tests.stack.kube import MERGE, Reply
+from tests.stack.tries import GOOD, Case, create, created, patch, pod, spec, workload
 
 OUTAGE: list[tuple[str, str, Callable[[Installed], Callable[[], Reply]]]] = [
     ("a signed model", "closed", lambda on: lambda: create(on, pod(spec(GOOD)))),

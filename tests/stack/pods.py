@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import free_ports
+from tests.stack.processes import free_ports
 
 ACCOUNT = Path(__file__).with_name("account.py")
 Get = Callable[[str, str], dict[str, Any]]

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from front import connection
-from servers import Server, clean_environ
+from tests.stack.front import connection
+from tests.stack.servers import Server, clean_environ
 
 READY_SECONDS = 60.0  # for one server to answer, on a busy machine
 STOP_SECONDS = 10.0  # for all to end by themselves

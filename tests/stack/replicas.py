@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from authority import Authority
-from kube import API_SERVER
-from processes import Pid, end, free_ports, is_alive, run_all
-from servers import Server
+from tests.stack.authority import Authority
+from tests.stack.kube import API_SERVER
+from tests.stack.processes import Pid, end, free_ports, is_alive, run_all
+from tests.stack.servers import Server
 
 ACCOUNT = Path(__file__).with_name("account.py")
 LOOK_SECONDS = 0.1  # between two looks at who is ready

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import install
-from authority import Authority
-from install import DENIED, Installed
-from kube import DEVELOPER
-from tries import BAD, GOOD, path, pod, spec
+from tests.stack import install
+from tests.stack.authority import Authority
+from tests.stack.install import DENIED, Installed
+from tests.stack.kube import DEVELOPER
+from tests.stack.tries import BAD, GOOD, path, pod, spec
 
 CLIENTS = 4
 TAKEN_UP_SECONDS = 3.0  # until the API server has taken a configuration up, and the replicas a certificate

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keys import PASSWORD
+from tests.stack.keys import PASSWORD
 
 TOOLS = ("rekor-server", "fulcio", "tesseract", "timestamp-server")  # what a stack needs
 NAMESPACE = ("unshare", "--map-root-user", "--net", "--")

@@ -1,4 +1,4 @@
-"""Real Sigstore services on loopback: `python tests/stack/stack.py up|down`, or `with Stack.start() as stack:`.
+"""Real Sigstore services on loopback: `python -m tests.stack.stack up|down`, or `with Stack.start() as stack:`.
 
 Two Rekor v2 logs (Ed25519, as public ones are, and ECDSA, which gitsign needs), Fulcio with a file CA, a static CT
 log, a timestamp authority and an OIDC issuer, all with keys of their own and on free ports. `up` leaves them running
@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import keys
-import servers
-from build import CATALOGUE, Builder, State, cache_directory, complain, seconds_allowed
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from oidc import AUDIENCE, Issuer
-from processes import Failed, Pid, end, free_ports, is_alive, run_all
-from servers import Log, Server
-from trust import LogKey, Services
+
+from tests.stack import keys, servers
+from tests.stack.build import CATALOGUE, Builder, State, cache_directory, complain, seconds_allowed
+from tests.stack.oidc import AUDIENCE, Issuer
+from tests.stack.processes import Failed, Pid, end, free_ports, is_alive, run_all
+from tests.stack.servers import Log, Server
+from tests.stack.trust import LogKey, Services
 
 PORTS = (
     *("fulcio", "fulcio-grpc", "fulcio-metrics", "ct", "issuer", "other-issuer", "tsa", "tsa-own"),
@@ -206,7 +206,7 @@ def up() -> int:
     state.parent.mkdir(parents=True, exist_ok=True)
     state.write_text(json.dumps({"folder": str(folder), "pids": stack.pids}), encoding="utf-8")
     print(f"folder  {folder}\ntrust   {stack.trust_config}\nissuer  {stack.issuer.url}")
-    print("token   python tests/stack/stack.py token ada@example.com\nstop    make stack-down")
+    print("token   python -m tests.stack.stack token ada@example.com\nstop    make stack-down")
     return 0
 
 

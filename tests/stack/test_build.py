@@ -7,8 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import build
 import pytest
+
+from tests.stack import build
 
 HERE = Path(__file__).parent
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="SKIPPED: there is no Go here")

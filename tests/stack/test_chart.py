@@ -7,16 +7,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import chart
 import jsonschema
 import pytest
 import yaml
-from admit_world import statement
-from kube import Cluster, until
 
 from gitchain.admit.config import read_settings
 from gitchain.admit.scale import SCALED
 from gitchain.workspace.project import open_project
+from tests.stack import chart
+from tests.stack.kube import Cluster, until
+from tests.support.admission import statement
 
 LOG = {
     "repository": "/deployments/log",

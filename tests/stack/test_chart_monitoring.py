@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import chart
 import pytest
 import yaml
-from definitions import define
-from kube import Cluster
 from prometheus_client.core import GaugeMetricFamily
 
 from gitchain.admit.metrics import Metrics
+from tests.stack import chart
+from tests.stack.definitions import define
+from tests.stack.kube import Cluster
 
 GROUP = "monitoring.coreos.com"
 PAGE = (Path(__file__).parents[2] / "docs/runbook.md").read_text(encoding="utf-8")

@@ -6,19 +6,18 @@ import copy
 import json
 from pathlib import Path
 
-import chart
-import mistakes
 import pytest
 import yaml
 
 from gitchain.admit.config import read_settings
 from gitchain.errors import UsageError
+from tests.stack import chart, mistakes
 
 ONE = "values don't meet the specifications of the schema(s) in the following chart(s):\ngitchain:\n- "
 
 
 def test_the_charts_schema_has_the_settings_of_the_server() -> None:
-    """Written anew by `python tests/stack/chart.py`."""
+    """Written anew by `python -m tests.stack.chart`."""
     assert json.loads(chart.SCHEMA.read_text(encoding="utf-8")) == chart.schema()
 
 

@@ -21,26 +21,25 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import chart
-import pods
 import pytest
-from admit_world import LAYOUT, WHO, World, certificate, make_world
-from cli_world import GIT_IDENTITY
-from kube import until
-from pods import Pod
 
 from gitchain.store.docker_credentials import stored_credentials
+from tests.stack import chart, pods
+from tests.stack.kube import until
+from tests.stack.pods import Pod
+from tests.support.admission import LAYOUT, WHO, AdmissionFiles, certificate, write_admission_files
+from tests.support.prepared_repository import GIT_IDENTITY
 
 LOGIN = "reader:a-token"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> AdmissionFiles:
     top = tmp_path_factory.mktemp("sources")
     with pytest.MonkeyPatch.context() as patch:
         for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
             patch.setenv(key, value)
-        return make_world(top, models=("good",))
+        return write_admission_files(top, models=("good",))
 
 
 class _Behind(SimpleHTTPRequestHandler):
@@ -97,7 +96,7 @@ def running(
         yield pod
 
 
-def given(world: World, **layout: Any) -> dict[str, Any]:
+def given(world: AdmissionFiles, **layout: Any) -> dict[str, Any]:
     """Return values with the world's signers and other evidence."""
     credit = dict(chart.SETTINGS["layouts"]["credit"])
     source = world.settings.sources["credit"]
@@ -109,14 +108,16 @@ def given(world: World, **layout: Any) -> dict[str, Any]:
     return chart.values({**chart.SETTINGS, "layouts": {"credit": credit}, "times": times})
 
 
-def policy(world: World) -> dict[str, bytes]:
+def policy(world: AdmissionFiles) -> dict[str, bytes]:
     return {
         "credit.sigstore.json": (world.repository / ".gitchain/layout.sigstore.json").read_bytes(),
         "trust.json": (world.top / "trust.json").read_bytes(),
     }
 
 
-def test_evidence_behind_a_login_and_of_ones_own_authority(helm: Path, world: World, tmp_path: Path) -> None:
+def test_evidence_behind_a_login_and_of_ones_own_authority(
+    helm: Path, world: AdmissionFiles, tmp_path: Path
+) -> None:
     """The Secret and the ConfigMap are all that it needs; without the login it is unready, goes on, and says why."""
     with private(world.repository, tmp_path) as (port, ca):
         values = given(world, evidence=[f"git+https://localhost:{port}/model.git"])
@@ -164,7 +165,7 @@ def test_a_registrys_login_is_found(helm: Path, tmp_path: Path, monkeypatch: pyt
     assert stored_credentials("registry.example.com") == auth
 
 
-def expired(world: World, folder: Path) -> dict[str, bytes]:
+def expired(world: AdmissionFiles, folder: Path) -> dict[str, bytes]:
     """Return the policy with a layout that expired a moment ago: a layout that has expired cannot be signed."""
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=10)
     source = world.settings.sources["credit"]
@@ -207,7 +208,7 @@ def expired(world: World, folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_what_is_missing_ends_no_pod(
-    helm: Path, world: World, tmp_path: Path, case: str, reason: str, told: str
+    helm: Path, world: AdmissionFiles, tmp_path: Path, case: str, reason: str, told: str
 ) -> None:
     """/readyz and one line of the log name the reason, and the process stays; it is unready only without any source."""
     files = policy(world)

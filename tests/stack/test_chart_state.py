@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import chart
 import pytest
-from kube import Cluster
+
+from tests.stack import chart
+from tests.stack.kube import Cluster
 
 HOME = "GITCHAIN_HOME"
 

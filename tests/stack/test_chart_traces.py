@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import chart
 import pytest
+
+from tests.stack import chart
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 

@@ -12,24 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import chart
-import departures
-import gatekeeper
-import ground
-import install
-import k8s
-import matrix_before
-import outage
 import pytest
-import rolling
-import told
-import tries
-from admit_world import admission, settled
-from cli_world import GIT_IDENTITY
-from definitions import define_report
-from kube import Cluster, until
-from processes import free_ports
-from tries import Case
 
 from gitchain.admit.audit import Audit, audit
 from gitchain.admit.cluster import Cluster as RealCluster
@@ -37,6 +20,25 @@ from gitchain.admit.config import read_settings
 from gitchain.admit.notices import report, result
 from gitchain.admit.reporting import AUDIT, NoticeWriter
 from gitchain.admit.reports import Reports, ReportSettings
+from tests.stack import (
+    chart,
+    departures,
+    gatekeeper,
+    ground,
+    install,
+    k8s,
+    matrix_before,
+    outage,
+    rolling,
+    told,
+    tries,
+)
+from tests.stack.definitions import define_report
+from tests.stack.kube import Cluster, until
+from tests.stack.processes import free_ports
+from tests.stack.tries import Case
+from tests.support.admission import admission, settled
+from tests.support.prepared_repository import GIT_IDENTITY
 
 REVIEWS = 300
 

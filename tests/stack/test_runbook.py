@@ -17,14 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import chart
-import ground
-import page
-import pods
 import pytest
-from admit_world import WHO, digest
-from cli_world import GIT_IDENTITY
-from kube import Cluster, until
+
+from tests.stack import chart, ground, page, pods
+from tests.stack.kube import Cluster, until
+from tests.support.admission import WHO, digest
+from tests.support.prepared_repository import GIT_IDENTITY
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")

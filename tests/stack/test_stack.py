@@ -11,16 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import front
 import jwt
-import keys
 import pytest
-import stack
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from oidc import Issuer
-from processes import Failed, end, free_ports, is_alive, run_all, started_at
-from servers import Server
-from trust import LogKey
+
+from tests.stack import front, keys, stack
+from tests.stack.oidc import Issuer
+from tests.stack.processes import Failed, end, free_ports, is_alive, run_all, started_at
+from tests.stack.servers import Server
+from tests.stack.trust import LogKey
 
 SLEEPER = "import signal; signal.pause()"
 SERVER = """\
@@ -144,8 +143,8 @@ def test_a_server_that_does_not_start_leaves_none_running(tmp_path: Path) -> Non
 def test_an_owned_server_ends_with_its_program(tmp_path: Path) -> None:
     server = _server("a")
     program = (
-        f"import sys, os; sys.path.insert(0, {str(Path(front.__file__).parent)!r})\n"
-        f"from pathlib import Path; from processes import run_all; from servers import Server\n"
+        f"import sys, os; sys.path.insert(0, {str(Path(front.__file__).parents[2])!r})\n"
+        f"from pathlib import Path; from tests.stack.processes import run_all; from tests.stack.servers import Server\n"
         f"pids = run_all(Path({str(tmp_path)!r}), [Server('a', {server.command!r}, {server.to!r}, '/')], owned=True)\n"
         f"print(*pids[0], flush=True); os.kill(os.getpid(), 9)\n"
     )

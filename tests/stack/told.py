@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from install import Installed
-from kube import Reply, until
-from tries import BAD, create, pod, spec
-
 from gitchain.admit.reports import Reports
+from tests.stack.install import Installed
+from tests.stack.kube import Reply, until
+from tests.stack.tries import BAD, create, pod, spec
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/prod/events"
 REPORTS = "/apis/openreports.io/v1alpha1/namespaces/prod/reports"

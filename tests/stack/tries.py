@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ground import ENFORCED, image
-from install import Installed
-from kube import Reply
+from tests.stack.ground import ENFORCED, image
+from tests.stack.install import Installed
+from tests.stack.kube import Reply
 
 GOOD, BAD = image("good"), image("nobody")
 SERVER = "registry.example.com/server:1"

@@ -15,7 +15,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from keys import public_der
+
+from tests.stack.keys import public_der
 
 TYPES = "application/vnd.dev.sigstore."
 OPERATOR = "gitchain.test"

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, digest_of, manifest, name_of
 
 from gitchain.errors import MalformedError, ProjectError, StoreError
 from gitchain.store.git_binary import GitBinary
@@ -14,6 +13,7 @@ from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, render_tree
 from gitchain.store.trees import StoreProblem
+from tests.support.store_samples import bundle, digest_of, manifest, name_of
 
 Git = Callable[..., str]
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from oci_registry import Handler, SmallRegistry, digest, small_registry
 
 from gitchain.errors import AuthenticationError, TransportError
 from gitchain.platform.http import ReadDeadline
 from gitchain.store import oci
 from gitchain.store.oci import Descriptor
 from gitchain.store.registry import Registry
+from tests.support.oci_registry import Handler, SmallRegistry, digest, small_registry
 
 BLOB = Descriptor(oci.BUNDLE, digest(b"a blob"), 6)
 

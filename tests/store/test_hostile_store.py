@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, digest_of, manifest, name_of
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, ProjectError, StoreError
 from gitchain.evidence import bundle as bundle_module
@@ -27,6 +26,7 @@ from gitchain.store.objects import (
     render_tree,
 )
 from gitchain.store.tree_paths import check_entry, content_path, subject_path
+from tests.support.store_samples import bundle, digest_of, manifest, name_of
 
 Git = Callable[..., str]
 GOOD = bundle("good")

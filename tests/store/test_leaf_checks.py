@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, manifest, name_of
 
 from gitchain.platform import forked
 from gitchain.store import leaf_checks, several
@@ -18,6 +17,7 @@ from gitchain.store.object_sizes import ObjectSizes
 from gitchain.store.objects import BLOB_MODE, Oid, StoredTreeEntry
 from gitchain.store.tree_paths import content_path
 from gitchain.store.trees import StoreProblem
+from tests.support.store_samples import bundle, manifest, name_of
 
 GOOD = [bundle(f"model-{number}", "data.csv", note=str(number)) for number in range(25)]
 BAD = [b"{}", b"not JSON", GOOD[0].replace(b"application/vnd.in-toto+json", b"text/plain"), b"[" * 5000]

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, manifest, payload
 
 from gitchain.errors import MalformedError, StoreError
 from gitchain.evidence.statement import Statement
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.outbox import Outbox
 from gitchain.store.trees import StoreProblem
+from tests.support.store_samples import bundle, manifest, payload
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, manifest, name_of
-from test_writers import in_child
 
 from gitchain.errors import StoreError
 from gitchain.store import pack
@@ -22,10 +20,12 @@ from gitchain.store.git_ref import DEFAULT_REF, AttestationStore, open_backend
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.objects import Oid
 from gitchain.store.remote import sync
+from tests.store.test_writers import in_child
+from tests.support.store_samples import bundle, manifest, name_of
 
 Git = Callable[..., str]
-WRITER = Path(__file__).parent / "pack_writer.py"
 ROOT = Path(__file__).parents[2]
+WRITER = ROOT / "tests/support/pack_writer.py"
 BATCH = [bundle(f"model-{number}", "data.csv", note=str(number)) for number in range(40)]
 
 

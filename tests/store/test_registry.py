@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from oci_registry import MANIFEST, Handler, SmallRegistry, digest, small_registry
 
 from gitchain.errors import (
     AuthenticationError,
@@ -26,6 +25,7 @@ from gitchain.store import oci
 from gitchain.store.docker_credentials import may_receive, stored_credentials
 from gitchain.store.oci import Descriptor, ImageReference
 from gitchain.store.registry import MAX_PAGES, Registry
+from tests.support.oci_registry import MANIFEST, Handler, SmallRegistry, digest, small_registry
 
 EMPTY = b'{"schemaVersion":2,"layers":[]}'
 BLOB = b"a blob"

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, digest_of, manifest, name_of
 
 from gitchain.errors import (
     ConflictError,
@@ -25,6 +24,7 @@ from gitchain.store.objects import Oid, StoredTreeEntry, parse_commit, render_tr
 from gitchain.store.remote import sync
 from gitchain.store.remote_git import RemoteGit
 from gitchain.store.remote_names import configured_remote
+from tests.support.store_samples import bundle, digest_of, manifest, name_of
 
 Git = Callable[..., str]
 ROOT = Path(__file__).parents[2]
@@ -541,7 +541,7 @@ def test_sync_touches_nothing_else(clone: Clone, server: Path, git: Git) -> None
 SYNCER = """
 import sys
 from pathlib import Path
-from store_samples import bundle
+from tests.support.store_samples import bundle
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.remote import sync
 from gitchain.store.remote_names import configured_remote
@@ -556,7 +556,7 @@ for number in range(int(sys.argv[3])):
 def test_clones_that_sync_at_once_lose_nothing(clone: Clone, server: Path, git: Git) -> None:
     """Clones that add and synchronise at the same time all end with the union, and so does the server."""
     stores = [clone(f"clone-{number}") for number in range(3)]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen([sys.executable, "-c", SYNCER, str(store.path), str(number), "4"], env=env)
         for number, store in enumerate(stores)

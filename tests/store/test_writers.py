@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import bundle, name_of
 
 from gitchain.errors import ConflictError, StoreError
 from gitchain.store import git_ref
@@ -26,10 +25,11 @@ from gitchain.store.lock import WriterLock
 from gitchain.store.loose import NewObject, write_loose
 from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import content_path
+from tests.support.store_samples import bundle, name_of
 
 Git = Callable[..., str]
-WRITER = Path(__file__).parent / "writer.py"
 ROOT = Path(__file__).parents[2]
+WRITER = ROOT / "tests/support/store_writer.py"
 
 
 def start_writer(repo: Path, label: str, count: int) -> subprocess.Popen[str]:
@@ -333,7 +333,7 @@ def test_read_only_repository_reads_and_refuses_to_write(git_repo: Path, folder:
         path.chmod(0o500)
     script = (
         "from pathlib import Path; import sys\n"
-        "from store_samples import bundle\n"
+        "from tests.support.store_samples import bundle\n"
         "from gitchain.errors import StoreError\n"
         "from gitchain.store.git_ref import AttestationStore\n"
         "store = AttestationStore.open(Path(sys.argv[1]))\n"
@@ -346,7 +346,7 @@ def test_read_only_repository_reads_and_refuses_to_write(git_repo: Path, folder:
         if SETPRIV is None:
             pytest.skip("root writes everywhere, and setpriv is not here to take that away")
         command = [SETPRIV, "--bounding-set=-dac_override,-dac_read_search,-fowner", *command]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{WRITER.parent}"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 7, done.stderr
     assert store.count() == 1

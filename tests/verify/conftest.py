@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from forge import Forge
-from oracle import trust_of
 
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
+from tests.support.forged_bundles import Forge
+from tests.support.sigstore_oracle import trust_of
 
 
 @pytest.fixture(scope="session")

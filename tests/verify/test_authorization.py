@@ -6,9 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from test_summaries import vendored
-from world import LAYOUT, NOW, World, statement
-from worlds import by, revoked, summary, supplier
 
 from gitchain.evidence.claim import Evidence, StepClaim, claim_of
 from gitchain.evidence.vocabulary import LAYOUT as LAYOUT_TYPE
@@ -20,6 +17,9 @@ from gitchain.verify.findings import FindingCode
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import LAYOUT, NOW, DecisionInput, statement
+from tests.support.decision_variants import by, revoked, summary, supplier
+from tests.verify.test_summaries import vendored
 
 REVOKING = parse_layout(LAYOUT.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1).encode())
 NOTHING = Revocations()
@@ -30,8 +30,10 @@ def train(who: str = "alice", layout: str | None = "credit-model", hours: int = 
     return statement("train", taken, made, who=who, layout=layout, at=NOW + timedelta(hours=hours))
 
 
-def attested(one: VerifiedStatement, world: World | None = None, step: str = "train") -> StepStatement:
-    layout = (world or World()).layout
+def attested(
+    one: VerifiedStatement, world: DecisionInput | None = None, step: str = "train"
+) -> StepStatement:
+    layout = (world or DecisionInput()).layout
     return StepStatement(layout.step(step), one, claim_of(one.statement), Link({}, {}))
 
 
@@ -41,7 +43,7 @@ def revocations(*what: VerifiedStatement | str) -> Revocations:
 
 def test_may_speak_asks_who_signed_and_not_when() -> None:
     """Negative evidence needs less to count: a functionary's word from the future forbids, a stranger's does not."""
-    authorizer, step = Authorizer(World().layout, NOW), World().layout.step("train")
+    authorizer, step = Authorizer(DecisionInput().layout, NOW), DecisionInput().layout.step("train")
     assert authorizer.may_speak(step, train())
     assert authorizer.may_speak(step, train(hours=1))
     assert not authorizer.may_speak(step, train("carol"))
@@ -51,19 +53,19 @@ def test_may_speak_asks_who_signed_and_not_when() -> None:
 @pytest.mark.parametrize("gone", [train(), "alice"], ids=["attestation", "signer"])
 def test_may_speak_and_is_revoked_ask_the_revocations_of_every_layout(gone: VerifiedStatement | str) -> None:
     """What one of the layouts around revoked neither counts nor speaks against anything."""
-    found, step = revocations(gone), World().layout.step("train")
+    found, step = revocations(gone), DecisionInput().layout.step("train")
     other = statement("train", {}, {"models/model.pkl": "model 2"}, who="bob")
     for several in ((found,), (found, NOTHING), (NOTHING, found)):
-        authorizer = Authorizer(World().layout, NOW, several)
+        authorizer = Authorizer(DecisionInput().layout, NOW, several)
         assert authorizer.is_revoked(train())
         assert not authorizer.may_speak(step, train())
         assert not authorizer.is_revoked(other)
-    assert not Authorizer(World().layout, NOW).is_revoked(train())
+    assert not Authorizer(DecisionInput().layout, NOW).is_revoked(train())
 
 
 def test_named_is_the_functionary_of_the_step_and_the_person() -> None:
     """Nobody is named whom the step does not list, although the layout knows the person."""
-    authorizer = Authorizer(World().layout, NOW)
+    authorizer = Authorizer(DecisionInput().layout, NOW)
     for who, functionary, person in (
         ("alice2", "alice", "alice"),
         ("bob", "bob", "bob"),
@@ -86,7 +88,7 @@ def test_named_is_the_functionary_of_the_step_and_the_person() -> None:
 )
 def test_conditions_ask_for_the_layout_by_name(layout: str | None, *, inside: bool, expected: bool) -> None:
     """A statement that names no layout belongs to the outermost one: under a layout inside it does not count."""
-    authorizer = Authorizer(World().layout, NOW, inside=inside)
+    authorizer = Authorizer(DecisionInput().layout, NOW, inside=inside)
     named = next(authorizer.conditions(attested(train(layout=layout))))
     assert (named.code, named.passed, named.of_negative) == (FindingCode.OTHER_LAYOUT, expected, True)
     assert (named.expected, named.got) == ("credit-model", layout or "no layout")
@@ -142,7 +144,10 @@ def test_check_statement_says_what_counts_against_although_it_does_not_count() -
 
 def test_check_statement_of_a_statement_that_nothing_is_wrong_with() -> None:
     """It counts, and says so against artifacts as well."""
-    assert Authorizer(World().layout, NOW, [NOTHING]).check_statement(attested(train())) == (None, True)
+    assert Authorizer(DecisionInput().layout, NOW, [NOTHING]).check_statement(attested(train())) == (
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +170,7 @@ def test_conditions_ask_for_the_strength_of_the_step(
     one = replace(one, step=replace(one.step, evidence=asked), claim=replace(one.claim, evidence=claimed))
     (weak,) = (
         found
-        for found in Authorizer(World().layout, NOW).conditions(one)
+        for found in Authorizer(DecisionInput().layout, NOW).conditions(one)
         if found.code is FindingCode.TOO_WEAK
     )
     assert (weak.passed, weak.expected, weak.got) == (passed, expected, got)
@@ -177,7 +182,7 @@ def test_conditions_of_age_include_the_oldest_moment() -> None:
     for max_age, passed in ((hour, True), (hour - second, False)):
         one = attested(train())
         one = replace(one, step=replace(one.step, max_age=max_age))
-        stale = list(Authorizer(World().layout, NOW).conditions(one))[-1]
+        stale = list(Authorizer(DecisionInput().layout, NOW).conditions(one))[-1]
         assert (stale.code, stale.passed) == (FindingCode.STALE, passed)
         oldest = (NOW - max_age).isoformat()
         assert (stale.expected, stale.got) == (f"not before {oldest}", (NOW - hour).isoformat())

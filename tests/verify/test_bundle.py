@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from forge import ADA, Edit, Forge, b64, entry_of, raw, resign, some_statement
-from fuzzing import sized
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import sigstore_accepts, trust_of
 
 from gitchain.errors import GitchainError, InclusionError, LimitError, MalformedError, SignatureError
 from gitchain.evidence.bundle import Bundle
@@ -26,6 +23,9 @@ from gitchain.sign.keyless import KeylessSigner
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedArtifact
+from tests.support.forged_bundles import ADA, Edit, Forge, b64, entry_of, raw, resign, some_statement
+from tests.support.fuzzing import sized
+from tests.support.sigstore_oracle import sigstore_accepts, trust_of
 
 
 def changed_root(instance: Instance, change: Callable[[dict[str, Any]], object]) -> Trust:

@@ -9,19 +9,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from craft import both_logs, craft
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import ADA, Edit, Forge, b64, raw
-from oracle import trust_of
-from pki import ROOT_KEY, SctForge, certified, entry_of_root, intermediate, named, our_root, sct, stamp
 
 from gitchain.errors import InclusionError, SignatureError
 from gitchain.instance import Instance
 from gitchain.instance.keys import key_usage
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
+from tests.support.bundle_kinds import both_logs, craft
+from tests.support.certificates import (
+    ROOT_KEY,
+    SctForge,
+    certified,
+    entry_of_root,
+    intermediate,
+    named,
+    our_root,
+    sct,
+    stamp,
+)
+from tests.support.forged_bundles import ADA, Edit, Forge, b64, raw
+from tests.support.sigstore_oracle import trust_of
 
 MINUTE = timedelta(minutes=1)
 

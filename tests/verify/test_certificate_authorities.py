@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import Forge
-from oracle import trust_of
 
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import CertificateSigner
 from gitchain.instance import Instance
 from gitchain.verify.certificate import check_certificate, leaf_of, load_certificate
 from gitchain.verify.trust import Trust, TrustedAuthority, ValidityPeriod
+from tests.support.forged_bundles import Forge
+from tests.support.sigstore_oracle import trust_of
 
 EC_KEY, UNKNOWN_KEY = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f")
 

@@ -5,12 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from test_negative import evaluated
-from test_negative import world as evaluations
-from test_summaries import vendored
-from world import NOW, World, codes, descriptor, run, verified
-from worlds import SUPPLIER, saying, signed_layout, summary, supplier
-
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout import parse_layout
@@ -20,16 +14,21 @@ from gitchain.verify.classify import sort_claims
 from gitchain.verify.evidence_groups import EvidenceGroups
 from gitchain.verify.findings import FindingCode
 from gitchain.verify.step_statement import StepReader
+from tests.support.decision_input import NOW, DecisionInput, codes, descriptor, run, verified
+from tests.support.decision_variants import SUPPLIER, saying, signed_layout, summary, supplier
+from tests.verify.test_negative import evaluated
+from tests.verify.test_negative import world as evaluations
+from tests.verify.test_summaries import vendored
 
 PRODUCTS: dict[str, Any] = {"data/raw.csv": "raw"}
 
 
-def claims_of(world: World) -> EvidenceGroups:
+def claims_of(world: DecisionInput) -> EvidenceGroups:
     authorizer = Authorizer(world.layout, world.now)
     return sort_claims(authorizer, world.evidence.values(), Manifests(world.nodes.get), StepReader())[0]
 
 
-def accepted(world: World) -> set[str]:
+def accepted(world: DecisionInput) -> set[str]:
     return {name for name, groups in claims_of(world).groups.items() if groups}
 
 
@@ -42,7 +41,7 @@ def unreadable(who: str = "alice", **step: Any) -> Any:
 
 def test_sort_claims_lists_what_cannot_be_read_and_goes_on() -> None:
     """A malformed claim belongs to no step; the statements after it are read all the same."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence = {"odd": unreadable()} | world.evidence
     claims = claims_of(world)
     assert [(one.code, one.attested, one.expected) for one in claims.rejected] == [
@@ -67,7 +66,7 @@ def test_sort_claims_does_not_read_a_layout_as_evidence_for_a_step() -> None:
 
 def test_sort_claims_skips_a_layout_and_goes_on() -> None:
     """A layout among the evidence is no claim, and no reason to stop reading."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence = {"layout": signed_layout(parse_layout(SUPPLIER.encode()))} | world.evidence
     assert len(accepted(world)) == 5
     assert claims_of(world).rejected == ()

@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from world import NOW, World, codes, run
-from worlds import DATASETS, facts, revoked
 
 from gitchain.errors import SignatureError
 from gitchain.layout import parse_layout
 from gitchain.verify.clock import check_time, is_ahead, is_early
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import NEVER, LogRef, VerifiedStatement
+from tests.support.decision_input import NOW, DecisionInput, codes, run
+from tests.support.decision_variants import DATASETS, facts, revoked
 
 SKEW = timedelta(minutes=5)
 
@@ -51,7 +51,7 @@ def test_is_early() -> None:
 @pytest.mark.parametrize("time", [NEVER, NOW + timedelta(minutes=6)], ids=str)
 def test_evidence_that_is_cosigned_in_the_future_does_not_count(time: datetime) -> None:
     """As little as evidence that is not cosigned at all; the finding says which it is."""
-    found = World.honest()
+    found = DecisionInput.honest()
     found.evidence["train"] = cosigned(found.evidence["train"], NOW + SKEW)
     assert found.verdict(explain=True).passed
     found.evidence["train"] = cosigned(found.evidence["train"], time)
@@ -65,7 +65,7 @@ def test_evidence_that_is_cosigned_in_the_future_does_not_count(time: datetime) 
 
 def test_facts_from_the_future_count_only_against_a_data_set() -> None:
     """Good ones do not count before their time, refused ones do, and good ones replace none before it."""
-    found = World.honest().change(lambda text: text.replace("serve:", DATASETS))
+    found = DecisionInput.honest().change(lambda text: text.replace("serve:", DATASETS))
     good, bad = facts({"d": "raw"}), facts({"d": "raw"}, licence="GPL-3.0-only", who="bob")
     soon = NOW + timedelta(hours=1)
     found.evidence["facts"] = good

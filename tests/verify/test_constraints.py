@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from world import ISSUER, NOW, Content, descriptor, directory, model, verified
 
 from gitchain.evidence.claim import StepClaim, StepFacts, claim_of
 from gitchain.evidence.digest import DigestSet, sha256_hex
@@ -27,6 +26,7 @@ from gitchain.verify.datasets import DatasetFacts, _keys, check_datasets
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import ISSUER, NOW, Content, descriptor, directory, model, verified
 
 METRICS = "https://example.com/predicate/metrics/v1"
 TEXT = """

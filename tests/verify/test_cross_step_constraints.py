@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from world import NOW, PREPARED, World, codes, directory, model, run, statement
-from worlds import facts, revoked, saying
 
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import NOW, PREPARED, DecisionInput, codes, directory, model, run, statement
+from tests.support.decision_variants import facts, revoked, saying
 
 
-def demanding(text: str, *, world: World | None = None) -> World:
-    found = world or World.honest()
+def demanding(text: str, *, world: DecisionInput | None = None) -> DecisionInput:
+    found = world or DecisionInput.honest()
     return found.change(lambda layout: layout.replace("serve:", f"{text}\nserve:"))
 
 
@@ -95,7 +95,7 @@ def test_a_good_attestation_does_not_cover_a_bad_one_of_the_same_artifacts() -> 
 # Runs -----------------------------------------------------------------------------------------------------------
 
 
-def together() -> World:
+def together() -> DecisionInput:
     return demanding("sameRun: [[train, evaluate]]")
 
 
@@ -181,7 +181,7 @@ DATASETS = """datasets:
 """
 
 
-def known(*said: VerifiedStatement) -> World:
+def known(*said: VerifiedStatement) -> DecisionInput:
     world = demanding(DATASETS)
     world.evidence |= {f"facts{number}": one for number, one in enumerate(said)}
     return world

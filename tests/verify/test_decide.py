@@ -7,10 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from fuzzing import sized
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
 
 from gitchain.errors import ExitCode, LimitError, UsageError
 from gitchain.evidence.digest import DigestSet, sha256_hex
@@ -19,11 +17,24 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.verify import search as search_module
 from gitchain.verify.decide import Decision, Target
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import (
+    NOW,
+    PREPARED,
+    DecisionInput,
+    codes,
+    descriptor,
+    directory,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.fuzzing import sized
 
 
 def test_an_honest_chain_passes_and_says_why() -> None:
     """PASSED names every step with its people, strength, attestations and times, in the layout's order."""
-    decision = World.honest().verdict()
+    decision = DecisionInput.honest().verdict()
     assert (decision.result, decision.exit_code, decision.findings) == ("PASSED", ExitCode.OK, ())
     assert [(step.name, step.functionaries, step.evidence) for step in decision.steps] == [
         ("data", ("carol",), "declared"),
@@ -40,11 +51,11 @@ def test_an_honest_chain_passes_and_says_why() -> None:
 
 def test_the_json_document_holds_the_whole_decision() -> None:
     """`verify --json` is plain JSON with the fields that design and schema promise, on success and failure."""
-    passed = json.loads(json.dumps(World.honest().verdict().to_json({"name": "local", "age": 3})))
+    passed = json.loads(json.dumps(DecisionInput.honest().verdict().to_json({"name": "local", "age": 3})))
     assert passed["verificationResult"] == "PASSED"
     assert passed["layout"]["signer"]["subject"] == "owner"
     assert passed["steps"][2]["attestations"][0]["log"] == {"origin": "log.example", "index": 0}
-    failed = json.loads(json.dumps(World().verdict().to_json()))
+    failed = json.loads(json.dumps(DecisionInput().verdict().to_json()))
     assert (failed["verificationResult"], failed["steps"]) == ("FAILED", [])
     assert set(failed["findings"][0]) == {
         "code",
@@ -61,8 +72,8 @@ def test_the_json_document_holds_the_whole_decision() -> None:
 # Attacks: what is changed in the honest world, and the errors that must come out -------------------------------
 
 
-def replaced(step: str, **changed: object) -> Callable[[World], object]:
-    def attack(world: World) -> None:
+def replaced(step: str, **changed: object) -> Callable[[DecisionInput], object]:
+    def attack(world: DecisionInput) -> None:
         arguments: dict[str, object] = {
             "prepare": {"materials": {"data/raw.csv": "raw"}, "products": {"data/prepared": PREPARED}},
             "train": {
@@ -80,11 +91,11 @@ def replaced(step: str, **changed: object) -> Callable[[World], object]:
     return attack
 
 
-def dropped(step: str) -> Callable[[World], object]:
+def dropped(step: str) -> Callable[[DecisionInput], object]:
     return lambda world: world.evidence.pop(step)
 
 
-ATTACKS: dict[str, tuple[Callable[[World], object], list[tuple[str, str, str]]]] = {
+ATTACKS: dict[str, tuple[Callable[[DecisionInput], object], list[tuple[str, str, str]]]] = {
     "data swapped between prepare and train": (
         replaced("train", materials={"data/prepared/train.csv": "poison"}),
         [("MISMATCH", "train", "data/prepared/train.csv")],
@@ -139,10 +150,10 @@ ATTACKS: dict[str, tuple[Callable[[World], object], list[tuple[str, str, str]]]]
 
 @pytest.mark.parametrize(("attack", "expected"), ATTACKS.values(), ids=ATTACKS)
 def test_attacks_are_refused_with_step_and_file(
-    attack: Callable[[World], object], expected: list[tuple[str, str, str]]
+    attack: Callable[[DecisionInput], object], expected: list[tuple[str, str, str]]
 ) -> None:
     """Each attack on the honest chain fails with exactly these findings: nothing missing, no noise."""
-    world = World.honest()
+    world = DecisionInput.honest()
     attack(world)
     decision = world.verdict()
     assert (decision.result, decision.exit_code) == ("FAILED", ExitCode.FAILED)
@@ -151,7 +162,7 @@ def test_attacks_are_refused_with_step_and_file(
 
 def test_two_attacks_at_once_are_both_reported() -> None:
     """All findings come out, not the first."""
-    world = World.honest()
+    world = DecisionInput.honest()
     ATTACKS["raw data swapped"][0](world)
     ATTACKS["metrics edited before approval"][0](world)
     world.evidence.pop("data")
@@ -165,7 +176,7 @@ def test_two_attacks_at_once_are_both_reported() -> None:
 
 def test_changed_weights_are_named_with_both_digests() -> None:
     """One changed byte of the model: the finding says what was attested, by which step and whom, and what was got."""
-    decision = World.honest().verdict(model("model 1 with a flipped bit"))
+    decision = DecisionInput.honest().verdict(model("model 1 with a flipped bit"))
     assert codes(decision) == [("OTHER_CONTENT", "train", "models/model.pkl")]
     finding = decision.findings[0]
     assert finding.expected == f"sha256:{sha256_hex(b'model 1')}"
@@ -177,28 +188,28 @@ def test_changed_weights_are_named_with_both_digests() -> None:
 @pytest.mark.parametrize("evidence", [{}, run()])
 def test_an_unknown_target_is_nothing_to_verify(evidence: dict[str, VerifiedStatement]) -> None:
     """No evidence at all for a target is exit code 3, never 0 and never 1."""
-    decision = World(dict(evidence)).verdict(model("something", "models/other.pkl"))
+    decision = DecisionInput(dict(evidence)).verdict(model("something", "models/other.pkl"))
     assert codes(decision) == [("NO_EVIDENCE", "", "models/other.pkl")]
     assert decision.exit_code is ExitCode.NOTHING
 
 
 def test_a_model_under_another_name_is_refused() -> None:
     """With a name, evidence for another name does not count: two served models cannot be exchanged."""
-    assert codes(World.honest().verdict(model(name="models/b.pkl"))) == [
+    assert codes(DecisionInput.honest().verdict(model(name="models/b.pkl"))) == [
         ("OTHER_NAME", "train", "models/b.pkl")
     ]
-    assert World.honest().verdict(model(name=None)).passed
+    assert DecisionInput.honest().verdict(model(name=None)).passed
 
 
 def test_a_product_that_is_not_served_is_refused() -> None:
     """Only the products that `serve` names may be served, whoever made them and however well."""
-    decision = World.honest().verdict(model("metrics 1", "metrics.json"))
+    decision = DecisionInput.honest().verdict(model("metrics 1", "metrics.json"))
     assert codes(decision) == [("NOT_SERVED", "evaluate", "metrics.json")]
 
 
 def test_a_served_steps_other_products_are_refused() -> None:
     """The pattern decides, not the step alone."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             'serve: [{step: train, products: ["models/*"]}]',
             'serve: [{step: train, products: ["models/*.pkl"]}]',
@@ -214,7 +225,7 @@ def test_a_served_steps_other_products_are_refused() -> None:
 def test_a_pattern_serves_its_own_step_alone() -> None:
     """A name that one step may serve is not served when another served step made it."""
     serve = 'serve: [{step: train, products: ["models/*"]}, {step: evaluate, products: [metrics.json]}]'
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace('serve: [{step: train, products: ["models/*"]}]', serve).replace(
             "[CREATE, metrics.json]", '[ALLOW, "*"]'
         )
@@ -229,15 +240,17 @@ def test_a_pattern_serves_its_own_step_alone() -> None:
 def test_a_file_is_not_a_directory() -> None:
     """The digest of a directory's manifest does not vouch for a file with those bytes."""
     assert (
-        not World.honest().verdict(Target(sha256_hex(b"model 1"), "models/model.pkl", directory=True)).passed
+        not DecisionInput.honest()
+        .verdict(Target(sha256_hex(b"model 1"), "models/model.pkl", directory=True))
+        .passed
     )
-    assert World.honest().verdict(Target(sha256_hex(b"model 1"), None, directory=None)).passed
+    assert DecisionInput.honest().verdict(Target(sha256_hex(b"model 1"), None, directory=None)).passed
 
 
 def test_a_file_in_a_served_directory_is_found_through_its_manifest() -> None:
     """A model that is a directory: the whole passes, and so does one file of it, but not another content."""
     weights = directory(a="weights", b="tokenizer")
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace("models/model.pkl", "models/m").replace(
             '[MATCH, "models/*"', "[MATCH, models/m"
         )
@@ -259,7 +272,7 @@ def test_a_target_is_a_sha256() -> None:
 
 def test_md5_is_never_matched() -> None:
     """A target whose evidence shares only its md5 is unknown content; two contents of one md5 raise an alarm."""
-    world = World.honest()
+    world = DecisionInput.honest()
     for number, content in enumerate(("model 1", "collision")):
         raw = ResourceDescriptor(
             "models/x.pkl",
@@ -285,7 +298,7 @@ def two_trainers(text: str) -> str:
 
 def test_a_stranger_is_named_with_those_who_are_allowed() -> None:
     """The finding says who signed and who may."""
-    world = World.honest()
+    world = DecisionInput.honest()
     replaced("train", who="mallory")(world)
     finding = world.verdict().findings[0]
     assert "mallory" in finding.got
@@ -295,7 +308,7 @@ def test_a_stranger_is_named_with_those_who_are_allowed() -> None:
 
 def test_the_same_subject_of_another_issuer_is_a_stranger() -> None:
     """An identity is issuer and subject together."""
-    world = World.honest()
+    world = DecisionInput.honest()
     honest = world.evidence["train"]
     other = type(honest.identity)("https://evil.example", "alice")
     world.evidence["train"] = VerifiedStatement(
@@ -306,7 +319,7 @@ def test_the_same_subject_of_another_issuer_is_a_stranger() -> None:
 
 def test_a_threshold_needs_that_many_people() -> None:
     """One of two is short; two different people who agree are enough."""
-    world = World.honest().change(two_trainers)
+    world = DecisionInput.honest().change(two_trainers)
     assert codes(world.verdict()) == [("THRESHOLD", "train", "")]
     world.evidence["second"] = statement(
         "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who="bob"
@@ -318,7 +331,7 @@ def test_a_threshold_needs_that_many_people() -> None:
 @pytest.mark.parametrize("who", ["alice", "alice2"])
 def test_one_person_counts_once(who: str) -> None:
     """The same identity again, or a second identity of the same person, does not raise the count."""
-    world = World.honest().change(two_trainers)
+    world = DecisionInput.honest().change(two_trainers)
     world.evidence["second"] = statement(
         "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who=who, run="again"
     )
@@ -327,7 +340,7 @@ def test_one_person_counts_once(who: str) -> None:
 
 def test_people_must_agree_on_what_they_sign() -> None:
     """Two people who signed for different materials are no two signatures for one thing."""
-    world = World.honest().change(two_trainers)
+    world = DecisionInput.honest().change(two_trainers)
     world.evidence["second"] = statement(
         "train",
         {"data/prepared/train.csv": "train", "src/x": "y"},
@@ -339,7 +352,7 @@ def test_people_must_agree_on_what_they_sign() -> None:
 
 def test_a_file_and_a_directory_of_one_digest_are_no_agreement() -> None:
     """Two people who name the same hex digits as different kinds did not sign for the same thing."""
-    world = World.honest().change(two_trainers)
+    world = DecisionInput.honest().change(two_trainers)
     extra = directory(a="x")
     world.nodes |= extra.nodes
     for who, kind in (("alice", None), ("bob", "application/vnd.gitchain.manifest.v1+json")):
@@ -354,14 +367,14 @@ def test_a_file_and_a_directory_of_one_digest_are_no_agreement() -> None:
 
 def test_observed_satisfies_declared() -> None:
     """Observed is the stronger kind: it passes where declared is asked for."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["data"] = statement("data", {}, {"data/raw.csv": "raw"}, who="carol", evidence="observed")
     assert world.verdict().passed
 
 
 def test_a_claim_that_cannot_be_read_does_not_count_and_does_not_break() -> None:
     """Malformed step facts in a signed statement are no evidence, and no exception."""
-    world = World.honest()
+    world = DecisionInput.honest()
     broken = Statement.build([descriptor("metrics.json", "metrics 1")], SVR, {"gitchain_step": {"name": 7}})
     world.evidence["approve"] = verified(broken, "bob", NOW)
     assert codes(world.verdict()) == [("STEP_MISSING", "approve", "")]
@@ -369,7 +382,7 @@ def test_a_claim_that_cannot_be_read_does_not_count_and_does_not_break() -> None
 
 def test_a_step_is_what_the_payload_says() -> None:
     """Evidence of one step cannot be shown as another's: the name is in the signed payload."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["evaluate"] = statement(
         "train", {"models/model.pkl": "model 1"}, {"metrics.json": "metrics 1"}
     )
@@ -379,8 +392,8 @@ def test_a_step_is_what_the_payload_says() -> None:
 # Runs -----------------------------------------------------------------------------------------------------------
 
 
-def two_runs() -> World:
-    return World({f"{step}{name}": one for name in "12" for step, one in run(name).items()})
+def two_runs() -> DecisionInput:
+    return DecisionInput({f"{step}{name}": one for name in "12" for step, one in run(name).items()})
 
 
 @pytest.mark.parametrize("name", ["1", "2"])
@@ -415,7 +428,7 @@ def test_a_stranger_is_named_beside_another_run() -> None:
 
 def test_a_step_tied_to_nothing_is_a_replay() -> None:
     """Evidence that no artifact connects with the chain does not count, even if its own rules pass."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace('[DISALLOW, "*"]]\nserve', '[ALLOW, "*"]]\nserve').replace(
             "[REQUIRE, metrics.json], [MATCH, metrics.json, WITH, PRODUCTS, FROM, evaluate]", "[ALLOW, src]"
         )
@@ -425,14 +438,16 @@ def test_a_step_tied_to_nothing_is_a_replay() -> None:
 
 def test_rules_that_match_nothing_do_not_pass_vacuously() -> None:
     """A step whose MATCH rules found nothing took nothing from the chain: empty materials do not pass."""
-    world = World.honest().change(lambda text: text.replace("[REQUIRE, data/prepared/train.csv], ", ""))
+    world = DecisionInput.honest().change(
+        lambda text: text.replace("[REQUIRE, data/prepared/train.csv], ", "")
+    )
     replaced("train", materials={"src/x": "y"})(world)
     assert codes(world.verdict()) == [("NOTHING_MATCHED", "train", "")]
 
 
 def test_the_search_backtracks_over_choices_that_do_not_fit() -> None:
     """Many evaluations of the right model, of which one fits the approval: it is found."""
-    world = World.honest()
+    world = DecisionInput.honest()
     for number in range(20):
         world.evidence[f"e{number}"] = statement(
             "evaluate", {"models/model.pkl": "model 1"}, {"metrics.json": f"other {number}"}, at=NOW
@@ -447,7 +462,7 @@ def test_the_search_backtracks_over_choices_that_do_not_fit() -> None:
 
 def test_what_no_choice_can_save_is_found_without_trying_all() -> None:
     """Forty choices for each of three steps, and an approval that its own rules refuse: a finding, not a limit."""
-    world = World.honest()
+    world = DecisionInput.honest()
     replaced("approve", materials={"metrics.json": "metrics 1", "extra": "x"})(world)
     for number in range(40):
         source = {f"src/{number}": "x"}
@@ -465,7 +480,7 @@ def test_what_no_choice_can_save_is_found_without_trying_all() -> None:
 
 def test_a_match_in_another_run_does_not_make_rules_less_vacuous() -> None:
     """Materials that only some other preparation explains tie nothing in this chain."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace("[REQUIRE, data/prepared/train.csv], ", "").replace(
             '[ALLOW, "src/*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models',
             '[ALLOW, "*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models',
@@ -485,7 +500,7 @@ def test_a_step_is_found_through_whichever_source_it_has() -> None:
     functionaries: [alice]
     expectedMaterials: [[MATCH, "models/*", WITH, PRODUCTS, FROM, train], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], [DISALLOW, "*"]]
 serve:"""
-    world = World.honest().change(lambda text: text.replace("\nserve:", check))
+    world = DecisionInput.honest().change(lambda text: text.replace("\nserve:", check))
     world.evidence["zcheck"] = statement("zcheck", {"data/prepared/test.csv": "test"}, {"report": "fine"})
     assert world.verdict().passed
 
@@ -525,7 +540,7 @@ def test_a_contradiction_in_the_last_step_is_no_pass() -> None:
     functionaries: [alice]
     expectedMaterials: [[MATCH, metrics.json, WITH, PRODUCTS, FROM, evaluate], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], [DISALLOW, "*"]]
 serve:"""
-    world = World.honest().change(lambda text: text.replace("\nserve:", check))
+    world = DecisionInput.honest().change(lambda text: text.replace("\nserve:", check))
     other = directory(train__csv="other", test__csv="elsewhere")
     world.nodes |= other.nodes
     world.evidence["other"] = statement("prepare", {"data/raw.csv": "raw"}, {"data/prepared": other})
@@ -539,7 +554,7 @@ def test_too_many_combinations_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -
     """Beyond the limit the answer is a limit error (exit code 8): never a pass."""
     monkeypatch.setattr(search_module, "MAX_CHECKS", 2)
     with pytest.raises(LimitError):
-        World.honest().verdict()
+        DecisionInput.honest().verdict()
 
 
 # Properties -------------------------------------------------------------------------------------------------------
@@ -552,7 +567,7 @@ POOL = [*run("1").values(), *run("2").values(), statement("evaluate", {"models/m
 
 
 def judged(chosen: list[VerifiedStatement]) -> Decision:
-    return World(dict(enumerate(chosen))).verdict()  # type: ignore[arg-type]
+    return DecisionInput(dict(enumerate(chosen))).verdict()  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=sized(200, 5000))
@@ -600,13 +615,13 @@ def test_no_evidence_never_passes() -> None:
 
 def test_a_digest_that_nobody_knows_is_nothing_to_verify() -> None:
     """Without a name every product of every step is looked at, and none is it."""
-    assert World.honest().verdict(Target("0" * 64)).exit_code is ExitCode.NOTHING
+    assert DecisionInput.honest().verdict(Target("0" * 64)).exit_code is ExitCode.NOTHING
 
 
 def test_a_step_may_match_itself() -> None:
     """A step that keeps what it took: its own products are its source, and no edge to itself counts as a tie."""
     keeps = '[MATCH, "src/*", WITH, PRODUCTS, FROM, train], [ALLOW, "src/*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models'
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             '[ALLOW, "src/*"], [DISALLOW, "*"]]\n    expectedProducts: [[REQUIRE, models', keeps
         )
@@ -618,7 +633,7 @@ def test_a_step_may_match_itself() -> None:
 
 def test_a_file_that_contradicts_its_directory_is_a_finding() -> None:
     """A step that names a directory and one of its files with other content is told so."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             "[REQUIRE, data/prepared], [CREATE, data/prepared]", '[CREATE, "data/prepared/*"]'
         )
@@ -633,7 +648,7 @@ def test_a_file_that_contradicts_its_directory_is_a_finding() -> None:
 @pytest.mark.parametrize(("seconds", "passes"), [(300, True), (301, False)])
 def test_clocks_may_differ_by_minutes(seconds: int, *, passes: bool) -> None:
     """Evidence up to five minutes ahead of this machine's clock counts; a second more is the future."""
-    world = World.honest()
+    world = DecisionInput.honest()
     replaced("approve", at=NOW + timedelta(seconds=seconds))(world)
     assert world.verdict().passed == passes
 
@@ -641,16 +656,16 @@ def test_clocks_may_differ_by_minutes(seconds: int, *, passes: bool) -> None:
 def test_a_search_is_counted_in_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The honest chain of five steps takes five checks of rules and one of demands; with one less, no verdict."""
     monkeypatch.setattr(search_module, "MAX_CHECKS", 6)
-    assert World.honest().verdict().passed
+    assert DecisionInput.honest().verdict().passed
     monkeypatch.setattr(search_module, "MAX_CHECKS", 5)
     with pytest.raises(LimitError):
-        World.honest().verdict()
+        DecisionInput.honest().verdict()
 
 
 def test_of_two_whole_chains_the_newest_is_reported() -> None:
     """Two trainings made these bytes, and either chain passes: the newer one is what the report tells of, in any order."""
     for ages in ((1, 2), (2, 1)):
-        world = World.honest()
+        world = DecisionInput.honest()
         for name, age in zip(("train", "again"), ages, strict=True):
             materials = {"data/prepared/train.csv": "train", f"src/{name}.py": "code"}
             made = {"models/model.pkl": "model 1"}

@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from craft import both_logs, craft
-from forge import Forge, raw, some_statement
-from oracle import Anyone, oracle_of, verifier_of
 from sigstore.models import Bundle
 from sigstore.verify import Verifier
-from suites import VECTORS
 
 from gitchain.errors import GitchainError, SignatureError
 from gitchain.evidence.bundle import Bundle as OurBundle
@@ -28,6 +24,10 @@ from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_artifact
 from gitchain.verify.keys import Key
 from gitchain.verify.trust import Trust, public_trust_config
+from tests.support.bundle_kinds import both_logs, craft
+from tests.support.forged_bundles import Forge, raw, some_statement
+from tests.support.sigstore_oracle import Anyone, oracle_of, verifier_of
+from tests.support.vector_suites import VECTORS
 
 FILE = b"some model"
 CHECKS = {  # what a refusal of ours says, and the check that it is

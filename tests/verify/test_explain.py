@@ -6,14 +6,25 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from world import NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
-from worlds import revoked
 
 from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import Statement
 from gitchain.verify import explain as explain_module
 from gitchain.verify.explain import MAX_SEEDS
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import (
+    NOW,
+    PREPARED,
+    DecisionInput,
+    codes,
+    descriptor,
+    directory,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.decision_variants import revoked
 
 TOOK = {"models/model.pkl": "model 1", "data/prepared/test.csv": "test"}
 
@@ -31,9 +42,9 @@ def trained(took: str = "train", who: str = "alice", minutes: int = 60) -> Verif
     return statement("train", taken, {"models/model.pkl": "model 1"}, who=who, at=at)
 
 
-def world(**evidence: VerifiedStatement) -> World:
+def world(**evidence: VerifiedStatement) -> DecisionInput:
     """Return the honest world with other evidence in place of a step's, or beside it."""
-    found = World.honest()
+    found = DecisionInput.honest()
     found.evidence |= evidence
     return found
 
@@ -62,7 +73,7 @@ def test_explain_tells_of_the_chain_that_violates_the_fewest_demands() -> None:
 
 def test_explain_tells_no_demands_of_a_chain_with_a_step_that_too_few_signed() -> None:
     """The threshold comes first: what the layout asks of several steps is asked of steps that count."""
-    found = World.honest().change(
+    found = DecisionInput.honest().change(
         lambda text: constrained(text, "false").replace(
             "functionaries: [bob, carol]\n", "functionaries: [bob, carol]\n    threshold: 2\n"
         )
@@ -196,7 +207,7 @@ def test_a_mismatch_names_the_step_that_has_an_artifact_of_that_name() -> None:
 
 def test_another_run_s_content_is_told_with_who_attested_it_and_when() -> None:
     """The person has to find that run: it is named in the message."""
-    found = World(run("1") | {f"{name}2": one for name, one in run("2").items()})
+    found = DecisionInput(run("1") | {f"{name}2": one for name, one in run("2").items()})
     del found.evidence["evaluate2"]
     messages = [
         one.message for one in found.verdict(model("model 2")).findings if one.code.name == "OTHER_RUN"

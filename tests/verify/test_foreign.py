@@ -13,11 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from craft import both_logs, craft, spki
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from forge import ADA, Forge, b64, entry_of, raw
-from oracle import Anyone, oracle_of, sigstore_accepts
 from sigstore.errors import Error as SigstoreError
 from sigstore.models import Bundle as SigstoreBundle
 
@@ -31,6 +28,9 @@ from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_artifact, verify_bundle, verify_subjects
 from gitchain.verify.keys import Key, check_algorithm
 from gitchain.verify.trust import Trust
+from tests.support.bundle_kinds import both_logs, craft, spki
+from tests.support.forged_bundles import ADA, Forge, b64, entry_of, raw
+from tests.support.sigstore_oracle import Anyone, oracle_of, sigstore_accepts
 
 FILE = b"some package"
 DIGESTS = {name: hashlib.new(name, FILE).digest() for name in COMPARED}

@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import LAYOUT, NOW, World, codes, verified
-from worlds import POINT, SUPPLIER, checkpoint, fresh, revoked, supplier
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.statement import Statement
@@ -15,12 +13,14 @@ from gitchain.layout import Layout, parse_layout
 from gitchain.verify.freshness import check_freshness, newest_checkpoint
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import NEVER, LogRef, VerifiedStatement
+from tests.support.decision_input import LAYOUT, NOW, DecisionInput, codes, verified
+from tests.support.decision_variants import POINT, SUPPLIER, checkpoint, fresh, revoked, supplier
 
 WEEK = timedelta(days=7)
 
 
-def world(*more: VerifiedStatement) -> World:
-    found = World.honest().change(fresh)
+def world(*more: VerifiedStatement) -> DecisionInput:
+    found = DecisionInput.honest().change(fresh)
     found.evidence |= {f"more{number}": one for number, one in enumerate(more)}
     return found
 
@@ -77,7 +77,7 @@ def test_what_is_no_checkpoint_that_counts(more: tuple[VerifiedStatement, ...]) 
 
 def test_a_layout_that_asks_for_nothing_needs_no_checkpoint() -> None:
     """As before."""
-    found = World.honest()
+    found = DecisionInput.honest()
     assert found.verdict(explain=True).passed
     assert check_freshness(found.layout, (), (), NOW) is None
     assert "freshness" not in {one.kind for one in found.verdict(explain=True).checks}

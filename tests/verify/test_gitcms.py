@@ -14,12 +14,9 @@ from typing import Any
 
 import pytest
 from asn1crypto import cms, core
-from craft import V1_HOST, both_logs
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import ADA, Forge
-from gitcraft import LOG_ENTRY, PAYLOAD, Cms, armor, signed_commit
 
 from gitchain.errors import GitchainError, InclusionError, MalformedError, SignatureError
 from gitchain.evidence.gitobject import GitObject
@@ -28,6 +25,9 @@ from gitchain.verify.cms import MAX_TIMESTAMPS, parse_cms
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedObject
+from tests.support.bundle_kinds import V1_HOST, both_logs
+from tests.support.forged_bundles import ADA, Forge
+from tests.support.git_signatures import LOG_ENTRY, PAYLOAD, Cms, armor, signed_commit
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from forge import ADA, Forge, raw
-from gitcraft import Cms, armor, signed_commit, ssh_blob, sshsig, string
-from world import LAYOUT, NOW, verified
 
 from gitchain.consume.git_evidence import GitEvidence
 from gitchain.errors import GitchainError, MalformedError, SignatureError
@@ -31,6 +28,9 @@ from gitchain.verify.gitsource import source_evidence
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import LogRef, VerifiedObject, VerifiedStatement
+from tests.support.decision_input import LAYOUT, NOW, verified
+from tests.support.forged_bundles import ADA, Forge, raw
+from tests.support.git_signatures import Cms, armor, signed_commit, ssh_blob, sshsig, string
 
 FILES = (FileEntry("train.py", False, 3, "a" * 64), FileEntry("lib/a.py", True, 4, "b" * 64))
 LINE = trailer(build_manifest(FILES, 1).digest).encode()

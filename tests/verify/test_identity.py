@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
-from forge import ADA, Edit, Forge, raw
-from oracle import sigstore_accepts
 
 from gitchain.errors import SignatureError
 from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.identity import CLAIMS, ISSUER_V1, ISSUER_V2, identity_of
 from gitchain.verify.trust import Trust
+from tests.support.forged_bundles import ADA, Edit, Forge, raw
+from tests.support.sigstore_oracle import sigstore_accepts
 
 
 def with_names(*names: x509.GeneralName) -> Edit:

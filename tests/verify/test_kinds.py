@@ -9,10 +9,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from craft import PrivateKey, both_logs, craft, sign, spki, v1_entry
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from forge import ADA, Forge, b64, entry_of, raw, some_statement
 
 from gitchain.errors import GitchainError, InclusionError, MalformedError, SignatureError
 from gitchain.instance import Instance
@@ -20,6 +18,8 @@ from gitchain.verify import bundle as module
 from gitchain.verify.bundle import verify_artifact, verify_bundle
 from gitchain.verify.keys import Key, load_log_key
 from gitchain.verify.trust import Trust
+from tests.support.bundle_kinds import PrivateKey, both_logs, craft, sign, spki, v1_entry
+from tests.support.forged_bundles import ADA, Forge, b64, entry_of, raw, some_statement
 
 FILE = b"some model"
 DIGESTS = {name: hashlib.new(name, FILE).digest() for name in ("sha256", "sha384", "sha512")}

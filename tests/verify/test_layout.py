@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from forge import ADA, Forge, raw
-from world import LAYOUT
 
 from gitchain.errors import ExitCode, LayoutError
 from gitchain.evidence.digest import DigestSet
@@ -19,6 +17,8 @@ from gitchain.layout import Identity, parse_layout
 from gitchain.layout.identities import KEY_ISSUER
 from gitchain.verify.layout import SignedLayout, pin_command, verify_layout
 from gitchain.verify.trust import Trust
+from tests.support.decision_input import LAYOUT
+from tests.support.forged_bundles import ADA, Forge, raw
 
 HONEST = parse_layout(LAYOUT.encode())
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from craft import V1_HOST, V1_ID, both_logs, craft, v1_entry
-from forge import Forge, entry_of
 
 from gitchain.errors import InclusionError
 from gitchain.evidence.entry import LogEntry
 from gitchain.instance import Instance
 from gitchain.verify.log_inclusion import known_log, promised_time
 from gitchain.verify.trust import LogKey, Trust
+from tests.support.bundle_kinds import V1_HOST, V1_ID, both_logs, craft, v1_entry
+from tests.support.forged_bundles import Forge, entry_of
 
 
 @pytest.fixture

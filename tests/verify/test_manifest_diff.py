@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from world import World, codes, statement
 
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.verify.decide import Target
 from gitchain.verify.step_diagnostics import MAX_FILES
+from tests.support.decision_input import DecisionInput, codes, statement
 
 FILES = {"card.txt": "card", "weights/a": "1", "weights/deep/b": "2", "tokens/c": "3"}
 
@@ -19,8 +19,8 @@ def tree(files: dict[str, str]) -> Manifest:
     )
 
 
-def world(attested: Manifest) -> World:
-    made = World.honest().change(
+def world(attested: Manifest) -> DecisionInput:
+    made = DecisionInput.honest().change(
         lambda text: text.replace("models/model.pkl", "models/m").replace('"models/*"', "models/m", 1)
     )
     made.nodes |= attested.nodes

@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import NOW, World, codes, descriptor, run, statement, verified
-from worlds import revoked, saying
 
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
@@ -18,6 +16,8 @@ from gitchain.layout.artifact import Artifact, Link, Manifests, contents, lookup
 from gitchain.verify.decide import Target
 from gitchain.verify.step_diagnostics import MAX_FILES
 from gitchain.verify.vsa import summary
+from tests.support.decision_input import NOW, DecisionInput, codes, descriptor, run, statement, verified
+from tests.support.decision_variants import revoked, saying
 
 FILES = {"train.csv": "train", "test.csv": "test", "deep/run.sh": "run"}
 
@@ -139,9 +139,9 @@ def revokers(text: str) -> str:
 
 def chain(
     made: Manifest, taken: Manifest, nodes: dict[str, bytes] | None = None, *, change: Change = str
-) -> World:
+) -> DecisionInput:
     """`prepare` made the directory under one version, `train` took it under another."""
-    found = World.honest().change(lambda text: change(text.replace(BEFORE, AFTER)))
+    found = DecisionInput.honest().change(lambda text: change(text.replace(BEFORE, AFTER)))
     found.nodes = dict(NODES if nodes is None else nodes)
     found.evidence["prepare"] = statement(
         "prepare", {"data/raw.csv": "raw", "src/p.py": "code"}, {"data/prepared": made}
@@ -183,7 +183,7 @@ def test_chain_over_two_versions_is_refused(
 def test_people_with_two_versions_do_not_agree() -> None:
     """A threshold counts statements that name the same digests."""
     text = "functionaries: [alice, bob]\n    evidence: observed\n"
-    found = World.honest().change(lambda whole: whole.replace(text, text + "    threshold: 2\n"))
+    found = DecisionInput.honest().change(lambda whole: whole.replace(text, text + "    threshold: 2\n"))
     found.nodes |= NODES
     both = [
         statement(
@@ -201,8 +201,8 @@ def test_people_with_two_versions_do_not_agree() -> None:
 # Targets ---------------------------------------------------------------------------------------------------------------
 
 
-def served(made: Manifest, nodes: dict[str, bytes] | None = None) -> World:
-    found = World.honest().change(
+def served(made: Manifest, nodes: dict[str, bytes] | None = None) -> DecisionInput:
+    found = DecisionInput.honest().change(
         lambda text: text.replace("models/model.pkl", "models/m").replace('"models/*"', "models/m", 1)
     )
     found.nodes |= NODES if nodes is None else nodes

@@ -12,8 +12,13 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from world import LAYOUT, NOW, PREPARED, World, model, run, statement
-from worlds import (
+
+from gitchain.errors import ExitCode
+from gitchain.layout import Layout, parse_layout
+from gitchain.verify.decide import Decision
+from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import LAYOUT, NOW, PREPARED, DecisionInput, model, run, statement
+from tests.support.decision_variants import (
     SUPPLIER,
     facts,
     revoked,
@@ -23,11 +28,6 @@ from worlds import (
     supplied,
     with_supplier,
 )
-
-from gitchain.errors import ExitCode
-from gitchain.layout import Layout, parse_layout
-from gitchain.verify.decide import Decision
-from gitchain.verify.verified import VerifiedStatement
 
 FEATURES: dict[str, Callable[[str], str]] = {
     "supplier": with_supplier,
@@ -112,7 +112,7 @@ negative = st.frozensets(st.sampled_from(range(len(NEGATIVE))), max_size=2)
 def judged(
     named: frozenset[str], evidence: Iterable[VerifiedStatement], *, explain: bool = False
 ) -> Decision:
-    world = World(dict(enumerate(evidence)), layout_with(named))  # type: ignore[arg-type]
+    world = DecisionInput(dict(enumerate(evidence)), layout_with(named))  # type: ignore[arg-type]
     return world.verdict(model(), explain=explain)
 
 

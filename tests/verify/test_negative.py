@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from world import NOW, PREPARED, World, codes, descriptor, directory, model, run, statement, verified
-from worlds import revoked, saying
 
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.claim import StepFacts
@@ -16,6 +14,19 @@ from gitchain.evidence.predicates import REVOCATION, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import (
+    NOW,
+    PREPARED,
+    DecisionInput,
+    codes,
+    descriptor,
+    directory,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.decision_variants import revoked, saying
 
 FLOOR = """    constraints: [{name: floor, expression: "predicate.accuracy >= 0.9"}]
 """
@@ -32,10 +43,12 @@ def evaluated(accuracy: float | None, metrics: str = "metrics 1", **more: object
     return made if accuracy is None else saying(made, accuracy=accuracy)
 
 
-def world(*evaluations: VerifiedStatement) -> World:
-    found = World.honest().change(floored)
+def world(*evaluations: VerifiedStatement) -> DecisionInput:
+    found = DecisionInput.honest().change(floored)
     del found.evidence["evaluate"]
-    return World(found.evidence | {f"e{number}": one for number, one in enumerate(evaluations)}, found.layout)
+    return DecisionInput(
+        found.evidence | {f"e{number}": one for number, one in enumerate(evaluations)}, found.layout
+    )
 
 
 def test_evidence_has_to_satisfy_its_steps_constraints() -> None:
@@ -77,7 +90,7 @@ def test_only_authorised_evidence_about_the_same_product_denies(harmless: Verifi
 
 def test_informational_evidence_denies_by_its_subject() -> None:
     """Two approvals of the same metrics, one of which the layout forbids: neither counts."""
-    found = World.honest().change(
+    found = DecisionInput.honest().change(
         lambda text: text.replace(
             "    maxAge: P30D\n",
             "    maxAge: P30D\n    constraints: [{name: ok, expression: \"predicate.verdict == 'go'\"}]\n",
@@ -106,8 +119,8 @@ def revocable(text: str) -> str:
     return text.replace("steps:\n", "revokers: [alice]\nsteps:\n", 1)
 
 
-def with_revocation(one: VerifiedStatement) -> World:
-    found = World.honest().change(revocable)
+def with_revocation(one: VerifiedStatement) -> DecisionInput:
+    found = DecisionInput.honest().change(revocable)
     found.evidence["revocation"] = one
     return found
 
@@ -216,7 +229,9 @@ def test_a_revoked_file_is_found_however_deep() -> None:
 def test_a_run_with_a_revoked_artifact_does_not_take_others_along() -> None:
     """Of two models, the one whose data were revoked fails and says so; the other passes."""
     other = directory(train__csv="train", test__csv="poison")
-    found = World({f"{step}{name}": one for name in "1" for step, one in run(name).items()}).change(revocable)
+    found = DecisionInput({f"{step}{name}": one for name in "1" for step, one in run(name).items()}).change(
+        revocable
+    )
     second = run("2", prepared=other)
     second["train"] = statement(
         "train", {"data/prepared": other}, {"models/model.pkl": "model 2"}, run="run-2"
@@ -239,7 +254,7 @@ def test_a_run_with_a_revoked_artifact_does_not_take_others_along() -> None:
 def test_strangers_revoke_nothing() -> None:
     """Only `revokers` do, and where there are none nobody does."""
     assert with_revocation(revoked(run()["train"], who="bob")).verdict().passed
-    found = World.honest()
+    found = DecisionInput.honest()
     found.evidence["revocation"] = revoked(run()["train"])
     assert found.verdict().passed
 

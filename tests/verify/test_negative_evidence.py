@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from world import LAYOUT, NOW, World, descriptor, directory, statement
-from worlds import revoked
 
 from gitchain.evidence.claim import claim_of
 from gitchain.layout import parse_layout
@@ -23,6 +21,8 @@ from gitchain.verify.negative_evidence import (
 )
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.step_statement import StepStatement
+from tests.support.decision_input import LAYOUT, NOW, DecisionInput, descriptor, directory, statement
+from tests.support.decision_variants import revoked
 
 NOTHING = Manifests({}.get)
 MODEL, OTHER = (NOTHING.artifact(descriptor("x", text)) for text in ("model", "other"))
@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 def train(hours: int) -> StepStatement:
     """Return a training that counts for alice, this many hours after NOW."""
     one = statement("train", {}, {"m": "model"}, at=NOW + hours * HOUR)
-    step = World().layout.step("train")
+    step = DecisionInput().layout.step("train")
     return StepStatement(step, one, claim_of(one.statement), Link({}, {"m": MODEL}), "alice", "alice")
 
 
@@ -62,11 +62,11 @@ def test_standing_rejection_is_taken_back_by_the_signer_s_newest_statement(
 def negative(
     *rejected: dict[object, list[Rejection]], revocations: Sequence[Revocations] = ()
 ) -> NegativeEvidence:
-    return NegativeEvidence(Authorizer(World().layout, NOW, revocations), NOTHING, rejected)  # type: ignore[arg-type]
+    return NegativeEvidence(Authorizer(DecisionInput().layout, NOW, revocations), NOTHING, rejected)  # type: ignore[arg-type]
 
 
 def codes_of(found: NegativeEvidence, link: Link) -> list[FindingCode]:
-    reasons = found.faults(World().layout.step("train"), link)
+    reasons = found.faults(DecisionInput().layout.step("train"), link)
     return [one.code for one in reasons()] if reasons else []
 
 

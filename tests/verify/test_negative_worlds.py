@@ -14,8 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fuzzing import sized
-from world import ISSUER, NOW, Content, descriptor, directory, verified
 
 from gitchain.evidence.claim import Evidence, StepFacts
 from gitchain.evidence.digest import sha256_hex
@@ -25,6 +23,8 @@ from gitchain.evidence.statement import Statement
 from gitchain.layout import Identity, parse_layout
 from gitchain.verify.decide import Target, decide
 from gitchain.verify.verified import NEVER, LogRef, SignedLayout, VerifiedStatement
+from tests.support.decision_input import ISSUER, NOW, Content, descriptor, directory, verified
+from tests.support.fuzzing import sized
 
 LAYOUT = parse_layout(b"""
 schema: https://gitchain.dev/layout/v1

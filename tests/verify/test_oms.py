@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from forge import ADA, Forge, b64
-from models import FILES, NOW, bundle, certificate, new_key, spki, statement
 
 from gitchain.errors import AlgorithmError, GitchainError, MalformedError, SignatureError
 from gitchain.evidence.bundle import BUNDLE_MEDIA_TYPE
@@ -30,6 +28,8 @@ from gitchain.verify.oms import (
     verify_model_by_key,
 )
 from gitchain.verify.trust import Trust
+from tests.support.forged_bundles import ADA, Forge, b64
+from tests.support.model_signatures import FILES, NOW, bundle, certificate, new_key, spki, statement
 
 KEY, ROOT_KEY, MIDDLE_KEY = new_key(), new_key(), new_key()
 ROOT = certificate("root", ROOT_KEY)

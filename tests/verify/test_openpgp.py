@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from gitcraft import PAYLOAD, signed_commit
-from pgpcraft import CREATED, NOW, Pgp, block, gpg_home, integer, member, needs_gpg, packet, sub, whole
 
 from gitchain.collect.gpg import GpgVerifier
 from gitchain.errors import GitchainError, LimitError, MalformedError, SignatureError, UnknownSignerError
@@ -21,6 +19,20 @@ from gitchain.layout.openpgp import read_block
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.openpgp import OpenPgp
 from gitchain.verify.trust import Trust
+from tests.support.git_signatures import PAYLOAD, signed_commit
+from tests.support.openpgp_signatures import (
+    CREATED,
+    NOW,
+    Pgp,
+    block,
+    gpg_home,
+    integer,
+    member,
+    needs_gpg,
+    packet,
+    sub,
+    whole,
+)
 
 PAT = Pgp()
 SUB = Pgp(ed25519.Ed25519PrivateKey.from_private_bytes(b"s" * 32))

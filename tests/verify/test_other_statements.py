@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from world import NOW, World, model, run, statement, verified
-from worlds import revoked, signed_layout
 
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import DigestSet
@@ -28,13 +26,15 @@ from gitchain.verify.findings import FindingCode
 from gitchain.verify.other_statements import MAX_OTHERS, about_other_steps, names_target, unread, unverified
 from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
+from tests.support.decision_input import NOW, DecisionInput, model, run, statement, verified
+from tests.support.decision_variants import revoked, signed_layout
 
 SLSA = "https://slsa.dev/provenance/v1"
 TARGET = model("other", "other.bin")
 
 
 def layout() -> Layout:
-    return World().layout
+    return DecisionInput().layout
 
 
 def foreign(content: str = "other", name: str = "other.bin", **predicate: Any) -> VerifiedStatement:
@@ -175,7 +175,7 @@ def test_unread_names_the_statements_that_have_the_target_as_subject() -> None:
 
 def test_beside_is_told_only_where_nothing_else_is_known() -> None:
     """It takes the place of the absence of evidence, makes the exit code 1, and changes no other verdict."""
-    honest = World.honest()
+    honest = DecisionInput.honest()
     signed = SignedLayout(layout(), honest.evidence["data"].identity, layout().digest, 1, "0" * 64, NOW)
     beside = about_other_steps(layout(), [foreign()], TARGET)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from world import ISSUER, LAYOUT, NOW, World, codes, model, statement
-from worlds import SUPPLIER, by, facts, supplier
 
 from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
@@ -14,6 +12,8 @@ from gitchain.verify.authorization import Authorizer
 from gitchain.verify.classify import claims_under
 from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.signers import Signers
+from tests.support.decision_input import ISSUER, LAYOUT, NOW, DecisionInput, codes, model, statement
+from tests.support.decision_variants import SUPPLIER, by, facts, supplier
 
 CI = "https://ci.example"
 WORKFLOW = "https://example.com/m/.github/workflows/train.yml@refs"
@@ -31,8 +31,8 @@ def layout(text: str, *, functionaries: str, threshold: int, principals: str = "
     )
 
 
-def trained(*signers: tuple[Identity, dict[str, str]], **given: object) -> World:
-    world = World.honest().change(lambda text: layout(text, **given))  # type: ignore[arg-type]
+def trained(*signers: tuple[Identity, dict[str, str]], **given: object) -> DecisionInput:
+    world = DecisionInput.honest().change(lambda text: layout(text, **given))  # type: ignore[arg-type]
     honest = world.evidence.pop("train")
     for number, (who, claims) in enumerate(signers):
         world.evidence[f"train{number}"] = by(honest, who, **claims)
@@ -106,7 +106,7 @@ def test_two_refs_of_one_pattern_are_one_functionary() -> None:
 
 def test_a_signer_that_is_nobody_has_no_person() -> None:
     """Who a stranger is, is not guessed."""
-    signers = Signers(World.honest().layout)
+    signers = Signers(DecisionInput.honest().layout)
     assert signers.person(Identity(ISSUER, "alice2")) == "alice"
     with pytest.raises(KeyError):
         signers.person(Identity(ISSUER, "mallory"))
@@ -133,7 +133,7 @@ def test_a_key_signs_as_itself() -> None:
         .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     key = pem.decode().strip().replace("\n", "\\n")
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace("  bob: {identities: [", f'  bob: {{identities: [{{key: "{key}\\n"}}, ', 1)
     )
     [member] = [
@@ -154,7 +154,7 @@ def test_what_a_certificate_claims_is_part_of_what_was_found() -> None:
 
 def test_a_group_is_as_new_as_its_newest_member() -> None:
     """Two people, two times: what the newest signed is what the user works on."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["bob"] = statement(
         "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": "model 1"}, who="bob", at=NOW
     )
@@ -170,7 +170,7 @@ def test_a_group_is_as_new_as_its_newest_member() -> None:
 
 def test_inside_a_layout_only_a_summary_may_be_silent() -> None:
     """Evidence that names no step and no layout is the outer layout's, unless it is somebody's summary."""
-    authorizer = Authorizer(World.honest().layout, NOW, inside=True)
+    authorizer = Authorizer(DecisionInput.honest().layout, NOW, inside=True)
     assert authorizer._may_be_silent(VSA, None)
     assert not authorizer._may_be_silent(VSA, "train")
     assert not authorizer._may_be_silent(PROVENANCE, None)
@@ -184,7 +184,7 @@ def test_nothing_widens_a_steps_functionaries() -> None:
         "serve:", "datasets: {functionaries: [carol], artifacts: [{step: data, products: ['*']}]}\nserve:"
     )
     for step, who in (("evaluate", "bob"), ("evaluate", "carol"), ("prepare", "bob"), ("data", "alice")):
-        world = World.honest()
+        world = DecisionInput.honest()
         world.layout = parse_layout(outer.encode())
         world.evidence["facts"] = facts({"data/raw.csv": "raw"}, who="carol")
         assert world.verdict().passed
@@ -198,7 +198,9 @@ def test_nothing_widens_a_steps_functionaries() -> None:
         ("acme-collect", "alice"),
         ("train", "otto"),
     ):
-        spoilt = World({**two.evidence, name: by(two.evidence[name], Identity(ISSUER, who))}, two.layout)
+        spoilt = DecisionInput(
+            {**two.evidence, name: by(two.evidence[name], Identity(ISSUER, who))}, two.layout
+        )
         assert not spoilt.verdict().passed, (name, who)
     inner = SUPPLIER.replace(
         "functionaries:\n",

@@ -8,10 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from craft import body_of as crafted
-from craft import sign, spki
 from cryptography.hazmat.primitives.asymmetric import ec
-from forge import some_statement
 
 from gitchain.errors import InclusionError
 from gitchain.evidence.canonical import canonical_json
@@ -19,6 +16,9 @@ from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, pae
 from gitchain.evidence.entry import LogEntry
 from gitchain.verify.keys import Key
 from gitchain.verify.rekor_entry import SignatureRecord, body_of, check_body
+from tests.support.bundle_kinds import body_of as crafted
+from tests.support.bundle_kinds import sign, spki
+from tests.support.forged_bundles import some_statement
 
 KEY = ec.derive_private_key(5, ec.SECP256R1())
 PAYLOAD = some_statement().payload

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-from world import World, run
 
 from gitchain.errors import ExitCode
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.report import PROVEN, UNKNOWN, Attestation, Kind, ReportedCheck
+from tests.support.decision_input import DecisionInput, run
 
 FOUND = Finding(FindingCode.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
 WARNING = Finding(FindingCode.SAME_MD5, "two contents share one MD5 digest")
@@ -20,7 +20,7 @@ PASSED = replace(FAILED, passed=True)
 
 def test_a_finding_of_an_inspection_fails_the_decision() -> None:
     """What passed every rule does not pass with it: exit 1, no step is reported as if it had passed."""
-    decision = World.honest().verdict().with_inspections([FOUND], [FAILED])
+    decision = DecisionInput.honest().verdict().with_inspections([FOUND], [FAILED])
     assert (decision.result, decision.exit_code, decision.steps) == ("FAILED", ExitCode.FAILED, ())
     assert decision.findings == (FOUND,)
     assert decision.checks == ()
@@ -28,7 +28,7 @@ def test_a_finding_of_an_inspection_fails_the_decision() -> None:
 
 def test_clean_inspections_leave_the_decision() -> None:
     """Nothing found, or warnings only: it stays PASSED with all of its steps."""
-    before = World.honest().verdict()
+    before = DecisionInput.honest().verdict()
     assert before.with_inspections([], [PASSED]) == before
     after = before.with_inspections([WARNING], [])
     assert (after.passed, after.steps, after.findings) == (True, before.steps, (WARNING,))
@@ -36,7 +36,7 @@ def test_clean_inspections_leave_the_decision() -> None:
 
 def test_inspections_are_checks_where_somebody_asked() -> None:
     """With the checks listed, the inspections are the last of them."""
-    before = World.honest().verdict(explain=True)
+    before = DecisionInput.honest().verdict(explain=True)
     after = before.with_inspections([FOUND], [PASSED, FAILED])
     assert after.checks == (*before.checks, PASSED, FAILED)
     assert after.to_json()["unknown"] == UNKNOWN
@@ -46,7 +46,7 @@ def test_inspections_are_checks_where_somebody_asked() -> None:
 
 def test_what_failed_is_not_inspected() -> None:
     """Inspections come after everything else, and only then."""
-    world = World.honest()
+    world = DecisionInput.honest()
     del world.evidence["train"]
     with pytest.raises(ValueError, match="is not inspected"):
         world.verdict().with_inspections([], [])

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from world import ISSUER, LAYOUT, NOW, verified
 
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.revocation import RevokedSigner, revocation
@@ -17,6 +16,7 @@ from gitchain.layout import Identity, parse_layout
 from gitchain.verify.findings import FindingCode
 from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import ISSUER, LAYOUT, NOW, verified
 
 A, B = "a" * 64, "b" * 64
 REVOKERS = parse_layout(LAYOUT.replace("steps:", "revokers: [alice, bob]\nsteps:", 1).encode())

@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from world import NOW, World, codes, model, statement, verified
-from worlds import facts, revoked, saying
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.predicates import REVOCATION
@@ -16,6 +14,8 @@ from gitchain.layout import parse_layout
 from gitchain.layout.scope import scopes
 from gitchain.verify.decide import Decision
 from gitchain.verify.report import StepReport
+from tests.support.decision_input import NOW, DecisionInput, codes, model, statement, verified
+from tests.support.decision_variants import facts, revoked, saying
 
 STEPS = ("prep", "train-us", "approve-us", "train-gb")
 LAYOUT = """
@@ -61,10 +61,10 @@ def evidence(us: str = "us 1", gb: str = "gb 1") -> dict[str, Any]:
     }
 
 
-def world(*left: str, more: str = "") -> World:
+def world(*left: str, more: str = "") -> DecisionInput:
     """Return the world with the evidence of these steps alone, of all if none is named."""
     found = {name: one for name, one in evidence().items() if not left or name in left}
-    return World(found, parse_layout((LAYOUT + more).encode()))
+    return DecisionInput(found, parse_layout((LAYOUT + more).encode()))
 
 
 def steps(decision: Decision) -> list[str]:
@@ -106,7 +106,7 @@ def test_a_target_without_a_name_passes_under_either_entry() -> None:
     """A digest is looked for under every entry; one whole chain is enough."""
     same = evidence(us="same", gb="same")
     del same["approve-us"]
-    both = World(same, parse_layout(LAYOUT.encode()))
+    both = DecisionInput(same, parse_layout(LAYOUT.encode()))
     assert steps(both.verdict(model("same", None))) == ["prep", "train-gb"]
     del same["train-gb"]
     assert not both.verdict(model("same", None)).passed
@@ -115,7 +115,7 @@ def test_a_target_without_a_name_passes_under_either_entry() -> None:
 def test_an_entry_without_steps_needs_all_of_them() -> None:
     """Beside entries that name steps, one that names none still needs every step of the layout."""
     text = LAYOUT.replace(", steps: [prep, train-gb]", "")
-    mixed = World(evidence(), parse_layout(text.encode()))
+    mixed = DecisionInput(evidence(), parse_layout(text.encode()))
     assert steps(mixed.verdict(GB)) == list(STEPS)
     del mixed.evidence["approve-us"]
     assert not mixed.verdict(GB).passed
@@ -124,7 +124,7 @@ def test_an_entry_without_steps_needs_all_of_them() -> None:
 
 def test_a_target_that_nothing_made_is_told_about_its_own_steps() -> None:
     """The reasons are those of the entry that serves its name; without a name, of the whole layout."""
-    empty = World({}, parse_layout(LAYOUT.encode()))
+    empty = DecisionInput({}, parse_layout(LAYOUT.encode()))
     assert {code for code, _, _ in codes(empty.verdict(US))} == {"NO_EVIDENCE"}
     declared = world("train-us")
     declared.evidence["train-us"] = statement(
@@ -160,7 +160,7 @@ datasets:
 sameRun: [[prep, train-us]]
 """
     text = LAYOUT.replace("steps: [prep, train-gb]}", "steps: [prep, train-us, train-gb]}")
-    found = World(evidence(), parse_layout((text + more).encode()))
+    found = DecisionInput(evidence(), parse_layout((text + more).encode()))
     assert found.verdict(US).passed
     assert {code for code, _, _ in codes(found.verdict(GB))} == {"NO_FACTS"}
     found.evidence["facts"] = facts({"gb.bin": "gb 1"}, who="carol")
@@ -194,7 +194,7 @@ def test_a_denied_statement_counts_within_its_entry() -> None:
         "    constraints: [{name: ok, expression: \"predicate.properties == ['OK']\"}]\n"
         "    predicateType: https://in-toto.io",
     )
-    found = World(evidence(), parse_layout(text.encode()))
+    found = DecisionInput(evidence(), parse_layout(text.encode()))
     found.evidence["approve-us"] = saying(found.evidence["approve-us"], properties=["NO"])
     assert not found.verdict(US).passed
     assert found.verdict(GB).passed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from world import World, model, run, statement
-
 from gitchain.layout.artifact import Manifests
 from gitchain.verify.authorization import Authorizer
 from gitchain.verify.chain import Chains
@@ -13,9 +11,10 @@ from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
 from gitchain.verify.search import ChainSearch, SearchBudget
 from gitchain.verify.step_statement import StepReader
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import DecisionInput, model, run, statement
 
 
-def searching(world: World) -> tuple[ChainSearch, EvidenceGroups]:
+def searching(world: DecisionInput) -> tuple[ChainSearch, EvidenceGroups]:
     manifests, authorizer = Manifests(world.nodes.get), Authorizer(world.layout, world.now)
     statements = tuple(world.evidence.values())
     claims, _ = sort_claims(authorizer, statements, manifests, StepReader())
@@ -40,7 +39,7 @@ def group_of(claims: EvidenceGroups, one: VerifiedStatement) -> EvidenceGroup:
 
 def test_narrow_drops_what_the_rules_refuse_whatever_the_others_are() -> None:
     """An evaluation that took a file which no rule allows is in no chain; the honest one beside it stays."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["odd"] = evaluation(extra="x")
     search, claims = searching(world)
     narrowed = search.narrow(group_of(claims, world.evidence["train"]))
@@ -52,7 +51,7 @@ def test_narrow_drops_what_the_rules_refuse_whatever_the_others_are() -> None:
 def test_narrow_finds_nothing_where_a_step_has_nothing_left() -> None:
     """One step alone without a group that could be in a chain: no search is needed."""
     for evaluations in ({"odd": evaluation(extra="x")}, {}):
-        world = World.honest()
+        world = DecisionInput.honest()
         del world.evidence["evaluate"]
         world.evidence |= evaluations
         search, claims = searching(world)
@@ -61,7 +60,7 @@ def test_narrow_finds_nothing_where_a_step_has_nothing_left() -> None:
 
 def test_linked_needs_a_rule_that_matches_and_not_content_in_common_alone() -> None:
     """Two steps that both took the same source file are not tied by it; the model that one made ties them."""
-    world = World.honest()
+    world = DecisionInput.honest()
     took = {"data/prepared/train.csv": "train", "src/x.py": "x"}
     world.evidence["train"] = statement("train", took, {"models/model.pkl": "model 1"})
     tied = evaluation(**{"src/x": "x"})
@@ -79,7 +78,7 @@ def test_linked_needs_a_rule_that_matches_and_not_content_in_common_alone() -> N
 
 def test_check_lists_what_each_rule_took_only_to_explain() -> None:
     """The search asks thousands of times and needs the refusals alone."""
-    world = World.honest()
+    world = DecisionInput.honest()
     search, claims = searching(world)
     chain = {name: group_of(claims, one) for name, one in world.evidence.items()}
     prepare = chain["prepare"]

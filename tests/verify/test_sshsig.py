@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from gitcraft import PAYLOAD, armor, mpint, signed_commit, ssh_blob, sshsig, string
 
 from gitchain.errors import GitchainError, MalformedError, SignatureError
 from gitchain.evidence.gitobject import GitObject
@@ -21,6 +20,7 @@ from gitchain.layout.identities import SSH_ISSUER, SshMember
 from gitchain.layout.keys import fingerprint
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.trust import Trust
+from tests.support.git_signatures import PAYLOAD, armor, mpint, signed_commit, ssh_blob, sshsig, string
 
 ED = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 RSA = rsa.generate_private_key(65537, 2048)

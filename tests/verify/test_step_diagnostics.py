@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from test_decide import two_trainers
-from world import NOW, World, codes, model, statement
-from worlds import revoked
 
 from gitchain.verify.findings import FindingCode
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import NOW, DecisionInput, codes, model, statement
+from tests.support.decision_variants import revoked
+from tests.verify.test_decide import two_trainers
 
 TAKEN = {"data/prepared/train.csv": "train"}
 
@@ -27,8 +27,8 @@ def three_trainers(text: str) -> str:
     )
 
 
-def world(*trainings: VerifiedStatement) -> World:
-    found = World.honest()
+def world(*trainings: VerifiedStatement) -> DecisionInput:
+    found = DecisionInput.honest()
     del found.evidence["train"]
     found.evidence |= {f"train{number}": one for number, one in enumerate(trainings)}
     return found
@@ -55,7 +55,9 @@ def test_people_who_signed_for_different_content_are_told_by_the_largest_group(*
 
 def test_faults_of_many_groups_are_told_newest_first_up_to_the_limit() -> None:
     """Each evaluation took a revoked file under another name."""
-    found = World.honest().change(lambda text: text.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1))
+    found = DecisionInput.honest().change(
+        lambda text: text.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1)
+    )
     del found.evidence["evaluate"]
     for number in reversed(range(MAX_PER_STEP + 2)):
         materials = {"models/model.pkl": "model 1", f"src/{number}.py": "bad"}

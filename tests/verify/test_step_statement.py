@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
-from world import ISSUER, World, run
-
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor
@@ -22,6 +20,7 @@ from gitchain.verify.step_statement import (
     distinct,
 )
 from gitchain.verify.verified import NEVER
+from tests.support.decision_input import ISSUER, DecisionInput, run
 
 
 def test_the_same_word_twice_is_one() -> None:
@@ -59,7 +58,9 @@ def test_a_claim_is_read_once() -> None:
 def test_attested_is_for_nobody_until_that_is_known() -> None:
     """A claim counts for nobody before the signer is looked up, and a rejection says what its code means."""
     statement = run()["train"]
-    one = StepStatement(World().layout.step("train"), statement, claim_of(statement.statement), Link({}, {}))
+    one = StepStatement(
+        DecisionInput().layout.step("train"), statement, claim_of(statement.statement), Link({}, {})
+    )
     assert (one.functionary, one.principal) == ("", "")
     assert RejectedStatement(FindingCode.STALE, statement, one, "", "").says == ""
 

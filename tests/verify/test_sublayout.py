@@ -8,9 +8,15 @@ from datetime import timedelta
 
 import pytest
 from jsonschema import Draft202012Validator
-from test_trace import SCHEMA
-from world import NOW, World, codes, model, run, statement, verified
-from worlds import (
+
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.predicates import LAYOUT
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.layout import parse_layout
+from gitchain.verify import search as search_module
+from gitchain.verify.decide import Decision
+from tests.support.decision_input import NOW, DecisionInput, codes, model, run, statement, verified
+from tests.support.decision_variants import (
     SUPPLIER,
     facts,
     revoked,
@@ -22,20 +28,14 @@ from worlds import (
     with_supplier,
     with_two_suppliers,
 )
-
-from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.predicates import LAYOUT
-from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.layout import parse_layout
-from gitchain.verify import search as search_module
-from gitchain.verify.decide import Decision
+from tests.verify.test_trace import SCHEMA
 
 
 def found(decision: Decision) -> set[tuple[str, str]]:
     return {(code, step) for code, step, _ in codes(decision)}
 
 
-def layout(change: Callable[[str], str] = str, **more: object) -> World:
+def layout(change: Callable[[str], str] = str, **more: object) -> DecisionInput:
     return supplier(change(SUPPLIER), **more)
 
 
@@ -94,7 +94,7 @@ def test_everything_behind_the_step_is_needed(gone: str) -> None:
     ids=["stranger", "functionary of another step", "from the future", "too old", "expired now", "other name"],
 )  # fmt: skip
 def test_a_layout_has_to_be_signed_by_the_steps_people_and_in_force(
-    attack: Callable[[World], object],
+    attack: Callable[[DecisionInput], object],
 ) -> None:
     """Who signs it, which name and version it has, and that it has not expired are checked as for any layout."""
     world = supplier()
@@ -110,7 +110,7 @@ def test_a_layout_is_what_its_subject_says() -> None:
         world = supplier()
         honest = world.evidence["layout"]
         built = Statement.build(subject, LAYOUT, predicate)
-        from world import verified
+        from tests.support.decision_input import verified
 
         world.evidence["layout"] = verified(built, "acme", honest.time)
         assert found(world.verdict()) == {("SUBLAYOUT", "data")}
@@ -323,9 +323,8 @@ def test_the_outer_revokers_reach_inside() -> None:
 
 def test_an_inner_revocation_that_cannot_be_read_fails_closed() -> None:
     """The supplier's revoker signed something that nobody understands: nothing stands behind the step."""
-    from world import verified
-
     from gitchain.evidence.predicates import REVOCATION
+    from tests.support.decision_input import verified
 
     own = layout(lambda text: text.replace("steps:\n", "revokers: [anna]\nsteps:\n", 1))
     odd = revoked(supplied()["clean"], who="anna").statement
@@ -337,9 +336,9 @@ def test_an_inner_revocation_that_cannot_be_read_fails_closed() -> None:
 # Nesting --------------------------------------------------------------------------------------------------------
 
 
-def nested(depth: int) -> World:
+def nested(depth: int) -> DecisionInput:
     """The supplier has a supplier, and so on: each layout's only step stands for the next one."""
-    world = World(run()).change(lambda text: with_supplier(text, "sublayout: {name: level-1}"))
+    world = DecisionInput(run()).change(lambda text: with_supplier(text, "sublayout: {name: level-1}"))
     del world.evidence["data"]
     for level in range(1, depth + 1):
         last = level == depth

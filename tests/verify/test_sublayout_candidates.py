@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from world import ISSUER, NOW, World, verified
-from worlds import SUPPLIER, signed_layout, supplier, with_supplier
 
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -14,11 +12,13 @@ from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout import parse_layout
 from gitchain.verify.findings import MEANINGS, FindingCode
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
+from tests.support.decision_input import ISSUER, NOW, DecisionInput, verified
+from tests.support.decision_variants import SUPPLIER, signed_layout, supplier, with_supplier
 
 Told = list[tuple[str, str, str]]
 
 
-def told(world: World) -> Told:
+def told(world: DecisionInput) -> Told:
     """Return message, expected and got of each finding about a layout behind a step."""
     findings = world.verdict().findings
     return [
@@ -28,11 +28,11 @@ def told(world: World) -> Told:
     ]
 
 
-def changed(before: str, after: str) -> World:
+def changed(before: str, after: str) -> DecisionInput:
     return supplier(SUPPLIER.replace(before, after))
 
 
-def signed_by_two_of_three() -> World:
+def signed_by_two_of_three() -> DecisionInput:
     three = "sublayout: {name: acme-data, minimumVersion: 2}\n    threshold: 3"
     world = supplier().change(
         lambda text: with_supplier(text, three).replace("[acme, carol]", "[acme, carol, bob]")
@@ -41,14 +41,14 @@ def signed_by_two_of_three() -> World:
     return world
 
 
-def not_well_formed() -> World:
+def not_well_formed() -> DecisionInput:
     world = supplier()
     subject = [ResourceDescriptor("acme-data", DigestSet({"sha256": "0" * 64}))]
     world.evidence["layout"] = verified(Statement.build(subject, LAYOUT, {"name": "acme-data"}), "acme", NOW)
     return world
 
 
-def forms(*expires: str) -> World:
+def forms(*expires: str) -> DecisionInput:
     """Return a world in which one version of the layout is signed in several forms, beside an older one."""
     world = supplier()
     for day in expires:
@@ -64,7 +64,7 @@ def digests(*expires: str) -> str:
 
 
 INSPECTIONS = 'inspections: [{name: i, kind: size, artifacts: ["*"], maxBytes: 9}]\nserve:'
-REFUSED: dict[str, tuple[Callable[[], World], Told]] = {
+REFUSED: dict[str, tuple[Callable[[], DecisionInput], Told]] = {
     "too few": (
         signed_by_two_of_three,
         [("layout acme-data version 2 is signed by too few", "3 of acme, carol, bob", "acme, carol")],

@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from world import NOW, World, codes, model, run, statement
-from worlds import (
+
+from gitchain.errors import LimitError
+from gitchain.layout import artifact, parse_layout
+from gitchain.verify.explain import MAX_SEEDS
+from tests.support.decision_input import NOW, DecisionInput, codes, model, run, statement
+from tests.support.decision_variants import (
     MORE_STEP,
     SUPPLIER,
     second_supplier,
@@ -17,14 +21,10 @@ from worlds import (
     with_two_suppliers,
 )
 
-from gitchain.errors import LimitError
-from gitchain.layout import artifact, parse_layout
-from gitchain.verify.explain import MAX_SEEDS
-
 LATE = MAX_SEEDS + 2
 
 
-def add_late(world: World, layout: str = "acme-data") -> None:
+def add_late(world: DecisionInput, layout: str = "acme-data") -> None:
     """Add more deliveries than are looked into for being new, the oldest first; no step uses any of them."""
     for number in range(LATE):
         at = NOW - timedelta(minutes=LATE - number)
@@ -65,7 +65,7 @@ def test_an_old_delivery_that_is_made_of_another_step_s_product_is_looked_into()
             "  - name: prepare\n", f"{MORE_STEP}  - name: prepare\n"
         )
 
-    world = World(run()).change(change)
+    world = DecisionInput(run()).change(change)
     world.evidence |= second_supplier()
     add_late(world, "acme-more")
     assert world.verdict().passed
@@ -105,7 +105,7 @@ def test_what_is_told_of_deliveries_that_no_step_took_is_about_the_newest() -> N
 
 def test_evidence_of_the_outermost_layout_may_name_no_layout() -> None:
     """What names none belongs to the layout of the verdict, and to none inside of it."""
-    assert World.honest(layout=None).verdict().passed
+    assert DecisionInput.honest(layout=None).verdict().passed
     world = supplier()
     world.evidence |= {f"acme-{name}": one for name, one in supplied(layout=None).items()}
     assert not world.verdict().passed

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from world import NOW, World, codes, run, statement
-from worlds import by, saying, summary, supplied, supplier, with_supplier
 
 from gitchain.layout.model import Identity
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import NOW, DecisionInput, codes, run, statement
+from tests.support.decision_variants import by, saying, summary, supplied, supplier, with_supplier
 
 VERIFIER = "https://vendor.example/verifier"
 
 
-def vendored(*evidence: VerifiedStatement, more: str = "") -> World:
+def vendored(*evidence: VerifiedStatement, more: str = "") -> DecisionInput:
     """The honest world in which a vendor's summary stands behind the data."""
     behind = f"""predicateType: https://slsa.dev/verification_summary/v1
     verifier: {VERIFIER}{more}"""
-    world = World(run()).change(lambda text: with_supplier(text, behind).replace("acme", "vendor"))
+    world = DecisionInput(run()).change(lambda text: with_supplier(text, behind).replace("acme", "vendor"))
     del world.evidence["data"]
     world.evidence |= {f"vsa{number}": one for number, one in enumerate(evidence)}
     return world

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import Forge
-from pki import ROOT_KEY, certified, named, stamp
 
 from gitchain.errors import SignatureError
 from gitchain.verify.timestamp import proven_times, stamped_times
 from gitchain.verify.trust import Trust, TrustedAuthority, ValidityPeriod
+from tests.support.certificates import ROOT_KEY, certified, named, stamp
+from tests.support.forged_bundles import Forge
 
 SIGNATURE = b"a signature"
 KEY = ec.derive_private_key(31, ec.SECP256R1())

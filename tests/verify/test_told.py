@@ -7,10 +7,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from test_decide import two_trainers
-from test_trace import of
-from world import ISSUER, LAYOUT, NOW, World, codes, descriptor, directory, model, run, statement, verified
-from worlds import (
+
+from gitchain.evidence.predicates import SVR
+from gitchain.evidence.statement import Statement
+from gitchain.layout import parse_layout
+from gitchain.verify.findings import MEANINGS, Finding, FindingCode
+from tests.support.decision_input import (
+    ISSUER,
+    LAYOUT,
+    NOW,
+    DecisionInput,
+    codes,
+    descriptor,
+    directory,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.decision_variants import (
     SUPPLIER,
     revoked,
     second_supplier,
@@ -20,11 +35,8 @@ from worlds import (
     with_supplier,
     with_two_suppliers,
 )
-
-from gitchain.evidence.predicates import SVR
-from gitchain.evidence.statement import Statement
-from gitchain.layout import parse_layout
-from gitchain.verify.findings import MEANINGS, Finding, FindingCode
+from tests.verify.test_decide import two_trainers
+from tests.verify.test_trace import of
 
 
 def unreadable() -> Any:
@@ -38,7 +50,7 @@ def test_a_choice_that_takes_what_is_required_spoils_no_other() -> None:
         '[REQUIRE, data/prepared/train.csv], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], '
         "[REQUIRE, data/prepared/test.csv], [ALLOW, data/prepared/test.csv], "
     )
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             '[REQUIRE, data/prepared/train.csv], [MATCH, "data/prepared/*", WITH, PRODUCTS, FROM, prepare], ',
             again,
@@ -57,7 +69,7 @@ def test_a_choice_that_takes_what_is_required_spoils_no_other() -> None:
 
 def test_what_is_required_and_absent_is_nothing() -> None:
     """No digest was got, and nobody reads a None."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["train"] = statement("train", {}, {"models/model.pkl": "model 1"})
     [finding] = world.verdict().findings
     assert (finding.code, finding.got) == (FindingCode.REQUIRED, "nothing")
@@ -68,7 +80,7 @@ def test_the_closest_of_two_chains_is_told() -> None:
     poor = {"data/prepared/train.csv": "other", "data/prepared/more.csv": "x", "extra": "x"}
     near = {"data/prepared/train.csv": "train", "extra": "x"}
     for first, second in ((poor, near), (near, poor)):
-        world = World.honest()
+        world = DecisionInput.honest()
         world.evidence["train"] = statement("train", first, {"models/model.pkl": "model 1"}, at=NOW)
         world.evidence["again"] = statement("train", second, {"models/model.pkl": "model 1"})
         assert codes(world.verdict()) == [("NOT_ALLOWED", "train", "extra")]
@@ -76,7 +88,7 @@ def test_the_closest_of_two_chains_is_told() -> None:
 
 def test_a_short_threshold_is_told_beside_what_else_forbids_it() -> None:
     """Too few people signed for something that is revoked besides: both are told, not the one alone."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: two_trainers(text).replace("steps:", "revokers: [alice]\nsteps:", 1)
     )
     materials = {"data/prepared/train.csv": "train", "src/t.py": "code of training"}
@@ -90,7 +102,7 @@ def test_a_short_threshold_is_told_beside_what_else_forbids_it() -> None:
 
 def test_a_material_of_another_name_is_no_use_of_the_target() -> None:
     """Bytes that a step took as something else say nothing about a target of this name; without a name they do."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["train"] = statement(
         "train", {"data/prepared/train.csv": "train", "src/base.pkl": "base"}, {"models/model.pkl": "model 1"}
     )
@@ -102,7 +114,7 @@ def test_a_material_of_another_name_is_no_use_of_the_target() -> None:
 def test_a_file_in_the_place_of_a_directory_is_one_finding() -> None:
     """What was attested as a directory and is a file has no files to compare."""
     made = directory(a="1", b="2")
-    world = World.honest()
+    world = DecisionInput.honest()
     world.nodes |= made.nodes
     world.evidence["train"] = statement(
         "train", {"data/prepared/train.csv": "train"}, {"models/model.pkl": made}
@@ -113,7 +125,7 @@ def test_a_file_in_the_place_of_a_directory_is_one_finding() -> None:
 
 def test_a_claim_that_cannot_be_read_is_in_nobody_s_way() -> None:
     """It has no step and no artifacts, also where the target's own step has no evidence."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["broken"] = unreadable()
     assert world.verdict().passed
     del world.evidence["train"]
@@ -123,7 +135,7 @@ def test_a_claim_that_cannot_be_read_is_in_nobody_s_way() -> None:
 
 def test_what_does_not_count_is_listed_under_its_own_step() -> None:
     """A stranger's evaluation and a stranger's approval: each step lists its own, and a third one none."""
-    world = World.honest()
+    world = DecisionInput.honest()
     for name in ("evaluate", "approve"):
         one = run()[name]
         world.evidence[name] = verified(one.statement, "mallory", one.time)
@@ -142,13 +154,13 @@ def test_what_does_not_count_is_listed_under_its_own_step() -> None:
 
 def test_an_unknown_digest_has_no_name() -> None:
     """And gets none in the finding."""
-    [finding] = World.honest().verdict(model("nobody's", None)).findings
+    [finding] = DecisionInput.honest().verdict(model("nobody's", None)).findings
     assert (finding.code, finding.artifact) == (FindingCode.NO_EVIDENCE, "")
 
 
 def test_a_crowd_of_strangers_does_not_flood_the_report() -> None:
     """Five reasons for a step, those of the newest."""
-    world = World.honest()
+    world = DecisionInput.honest()
     del world.evidence["evaluate"]
     for number in range(9):
         world.evidence[f"e{number}"] = statement(
@@ -169,7 +181,7 @@ def test_a_crowd_of_strangers_does_not_flood_the_report() -> None:
 def test_a_mismatch_says_what_the_other_step_did(name: str, side: str, verb: str) -> None:
     """It made the file, or took it, as something else."""
     before = "[[REQUIRE, metrics.json], [MATCH, metrics.json, WITH, PRODUCTS, FROM, evaluate]"
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             before, f"[[REQUIRE, {name}], [MATCH, {name}, WITH, {side}, FROM, evaluate]"
         )
@@ -181,7 +193,7 @@ def test_a_mismatch_says_what_the_other_step_did(name: str, side: str, verb: str
 
 def test_who_may_do_a_step_is_told_as_a_choice() -> None:
     """Each who may, in order."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["approve"] = verified(run()["approve"].statement, "mallory", NOW)
     [finding] = world.verdict().findings
     assert finding.expected == f"bob ({ISSUER}) or carol ({ISSUER})"
@@ -189,7 +201,7 @@ def test_who_may_do_a_step_is_told_as_a_choice() -> None:
 
 def test_a_rejection_says_what_its_code_means() -> None:
     """Nothing stands in the place of the meaning where nothing more is known."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["train"] = verified(run()["train"].statement, "mallory", NOW)
     [finding] = world.verdict().findings
     assert finding.message.endswith(f": {MEANINGS[FindingCode.UNAUTHORISED]}")
@@ -197,13 +209,13 @@ def test_a_rejection_says_what_its_code_means() -> None:
 
 def test_what_was_got_is_told() -> None:
     """Which layout the evidence is for, and how strong it says to be; or that it says neither."""
-    world = World.honest()
+    world = DecisionInput.honest()
     train = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
     for more, got in (({"layout": "other"}, "other"), ({"evidence": "declared"}, "declared")):
         world.evidence["train"] = statement("train", **train, **more)
         assert [one.got for one in world.verdict().findings] == [got]
     other = "https://in-toto.io/attestation/link/v0.3"
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             "functionaries: [alice, bob]\n    evidence: observed\n",
             f"functionaries: [alice, bob]\n    evidence: observed\n    predicateType: {other}\n",

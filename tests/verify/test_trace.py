@@ -9,15 +9,25 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from test_summaries import vendored
-from world import NOW, PREPARED, World, codes, descriptor, model, run, statement, verified
-from worlds import revoked, summary
 
 from gitchain.evidence.statement import Statement
 from gitchain.verify.decide import Decision, decide
 from gitchain.verify.findings import FindingCode
 from gitchain.verify.report import ReportedCheck
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
+from tests.support.decision_input import (
+    NOW,
+    PREPARED,
+    DecisionInput,
+    codes,
+    descriptor,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.decision_variants import revoked, summary
+from tests.verify.test_summaries import vendored
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "verify.schema.json").read_text())
 
@@ -32,7 +42,7 @@ def of(decision: Decision, kind: str, step: str = "") -> list[ReportedCheck]:
 
 def test_a_pass_lists_every_check_in_order() -> None:
     """Layout first, then each step in the layout's order, then the target; all passed."""
-    decision = World.honest().verdict(explain=True)
+    decision = DecisionInput.honest().verdict(explain=True)
     kinds = [check.kind for check in decision.checks if check.step in {"", "data"}]
     assert kinds == [
         *("signature", "expiry", "revocation", "evidence", "layout", "predicate type", "functionary", "time"),
@@ -46,7 +56,7 @@ def test_a_pass_lists_every_check_in_order() -> None:
 
 def test_each_check_says_what_was_compared_and_by_whose_word() -> None:
     """A rule lists what it took, an edge what it ties, a condition both sides; evidence who, when, where logged."""
-    decision = World.honest().verdict(explain=True)
+    decision = DecisionInput.honest().verdict(explain=True)
     rules = {check.expected: check.artifacts for check in of(decision, "rule", "prepare")}
     assert rules["MATCH data/raw.csv WITH PRODUCTS FROM data"] == ("data/raw.csv",)
     assert rules["ALLOW src/*"] == ("src/p.py",)
@@ -69,7 +79,7 @@ def test_each_check_says_what_was_compared_and_by_whose_word() -> None:
 
 def test_a_failure_lists_what_passed_and_what_did_not() -> None:
     """The rule that refused, the edge that is missing, the step that is absent; and the path to the first break."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["prepare"] = statement("prepare", {"data/raw.csv": "x"}, {"data/prepared": PREPARED})
     del world.evidence["approve"]
     decision = world.verdict(explain=True)
@@ -87,7 +97,7 @@ def test_a_failure_lists_what_passed_and_what_did_not() -> None:
 
 def test_evidence_that_does_not_count_is_asked_in_turn() -> None:
     """A stranger's attestation: what it is passes up to who signed it; nothing after that is asked."""
-    world = World.honest()
+    world = DecisionInput.honest()
     world.evidence["evaluate"] = statement(
         "evaluate", {"models/model.pkl": "model 1"}, {"metrics.json": "metrics 1"}, who="mallory"
     )
@@ -100,7 +110,7 @@ def test_evidence_that_does_not_count_is_asked_in_turn() -> None:
 
 def test_a_short_threshold_is_a_failed_check() -> None:
     """Who signed, how many are asked for, and what was rejected beside them."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             "functionaries: [bob, carol]\n", "functionaries: [bob, carol]\n    threshold: 2\n"
         )
@@ -114,17 +124,17 @@ def test_a_short_threshold_is_a_failed_check() -> None:
 
 def test_an_unknown_target_is_a_failed_check() -> None:
     """Nothing made it: the path is the step that should have, or empty where no finding names a step."""
-    decision = World.honest().verdict(model("other"), explain=True)
+    decision = DecisionInput.honest().verdict(model("other"), explain=True)
     assert failed(decision) == [("serve", ""), ("chain", "train")]
     assert decision.path == ("train",)
-    nothing = World().verdict(explain=True)
+    nothing = DecisionInput().verdict(explain=True)
     assert nothing.path == ()
     assert ("serve", "") in failed(nothing)
 
 
 def test_a_closed_directory_is_the_rules_fault() -> None:
     """A list that has to be opened and cannot: the rule that reaches inside is the one that failed."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             "[CREATE, data/prepared], [DISALLOW", '[CREATE, "data/prepared/*"], [DISALLOW'
         )
@@ -143,7 +153,7 @@ def test_a_closed_directory_is_the_rules_fault() -> None:
 @pytest.mark.parametrize("target", ["model 1", "other"])
 def test_the_checks_are_json_under_the_schema(target: str) -> None:
     """With explain the document holds checks and path, without neither; both are valid, the rest is the same."""
-    world = World.honest()
+    world = DecisionInput.honest()
     documents = [
         json.loads(json.dumps(world.verdict(model(target), explain=on).to_json())) for on in (True, False)
     ]
@@ -157,11 +167,11 @@ def test_the_checks_are_json_under_the_schema(target: str) -> None:
 
 def test_a_decision_cannot_contradict_its_checks() -> None:
     """PASSED with a failed check, or FAILED with none, cannot be built."""
-    decision = World.honest().verdict(explain=True)
+    decision = DecisionInput.honest().verdict(explain=True)
     bad = ReportedCheck("rule", passed=False, message="x")
     with pytest.raises(ValueError, match="contradicts its own checks"):
         Decision("PASSED", decision.target, decision.signed, NOW, decision.steps, (), (*decision.checks, bad))
-    wrong = World.honest().verdict(model("other"), explain=True)
+    wrong = DecisionInput.honest().verdict(model("other"), explain=True)
     good = tuple(check for check in wrong.checks if check.passed)
     with pytest.raises(ValueError, match="contradicts its own checks"):
         Decision("FAILED", wrong.target, wrong.signed, NOW, (), wrong.findings, good)
@@ -169,7 +179,7 @@ def test_a_decision_cannot_contradict_its_checks() -> None:
 
 def test_the_verdict_is_the_same_when_asked_why() -> None:
     """Explaining changes nothing but what is told."""
-    world = World.honest()
+    world = DecisionInput.honest()
     assert codes(world.verdict(model("x"))) == codes(world.verdict(model("x"), explain=True))
     assert decide.__kwdefaults__ == {"explain": False, "beside": ()}
 
@@ -186,7 +196,7 @@ def test_enough_people_are_enough_where_something_else_forbids_the_evidence() ->
 
 def test_a_short_threshold_lists_each_of_the_people_who_signed() -> None:
     """Two of three signed: both are named, in order."""
-    world = World.honest().change(
+    world = DecisionInput.honest().change(
         lambda text: text.replace(
             "functionaries: [bob, carol]\n", "functionaries: [alice, bob, carol]\n    threshold: 3\n"
         )
@@ -198,7 +208,9 @@ def test_a_short_threshold_lists_each_of_the_people_who_signed() -> None:
 
 def test_explain_counts_all_that_was_revoked() -> None:
     """Attestations, signers and artifacts together."""
-    world = World.honest().change(lambda text: text.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1))
+    world = DecisionInput.honest().change(
+        lambda text: text.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1)
+    )
     unused = [statement("train", {}, {"m": name}) for name in ("x", "y", "z")]
     gone = [*unused, "mallory", "eve", {"m": "revoked"}]
     world.evidence |= {f"gone{at}": revoked(one, who="carol") for at, one in enumerate(gone)}
@@ -208,7 +220,7 @@ def test_explain_counts_all_that_was_revoked() -> None:
 
 def test_explain_asks_the_newest_of_what_does_not_count() -> None:
     """Of many strangers' attestations the newest MAX_PER_STEP are gone through, the newest first."""
-    world = World.honest()
+    world = DecisionInput.honest()
     del world.evidence["evaluate"]
     for number in reversed(range(MAX_PER_STEP + 2)):
         at = NOW - timedelta(minutes=number)
@@ -221,7 +233,7 @@ def test_explain_asks_the_newest_of_what_does_not_count() -> None:
 
 def test_explain_of_an_unknown_target_asks_the_newest_evidence_that_counts() -> None:
     """No chain says which: the newest is what the person is working on."""
-    world = World.honest()
+    world = DecisionInput.honest()
     later = statement(
         "evaluate", {"models/model.pkl": "model 2"}, {"metrics.json": "m"}, at=NOW - timedelta(minutes=1)
     )
@@ -235,7 +247,7 @@ def test_explain_of_an_unknown_target_asks_the_newest_evidence_that_counts() -> 
 def test_explain_asks_the_layout_s_demands_of_a_chain_with_every_step() -> None:
     """Without evidence for one of the steps nobody can say whether a demand on several of them holds."""
     demand = "constraints: [{name: c, expression: \"steps.approve.time > '2026'\"}]\nserve:"
-    world = World.honest().change(lambda text: text.replace("serve:", demand))
+    world = DecisionInput.honest().change(lambda text: text.replace("serve:", demand))
     assert [one.passed for one in of(world.verdict(explain=True), "demand")] == [True]
     assert of(world.verdict(model("other"), explain=True), "demand") == []
     del world.evidence["approve"]
@@ -244,7 +256,7 @@ def test_explain_asks_the_layout_s_demands_of_a_chain_with_every_step() -> None:
 
 def test_a_warning_breaks_no_chain() -> None:
     """Two contents under one MD5 are told, and the evidence makes one chain all the same."""
-    world = World.honest()
+    world = DecisionInput.honest()
     train = world.evidence["train"].statement
     for number, content in enumerate(("a", "b")):
         same = replace(descriptor("models/x.pkl", content), annotations={"dvc.md5": "0" * 32})

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from craft import both_logs
 from requests.exceptions import RequestException
 from sigstore.errors import TUFError
 from sigstore.models import ClientTrustConfig
@@ -18,6 +17,7 @@ from gitchain.errors import ExitCode, TransportError, TrustError
 from gitchain.instance import Instance
 from gitchain.verify import trust as trust_module
 from gitchain.verify.trust import Trust, ValidityPeriod, public_trust_config, silence_sigstore, trust_digest
+from tests.support.bundle_kinds import both_logs
 
 
 def test_config_and_root_alone_are_the_same_trust(instance: Instance, trust: Trust) -> None:

@@ -9,11 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from craft import V1_HOST, V1_KEY, both_logs, craft
 from cryptography import x509
-from forge import Forge, entry_of, raw, resign, some_statement
-from oracle import trust_of
-from pki import ROOT_KEY, certified, entry_of_root, intermediate, named, our_root
 
 from gitchain.errors import GitchainError, InclusionError, SignatureError
 from gitchain.instance import Instance
@@ -22,6 +18,10 @@ from gitchain.verify import verification_cache as module
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust, ValidityPeriod
 from gitchain.verify.verification_cache import VerificationCache
+from tests.support.bundle_kinds import V1_HOST, V1_KEY, both_logs, craft
+from tests.support.certificates import ROOT_KEY, certified, entry_of_root, intermediate, named, our_root
+from tests.support.forged_bundles import Forge, entry_of, raw, resign, some_statement
+from tests.support.sigstore_oracle import trust_of
 
 MINUTE = timedelta(minutes=1)
 

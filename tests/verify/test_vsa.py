@@ -5,9 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from test_summaries import VERIFIER, vendored
-from world import NOW, PREPARED, World, codes, model, verified
-from worlds import SUPPLIER, signed_layout, supplied, with_supplier
 
 from gitchain import __version__
 from gitchain.errors import MalformedError
@@ -18,11 +15,14 @@ from gitchain.layout import parse_layout
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement
 from gitchain.verify.vsa import summary, vsa_predicate
+from tests.support.decision_input import NOW, PREPARED, DecisionInput, codes, model, verified
+from tests.support.decision_variants import SUPPLIER, signed_layout, supplied, with_supplier
+from tests.verify.test_summaries import VERIFIER, vendored
 
 
 def test_a_summary_says_what_was_verified_against_what_and_on_which_evidence() -> None:
     """Verifier, time, layout with its digest, every attestation, result; no SLSA level."""
-    world = World.honest()
+    world = DecisionInput.honest()
     decision = world.verdict()
     made = summary(decision, VERIFIER)
     digest = sha256_hex(b"model 1")
@@ -45,14 +45,14 @@ def test_a_summary_says_what_was_verified_against_what_and_on_which_evidence() -
 
 def test_a_failed_decision_rests_on_the_layout_alone() -> None:
     """FAILED is said as plainly, and names no attestation as if it had helped."""
-    predicate = vsa_predicate(World.honest().verdict(model("other")), VERIFIER)
+    predicate = vsa_predicate(DecisionInput.honest().verdict(model("other")), VERIFIER)
     assert (predicate["verificationResult"], predicate["verifiedLevels"]) == ("FAILED", ["FAILED"])
     assert predicate["inputAttestations"] == [{"digest": {"sha256": "0" * 64}}]
 
 
 def test_a_directory_and_a_bare_digest_are_subjects_too() -> None:
     """A directory keeps its kind; what has no name is named by its digest, in the subject and in the resource."""
-    world = World.honest()
+    world = DecisionInput.honest()
     whole = summary(world.verdict(Target(PREPARED.digest, "data/pre pared", directory=True)), VERIFIER)
     assert (whole.subject[0].name, whole.subject[0].media_type) == ("data/pre pared", MANIFEST_MEDIA_TYPE)
     assert whole.predicate["resourceUri"] == f"pkg:generic/pre%20pared?checksum=sha256:{PREPARED.digest}"
@@ -65,7 +65,7 @@ def test_a_directory_and_a_bare_digest_are_subjects_too() -> None:
 def test_the_attestations_of_a_suppliers_chain_are_inputs() -> None:
     """A chain behind a step is part of what was verified."""
     layout = parse_layout(SUPPLIER.encode())
-    world = World.honest().change(with_supplier)
+    world = DecisionInput.honest().change(with_supplier)
     del world.evidence["data"]
     behind = supplied()
     world.evidence |= {**behind, "layout": signed_layout(layout)}
@@ -81,13 +81,13 @@ def test_the_attestations_of_a_suppliers_chain_are_inputs() -> None:
 def test_the_verifier_is_a_uri() -> None:
     """A name that is no URI is not written down."""
     with pytest.raises(MalformedError):
-        summary(World.honest().verdict(), "me")
+        summary(DecisionInput.honest().verdict(), "me")
 
 
 def test_our_own_summary_stands_for_the_chain_behind_it() -> None:
     """What the vendor decided about its data counts in the consumer's layout; FAILED, late or for other content never."""
     served = 'serve: [{step: train, products: ["models/*"]}]'
-    vendor = World.honest().change(
+    vendor = DecisionInput.honest().change(
         lambda text: text.replace(served, 'serve: [{step: data, products: ["data/*"]}]')
     )
 

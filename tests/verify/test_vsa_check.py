@@ -8,9 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from test_summaries import vendored
-from world import NOW, codes, directory, verified
-from worlds import revoked, summary
 
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
@@ -28,6 +25,9 @@ from gitchain.verify.vsa_check import (
     result_of,
     verifier_of,
 )
+from tests.support.decision_input import NOW, codes, directory, verified
+from tests.support.decision_variants import revoked, summary
+from tests.verify.test_summaries import vendored
 
 RAW = sha256_hex(b"raw")
 OTHER = sha256_hex(b"other")

@@ -6,8 +6,6 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from forge import Forge, raw
-from world import ISSUER, LAYOUT, NOW, PREPARED, model, run
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.digest import DigestSet
@@ -19,6 +17,8 @@ from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.decide import Decision, decide
 from gitchain.verify.layout import verify_layout
 from gitchain.verify.trust import Trust
+from tests.support.decision_input import ISSUER, LAYOUT, NOW, PREPARED, model, run
+from tests.support.forged_bundles import Forge, raw
 
 WHO = {
     "alice": "alice@example.com",

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from forge import ADA, Forge, b64, entry_of, raw
-from world import LAYOUT
 
 from gitchain.errors import GitchainError, InclusionError, LayoutError, TrustError
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
@@ -24,6 +22,8 @@ from gitchain.verify.layout import verify_layout
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import NEVER
 from gitchain.verify.witnesses import MAX_NAMES, MAX_POLICY_BYTES, MAX_TIME, WitnessPolicy, cosigned_time
+from tests.support.decision_input import LAYOUT
+from tests.support.forged_bundles import ADA, Forge, b64, entry_of, raw
 
 KEYS = {
     name: Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)

@@ -15,13 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cross_step_constraints import constraint, demanding
-from test_decide import ATTACKS, two_trainers
-from test_negative import evaluated, floored, revocable
-from test_negative import world as evaluations
-from test_summaries import vendored
-from world import NOW, PREPARED, World, descriptor, directory, model, run, statement, verified
-from worlds import (
+
+from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.predicates import REVOCATION
+from gitchain.evidence.statement import Statement
+from gitchain.verify.decide import Decision, Target
+from gitchain.verify.verified import NEVER, LogRef
+from tests.support.decision_input import (
+    NOW,
+    PREPARED,
+    DecisionInput,
+    descriptor,
+    directory,
+    model,
+    run,
+    statement,
+    verified,
+)
+from tests.support.decision_variants import (
     DATASETS,
     checkpoint,
     facts,
@@ -34,13 +46,11 @@ from worlds import (
     supplier,
     with_two_suppliers,
 )
-
-from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.manifest import FileEntry, build_manifest
-from gitchain.evidence.predicates import REVOCATION
-from gitchain.evidence.statement import Statement
-from gitchain.verify.decide import Decision, Target
-from gitchain.verify.verified import NEVER, LogRef
+from tests.verify.test_cross_step_constraints import constraint, demanding
+from tests.verify.test_decide import ATTACKS, two_trainers
+from tests.verify.test_negative import evaluated, floored, revocable
+from tests.verify.test_negative import world as evaluations
+from tests.verify.test_summaries import vendored
 
 GOLDEN = Path(__file__).parent / "golden" / "words.json"
 HEX = re.compile(r"\b[0-9a-f]{12,}\b")
@@ -62,9 +72,9 @@ def told(decision: Decision) -> list[str]:
     return [HEX.sub(lambda found: f"<{len(found[0])}>", line) for line in lines]
 
 
-def honest(change: Callable[[str], str] = str, **evidence: Any) -> World:
+def honest(change: Callable[[str], str] = str, **evidence: Any) -> DecisionInput:
     """Return the honest world under a changed layout, with some evidence replaced; None takes it away."""
-    found = World.honest().change(change)
+    found = DecisionInput.honest().change(change)
     found.evidence |= evidence
     found.evidence = {name: one for name, one in found.evidence.items() if one is not None}
     return found
@@ -74,13 +84,13 @@ def trained(products: Any, **more: Any) -> Any:
     return statement("train", {"data/prepared/train.csv": "train"}, products, **more)
 
 
-def attacked(name: str) -> World:
-    world = World.honest()
+def attacked(name: str) -> DecisionInput:
+    world = DecisionInput.honest()
     ATTACKS[name][0](world)
     return world
 
 
-def closed(world: World) -> World:
+def closed(world: DecisionInput) -> DecisionInput:
     world.nodes.clear()
     return world
 
@@ -89,14 +99,14 @@ def revocation_that_cannot_be_read() -> Any:
     return verified(Statement.build([descriptor("x", "x")], REVOCATION, {"reason": 7}), "alice", NOW)
 
 
-def everything() -> World:
+def everything() -> DecisionInput:
     """Return a world that passes a layout which asks for all there is."""
     demands = f"""{DATASETS[: -len("serve:")]}constraints:
   - {{name: c, expression: "steps.train.time <= steps.approve.time"}}
 same_run: [[prepare, train]]
 serve:"""
     demands = demands.replace("same_run", "sameRun")
-    world = World.honest().change(lambda text: floored(fresh(text)).replace("serve:", demands))
+    world = DecisionInput.honest().change(lambda text: floored(fresh(text)).replace("serve:", demands))
     accurate = saying(world.evidence["evaluate"], accuracy=0.95)
     return replace(
         world,
@@ -104,25 +114,25 @@ serve:"""
     )
 
 
-def refused_facts() -> World:
+def refused_facts() -> DecisionInput:
     return honest(
         lambda text: text.replace("serve:", DATASETS), facts=facts({"d": "raw"}, licence="GPL-3.0-only")
     )
 
 
-def with_closed_facts() -> World:
+def with_closed_facts() -> DecisionInput:
     world = refused_facts()
     hidden = facts({"d": directory(a="1")}, licence="GPL-3.0-only")
     return replace(world, evidence=world.evidence | {"facts": facts({"d": "raw"}), "hidden": hidden})
 
 
-def two_suppliers() -> World:
+def two_suppliers() -> DecisionInput:
     world = supplier().change(with_two_suppliers)
     world.evidence |= second_supplier()
     return world
 
 
-def directories() -> World:
+def directories() -> DecisionInput:
     made = directory(a="1", b="2", c="3")
     world = honest(train=trained({"models/model.pkl": made}))
     world.nodes |= made.nodes
@@ -134,7 +144,7 @@ def found_directory() -> Target:
     return Target(other.digest, "models/model.pkl", directory=True, nodes=other.nodes)
 
 
-def old_directory() -> tuple[World, Target]:
+def old_directory() -> tuple[DecisionInput, Target]:
     """Return a model that evidence of manifest version 1 knows, of which one file has another mode now."""
     then, now = (
         [FileEntry("a", mode, 1, sha256_hex(b"a")), FileEntry("b", not mode, 1, sha256_hex(b"b"))]
@@ -150,8 +160,8 @@ def old_directory() -> tuple[World, Target]:
     return world, Target(newer.digest, "models/model.pkl", True, newer.nodes, older=under_version_1)
 
 
-WORLDS: dict[str, Callable[[], World]] = {
-    "honest": World.honest,
+WORLDS: dict[str, Callable[[], DecisionInput]] = {
+    "honest": DecisionInput.honest,
     "everything": everything,
     "supplier": supplier,
     "two suppliers": two_suppliers,
@@ -160,7 +170,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "failed summary": lambda: vendored(summary({"data/raw.csv": "raw"}, result="FAILED")),
     "malformed summary": lambda: vendored(summary({"data/raw.csv": "raw"}, policy={}, timeVerified="x")),
     "summary of another": lambda: vendored(summary({"data/raw.csv": "raw"}, resourceUri="pkg:generic/other")),
-    "nothing": World,
+    "nothing": DecisionInput,
     **{name: (lambda name=name: attacked(name)) for name in ATTACKS},
     "md5": lambda: honest(same=saying(run()["train"]), **same_md5()),
     "not cosigned": lambda: honest(train=replace(run()["train"], log=LogRef("log.example", 0, NEVER))),
@@ -229,15 +239,15 @@ WORLDS: dict[str, Callable[[], World]] = {
         )
     ),
 }
-TARGETS: dict[str, Callable[[], tuple[World, Target]]] = {
-    "another content": lambda: (World.honest(), model("another")),
-    "another name": lambda: (World.honest(), model(name="models/other.pkl")),
-    "not served": lambda: (World.honest(), model("metrics 1", "metrics.json")),
-    "only taken": lambda: (World.honest(), model("code", "src/p.py")),
-    "only taken, without a name": lambda: (World.honest(), model("code", None)),
-    "unknown digest": lambda: (World.honest(), model("unknown", None)),
-    "given by a path": lambda: (World.honest(), replace(model("unknown", None), given="../a path")),
-    "unserved name": lambda: (World.honest(), model("metrics 2", "metrics.json")),
+TARGETS: dict[str, Callable[[], tuple[DecisionInput, Target]]] = {
+    "another content": lambda: (DecisionInput.honest(), model("another")),
+    "another name": lambda: (DecisionInput.honest(), model(name="models/other.pkl")),
+    "not served": lambda: (DecisionInput.honest(), model("metrics 1", "metrics.json")),
+    "only taken": lambda: (DecisionInput.honest(), model("code", "src/p.py")),
+    "only taken, without a name": lambda: (DecisionInput.honest(), model("code", None)),
+    "unknown digest": lambda: (DecisionInput.honest(), model("unknown", None)),
+    "given by a path": lambda: (DecisionInput.honest(), replace(model("unknown", None), given="../a path")),
+    "unserved name": lambda: (DecisionInput.honest(), model("metrics 2", "metrics.json")),
     "other files": lambda: (directories(), found_directory()),
     "file for a directory": lambda: (directories(), model("a file")),
     "other modes": old_directory,
@@ -254,7 +264,7 @@ def same_md5() -> dict[str, Any]:
     return found
 
 
-def without(world: World, name: str) -> World:
+def without(world: DecisionInput, name: str) -> DecisionInput:
     del world.evidence[name]
     return world
 

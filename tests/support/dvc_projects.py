@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli_world import git
+from tests.support.prepared_repository import git
 
 SHAPES = Path(__file__).parent.parent / "fixtures" / "dvc_shapes"
 QUIET = b"[core]\n    analytics = false\n    check_update = false\n"

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from forge import b64
 
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, pae
 from gitchain.instance.keys import key_usage
+from tests.support.forged_bundles import b64
 
 FILES = {"config.json": b"{}", "weights/a.bin": b"a", "weights/b.bin": b"b"}
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

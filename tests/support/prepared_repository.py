@@ -54,7 +54,7 @@ stages:
 
 
 @dataclass(frozen=True)
-class World:
+class PreparedRepository:
     """A repository that `init --local` set up, with a signed layout and an attested pipeline."""
 
     repo: Path
@@ -96,9 +96,11 @@ def lock_file(files: dict[str, tuple[Iterable[str], Iterable[str]]], root: Path)
     return "".join(lines)
 
 
-def make_world(repo: Path, home: Path, run: Callable[[Path, tuple[str, ...]], int]) -> World:
+def prepare_repository(
+    repo: Path, home: Path, run: Callable[[Path, tuple[str, ...]], int]
+) -> PreparedRepository:
     """Set a repository up as a user would: two stages, layout signed, everything attested, all committed."""
-    world = World(repo, home)
+    world = PreparedRepository(repo, home)
     repo.mkdir()
     world.git("init", "-q")
     (repo / ".dvc").mkdir()
@@ -137,7 +139,7 @@ def refused(done: Any, code: int, *words: str) -> None:
         assert word in done.err, (word, done.err)
 
 
-def intact(world: World, stored: set[str] | None = None) -> None:
+def intact(world: PreparedRepository, stored: set[str] | None = None) -> None:
     """Nothing half-written: Git and the store are whole, and no temporary file is left."""
     fsck = subprocess.run(
         ["git", "fsck", "--full", "--strict"], cwd=world.repo, capture_output=True, text=True, check=False
@@ -150,7 +152,7 @@ def intact(world: World, stored: set[str] | None = None) -> None:
     assert leftovers(world) == []
 
 
-def leftovers(world: World) -> list[Path]:
+def leftovers(world: PreparedRepository) -> list[Path]:
     """Return temporary files that nobody will clean up."""
     places = (world.repo / ".git", world.repo / ".gitchain", world.home)
     return [

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from build import CATALOGUE, MODULES, Builder, Outcome, State
-from servers import clean_environ
-from stack import Stack
+from tests.stack.build import CATALOGUE, MODULES, Builder, Outcome, State
+from tests.stack.servers import clean_environ
+from tests.stack.stack import Stack
 
 TOP = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -30,7 +30,7 @@ Answer = tuple[bool, str]
 
 
 @dataclass(slots=True)
-class World:
+class InteropRun:
     """One run's place: nothing in it outlives the run."""
 
     stack: Stack
@@ -49,7 +49,7 @@ class World:
 
     def tool(self, name: str) -> Path:
         """Return a peer's binary; NotHere if it cannot be had, AssertionError if its pinned sources do not build."""
-        from table import NotHere
+        from tests.interop.table import NotHere
 
         if name not in self.outcomes:
             self.outcomes[name] = self.builder.build(next(tool for tool in CATALOGUE if tool.name == name))

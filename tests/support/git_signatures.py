@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asn1crypto import cms, core
-from craft import body_of, v1_entry, v2_entry
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from forge import Forge
 
 from gitchain.evidence.gitobject import GitObject
+from tests.support.bundle_kinds import body_of, v1_entry, v2_entry
+from tests.support.forged_bundles import Forge
 
 PAYLOAD = (
     b"tree " + b"a" * 40 + b"\nauthor Ada <ada@example.com> 1700000000 +0000\n"

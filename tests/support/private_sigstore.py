@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fault_server import FaultServer
-
 from gitchain.sign.http import Limits
 from gitchain.store.git_ref import AttestationStore
 from gitchain.workspace.project import open_project
+from tests.support.faulty_server import FaultServer
 
 Gitchain = Callable[..., Any]
 ADA = "ada@example.com"

@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import Forge, b64
 
 from gitchain.instance import Instance, ca, ct, der
 from gitchain.instance.keys import key_usage, public_der
 from gitchain.instance.tsa import EmbeddedTimestampAuthority, TimestampRequest
+from tests.support.forged_bundles import Forge, b64
 
 Sct = Callable[[bytes], bytes]
 ROOT_KEY = ec.derive_private_key(21, ec.SECP256R1())

@@ -98,7 +98,7 @@ rules:
 
 
 @dataclass(frozen=True)
-class World:
+class AdmissionFiles:
     """A directory with a repository of evidence, the layout's file, the trust, and settings."""
 
     top: Path
@@ -120,7 +120,7 @@ def oci(model: str) -> str:
     return f"oci://{REGISTRY}/{model}@sha256:{digest(model)}"
 
 
-def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked")) -> World:
+def write_admission_files(top: Path, models: Sequence[str] = ("good", "second", "revoked")) -> AdmissionFiles:
     """Sign a whole chain for each model, one without its approval, and revoke one of them."""
     from gitchain.cli.main import run
     from gitchain.trust.load_profile import load_profile
@@ -149,7 +149,7 @@ def make_world(top: Path, models: Sequence[str] = ("good", "second", "revoked"))
         issuer=instance.issuer, layout="repo/.gitchain/layout.sigstore.json", repository="repo"
     )
     (top / "serve.yaml").write_text(text)
-    return World(top)
+    return AdmissionFiles(top)
 
 
 def upstream() -> list[Statement]:

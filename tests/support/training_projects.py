@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shell import Shell, new_repository
+from tests.support.shell import Shell, new_repository
 
 PREPARE = """\
 import pathlib, sys, yaml

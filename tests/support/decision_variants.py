@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from world import ISSUER, NOW, Content, World, descriptor, run, statement, verified
-
 from gitchain.evidence.predicates import DATASET, LAYOUT, REVOCATION, VSA
 from gitchain.evidence.revocation import RevokedSigner, attestation_descriptor, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -16,6 +14,16 @@ from gitchain.evidence.store_checkpoint import checkpoint_statements
 from gitchain.layout import Layout, parse_layout
 from gitchain.layout.model import Identity
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.decision_input import (
+    ISSUER,
+    NOW,
+    Content,
+    DecisionInput,
+    descriptor,
+    run,
+    statement,
+    verified,
+)
 
 WHEN = "2026-11-22T10:30:00Z"
 
@@ -167,9 +175,9 @@ def second_supplier() -> dict[str, VerifiedStatement]:
     return {"second": signed_layout(layout), **made}
 
 
-def supplier(text: str = SUPPLIER, **more: Any) -> World:
+def supplier(text: str = SUPPLIER, **more: Any) -> DecisionInput:
     """The honest world with a supplier's chain in place of the data step."""
-    world = World(run()).change(with_supplier)
+    world = DecisionInput(run()).change(with_supplier)
     world.evidence.pop("data")
     world.evidence |= {"layout": signed_layout(parse_layout(text.encode()), **more)}
     world.evidence |= {f"acme-{name}": one for name, one in supplied().items()}

@@ -1,4 +1,4 @@
-"""Start `worker.py` and read what it acknowledged; read a store with what only a fresh process would know."""
+"""Start `attesting_program.py` and read what it acknowledged; read a store with what only a fresh process would know."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shell import Shell, environment
-
 from gitchain.evidence.bundle import Bundle
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 from gitchain.workspace.project import open_project
+from tests.support.shell import Shell, environment
 
-WORKER = Path(__file__).parent / "worker.py"
+WORKER = Path(__file__).with_name("attesting_program.py")
 
 
 def start(shell: Shell, label: str, count: int) -> subprocess.Popen[str]:

@@ -1,6 +1,6 @@
 """A process that attests one statement after another through the pipeline: prints the id of each that is stored.
 
-`python worker.py REPOSITORY LABEL COUNT`; killed at any moment, what it printed must be in the store.
+`python attesting_program.py REPOSITORY LABEL COUNT`; killed at any moment, what it printed must be in the store.
 """
 
 from __future__ import annotations

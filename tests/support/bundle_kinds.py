@@ -16,8 +16,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from forge import Forge, b64, some_statement
-from oracle import trust_of
 
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, render
@@ -25,6 +23,8 @@ from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, pae
 from gitchain.evidence.merkle import leaf_hash
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
+from tests.support.forged_bundles import Forge, b64, some_statement
+from tests.support.sigstore_oracle import trust_of
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 Edit = Callable[[dict[str, Any]], object]

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from admit_world import certificate
-
 from gitchain.admit.cluster import Cluster
+from tests.support.admission import certificate
 
 
 class Api(ThreadingHTTPServer):

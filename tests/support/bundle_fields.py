@@ -13,15 +13,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from forge import Forge, b64
-from test_rekor_v1 import HOST, LOG_ID, SPKI, v1_bundle
-
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
 from gitchain.sign.keyless import KeylessSigner
 from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement
+from tests.support.forged_bundles import Forge
+from tests.support.rekor_v1_bundles import LOG, v1_bundle
 
 PEOPLE = ("ada@example.com", "bob@example.com", "https://example.com/repo/.ci@refs/heads/main")
 ABSENT = object()
@@ -136,17 +135,5 @@ def make_trust(instance: Instance, *others: Instance) -> Trust:
         theirs = json.loads(other.trust_config())["trustedRoot"]
         for key in ("tlogs", "ctlogs", "certificateAuthorities", "timestampAuthorities"):
             root[key] += theirs[key]
-    public = {
-        "rawBytes": b64(SPKI),
-        "keyDetails": "PKIX_ECDSA_P256_SHA_256",
-        "validFor": {"start": "2021-01-01T00:00:00Z"},
-    }
-    root["tlogs"].append(
-        {
-            "baseUrl": f"https://{HOST}",
-            "hashAlgorithm": "SHA2_256",
-            "publicKey": public,
-            "logId": {"keyId": b64(LOG_ID)},
-        }
-    )
+    root["tlogs"].append(LOG)
     return Trust.parse(json.dumps(root))

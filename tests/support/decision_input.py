@@ -1,6 +1,6 @@
 """A small world for decisions: a layout, and honest or hostile evidence, made without any signature.
 
-`World.honest()` holds a whole run: data → prepare → train → evaluate → approve. An attack is one call that
+`DecisionInput.honest()` holds a whole run: data → prepare → train → evaluate → approve. An attack is one call that
 adds, drops or replaces evidence. `statement` is the tests' own maker of verified statements.
 """
 
@@ -138,7 +138,7 @@ def model(content: str = "model 1", name: str | None = "models/model.pkl") -> Ta
 
 
 @dataclass
-class World:
+class DecisionInput:
     """Evidence under a layout; `verdict` decides about the honest model unless told otherwise."""
 
     evidence: dict[str, VerifiedStatement] = field(default_factory=dict)
@@ -147,10 +147,10 @@ class World:
     now: datetime = NOW
 
     @classmethod
-    def honest(cls, **more: Any) -> World:
+    def honest(cls, **more: Any) -> DecisionInput:
         return cls(run(**more))
 
-    def change(self, text: Callable[[str], str]) -> World:
+    def change(self, text: Callable[[str], str]) -> DecisionInput:
         self.layout = parse_layout(text(LAYOUT).encode())
         return self
 

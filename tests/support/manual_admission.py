@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from admit_world import WHO, Clock, admission, judged, oci, pod, review, settled
-
 from gitchain.admit.admission import Admission
 from gitchain.admit.evidence import SourceReader
 from gitchain.admit.settings import AdmissionSettings, Durations
@@ -19,6 +17,7 @@ from gitchain.errors import GitchainError
 from gitchain.trust.load_profile import load_profile
 from gitchain.trust.signing_identity import SigningIdentity as Signing
 from gitchain.workspace.project import open_project
+from tests.support.admission import WHO, Clock, admission, judged, oci, pod, review, settled
 
 
 @dataclass

@@ -9,8 +9,6 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from store_samples import b64, digest_of
-
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import canonical_json
@@ -22,6 +20,7 @@ from gitchain.evidence.vocabulary import CHECKPOINT, LINK, MANIFEST_MEDIA_TYPES,
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundles import claim_or_problem
 from gitchain.verify.negative_evidence import contents_of
+from tests.support.store_samples import b64, digest_of
 
 STEPS = ("prepare", "train", "evaluate")
 SAID = "https://example.com/said/v1"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from store_samples import bundle
-
 from gitchain.store.git_ref import AttestationStore
+from tests.support.store_samples import bundle
 
 
 def main(repo: str, label: str, count: str) -> None:
