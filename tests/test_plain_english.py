@@ -37,7 +37,7 @@ PHRASES = {
     "judge": r"\bjudge[sd]?\b",
     "in my name": r"\bin (?:my|its|his|whose) name\b",
     "dawdle, in the clear": r"\bdawdl\w+|\bin the clear\b",
-    "what is X is Y": r"(?:^|[.:;] )What (?:is|was|has|cannot|does|it|they|we|you)\b[^.,\n]* (?:is|are|was|has|does|do|counts?|goes|comes)\b",
+    "what is X is Y": r"(?:^|[.:;] )What (?:is|was|has|cannot|does|it|they|we|you)\b[^.,\n]* (?:is|are|was|has|does|do|counts?|goes|comes)\b(?!$)",
     "goes, comes": r"\b(?:goes|comes) (?:by|with|of|from|through|first|on|out|in|to|beside)\b",
     "nobody": r"\bnobody\b",
     "sentences that were rewritten": (
