@@ -30,6 +30,7 @@ from gitchain.admit.review import Review
 from gitchain.errors import GitchainError, MalformedError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.deployment import DeploymentVerdict
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.fields import Object, as_object, get_string
 from gitchain.layout.model import Layout
 from gitchain.platform.files import hold_lock, make_directory, read_regular, write_durably
@@ -46,7 +47,7 @@ MAX_FAILING = 10_000
 MAX_LINES = 1000
 """Most changes of one audit that are logged; all are signed and counted."""
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, Sha256]
 """Namespace, workload, and SHA-256 of the model; empty for what is wrong with the object itself."""
 
 Result = Literal["PASSED", "FAILED", "undecided"]
@@ -93,7 +94,7 @@ def checks_of(admission_result: AdmissionResult) -> Iterator[ModelCheck]:
     mode, layout = rule.mode if rule else "", admission_result.layout
     of_models = {problem for verdict in admission_result.verdicts for problem in verdict.problems}
     found = [(verdict.sha256, verdict.problems) for verdict in admission_result.verdicts]
-    found.append(("", tuple(one for one in admission_result.problems if one not in of_models)))
+    found.append((Sha256(""), tuple(one for one in admission_result.problems if one not in of_models)))
     for sha256, problems in found:
         codes = tuple(sorted({str(one.code) for one in problems}))
         result: Result = "PASSED" if not codes else "undecided" if UNDECIDED & set(codes) else "FAILED"
@@ -251,7 +252,9 @@ def _entry(value: Object) -> tuple[Key, FailingCheck]:
     codes = value.get("codes")
     if not isinstance(codes, list | tuple) or not codes:
         raise MalformedError("not a list of codes", where="codes")
-    return (namespace, workload, model), FailingCheck(tuple(map(str, codes)), datetime.fromisoformat(since))
+    return (namespace, workload, Sha256(model)), FailingCheck(
+        tuple(map(str, codes)), datetime.fromisoformat(since)
+    )
 
 
 def _write(path: Path, failing: Mapping[Key, FailingCheck]) -> None:

@@ -26,6 +26,7 @@ from gitchain.admit.tls import Client
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.deployment import DeploymentVerdict, ReportedBy
+from gitchain.evidence.digest import Sha256
 from gitchain.layout.model import Layout
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.produce.deployments import DeploymentLog
@@ -83,11 +84,11 @@ def _is_controlled(source: Mapping[str, Json] | None) -> bool:
     )
 
 
-def _models(review: Review, rule: AdmissionRule) -> Mapping[str, tuple[str, ...]]:
+def _models(review: Review, rule: AdmissionRule) -> Mapping[Sha256, tuple[str, ...]]:
     return models_of(review, rule.looking).models if review.object is not None else {}
 
 
-def _event(review: Review, sha256: str, place: ClusterName, now: datetime) -> DeploymentEvent:
+def _event(review: Review, sha256: Sha256, place: ClusterName, now: datetime) -> DeploymentEvent:
     metadata = _metadata(review.object or review.old)
     name = metadata.get("name") or metadata.get("generateName") or review.name
     uid = metadata.get("uid")

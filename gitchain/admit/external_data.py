@@ -22,6 +22,7 @@ from gitchain.admit.model_problems import MAX_MODELS
 from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.fields import Object, as_array, as_object, as_string, get_object, get_string
 
 MAX_ASKED_BYTES = 1 << 20
@@ -129,7 +130,7 @@ async def _result(layout: str, text: str, caches: Mapping[str, VerdictCache]) ->
     return ReferenceResult(text, verdict.problems, verdict)
 
 
-def _content(text: str) -> str | None:
+def _content(text: str) -> Sha256 | None:
     """Return the digest that the protocol enforces for a reference, with or without a scheme."""
     found = references.uri(text, "", "") if "://" in text else references.image(text, "", "")
     return found.sha256 if found.basis == "content" else None

@@ -21,6 +21,7 @@ from gitchain.admit.evidence import EvidenceReader, EvidenceState
 from gitchain.admit.settings import Durations
 from gitchain.admit.traces import OFF, Span, Traces
 from gitchain.errors import ConflictError, GitchainError, LayoutExpiredError, StoreError, TransportError
+from gitchain.evidence.digest import Sha256
 
 if TYPE_CHECKING:
     from gitchain.layout.model import Layout
@@ -34,7 +35,7 @@ _WORLD = (TransportError, StoreError, ConflictError)
 class LayoutVerdict:
     """A decision about one digest, and its period of validity."""
 
-    sha256: str
+    sha256: Sha256
     problems: tuple[DenialReason, ...]
     made: datetime
     until: datetime
@@ -104,12 +105,12 @@ class LayoutEvaluator:
         """Return why the last reading could not be stored for the next process, or an empty text."""
         return str(self._opened.verifier.forgotten or "") if self._opened else ""
 
-    def refresh(self, now: datetime, digests: Iterable[str] = ()) -> list[LayoutVerdict]:
+    def refresh(self, now: datetime, digests: Iterable[Sha256] = ()) -> list[LayoutVerdict]:
         """Read the evidence if it changed; return new verdicts about the given digests."""
         with self._traces.reading(self.name) as span:
             return self._refresh(now, digests, span)
 
-    def _refresh(self, now: datetime, digests: Iterable[str], span: Span) -> list[LayoutVerdict]:
+    def _refresh(self, now: datetime, digests: Iterable[Sha256], span: Span) -> list[LayoutVerdict]:
         self._began = self._began or now
         try:
             version = self._reader.version(now)
@@ -204,7 +205,7 @@ class LayoutEvaluator:
             "see /readyz of gitchain serve, and gitchain doctor where the evidence is",
         )
 
-    def decide(self, opened: EvidenceState, sha256: str, now: datetime) -> LayoutVerdict:
+    def decide(self, opened: EvidenceState, sha256: Sha256, now: datetime) -> LayoutVerdict:
         """Decide about one digest on this evidence. Blocks. Without a decision nothing is admitted."""
         about = {"gitchain.layout": self.name, "gitchain.model": f"sha256:{sha256}"}
         with self._traces.step("verify model", about) as span:
@@ -213,7 +214,7 @@ class LayoutEvaluator:
             span.set({"gitchain.passed": found.passed, "gitchain.findings": codes})
         return found
 
-    def _decide(self, opened: EvidenceState, sha256: str, now: datetime) -> LayoutVerdict:
+    def _decide(self, opened: EvidenceState, sha256: Sha256, now: datetime) -> LayoutVerdict:
         from gitchain.consume.inspections import inspected
         from gitchain.verify.decide import Target
 
@@ -243,7 +244,7 @@ def _ends(decision: Decision) -> Iterator[datetime]:
             yield from (one.time + age for one in report.attestations)
 
 
-def _problem(finding: Finding, sha256: str) -> DenialReason:
+def _problem(finding: Finding, sha256: Sha256) -> DenialReason:
     places = [
         f"model sha256:{sha256}",
         *(f"step {finding.step}" for _ in [0] if finding.step),

@@ -13,6 +13,7 @@ from gitchain.admit.kinds import is_serving, is_template
 from gitchain.admit.references import ModelReference
 from gitchain.admit.review import GroupVersionKind
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import Sha256
 
 ANNOTATION = "gitchain.dev/model"
 
@@ -32,7 +33,7 @@ _PIN = "name it by its content: oci://REGISTRY/NAME@sha256:DIGEST"
 class AnnotatedDigest:
     """The digest of one annotation. `about` is the name that it is bound to."""
 
-    sha256: str
+    sha256: Sha256
     about: str
     where: str
 

@@ -41,6 +41,7 @@ from gitchain.admit.references import ModelReference
 from gitchain.admit.review import GroupVersionKind, Review
 from gitchain.admit.words import MAX_WORDS, count_words
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import Sha256
 
 MAX_REFERENCES = 4096
 
@@ -68,7 +69,7 @@ def _candidates(ignore: tuple[str, ...], volumes: tuple[str, ...]) -> Candidates
 class DemandedModels:
     """The digests that an object references, each with its places, and the problems of other references."""
 
-    models: Mapping[str, tuple[str, ...]]
+    models: Mapping[Sha256, tuple[str, ...]]
     problems: tuple[DenialReason, ...] = ()
 
 
@@ -81,7 +82,7 @@ def models_of(review: Review, looking: ModelSearchSettings) -> DemandedModels:
     if looker.overflows:
         return DemandedModels({}, (too_many(f"more than {MAX_REFERENCES} references, or {MAX_WORDS} words"),))
     problems = [*looker.problems, *contradictions(references, annotated)]
-    models: dict[str, list[str]] = {}
+    models: dict[Sha256, list[str]] = {}
     for one in completed(references, annotated):
         problem = problem_of(one, looking)
         if problem is not None:

@@ -19,7 +19,7 @@ from gitchain.admit.patterns import matches
 from gitchain.admit.references import digest
 from gitchain.admit.volumes import volume_text
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 
 ANNOTATION = "gitchain.dev/model"
 PREFIX = "gitchain-guard-"
@@ -64,7 +64,7 @@ class _ModelVolume:
 
     volume: str
     sub_path: str
-    sha256: str
+    sha256: Sha256
 
     @property
     def place(self) -> str:
@@ -138,7 +138,7 @@ class _Pod:
             elif paths and (sha256 := self._digest(volume, len({*used}))):
                 yield _ModelVolume(volume, paths.pop(), sha256)
 
-    def _digest(self, volume: str, volumes: int) -> str | None:
+    def _digest(self, volume: str, volumes: int) -> Sha256 | None:
         """Return the digest for a volume: of its own annotation, or of the only annotation for the only volume."""
         own = self._notes.get(f"{ANNOTATION}.{volume}")
         text = own if own is not None or volumes > 1 else self._notes.get(ANNOTATION)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gitchain.admit.addresses import only_paths
+from gitchain.evidence.digest import Sha256
 
 Basis = Literal["content", "claimed", "none"]
 """How a reference is bound to its digest: by the protocol, by a claim that the node must check, or not at all."""
@@ -68,7 +69,7 @@ class ModelReference:
     owner: str = ""
     """The name of the container, volume or component around it, which an annotation may refer to."""
 
-    sha256: str | None = None
+    sha256: Sha256 | None = None
     basis: Basis = "none"
     disguised: bool = False
     unseen: bool = False
@@ -120,7 +121,7 @@ def uri(text: str, where: str, owner: str) -> ModelReference:
         return image(rest, where, owner, text=text)
     found = _CLAIMED.fullmatch(text)
     return (
-        ModelReference(text, where, owner, found[1], "claimed")
+        ModelReference(text, where, owner, Sha256(found[1]), "claimed")
         if found
         else ModelReference(text, where, owner)
     )
@@ -133,7 +134,7 @@ def image(name: str, where: str, owner: str, *, text: str = "") -> ModelReferenc
     found = _OCI.fullmatch(name)
     shown = text or name
     return (
-        ModelReference(shown, where, owner, found[1], "content")
+        ModelReference(shown, where, owner, Sha256(found[1]), "content")
         if found
         else ModelReference(shown, where, owner)
     )
@@ -143,7 +144,7 @@ def _matched(match: re.Match[str] | None) -> str:
     return match[0] if match else ""
 
 
-def digest(text: str) -> str | None:
+def digest(text: str) -> Sha256 | None:
     """Return the hex digits of `sha256:…`, or None for other texts."""
     found = _DIGEST.fullmatch(text)
-    return found[1] if found else None
+    return Sha256(found[1]) if found else None

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gitchain.errors import TrustError, reason
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.platform.files import read_input
 
 MAX_PEM_BYTES = 1 << 20
@@ -43,7 +43,7 @@ class Client:
     """A client with a verified certificate: its common name, and the certificate's digest."""
 
     name: str
-    sha256: str
+    sha256: Sha256
 
 
 def client_of(transport: asyncio.BaseTransport) -> Client | None:

@@ -20,6 +20,7 @@ from gitchain.admit.denial_reasons import DenialCode, DenialReason
 from gitchain.admit.evidence import EvidenceState
 from gitchain.admit.layout_evaluator import LayoutEvaluator, LayoutVerdict
 from gitchain.admit.settings import Durations
+from gitchain.evidence.digest import Sha256
 
 MAX_FLYING = 1000
 """Most decisions that wait or run at a time; more are refused at once."""
@@ -30,7 +31,7 @@ MAX_WARM = 256
 RENEW = 0.6
 """Fraction of a verdict's lifetime after which it is renewed in the background."""
 
-Key = tuple[str, str]
+Key = tuple[Sha256, str]
 
 
 class VerdictCache:
@@ -81,7 +82,7 @@ class VerdictCache:
             await self.refresh()
             await asyncio.sleep(self._times.refresh)
 
-    async def verdict(self, sha256: str) -> LayoutVerdict:
+    async def verdict(self, sha256: Sha256) -> LayoutVerdict:
         """Return the verdict about a digest, in bounded time; a refusal without evidence or time."""
         now, opened = self._clock(), self.evaluator.opened
         unfit = self.evaluator.unfit(now)
@@ -131,7 +132,7 @@ class VerdictCache:
             self._remembered.popitem(last=False)
 
 
-def _refusal(sha256: str, problem: DenialReason, now: datetime) -> LayoutVerdict:
+def _refusal(sha256: Sha256, problem: DenialReason, now: datetime) -> LayoutVerdict:
     return LayoutVerdict(sha256, (problem,), now, now + timedelta(0))
 
 

@@ -11,6 +11,7 @@ from gitchain.cli.key_options import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape
 from gitchain.errors import ExitCode
+from gitchain.evidence.dsse import AttestationId
 
 SHOW_SCHEMA = "https://gitchain.dev/show/v1"
 
@@ -20,7 +21,7 @@ SHOW_SCHEMA = "https://gitchain.dev/show/v1"
 @keys_option
 @global_options
 @click.pass_obj
-def command(options: Options, attestation: str, key_files: tuple[Path, ...]) -> ExitCode:
+def command(options: Options, attestation: AttestationId, key_files: tuple[Path, ...]) -> ExitCode:
     """Print the attestation whose id starts with ID. Exits 1, after printing it, if it does not verify.
 
     \b

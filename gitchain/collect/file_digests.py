@@ -18,6 +18,7 @@ from gitchain.collect.links import DVC_CACHE, AllowedLinks, FollowedLink
 from gitchain.collect.paths import OPEN_FILE, open_at, read_link, special_file, unreadable
 from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.errors import ProjectError
+from gitchain.evidence.digest import Sha256
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +35,7 @@ class HashedFile(NamedTuple):
     path: str
     executable: bool
     size: int
-    sha256: str
+    sha256: Sha256
     md5: str
     """MD5 in hexadecimal, "" if it was not computed."""
     followed: str = ""
@@ -169,7 +170,7 @@ class FileHasher:
         followed = link.kind if link is not None and link.kind != DVC_CACHE else ""
         return HashedFile(path, executable, file.before.st_size, sha256, md5, followed)
 
-    def _known(self, file: OpenFile) -> tuple[str, str]:
+    def _known(self, file: OpenFile) -> tuple[Sha256, str]:
         if self._state is None:
             return self._read(file)
         path = os.path.join(self._root, file.place.shown)
@@ -181,7 +182,7 @@ class FileHasher:
         self._state.put(path, file.before, sha256, md5)
         return sha256, md5
 
-    def _read(self, file: OpenFile) -> tuple[str, str]:
+    def _read(self, file: OpenFile) -> tuple[Sha256, str]:
         """Return both digests. Raises ProjectError if the file changed meanwhile."""
         in_cache = file.place.link is not None and file.place.link.kind == DVC_CACHE
         sha256 = hashlib.sha256()
@@ -197,7 +198,7 @@ class FileHasher:
         if size != file.before.st_size or _moved(file.before, os.fstat(file.handle)):
             raise changed(file.place.shown)
         self._advance(1, step)
-        return sha256.hexdigest(), "" if md5 is None else md5.hexdigest()
+        return Sha256(sha256.hexdigest()), "" if md5 is None else md5.hexdigest()
 
     def _large(self, file: OpenFile, updates: Sequence[Callable[[memoryview], None]]) -> int:
         """Return how many bytes were read: at least one more than there were before, if the file grows."""

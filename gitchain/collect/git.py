@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gitchain.collect.git_cli import WORK_TREE_SECONDS, finish, run_git, start
 from gitchain.errors import LimitError, NoRepositoryError, ProjectError
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.platform.git import refused_owner
 
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
@@ -41,10 +42,10 @@ class GitState:
     common_dir: Path
     commit: str | None
     tree: str | None
-    commit_sha256: str | None
+    commit_sha256: Sha256 | None
     branch: str | None
     dirty: bool
-    diff_sha256: str | None
+    diff_sha256: Sha256 | None
     remote: str | None
     shallow: bool
     object_format: str
@@ -88,7 +89,7 @@ def git_state(path: Path, *, changes: bool = True) -> GitState:
         common_dir=Path(common),
         commit=commit,
         tree=content[5 : content.index(b"\n")].decode("ascii") if commit else None,
-        commit_sha256=hashlib.sha256(content).hexdigest() if commit else None,
+        commit_sha256=sha256_hex(content) if commit else None,
         branch=branch,
         dirty=dirty,
         diff_sha256=_diff(root) if dirty and commit else None,
@@ -254,7 +255,7 @@ def _status(out: bytes) -> tuple[str | None, bool]:
     return (None if branch == "(detached)" else branch), dirty
 
 
-def _diff(root: str) -> str:
+def _diff(root: str) -> Sha256:
     flags = (
         "--binary",
         "--no-ext-diff",
@@ -266,7 +267,7 @@ def _diff(root: str) -> str:
     digest = hashlib.sha256()
     job = start(root, "diff", *flags, "HEAD", seconds=WORK_TREE_SECONDS, sink=digest.update)
     finish(job, root)
-    return digest.hexdigest()
+    return Sha256(digest.hexdigest())
 
 
 def _remote(config: bytes, branch: str | None) -> str | None:

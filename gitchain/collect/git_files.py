@@ -16,6 +16,7 @@ from gitchain.collect.git_cli import finish, run_git, start
 from gitchain.collect.paths import check_path_name
 from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.errors import ProjectError
+from gitchain.evidence.digest import Sha256
 
 BLOB_SECONDS = 3600.0
 """For one blob: models of many gigabytes are committed too."""
@@ -113,4 +114,5 @@ def _hashed(root: Path, one: TreeFile, path: str) -> HashedFile:
             help="git fsck",
         )
     check_no_pointer(bytes(start_of_file), one.path)
-    return HashedFile(path, one.mode == "100755", int(size), digests[0].hexdigest(), digests[1].hexdigest())
+    sha256 = Sha256(digests[0].hexdigest())
+    return HashedFile(path, one.mode == "100755", int(size), sha256, digests[1].hexdigest())

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gitchain.evidence.digest import Sha256
+
 MIN_CACHED_SIZE = 64 * 1024
 """Smaller files are hashed faster than they are looked up."""
 
@@ -59,7 +61,7 @@ class StateCache:
         """Return the path of the database, so that another process can open it too."""
         return self._path
 
-    def get(self, path: str, info: os.stat_result) -> tuple[str, str] | None:
+    def get(self, path: str, info: os.stat_result) -> tuple[Sha256, str] | None:
         """Return (sha256, md5) of the file if it has not changed since it was hashed, else None."""
         if self._db is None or info.st_size < MIN_CACHED_SIZE:
             return None
@@ -70,9 +72,9 @@ class StateCache:
             return None
         if row is None or not _is_hex(row[0], 64) or not _is_hex(row[1], 32):
             return None
-        return str(row[0]), str(row[1])
+        return Sha256(row[0]), str(row[1])
 
-    def put(self, path: str, info: os.stat_result, sha256: str, md5: str) -> None:
+    def put(self, path: str, info: os.stat_result, sha256: Sha256, md5: str) -> None:
         """Remember the digests of a file whose stat was this before and after it was read."""
         if self._db is None or info.st_size < MIN_CACHED_SIZE:
             return

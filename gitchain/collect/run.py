@@ -28,6 +28,7 @@ from gitchain.collect.written import (
     written_products,
 )
 from gitchain.errors import GitchainError, ProjectError, RunError
+from gitchain.evidence.digest import Sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Observation:
     started: datetime
     finished: datetime
     exit_code: int
-    stdout_sha256: str
-    stderr_sha256: str
+    stdout_sha256: Sha256
+    stderr_sha256: Sha256
     problems: tuple[GitchainError, ...] = ()
     unwritten: tuple[tuple[str, GitchainError], ...] = ()
     interpreters: tuple[SeenInterpreter, ...] | None = None

@@ -10,6 +10,7 @@ from typing import Literal
 from gitchain.collect.artifacts import CollectedArtifact
 from gitchain.collect.interpreter_facts import SeenInterpreter
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.statement import ResourceDescriptor
 
 
@@ -49,8 +50,8 @@ class CommandRun:
     started: datetime
     finished: datetime
     exit_code: int
-    stdout_sha256: str
-    stderr_sha256: str
+    stdout_sha256: Sha256
+    stderr_sha256: Sha256
     interpreters: tuple[SeenInterpreter, ...] | None = None
 
 

@@ -28,6 +28,7 @@ from typing import IO
 from gitchain.collect.interpreter_facts import SeenInterpreter
 from gitchain.collect.interpreters import InterpreterWatch
 from gitchain.errors import RunError
+from gitchain.evidence.digest import Sha256
 
 GRACE = 1.0
 """Seconds of silence after the command's end before outputs that others still hold open are closed."""
@@ -44,8 +45,8 @@ class CommandResult:
     """
 
     exit_code: int
-    stdout_sha256: str
-    stderr_sha256: str
+    stdout_sha256: Sha256
+    stderr_sha256: Sha256
     started: datetime
     finished: datetime
     interpreters: tuple[SeenInterpreter, ...] | None = None
@@ -186,11 +187,11 @@ class _OutputCopier:
                 return False
         return bool(data)
 
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
+    def hexdigest(self) -> Sha256:
+        return Sha256(self._digest.hexdigest())
 
 
-def _pass_through(child: subprocess.Popen[bytes], stdout: int, stderr: int) -> tuple[str, str]:
+def _pass_through(child: subprocess.Popen[bytes], stdout: int, stderr: int) -> tuple[Sha256, Sha256]:
     if child.stdout is None or child.stderr is None:
         raise RunError("command has no outputs")
     sinks = (_OutputCopier(child.stdout, stdout), _OutputCopier(child.stderr, stderr))

@@ -20,6 +20,7 @@ from gitchain.collect.artifacts import CollectedArtifact, collect_artifact, make
 from gitchain.collect.file_digests import Progress
 from gitchain.collect.hash_cache import StateCache
 from gitchain.errors import GitchainError, RunError
+from gitchain.evidence.digest import Sha256
 
 MAX_HELD = 256
 """Most files that are held open during a run: a quarter of the usual limit of 1,024."""
@@ -35,7 +36,7 @@ class FileState:
     `sha256` is None for an unreadable file, whose change is detected by inode and times alone.
     """
 
-    sha256: str | None
+    sha256: Sha256 | None
     device: int
     inode: int
     modified: int
@@ -89,7 +90,7 @@ def look_before(
 
 def _files(
     root: Path, name: str, state: StateCache | None, progress: Progress | None
-) -> Iterator[tuple[str, str | None]]:
+) -> Iterator[tuple[str, Sha256 | None]]:
     """Yield path and SHA-256 of each file of a product, None for the SHA-256 where the product cannot be read."""
     try:
         artifact = collect_artifact(root, name, state, progress=progress)
@@ -115,7 +116,7 @@ def _hold(before: ProductsBefore, path: Path) -> bool:
     return True
 
 
-def _state(path: Path, sha256: str | None, *, held: bool = False) -> FileState:
+def _state(path: Path, sha256: Sha256 | None, *, held: bool = False) -> FileState:
     info = os.stat(path)
     return FileState(
         sha256, info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns, held

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, NoEvidenceError
-from gitchain.evidence.digest import check_hex
+from gitchain.evidence.digest import Sha256, check_hex
 from gitchain.evidence.subjects import Subject
 from gitchain.evidence.vocabulary import MANIFEST_VERSION
 from gitchain.layout.model import Identity
@@ -49,6 +49,6 @@ def _target(subject: Subject, where: str) -> Target:
             expected="sha256 on each subject",
             got=str(subject),
         )
-    digest = check_hex(subject.digest["sha256"], (64,), where)
+    digest = Sha256(check_hex(subject.digest["sha256"], (64,), where))
     version = subject.manifest_version
     return Target(digest, subject.name, version is not None, version=version or MANIFEST_VERSION)

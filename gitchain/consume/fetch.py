@@ -22,6 +22,7 @@ from gitchain.consume.staging import staged
 from gitchain.consume.targets import target_at
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError, os_errors_as
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.names import check_name
 from gitchain.platform.http import ReadDeadline
 from gitchain.store import oci
@@ -77,7 +78,7 @@ def hand_over(verifier: Verifier, source: FetchSource, to: Path, *, name: str | 
             if source.reference is None:
                 decision, folder = _copied(verifier, source, staging.files, name)
             else:
-                decision = verifier.decide(Target(str(source.reference.digest), directory=False))
+                decision = verifier.decide(Target(Sha256(str(source.reference.digest)), directory=False))
                 folder = staging.files
                 if decision.passed:
                     _download(source.reference, folder)

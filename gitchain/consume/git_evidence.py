@@ -21,6 +21,8 @@ from gitchain.errors import (
     ProjectError,
     SignatureError,
 )
+from gitchain.evidence.digest import Sha256
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import Layout
@@ -38,7 +40,7 @@ MAX_OBJECTS = 64
 """Most commits and tags read for one target."""
 
 
-About = Callable[[str], Iterable[VerifiedStatement]]
+About = Callable[[Sha256], Iterable[VerifiedStatement]]
 """Function that returns the verified statements with this SHA-256 as a subject."""
 
 
@@ -79,7 +81,9 @@ class GitEvidence:
 
     def not_counted(self) -> tuple[RefusedBundle, ...]:
         """Return the signed objects that do not count, with reasons."""
-        return tuple(RefusedBundle(step, oid, reason) for (step, oid), reason in self.refused.items())
+        return tuple(
+            RefusedBundle(step, AttestationId(oid), reason) for (step, oid), reason in self.refused.items()
+        )
 
     def report(self, revision: str) -> tuple[SignatureReport, ...]:
         """Return the signature reports of a revision's tag and commit."""
@@ -159,7 +163,7 @@ class GitEvidence:
         steps = tuple(step for step in self.steps if set(names) & set(self.layout.step(step).functionaries))
         return SignatureReport(git_object, verified, None, names, steps)
 
-    def _evidence(self, oid: str, sha256: str, step: str) -> VerifiedStatement | None:
+    def _evidence(self, oid: str, sha256: Sha256, step: str) -> VerifiedStatement | None:
         key = (step, oid)
         if key not in self._found:
             try:
@@ -169,7 +173,7 @@ class GitEvidence:
                 self.refused[key] = str(error)
         return self._found[key]
 
-    def _read(self, oid: str, sha256: str, step: str) -> VerifiedStatement | None:
+    def _read(self, oid: str, sha256: Sha256, step: str) -> VerifiedStatement | None:
         git_object = self._object(oid)
         if git_object.sha256 != sha256:
             raise ProjectError(
@@ -210,10 +214,10 @@ def _problem(git_object: GitObject, bad: GitchainError) -> Finding:
     return Finding(code, what, expected=bad.expected, got=bad.got, help=bad.help)
 
 
-def _named(source: VerifiedStatement) -> Iterator[tuple[str, str]]:
+def _named(source: VerifiedStatement) -> Iterator[tuple[str, Sha256]]:
     """Yield id and SHA-256 of the commits and tags in a statement: as a subject, or as the source of a step."""
     for one in source.statement.subject:
-        notes, sha256 = one.annotations, one.digest.get("sha256")
+        notes, sha256 = one.annotations, one.digest.sha256
         oid = notes.get("gitTag") or notes.get("gitCommit")
         if (one.name or "").startswith(("git:commit:", "git:tag:")) and isinstance(oid, str) and sha256:
             yield oid, sha256
@@ -227,7 +231,7 @@ def _named(source: VerifiedStatement) -> Iterator[tuple[str, str]]:
         ):
             oid, sha256 = item["digest"].get("gitCommit"), item["annotations"].get("sha256")
             if isinstance(oid, str) and isinstance(sha256, str):
-                yield oid, sha256
+                yield oid, Sha256(sha256)
 
 
 def _tag_name(root: Path, revision: str, oid: str) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gitchain.consume.placements import placement_json
+from gitchain.evidence.digest import Sha256
 from gitchain.sources.bundles import claim_in
 from gitchain.verify.revocations import Revoked
 from gitchain.verify.verified import VerifiedStatement
@@ -59,7 +60,7 @@ class DerivedArtifact:
     """An artifact that a verified statement claims to be derived from a revoked one, directly or indirectly."""
 
     name: str | None
-    sha256: str
+    sha256: Sha256
     step: str | None
     id: str
     served: bool
@@ -69,7 +70,7 @@ class DerivedArtifact:
 class AffectedArtifacts:
     """A revoked artifact, and all artifacts that verified statements claim to be derived from it."""
 
-    sha256: str
+    sha256: Sha256
     revoked: Revoked
     made: tuple[DerivedArtifact, ...]
 

@@ -25,6 +25,7 @@ from gitchain.collect.inspect import ModelFile, ModelProblem, inspect_file, insp
 from gitchain.collect.inspect.opening import open_file
 from gitchain.consume.targets import TargetLocation, place_of
 from gitchain.errors import GitchainError, ProjectError, StoreError, VerificationError, os_errors_as
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.manifest import expand
 from gitchain.layout.model import Inspection, Layout
 from gitchain.verify.decide import Decision, Finding, ReportedCheck, Target
@@ -38,7 +39,7 @@ class TargetFile:
 
     name: str
     path: str
-    sha256: str
+    sha256: Sha256
     size: int = 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.fields import as_string, get_array
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.store_checkpoint import MAX_PREVIOUS, StoreCheckpoint, read_checkpoint
@@ -33,7 +34,7 @@ class Checkpoints:
     revocations: Revocations
 
     @cached_property
-    def known(self) -> Mapping[str, StoreCheckpoint]:
+    def known(self) -> Mapping[AttestationId, StoreCheckpoint]:
         """Every readable checkpoint by attestation id, of any signer."""
         checkpoints = {}
         for candidate in self.evidence.candidates_of(CHECKPOINT):
@@ -44,7 +45,7 @@ class Checkpoints:
         return checkpoints
 
     @cached_property
-    def tops(self) -> tuple[str, ...]:
+    def tops(self) -> tuple[AttestationId, ...]:
         """The newest checkpoints that count."""
         return trusted(self.known, self.is_trusted)
 
@@ -80,7 +81,7 @@ class Checkpoints:
         for name in demanded:
             self._demand(name)
         self._check_broken()
-        tops = dict.fromkeys((*self.tops, *demanded))
+        tops = dict.fromkeys((*self.tops, *map(AttestationId, demanded)))
         tops |= dict.fromkeys(self._carried(tops))
         for lack in lacking(self.known, tops, self.evidence.present, self.revocations.attestations):
             raise _error(lack)
@@ -106,7 +107,7 @@ class Checkpoints:
                     help=f"use a newer gitchain, or set it aside: gitchain revoke attestation {name}",
                 )
 
-    def _carried(self, tops: Iterable[str]) -> Iterator[str]:
+    def _carried(self, tops: Iterable[AttestationId]) -> Iterator[AttestationId]:
         """Yield the checkpoints in releases beyond those that count already. Raises RollbackError if one is lost."""
         before, _ = behind(self.known, tops)
         for release in self.evidence.candidates_of(RELEASE):
@@ -123,7 +124,7 @@ class Checkpoints:
                         expected=f"checkpoint {name}",
                         help="gitchain sync   fetches it, if a remote still has it",
                     )
-                yield name
+                yield AttestationId(name)
 
 
 def carried(statement: Statement) -> tuple[str, ...]:

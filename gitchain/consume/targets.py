@@ -20,6 +20,7 @@ from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
 from gitchain.collect.git import resolve
 from gitchain.collect.paths import real_path
 from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
+from gitchain.evidence.digest import Sha256
 from gitchain.layout.model import Layout
 from gitchain.platform.files import read_input
 from gitchain.verify.target import Target
@@ -43,7 +44,7 @@ def resolve_targets(project: Project | None, target: str, layout: Layout) -> tup
     layout serves.
     """
     if match := SHA256.fullmatch(target):
-        return (Target(match[1], directory=None),)
+        return (Target(Sha256(match[1]), directory=None),)
     if digest := image_digest(target):
         return (Target(digest, directory=False),)
     path = Path(target)
@@ -85,10 +86,10 @@ class TargetLocation:
     root: Path
     name: str
     cache: Path | None = None
-    md5: Mapping[str, str] = field(default_factory=dict)
+    md5: Mapping[Sha256, str] = field(default_factory=dict)
     commit: str = ""
 
-    def of(self, path: str, sha256: str) -> Iterator[tuple[str, str]]:
+    def of(self, path: str, sha256: Sha256) -> Iterator[tuple[str, str]]:
         """Yield the possible locations (root, name) of the file with this path below the target and this content."""
         yield str(self.root), f"{self.name}/{path}" if path else self.name
         if self.cache is not None and sha256 in self.md5:
@@ -140,7 +141,7 @@ def _all_digests(targets: Iterable[Target]) -> tuple[str, ...]:
     return tuple(digest for target in targets for digest in target.digests)
 
 
-def image_digest(target: str) -> str | None:
+def image_digest(target: str) -> Sha256 | None:
     """Return the manifest digest in `oci://…@sha256:…`, or None for another kind of target.
 
     The manifest is the artifact: clusters pin it, and it holds the digest of every layer. Raises UsageError for a tag

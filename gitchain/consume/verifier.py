@@ -12,6 +12,7 @@ from gitchain.consume.completeness import check_checkpoints, remember_all, requi
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
 from gitchain.consume.targets import bundle_file, is_revision, resolve_targets
 from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, REVOCATION, SOURCE
 from gitchain.layout.model import Layout
@@ -197,7 +198,7 @@ class Verifier:
 
         profile, layout = self.accepted.profile, self.accepted.signed.layout
 
-        def about(sha256: str) -> Sequence[VerifiedStatement]:
+        def about(sha256: Sha256) -> Sequence[VerifiedStatement]:
             statements = self.evidence.verified(self.evidence.about(sha256))
             return [statement for statement in statements if not is_early(statement, self.now)]
 

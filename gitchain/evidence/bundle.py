@@ -21,6 +21,7 @@ from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import MAX_JSON_BYTES, strict_json
 from gitchain.evidence.dsse import (
     IN_TOTO_PAYLOAD_TYPE,
+    AttestationId,
     Envelope,
     MessageSignature,
     attestation_id,
@@ -141,7 +142,7 @@ class Bundle:
         return Statement.parse(self.envelope.payload)
 
     @property
-    def attestation_id(self) -> str:
+    def attestation_id(self) -> AttestationId:
         """Return the id of the attestation: SHA-256 over what was signed, in hex."""
         return attestation_id(self.envelope.payload)
 

@@ -14,7 +14,7 @@ from typing import Literal
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import StepFacts
-from gitchain.evidence.digest import check_hex
+from gitchain.evidence.digest import Sha256, check_hex
 from gitchain.evidence.provenance import with_optional
 from gitchain.evidence.vocabulary import check_text, check_time
 
@@ -43,7 +43,7 @@ class ReportedBy:
     """Who said it to the signer, as authenticated by a client certificate: its common name and its SHA-256."""
 
     name: str
-    sha256: str
+    sha256: Sha256
 
     def to_json(self) -> dict[str, Json]:
         """Return it as JSON. Raises MalformedError."""

@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Literal, NewType, overload
 
 from gitchain.errors import LimitError, MalformedError
 
@@ -42,9 +43,13 @@ _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,63}", re.ASCII)
 
 
-def sha256_hex(data: bytes) -> str:
+Sha256 = NewType("Sha256", str)
+"""A SHA-256 in lower-case hex: 64 digits."""
+
+
+def sha256_hex(data: bytes) -> Sha256:
     """Return the SHA-256 of the bytes in lower-case hex."""
-    return hashlib.sha256(data).hexdigest()
+    return Sha256(hashlib.sha256(data).hexdigest())
 
 
 def check_hex(value: str, lengths: tuple[int, ...], where: str) -> str:
@@ -76,6 +81,10 @@ class DigestSet(Mapping[str, str]):
             _check(algorithm, value)
         self._items: Mapping[str, str] = MappingProxyType(dict(sorted(digests.items())))
 
+    @overload
+    def __getitem__(self, algorithm: Literal["sha256"]) -> Sha256: ...
+    @overload
+    def __getitem__(self, algorithm: str) -> str: ...
     def __getitem__(self, algorithm: str) -> str:
         return self._items[algorithm]
 
@@ -95,6 +104,11 @@ class DigestSet(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"DigestSet({dict(self._items)!r})"
+
+    @property
+    def sha256(self) -> Sha256 | None:
+        """Return the SHA-256, or None if the set has none."""
+        return self["sha256"] if "sha256" in self._items else None
 
     @property
     def accepted(self) -> tuple[tuple[str, str], ...]:

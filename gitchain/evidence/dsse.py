@@ -11,6 +11,7 @@ Does NOT verify signatures, and does not read the payload.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NewType
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import MAX_JSON_BYTES, Json
@@ -23,6 +24,9 @@ from gitchain.evidence.fields import (
     get_bytes,
     get_string,
 )
+
+AttestationId = NewType("AttestationId", str)
+"""The id of an attestation: 64 hex digits, see attestation_id()."""
 
 IN_TOTO_PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
@@ -45,12 +49,12 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def attestation_id(payload: bytes) -> str:
+def attestation_id(payload: bytes) -> AttestationId:
     """Return the id of the attestation with this in-toto payload: SHA-256 over its PAE, in hex.
 
     The id is over what was signed, so that no change to a bundle's unsigned parts makes a second one.
     """
-    return sha256_hex(pae(IN_TOTO_PAYLOAD_TYPE, payload))
+    return AttestationId(sha256_hex(pae(IN_TOTO_PAYLOAD_TYPE, payload)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.fields import decode_base64
 
 Kind = Literal["commit", "tag"]
@@ -69,7 +69,7 @@ class GitObject:
 
     kind: Kind
     oid: str
-    sha256: str
+    sha256: Sha256
     points_at: str
     payload: bytes = field(repr=False)
     signature: GitSignature | None

@@ -25,7 +25,7 @@ from types import MappingProxyType
 
 from gitchain.errors import LimitError, MalformedError, NoEvidenceError
 from gitchain.evidence.canonical import MAX_SAFE_INTEGER, Json, strict_json
-from gitchain.evidence.digest import check_hex, sha256_hex
+from gitchain.evidence.digest import Sha256, check_hex, sha256_hex
 from gitchain.evidence.fields import as_object, get_array, get_integer, get_string
 from gitchain.evidence.names import check_name
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, MANIFEST_VERSION, ManifestVersion
@@ -61,7 +61,7 @@ class FileEntry:
     path: str
     executable: bool
     size: int
-    sha256: str
+    sha256: Sha256
 
     def __post_init__(self) -> None:
         check_name(self.path, "file name")
@@ -79,7 +79,7 @@ class NodeEntry:
     executable: bool
     size: int
     files: int
-    sha256: str
+    sha256: Sha256
 
     def render(self, version: ManifestVersion) -> str:
         """Return the entry in canonical JSON; quotes are all that a checked name needs escaped."""
@@ -95,7 +95,7 @@ class NodeEntry:
 class Manifest:
     """A directory's digest, the totals, and every node by its digest. Make it with build_manifest()."""
 
-    digest: str
+    digest: Sha256
     size: int
     files: int
     nodes: Mapping[str, bytes] = field(repr=False, hash=False)
@@ -164,7 +164,7 @@ def _seal(
         raise LimitError("directory is too large to list", where=ascii(name), help="split it")
     digest = sha256_hex(data)
     nodes[digest] = data
-    return NodeEntry(name, True, False, size, files, digest)
+    return NodeEntry(name, True, False, size, files, Sha256(digest))
 
 
 def _render(entries: Iterable[NodeEntry], version: ManifestVersion) -> bytes:
@@ -223,7 +223,7 @@ def _parse_entry(item: Json, where: str) -> NodeEntry:
         raise MalformedError("manifest holds an empty subdirectory", where=where, got=ascii(name))
     digest = check_hex(get_string(source, "sha256", where), (64,), where)
     size = get_integer(source, "size", where)
-    return NodeEntry(name, is_directory, source.get("mode") == "755", size, files, digest)
+    return NodeEntry(name, is_directory, source.get("mode") == "755", size, files, Sha256(digest))
 
 
 def expand(
@@ -266,7 +266,7 @@ def _walk(
         yield from _walk(below, f"{path}/", fetch, version, depth - 1)
 
 
-def to_version_2(digest: str, fetch: Fetch, known: dict[str, NodeEntry] | None = None) -> str:
+def to_version_2(digest: str, fetch: Fetch, known: dict[str, NodeEntry] | None = None) -> Sha256:
     """Return the version 2 digest of the directory that a root of version 1 lists: the same files, without modes.
 
     `known` keeps the nodes that were converted, by their version 1 digest. Raises what `expand` raises for version 1.

@@ -27,7 +27,7 @@ from gitchain.evidence.deployment import (
     deployment_check,
     retirement,
 )
-from gitchain.evidence.digest import check_hex
+from gitchain.evidence.digest import Sha256, check_hex
 from gitchain.evidence.names import check_name, check_uri
 from gitchain.evidence.provenance import git_source, git_uri, provenance, step_facts, with_optional
 from gitchain.evidence.revocation import Reason, RevokedSigner, revocation
@@ -205,7 +205,7 @@ class VersionArtifact:
     name: str
     defined_in: str
     md5: str | None = None
-    sha256: str | None = None
+    sha256: Sha256 | None = None
     media_type: str | None = None
 
     def __post_init__(self) -> None:
@@ -226,7 +226,7 @@ def version(
     *,
     commit: str,
     tree: str,
-    commit_sha256: str,
+    commit_sha256: Sha256,
     artifacts: Sequence[VersionArtifact],
     branch: str | None = None,
     ref: str | None = None,

@@ -16,7 +16,7 @@ from gitchain import __version__
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import StepFacts
-from gitchain.evidence.digest import DigestSet, check_hex
+from gitchain.evidence.digest import DigestSet, Sha256, check_hex
 from gitchain.evidence.names import check_uri
 from gitchain.evidence.statement import ResourceDescriptor, check_rule_names
 from gitchain.evidence.vocabulary import KINDS, STEP_FIELD, Evidence, Kind, build_type, builder_id, check_time
@@ -59,7 +59,7 @@ def git_uri(remote: str | None) -> str:
 
 
 def git_source(
-    *, commit: str, tree: str, commit_sha256: str, uri: str = LOCAL_REPOSITORY
+    *, commit: str, tree: str, commit_sha256: Sha256, uri: str = LOCAL_REPOSITORY
 ) -> ResourceDescriptor:
     """Return the descriptor of the Git commit that a step ran from.
 

@@ -21,6 +21,7 @@ from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import ACCEPTED, DigestSet, check_hex, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.fields import Object, as_object, as_string, find_array, get_array, get_string
 from gitchain.evidence.provenance import with_optional
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -109,7 +110,7 @@ def revocation(
     return with_optional(value, step, signers=named or None, message=text)
 
 
-def attestation_descriptor(attestation: str) -> ResourceDescriptor:
+def attestation_descriptor(attestation: AttestationId) -> ResourceDescriptor:
     """Return the subject that a revocation of this attestation is filed under: the id is the digest of what was signed."""
     return ResourceDescriptor(f"attestation:{attestation}", DigestSet({"sha256": attestation}))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import DigestSet
-from gitchain.evidence.dsse import attestation_id
+from gitchain.evidence.dsse import AttestationId, attestation_id
 from gitchain.evidence.fields import (
     as_object,
     as_string,
@@ -193,7 +193,7 @@ class Statement:
         return cls(subject, predicate_type, predicate, payload)
 
     @property
-    def attestation_id(self) -> str:
+    def attestation_id(self) -> AttestationId:
         """Return the id of this attestation everywhere: SHA-256 over the PAE of its payload, in hex."""
         return attestation_id(self.payload)
 

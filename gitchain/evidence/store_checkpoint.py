@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, check_hex, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.fields import as_string, get_array, get_integer, get_string
 from gitchain.evidence.merkle import leaf_hash, root_hash
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -41,7 +42,7 @@ class StoreCheckpoint:
 
     size: int
     root: str
-    previous: tuple[str, ...]
+    previous: tuple[AttestationId, ...]
     added: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ def checkpoint_statement(inventory: StoreCheckpoint) -> Statement:
 
 
 def checkpoint_statements(
-    covered: Collection[str], previous: Sequence[str], added: Iterable[str]
+    covered: Collection[str], previous: Sequence[AttestationId], added: Iterable[str]
 ) -> tuple[Statement, ...]:
     """Return the checkpoints, one behind the other, that add names to what the `previous` ones cover.
 
@@ -108,7 +109,7 @@ def read_checkpoint(statement: Statement) -> StoreCheckpoint:
         get_integer(source, "size", "predicate"),
         get_string(source, "root", "predicate"),
         tuple(
-            as_string(one, "previous")
+            AttestationId(as_string(one, "previous"))
             for one in get_array(source, "previous", "predicate", limit=MAX_PREVIOUS)
         ),
         tuple(as_string(one, "added") for one in get_array(source, "added", "predicate", limit=MAX_ADDED)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.errors import GitchainError, ProjectError
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.platform.git import Git
 
 MAX_MISSED = 1000
@@ -110,10 +110,10 @@ def recent(git: Git, tips: Iterable[str], known: Iterable[str] = ()) -> tuple[st
     return tuple(out.decode("ascii").split())
 
 
-def raw_digests(git: Git, oids: Iterable[str]) -> dict[str, str]:
+def raw_digests(git: Git, oids: Iterable[str]) -> dict[str, Sha256]:
     """Return the sha256 of each raw object, by id."""
     out = git.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in oids).encode()).stdout
-    found: dict[str, str] = {}
+    found: dict[str, Sha256] = {}
     while out:
         head, _, out = out.partition(b"\n")
         if head.endswith(b" missing"):  # a shallow or damaged repository

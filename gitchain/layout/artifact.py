@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import MANIFEST_VERSION, ManifestVersion
 
@@ -43,7 +43,7 @@ class Artifact:
     digest: DigestSet
     directory: bool = False
     version: ManifestVersion = MANIFEST_VERSION
-    upgrade: Callable[[str], str | None] | None = field(default=None, repr=False)
+    upgrade: Callable[[Sha256], Sha256 | None] | None = field(default=None, repr=False)
 
     @property
     def kind(self) -> int:
@@ -51,9 +51,9 @@ class Artifact:
         return self.version if self.directory else 0
 
     @property
-    def newest(self) -> str | None:
+    def newest(self) -> Sha256 | None:
         """Return a directory's sha256 under version 2, None if it cannot be known."""
-        sha256 = self.digest.get("sha256")
+        sha256 = self.digest.sha256
         if self.version == MANIFEST_VERSION or sha256 is None:
             return sha256
         return self.upgrade(sha256) if self.upgrade else None
@@ -103,14 +103,14 @@ class Manifests:
     __slots__ = ("_absent", "_converted", "_fetch", "_hashed", "_nodes", "_opened", "_upgraded")
 
     def __init__(
-        self, fetch: Callable[[str], bytes | None], hashed: Callable[[str], str | None] | None = None
+        self, fetch: Callable[[str], bytes | None], hashed: Callable[[Sha256], Sha256 | None] | None = None
     ) -> None:
         self._fetch = fetch
         self._nodes: dict[_Key, Artifacts] = {}
         self._opened: dict[_Key, Artifacts | None] = {}
         self._absent: set[_Key] = set()
         self._hashed = hashed or (lambda _sha256: None)
-        self._upgraded: dict[str, str | None] = {}
+        self._upgraded: dict[Sha256, Sha256 | None] = {}
         self._converted: dict[str, NodeEntry] = {}
 
     def artifact(self, descriptor: ResourceDescriptor) -> Artifact:
@@ -120,7 +120,7 @@ class Manifests:
             return Artifact(descriptor.digest)
         return Artifact(descriptor.digest, True, version, self.upgrade)
 
-    def upgrade(self, sha256: str) -> str | None:
+    def upgrade(self, sha256: Sha256) -> Sha256 | None:
         """Return the version 2 digest of a directory by its version 1 digest, None if its nodes are not all available."""
         if sha256 not in self._upgraded:
             from gitchain.evidence.manifest import to_version_2
@@ -206,7 +206,7 @@ def _key(directory: Artifact) -> _Key:
     return directory.version, directory.digest.get("sha256", "")
 
 
-def _file(sha256: str) -> Artifact:
+def _file(sha256: Sha256) -> Artifact:
     return Artifact(DigestSet({"sha256": sha256}))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import PROVENANCE, StepFacts, claim_of, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -77,12 +77,11 @@ class CaseSigner:
             self._signed[who, statement.payload] = verify_bundle(self._sign(statement, who), self._trust)
         return self._signed[who, statement.payload]
 
-    def sha256(self, content: Content) -> str:
+    def sha256(self, content: Content) -> Sha256:
         """Return the digest of a content; of a directory, its manifest's, which is kept."""
         if isinstance(content, str):
-            return (
-                content.removeprefix("sha256:") if DIGEST.fullmatch(content) else sha256_hex(content.encode())
-            )
+            given = DIGEST.fullmatch(content) is not None
+            return Sha256(content.removeprefix("sha256:")) if given else sha256_hex(content.encode())
         manifest = build_manifest(
             FileEntry(name, False, len(text), self.sha256(text)) for name, text in content.items()
         )

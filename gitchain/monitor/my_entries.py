@@ -22,6 +22,7 @@ from gitchain.monitor.follow import OwnEntries, StoredLogEntry
 from gitchain.monitor.state import FollowedLog
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import lost
+from gitchain.store.objects import Oid
 from gitchain.store.trees import StoreProblem
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.certificate import leaf_of
@@ -120,7 +121,7 @@ def _elsewhere(here: str, log: LogKey) -> Mapping[bytes, Sequence[bytes]]:
     return found
 
 
-def _added(project: Project, tip: str | None, before: FollowedLog | None) -> frozenset[str] | None:
+def _added(project: Project, tip: Oid | None, before: FollowedLog | None) -> frozenset[str] | None:
     """Return the names of the bundles added since the last run, or None for all bundles."""
     if before is None or not before.store:
         return None

@@ -17,6 +17,7 @@ from gitchain.consume.store_checkpoints import Checkpoints
 from gitchain.errors import GitchainError, VerificationError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.revocation import RevokedSigner
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.store_checkpoint import FILED, MAX_PREVIOUS, checkpoint_statements
@@ -87,7 +88,9 @@ def newest_checkpoints(project: Project, now: datetime) -> tuple[str, ...]:
         return ()
 
 
-def _whole(project: Project, accepted: AcceptedLayout, now: datetime) -> tuple[Checkpoints, tuple[str, ...]]:
+def _whole(
+    project: Project, accepted: AcceptedLayout, now: datetime
+) -> tuple[Checkpoints, tuple[AttestationId, ...]]:
     checkpoints = _filed(project, accepted.profile.trust, accepted.signed.layout, now)
     tops = [
         name

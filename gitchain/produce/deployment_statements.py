@@ -20,7 +20,7 @@ from gitchain.evidence.deployment import (
     deployment_check,
     retirement,
 )
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import DEPLOYMENT, DEPLOYMENT_CHECK, RETIREMENT
 
@@ -40,7 +40,7 @@ class DeploymentEvent:
     """Deployment, retirement or check of a model in a workload. Texts come from the cluster and are truncated."""
 
     kind: Literal["deployed", "checked", "retired"]
-    sha256: str
+    sha256: Sha256
     by: str
     when: datetime
     environment: str

@@ -13,6 +13,7 @@ from gitchain.collect.stage_names import as_dvc_reads, named_stages
 from gitchain.errors import GitchainError, ProjectError, UsageError
 from gitchain.evidence.bundle import Bundle, CertificateSigner
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.predicates import claim_of
 from gitchain.evidence.statement import Statement
 from gitchain.platform.files import read_regular
@@ -261,7 +262,7 @@ def is_attested(project: Project, statement: Statement, trust: Trust | None = No
 
 
 def _stored(
-    project: Project, sha256: str, read: Callable[[Statement], _Read], trust: Trust | None = None
+    project: Project, sha256: Sha256, read: Callable[[Statement], _Read], trust: Trust | None = None
 ) -> Iterator[_Read]:
     """Yield the result of `read` for each readable stored statement about a digest."""
     from gitchain.verify.bundle import verify_bundle

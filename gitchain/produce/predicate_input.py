@@ -13,6 +13,7 @@ from typing import Any, get_args
 from gitchain.errors import MalformedError, UsageError
 from gitchain.evidence import predicates
 from gitchain.evidence.canonical import Json, strict_json
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.predicates import (
     PROVENANCE,
     Consent,
@@ -163,7 +164,7 @@ def _reporter(value: Mapping[str, Any]) -> ReportedBy | None:
         return None
     reporter = _object(value["reportedBy"], "reportedBy")
     certificate = _object(reporter.get("certificate"), "reportedBy.certificate")
-    return ReportedBy(_text(reporter, "name"), _text(certificate, "sha256"))
+    return ReportedBy(_text(reporter, "name"), Sha256(_text(certificate, "sha256")))
 
 
 def _verdict(value: Any) -> DeploymentVerdict:

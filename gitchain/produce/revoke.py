@@ -15,6 +15,7 @@ from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_pol
 from gitchain.errors import GitchainError, LayoutError, NoEvidenceError, UsageError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import ACCEPTED, DigestSet
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.revocation import (
     ALWAYS,
     Reason,
@@ -124,8 +125,8 @@ def _draft(
     return StatementDraft(statement)
 
 
-def _resolved(project: Project, ids: Sequence[str]) -> Iterable[str]:
-    known: set[str] | None = None
+def _resolved(project: Project, ids: Sequence[str]) -> Iterable[AttestationId]:
+    known: set[AttestationId] | None = None
     for given in ids:
         name = given.lower()
         if _ID.fullmatch(name) is None:
@@ -133,7 +134,7 @@ def _resolved(project: Project, ids: Sequence[str]) -> Iterable[str]:
                 "not an attestation id", got=given, expected=f"{MIN_ID} to 64 hex digits", help="gitchain log"
             )
         if len(name) == 64:
-            yield name
+            yield AttestationId(name)
             continue
         known = _all_ids(project) if known is None else known
         matches = [attestation_id for attestation_id in known if attestation_id.startswith(name)]
@@ -146,7 +147,7 @@ def _resolved(project: Project, ids: Sequence[str]) -> Iterable[str]:
         yield matches[0]
 
 
-def _all_ids(project: Project) -> set[str]:
+def _all_ids(project: Project) -> set[AttestationId]:
     attestation_ids = set()
     for raw in project.store.all():
         try:

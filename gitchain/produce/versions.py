@@ -19,11 +19,12 @@ from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence import predicates
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.predicates import StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
 from gitchain.produce.draft import StatementDraft
+from gitchain.store.objects import Oid
 from gitchain.workspace.project import Project
 
 RELEASE_STEP = "release"
@@ -34,9 +35,9 @@ RELEASE_STEP = "release"
 class _VersionCommit:
     """A commit and its digests."""
 
-    oid: str
+    oid: Oid
     tree: str
-    sha256: str
+    sha256: Sha256
 
     def descriptor(self) -> ResourceDescriptor:
         notes = {"gitCommit": self.oid, "gitTree": self.tree}
@@ -95,7 +96,7 @@ def package_url(project: Project, tag: str) -> str:
     return f"pkg:generic/{quote(name, safe='')}@{quote(tag, safe='')}"
 
 
-def is_stored(project: Project, kind: str, git_sha256: str, purl: str | None = None) -> bool:
+def is_stored(project: Project, kind: str, git_sha256: Sha256, purl: str | None = None) -> bool:
     """Return True if the store has a statement of type `kind` about a commit or tag with this digest.
 
     Of a package url only the version (the tag) is compared, because clones may have different repository names. For
@@ -118,7 +119,7 @@ def _version_in(purl: Json) -> str | None:
 def _commit(project: Project, rev: str) -> _VersionCommit:
     oid = commit_id(project, rev)
     content = raw_object(project.root, oid)[1]
-    return _VersionCommit(oid, content[5 : content.index(b"\n")].decode("ascii"), sha256_hex(content))
+    return _VersionCommit(Oid(oid), content[5 : content.index(b"\n")].decode("ascii"), sha256_hex(content))
 
 
 def _draft(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, LimitError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.digest import Sha256
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
 from gitchain.sources.bundle_rows import ArtifactMention, BundleFacts, Role
@@ -93,13 +95,13 @@ def facts_of(name: str, place: str, raw: bytes) -> Facts:
 def _mentions(role: Role, items: Iterable[ResourceDescriptor]) -> Iterator[ArtifactMention]:
     for item in items:
         digests = tuple(value for _, value in item.digest.accepted)
-        sha256 = item.digest.get("sha256", "")
+        sha256 = item.digest.sha256 or Sha256("")
         yield ArtifactMention(role, digests, sha256, item.manifest_version if sha256 else None)
 
 
-def _id_of(raw: bytes) -> str:
+def _id_of(raw: bytes) -> AttestationId:
     """Return the attestation id of a statement that cannot be parsed, or an empty text if it is no bundle."""
     try:
         return Bundle.parse(raw).attestation_id
     except GitchainError:
-        return ""
+        return AttestationId("")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 
 KEY_BYTES = 16  # of a digest: collisions cost a comparison
 
@@ -28,7 +29,7 @@ class ArtifactMention(NamedTuple):
 
     role: Role
     digests: tuple[str, ...]
-    sha256: str = ""
+    sha256: Sha256 = Sha256("")  # empty if the artifact has none
     version: int | None = None
 
 
@@ -42,7 +43,7 @@ class BundleFacts:
 
     name: str
     place: str
-    attestation_id: str
+    attestation_id: AttestationId
     predicate_type: str | None
     step: str | None = None
     kind: str | None = None

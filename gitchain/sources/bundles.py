@@ -9,6 +9,7 @@ from functools import cached_property
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.claim import StepClaim, claim_of
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.bundle_rows import BundleFacts, Role, key_of, key_of_name
@@ -31,7 +32,7 @@ class IndexedBundle:
         return self.facts.name
 
     @property
-    def attestation_id(self) -> str:
+    def attestation_id(self) -> AttestationId:
         """Return the id of the statement: the SHA-256 of what was signed."""
         return self.facts.attestation_id
 

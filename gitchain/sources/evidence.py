@@ -14,14 +14,15 @@ from functools import cached_property
 from itertools import islice
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import ManifestVersion
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundle_rows import Role
 from gitchain.sources.bundles import IndexedBundle, IndexedBundles, artifacts_in, digests_of
-from gitchain.sources.refused import RefusedBundle
+from gitchain.sources.refused import NO_ID, RefusedBundle
+from gitchain.store.objects import Oid
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.negative_evidence import contents_of
 from gitchain.verify.trust import Trust
@@ -45,7 +46,7 @@ class Evidence:
     manifest: Callable[[str], bytes | None]
     refused: list[RefusedBundle] = field(default_factory=list)
     keys: Sequence[bytes] = ()
-    tip: str | None = None
+    tip: Oid | None = None
     unreadable: frozenset[str] = frozenset()
     present: Container[str] = ()
     in_memory: BundleIndex | None = None
@@ -147,7 +148,7 @@ class Evidence:
                 self._cut.add(step)
                 of = f" of step {step}" if step is not None else ""
                 reason = f"{more} more statements{of}: only those that share an artifact with the target's chain count"
-                self.refused.append(RefusedBundle(step, "", reason))
+                self.refused.append(RefusedBundle(step, NO_ID, reason))
         return self.verified(found.values())
 
     def of_type(self, *types: str) -> tuple[VerifiedStatement, ...]:
@@ -165,13 +166,13 @@ class Evidence:
         found += self.bundles.called(name) if name is not None else ()
         return tuple({candidate.name: candidate for candidate in found}.values())
 
-    def made_of(self, sha256: str) -> tuple[VerifiedStatement, ...]:
+    def made_of(self, sha256: Sha256) -> tuple[VerifiedStatement, ...]:
         """Return the verified statements about artifacts derived from this one, directly or indirectly."""
         found: dict[str, VerifiedStatement] = {}
-        waiting, seen = {sha256}, set[str]()
+        waiting, seen = set[str]({sha256}), set[str]()
         while waiting:
             seen |= waiting
-            derived: set[str] = set()
+            derived = set[str]()
             for candidate in self._with(Role.MATERIAL, waiting, lambda one: one.name not in found):
                 products = candidate.artifacts(Role.PRODUCT)
                 if products and (verified := self._verify(candidate)):
@@ -185,7 +186,7 @@ class Evidence:
         """Return True if any statement contains a directory digest of manifest version 1."""
         return self.bundles.has_version(1)
 
-    def about(self, sha256: str) -> tuple[IndexedBundle, ...]:
+    def about(self, sha256: Sha256) -> tuple[IndexedBundle, ...]:
         """Return the candidates that have this digest as a subject."""
         return tuple(
             candidate
@@ -249,11 +250,11 @@ class Evidence:
 
     def _names(self, item: ResourceDescriptor) -> Iterator[str]:
         yield from (value for _, value in item.digest.accepted)
-        sha256 = item.digest.get("sha256")
+        sha256 = item.digest.sha256
         if sha256 and item.manifest_version == 1 and (newer := self._upgrade(sha256)) is not None:
             yield newer
 
-    def _upgrade(self, sha256: str) -> str | None:
+    def _upgrade(self, sha256: Sha256) -> str | None:
         from gitchain.evidence.manifest import to_version_2
 
         if sha256 not in self._upgraded:

@@ -52,7 +52,7 @@ class IndexUpdater:
         self._indexer = Indexer(self.index)
         self._troubled = self.index.problem_folders()
 
-    def follow(self, tip: str) -> None:
+    def follow(self, tip: Oid) -> None:
         """Add what the commit `tip` holds.
 
         Raises MustRebuildError, NoEvidenceError if a partial clone lacks a bundle, LimitError beyond `max_bytes`

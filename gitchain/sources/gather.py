@@ -11,6 +11,7 @@ from gitchain.sources.bundles import IndexedBundles, Load
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.refused import RefusedBundles
 from gitchain.sources.store_index import index_of
+from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS
 from gitchain.verify.trust import Trust
 from gitchain.workspace.project import Project
@@ -42,7 +43,7 @@ def gather(
     if project is not None:
         index = index_of(project.store, project.seen_key, tip)
         store = project.store
-        indexes.append((index, lambda facts: store.bundle(facts.place, facts.name)))
+        indexes.append((index, lambda facts: store.bundle(Oid(facts.place), facts.name)))
         problems = index.problems()
         refused.add_all(f"{message}, in {path}" for path, message in problems)
         unreadable = frozenset(path for path, _ in problems if path.split("/")[0] == ATTESTATIONS)

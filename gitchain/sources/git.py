@@ -27,6 +27,7 @@ from gitchain.sources.interface import Snapshot
 from gitchain.sources.rollback_protection import check_seen, remember
 from gitchain.sources.store_index import index_of
 from gitchain.store.git_ref import AttestationStore
+from gitchain.store.objects import Oid
 from gitchain.store.remote_git import SMALL, UNCHECKED
 from gitchain.store.tree_paths import ATTESTATIONS
 from gitchain.workspace.user_directory import home_lock, user_directory
@@ -111,7 +112,7 @@ class Mirror:
             tuple(f"{message}, in {path} of {self.name}" for path, message in problems),
             tip,
             frozenset(path for path, _ in problems if path.split("/")[0] == ATTESTATIONS),
-            stored=(index, lambda facts: store.bundle(facts.place, facts.name)),
+            stored=(index, lambda facts: store.bundle(Oid(facts.place), facts.name)),
         )
 
     def check(self, snapshot: Snapshot) -> None:

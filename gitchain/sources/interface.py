@@ -16,6 +16,7 @@ from gitchain.errors import LimitError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.bundles import Load
+from gitchain.store.objects import Oid
 
 MAX_BUNDLES = 100_000
 MAX_BYTES = 64 << 20  # bundles and manifest nodes in memory
@@ -33,7 +34,7 @@ class Snapshot:
     manifest: Callable[[str], bytes | None]
     version: str
     problems: tuple[str, ...] = ()
-    tip: str | None = None
+    tip: Oid | None = None
     unreadable: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
     """The names of the manifest nodes."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.dsse import AttestationId
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundles import Load
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from gitchain.evidence.subjects import Subject
 
 
+NO_ID = AttestationId("")
+"""The id of bytes that are no attestation, and of several bundles together."""
+
+
 @dataclass(frozen=True, slots=True)
 class RefusedBundle:
     """A bundle that was refused, and the reason."""
 
     step: str | None
-    attestation_id: str
+    attestation_id: AttestationId
     reason: str
     load: Callable[[], bytes] | None = field(default=None, compare=False)
     """Reads the bundle again if its statement or its claim cannot be parsed."""
@@ -49,7 +54,7 @@ class RefusedBundles:
     def add_all(self, reasons: Iterable[str]) -> None:
         """Add reasons that are about no bundle."""
         for reason in reasons:
-            self._add(RefusedBundle(None, "", reason))
+            self._add(RefusedBundle(None, NO_ID, reason))
 
     def add_bundles(self, index: BundleIndex, load: Load) -> None:
         """Add the bundles that an index refused."""
@@ -67,4 +72,4 @@ class RefusedBundles:
     def reasons(self) -> list[RefusedBundle]:
         """Return the reasons. The last one is a count if there are too many."""
         more = f"{self.more} more stored objects that do not count"
-        return [*self.found, *([RefusedBundle(None, "", more)] if self.more else [])]
+        return [*self.found, *([RefusedBundle(None, NO_ID, more)] if self.more else [])]

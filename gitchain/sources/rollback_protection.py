@@ -24,6 +24,7 @@ from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.claim import claim_of
 from gitchain.sources.seen_store import SeenState, read_seen, seen_file, write_seen
 from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
+from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
 from gitchain.workspace.user_directory import home_lock
 
@@ -47,7 +48,7 @@ class WatchedStore(Protocol):
         """Return the key of its records in `seen/`."""
 
 
-def check_seen(project: WatchedStore, tip: str | None, unreadable: Collection[str] = ()) -> None:
+def check_seen(project: WatchedStore, tip: Oid | None, unreadable: Collection[str] = ()) -> None:
     """Check that the store at `tip` holds every bundle that was seen in it before.
 
     Raises RollbackError with the list of lost bundles, TrustError if the stored state is damaged.
@@ -58,7 +59,7 @@ def check_seen(project: WatchedStore, tip: str | None, unreadable: Collection[st
 
 
 def remember(
-    project: WatchedStore, tip: str | None, now: datetime, unreadable: Collection[str] | None = None
+    project: WatchedStore, tip: Oid | None, now: datetime, unreadable: Collection[str] | None = None
 ) -> None:
     """Store the state of the store at `tip`, unless it lost evidence: the earlier state is then kept.
 
@@ -70,7 +71,7 @@ def remember(
         _advance(project, _clone_key(project), tip, now, broken)
 
 
-def remember_exchange(project: WatchedStore, theirs: str, now: datetime) -> None:
+def remember_exchange(project: WatchedStore, theirs: Oid, now: datetime) -> None:
     """Store the content of a remote after an exchange with it: the commit `theirs`.
 
     Raises RollbackError if another clone saw more of this store at a remote, because this clone then receives a
@@ -108,7 +109,7 @@ def recalled(project: WatchedStore) -> tuple[SeenState, ...]:
     return tuple(_recalled(project, project.store.tip()))
 
 
-def _recalled(project: WatchedStore, tip: str | None) -> Iterator[SeenState]:
+def _recalled(project: WatchedStore, tip: Oid | None) -> Iterator[SeenState]:
     own = read_seen(_clone_key(project))
     if own is not None:
         yield own
@@ -116,7 +117,7 @@ def _recalled(project: WatchedStore, tip: str | None) -> Iterator[SeenState]:
         yield from filter(None, (read_seen(_root_key(root)) for root in _roots(project, tip)))
 
 
-def _check(project: WatchedStore, seen: SeenState, tip: str | None, unreadable: Collection[str]) -> None:
+def _check(project: WatchedStore, seen: SeenState, tip: Oid | None, unreadable: Collection[str]) -> None:
     same = (seen.tree, seen.manifests) == _trees(project, tip)
     try:
         missing = [] if same else list(lost(project.store, seen.commit, tip))
@@ -170,7 +171,7 @@ def _name(raw: bytes | None, name: str) -> str:
 
 
 def _advance(
-    project: WatchedStore, key: str, tip: str, now: datetime, unreadable: tuple[str, ...] | None
+    project: WatchedStore, key: str, tip: Oid, now: datetime, unreadable: tuple[str, ...] | None
 ) -> None:
     with home_lock():
         old = read_seen(key)
@@ -194,7 +195,7 @@ def _trees(project: WatchedStore, commit: str | None) -> tuple[str | None, str |
 
 
 def _grown(
-    project: WatchedStore, old: SeenState | None, tip: str, trees: tuple[str | None, str | None]
+    project: WatchedStore, old: SeenState | None, tip: Oid, trees: tuple[str | None, str | None]
 ) -> int | None:
     """Return the number of bundles at `tip`, or None if a bundle or manifest node that was seen is missing."""
     if old is not None and (old.tree, old.manifests) == trees:

@@ -36,7 +36,7 @@ MAX_INDEXES = 64  # files that are kept: those written last
 _UNUSABLE = (OSError, sqlite3.Error, StoreError, TrustError)
 
 
-def index_of(store: AttestationStore, key: str, tip: str | None) -> BundleIndex:
+def index_of(store: AttestationStore, key: str, tip: Oid | None) -> BundleIndex:
     """Return an index that holds at least what the store holds at a commit. `key` names the store in the user's directory.
 
     Raises the errors of `Follower.follow`.
@@ -55,7 +55,7 @@ class _IncompleteError(Exception):
     """Raised if something cannot be read now: an index without it must not be kept."""
 
 
-def _made(store: AttestationStore, tip: str) -> BundleIndex:
+def _made(store: AttestationStore, tip: Oid) -> BundleIndex:
     """Return an index for this process alone."""
     from gitchain.sources.follow_store import IndexUpdater
 
@@ -65,7 +65,7 @@ def _made(store: AttestationStore, tip: str) -> BundleIndex:
     return index
 
 
-def _kept(store: AttestationStore, key: str, tip: str) -> BundleIndex:
+def _kept(store: AttestationStore, key: str, tip: Oid) -> BundleIndex:
     key = sha256_hex(key.encode("utf-8", "surrogateescape"))
     seal = user_directory() / "index" / f"{key}.seal"
     if (found := _current(seal, store, tip)) is not None:
@@ -91,7 +91,7 @@ def _sealed(seal: Path) -> Path | None:
         return None
 
 
-def _current(seal: Path, store: AttestationStore, tip: str) -> BundleIndex | None:
+def _current(seal: Path, store: AttestationStore, tip: Oid) -> BundleIndex | None:
     """Return the kept index if it is sealed and has what the commit holds."""
     place = _sealed(seal)
     if place is None:
@@ -114,7 +114,7 @@ def _is_of(index: BundleIndex, seal: Path) -> bool:
     return (index.value("format"), index.value("store")) == (FORMAT, seal.stem)
 
 
-def _followed(seal: Path, store: AttestationStore, tip: str) -> Path | None:
+def _followed(seal: Path, store: AttestationStore, tip: Oid) -> Path | None:
     """Bring the kept file up to the commit; None if it must be made anew."""
     from gitchain.sources.follow_store import MustRebuildError
 
@@ -132,7 +132,7 @@ def _followed(seal: Path, store: AttestationStore, tip: str) -> Path | None:
     return place
 
 
-def _made_anew(seal: Path, store: AttestationStore, tip: str) -> Path:
+def _made_anew(seal: Path, store: AttestationStore, tip: Oid) -> Path:
     place = seal.with_name(f"{seal.stem}-{secrets.token_hex(8)}.sqlite")
     try:
         with closing(BundleIndex(str(place))) as index:
@@ -147,7 +147,7 @@ def _made_anew(seal: Path, store: AttestationStore, tip: str) -> Path:
     return place
 
 
-def _bring(index: BundleIndex, store: AttestationStore, tip: str, most: int) -> None:
+def _bring(index: BundleIndex, store: AttestationStore, tip: Oid, most: int) -> None:
     from gitchain.sources.follow_store import IndexUpdater
 
     with index.filling():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gitchain.errors import MalformedError, UsageError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
-from gitchain.evidence.digest import check_hex, sha256_hex
+from gitchain.evidence.digest import Sha256, check_hex, sha256_hex
 from gitchain.evidence.fields import (
     Object,
     as_object,
@@ -56,7 +56,7 @@ class ImageReference:
     host: str
     name: str
     tag: str | None = None
-    digest: str | None = None
+    digest: Sha256 | None = None
 
     @classmethod
     def parse(cls, text: str) -> ImageReference:
@@ -69,10 +69,11 @@ class ImageReference:
                 expected="oci://HOST/NAME@sha256:… or :TAG",
                 help="give a digest of 64 hexadecimal digits, or a tag",
             )
-        digest = found["digest"]
-        return cls(found["host"], found["name"], None if digest else found["tag"], digest)
+        if (digest := found["digest"]) is None:
+            return cls(found["host"], found["name"], found["tag"])
+        return cls(found["host"], found["name"], None, Sha256(digest))
 
-    def at(self, digest: str) -> ImageReference:
+    def at(self, digest: Sha256) -> ImageReference:
         """Return the reference to this digest in the same repository."""
         return ImageReference(self.host, self.name, None, digest)
 
@@ -86,7 +87,7 @@ class Descriptor:
     """Descriptor of other content in the registry. It is untrusted until the bytes are compared."""
 
     media_type: str
-    digest: str
+    digest: Sha256
     size: int
     artifact_type: str | None = None
     title: str | None = None
@@ -96,7 +97,7 @@ class Descriptor:
         """Return the parsed descriptor. Raises MalformedError, also for digests other than SHA-256."""
         source = as_object(value, where)
         digest = get_string(source, "digest", where)
-        hexadecimal = check_hex(digest.removeprefix("sha256:"), (64,), f"{where}.digest")
+        hexadecimal = Sha256(check_hex(digest.removeprefix("sha256:"), (64,), f"{where}.digest"))
         if not digest.startswith("sha256:"):
             raise MalformedError("digest of another kind", where=where, expected="sha256:…", got=digest[:80])
         notes = find_object(source, "annotations", where) or {}

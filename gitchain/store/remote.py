@@ -46,7 +46,7 @@ class SyncResult:
     """Rounds of fetch and push."""
     rewound: bool
     """Whether the remote's ref had lost commits that were seen there before; they were pushed again."""
-    tip: str | None = None
+    tip: Oid | None = None
     """The commit of the remote's ref, or None if it does not exist."""
     junk: tuple[StoreProblem, ...] = ()
     """Entries of the remote's store that are no evidence and were not imported."""
@@ -290,7 +290,7 @@ class RemoteExchange:
         if self._store.tip() is not None:
             self._store.advance(change)  # type: ignore[arg-type]
 
-    def _contains(self, tip: str | None, ancestor: Oid) -> bool:
+    def _contains(self, tip: Oid | None, ancestor: Oid) -> bool:
         if tip is None or tip == ancestor:
             return tip == ancestor
         return self._git.run("merge-base", "--is-ancestor", ancestor, tip, accept=(0, 1)).code == 0

@@ -40,14 +40,14 @@ class StoreReader:
         self._rehearsed: Oid | None = None
         """The commit that a rehearsal keeps in memory, in place of the ref's."""
 
-    def tip(self) -> str | None:
+    def tip(self) -> Oid | None:
         """Return the commit of the store's ref, or None before the first attestation."""
         return self._tip()
 
     def _tip(self) -> Oid | None:
         return self._rehearsed or self.backend.read_ref(self.ref)
 
-    def bundle(self, oid: str, name: str) -> bytes:
+    def bundle(self, oid: Oid, name: str) -> bytes:
         """Return the bundle in a Git object. Raises StoreError. Raises MalformedError if its bytes do not match the name."""
         entry = StoredTreeEntry(name[4:], BLOB_MODE, Oid(oid))
         return self.trees.leaf(tree_paths.content_path(tree_paths.ATTESTATIONS, name), entry)

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.store_checkpoint import StoreCheckpoint, names_root
 
-Known = Mapping[str, StoreCheckpoint]
+Known = Mapping[AttestationId, StoreCheckpoint]
 """Every readable checkpoint, by its attestation id."""
 
 
@@ -23,21 +24,21 @@ Known = Mapping[str, StoreCheckpoint]
 class MissingEvidence:
     """What one trusted checkpoint covers and the store lacks: bundles by name, checkpoints by attestation id."""
 
-    checkpoint: str
+    checkpoint: AttestationId
     size: int
     bundles: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] = ()
+    checkpoints: tuple[AttestationId, ...] = ()
     contradicts: bool = False
     """Whether its size or root contradicts the attestations that it covers."""
 
 
-def heads(known: Known) -> tuple[str, ...]:
+def heads(known: Known) -> tuple[AttestationId, ...]:
     """Return the checkpoints without a successor, sorted."""
     followed = {one for inventory in known.values() for one in inventory.previous}
     return tuple(sorted(set(known) - followed))
 
 
-def trusted(known: Known, is_trusted: Callable[[str], bool]) -> tuple[str, ...]:
+def trusted(known: Known, is_trusted: Callable[[AttestationId], bool]) -> tuple[AttestationId, ...]:
     """Return the newest trusted checkpoints: in place of an untrusted one, its predecessors."""
     found, seen, waiting = [], set(), list(heads(known))
     while waiting:
@@ -52,7 +53,9 @@ def trusted(known: Known, is_trusted: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def behind(known: Known, tops: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+def behind(
+    known: Known, tops: Iterable[AttestationId]
+) -> tuple[frozenset[AttestationId], frozenset[AttestationId]]:
     """Return these checkpoints and all their predecessors, including those that are only named."""
     found, unknown, waiting = set(), set(), list(tops)
     while waiting:
@@ -66,13 +69,13 @@ def behind(known: Known, tops: Iterable[str]) -> tuple[frozenset[str], frozenset
     return frozenset(found), frozenset(unknown)
 
 
-def covered(known: Known, names: Iterable[str]) -> frozenset[str]:
+def covered(known: Known, names: Iterable[AttestationId]) -> frozenset[str]:
     """Return the names of the bundles that these checkpoints add."""
     return frozenset(bundle for name in names for bundle in known[name].added)
 
 
 def lacking(
-    known: Known, tops: Iterable[str], present: Container[str], without: Collection[str] = ()
+    known: Known, tops: Iterable[AttestationId], present: Container[str], without: Collection[str] = ()
 ) -> tuple[MissingEvidence, ...]:
     """Return what the store lacks of each checkpoint, and which checkpoints contradict it; empty if nothing is missing.
 

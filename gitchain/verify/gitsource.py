@@ -22,6 +22,7 @@ from gitchain.errors import SignatureError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.gittree import trailer, trailer_in
 from gitchain.evidence.manifest import FileEntry, build_manifest
@@ -65,7 +66,7 @@ def source_evidence(
         signed.identity,
         time,
         log,
-        sha256_hex(found.payload),
+        AttestationId(sha256_hex(found.payload)),
         found.payload,
         signed.claims,
         (found.sha256,),

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from gitchain.evidence.digest import Sha256
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.model import Step
 from gitchain.verify.authorization import Authorizer
@@ -145,7 +146,9 @@ class NegativeEvidence:
         if self._upgraded is None:
             named = {pair: by for one in self.authorizer.revocations for pair, by in one.artifacts.items()}
             pairs = (
-                (self.manifests.upgrade(value), by) for (name, value), by in named.items() if name == "sha256"
+                (self.manifests.upgrade(Sha256(value)), by)
+                for (name, value), by in named.items()
+                if name == "sha256"
             )
             self._upgraded = {("sha256", newest): by for newest, by in pairs if newest is not None}
         return self._upgraded

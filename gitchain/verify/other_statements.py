@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.claim import StepClaim, claim_of
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.subjects import Subject
 from gitchain.evidence.vocabulary import (
@@ -49,7 +50,7 @@ def about_other_steps(
     return found[:MAX_OTHERS]
 
 
-def unverified(attestation_id: str, step: str | None, reason: str, target: Target) -> Finding:
+def unverified(attestation_id: AttestationId, step: str | None, reason: str, target: Target) -> Finding:
     """Return the finding about an attestation of the target that does not verify."""
     of = f" of step {step}" if step else ""
     return Finding(

@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from gitchain.errors import GitchainError, LimitError, MalformedError
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Functionary, Identity, Layout
 from gitchain.verify.clock import is_early
@@ -92,7 +93,7 @@ class Revocations:
         """Return the revocation of the attestation by one of its ids, or None."""
         return next((found for name in one.ids if (found := self.attestations.get(name))), None)
 
-    def attestation(self, attestation_id: str) -> Revoked | None:
+    def attestation(self, attestation_id: AttestationId) -> Revoked | None:
         """Return the revocation of the attestation, or None."""
         return self.attestations.get(attestation_id)
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from gitchain.errors import UsageError
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.vocabulary import MANIFEST_VERSION, ManifestVersion
 from gitchain.layout.artifact import Artifact, Link, Manifests, lookup
 from gitchain.layout.model import Layout, ServedProducts
@@ -29,7 +29,7 @@ class Target:
     comparison with evidence of version 1. It takes time and is rarely needed.
     """
 
-    sha256: str
+    sha256: Sha256
     name: str | None = None
     directory: bool | None = False
     nodes: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
@@ -71,7 +71,7 @@ class Target:
         """Return the digests by which evidence of any version may name the target."""
         return (self.sha256,) if self.older is None else (self.sha256, self.older().sha256)
 
-    def upgrade(self, sha256: str) -> str | None:
+    def upgrade(self, sha256: Sha256) -> Sha256 | None:
         """Return the target's version 2 digest for its own version 1 digest, None for another one."""
         return self.sha256 if self.older is not None and self.older().sha256 == sha256 else None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Identity, Layout
 
@@ -48,7 +49,7 @@ class VerifiedStatement:
     identity: Identity
     time: datetime
     log: LogRef
-    attestation_id: str
+    attestation_id: AttestationId
     raw: bytes = field(repr=False)
     claims: Mapping[str, str] = field(default_factory=dict, hash=False)
     other_ids: tuple[str, ...] = ()
@@ -78,7 +79,7 @@ class SignedLayout:
     signer: Identity
     digest: str
     version: int
-    attestation_id: str
+    attestation_id: AttestationId
     time: datetime
 
 

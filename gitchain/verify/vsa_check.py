@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from gitchain.errors import GitchainError, MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import ACCEPTED, DigestSet
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.fields import (
     Object,
     as_object,
@@ -86,11 +87,11 @@ def result_of(predicate: Object) -> str:
     return PASSED if result == PASSED else str(result)[:40]
 
 
-def inputs_of(predicate: Object) -> tuple[str, ...]:
-    """Return the SHA-256 of each input attestation of a well-formed summary."""
+def inputs_of(predicate: Object) -> tuple[AttestationId, ...]:
+    """Return the id of each input attestation of a well-formed summary."""
     items = find_array(predicate, "inputAttestations", "predicate", limit=MAX_DESCRIPTORS)
-    found = (_digest(item, "inputAttestations").get("sha256") for item in items)
-    return tuple(digest for digest in found if digest is not None)
+    found = (_digest(item, "inputAttestations").sha256 for item in items)
+    return tuple(AttestationId(digest) for digest in found if digest is not None)
 
 
 def _malformed(predicate: Object) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ import stat
 
 from gitchain.collect.paths import special_file, unreadable
 from gitchain.errors import GitchainError, VerificationError
+from gitchain.evidence.digest import Sha256
 
 BLOCK = 1 << 20
 """1 MiB: a file of 1 TiB needs 32 MiB of digests."""
@@ -27,7 +28,7 @@ class ModelFile:
     `broken` is the error of the first read that was not, for callers of libraries that hide errors.
     """
 
-    def __init__(self, handle: int, name: str, sha256: str) -> None:
+    def __init__(self, handle: int, name: str, sha256: Sha256) -> None:
         """Hash the file. Raises VerificationError if its SHA-256 is another, ProjectError if it cannot be read."""
         self.name = name
         self.broken: GitchainError | None = None
