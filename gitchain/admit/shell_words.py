@@ -1,4 +1,4 @@
-"""Split a program for a shell into words, without a shell: what cannot be known counts as quoted or expanded.
+"""Split a program for a shell into words, without a shell; a word of unknown value counts as quoted or expanded.
 
 The words of `curl 'https://example.com/'a` are `curl` and `https://example.com/a`: quotes join what they touch. Where
 quotes begin and end is not followed, so a mark that separates commands may also be a part of a word.

@@ -1,4 +1,4 @@
-"""Engines of the settings: one thread decides for all of them, and a few threads read evidence.
+"""Verdict caches of the settings, one per layout: one thread decides for all, and a few threads read evidence.
 
 New settings keep the verdict caches of unchanged layouts, with their evidence and verdicts.
 """

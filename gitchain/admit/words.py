@@ -1,4 +1,4 @@
-"""Count the words in which a model can be named: each costs time, and authors write as many as they like."""
+"""Count the words that can name a model, up to a limit: each costs time, and authors can write any number."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command line: one file a verb, each imported when it is called."""
+"""The command line: one module per verb, imported when the verb is called."""

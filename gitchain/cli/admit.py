@@ -1,4 +1,4 @@
-"""`gitchain admit`: what the admission webhook would answer about objects in files."""
+"""`gitchain admit`: review objects in files as the admission webhook would."""
 
 from __future__ import annotations
 

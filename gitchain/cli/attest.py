@@ -29,8 +29,12 @@ NOTHING_RECORDED = (
 
 @click.command(name="attest")
 @click.argument("steps", nargs=-1, metavar="[STEP]...")
-@click.option("--material", "-m", "materials", multiple=True, metavar="PATH", help="What the step used.")
-@click.option("--product", "-p", "products", multiple=True, metavar="PATH", help="What the step made.")
+@click.option(
+    "--material", "-m", "materials", multiple=True, metavar="PATH", help="Artifact that the step used."
+)
+@click.option(
+    "--product", "-p", "products", multiple=True, metavar="PATH", help="Artifact that the step made."
+)
 @click.option(
     "--params",
     multiple=True,

@@ -165,7 +165,7 @@ def push(options: Options, place: str) -> ExitCode:
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     metavar="FILE",
-    help="Where the bundle goes.",
+    help="File to write the bundle to.",
 )
 @click.option(
     "--ignore-path", "ignored", multiple=True, metavar="PATH", help="Path in a model directory to leave out."

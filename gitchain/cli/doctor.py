@@ -1,4 +1,4 @@
-"""`gitchain doctor`: what is wrong here, and what to type."""
+"""`gitchain doctor`: diagnose the setup, and print the commands that fix it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gitchain fetch`: a model verified before it appears where a server looks for it, as KServe's storage initializer."""
+"""`gitchain fetch`: copy a model to a server's directory only if it passes, also as KServe's storage initializer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gitchain.errors import ExitCode
     "--name",
     metavar="NAME",
     callback=not_empty,
-    help="What the layout calls the model [default: any model it serves].",
+    help="Name of the model in the layout [default: any model that it serves].",
 )
 @global_options
 @click.pass_obj

@@ -34,7 +34,7 @@ VARIABLE = "GITCHAIN_MODEL"
     "--name",
     metavar="NAME",
     callback=not_empty,
-    help="What the layout calls MODEL [default: any model it serves, outside of its repository].",
+    help="Name of MODEL in the layout [default: any model that it serves, outside of its repository].",
 )
 @click.option(
     "--copy",

@@ -1,4 +1,4 @@
-"""`gitchain hooks`: the Git hooks that queue what to attest."""
+"""`gitchain hooks`: install, list and remove the Git hooks, which queue events to attest."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ def command() -> None:
 
 
 @command.command(name="install")
-@click.option("--force", is_flag=True, help="Also into a hooks directory that others share.")
+@click.option("--force", is_flag=True, help="Install even into a shared hooks directory.")
 @click.option(
-    "--tags", is_flag=True, help="Also the hook that sees tags at once: it runs at every ref update."
+    "--tags",
+    is_flag=True,
+    help="Also install the hook that queues tags at once: it runs at every ref update.",
 )
 @global_options
 @click.pass_obj

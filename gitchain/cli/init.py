@@ -1,4 +1,4 @@
-"""`gitchain init`: set a repository up."""
+"""`gitchain init`: set up a repository."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PUBLIC_NOTICE = (
 @click.option(
     "--tag-hook",
     is_flag=True,
-    help="Also the hook that sees tags at once (slows rebases; sync and push see them anyway).",
+    help="Also install the hook that queues tags at once (slows rebases; sync and push find tags anyway).",
 )
 @click.option(
     "--git-signing/--no-git-signing",
@@ -51,7 +51,7 @@ PUBLIC_NOTICE = (
     default=None,
     help="Sign commits here with your SSH key, if Git signs with none yet [default: ask].",
 )
-@click.option("--force", is_flag=True, help="Set up again.")
+@click.option("--force", is_flag=True, help="Replace an existing setup.")
 @tuf_root_option
 @global_options
 @click.pass_obj

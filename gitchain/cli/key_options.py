@@ -1,4 +1,4 @@
-"""The option --key of the verbs that read evidence without a layout."""
+"""Option --key of the verbs that read evidence without a layout."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def command() -> None:
 @click.option("--issuer", metavar="URL", help="Issuer of the functionary [default: the embedded instance's].")
 @click.option("--subject", metavar="ID", help="The functionary [default: Git's user.email].")
 @click.option("--write", is_flag=True, help="Write .gitchain/layout.yaml instead of printing.")
-@click.option("--force", is_flag=True, help="Overwrite a layout that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing layout.")
 @global_options
 @click.pass_obj
 def draft(
@@ -68,7 +68,7 @@ def draft(
 
 
 @command.command(name="sign")
-@click.option("--no-lint", is_flag=True, help="Sign it although lint finds errors in it.")
+@click.option("--no-lint", is_flag=True, help="Sign even a layout with lint errors.")
 @signing_options
 @global_options
 @click.pass_obj
@@ -107,7 +107,7 @@ def sign(options: Options, no_lint: bool, who: SigningIdentity) -> ExitCode:
 
 @command.command(name="lint")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @global_options
 @click.pass_obj
 def lint(options: Options, file: Path | None, strict: bool) -> ExitCode:

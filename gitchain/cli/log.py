@@ -1,4 +1,4 @@
-"""`gitchain log`: what happened to a model, by whom, when, and where it went."""
+"""`gitchain log`: print the history of a model: events, signers, times and deployments."""
 
 from __future__ import annotations
 

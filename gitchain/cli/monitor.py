@@ -26,27 +26,27 @@ MAX_PORT = 65535
     "subjects",
     multiple=True,
     metavar="IDENTITY",
-    help="Look for this signer [default: the store's].",
+    help="Identity to watch for [default: the store's].",
 )
 @click.option("--issuer", metavar="URL", callback=not_empty, help="Issuer of --identity.")
 @keys_option
 @click.option(
-    "--log", "hosts", multiple=True, metavar="HOST", help="Follow this log alone [default: all trusted]."
+    "--log", "hosts", multiple=True, metavar="HOST", help="Follow only this log [default: all trusted]."
 )
 @click.option(
-    "--url", "urls", multiple=True, metavar="HOST=URL", help="Read a log there [default: its own name]."
+    "--url", "urls", multiple=True, metavar="HOST=URL", help="URL of a log [default: https and its name]."
 )
 @click.option(
-    "--also", "also", multiple=True, metavar="HOST=URL", help="Another place that shows its checkpoint."
+    "--also", "also", multiple=True, metavar="HOST=URL", help="Compare the checkpoint that this server has."
 )
 @click.option(
     "--start",
     type=click.IntRange(0),
     metavar="INDEX",
-    help="First entry of the first look [default: 0, if few].",
+    help="First entry to read in the first run [default: 0, if few].",
 )
 @click.option(
-    "--follow", type=click.IntRange(1), metavar="SECONDS", help="Look again and again, this far apart."
+    "--follow", type=click.IntRange(1), metavar="SECONDS", help="Repeat the checks at this interval."
 )
 @click.option("--webhook", metavar="URL", callback=not_empty, help="POST new alerts there.")
 @click.option(
@@ -70,7 +70,7 @@ MAX_PORT = 65535
     "--listen",
     default="127.0.0.1:8100",
     metavar="HOST:PORT",
-    help="Where the witness listens.",
+    help="Address on which the witness listens.",
     show_default=True,
 )
 @global_options

@@ -1,4 +1,4 @@
-"""One run of `gitchain monitor`: look at each log, report what is new, send it."""
+"""One run of `gitchain monitor`: check each log, print new alerts, and send them."""
 
 from __future__ import annotations
 

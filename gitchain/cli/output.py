@@ -1,4 +1,4 @@
-"""What the verbs print: data on stdout, talk on stderr, one JSON document with a schema under --json.
+"""Print for the verbs: data on stdout, messages on stderr, one JSON document with a schema under --json.
 
 Every text that came from evidence or files passes `escape`: no terminal control sequence survives it.
 """

@@ -1,4 +1,4 @@
-"""`gitchain revoke`: a signed and logged word that an attestation, a signer or an artifact no longer counts."""
+"""`gitchain revoke`: sign and log that an attestation, a signer or an artifact no longer counts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def command() -> None:
 
 def _why_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --reason and --message."""
-    function = click.option("--message", metavar="TEXT", callback=not_empty, help="Say more.")(function)
+    function = click.option(
+        "--message", metavar="TEXT", callback=not_empty, help="Free text about the reason."
+    )(function)
     return click.option("--reason", type=click.Choice(REASONS), required=True, help="Why it is revoked.")(
         function
     )
@@ -71,13 +73,13 @@ def attestation(
 
 @command.command(name="signer")
 @click.argument("subject", callback=not_empty)
-@click.option("--issuer", required=True, metavar="URL", callback=not_empty, help="Who issued the identity.")
+@click.option("--issuer", required=True, metavar="URL", callback=not_empty, help="Issuer of the identity.")
 @click.option(
     "--from",
     "since",
     metavar="TIME",
     callback=not_empty,
-    help="From when on: 2026-01-31T12:00:00Z, or now [default: everything it ever signed].",
+    help="Time from which to revoke: 2026-01-31T12:00:00Z, or now [default: everything it ever signed].",
 )
 @_why_options
 @signing_options

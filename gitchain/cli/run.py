@@ -1,4 +1,4 @@
-"""`gitchain run`: observed evidence around a command."""
+"""`gitchain run`: run a command, and attest its inputs and outputs as observed evidence."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 @click.command(name="run", cls=AfterDashes, options_metavar="[OPTIONS]")
 @click.argument("step", required=False, metavar="[STEP]")
-@click.option("--material", "-m", "materials", multiple=True, metavar="PATH", help="What the command uses.")
-@click.option("--product", "-p", "products", multiple=True, metavar="PATH", help="What the command makes.")
+@click.option(
+    "--material", "-m", "materials", multiple=True, metavar="PATH", help="Artifact that the command uses."
+)
+@click.option(
+    "--product", "-p", "products", multiple=True, metavar="PATH", help="Artifact that the command makes."
+)
 @click.option(
     "--params",
     multiple=True,

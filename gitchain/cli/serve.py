@@ -40,9 +40,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     default="127.0.0.1:8443",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where to answer, by TLS.",
+    help="Address of the HTTPS server.",
 )
-@click.option("--probes", metavar="HOST:PORT", help="Health, readiness and metrics without TLS as well.")
+@click.option(
+    "--probes", metavar="HOST:PORT", help="Serve health, readiness and metrics without TLS here as well."
+)
 @click.option(
     "--traces",
     is_flag=True,

@@ -1,4 +1,4 @@
-"""`gitchain sync`: fetch attestations, attest what Git knows, sign what waits, push."""
+"""`gitchain sync`: fetch attestations, attest new commits and tags, sign queued statements, push."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def export(options: Options) -> None:
 
 @command.command(name="pin")
 @click.option("--layout", "name", metavar="NAME", help="Layout to pin [default: this repository's].")
-@click.option("--signer", "subjects", multiple=True, metavar="IDENTITY", help="Who may sign it.")
+@click.option("--signer", "subjects", multiple=True, metavar="IDENTITY", help="Identity that may sign it.")
 @click.option(
     "--signer-key",
     "keys",
@@ -258,7 +258,7 @@ def update(options: Options, tuf_root: Path | None) -> ExitCode:
 
 
 @command.command(name="forget-history")
-@click.option("--yes", is_flag=True, help="Do it: what is missing then is missing for good.")
+@click.option("--yes", is_flag=True, help="Confirm: the missing attestations cannot be detected later.")
 @global_options
 @click.pass_obj
 def forget_history(options: Options, yes: bool) -> ExitCode:

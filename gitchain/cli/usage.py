@@ -1,4 +1,4 @@
-"""Mistakes in a command line, in our words: what is wrong, what was expected, what was given, and what to type."""
+"""Turn click's usage errors into gitchain's: the fault, expected, got, and the command to type."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ MAX_LINE = 8192
     "--batch",
     type=click.File("rb"),
     metavar="FILE|-",
-    help="Verify more targets, one a line: one result line each.",
+    help="Read more targets from FILE, one per line; print one result line each.",
 )
 @click.option(
     "--vsa",
@@ -49,7 +49,7 @@ MAX_LINE = 8192
     metavar="OUT",
     help="Sign the verdict as a SLSA summary: store it and write it to OUT.",
 )
-@click.option("--verifier", metavar="URI", callback=not_empty, help="Who verified, for --vsa.")
+@click.option("--verifier", metavar="URI", callback=not_empty, help="Verifier named in the summary of --vsa.")
 @click.option(
     "--summary",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -1,4 +1,4 @@
-"""What `verify`, `guard` and `fetch` share: their options, what they open, and what they print besides the verdict."""
+"""Options, inputs and warnings that `verify`, `guard` and `fetch` share."""
 
 from __future__ import annotations
 

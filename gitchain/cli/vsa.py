@@ -1,4 +1,4 @@
-"""`gitchain verify --vsa`: sign what a verification found as a SLSA VSA, store it, and write its bundle to a file.
+"""`gitchain verify --vsa`: sign the result of a verification as a SLSA VSA, store it, and write its bundle to a file.
 
 The verdict stands whatever becomes of the summary: it is printed, and its exit code is the verb's. Only a PASSED whose
 summary could not be written ends with another one than 0.

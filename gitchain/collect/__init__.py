@@ -1,1 +1,1 @@
-"""What happened: materials, products, command, parameters and environment, read from disk, Git and DVC."""
+"""Collect the facts for statements: materials, products, command, parameters, environment, from disk, Git and DVC."""

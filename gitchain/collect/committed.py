@@ -1,4 +1,4 @@
-"""Files in Git's index that the work tree lacks: left out by a sparse checkout, or deleted.
+"""Read files in Git's index that the work tree lacks: left out by a sparse checkout, or deleted.
 
 Cone mode leaves out `.gitchain` unless it is listed. gitchain's own files are then read from Git's index. To write or
 change one, add the directory to the sparse checkout first.

@@ -1,4 +1,4 @@
-"""DVC's files, parsed without DVC: dvc.lock (schema 2.0), *.dvc, .dir objects and what is plain in dvc.yaml.
+"""Parse DVC's files without DVC: dvc.lock (schema 2.0), *.dvc, .dir objects, and dvc.yaml without its templates.
 
     schema: '2.0'
     stages:

@@ -1,4 +1,4 @@
-"""Which of DVC's files DVC itself does not read: those that a .dvcignore names.
+"""Find the dvc.yaml and .dvc files that DVC itself ignores, because a .dvcignore names them.
 
 Every project has a .dvcignore that holds comments alone. DVC is imported only where one holds a pattern.
 """

@@ -1,4 +1,4 @@
-"""What the files of DVC hold, as values: dvc.lock, .dvc, dvc.yaml and .dir files."""
+"""Data types for the content of DVC's files: dvc.lock, .dvc, dvc.yaml and .dir files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hash files and trees of files in one pass, following nothing that could lead elsewhere.
+"""Hash files and trees of files in one pass, and follow only known kinds of links.
 
 Every directory is opened from its parent's handle and every file from its directory's, without following
-links, so that nothing can be swapped for a link between the look and the read. Three kinds of links are
+links, so that no file can be replaced by a link between check and read. Three kinds of links are
 followed: into DVC's own cache (DVC's `symlink` cache type), and only if the bytes have the MD5 that its
 target is named by; of a snapshot in a Hugging Face cache (`gitchain.collect.links`); and the entries of a
 Kubernetes volume (`gitchain.collect.paths`). The files are hashed as if they were where the links are.

@@ -1,4 +1,4 @@
-"""Files and directories as a commit holds them: hashed from Git's own objects, whatever the work tree has.
+"""Hash files and directories of a commit from Git's objects, independent of the work tree.
 
 No filter and no line-ending conversion is applied: the bytes are the blob's. Every blob is checked against its id.
 Links, submodules and pointers of Git LFS and git-annex are refused: the commit does not hold their content.

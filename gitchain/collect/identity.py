@@ -1,4 +1,4 @@
-"""Git's identity of the user: a name to request a token with, without any proof."""
+"""Read the user's identity from Git's configuration: a name for a token request, not a proof."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a Python interpreter that ran: version, packages, settings, digest of its executable."""
+"""Facts about a Python interpreter that ran: version, packages, settings, digest of its executable."""
 
 from __future__ import annotations
 

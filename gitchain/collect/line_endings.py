@@ -1,4 +1,4 @@
-"""Files that differ from what was recorded by their line endings alone: what `core.autocrlf` and attributes do.
+"""Detect files whose line endings alone differ from the recorded bytes, because of `core.autocrlf` or attributes.
 
 Git may check text files out with CRLF and commit them with LF. Digests are of the bytes in the work tree, so the same
 commit has other digests on another machine. That a file differs by nothing else is proven: its bytes with the other line

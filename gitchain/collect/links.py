@@ -1,4 +1,4 @@
-"""Links that are followed while files are read: DVC's into its cache, and those of a snapshot in a Hugging Face cache.
+"""Resolve the links that may be followed while reading files: into DVC's cache, and in a Hugging Face cache.
 
     models--ORG--NAME/snapshots/REVISION/model.bin -> ../../blobs/HASH
 

@@ -1,4 +1,4 @@
-"""Pointer files: what Git LFS and git-annex leave where the content was not fetched.
+"""Detect pointer files, which Git LFS and git-annex write instead of content that was not fetched.
 
 A pointer names the content and is not it: no statement may be about one as if it were the model.
 """

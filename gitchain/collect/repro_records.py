@@ -1,4 +1,4 @@
-"""What the shim wrote down, read back: one record per command, put together by stage."""
+"""Read the records of the shim, one per command, and group them by stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that the DVC half of this room hands out: a stage as dvc.yaml plans it, and a stage that has run."""
+"""Data types of DVC stages: a stage as dvc.yaml plans it, and a stage that has run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Python interpreter under `gitchain run` writes down when it starts; copied to `sitecustomize.py` on its PYTHONPATH.
+"""Record facts about a Python interpreter when it starts under `gitchain run`. Runs as `sitecustomize.py` on its PYTHONPATH.
 
 It runs inside the command's own interpreters, of any version, before their programs: it must not fail, print, or leave
 anything behind. It takes itself off the path and gives way to the `sitecustomize` that would have been imported without it.

@@ -1,4 +1,4 @@
-"""Which files of a product a command wrote: a look before the command, compared with what is there after it.
+"""Find the files of a product that a command wrote, by comparing their state before and after the command.
 
 A file is written if it was not there before, has other bytes, or is another inode; and if its modification time moved into
 the run: so a command that writes the same bytes again counts. One that only sets times (`touch`) does not: it leaves

@@ -1,4 +1,4 @@
-"""Targets in another repository below this one, such as a submodule: its own layout and evidence are about them."""
+"""Targets in another repository below this one, such as a submodule: that repository's layout and evidence apply to them."""
 
 from __future__ import annotations
 

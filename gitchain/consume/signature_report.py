@@ -1,4 +1,4 @@
-"""What `gitchain verify` reports of the signature of a commit or tag."""
+"""Report the signature of a commit or tag for `gitchain verify`."""
 
 from __future__ import annotations
 

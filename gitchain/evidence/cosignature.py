@@ -1,4 +1,4 @@
-"""Cosignatures: what a witness signs of a checkpoint that it found consistent, as a line of the signed note.
+"""Parse and build cosignatures: a witness's signatures of consistent checkpoints, as lines of the signed note.
 
     cosignature/v1
     time 1679315147

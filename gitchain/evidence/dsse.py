@@ -1,4 +1,4 @@
-"""The DSSE envelope: what is signed (the PAE) and how it travels. And the signature over a file beside it.
+"""Parse and build DSSE envelopes with their signed bytes (the PAE), and parse the signature over a separate file.
 
 The signature covers `DSSEv1 <len type> <type> <len payload> <payload>`, lengths in bytes of UTF-8.
 A message signature covers the bytes of a file, which it may name by digest: a hint that has to be true.

@@ -1,4 +1,4 @@
-"""The log entry of a bundle: what was logged, where, and the proof that it is there. Parsed, not yet verified.
+"""Parse the log entry of a bundle: body, log, position and inclusion proof. Not yet verified.
 
     {"logIndex":"7","logId":{"keyId":"…"},"kindVersion":{"kind":"hashedrekord","version":"0.0.2"},
      "integratedTime":"0","inclusionPromise":{"signedEntryTimestamp":"…"},

@@ -1,4 +1,4 @@
-r"""A Git commit or tag by its exact bytes: what was signed, the one signature over it, and what it points at.
+r"""Parse a Git commit or tag from its exact bytes: the signed bytes, the one signature, and the object it points to.
 
     tree <id>\nparent <id>\nauthor …\ncommitter …\ngpgsig -----BEGIN …\n <more of it>\n\n<message>
     object <id>\ntype commit\ntag <name>\ntagger …\n\n<message>-----BEGIN …

@@ -1,4 +1,4 @@
-"""SLSA provenance v1: what gitchain writes for a step that turns materials into products.
+"""Build SLSA provenance v1 predicates, for steps that turn materials into products.
 
 Step name, run and layout are `externalParameters`; evidence strength and what is known of the machine, the
 repository and DVC are `internalParameters`; materials are `resolvedDependencies`; products are the subjects.

@@ -1,4 +1,4 @@
-"""Revocations: the statement that something no longer counts, written and read.
+"""Build and read revocations: statements that an attestation, a signer or an artifact no longer counts.
 
     {"reason":"compromised","revokedOn":"2026-11-22T12:00:00Z","attestations":[],
      "signers":[{"issuer":"https://…","subject":"ada@example.com","from":"2026-11-01T00:00:00Z"}]}

@@ -1,4 +1,4 @@
-"""Tiles: how a transparency log is served and stored as static files.
+"""Tiles: the static files in which a transparency log is served and stored.
 
 A hash tile holds up to 256 hashes of one level: hash i of the tile at level L, position N is that of the
 complete subtree of 2**(8*L) leaves at position 256*N + i. An entry bundle holds up to 256 log entries, each

@@ -1,4 +1,4 @@
-"""The words that evidence is written in: predicate types, media types, lifecycle kinds, strengths.
+"""Constants of the evidence formats: predicate types, media types, lifecycle kinds, strengths.
 
 Spec: docs/formats/predicates.md. Does NOT build or read predicates.
 """

@@ -1,4 +1,4 @@
-"""Which leaf hash is already in the log: a rebuildable SQLite table beside the tiles.
+"""Index of the leaf hashes in the log: a rebuildable SQLite table beside the tiles.
 
     leaf(hash BLOB PRIMARY KEY, position INTEGER)     covered(size INTEGER)
 

@@ -1,4 +1,4 @@
-"""Time-stamp requests as they come from clients: DER TimeStampReq (RFC 3161 section 2.4.1).
+"""Parse time-stamp requests of clients: DER TimeStampReq (RFC 3161 section 2.4.1).
 
     TimeStampReq { 1, MessageImprint { AlgorithmIdentifier, digest }, policy?, nonce?, certReq? }
 

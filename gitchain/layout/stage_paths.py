@@ -1,4 +1,4 @@
-"""Which stages of a pipeline make a path, or something below it: an index, so that drafts of many stages are quick."""
+"""Index of a pipeline's products: find the stages that make a path, or a path below it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Test cases for layouts, signed by a throw-away Sigstore instance."""
+"""Test cases for layouts, signed by a temporary Sigstore instance."""

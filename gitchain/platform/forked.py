@@ -1,4 +1,4 @@
-"""Compute beside this process: in a forked copy of it, which returns JSON through a pipe.
+"""Compute in a forked copy of this process, which returns JSON through a pipe.
 
 The copy reads the memory of this process as it was, so nothing has to be sent there. It starts no program, ends by itself,
 and gets no answer if this process is killed. A copy that ends without a result costs only time: the call is repeated here.

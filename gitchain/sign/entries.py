@@ -1,4 +1,4 @@
-"""Log entries: what is sent to Rekor v1 and v2, and their answers as one form, a TransparencyLogEntry in JSON.
+"""Build log entries for Rekor v1 and v2, and convert their responses to a TransparencyLogEntry in JSON.
 
     v2  POST <url>/api/v2/log/entries  {"hashedRekordRequestV002":{"digest":…,"signature":{"content":…,"verifier":{…}}}}
     v1  POST <url>/api/v1/log/entries  {"kind":"dsse","apiVersion":"0.0.1","spec":{"proposedContent":{…}}}

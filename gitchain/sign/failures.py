@@ -1,4 +1,4 @@
-"""Turn what sigstore-python raises while signing into gitchain's errors.
+"""Translate sigstore-python's errors while signing into gitchain's.
 
 It does NOT touch errors that are gitchain's already: those of the services' clients, and the embedded instance's.
 """

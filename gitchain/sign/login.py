@@ -1,4 +1,4 @@
-"""A person logs in for an identity token: in a browser, or with a code on another device.
+"""Get an identity token by a login: in a browser, or with a code on another device.
 
 | flow | where | spec |
 |---|---|---|

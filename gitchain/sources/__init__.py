@@ -1,1 +1,1 @@
-"""Evidence sources: this repository, others, registries and directories; and what was seen of each."""
+"""Evidence sources: this repository, others, registries and directories; and the last seen state of each."""

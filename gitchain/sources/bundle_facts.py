@@ -1,4 +1,4 @@
-"""What the index keeps of a bundle, read from its bytes; nothing is verified here."""
+"""Read the facts that the index stores about a bundle from its bytes, without verifying them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Index of bundles in SQLite: what each claims, so that the bundles around an artifact are found without reading all.
+"""Index of bundles in SQLite, with the claims of each: finds the bundles about an artifact without reading all.
 
 The index finds and never vouches: every bundle that it names is read and verified. Its content is a function of the
 bundles' bytes, so deleting it costs only time.

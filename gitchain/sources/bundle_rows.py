@@ -1,4 +1,4 @@
-"""What the index keeps of a bundle: the rows of its tables, and the keys of digests and names."""
+"""Rows of the index's tables about a bundle, and the keys of digests and names."""
 
 from __future__ import annotations
 

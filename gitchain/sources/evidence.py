@@ -1,4 +1,4 @@
-"""The evidence in all sources: finds the bundles that matter through their indexes, and verifies them.
+"""The evidence in all sources: finds the relevant bundles through their indexes, and verifies them.
 
 A source is only a place to read from: a statement counts by its signature alone. Bundles are verified only if digests
 connect them to the target, or if they name a step of the layout. A bundle that does not verify is reported and does not

@@ -1,4 +1,4 @@
-"""Evidence that does not count: which, and why."""
+"""Evidence that does not count, with the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine has seen of a store, kept in the user directory: one file for a clone, one for each root commit."""
+"""Last seen state of a store, in the user directory: one file for a clone, one for each root commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who signs, as the user gave it: an identity of the embedded instance, a token, a key, or the environment."""
+"""The signer that the user chose: an identity of the embedded instance, a token, a key, or the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed files: unpacks what the standard library can, and knows the beginnings of what it cannot.
+"""Unpack the compressed formats that the standard library supports, and detect others by their first bytes.
 
 joblib and pandas read pickles through gzip, zlib, bzip2 and xz by the file's first bytes, whatever its name.
 """

@@ -1,4 +1,4 @@
-"""Arrays that joblib wrote into a pickle, passed over by their description: shape, size of an item, alignment.
+"""Skip arrays that joblib wrote into a pickle, by their description: shape, size of an item, alignment.
 
 Format: `joblib.numpy_pickle.NumpyArrayWrapper`; types are those of `numpy.dtype.__reduce__`.
 """

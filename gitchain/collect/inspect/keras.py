@@ -1,4 +1,4 @@
-"""Keras models: whether a configuration names classes that run code of the file's choice, and weights stay in the file.
+"""Check that a Keras configuration names no class that runs the file's code, and that all weights are in the file.
 
 1. A `.keras` file is a zip file of `config.json`, `metadata.json`, `model.weights.h5` and assets.
 2. Every object of the configuration has a class that `frameworks/keras.json` lists or that `allow` names. Lambda layers,

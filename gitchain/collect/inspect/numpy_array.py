@@ -1,4 +1,4 @@
-"""NumPy's array files: whether a header describes exactly the bytes behind it, or a pickle of objects.
+"""Check that a NumPy file's header describes exactly the bytes that follow, or a pickle of objects.
 
 The header is the text of a Python dictionary. It is read as NumPy reads it, with `ast.literal_eval`, so that an escaped
 letter in a type counts as the letter. Types that are not known here are errors.

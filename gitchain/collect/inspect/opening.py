@@ -1,4 +1,4 @@
-"""Opens a file to inspect, by its name below a root, following the same links as hashing does.
+"""Open a file to inspect, by its name below a root; follow the same links as hashing does.
 
 As when files are hashed (`gitchain.collect.files`): part by part, so that no other part of the name can be a link.
 """

@@ -1,4 +1,4 @@
-"""What a pickle imports, and which of it a load calls or hands objects to."""
+"""The names that a pickle imports, and those that loading calls or passes objects to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems: what an inspection found wrong with a file. Data, not errors: an inspection returns all of them."""
+"""Problems that an inspection found in a file. They are data, not errors: an inspection returns all of them."""
 
 from __future__ import annotations
 

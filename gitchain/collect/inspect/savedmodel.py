@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels: whether the graphs of a `saved_model.pb` use known operations only.
+"""Check that the graphs of a TensorFlow `saved_model.pb` use only known operations.
 
 A graph is a program. Most operations compute; some read, write and send, or call Python. Each operation must be one that
 `frameworks/tensorflow.json` lists, one that `allow` names, or a function of the model itself.

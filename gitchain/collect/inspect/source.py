@@ -1,4 +1,4 @@
-"""A file to inspect whose bytes are, block by block, those that were hashed.
+"""Read a file to inspect, and check block by block that its bytes are those that were hashed.
 
 The whole file is read once: its SHA-256 must be the one that was verified, and the digest of each block is kept. Every
 later read fetches whole blocks and compares them with those digests. So a file that is swapped or changed between the

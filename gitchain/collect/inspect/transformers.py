@@ -1,4 +1,4 @@
-"""Model directories of Hugging Face: whether loading them would run code of the directory.
+"""Check whether loading a Hugging Face model directory would run code in it.
 
 1. Files of code (`.py`, shared libraries) beside the model are refused.
 2. `auto_map`, `custom_pipelines` and `trust_remote_code: true` in a JSON file make transformers import such files, from
