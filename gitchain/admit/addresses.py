@@ -24,7 +24,7 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 
 
 def is_number(token: str) -> bool:
-    """Return True for a number, a port, and an address of the pod itself. Another address can lead to a model."""
+    """Return True for a number, a port, and an address of the pod itself. Another address can be that of a model."""
     if _NUMBER.fullmatch(token) is None:
         return False
     return _OWN_ADDRESS.fullmatch(token) is not None or (
@@ -45,7 +45,7 @@ def is_path(token: str) -> bool:
 
 
 def only_paths(path: str) -> bool:
-    """Return True if behind each colon of a path another path follows, or a port; a digest may end it."""
+    """Return True if after each colon of a path another path or a port follows; a digest may end it."""
     return all(_BEHIND.fullmatch(part) for part in _DIGEST.sub("", path).split(":")[1:])
 
 
@@ -78,6 +78,6 @@ def _octal(number: str) -> int:
 
 
 def _split(token: str) -> tuple[str, str, str]:
-    """Return the host of an address, the mark behind it, and the rest."""
+    """Return the host of an address, the separator after it, and the rest."""
     found = re.search(r"[:/]", token)
     return (token[: found.start()], found[0], token[found.end() :]) if found else (token, "", "")

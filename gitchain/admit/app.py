@@ -92,7 +92,7 @@ class Server:
         return [*found, *(why for _, why in self.faults()), *self._starting()]
 
     def _starting(self) -> list[str]:
-        """Return what the start waits for: the first reading of each layout, and one readable source."""
+        """Return the conditions that the start waits for: the first reading of each layout, and one readable source."""
         if self._has_started:
             return []
         now, evaluators = self.clock(), [cache.evaluator for cache in self.admission.caches.values()]

@@ -263,7 +263,7 @@ class Candidates:
 
 
 def _is_hidden(word: ShellWord) -> bool:
-    """Return True if the shell makes other words of a word, or an address that was not found as a reference."""
+    """Return True if the shell expands a word to other words, or the word is an address that is no known reference."""
     if word.expands:
         return True
     return not word.is_plain and any(one.basis != "content" for one in find(word.text, "", "", strict=True))

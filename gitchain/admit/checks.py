@@ -129,7 +129,7 @@ def workload_of(review: Review) -> str:
 
 
 class AuditComparison:
-    """Compares an audit with what failed before, and reports each change once. Blocks; for one thread."""
+    """Compares an audit with earlier failures, and reports each change once. Blocks; for one thread."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class AuditComparison:
         """What fails, where the file could not be written: else each audit would report it again."""
 
     def update(self, found: Mapping[Key, ModelCheck], *, whole: bool) -> AuditChanges:
-        """Report what changed, and return it with everything that fails. Errors of the disk are logged, not raised.
+        """Report the changes, and return them with all failures. Errors of the disk are logged, not raised.
 
         With `whole` the audit saw every object: what it did not see runs no more, and is forgotten.
         """
@@ -167,7 +167,7 @@ class AuditComparison:
     def _compare(
         self, found: Mapping[Key, ModelCheck], before: Mapping[Key, FailingCheck], changes: list[ModelCheck]
     ) -> dict[Key, FailingCheck]:
-        """Return what fails after an audit; adds to `changes` what was reported, and stops where a statement fails."""
+        """Return the failures after an audit. Adds the reported ones to `changes`, and stops if a statement fails."""
         now, after = self._clock(), dict(before)
         for key, check in found.items():
             old = after.get(key)
@@ -229,7 +229,7 @@ def _tell(check: ModelCheck) -> None:
 
 
 def _read(path: Path) -> dict[Key, FailingCheck]:
-    """Return what failed before; nothing where there is no file, or a damaged one, which is logged."""
+    """Return the failures of the last audit; nothing if the file is missing or damaged. A damaged file is logged."""
     try:
         value = as_object(strict_json(read_regular(path, MAX_BYTES), FILE, max_bytes=MAX_BYTES), FILE)
         if get_string(value, "schema", FILE) != SCHEMA:

@@ -38,7 +38,7 @@ def is_serving(kind: GroupVersionKind) -> bool:
 
 
 def is_template(kind: GroupVersionKind) -> bool:
-    """Return True if objects of this kind only describe what others start."""
+    """Return True if objects of this kind are only templates for others."""
     return kind.group == KSERVE and kind.kind in TEMPLATES
 
 

@@ -67,7 +67,7 @@ class Metrics:
         self._registry.register(_Layouts(caches, clock))
 
     def _add_cluster(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
-        """Add what the audit found, what was written to the cluster, and the settings in use."""
+        """Add the results of the audit, the objects written to the cluster, and the settings in use."""
         self.audited = gauge("gitchain_audit_objects", "What runs, by what the last audit found", ["outcome"])
         self.audit_time = gauge("gitchain_audit_timestamp_seconds", "When the last whole audit ended")
         self.checks = counter(

@@ -163,7 +163,7 @@ class _ReferenceCollector:
                 self.look(item, place, key if self._kserve and where == "spec" else owner)
 
     def _candidates(self, strict: Candidates, value: dict[str, Json], where: str, owner: str) -> None:
-        """Collect what can name or contain a model. The guard's own containers are compared exactly elsewhere."""
+        """Collect the texts and volumes that can name or contain a model, without the guard's own containers."""
         guarded = self._looking.guarded is not None and owner.startswith(PREFIX)
         if not _RUNS.isdisjoint(value) and not guarded:
             self._words += sum(count_words(value.get(key)) for key in _RUNS)

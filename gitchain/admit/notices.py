@@ -64,7 +64,7 @@ class ViolationNotice:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what identifies equal notices: the object, the outcome and the reason."""
+        """Return the key of equal notices: the object, the outcome and the reason."""
         named = (str(self.subject.get(name, "")) for name in ("apiVersion", "kind", "name"))
         return (self.namespace, *named, self.outcome, self.message)
 
@@ -190,7 +190,7 @@ def report(
 
 
 def kept_results(there: Object, fresh: Iterable[ViolationNotice], now: datetime) -> list[Object]:
-    """Return a report's results to keep beside new ones: ours, not too old, and about other objects."""
+    """Return the results of a report to keep with new ones: gitchain's, not too old, and about other objects."""
     about = {_about(result(one)) for one in fresh}
     since = (now - LIFE).timestamp()
     results = there.get("results")

@@ -66,7 +66,7 @@ def _refers_to_models(name: str) -> bool:
 
 
 def last_word(name: str) -> str:
-    """Return the last word of the name of an option, variable or key; long ones have none."""
+    """Return the last word of the name of an option, variable or key; empty for a long name."""
     if len(name) > MAX_NAME:
         return ""
     last = _parts(name)

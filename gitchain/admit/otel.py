@@ -77,7 +77,7 @@ class OpenTelemetry(Traces):
 
     @contextmanager
     def reading(self, layout: str) -> Iterator[Span]:
-        """Begin the root span of one look at a layout's evidence."""
+        """Begin the root span of one reading of a layout's evidence."""
         with self._span("refresh evidence", {"gitchain.layout": layout}, Context()) as span:
             yield span
 
@@ -106,7 +106,7 @@ class OpenTelemetry(Traces):
             yield _RecordedSpan(span)
 
     def close(self) -> None:
-        """Send what waits, in bounded time."""
+        """Send the queued spans, in bounded time."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)

@@ -143,7 +143,7 @@ class Reload:
             log(logging.INFO, "the file holds the settings in use again")
 
     def _is_time(self) -> bool:
-        """Return True if refused settings must be tried again: what they need may exist now."""
+        """Return True if refused settings must be tried again: a missing layout or evidence may exist now."""
         if self._is_final or self._tried is None:
             return False
         return abs((self._clock() - self._tried).total_seconds()) >= self._settings.times.refresh

@@ -71,7 +71,7 @@ def serve(
 
 
 def deployment_log(settings: Deployments) -> DeploymentLog:
-    """Open the deployment log that the settings name; what an earlier process left there is signed at once.
+    """Open the deployment log that the settings name, and sign the statements that an earlier process left there.
 
     Statements wait in its outbox while the TUF repository of the trust cannot be reached.
     """

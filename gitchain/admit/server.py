@@ -241,7 +241,7 @@ class Service:
                 await asyncio.sleep(1)
 
     async def _compare(self, found: Audit) -> None:
-        """Count what an audit found, and report what changed since the one before."""
+        """Count the results of an audit, and report the changes since the previous one."""
         self.metrics.audited.clear()
         for outcome, count in found.outcomes.items():
             self.metrics.audited.labels(outcome).set(count)

@@ -38,7 +38,7 @@ class Traces:
         """Add attributes to the current span. They are not computed where traces are off."""
 
     def reading(self, layout: str) -> AbstractContextManager[Span]:
-        """Begin the root span of one look at a layout's evidence."""
+        """Begin the root span of one reading of a layout's evidence."""
         del layout
         return _NOTHING
 
@@ -48,7 +48,7 @@ class Traces:
         return _NOTHING
 
     def close(self) -> None:
-        """Send what waits, in bounded time."""
+        """Send the queued spans, in bounded time."""
 
 
 def wrong_variables(error: ValueError) -> UsageError:

@@ -164,7 +164,7 @@ def _typed(
 
 
 def _advise(options: Options, project: Project, drafts: Sequence[StatementDraft]) -> None:
-    """Print the steps for which the layout does not accept declared evidence, and what to type."""
+    """Print the steps for which the layout does not accept declared evidence, and the command to type."""
     from gitchain.evidence.predicates import claim_of
     from gitchain.produce.draft_stages import layout_wants_observed
     from gitchain.produce.dvc_stages import typed_name
@@ -191,7 +191,7 @@ def _advise(options: Options, project: Project, drafts: Sequence[StatementDraft]
 def _left_out(
     options: Options, declared: DeclaredStages | None, failure: GitchainError | None
 ) -> ExitCode | None:
-    """Name what was not attested; return the exit code that this decides, None if it decides none."""
+    """Print the steps that were not attested; return the exit code for them, or None if they do not affect it."""
     if declared and not (declared.drafts or declared.absent or declared.problems):
         options.talk(NOTHING_NEW if declared.attested else NOTHING_RECORDED)
         if declared.planned and not declared.attested:
@@ -204,7 +204,7 @@ def _left_out(
 
 
 def _failure(declared: DeclaredStages, *, named: bool) -> GitchainError | None:
-    """Return the problem that decides the exit code, None if what could not be attested is only named.
+    """Return the problem that decides the exit code, or None if no unattested step affects it.
 
     Bytes that are not on this machine are only named, unless the caller named the step or no step has an attestation.
     """

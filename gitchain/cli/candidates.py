@@ -18,7 +18,7 @@ SECONDS = 2.0
 
 
 def _git(*args: str) -> str:
-    """Return what git prints in the current directory, nothing if it fails."""
+    """Return git's output in the current directory, empty if git fails."""
     from gitchain.errors import GitchainError
     from gitchain.platform.git import Git
 
@@ -109,7 +109,7 @@ def _layout() -> dict[str, Any]:
 
 
 def _document(path: Path) -> Any:
-    """Return what a small YAML file holds, None if it cannot be read."""
+    """Return the document in a small YAML file, or None if it cannot be read."""
     from gitchain.collect.strict_yaml import load_yaml
     from gitchain.errors import GitchainError
     from gitchain.platform.files import read_regular

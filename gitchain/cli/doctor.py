@@ -46,7 +46,7 @@ def command(options: Options) -> ExitCode:
 
 
 def _hooks(directory: Path, *, signs: bool) -> list[DoctorCheck]:
-    """Return what the hooks and their drainer left behind, which are above the pipeline; hooks only help to sign."""
+    """Return the problems that the hooks and their drainer recorded. Hooks are optional: `sync` does their work too."""
     from gitchain.hooks import status, troubles
     from gitchain.produce.doctor import DoctorCheck
 

@@ -81,7 +81,7 @@ def _verified(
     copies: Path | None,
     wanted: State,
 ) -> GuardedModel:
-    """Return what was verified. Raises VerificationError if it did not pass, after telling why."""
+    """Return the verified model. Raises VerificationError if it did not pass, after printing the reason."""
     from gitchain.consume.guard import NamedModel, guard
 
     if not words:

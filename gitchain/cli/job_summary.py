@@ -26,7 +26,7 @@ PLAIN = frozenset(" -.,:;/@=+")
 
 
 def verdicts(documents: Sequence[Document], layout: Layout) -> str:
-    """Return the page of what was decided about some targets."""
+    """Return the Markdown page of the decisions about some targets."""
     blocks = [_verdict(document, layout) for document in documents[:MAX_VERDICTS]]
     if len(documents) > MAX_VERDICTS:
         blocks.append(f"… and {len(documents) - MAX_VERDICTS} more targets.\n")
@@ -77,7 +77,7 @@ def _verdict(document: Document, layout: Layout) -> str:
 
 
 def _graph(document: Document, layout: Layout) -> Iterator[str]:
-    """Yield the steps and what flows between them by the layout's MATCH rules; broken steps are red."""
+    """Yield the graph of the steps, with an edge for each MATCH rule of the layout; broken steps are red."""
     needed = {step["name"] for step in document["steps"]} or {step.name for step in layout.steps}
     steps = [step for step in layout.steps if step.name in needed]
     number = {step.name: f"s{index}" for index, step in enumerate(steps)}

@@ -101,7 +101,7 @@ def _print_events(options: Options, events: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_refused(options: Options, refused: Sequence[dict[str, str]]) -> None:
-    """Print each reason once for all attestations of a step that it is about: forged ones come by the thousand."""
+    """Print each reason once for all attestations of its step: an attacker can add thousands of forged ones."""
     groups: dict[tuple[str, str], list[str]] = {}
     for one in refused:
         groups.setdefault((one["step"], one["reason"]), []).append(one["id"][:12])
@@ -115,7 +115,7 @@ def _print_refused(options: Options, refused: Sequence[dict[str, str]]) -> None:
 
 
 def _print_revoked(options: Options, found: History) -> None:
-    """Say who took back what, and which models verified statements claim were made of it."""
+    """Print each revocation with its signer, and the models that verified statements derive from a revoked artifact."""
     for event in found.events:
         for what, one in event.revoked:
             if what != "artifact":

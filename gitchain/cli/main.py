@@ -178,7 +178,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _ended(end: SystemExit) -> int:
-    """Return the code of an end in the middle: a signal's, click's, and never a library's word for success."""
+    """Return the exit code of an early exit: a signal's or click's. A library's exit with 0 never counts as success."""
     if isinstance(end.code, int) and end.code > 128:
         raise end  # a signal was heard
     # click ends with 1 where the reader of the output went away; here 1 is a verdict
@@ -186,7 +186,7 @@ def _ended(end: SystemExit) -> int:
 
 
 def _settle(stream: TextIO) -> None:
-    """Give up what cannot be written: Python would try again at the very end, and change the exit code."""
+    """Discard output that cannot be written: Python would try again at exit, and change the exit code."""
     try:
         stream.flush()
     except OSError:
@@ -240,7 +240,7 @@ def _no_command(options: Options, error: click.exceptions.NoArgsIsHelpError) -> 
 
 
 def system_error(error: Exception) -> GitchainError | None:
-    """Return the error for what the system refused and no port foresaw; None for what may be our own mistake."""
+    """Return the error for an unexpected refusal of the system, or None for an exception that may be a bug."""
     if isinstance(error, MemoryError | RecursionError):
         return LimitError("out of memory or stack", got=type(error).__name__)
     if not isinstance(error, OSError):

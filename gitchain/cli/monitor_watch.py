@@ -131,7 +131,7 @@ class WatchOptions:
     def _print(
         self, looks: list[MonitorRun], found: list[Any], new: list[Any], document: dict[str, Any]
     ) -> None:
-        """Print what is new; and unless --quiet, how far the logs were read and what lasts."""
+        """Print new alerts and, unless --quiet, how far the logs were read and the alerts that are still active."""
         options = self.options
         options.document(document)
         for look in () if options.quiet else looks:

@@ -117,7 +117,7 @@ class Options:
             yield bar.update
 
     def clear_progress(self) -> None:
-        """Take the bar off the line where a result is about to be printed; the next advance draws it again."""
+        """Clear the progress bar before a result is printed; the next advance draws it again."""
         if not self.quiet and not self.json and sys.stdout.isatty() and sys.stderr.isatty():
             click.echo("\r\x1b[K", err=True, nl=False)
 
@@ -127,7 +127,7 @@ class Options:
         return None if self.quiet or self.json or not sys.stderr.isatty() else HashingBar()
 
     def error(self, error: GitchainError, *, document: bool = True) -> None:
-        """Report one error: what, where, expected, got and what to type; as the document too unless there is another."""
+        """Report one error: fault, place, expected, got and help; also as the JSON document, unless there is another."""
         if self.json and document:
             self.document(error_document(error))
         lines = [click.style("error: ", fg="red", bold=True) + escape(error.what)]

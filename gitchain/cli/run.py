@@ -138,7 +138,7 @@ def _tell_nothing(options: Options, seen: ObservedRun) -> None:
 
 
 def _tell_idle(options: Options, words: Sequence[str], idle: Sequence[str]) -> None:
-    """Print the stages that did not run and were never observed, and what to type."""
+    """Print the stages that did not run and were never observed, and the command to type."""
     names = ", ".join(escape(name) for name in idle[:20]) + (
         f" and {len(idle) - 20} more" if idle[20:] else ""
     )

@@ -70,7 +70,7 @@ def completion_of(shell: str, program: click.Group) -> ShellComplete | None:
 
 
 class _NameCandidates(ShellComplete):
-    """Completes parameters that take a name with what `NAMES` lists."""
+    """Completes parameters that take a name with the candidates in `NAMES`."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
         """Return the candidates for the word at the cursor."""

@@ -105,7 +105,7 @@ def report(
     recorded: SigningResult,
     problems: Sequence[tuple[str, GitchainError]] = (),
 ) -> ExitCode:
-    """Print what was signed and what waits; return OK if all is stored, QUEUED if something waits.
+    """Print the signed and the queued statements; return OK if all are stored, QUEUED if one is queued.
 
     `problems` are steps that could not be attested: the document of --json lists them.
     """

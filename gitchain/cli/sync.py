@@ -67,7 +67,7 @@ def command(
 
 
 class _SyncRun:
-    """One synchronisation: its parts, and what failed of them."""
+    """One synchronisation: its parts, and those that failed."""
 
     def __init__(self, options: Options, project: Project, who: SigningIdentity, prune: bool) -> None:
         self._options, self._project, self._who, self._prune = options, project, who, prune
@@ -130,7 +130,7 @@ class _SyncRun:
             return None
 
     def _exchange_only(self, name: str | None, exchange: RemoteExchange | None) -> ExitCode:
-        """Exchange what is signed already."""
+        """Exchange the attestations that are already signed."""
         from gitchain.produce.sign_and_store import SigningResult
 
         self._options.talk(self._why)
@@ -138,7 +138,7 @@ class _SyncRun:
         return self._report(0, SigningResult(()), name, done)
 
     def rehearse(self, name: str | None) -> ExitCode:
-        """Return what `run` would do; the store stays as it is."""
+        """Return what `run` would do, without changing the store."""
         from gitchain.hooks.events import outstanding
         from gitchain.produce.sync import rehearse
 
@@ -220,7 +220,7 @@ class _SyncRun:
         )
 
     def _attempt(self, part: Any) -> Any:
-        """Return what a part returns, None if it failed, which is reported at once."""
+        """Return the result of a part, or None if it failed. A failure is reported at once."""
         try:
             return part()
         except GitchainError as error:
@@ -257,7 +257,7 @@ class _SyncRun:
         return self._failures[0].exit_code if self._failures else ExitCode.OK
 
     def _tell(self, name: str, done: SyncOutcome) -> None:
-        """Print what is remarkable about an exchange, and note which part of it failed."""
+        """Print the results of an exchange that users should notice, and note which part of it failed."""
         from gitchain.produce.sync import unread_error
 
         talk, result = self._options.talk, done.result

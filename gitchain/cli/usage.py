@@ -26,7 +26,7 @@ class AfterDashes(click.Command):
         return super().parse_args(ctx, own)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Return what the usage line shows, with the command after `--`."""
+        """Return the pieces of the usage line, with the command after `--`."""
         return [*super().collect_usage_pieces(ctx), "-- CMD..."]
 
 

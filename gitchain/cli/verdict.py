@@ -39,7 +39,7 @@ def trust_document(name: str, trust: Trust) -> dict[str, Any]:
 
 
 def print_verdict(options: Options, document: Document, *, explain: bool = False) -> None:
-    """Print one verdict: what, by whose layout, and the steps or the findings; with `explain` all checks."""
+    """Print one verdict: the target, the layout and its signer, and the steps or the findings; with `explain` all checks."""
     passed = document["verificationResult"] == "PASSED"
     layout = document["layout"]
     options.data(f"{_result(options, document)}  {_name(document)}  {_digest(document['resource'])}")
@@ -128,7 +128,7 @@ def _print_finding(options: Options, finding: Document) -> None:
 
 
 def _way(options: Options, document: Document) -> Iterator[str]:
-    """Yield the shortest way from the target to what is broken, as a small tree."""
+    """Yield the shortest path from the target to the broken step, as a small tree."""
     from gitchain.verify.findings import MEANINGS, FindingCode
 
     elbow = "└─ " if _can_draw() else "`- "
@@ -208,7 +208,7 @@ def _details(check: Document, told: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def _wrapped(start: str, text: str, shown: str | None = None) -> Iterable[str]:
-    """Return the text behind its start, wrapped to the terminal if there is one; `shown` is the start with colours."""
+    """Return the start with the text after it, wrapped to the terminal if there is one; `shown` is the coloured start."""
     width = shutil.get_terminal_size().columns - len(start) if sys.stdout.isatty() else 0
     lines = (
         textwrap.wrap(text, max(width, NARROWEST), break_on_hyphens=False, break_long_words=False)

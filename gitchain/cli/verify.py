@@ -240,7 +240,7 @@ def _documents(result: Verification) -> Iterator[dict[str, Any]]:
 
 
 def _say_bundle(options: Options, target: str, result: Verification) -> None:
-    """Describe what the verdict on a bundle file covers."""
+    """Describe the coverage of a verdict on a bundle file."""
     if result.bundle is None:
         return
     count = len(result.bundle.targets)

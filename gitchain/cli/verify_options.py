@@ -26,7 +26,7 @@ OCI = "oci://"
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """The layout, its signers and its least version, what the store must cover, and sources of evidence besides it."""
+    """The layout, its signers and minimum version, required checkpoints of the store, and further evidence sources."""
 
     layout: Path | None
     layout_name: str | None
@@ -40,7 +40,7 @@ class VerifyOptions:
     def open(
         self, options: Options, targets: Sequence[str] = (), *, configured: bool = False
     ) -> VerifyInputs:
-        """Open the repository and the sources, and pin the targets; tell what may be missing from them.
+        """Open the repository and the sources, and pin the targets; warn about evidence that may be missing.
 
         Raises UsageError for options that do not fit, NoRepositoryError outside of a repository unless a layout is
         given, and what registries raise.
@@ -70,7 +70,7 @@ class VerifyOptions:
 
 @dataclass(frozen=True)
 class VerifyInputs:
-    """What verification reads."""
+    """The inputs of a verification."""
 
     project: Project | None
     policy: LayoutOptions
@@ -155,7 +155,7 @@ def tell_reading(
     refused: Sequence[RefusedBundle],
     forgotten: StoreError | None,
 ) -> None:
-    """Tell whose trust and choice of layout the verdict rests on, what was not stored, and what was not counted."""
+    """Print the trust and the choice of layout behind the verdict, and the evidence that was not stored or not counted."""
     if accepted.profile.trust.is_local:
         options.talk(f"trust     {NOTICE}")
     if accepted.is_choice_open:
@@ -176,7 +176,7 @@ def tell_reading(
 
 
 def refused_documents(refused: Sequence[RefusedBundle]) -> list[dict[str, str | None]]:
-    """Return what was not counted, for `--json`."""
+    """Return the evidence that was not counted, for `--json`."""
     return [{"step": one.step, "id": one.attestation_id or None, "reason": one.reason} for one in refused]
 
 
@@ -218,7 +218,7 @@ def project_of(options: Options, layout: Path | None, *, configured: bool = Fals
 def look_up(
     options: Options, targets: Sequence[str], places: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[EvidenceSource, ...]]:
-    """Return the targets, tags of registries resolved to digests, and the sources to look into.
+    """Return the targets, with tags of registries resolved to digests, and the evidence sources.
 
     An artifact in a registry brings what refers to it there. Tells what a tag stood for, and which sources can hide what
     they held before. Raises UsageError for what is no source, and what the registries raise.

@@ -130,7 +130,7 @@ def directory_md5(files: Iterable[tuple[str, str]]) -> str:
 def check_md5(
     artifact: CollectedArtifact, recorded: LockEntry, where: str, *, listed: Mapping[str, str] | None = None
 ) -> None:
-    """Check the bytes' md5 against what DVC recorded for the stage in `where`.
+    """Check the bytes' md5 against the one that DVC recorded for the stage in `where`.
 
     `listed` is the .dir object's content, path to md5, where it is at hand: it names the file.
 
@@ -170,7 +170,7 @@ def _compare_files(artifact: CollectedArtifact, listed: Mapping[str, str], where
 
 
 def mismatch(where: str, name: str, expected: str, got: str) -> VerificationError:
-    """Return the error for bytes that are not what DVC recorded."""
+    """Return the error for bytes that differ from those that DVC recorded."""
     return VerificationError(
         CHANGED,
         where=f"{where}: {name}",

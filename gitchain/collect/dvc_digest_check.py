@@ -69,7 +69,7 @@ class ArtifactReader:
         return artifact
 
     def check(self, artifact: CollectedArtifact, entry: LockEntry, where: str) -> None:
-        """Raise VerificationError unless the artifact is what DVC recorded."""
+        """Raise VerificationError unless the artifact has the md5 that DVC recorded."""
         if entry.hash_name == LEGACY_HASH and entry.md5 is not None:
             self._check_legacy(artifact, entry, where)
             return

@@ -91,7 +91,7 @@ def parse_lock(data: bytes, where: str) -> Mapping[str, LockStage]:
 
 
 def parse_dvc(data: bytes, where: str) -> DvcFile:
-    """Return what a *.dvc file tracks. Raises ProjectError or LimitError."""
+    """Return the artifacts that a *.dvc file tracks. Raises ProjectError or LimitError."""
     top = YamlReader.of(load_yaml(data, where), where)
     if not top.value.get("outs") and top.value.keys() - _DVC_KEYS:
         top.fail("outs", "file tracks nothing", expected="outs")

@@ -231,7 +231,7 @@ def _top_reports(file: ResolvedYaml, root: str) -> Iterator[str]:
 
 
 def _plot_paths(plot: Any) -> Iterator[Any]:
-    """Yield the files that a plot shows: those of its axes where they name files, else what the plot is called."""
+    """Yield the files that a plot shows: those that its axes name, else the plot's own name."""
     if not isinstance(plot, Mapping):
         yield plot
         return

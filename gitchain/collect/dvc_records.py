@@ -92,7 +92,7 @@ class ImportSource:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """What `dvc import-db` ran: a query, or a whole table, on a connection that .dvc/config names."""
+    """The source of `dvc import-db`: a query, or a whole table, on a connection that .dvc/config names."""
 
     connection: str
     query: str | None = None

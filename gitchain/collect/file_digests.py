@@ -144,7 +144,7 @@ class FileHasher:
             raise
 
     def open(self, place: FilePlace) -> OpenFile:
-        """Open a file of a directory. Raises ProjectError for what is no regular file, a pointer, or unreadable."""
+        """Open a file of a directory. Raises ProjectError unless it is a readable regular file and no pointer."""
         shown, link = place.shown, place.link
         handle = link.open(shown) if link is not None else open_at(place.name, OPEN_FILE, place.parent, shown)
         try:
@@ -154,7 +154,7 @@ class FileHasher:
             raise
 
     def digests(self, file: OpenFile) -> HashedFile:
-        """Hash an open file and close it: its stat must be the same before and after, and a link must still lead to it."""
+        """Hash an open file and close it. Its stat must not change meanwhile, and a link must still point to it."""
         path, shown, name, parent, link = file.place
         try:
             sha256, md5 = self._known(file)

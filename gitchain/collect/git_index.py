@@ -21,7 +21,7 @@ class IndexEntry:
 
 
 def index_entry(root: Path, name: str) -> IndexEntry | None:
-    """Return what Git's index holds at this path below `root`, None if no file is tracked there."""
+    """Return the entry of Git's index at this path below `root`, or None if no file is tracked there."""
     out = run_git(root, "ls-files", "-z", "-t", "--stage", "--", f":(literal){name}")
     for line in out.split(b"\0"):
         facts, _, path = line.partition(b"\t")

@@ -41,7 +41,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class StateCache:
-    """Digests of files by path and stat. Use as a context manager; leaving it writes what was learned."""
+    """Digests of files by path and stat. Use as a context manager; leaving it writes the new digests."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -82,7 +82,7 @@ class StateCache:
         self._new[path] = (path, info.st_dev, _signed(info.st_ino), info.st_size, *times, sha256, md5)
 
     def flush(self) -> None:
-        """Write what was learned; losing it costs time only, so failures are silent."""
+        """Write the new digests. Losing them costs only time, so failures are silent."""
         if self._db is None or not self._new:
             return
         rows, self._new = list(self._new.values()), {}
@@ -99,7 +99,7 @@ class StateCache:
 
 
 def _open(path: Path) -> sqlite3.Connection | None:
-    """Return an open database, made anew if it is broken, or None if there can be none."""
+    """Return an open database, replaced if it is broken, or None if it cannot be created."""
     for _ in range(2):
         try:
             return _connect(path)

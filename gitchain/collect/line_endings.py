@@ -60,13 +60,13 @@ def directory_differs_by_line_endings(
 
 
 def help_for_directory(name: str) -> str:
-    """Return what to type for a directory of which Git holds the recorded bytes."""
+    """Return the command for a directory whose recorded bytes Git has."""
     quoted = shlex.quote(name)
     return f"Git converts its line endings here: {keep_bytes(f'{name}/**')}; rm -r {quoted}; git restore {quoted}"
 
 
 def help_for(root: Path, name: str, expected: str, algorithm: str = "sha256") -> str:
-    """Return what to type: it depends on whether Git's own copy of the file is the recorded one."""
+    """Return the command to type, which depends on whether Git's own copy of the file is the recorded one."""
     attribute, quoted = keep_bytes(name), shlex.quote(name)
     if committed_digest(root, name, algorithm) == expected:
         return f"Git converts its line endings here: {attribute}; rm {quoted}; git restore {quoted}"
@@ -77,7 +77,7 @@ def help_for(root: Path, name: str, expected: str, algorithm: str = "sha256") ->
 
 
 def keep_bytes(name: str) -> str:
-    """Return the command after which Git leaves the file's bytes as they are."""
+    """Return the command that stops Git from converting the file's line endings."""
     pattern = f'"/{name}"' if re.search(r"\s", name) else f"/{name}"
     return f"echo {shlex.quote(f'{pattern} -text')} >> .gitattributes"
 

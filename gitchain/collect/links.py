@@ -33,7 +33,7 @@ _REPOSITORY = re.compile(r"(?:models|datasets|spaces)--.+", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class FollowedLink:
-    """A link that may be followed: its kind, and where it leads as a path below a root without links."""
+    """A link that may be followed: its kind, and its target as a path below a root without links."""
 
     kind: str
     root: str
@@ -43,11 +43,11 @@ class FollowedLink:
 
     @property
     def path(self) -> str:
-        """Return where the link leads, as an absolute path."""
+        """Return the link's target as an absolute path."""
         return os.path.join(self.root, self.name)
 
     def open(self, shown: str) -> int:
-        """Open the file. Raises ProjectError for what is missing, no regular file, or has a second name."""
+        """Open the file. Raises ProjectError if it is missing, not a regular file, or has a second name."""
         *parents, last = self.name.split("/")
         with opened(self.root, parents, shown) as parent:
             try:
@@ -77,7 +77,7 @@ class AllowedLinks:
         return self._given or CacheLinks(self._root)
 
     def follow(self, name: str, parent: int, shown: str) -> FollowedLink:
-        """Return where the link in the open directory leads; `shown` is its path below the root.
+        """Return the target of the link in the open directory; `shown` is its path below the root.
 
         Raises ProjectError for a link of no kind that is followed.
         """
@@ -101,7 +101,7 @@ class AllowedLinks:
 
 
 def _snapshot_link(link: str, text: str) -> tuple[str, str] | None:
-    """Return the repository's directory and where the link leads below it, None for what is in no snapshot."""
+    """Return the repository's directory and the link's target below it, or None for a link outside of snapshots."""
     directory = os.path.realpath(os.path.dirname(link))
     parts = directory.split("/")
     for index in range(len(parts) - 2, 0, -1):

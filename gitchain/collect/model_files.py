@@ -55,7 +55,7 @@ def model_files(root: Path, ignored: Collection[str]) -> dict[str, str]:
 
 
 class _ModelFileWalk:
-    """One walk: what it leaves out, and how many files it has found."""
+    """One walk: the paths that it skips, and the number of files that it has found."""
 
     def __init__(self, ignored: frozenset[str]) -> None:
         self._ignored, self._found = ignored, 0

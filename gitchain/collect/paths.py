@@ -50,7 +50,7 @@ def check_path_name(name: str) -> str:
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
-    """Return the absolute path that opening `path` leads to now: every link is resolved but that of the last component.
+    """Return the absolute path that opening `path` would use now, with every link resolved but a last component's.
 
     So `link/../x` is what the kernel opens, and no link that changes later leads elsewhere. The path need not exist.
     """
@@ -61,7 +61,7 @@ def real_path(path: str | os.PathLike[str]) -> Path:
 
 
 def climbed(path: str | os.PathLike[str]) -> Path:
-    """Return the absolute path with each `..` taken as the kernel takes it: above what a link before it leads to.
+    """Return the absolute path with each `..` resolved as the kernel does: from the target of a link before it.
 
     Other links stay, to be refused by name where the path is opened.
     """
@@ -106,7 +106,7 @@ def is_volume_link(name: str, parent: int) -> bool:
 
 
 def read_link(name: str, parent: int) -> str | None:
-    """Return where the link leads, None for what is no link or not there."""
+    """Return the link's target, or None if the path is not a link or does not exist."""
     try:
         return os.readlink(name, dir_fd=parent)
     except OSError:

@@ -102,7 +102,7 @@ def _events(data: bytes, where: str) -> Iterator[yaml.Event]:
 
 @dataclass(slots=True)
 class _OpenCollection:
-    """A mapping or list whose end has not come yet; `values` and `characters` are the counts at its start."""
+    """A mapping or list that is not yet complete; `values` and `characters` are the counts at its start."""
 
     container: YamlMap | YamlList
     anchor: str | None

@@ -114,7 +114,7 @@ def _start(
 
 
 class _SignalForwarder:
-    """Who hears our signals: those that come before the command has started wait for it."""
+    """Forwards signals to the command; those that arrive before its start wait for it."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
@@ -140,7 +140,7 @@ class _SignalForwarder:
             self._early.append(number)
 
     def give_back(self) -> None:
-        """Take the signals that no command ever heard as our own."""
+        """Send the signals that no command received to this process."""
         for number in self._early:
             signal.raise_signal(number)
 
@@ -226,6 +226,6 @@ def _drain(selector: selectors.BaseSelector, woken: int) -> None:
 
 
 def _watch(child: subprocess.Popen[bytes], waker: int) -> None:
-    """Wait for the command itself: an end of file may come later than its end, or earlier."""
+    """Wait for the command itself: its outputs may end earlier or later than it."""
     child.wait()
     os.close(waker)

@@ -124,7 +124,7 @@ def _state(path: Path, sha256: Sha256 | None, *, held: bool = False) -> FileStat
 
 
 def look_after(root: Path, before: Mapping[str, FileState]) -> Mapping[str, FileState]:
-    """Return the files as they are after the command; call it before they are read, which changes their access times."""
+    """Return the state of the files after the command. Call it before reading them, which changes their access times."""
     after: dict[str, FileState] = {}
     for path, old in before.items():
         with suppress(OSError):
@@ -158,7 +158,7 @@ def _is_rewritten(old: FileState, now: FileState, started: int) -> bool:
 
 
 def written_products(artifact: CollectedArtifact, unwritten: Sequence[str]) -> tuple[CollectedArtifact, ...]:
-    """Return what of the artifact is a product of the command: all of it, those of its files that it wrote, or nothing."""
+    """Return the part of the artifact that the command wrote: all of it, some of its files, or nothing."""
     if not unwritten:
         return (artifact,)
     stale = frozenset(unwritten)

@@ -51,7 +51,7 @@ class YamlReader:
         return YamlReader.of(self.value.get(key), self._where, self.value.lines.get(key, self.value.line))
 
     def items(self, key: str, read: Callable[[YamlReader], _Item]) -> tuple[_Item, ...]:
-        """Return what `read` makes of each mapping in the list at `key`; LimitError beyond MAX_ENTRIES."""
+        """Return the results of `read` for the mappings in the list at `key`. Raises LimitError beyond MAX_ENTRIES."""
         value = self.value.get(key)
         if value is None:
             return ()

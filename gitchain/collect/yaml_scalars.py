@@ -34,7 +34,7 @@ _MAX_NUMBER = 400
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """Return what an unquoted scalar means in YAML 1.2, as DVC's reader takes it."""
+    """Return the value of an unquoted scalar in YAML 1.2, as DVC reads it."""
     if text in _NULLS:
         return None
     if text in _BOOLS:

@@ -236,7 +236,7 @@ def _not_here(project: Project, revision: str, commit: str, item: TrackedArtifac
 
 
 def _fetching(project: Project, commit: str, name: str) -> str:
-    """Return the command that fetches what the commit pins: without `--all-commits` DVC reads the work tree alone."""
+    """Return the command that fetches the commit's artifacts: without `--all-commits` DVC reads only the work tree."""
     path = shlex.quote(os.path.relpath(project.root / name))
     is_head = commit == commit_id(project, "HEAD")
     return f"dvc fetch {path}" if is_head else f"dvc fetch --all-commits {path}"

@@ -75,7 +75,7 @@ MAX_HINT_CHARS = 1024
 
 @dataclass(frozen=True, slots=True)
 class CertificateSigner:
-    """The signer's certificate, and what else an old bundle carries beside it, which is never used to verify."""
+    """The signer's certificate, and the other certificates of an old bundle, which are never used to verify."""
 
     leaf: bytes = field(repr=False)
     others: tuple[bytes, ...] = field(default=(), repr=False)
@@ -83,7 +83,7 @@ class CertificateSigner:
 
 @dataclass(frozen=True, slots=True)
 class KeyHint:
-    """A key that the verifier must have; the hint is the signer's word for it."""
+    """A key that the verifier must have; the hint is the signer's unverified name for it."""
 
     hint: str
 
@@ -116,7 +116,7 @@ class Bundle:
 
     @classmethod
     def parse_any(cls, data: bytes) -> Bundle:
-        """Return the bundle that these bytes hold, whatever was signed. Raises the errors of parse()."""
+        """Return the bundle in these bytes, with an envelope or a message signature. Raises the errors of parse()."""
         source = _message(data)
         media_type = get_string(source, "mediaType", "bundle")
         if media_type not in _WITH_CHAIN | _WITH_LEAF:
@@ -143,7 +143,7 @@ class Bundle:
 
     @property
     def attestation_id(self) -> AttestationId:
-        """Return the id of the attestation: SHA-256 over what was signed, in hex."""
+        """Return the id of the attestation: SHA-256 over the signed bytes, in hex."""
         return attestation_id(self.envelope.payload)
 
 

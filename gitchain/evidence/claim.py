@@ -79,7 +79,7 @@ class StepClaim:
 
 
 def claim_of(statement: Statement) -> StepClaim:
-    """Return what the statement claims.
+    """Return the statement's claim about a step.
 
     Raises MalformedError if its step facts are malformed or contradict each other, or if a material has no
     name or shares it with another; LimitError beyond MAX_DESCRIPTORS materials.

@@ -65,7 +65,7 @@ class VerifierKey:
         ]
 
     def __str__(self) -> str:
-        """Return the key as it is written: `parse` reads it back."""
+        """Return the key as text, which `parse` reads."""
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.key).decode()}"
 
 

@@ -112,7 +112,7 @@ class DigestSet(Mapping[str, str]):
 
     @property
     def accepted(self) -> tuple[tuple[str, str], ...]:
-        """Return the accepted algorithms with their values: what two artifacts may be compared by."""
+        """Return the accepted algorithms with their values: the digests by which artifacts may be compared."""
         return tuple([item for item in self._items.items() if item[0] in ACCEPTED])  # a list: twice as fast
 
     def matches(self, other: Mapping[str, str]) -> bool:

@@ -164,7 +164,7 @@ def _split(text: bytes) -> Iterator[_Header]:
 
 
 def _check_order(headers: Sequence[_Header], known: tuple[bytes, ...], required: tuple[bytes, ...]) -> None:
-    """The headers that every object has come first, in one order; only some may be there twice."""
+    """Check that required headers come first and in order, and that only repeatable ones repeat."""
     names = [one.name for one in headers]
     for name in names:
         if name in _SINGLE and names.count(name) > 1:

@@ -176,7 +176,7 @@ def dataset(
     description: str | None = None,
     step: StepFacts | None = None,
 ) -> dict[str, Json]:
-    """Return a dataset v0.1 predicate: where the data come from, and on what terms they may be used.
+    """Return a dataset v0.1 predicate: the origin of the data, and the terms of their use.
 
     `licence` is an SPDX expression; `croissant` names the Croissant metadata file. Raises MalformedError.
     """

@@ -76,7 +76,7 @@ class RevokedSigner:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What one statement revokes: attestation ids, signers, or artifacts by algorithm and digest."""
+    """The revocations in one statement: attestation ids, signers, or artifacts by algorithm and digest."""
 
     reason: Reason
     revoked_on: str
@@ -111,12 +111,12 @@ def revocation(
 
 
 def attestation_descriptor(attestation: AttestationId) -> ResourceDescriptor:
-    """Return the subject that a revocation of this attestation is filed under: the id is the digest of what was signed."""
+    """Return the subject for a revocation of this attestation: its id is the digest of the signed bytes."""
     return ResourceDescriptor(f"attestation:{attestation}", DigestSet({"sha256": attestation}))
 
 
 def read_revocation(statement: Statement) -> Revocation:
-    """Return what the statement revokes.
+    """Return the revocations in the statement.
 
     Raises MalformedError for anything that `revocation` would not write, and for a subject without an accepted digest
     where the subjects are what is revoked; LimitError beyond MAX_REVOKED entries.

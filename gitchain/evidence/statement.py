@@ -165,7 +165,7 @@ class Statement:
 
     @classmethod
     def parse(cls, payload: bytes) -> Statement:
-        """Return the statement that these bytes hold; the bytes are kept as they are.
+        """Return the statement in these bytes, and keep the exact bytes.
 
         A predicate that is null or absent is an empty one. Raises MalformedError for anything but a Statement v1
         with at least one subject, each with a digest and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS

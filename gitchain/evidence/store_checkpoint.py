@@ -76,7 +76,7 @@ def checkpoint_statement(inventory: StoreCheckpoint) -> Statement:
 def checkpoint_statements(
     covered: Collection[str], previous: Sequence[AttestationId], added: Iterable[str]
 ) -> tuple[Statement, ...]:
-    """Return the checkpoints, one behind the other, that add names to what the `previous` ones cover.
+    """Return a sequence of checkpoints that add names to what the `previous` ones cover.
 
     Empty where there is nothing to add. Raises MalformedError for a name that is no SHA-256.
     """
@@ -93,7 +93,7 @@ def checkpoint_statements(
 
 
 def read_checkpoint(statement: Statement) -> StoreCheckpoint:
-    """Return what the statement covers.
+    """Return the checkpoint in the statement.
 
     Raises MalformedError for anything that `checkpoint_statement` would not write, LimitError beyond the limits.
     Strict: a field that this version does not know may cover more than it can see.

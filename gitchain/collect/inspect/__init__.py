@@ -44,7 +44,7 @@ class Inspector:
 
 
 def inspect_file(source: ModelFile, check: Inspector) -> tuple[ModelProblem, ...]:
-    """Return what the inspection finds in one file; raises only what the source raises when its bytes have changed."""
+    """Return the problems in one file. Raises only the source's error for bytes that have changed."""
     try:
         problems = _INSPECTIONS[check.kind](source, check)
     except (MalformedError, LimitError) as error:

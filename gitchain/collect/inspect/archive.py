@@ -38,7 +38,7 @@ _ENCRYPTED = 0x1
 
 
 class ByteStream(Protocol):
-    """What gives bytes one after the other."""
+    """A source of consecutive bytes."""
 
     def read(self, count: int, /) -> bytes:
         """Return up to `count` bytes; none at the end."""
@@ -77,7 +77,7 @@ def is_tar(head: bytes) -> bool:
 
 @contextmanager
 def foreign(what: str) -> Iterator[None]:
-    """Turn whatever a library of archives raises into MalformedError: their readers raise many types."""
+    """Turn every exception of an archive library into MalformedError: these readers raise many types."""
     try:
         yield
     except GitchainError:

@@ -23,7 +23,7 @@ CHUNK = 1 << 16
 
 
 class _Unpacker(Protocol):
-    """What the decompressors of bz2 and lzma have in common."""
+    """Common interface of the decompressors of bz2 and lzma."""
 
     @property
     def eof(self) -> bool:
@@ -35,7 +35,7 @@ class _Unpacker(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """Return the bytes behind the end of the compressed stream."""
+        """Return the bytes after the end of the compressed stream."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """Return at most `max_length` bytes."""

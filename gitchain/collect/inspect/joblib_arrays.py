@@ -32,7 +32,7 @@ _HAS_OBJECTS = 1  # NPY_ITEM_HASOBJECT, NumPy's flag of a type whose items are P
 
 
 def skip_array(stream: OpcodeStream, items: Mapping[str, object] | None) -> bool:
-    """Pass over the array behind its description; return True if it is an array of objects: a pickle, which is next.
+    """Skip the array that follows its description; return True for an array of objects: a pickle follows instead.
 
     Raises MalformedError for a description whose size cannot be computed.
     """

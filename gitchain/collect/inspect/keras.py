@@ -54,7 +54,7 @@ _FUNCTIONS = {"builtins", "keras.activations"}
 
 
 def check_keras(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, ...]:
-    """Return what is wrong with a `.keras` or HDF5 file; `allow` has registered names such as `package>Layer`."""
+    """Return the problems of a `.keras` or HDF5 file; `allow` has registered names such as `package>Layer`."""
     check = _KerasCheck(source.name, frozenset(allow))
     head = source.read_at(0, len(HDF5))
     if head == HDF5:

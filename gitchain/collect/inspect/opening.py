@@ -25,7 +25,7 @@ from gitchain.collect.paths import (
 
 @contextmanager
 def open_file(root: str, name: str) -> Iterator[int]:
-    """Open the file at `name` below `root`. Raises ProjectError for what is missing, refused or no regular file."""
+    """Open the file at `name` below `root`. Raises ProjectError unless it exists, is a regular file and is not refused."""
     *parents, last = check_path_name(name).split("/")
     with opened(root, parents, name) as parent:
         handle = _open(root, last, parent, name)

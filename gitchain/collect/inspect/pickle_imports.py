@@ -38,7 +38,7 @@ _REBUILD = ("torch._tensor", "_rebuild_from_type_v2")
 
 @dataclass(slots=True)
 class Imports:
-    """What one or more pickles import, which of it they call or let others call, and how much was read for it.
+    """The names that one or more pickles import, those that they call or let others call, and how much was read.
 
     `given`: names that are called with objects of the pickle's making, whose methods they could call.
     """

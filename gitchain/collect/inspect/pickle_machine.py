@@ -57,7 +57,7 @@ _MARK: Final = object()
 
 
 class PickleMachine:
-    """Follows the pickles of one stream, adding what they import to `imports`."""
+    """Follows the pickles of one stream, and adds the imported names to `imports`."""
 
     def __init__(self, stream: IO[bytes], imports: Imports, *, with_arrays: bool = True) -> None:
         """`with_arrays`: follow joblib's arrays, as its loader does; the pickles inside of them hold none."""
@@ -193,7 +193,7 @@ class PickleMachine:
         self._call(found[0], tuple(found[1 : MAX_ITEMS + 1]))
 
     def _call(self, function: object, arguments: object, *, is_new: bool = False) -> None:
-        """Push what a call returns, and note what it calls.
+        """Push the result of a call, and record the called name.
 
         The class of array descriptions may only be made by NEWOBJ: nothing else may get hold of it.
         """
@@ -228,7 +228,7 @@ class PickleMachine:
             self._stack.append(target)
 
     def _effect(self, known: pickletools.OpcodeInfo) -> None:
-        """Do what the opcode does to the stack's height; results are not seen."""
+        """Apply the opcode's effect on the stack's height; results are UNSEEN."""
         before = list(known.stack_before)
         if pickletools.markobject in before:
             self._above_mark()

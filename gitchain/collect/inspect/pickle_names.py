@@ -49,7 +49,7 @@ _UNNAMED = frozenset({HIDDEN, OVERFLOW, UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class AllowedImports:
-    """What a pickle may import: patterns for `module.name`, and frameworks by name."""
+    """The names that a pickle may import: patterns for `module.name`, and frameworks by name."""
 
     patterns: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ def _is_known_bad(name: Name) -> bool:
 
 
 def _forms(name: Name) -> Iterator[Name]:
-    """Yield every way in which the unpickler could take the name."""
+    """Yield every form in which the unpickler could resolve the name."""
     module, attribute = name
     yield name
     renamed = _compat_pickle.NAME_MAPPING.get(name)

@@ -71,19 +71,19 @@ KINDS = (FORGOTTEN, UNSEEN, UNREAD, CONTAINER)
 
 
 class NotFollowedError(MalformedError):
-    """A pickle that an unpickler reads on where the machine stops: what it imports is not known."""
+    """A pickle that the machine cannot follow, although an unpickler could: its imports are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickleImport:
-    """What an unpickler finds under a name."""
+    """The object that an unpickler imports by a name."""
 
     name: Name
 
 
 @dataclass(slots=True)
 class PickledObject:
-    """An object that an unpickler makes by calling what it found under a name."""
+    """An object that an unpickler makes by calling an imported object."""
 
     by: object
     arguments: object
@@ -107,7 +107,7 @@ class PickledItems:
 
 
 def changeable(target: object) -> object:
-    """Return what an opcode changes. Raises NotFollowedError if it is an import, or an object that has its state.
+    """Return the object that an opcode changes. Raises NotFollowedError if it is an import, or an object that has its state.
 
     An object with a state has attributes of the pickle's choice, and an unpickler would call them as its methods.
     """
@@ -171,7 +171,7 @@ def is_array(value: object) -> bool:
 
 
 def arguments_in(arguments: object) -> Iterator[object]:
-    """Yield the arguments of a call, those in tuples too; UNSEEN for what is not kept, or beyond MAX_ITEMS."""
+    """Yield the arguments of a call, those in tuples too; UNSEEN for an unknown one, or beyond MAX_ITEMS."""
     left, count = [arguments], 0
     while left and count <= MAX_ITEMS:
         count += 1

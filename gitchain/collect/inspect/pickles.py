@@ -58,7 +58,7 @@ LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def check_pickles(source: ModelFile, allowed: AllowedImports) -> tuple[ModelProblem, ...]:
-    """Return what is wrong with the file: names that it imports and that are not allowed, what cannot be read."""
+    """Return the problems of the file: imported names that are not allowed, and parts that cannot be read."""
     scan = _PickleScan(allowed)
     scan.look(source.buffered(), source.size, source.name, source.name, 0)
     return tuple(scan.problems[:MAX_SHOWN])
@@ -72,7 +72,7 @@ class _PickleScan:
     unpacked: int = 0
 
     def look(self, file: IO[bytes], size: int, name: str, where: str, depth: int) -> None:
-        """Inspect one file, and what is in it."""
+        """Inspect one file, and the files in it."""
         head, tail = _at(file, 0, HEAD), _at(file, max(size - TAIL, 0), TAIL)
         try:
             if is_zip(head, tail):
@@ -122,7 +122,7 @@ class _PickleScan:
             self.look(copy, copy.tell(), name, f"{where}: unpacked", depth + 1)
 
     def _single(self, stream: IO[bytes], size: int, head: bytes, where: str, *, loaded: bool) -> None:
-        """Inspect a file from its start, as an array or as what an unpickler would run."""
+        """Inspect a file from its start, as an array or as a pickle."""
         for start, kind in SEALED.items():
             if head.startswith(start):
                 raise MalformedError(f"{kind} file cannot be inspected", help="unpack it")

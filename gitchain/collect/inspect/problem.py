@@ -12,7 +12,7 @@ MAX_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class ModelProblem:
-    """One thing that is wrong: what, in which file (and which part of it), what was expected, what is there."""
+    """One problem: the fault, the file and the part of it, expected, and got."""
 
     what: str
     where: str

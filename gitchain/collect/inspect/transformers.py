@@ -60,7 +60,7 @@ FUNCTIONS = {"dict", "namespace", "raise_exception", "range", "strftime_now"}
 
 
 def check_transformers(source: ModelFile) -> tuple[ModelProblem, ...]:
-    """Return what is wrong with one file of a model directory."""
+    """Return the problems of one file of a model directory."""
     name = source.name.rpartition("/")[2].lower()
     if name.endswith(CODE):
         return (
@@ -157,7 +157,7 @@ def _modules(value: Json, where: str) -> Iterator[ModelProblem]:
 
 
 def _template(text: str, where: str) -> Iterator[ModelProblem]:
-    """Yield what a chat template uses and may not."""
+    """Yield a problem for each construct in a chat template that is not allowed."""
     try:
         import jinja2
         from jinja2.ext import Extension, loopcontrols
@@ -201,7 +201,7 @@ def _template(text: str, where: str) -> Iterator[ModelProblem]:
 
 
 def _refused(node: Any, nodes: Any, macros: set[str]) -> str:  # noqa: PLR0911 - a table
-    """Return what is wrong with one node of the syntax tree, an empty text if nothing is."""
+    """Return the problem of one node of the syntax tree, or an empty text."""
     match node:
         case _ if type(node).__name__ not in TAGS:
             return type(node).__name__

@@ -67,7 +67,7 @@ TEXTS = (".json", ".jsonl", ".yaml", ".yml", ".txt", ".md", ".csv", ".tsv", ".to
 
 
 def check_type(source: ModelFile, allow: Sequence[str]) -> tuple[ModelProblem, ...]:
-    """Return what is wrong with the file's name, and with its beginning under that name."""
+    """Return the problems of the file's name, and of its first bytes under that name."""
     last = source.name.rpartition("/")[2]
     ending = last.lower()
     if not ending.endswith(tuple(one.lower() for one in allow)):
