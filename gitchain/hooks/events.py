@@ -63,14 +63,14 @@ def catch_up_with_problems(
     trust: str | None = None,
     offline: bool = False,
 ) -> EventsResult:
-    """Attest like `catch_up`, and also return what could not be attested."""
+    """Attest like `catch_up`, and also return the events that could not be attested."""
     profile = project_profile(project, trust, offline=offline)
     with _one_at_a_time(project.state_dir):
         return _catch_up(project, profile, identity or SigningIdentity())
 
 
 def outstanding(project: Project) -> EventsResult:
-    """Return what `catch_up` would sign now (`recorded.queued`), and problems; signs nothing."""
+    """Return the statements that `catch_up` would sign now (`recorded.queued`), and problems; signs nothing."""
     problems: list[tuple[str, GitchainError]] = []
     made = _drafts(project, (), lambda what, error: problems.append((what, error)))
     drafts = {draft.statement.attestation_id: draft.statement for draft in made}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class InstanceServices(Protocol):
-    """What a signer needs of an instance; the methods are described at `Instance`, which has them."""
+    """The services of an instance that a signer uses. `Instance` implements and documents the methods."""
 
     @property
     def chain(self) -> Sequence[x509.Certificate]:
@@ -63,7 +63,7 @@ def signing_context(instance: InstanceServices) -> SigningContext:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """What sigstore-python expects from Fulcio."""
+    """A certificate in the form that sigstore-python expects from Fulcio."""
 
     cert: x509.Certificate
     chain: list[x509.Certificate]
@@ -123,7 +123,7 @@ class LocalRekor:
 
 @dataclass(frozen=True, slots=True)
 class LocalRecorder:
-    """Timestamps and logs what a bare key signed."""
+    """Timestamps and logs the signatures of a bare key."""
 
     instance: InstanceServices
 

@@ -56,7 +56,7 @@ class LeafIndex:
         self._run(write)
 
     def clear(self) -> None:
-        """Throw the index away."""
+        """Delete the index."""
         self.close()
         for suffix in _SUFFIXES:
             with storing(self._path):

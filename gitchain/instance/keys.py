@@ -79,7 +79,7 @@ def save(keys: InstanceKeys, directory: Path) -> None:
 
 
 def load(directory: Path) -> InstanceKeys:
-    """Read every key. Raises TrustError if one is missing, readable by others, or not what its role needs."""
+    """Read every key. Raises TrustError if one is missing, readable by others, or unsuitable for its role."""
     check_private(directory)
     try:
         log = load_pem_private_key(read_private(directory / "log.pem", MAX_FILE_BYTES), None)

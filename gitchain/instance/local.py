@@ -166,7 +166,7 @@ class Instance:
         return signing_context(self)
 
     def recorder(self) -> LocalRecorder:
-        """Return what timestamps and logs a key's signatures with no HTTP."""
+        """Return a recorder that timestamps and logs a key's signatures without HTTP."""
         from gitchain.instance.client import LocalRecorder
 
         return LocalRecorder(self)

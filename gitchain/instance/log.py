@@ -139,7 +139,7 @@ class TransparencyLog:
             return self._files.hashes(stored)[: tile.width * HASH_SIZE]
 
     def check(self) -> int:
-        """Read the whole log again, hash it anew, and return its size. Raises TrustError if one bit is wrong."""
+        """Read and hash the whole log again, and return its size. Raises TrustError if one bit differs."""
         with self._locked(shared=True):
             head = self._current()
             size, below = head.tree.size, [b""]
@@ -205,7 +205,7 @@ class TransparencyLog:
         return head
 
     def _write_entries(self, size: int, bodies: Sequence[bytes], tiles: Mapping[TileId, bytes]) -> None:
-        """Write the bundles, flush them, and hash what the disk gives back against what will be signed."""
+        """Write the bundles, flush them, read them back, and compare their hashes with those to be signed."""
         parts: dict[TileId, Sequence[bytes]] = {}
         done = 0
         while done < len(bodies):

@@ -87,7 +87,7 @@ def answer_post(instance: Instance, request: HttpRequest) -> HttpReply | None:
 
 
 def refusal(error: GitchainError) -> HttpReply:
-    """Return the answer that tells a client what was wrong, and whether trying again can help."""
+    """Return the reply for an error: the fault, and a status that shows whether a retry can help."""
     match error:
         case AuthenticationError():
             status = HTTPStatus.UNAUTHORIZED

@@ -71,7 +71,7 @@ class LocalServer(ThreadingHTTPServer):
         self.url = f"http://{shown}:{self.server_address[1]}"
 
     def server_bind(self) -> None:
-        """Bind without the name look-up that http.server would do."""
+        """Bind without the DNS lookup of http.server."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()

@@ -35,7 +35,7 @@ _IMPLICIT_0 = 0xA0
 
 @dataclass(frozen=True, slots=True)
 class TimestampRequest:
-    """What a client asks to be stamped."""
+    """The imprint that a client wants to be timestamped, with its options."""
 
     imprint: bytes
     nonce: int | None

@@ -33,7 +33,7 @@ MAX_OPENED_FILES = 1_000_000  # per directory and list; rules over more are bett
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Artifact:
-    """What a rule compares: the kind and the digests. Equal if one accepted digest agrees and none differs.
+    """An artifact as rules compare it: kind and digests. Equal if one accepted digest agrees and none differs.
 
     `version` is that of a directory's manifest. `upgrade` returns the version 2 digest for a version 1 digest, None if
     the nodes are not available: two directories of different versions are equal by it alone.
@@ -87,7 +87,7 @@ Artifacts: TypeAlias = Mapping[str, Artifact]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What one step took and made: the shape that in-toto's rule engine reads."""
+    """Materials and products of one step, in the form that in-toto's rule engine reads."""
 
     materials: Artifacts
     products: Artifacts

@@ -73,7 +73,7 @@ Node: TypeAlias = CelConstant | CelVariable | CelSelect | CelCall | CelItems | C
 
 
 def read_tree(serialised: bytes) -> Node:
-    """Return the expression in these bytes. Raises ValueError where they are not what the engine writes."""
+    """Return the expression in these bytes. Raises ValueError unless they are in the engine's format."""
     return _expression(_CelMessage(_CelMessage(serialised).one(2)).one(4))
 
 

@@ -79,7 +79,7 @@ def _check_number(steps: int) -> None:
 
 
 def _served(pipeline: StagePaths, serve: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """Return what may be served of each step: of `serve`, else what every part of the pipeline ends in.
+    """Return the products of each step that may be served: those in `serve`, else the final ones of the pipeline.
 
     Without `serve`, a part that only holds data, or only reports, serves something only where every part is such a one.
     """
@@ -205,7 +205,7 @@ def _allowed_sources(stage: DraftStage) -> Iterator[tuple[Sequence[str], str]]:
 
 
 def _like_source(pattern: str) -> bool:
-    """Return whether the rules that allow the commit would allow this, too: a path may look like a URI of Git."""
+    """Return whether the rules that allow the commit also allow this path, which may look like a URI of Git."""
     return any(meets(pattern, allowed) for _, allowed in _SOURCE_RULES)
 
 
@@ -225,7 +225,7 @@ def _edges(dep: str, stage: DraftStage, paths: StagePaths) -> Iterator[tuple[str
 
 
 def _own(dep: str, stage: DraftStage, found: Sequence[tuple[str, str]], paths: StagePaths) -> Iterator[str]:
-    """Yield the pattern of what `dep` holds that no stage makes."""
+    """Yield the pattern of the content of `dep` that no stage makes."""
     if not found:
         opened = any(one.startswith(f"{dep}/") for one in stage.deps)
         yield literal_pattern(dep) + ("/*" if opened else "")
@@ -249,7 +249,7 @@ def _requirable(path: str, others: Sequence[str]) -> bool:
 
 
 def _only_reporting(stages: Sequence[DraftStage]) -> list[DraftStage]:
-    """Return the stages as if directories that hold reports held nothing else."""
+    """Return the stages, with each directory that contains reports treated as one that contains only reports."""
     return [replace(stage, reports=(*stage.reports, *stage.mixed)) for stage in stages]
 
 
@@ -278,7 +278,7 @@ def _word(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return the text in double quotes on one line: what does not print, line breaks of every kind among it, escaped."""
+    """Return the text in double quotes on one line, with unprintable characters and all line breaks escaped."""
     return f'"{"".join(map(_escaped, text))}"'
 
 

@@ -156,7 +156,7 @@ class SshMember:
 
     @property
     def identity(self) -> Identity:
-        """Return the identity under which this key's signatures count; the digest is what `ssh-keygen -l` prints."""
+        """Return the identity of this key's signatures, with the fingerprint that `ssh-keygen -l` prints."""
         from gitchain.layout.keys import fingerprint
 
         return Identity(SSH_ISSUER, fingerprint(self.public_key))

@@ -95,7 +95,7 @@ def overlap(one: Member, other: Member) -> bool:
 
 
 def _one_subject(one: SigstoreMember, other: SigstoreMember) -> bool:
-    """Return whether one signer can match both but for its claims: in a threshold it is one person, whatever it claims."""
+    """Return whether one signer can match both, ignoring claims: a threshold counts it as one person."""
     if one.issuer != other.issuer:
         return False
     if other.exact:
@@ -126,7 +126,7 @@ def _can_attest(layout: Layout, name: str) -> bool:
 
 
 def _people(layout: Layout, names: Sequence[str]) -> int:
-    """Count the functionaries, those that are or look like one person once."""
+    """Return the number of functionaries; those that are or look like one person count once."""
     groups: list[set[str]] = []
     for name in names:
         same = [group for group in groups if any(_same_person(layout, name, other) for other in group)]
@@ -148,7 +148,7 @@ def _same_person(layout: Layout, one: str, other: str) -> bool:
 
 
 def _same_signer(one: Member, other: Member) -> bool:
-    """Return whether two identities are one signer whatever its claims, or have one mail address."""
+    """Return whether two identities are one signer, ignoring claims, or have the same mail address."""
     if isinstance(one, SigstoreMember) and isinstance(other, SigstoreMember):
         left, right = one.subject_pattern.casefold(), other.subject_pattern.casefold()
         return _one_subject(one, other) or (left == right and "@" in left and "/" not in left)

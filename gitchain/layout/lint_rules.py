@@ -57,7 +57,7 @@ def _rules(step: Step, side: ArtifactList) -> Sequence[ArtifactRule]:
 
 
 def _takes_all(rule: ArtifactRule, step: Step) -> bool:
-    """Return whether the rule consumes whatever matches its pattern: CREATE and DELETE only without the other list."""
+    """Return whether the rule consumes every match of its pattern: CREATE and DELETE only without the other list."""
     keyword = rule.keyword
     if keyword is Keyword.CREATE:
         return not step.has_materials
@@ -128,7 +128,7 @@ def _required(step: Step, side: ArtifactList, at: int, place: str) -> Iterator[L
 
 
 def _unbound(step: Step, side: ArtifactList, at: int, place: str) -> Iterator[Lint]:
-    """Yield the later rule that consumes what a MATCH rule did not match, which makes the MATCH useless."""
+    """Yield the later rule that consumes artifacts that a MATCH rule did not match, which makes the MATCH useless."""
     rules = _rules(step, side)
     rule = rules[at]
     for one in rules[at + 1 :] if rule.match else ():
@@ -148,7 +148,7 @@ def _looked_for(rule: ArtifactRule, prefix: str) -> str:
 
 
 def _could(step: Step, side: ArtifactList, pattern: str) -> bool:
-    """Return whether evidence that the step's rules let pass can hold such a name, or a directory around or under it."""
+    """Return whether evidence that passes the step's rules can have such a name, or a directory above or below it."""
     names = (pattern, *above(pattern), f"{pattern}/*")
     return side in _sides(step) and any(_left(step, side, one) for one in names)
 
@@ -187,7 +187,7 @@ def _tied(layout: Layout, entry: ServedProducts) -> set[str]:
 
 
 def _needed(layout: Layout) -> Iterator[Lint]:
-    """Say where a product needs less than what has to do with it, or more."""
+    """Yield findings for products that need fewer steps than are related to them, or more."""
     needed = {name for entry in layout.serve for name in step_names(layout, entry)}
     for index, step in enumerate(layout.steps):
         if step.name not in needed:
@@ -233,7 +233,7 @@ def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:
 
 
 def _around(served: str) -> Sequence[str]:
-    """Return patterns of what inspections see of a product: itself, and its files if it can be a directory."""
+    """Return patterns of the names that inspections see: the product, and its files if it can be a directory."""
     return (served,) if served.lower().endswith(FILE_SUFFIXES) else (served, f"{served}/*")
 
 

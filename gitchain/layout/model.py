@@ -224,7 +224,7 @@ def _check_steps(layout: Layout) -> None:
 
 
 def _check_parts(layout: Layout) -> None:
-    """Check what is served, the data sets, the runs, and that names of constraints and inspections are distinct."""
+    """Check `serve`, `datasets` and `sameRun`, and that names of constraints and inspections are distinct."""
     _check_made(layout, "serve", "served step is not a step with products", layout.serve)
     if layout.datasets:
         people = tuple(one.name for one in layout.functionaries)

@@ -69,7 +69,7 @@ def above(pattern: str) -> Iterator[str]:
 
 @lru_cache(maxsize=65536)
 def _fixed(pattern: str) -> str:
-    """Return what every name that matches begins with: most patterns differ there already."""
+    """Return the common start of all matching names: most patterns already differ there."""
     return literal_prefix(pattern)
 
 

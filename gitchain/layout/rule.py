@@ -131,7 +131,7 @@ def _parse_match(tokens: Sequence[str]) -> ArtifactRule:
 
 
 def _take(rest: list[int], words: Sequence[str], tokens: Sequence[str], keyword: str) -> str:
-    """Take `keyword value` off the front of the tokens that are left."""
+    """Remove `keyword value` from the start of the remaining tokens."""
     if len(rest) < 2 or words[rest[0]] != keyword:
         raise _match_error(tokens)
     value = tokens[rest[1]]
@@ -179,7 +179,7 @@ def unescaped(pattern: str, star: str = "*", question: str = "?") -> str:
 
 
 def literal_prefix(pattern: str) -> str:
-    """Return the text before the pattern's first wildcard: what every name that matches begins with."""
+    """Return the text before the pattern's first wildcard, with which every matching name begins."""
     coded = re.split(r"[*?]", unescaped(pattern, "\x01", "\x02"), maxsplit=1)[0]
     return coded.replace("\x01", "*").replace("\x02", "?")
 

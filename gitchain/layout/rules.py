@@ -115,7 +115,7 @@ def apply_rules(
 
 
 def _refused(rule: ArtifactRule, queue: set[str]) -> Sequence[tuple[str, Reason]]:
-    """Return what DISALLOW or REQUIRE refuses."""
+    """Return the artifacts that DISALLOW or REQUIRE refuses."""
     if rule.keyword is Keyword.DISALLOW:
         return [(name, "disallowed") for name in sorted(queue) if fnmatch.fnmatchcase(name, rule.pattern)]
     if rule.keyword is Keyword.REQUIRE and rule.pattern not in queue:
@@ -128,7 +128,7 @@ def _side(link: Link, side: ArtifactList) -> Artifacts:
 
 
 def _consumed(rule: ArtifactRule, queue: set[str], link: Link) -> set[str]:
-    """Return what CREATE, DELETE, MODIFY or ALLOW consumes; other rules about this step alone consume nothing."""
+    """Return the artifacts that CREATE, DELETE, MODIFY or ALLOW consumes; DISALLOW and REQUIRE consume nothing."""
     covered = set(fnmatch.filter(queue, rule.pattern))
     materials, products = link.materials, link.products
     if rule.keyword is Keyword.CREATE:
@@ -149,7 +149,7 @@ def _matched(
     sources: Sources,
     manifests: Manifests,
 ) -> set[str]:
-    """Return what a MATCH rule consumes, by in-toto's rule function, which loads only when a layout has one."""
+    """Return the artifacts that a MATCH rule consumes. in-toto's rule function is imported only for MATCH rules."""
     from in_toto.verifylib import verify_match_rule
 
     found: set[str] = set()
@@ -236,7 +236,7 @@ def _reaches(rule: ArtifactRule, full: str, directory: str) -> bool:
 def _near(
     rules: Sequence[ArtifactRule], name: str, sources: Sources, manifests: Manifests
 ) -> Iterator[NearMiss]:
-    """Yield what each MATCH rule for a refused artifact found at its destination."""
+    """Yield the artifact that each MATCH rule for a refused artifact found at its destination."""
     for rule in rules:
         dest = match_name(rule, name)
         if rule.match is None or dest is None:

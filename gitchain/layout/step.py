@@ -181,7 +181,7 @@ def _check_kind(step: Step) -> None:
 
 
 def _check_resource(step: Step) -> None:
-    """Check that `resource` is a URI beside `verifier`."""
+    """Check that `resource` is a URI, and that the step also has a `verifier`."""
     if step.resource is not None and step.verifier is None:
         raise LayoutError(
             "resource belongs to verifier", where="resource", expected="no resource without verifier"

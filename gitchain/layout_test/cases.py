@@ -31,7 +31,7 @@ MAX_EXTENDS = 8  # cases that extend cases; deeper is nobody's reading
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What the layout said of one case, and whether that was expected."""
+    """The verdict on one case, and whether it was expected."""
 
     case: LayoutCase
     decision: Decision
@@ -44,7 +44,7 @@ class CaseResult:
 
     @property
     def as_expected(self) -> bool:
-        """Return whether every expected finding is there, and no error beside them."""
+        """Return whether the verdict has every expected finding, and no other error."""
         if self.case.expected is None:
             return self.decision.passed
         expected, found = self.case.expected, self.found

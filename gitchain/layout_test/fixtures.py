@@ -40,7 +40,7 @@ OWNER = "owner@layout.example"
 
 @dataclass(slots=True)
 class CaseSigner:
-    """A throw-away instance with the layouts of a folder, and what was signed on it."""
+    """A temporary instance with the layouts of a folder, and the statements signed on it."""
 
     instance: Instance
     layouts: Mapping[str, Layout]

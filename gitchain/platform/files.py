@@ -80,7 +80,7 @@ def read_input(
 
 
 def special_files(folder: Path, *, is_deep: bool = False) -> Iterator[Path]:
-    """Yield the named pipes and devices in a directory, also behind links; none if it cannot be read."""
+    """Yield the named pipes and devices in a directory, also targets of links; none if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -48,7 +48,7 @@ def _repositories(directory: Path) -> tuple[str, ...]:
 
 
 def _is_inside(path: str, places: Sequence[str]) -> bool:
-    """Return whether a normalised path, or what it leads to, is one of the places or below one."""
+    """Return whether a normalised path, or the target of its links, is one of the places or below one."""
     ways = (f"{path}/", f"{os.path.realpath(path)}/")
     return any(way.startswith(place) for way in ways for place in places)
 

@@ -258,7 +258,7 @@ def _descriptors(value: Mapping[str, Any], name: str) -> list[ResourceDescriptor
 
 
 def _word(value: Mapping[str, Any], name: str, words: Sequence[str]) -> Any:
-    """Return the word in a field that allows only certain words."""
+    """Return the value of a field that allows only certain values."""
     word = _text(value, name)
     if word not in words:
         raise MalformedError("not a known word", where=name, expected=", ".join(words), got=ascii(word[:100]))

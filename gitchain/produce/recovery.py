@@ -48,7 +48,7 @@ def _is_here(project: Project, stage: RecordedStage) -> bool:
 
 
 def _how_to_restore(project: Project, stage: RecordedStage, name: str, md5: str) -> str:
-    """Return the command that restores what DVC recorded, an empty text if neither Git nor DVC has it."""
+    """Return the command that restores the recorded bytes, or an empty text if neither Git nor DVC has them."""
     top, entry = next(
         ((known, entry) for known, entry in (*stage.deps, *stage.outs) if Path(name).is_relative_to(known)),
         (name, None),

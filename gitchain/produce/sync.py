@@ -98,7 +98,7 @@ def finish(
     announce: Announce,
     prune: bool = False,
 ) -> SyncOutcome:
-    """Sign a checkpoint of the store, push what the remote lacks, and store the remote's state.
+    """Sign a checkpoint of the store, push the attestations that the remote lacks, and store the remote's state.
 
     No checkpoint is signed without a profile. Raises the errors of `Exchange.push`, and RollbackError if another
     clone of this user saw more at a remote; both stores are merged even then.
@@ -122,7 +122,7 @@ def push_only(
     now: datetime,
     announce: Announce,
 ) -> SyncOutcome:
-    """Sign a checkpoint and push what the remote lacks, without fetching. Raises the errors of `Exchange.push`."""
+    """Sign a checkpoint and push the missing attestations, without fetching. Raises the errors of `Exchange.push`."""
     signed = sign_checkpoint(project, profile, identity, now)
     exchange = RemoteExchange(project.store, remote, imports=False)
     exchange.fetch()
@@ -148,7 +148,7 @@ def remote_address(project: Project, remote: str) -> str:
 
 
 def _announce(project: Project, exchange: RemoteExchange, announce: Announce) -> GitchainError | None:
-    """Announce what will be published, unless it was announced for this remote or there is nothing to push."""
+    """Announce the attestations to publish, unless this remote was announced or there is nothing to push."""
     address = remote_address(project, exchange.remote)
     if is_announced(address):
         return None

@@ -242,7 +242,7 @@ def _has_display() -> bool:
 
 
 class _Callback:
-    """Waits on loopback for the browser to come back with a code."""
+    """Waits on loopback for the browser's request with the code."""
 
     def __enter__(self) -> Self:
         self._server = HTTPServer(("127.0.0.1", 0), _RedirectHandler)

@@ -116,7 +116,7 @@ def _refused(*, expected: str, got: str, where: str = "", advice: str = "") -> A
 
 
 def _fault(token: str, now: datetime, reason: str) -> AuthenticationError:
-    """Return the error for a token that sigstore-python refused with `reason`: the first claim at fault, as it is."""
+    """Return the error for a token that sigstore-python refused with `reason`, with the first faulty claim."""
     claims = _claims(token)
     if claims is None:
         return _refused(expected="a JSON Web Token: three parts, separated by dots", got=reason)
@@ -166,7 +166,7 @@ def _out_of_time(name: str, time: datetime, now: datetime, issuer: str) -> Authe
 
 
 def _claims(token: str) -> dict[str, Any] | None:
-    """Return the claims of a token as they are, unchecked; None if it is no JSON Web Token."""
+    """Return the unverified claims of a token, or None if it is not a JSON Web Token."""
     try:
         return dict(jwt.decode(token, options={"verify_signature": False}))
     except (jwt.PyJWTError, ValueError):
@@ -178,7 +178,7 @@ def _audiences(value: object) -> tuple[object, ...]:
 
 
 def _time(value: object) -> datetime | None:
-    """Return a claim's time; None for what is no time."""
+    """Return the time in a claim, or None for any other value."""
     try:
         return datetime.fromtimestamp(float(value), UTC) if isinstance(value, int | float | str) else None
     except (ValueError, OverflowError, OSError):

@@ -56,7 +56,7 @@ class Indexer:
             self.write()
 
     def write(self) -> None:
-        """Write what was added and is not in the index yet."""
+        """Write the added bundles that are not in the index yet."""
         if self._waiting:
             self.index.add_all(self._waiting.values())
         self._waiting.clear()

@@ -71,12 +71,12 @@ class BundleIndex:
         self._connection.execute("CREATE TEMP TABLE wanted(key BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def let_others_read(self) -> None:
-        """Keep what is added in memory until it is committed: SQLite locks readers out once it writes to the file."""
+        """Keep additions in memory until the commit, because SQLite locks out readers once it writes to the file."""
         self._connection.execute("PRAGMA cache_spill = OFF")
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """Keep what is added inside, unless an error leaves it. Raises StoreError if the disk refuses."""
+        """Commit the additions made inside, unless an error leaves the block. Raises StoreError if the disk refuses."""
         try:
             self._begin()
             yield

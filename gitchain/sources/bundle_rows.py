@@ -13,7 +13,7 @@ KEY_BYTES = 16  # of a digest: collisions cost a comparison
 
 
 class Role(IntEnum):
-    """What an artifact is to a statement."""
+    """The role of an artifact in a statement."""
 
     SUBJECT = 0
     MATERIAL = 1
@@ -35,7 +35,7 @@ class ArtifactMention(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BundleFacts:
-    """What the index keeps of one bundle.
+    """The facts about one bundle that the index stores.
 
     `name` is the SHA-256 of the bytes, `place` tells the store where they are. `predicate_type` is None for bytes that
     are no attestation; `reason` is why a bundle is refused, or empty.

@@ -33,7 +33,7 @@ class IndexedBundle:
 
     @property
     def attestation_id(self) -> AttestationId:
-        """Return the id of the statement: the SHA-256 of what was signed."""
+        """Return the attestation id: the SHA-256 of the signed bytes."""
         return self.facts.attestation_id
 
     @property

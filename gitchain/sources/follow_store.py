@@ -36,7 +36,7 @@ class MustRebuildError(Exception):
 
 @dataclass
 class IndexUpdater:
-    """Adds to an index what a store got between two states."""
+    """Adds the attestations to an index that a store got between two states."""
 
     store: AttestationStore
     index: BundleIndex
@@ -53,7 +53,7 @@ class IndexUpdater:
         self._troubled = self.index.problem_folders()
 
     def follow(self, tip: Oid) -> None:
-        """Add what the commit `tip` holds.
+        """Add the attestations in the commit `tip`.
 
         Raises MustRebuildError, NoEvidenceError if a partial clone lacks a bundle, LimitError beyond `max_bytes`
         of bundles and `max_leaves` entries that were added.
@@ -70,7 +70,7 @@ class IndexUpdater:
         DirectoryIndexer(self.store, self.index, root).open_all()
 
     def _room(self, root: Oid, room: str) -> str:
-        """Return the tree of a room; empty without one, or with a problem."""
+        """Return the object id of one of the store's trees; empty if it is missing or has a problem."""
         try:
             found = room_of(self.store, root, room)
         except UNREADABLE as error:
@@ -158,7 +158,7 @@ class IndexUpdater:
 
 @dataclass
 class DirectoryIndexer:
-    """Indexes what directories hold, within limits: a directory that is left is opened when it is needed."""
+    """Indexes the contents of directories, within limits: beyond them a directory is opened when it is needed."""
 
     store: AttestationStore
     index: BundleIndex

@@ -71,7 +71,7 @@ def gather(
 def _in_memory(
     held: Mapping[str, bytes], snapshots: Iterable[Snapshot], before: BundleIndex | None
 ) -> BundleIndex:
-    """Return the index of these bundles; what `before` has of them is copied from it."""
+    """Return the index of these bundles; the facts that `before` has about them are copied."""
     from gitchain.sources.follow_store import add_bundles
 
     index = BundleIndex()

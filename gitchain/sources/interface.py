@@ -67,7 +67,7 @@ class EvidenceSource(Protocol):
         """Raise RollbackError if the snapshot lacks evidence that was seen there before."""
 
     def remember(self, snapshot: Snapshot, now: datetime) -> None:
-        """Store what was seen. Raises StoreError."""
+        """Store the seen state. Raises StoreError."""
 
 
 class SourceBudget:

@@ -53,7 +53,7 @@ def open_source(text: str, *, offline: bool = False) -> EvidenceSource:
 
 
 def check_source_name(text: str) -> None:
-    """Check that `text` can name a source, without a look at the disk. Raises UsageError.
+    """Check that `text` can name a source, without reading the disk. Raises UsageError.
 
     The name of a directory has no colon here: it would be a scheme that is written wrongly.
     """

@@ -50,7 +50,7 @@ def seen_file(key: str) -> Path:
 
 
 def read_seen(key: str) -> SeenState | None:
-    """Return what was recorded under a key, None if nothing was. Raises TrustError for a damaged file."""
+    """Return the recorded state under a key, or None. Raises TrustError for a damaged file."""
     remedy = "if you know why, move the file away: what is there now is trusted then"
     return read_state(
         seen_file(key), SEEN_SCHEMA, lambda value: _parse(value, key), "the memory of the store", help=remedy
@@ -70,7 +70,7 @@ def _parse(value: dict[str, Any], key: str) -> SeenState:
 
 
 def write_seen(seen: SeenState) -> None:
-    """Write what was seen, atomically. Raises StoreError if it cannot be written."""
+    """Write the seen state atomically. Raises StoreError if it cannot be written."""
     place = seen_file(seen.key)
     try:
         write_state(place, SEEN_SCHEMA, seen.to_json())

@@ -37,7 +37,7 @@ _UNUSABLE = (OSError, sqlite3.Error, StoreError, TrustError)
 
 
 def index_of(store: AttestationStore, key: str, tip: Oid | None) -> BundleIndex:
-    """Return an index that holds at least what the store holds at a commit. `key` names the store in the user's directory.
+    """Return an index with at least the store's attestations at a commit. `key` names the store in the user's directory.
 
     Raises the errors of `Follower.follow`.
     """
@@ -92,7 +92,7 @@ def _sealed(seal: Path) -> Path | None:
 
 
 def _current(seal: Path, store: AttestationStore, tip: Oid) -> BundleIndex | None:
-    """Return the kept index if it is sealed and has what the commit holds."""
+    """Return the stored index if it is sealed and has all attestations of the commit."""
     place = _sealed(seal)
     if place is None:
         return None
@@ -115,7 +115,7 @@ def _is_of(index: BundleIndex, seal: Path) -> bool:
 
 
 def _followed(seal: Path, store: AttestationStore, tip: Oid) -> Path | None:
-    """Bring the kept file up to the commit; None if it must be made anew."""
+    """Return the stored index, brought up to the commit, or None if it must be built anew."""
     from gitchain.sources.follow_store import MustRebuildError
 
     place = _sealed(seal)
@@ -169,7 +169,7 @@ def _remove_old(seal: Path, place: Path) -> None:
 
 
 def _state(place: Path) -> str:
-    """Return what changes with every write to a file."""
+    """Return values of a file's stat that change with every write."""
     found = os.lstat(place)
     return f"{found.st_mode} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
 

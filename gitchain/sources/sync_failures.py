@@ -35,7 +35,7 @@ def forget_unread(project: Project) -> None:
 
 
 def unread_warning(project: Project) -> str | None:
-    """Return what the last sync could not read, and when; None if it read everything."""
+    """Return a warning if the last sync could not read all attestations, with the reason and time; else None."""
     try:
         with open_regular(_trace(project)) as file:
             reason = file.read(4 * MAX_REASON).decode("utf-8", "replace")

@@ -56,7 +56,7 @@ class EventBatch:
     _taken: tuple[_ClaimedFile, ...] = field(repr=False)
 
     def done(self) -> None:
-        """Mark the events as handled. Otherwise the next `take` returns them again. Raises StoreError."""
+        """Mark the events as handled, so that the next `take` does not return them again. Raises StoreError."""
         for work in self._taken:
             work.finish()
 

@@ -158,7 +158,7 @@ class StoreReader:
         return self._get(tree_paths.ATTESTATIONS, name, at)
 
     def several(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield name and bytes of the bundles with these names, in any order; what cannot be read is left out."""
+        """Yield name and bytes of the bundles with these names, in any order, without unreadable ones."""
         from gitchain.store.several import read_several
 
         tip = self._tip()

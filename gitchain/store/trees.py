@@ -156,7 +156,7 @@ class Trees:
         found: Iterable[tuple[Path, StoredTreeEntry]],
         beside: Mapping[str, StoredTreeEntry] = {},
     ) -> Iterator[tuple[Path, StoredTreeEntry]]:
-        """Yield entries, AHEAD at a time, after their trees, and those in `beside`, are prepared to be read together."""
+        """Yield entries, AHEAD at a time, after requesting their trees, and those in `beside`, in one batch."""
         left = iter(found)
         while some := list(islice(left, AHEAD)):
             others = (beside.get(entry.name) for _, entry in some)

@@ -22,7 +22,7 @@ Known = Mapping[AttestationId, StoreCheckpoint]
 
 @dataclass(frozen=True, slots=True)
 class MissingEvidence:
-    """What one trusted checkpoint covers and the store lacks: bundles by name, checkpoints by attestation id."""
+    """The evidence that one trusted checkpoint covers and the store lacks: bundles by name, checkpoints by id."""
 
     checkpoint: AttestationId
     size: int
@@ -77,7 +77,7 @@ def covered(known: Known, names: Iterable[AttestationId]) -> frozenset[str]:
 def lacking(
     known: Known, tops: Iterable[AttestationId], present: Container[str], without: Collection[str] = ()
 ) -> tuple[MissingEvidence, ...]:
-    """Return what the store lacks of each checkpoint, and which checkpoints contradict it; empty if nothing is missing.
+    """Return the missing evidence of each checkpoint, and the checkpoints that contradict it; empty if it is complete.
 
     `present` are the names of the bundles in the store; `without` are revoked checkpoints.
     """

@@ -173,7 +173,7 @@ def _groups(
 
 
 def _runs(step: Step, members: Sequence[StepStatement]) -> frozenset[str]:
-    """Return the runs in which enough people signed: more evidence of other runs takes none away."""
+    """Return the runs in which enough people signed. Evidence of other runs does not change them."""
     by_run: dict[str, list[StepStatement]] = {}
     for member in members:
         if member.claim.run is not None:

@@ -21,7 +21,7 @@ from gitchain.verify.verified import VerifiedStatement
 
 @dataclass(slots=True)
 class Sources:
-    """The inputs of a decision, and what it caches across layouts."""
+    """The inputs of a decision, and its caches across layouts."""
 
     statements: Sequence[VerifiedStatement]
     now: datetime

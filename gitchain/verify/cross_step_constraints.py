@@ -47,7 +47,7 @@ class CrossStepConstraints:
         return check_chain(layout, chain, self.target)
 
     def _datasets(self, chain: Chain) -> Sequence[Finding]:
-        """Return what is wrong with the chain's data sets. Chains with equal data sets are checked once."""
+        """Return the findings about the chain's data sets. Chains with equal data sets are checked once."""
         layout = self.layout
         if layout.datasets is None:
             return ()

@@ -41,7 +41,7 @@ class DatasetFacts:
 
 
 def check_datasets(layout: Layout, chain: Mapping[str, StepRows], facts: DatasetFacts) -> tuple[Finding, ...]:
-    """Return what is wrong with the data sets of this chain: missing facts, and facts that fail."""
+    """Return the findings about the data sets of this chain: missing facts, and facts that fail."""
     if layout.datasets is None:
         return ()
     stated = _CountedFacts.of(facts, layout.datasets)

@@ -40,7 +40,7 @@ def explain(
     seeds: Sequence[EvidenceGroup],
     search: ChainSearch,
 ) -> Explanation:
-    """Return what is wrong with the closest chain, or what is known of a target that no evidence made.
+    """Return the findings about the closest chain, or about a target that no evidence has as a product.
 
     `search` is the failed search. A choice of evidence whose rules all pass is the closest chain.
     """

@@ -200,7 +200,7 @@ ADVICE: dict[FindingCode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: what is wrong, at which step and artifact, what was expected and got, and what to do."""
+    """One finding: the problem, its step and artifact, expected, got, and advice."""
 
     code: FindingCode
     message: str
@@ -217,7 +217,7 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """Return what to do: the finding's own help, or that of its code."""
+        """Return the advice: the finding's own help, or that of its code."""
         return self.help or ADVICE[self.code]
 
     def to_json(self) -> dict[str, Json]:

@@ -58,7 +58,7 @@ class Signers:
 
 
 def _could_be(functionary: Functionary, identity: Identity) -> bool:
-    """Return whether the signer could be the functionary, whatever its certificate claims."""
+    """Return whether the signer could be the functionary, ignoring the claims of its certificate."""
     return any(
         member.matches(identity, dict(member.claims) if isinstance(member, SigstoreMember) else {})
         for member in functionary.identities

@@ -131,7 +131,7 @@ def read_state(
     *,
     help: str = "",  # noqa: A002 - the word users see
 ) -> T | None:
-    """Return what `parse` makes of a file of gitchain's own, a JSON object with this schema; None if there is no file.
+    """Return the result of `parse` for one of gitchain's own JSON files with this schema, or None without a file.
 
     Raises TrustError, naming it by `what`, if it cannot be read, or `parse` cannot take it apart.
     """
