@@ -12,13 +12,10 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakSet
-
-import yaml
 
 from gitchain.errors import LimitError, UsageError
 from gitchain.evidence.canonical import Json
+from gitchain.platform.yaml import Dialect, YamlValue, read_documents
 
 MAX_FILE_BYTES = 64 << 20
 MAX_VALUES = 500_000
@@ -29,19 +26,24 @@ MAX_FILE_VALUES = 2_000_000
 
 MAX_DEPTH = 60
 MAX_OBJECTS = 100_000
-_MERGE = "tag:yaml.org,2002:merge"
-_STRING = "tag:yaml.org,2002:str"
-_NUMBERS = {
-    "tag:yaml.org,2002:int": re.compile(
-        r"[-+]?(?:0|0b[01]{1,64}|0x[0-9A-Fa-f]{1,16}|0[0-7]{1,22}|[1-9][0-9]{0,18})"
-    ),
-    "tag:yaml.org,2002:float": re.compile(
-        r"[-+]?(?:\.[0-9]{1,300}|[0-9]{1,300}(?:\.[0-9]{0,300})?)(?:[eE][-+]?[0-9]{1,5})?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-    ),
-}
-"""Numbers as kubectl parses them, of limited length. PyYAML also accepts `1:30`, in base 60."""
+_INTEGER = re.compile(r"[-+]?(?:0|0b[01]{1,64}|0x[0-9A-Fa-f]{1,16}|0[0-7]{1,22}|[1-9][0-9]{0,18})")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]{1,300}|[0-9]{1,300}(?:\.[0-9]{0,300})?)(?:[eE][-+]?[0-9]{1,5})?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+"""Numbers as kubectl parses them, of limited length: none in base 60, as `1:30` is in YAML 1.1."""
 
-_OTHERS = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", *_NUMBERS})
+_BASES = {"0b": 2, "0x": 16}
+_WORDS: dict[bool | None, str] = {
+    None: "~ null",
+    True: "yes true on",
+    False: "no false off",
+}
+_CONSTANTS = {"": None} | {
+    spelling: value
+    for value, words in _WORDS.items()
+    for word in words.split()
+    for spelling in (word, word.capitalize(), word.upper())
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,58 +60,31 @@ class KubernetesManifest:
         return f"{self.file}, document {self.document}"
 
 
-class _Loader(yaml.CSafeLoader):
-    """PyYAML's safe loader without dates, which JSON lacks, and with a check for duplicate keys."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._checked: WeakSet[yaml.MappingNode] = WeakSet()
-        self._merged, self._depth = 0, 0
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Check the keys of a map before `<<` is merged into them."""
-        if node not in self._checked:
-            self._checked.add(node)
-            _check_keys(node)
-            self._depth += 1
-            if self._depth > MAX_DEPTH:
-                raise _refused(f"maps are merged more than {MAX_DEPTH} deep", node)
-            keys = len(node.value)
-            super().flatten_mapping(node)
-            self._depth -= 1
-            self._merged += len(node.value) - keys
-            if self._merged > MAX_VALUES:
-                raise _refused(f"maps that are merged have more than {MAX_VALUES} values", node)
+def _scalar(text: str) -> YamlValue:
+    """Return what an unquoted scalar means to kubectl. Raises ValueError for a number that JSON does not have."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        digits = text.lstrip("+-")
+        octal = 8 if digits.startswith("0") and len(digits) > 1 else 10
+        value = int(digits, _BASES.get(digits[:2], octal))
+        return -value if text.startswith("-") else value
+    if not _FLOAT.fullmatch(text):
+        return text
+    number = math.inf if text[-1].isalpha() else float(text)
+    if not math.isfinite(number):
+        raise ValueError("a value that JSON does not have")
+    return number
 
 
-def _refused(what: str, node: yaml.Node) -> yaml.YAMLError:
-    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
-
-
-def _check_keys(node: yaml.MappingNode) -> None:
-    """Refuse a duplicate key, and a list of maps to merge, which could grow exponentially.
-
-    Every key is compared as a string: Python considers `1` and `true` equal, and would lose one.
-    """
-    seen: set[str] = set()
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _refused("a key is no scalar", key)
-        if key.value in seen:
-            raise _refused(f"key {key.value!r} appears twice", key)
-        if key.tag == _MERGE and not isinstance(value, yaml.MappingNode):
-            raise _refused("`<<` takes one map", key)
-        if key.tag != _MERGE:
-            key.tag = _STRING
-        seen.add(key.value)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERS]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag, _pattern in _NUMBERS.items():
-    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), list("+-.0123456789"))
+_KUBECTL = Dialect(
+    _scalar,
+    UsageError,
+    depth=MAX_DEPTH,
+    values=MAX_VALUES,
+    characters=MAX_FILE_BYTES,
+    tags=frozenset({"tag:yaml.org,2002:str"}),
+)
 
 
 def read_manifests(data: bytes, file: str) -> Iterator[KubernetesManifest]:
@@ -119,54 +94,22 @@ def read_manifests(data: bytes, file: str) -> Iterator[KubernetesManifest]:
     """
     if len(data) > MAX_FILE_BYTES:
         raise LimitError("the file is too large", where=file, expected=f"at most {MAX_FILE_BYTES} bytes")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError("the file is not UTF-8", where=file) from error
     left = MAX_FILE_VALUES
-    for number, value in enumerate(_documents(data, file), 1):
-        if value is None:
-            continue
+    for number, (value, count) in enumerate(read_documents(text, _KUBECTL, file), 1):
+        left -= count
+        where = f"{file}, document {number}"
         if number > MAX_OBJECTS:
             raise LimitError("too many documents", where=file, expected=f"at most {MAX_OBJECTS}")
-        where = f"{file}, document {number}"
-        found, count = _plain(value, where)
-        left -= count
         if left < 0:
             raise LimitError(
                 "the file has too many values", where=where, expected=f"at most {MAX_FILE_VALUES}"
             )
-        for item in _items(found, where):
+        for item in _items(value, where) if value is not None else ():
             yield KubernetesManifest(file, number, item)
-
-
-def _documents(data: bytes, file: str) -> Iterator[Any]:
-    try:
-        text = data.decode("utf-8")
-        _check_events(text, file)
-        yield from yaml.load_all(text, Loader=_Loader)
-    except UnicodeDecodeError as error:
-        raise UsageError("the file is not UTF-8", where=file) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError("not YAML or JSON", where=file, got=" ".join(str(error).split())[:500]) from error
-
-
-def _check_events(text: str, file: str) -> None:
-    """Refuse a file that nests too deeply, before a recursive loader reads it, and tags, which change types."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        tag = getattr(event, "tag", None)
-        if tag not in {None, "!", _STRING}:
-            line = event.start_mark.line + 1 if event.start_mark else 0
-            raise UsageError(
-                "a tag is not allowed",
-                where=f"{file}, line {line}",
-                expected="!!str",
-                got=ascii(tag)[:80],
-            )
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                line = event.start_mark.line + 1 if event.start_mark else 0
-                raise LimitError(f"nested more than {MAX_DEPTH} deep", where=f"{file}, line {line}")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
 
 
 def _items(value: Json, where: str) -> Iterator[dict[str, Json]]:
@@ -183,31 +126,3 @@ def _items(value: Json, where: str) -> Iterator[dict[str, Json]]:
         raise UsageError("not a list of objects", where=f"{where}, items")
     for index, item in enumerate(items):
         yield from _items(item, f"{where}, items[{index}]")
-
-
-def _plain(value: Any, where: str) -> tuple[Json, int]:
-    """Return a value as JSON with aliases expanded, and its number of values. Raises UsageError or LimitError."""
-    left = MAX_VALUES
-
-    def plain(one: Any, depth: int) -> Json:
-        nonlocal left
-        left -= 1
-        if left < 0 or depth > MAX_DEPTH:
-            raise LimitError(
-                "the object is too large or too deep", where=where, expected=f"{MAX_VALUES} values"
-            )
-        if isinstance(one, dict):
-            return {str(key): plain(item, depth + 1) for key, item in one.items()}
-        if isinstance(one, list):
-            return [plain(item, depth + 1) for item in one]
-        if (
-            one is None
-            or isinstance(one, str | bool | int)
-            or (isinstance(one, float) and math.isfinite(one))
-        ):
-            return one
-        raise UsageError(
-            "a value that JSON does not have", where=where, got=f"{type(one).__name__} {one!r:.40}"
-        )
-
-    return plain(value, 0), MAX_VALUES - left

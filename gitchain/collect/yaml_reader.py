@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from gitchain.collect.yaml_containers import YamlList, YamlMap
 from gitchain.errors import LimitError, ProjectError
 from gitchain.evidence.canonical import Json
+from gitchain.platform.yaml import YamlList, YamlMap
 
 MAX_ENTRIES = 100_000
 """Most deps, outs or inline cloud files of one stage."""

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from gitchain.collect.strict_yaml import MAX_YAML_DEPTH, load_yaml
-from gitchain.collect.yaml_containers import YamlMap
-from gitchain.collect.yaml_scalars import plain_scalar
+from gitchain.collect.strict_yaml import MAX_YAML_DEPTH, load_yaml, plain_scalar
 from gitchain.errors import LimitError, ProjectError
+from gitchain.platform.yaml import YamlMap
 
 SCALARS = [
     "1e-3",
@@ -75,14 +74,14 @@ def test_scalars_mean_what_they_mean_to_dvc(text: str) -> None:
         (b"a: !mine 1\n", "tag", 1),
         (b"a:\n- &x [*x]\n", "inside its own anchor", 2),
         (b"a: 1\nb: *x\n", "no anchor", 2),
-        (b"a: &x [1]\n*x : 2\n", "key is not text", 2),
+        (b"a: &x [1]\n*x : 2\n", "a key must be a string", 2),
         (b"a: &x k\nk: 1\n*x : 2\n", "twice", 3),
         (b"a: 1\n<<: 2\n", "merge key names no mapping", 2),
         (b"<<: [{}, 1]\n", "merge key names no mapping", 1),
         (b"<<: {a: 1}\n<<: {b: 1}\n", "twice", 2),
         (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n", "merge conflict", 2),
         (b"stages:\n  a: |\n    text\n  b: [1\n", "not YAML", 5),
-        (b"? [a]\n: b\n", "key is not text", 1),
+        (b"? [a]\n: b\n", "a key must be a string", 1),
         (b"--- 1\n--- 2\n", "several", 2),
     ],
 )
