@@ -135,3 +135,57 @@ def test_what_directories_of_tests_share_is_in_the_support_package() -> None:
                 if room != own and (room not in shared or own == "support"):
                     wrong.append(f"{path}:{node.lineno} imports {node.module}")
     assert not wrong
+
+
+OUTSIDE = {
+    "http.client", "http.server", "httpx", "requests", "socket", "socketserver", "ssl", "urllib.request", "urllib3",
+    "fcntl", "multiprocessing", "pty", "subprocess",
+    "yaml",
+}  # fmt: skip
+"""Modules for sockets, HTTP, processes, locks and YAML: `platform/` has one bounded function for each need."""
+
+ELSEWHERE = {
+    "admit/connections.py": {"socket", "ssl"},  # the server's own connections, counted and timed
+    "admit/listener.py": {"socket", "ssl"},  # the server's own socket
+    "admit/otlp.py": {"requests"},  # OpenTelemetry's exporter takes a session of requests
+    "admit/server.py": {"socket"},  # the server's own socket
+    "admit/tls.py": {"ssl"},  # the server's certificate
+    "collect/subprocess_tee.py": {"subprocess"},  # the user's own command
+    "consume/mutability.py": {"fcntl"},  # a read lease, no lock
+    "consume/private_copy.py": {"fcntl"},  # a reflink, no lock
+    "instance/server.py": {"http.server", "socket"},  # a server on loopback
+    "monitor/serving.py": {"http.server"},  # the witness' server
+    "sign/login.py": {"http.server"},  # hears the browser's answer, on loopback
+    "verify/trust.py": {"requests"},  # the type of an error of sigstore-python
+}
+"""What other rooms use of them, with the reason. This table only gets shorter."""
+
+
+def test_only_platform_reaches_the_outside_world() -> None:
+    """A second client, runner, lock or reader outside of platform/ is red here, unless it is only there for types."""
+    found: dict[str, set[str]] = {}
+    for path in MODULES.values():
+        name = str(path.relative_to(ROOT))
+        if not name.startswith("platform/"):
+            used = set(outside(path))
+            if used:
+                found[name] = used
+    assert found == ELSEWHERE
+
+
+def outside(path: Path) -> Iterator[str]:
+    """Yield the modules in OUTSIDE that a file imports, but for types."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types = {
+        below
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for below in ast.walk(node)
+    }
+    for node in set(ast.walk(tree)) - types:
+        names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+        yield from (
+            wanted for name in names for wanted in OUTSIDE if name == wanted or name.startswith(f"{wanted}.")
+        )

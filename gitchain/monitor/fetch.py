@@ -5,11 +5,14 @@ No redirects, no decompression; only status 200 is accepted. Content is not veri
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gitchain.errors import TransportError
 from gitchain.platform.http import ReadDeadline, ask, checked_url, tls_context
+
+if TYPE_CHECKING:
+    import ssl
 
 SECONDS = 30.0
 """Longest duration of one request, in seconds, from sending it to the last byte."""

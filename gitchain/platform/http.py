@@ -35,6 +35,10 @@ CONNECT_SECONDS = 10.0
 _CHUNK = 1 << 16
 
 
+class UntrustedServerError(TransportError):
+    """A server whose TLS fails, for example its certificate: trying again will not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     """Response of a server: status, headers by lower-case name, and the whole body."""
@@ -175,9 +179,8 @@ def ask(
             help="try again",
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise TransportError(
-            "the server cannot be reached", where=where, got=reason(error)[:300] or type(error).__name__
-        ) from error
+        kind = UntrustedServerError if isinstance(error, ssl.SSLError) else TransportError
+        raise kind("the server cannot be reached", where=where, got=reason(error)[:300]) from error
 
 
 def _read(

@@ -11,14 +11,17 @@ Responses are interpreted by the callers, which also select the URL.
 from __future__ import annotations
 
 import random
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitchain.errors import GitchainError, LimitError, TransportError
-from gitchain.platform.http import HttpResponse, ReadDeadline, ask, tls_context
+from gitchain.platform.http import HttpResponse, ReadDeadline, UntrustedServerError, ask, tls_context
+
+if TYPE_CHECKING:
+    import ssl
 
 AGAIN = frozenset({429, 500, 502, 503, 504})
 MAX_ANSWER_BYTES = 4 << 20  # the largest real answer, an entry of Rekor v1 with its proof, has some 20 kB
@@ -126,11 +129,11 @@ class Http:
             raise TransportError(
                 f"{request.service} gave an answer that is too large", expected=error.expected, help=TRY_AGAIN
             ) from error
+        except UntrustedServerError as error:
+            raise TransportError(
+                f"{request.service} has no certificate that this machine trusts", got=error.got
+            ) from error
         except TransportError as error:
-            if isinstance(error.__cause__, ssl.SSLError):
-                raise TransportError(
-                    f"{request.service} has no certificate that this machine trusts", got=error.got
-                ) from error
             raise _RetryableError(error.got or f"no answer within {seconds:.3g} s") from error
         if 300 <= answer.status < 400:
             raise TransportError(
