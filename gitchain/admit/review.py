@@ -10,14 +10,21 @@ under `failurePolicy: Ignore`.
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gitchain.admit.denial_reasons import DenialReason, printable, summary
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json, strict_json
-from gitchain.evidence.fields import Object, as_object, find_object, find_string, get_object, get_string
+from gitchain.evidence.fields import (
+    Object,
+    as_object,
+    encode_base64,
+    find_object,
+    find_string,
+    get_object,
+    get_string,
+)
 
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
@@ -101,7 +108,7 @@ class ReviewResponse:
             response["status"] = {"code": 403, "reason": "Forbidden", "message": message}
         if self.patch:
             patch = json.dumps(self.patch, ensure_ascii=True, default=dict).encode()
-            response |= {"patchType": "JSONPatch", "patch": b64encode(patch).decode()}
+            response |= {"patchType": "JSONPatch", "patch": encode_base64(patch)}
         if self.warnings:
             warnings = [printable(text, MAX_WARNING_CHARACTERS) for text in self.warnings[:MAX_WARNINGS]]
             response["warnings"] = warnings

@@ -15,13 +15,12 @@ Does NOT verify signatures and does not decide which names and keys count.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.fields import decimal, decode_base64
+from gitchain.evidence.fields import decimal, decode_base64, encode_base64
 from gitchain.evidence.merkle import EMPTY_ROOT, HASH_SIZE, MAX_TREE_SIZE
 
 MAX_CHECKPOINT_CHARS = 1_000_000
@@ -73,7 +72,7 @@ class Checkpoint:
 
     def body(self) -> bytes:
         """Return the bytes that signatures cover."""
-        root = base64.b64encode(self.root).decode()
+        root = encode_base64(self.root)
         return "".join(f"{line}\n" for line in (self.origin, self.size, root, *self.extensions)).encode()
 
 
@@ -95,7 +94,7 @@ class NoteSignature:
 
     def line(self) -> str:
         """Return the signature as a line of the note, without its newline."""
-        return f"{_DASH}{self.name} {base64.b64encode(self.key_id + self.signature).decode()}"
+        return f"{_DASH}{self.name} {encode_base64(self.key_id + self.signature)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,12 @@ Spec: https://c2sp.org/tlog-cosignature, keys: https://c2sp.org/signed-note. Doe
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 
 from gitchain.errors import MalformedError
 from gitchain.evidence.checkpoint import KEY_ID_SIZE, Checkpoint, NoteSignature
-from gitchain.evidence.fields import decode_base64
+from gitchain.evidence.fields import decode_base64, encode_base64
 
 ED25519_NOTE, ED25519_COSIGNATURE = 0x01, 0x04
 KEY_SIZE = 32
@@ -66,7 +65,7 @@ class VerifierKey:
 
     def __str__(self) -> str:
         """Return the key as text, which `parse` reads."""
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.key).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{encode_base64(bytes([self.kind]) + self.key)}"
 
 
 def cosigned_bytes(checkpoint: Checkpoint, time: int) -> bytes:

@@ -113,6 +113,11 @@ def get_uint64(source: Object, key: str, where: str) -> int:
     return get_integer(source, key, where)
 
 
+def encode_base64(data: bytes) -> str:
+    """Return the bytes in canonical standard base64."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
 def decode_base64(text: str, where: str) -> bytes:
     """Return the bytes of canonical standard base64, or raise MalformedError."""
     try:

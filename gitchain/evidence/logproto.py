@@ -12,13 +12,13 @@ https://protobuf.dev/programming-guides/encoding. Does NOT verify anything.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.entry import MAX_PROOF_HASHES, LogEntry, bounded
+from gitchain.evidence.fields import encode_base64
 
 WHERE = "log entry"
 _VARINT, _BYTES = 0, 2
@@ -37,18 +37,18 @@ def entry_json(data: bytes) -> dict[str, Json]:
     words, promise, proof = top.message(3, _WORDS), top.message(5, _ONE), top.message(6, _PROOF)
     found: dict[str, Json] = {
         "logIndex": str(top.number(1)),
-        "logId": {"keyId": _b64(top.message(2, _ONE).chunk(1))},
+        "logId": {"keyId": encode_base64(top.message(2, _ONE).chunk(1))},
         "kindVersion": {"kind": words.text(1), "version": words.text(2)},
         "integratedTime": str(top.number(4)),
     }
     if promise.chunk(1):
-        found["inclusionPromise"] = {"signedEntryTimestamp": _b64(promise.chunk(1))}
+        found["inclusionPromise"] = {"signedEntryTimestamp": encode_base64(promise.chunk(1))}
     if 6 in top.chunks:
         found["inclusionProof"] = {
             "logIndex": str(proof.number(1)),
-            "rootHash": _b64(proof.chunk(2)),
+            "rootHash": encode_base64(proof.chunk(2)),
             "treeSize": str(proof.number(3)),
-            "hashes": [_b64(one) for one in proof.chunks.get(_HASHES, ())],
+            "hashes": [encode_base64(one) for one in proof.chunks.get(_HASHES, ())],
             "checkpoint": {"envelope": proof.message(5, _ONE).text(1)},
         }
     return found
@@ -155,7 +155,3 @@ def _encoded(value: int) -> bytes:
         found.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*found, value])
-
-
-def _b64(data: bytes) -> str:
-    return b64encode(data).decode()

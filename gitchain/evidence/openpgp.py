@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gitchain.errors import LimitError, MalformedError
-from gitchain.evidence.fields import decode_base64
+from gitchain.evidence.fields import decode_base64, encode_base64
 
 SIGNATURE, PUBLIC_KEY = "PGP SIGNATURE", "PGP PUBLIC KEY BLOCK"
 """What a block is called that holds a signature, a key."""
@@ -141,7 +141,7 @@ def dearmored(block: bytes, label: str) -> bytes:
 
 def armored(data: bytes, label: str) -> str:
     """Return the block that holds these bytes, as GnuPG writes it."""
-    text = base64.b64encode(data).decode()
+    text = encode_base64(data)
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
     head, end = f"-----BEGIN {label}-----", f"-----END {label}-----"
     return "\n".join((head, "", *lines, f"={_crc24(data).decode()}", end, ""))

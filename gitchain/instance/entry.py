@@ -14,7 +14,7 @@ It does NOT see payloads: a DSSE envelope is logged as the SHA-256 of its PAE.
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from gitchain.errors import MalformedError, SignatureError
 from gitchain.evidence.canonical import Json, canonical_json
+from gitchain.evidence.fields import encode_base64
 from gitchain.verify.keys import Key
 
 KIND = "hashedrekord"
@@ -60,13 +61,21 @@ def entry_body(request: object, issuer: x509.Certificate, now: datetime, *, keys
 def request_of(digest: bytes, signature: bytes, certificate: bytes) -> Mapping[str, Json]:
     """Return the CreateEntryRequest for a signature over a SHA-256 digest and its DER certificate."""
     return {
-        "hashedRekordRequestV002": {"digest": _b64(digest), "signature": _signature(signature, certificate)}
+        "hashedRekordRequestV002": {
+            "digest": encode_base64(digest),
+            "signature": _signature(signature, certificate),
+        }
     }
 
 
 def request_of_key(digest: bytes, signature: bytes, key: Key) -> Mapping[str, Json]:
     """Return the CreateEntryRequest for a signature over the digest by a key without a certificate."""
-    return {"hashedRekordRequestV002": {"digest": _b64(digest), "signature": _key_signature(signature, key)}}
+    return {
+        "hashedRekordRequestV002": {
+            "digest": encode_base64(digest),
+            "signature": _key_signature(signature, key),
+        }
+    }
 
 
 def _body_of_key(digest: bytes, signature: bytes, verifier: Mapping[str, object]) -> bytes:
@@ -82,19 +91,19 @@ def _body_of_key(digest: bytes, signature: bytes, verifier: Mapping[str, object]
 
 
 def _render(algorithm: str, digest: bytes, signature: Json) -> bytes:
-    data: Json = {"algorithm": algorithm, "digest": _b64(digest)}
+    data: Json = {"algorithm": algorithm, "digest": encode_base64(digest)}
     spec: Json = {"data": data, "signature": signature}
     return canonical_json({"apiVersion": VERSION, "kind": KIND, "spec": {"hashedRekordV002": spec}})
 
 
 def _signature(signature: bytes, certificate: bytes) -> Json:
-    verifier: Json = {"keyDetails": KEY_DETAILS, "x509Certificate": {"rawBytes": _b64(certificate)}}
-    return {"content": _b64(signature), "verifier": verifier}
+    verifier: Json = {"keyDetails": KEY_DETAILS, "x509Certificate": {"rawBytes": encode_base64(certificate)}}
+    return {"content": encode_base64(signature), "verifier": verifier}
 
 
 def _key_signature(signature: bytes, key: Key) -> Json:
-    verifier: Json = {"keyDetails": key.details, "publicKey": {"rawBytes": _b64(key.spki)}}
-    return {"content": _b64(signature), "verifier": verifier}
+    verifier: Json = {"keyDetails": key.details, "publicKey": {"rawBytes": encode_base64(key.spki)}}
+    return {"content": encode_base64(signature), "verifier": verifier}
 
 
 def _check_certificate(raw: bytes, issuer: x509.Certificate, now: datetime) -> ec.EllipticCurvePublicKey:
@@ -148,7 +157,3 @@ def _bytes(value: object, where: str) -> bytes:
         return b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedError("a field is not base64", where=where) from error
-
-
-def _b64(data: bytes) -> str:
-    return b64encode(data).decode()

@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import tempfile
-from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from cryptography import x509
 
 from gitchain.errors import StoreError, TrustError
 from gitchain.evidence.canonical import Json, canonical_json
+from gitchain.evidence.fields import encode_base64
 from gitchain.instance import info, keys, trust
 from gitchain.instance.directory import check_private, read_private, storing, sync_directory, write_durable
 from gitchain.instance.log import LoggedEntry, TransparencyLog
@@ -269,18 +269,14 @@ def _entry_json(logged: LoggedEntry, key_id: bytes) -> Mapping[str, object]:
 
     return {
         "logIndex": str(logged.index),
-        "logId": {"keyId": _b64(key_id)},
+        "logId": {"keyId": encode_base64(key_id)},
         "kindVersion": {"kind": entry.KIND, "version": entry.VERSION},
         "inclusionProof": {
             "logIndex": str(logged.index),
-            "rootHash": _b64(logged.root),
+            "rootHash": encode_base64(logged.root),
             "treeSize": str(logged.size),
-            "hashes": [_b64(item) for item in logged.hashes],
+            "hashes": [encode_base64(item) for item in logged.hashes],
             "checkpoint": {"envelope": logged.checkpoint},
         },
-        "canonicalizedBody": _b64(logged.body),
+        "canonicalizedBody": encode_base64(logged.body),
     }
-
-
-def _b64(data: bytes) -> str:
-    return b64encode(data).decode()

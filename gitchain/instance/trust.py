@@ -10,11 +10,11 @@ It does NOT decide what to trust: a verifier gets this file from its owner, neve
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gitchain.evidence.fields import encode_base64
 from gitchain.instance import ct
 from gitchain.instance.info import InstanceInfo
 from gitchain.instance.keys import InstanceKeys, public_der
@@ -65,12 +65,12 @@ def _signing_config(info: InstanceInfo, base_url: str) -> dict[str, object]:
 
 
 def _log(info: InstanceInfo, public_key: bytes, details: str, key_id: bytes) -> dict[str, object]:
-    key = {"rawBytes": _b64(public_key), "keyDetails": details, "validFor": {"start": _time(info)}}
+    key = {"rawBytes": encode_base64(public_key), "keyDetails": details, "validFor": {"start": _time(info)}}
     return {
         "baseUrl": f"https://{info.origin}",
         "hashAlgorithm": "SHA2_256",
         "publicKey": key,
-        "logId": {"keyId": _b64(key_id)},
+        "logId": {"keyId": encode_base64(key_id)},
     }
 
 
@@ -79,7 +79,7 @@ def _authority(info: InstanceInfo, *chain: x509.Certificate) -> dict[str, object
         "subject": {"organization": OPERATOR, "commonName": info.origin},
         "uri": f"https://{info.origin}",
         "certChain": {
-            "certificates": [{"rawBytes": _b64(item.public_bytes(Encoding.DER))} for item in chain]
+            "certificates": [{"rawBytes": encode_base64(item.public_bytes(Encoding.DER))} for item in chain]
         },
         "validFor": {"start": _time(info)},
     }
@@ -87,7 +87,3 @@ def _authority(info: InstanceInfo, *chain: x509.Certificate) -> dict[str, object
 
 def _time(info: InstanceInfo) -> str:
     return f"{info.valid_from:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _b64(data: bytes) -> str:
-    return b64encode(data).decode()

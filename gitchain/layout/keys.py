@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from gitchain.errors import LayoutError
+from gitchain.evidence.fields import encode_base64
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -53,7 +54,7 @@ def spki_of_pem(text: str) -> bytes:
 
 def pem_of(spki: bytes) -> str:
     """Return the PEM block of a public key's DER."""
-    text = base64.b64encode(spki).decode()
+    text = encode_base64(spki)
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
     return "\n".join(("-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""))
 
@@ -104,7 +105,7 @@ def spki_of_ssh(text: str) -> bytes:
 def fingerprint(text: str) -> str:
     """Return an OpenSSH key's fingerprint as `ssh-keygen -l` prints it."""
     blob = base64.b64decode(text.split(" ")[1])
-    return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
+    return f"SHA256:{encode_base64(hashlib.sha256(blob).digest()).rstrip('=')}"
 
 
 def _spki(key: Accepted) -> bytes:

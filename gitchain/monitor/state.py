@@ -8,7 +8,6 @@ Format page: docs/formats/monitor.md
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from gitchain.errors import MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.fields import decode_base64
+from gitchain.evidence.fields import decode_base64, encode_base64
 from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 SCHEMA = "https://gitchain.dev/monitor-state/v1"
@@ -64,7 +63,7 @@ class FollowedLog:
         return {
             "logId": self.log_id,
             "host": self.host,
-            "checkpoint": b64encode(self.checkpoint.encode()).decode(),
+            "checkpoint": encode_base64(self.checkpoint.encode()),
             "next": self.next,
             "trust": self.trust,
             "store": self.store,

@@ -23,7 +23,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.checkpoint import Checkpoint, SignedCheckpoint
 from gitchain.evidence.cosignature import ED25519_COSIGNATURE, VerifierKey, cosignature, cosigned_bytes
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.fields import decimal, decode_base64
+from gitchain.evidence.fields import decimal, decode_base64, encode_base64
 from gitchain.evidence.merkle import EMPTY_ROOT, verify_consistency
 from gitchain.platform.files import make_directory, read_regular, write_durably
 from gitchain.verify.log_inclusion import signed_checkpoint
@@ -165,11 +165,10 @@ def _parse(value: dict[str, Any], log: LogKey) -> tuple[int, bytes]:
 
 
 def _remember(log: LogKey, checkpoint: Checkpoint) -> None:
-    import base64
 
     state: dict[str, Json] = {
         "logId": log.log_id.hex(),
         "size": checkpoint.size,
-        "root": base64.b64encode(checkpoint.root).decode(),
+        "root": encode_base64(checkpoint.root),
     }
     write_state(place(log), SCHEMA, state)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from gitchain.errors import GitchainError, TransportError, UsageError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.dsse import Envelope, pae
+from gitchain.evidence.fields import encode_base64
 from gitchain.evidence.merkle import inclusion_proof
 from gitchain.evidence.tile import WIDTH, TileId, decode_entries, tile_reader, tile_width
 from gitchain.platform.http import HttpResponse
@@ -75,11 +76,11 @@ def request_v2(one: SignatureRecord) -> dict[str, Json]:
     """Return the CreateEntryRequest of Rekor v2."""
     verifier: dict[str, Json] = {"keyDetails": one.key.details}
     if one.certificate is None:
-        verifier["publicKey"] = {"rawBytes": _b64(one.key.spki)}
+        verifier["publicKey"] = {"rawBytes": encode_base64(one.key.spki)}
     else:
-        verifier["x509Certificate"] = {"rawBytes": _b64(one.certificate)}
-    signature: Json = {"content": _b64(one.signature), "verifier": verifier}
-    return {"hashedRekordRequestV002": {"digest": _b64(one.digest), "signature": signature}}
+        verifier["x509Certificate"] = {"rawBytes": encode_base64(one.certificate)}
+    signature: Json = {"content": encode_base64(one.signature), "verifier": verifier}
+    return {"hashedRekordRequestV002": {"digest": encode_base64(one.digest), "signature": signature}}
 
 
 def request_v1(one: SignatureRecord) -> dict[str, Json]:
@@ -90,15 +91,18 @@ def request_v1(one: SignatureRecord) -> dict[str, Json]:
     if one.envelope is None:
         found: dict[str, Json] = json.loads(body_of(one, v2=False))
         return found
-    content: Json = {"envelope": json.dumps(envelope_json(one.envelope)), "verifiers": [_b64(_pem(one))]}
+    content: Json = {
+        "envelope": json.dumps(envelope_json(one.envelope)),
+        "verifiers": [encode_base64(_pem(one))],
+    }
     return {"kind": "dsse", "apiVersion": "0.0.1", "spec": {"proposedContent": content}}
 
 
 def envelope_json(envelope: Envelope) -> dict[str, Json]:
     """Return the envelope as JSON, without the key's id, like Sigstore's clients."""
-    signatures: Json = [{"sig": _b64(envelope.signature)}]
+    signatures: Json = [{"sig": encode_base64(envelope.signature)}]
     return {
-        "payload": _b64(envelope.payload),
+        "payload": encode_base64(envelope.payload),
         "payloadType": envelope.payload_type,
         "signatures": signatures,
     }
@@ -164,21 +168,21 @@ class LogClient:
         place = TileId(None, index // WIDTH, tile_width(None, index // WIDTH, size))
         body = decode_entries(self._get("/" + place.path()), place.width)[index % WIDTH]
         read = tile_reader(size, lambda tile: self._get("/" + tile.path()))
-        hashes: Json = [_b64(one) for one in inclusion_proof(index, size, read)]
+        hashes: Json = [encode_base64(one) for one in inclusion_proof(index, size, read)]
         proof: dict[str, Json] = {
             "logIndex": str(index),
             "treeSize": str(size),
-            "rootHash": _b64(head.checkpoint.root),
+            "rootHash": encode_base64(head.checkpoint.root),
             "hashes": hashes,
             "checkpoint": {"envelope": text},
         }
-        log_id: Json = {"keyId": _b64(self._log_id(head))}
+        log_id: Json = {"keyId": encode_base64(self._log_id(head))}
         return {
             "logIndex": str(index),
             "logId": log_id,
             "kindVersion": dict(V2_KIND),
             "inclusionProof": proof,
-            "canonicalizedBody": _b64(body),
+            "canonicalizedBody": encode_base64(body),
         }
 
     def _log_id(self, head: SignedCheckpoint) -> bytes:
@@ -205,17 +209,17 @@ def _from_v1(answer: Mapping[str, Any]) -> Mapping[str, Json]:
     (entry,) = answer.values()
     kind = json.loads(b64decode(entry["body"], validate=True))
     proof = entry["verification"]["inclusionProof"]
-    hashes: Json = [_b64(bytes.fromhex(one)) for one in proof["hashes"]]
+    hashes: Json = [encode_base64(bytes.fromhex(one)) for one in proof["hashes"]]
     shown: dict[str, Json] = {
         "logIndex": str(int(proof["logIndex"])),
         "treeSize": str(int(proof["treeSize"])),
-        "rootHash": _b64(bytes.fromhex(proof["rootHash"])),
+        "rootHash": encode_base64(bytes.fromhex(proof["rootHash"])),
         "hashes": hashes,
         "checkpoint": {"envelope": proof["checkpoint"]},
     }
     return {
         "logIndex": str(int(entry["logIndex"])),
-        "logId": {"keyId": _b64(bytes.fromhex(entry["logID"]))},
+        "logId": {"keyId": encode_base64(bytes.fromhex(entry["logID"]))},
         "kindVersion": {"kind": kind["kind"], "version": kind["apiVersion"]},
         "integratedTime": str(int(entry["integratedTime"])),
         "inclusionPromise": {"signedEntryTimestamp": entry["verification"]["signedEntryTimestamp"]},
@@ -228,7 +232,3 @@ def _pem(one: SignatureRecord) -> bytes:
     if one.certificate is None:
         return one.key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return x509.load_der_x509_certificate(one.certificate).public_bytes(Encoding.PEM)
-
-
-def _b64(data: bytes) -> str:
-    return b64encode(data).decode()

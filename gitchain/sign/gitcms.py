@@ -8,7 +8,6 @@ Verification is in `gitchain.verify.gitsigned`.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from sigstore.sign import Signer as SigstoreSigner
 from gitchain.errors import TransportError
 from gitchain.evidence.bundle import Bundle, CertificateSigner
 from gitchain.evidence.dsse import MessageSignature
+from gitchain.evidence.fields import encode_base64
 from gitchain.evidence.logproto import entry_bytes
 from gitchain.sign.failures import translated
 from gitchain.sign.token import parse_token
@@ -82,7 +82,7 @@ def sign_payload(context: SigningContext, credential: Credential, payload: bytes
 
 def armored(der: bytes) -> bytes:
     """Return a CMS signature as Git keeps it."""
-    text = base64.b64encode(der).decode()
+    text = encode_base64(der)
     lines = [text[at : at + LINE] for at in range(0, len(text), LINE)]
     return "\n".join(["-----BEGIN SIGNED MESSAGE-----", *lines, "-----END SIGNED MESSAGE-----", ""]).encode()
 

@@ -8,7 +8,6 @@ Keys are in `gitchain.sign.keys`. Results are verified by the caller.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -19,6 +18,7 @@ from gitchain.evidence.bundle import BUNDLE_MEDIA_TYPE
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, Envelope, pae
+from gitchain.evidence.fields import encode_base64
 from gitchain.evidence.statement import Statement
 from gitchain.sign.entries import envelope_json, signed
 from gitchain.sign.keys import KeyHolder
@@ -85,7 +85,7 @@ class KeySigner:
 
 
 def _bundle(envelope: Envelope, hint: str, stamps: Sequence[bytes], entry: Mapping[str, Json]) -> bytes:
-    timestamps: Json = [{"signedTimestamp": b64encode(one).decode()} for one in stamps]
+    timestamps: Json = [{"signedTimestamp": encode_base64(one)} for one in stamps]
     entries: Json = [dict(entry)]
     material: Json = {
         "publicKey": {"hint": hint},

@@ -11,7 +11,6 @@ It does NOT verify certificates or entries: sigstore-python checks the SCT, `git
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gitchain.errors import AuthenticationError, GitchainError, TransportError
 from gitchain.evidence.canonical import Json, strict_json
 from gitchain.evidence.dsse import Envelope
+from gitchain.evidence.fields import encode_base64
 from gitchain.platform.http import HttpResponse
 from gitchain.sign.entries import LogClient, check_loggable, signed_by_certificate
 from gitchain.sign.http import TRY_AGAIN, Http, SigningRequest, reason_of, unusable
@@ -69,7 +69,7 @@ class SigningCert:
 
     def post(self, req: x509.CertificateSigningRequest, identity: IdentityToken) -> Certificates:
         """Return a certificate for the token's identity and the request's key."""
-        csr = b64encode(req.public_bytes(Encoding.PEM)).decode()
+        csr = encode_base64(req.public_bytes(Encoding.PEM))
         headers = {
             "Authorization": f"Bearer {identity}",
             "Content-Type": "application/json",

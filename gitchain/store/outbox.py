@@ -27,6 +27,7 @@ from pathlib import Path
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.fields import encode_base64
 from gitchain.evidence.statement import Statement
 from gitchain.platform.files import TEMPORARY, make_private, remove_durably, try_lock, write_durably
 from gitchain.store.files import read_bounded
@@ -175,8 +176,8 @@ def _render(item: OutboxItem) -> bytes:
     for digest, node in item.manifests.items():
         if sha256_hex(node) != digest:
             raise MalformedError("manifest node does not have its digest", where=digest, got=sha256_hex(node))
-    manifests = {digest: base64.b64encode(node).decode("ascii") for digest, node in item.manifests.items()}
-    payload = base64.b64encode(item.payload).decode("ascii")
+    manifests = {digest: encode_base64(node) for digest, node in item.manifests.items()}
+    payload = encode_base64(item.payload)
     data = canonical_json(
         {"schema": SCHEMA, "payload": payload, "manifests": manifests, "meta": dict(item.meta)}
     )

@@ -17,11 +17,11 @@ Does NOT check whether the signer is allowed (`gitchain.layout`), nor bind the f
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 
 from gitchain.errors import GitchainError, SignatureError, UnknownSignerError
 from gitchain.evidence.bundle import CertificateSigner
 from gitchain.evidence.entry import LogEntry
+from gitchain.evidence.fields import encode_base64
 from gitchain.evidence.gitobject import GitObject, unarmored
 from gitchain.evidence.logproto import entry_json
 from gitchain.verify.certificate import check_certificate, leaf_of
@@ -98,5 +98,5 @@ def _entry(stored: bytes | None, signed: SignatureRecord) -> LogEntry:
     found = entry_json(stored)
     v2 = "inclusionPromise" not in found
     kind = {"kind": "hashedrekord", "version": "0.0.2" if v2 else "0.0.1"}
-    body = b64encode(body_of(signed, v2=v2)).decode()
+    body = encode_base64(body_of(signed, v2=v2))
     return LogEntry.parse(found | {"kindVersion": kind, "canonicalizedBody": body}, "log entry")

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from gitchain.errors import GitchainError, InclusionError, MalformedError
 from gitchain.evidence.canonical import Json, canonical_json, strict_json
 from gitchain.evidence.dsse import Envelope
 from gitchain.evidence.entry import LogEntry
-from gitchain.evidence.fields import decode_base64
+from gitchain.evidence.fields import decode_base64, encode_base64
 from gitchain.verify.keys import Key
 
 _DETAILS = {"sha256": "SHA2_256", "sha384": "SHA2_384", "sha512": "SHA2_512"}
@@ -98,24 +97,24 @@ def _read(entry: LogEntry) -> Json:
 def _v2(signed: SignatureRecord, _found: Json) -> Json:
     signer: dict[str, Json] = {"keyDetails": signed.key.details}
     if signed.certificate is None:
-        signer["publicKey"] = {"rawBytes": _b64(signed.key.spki)}
+        signer["publicKey"] = {"rawBytes": encode_base64(signed.key.spki)}
     else:
-        signer["x509Certificate"] = {"rawBytes": _b64(signed.certificate)}
-    data: Json = {"algorithm": _DETAILS[signed.key.algorithm], "digest": _b64(signed.digest)}
-    signature: Json = {"content": _b64(signed.signature), "verifier": signer}
+        signer["x509Certificate"] = {"rawBytes": encode_base64(signed.certificate)}
+    data: Json = {"algorithm": _DETAILS[signed.key.algorithm], "digest": encode_base64(signed.digest)}
+    signature: Json = {"content": encode_base64(signed.signature), "verifier": signer}
     spec: Json = {"hashedRekordV002": {"data": data, "signature": signature}}
     return {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": spec}
 
 
 def _v1_file(signed: SignatureRecord, _found: Json) -> Json:
     data: Json = {"hash": {"algorithm": signed.key.algorithm, "value": signed.digest.hex()}}
-    signature: Json = {"content": _b64(signed.signature), "publicKey": {"content": _pem(signed)}}
+    signature: Json = {"content": encode_base64(signed.signature), "publicKey": {"content": _pem(signed)}}
     spec: Json = {"data": data, "signature": signature}
     return {"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": spec}
 
 
 def _v1_envelope(signed: SignatureRecord, found: Json) -> Json:
-    signature = {"signature": _b64(signed.signature), "verifier": _pem(signed)}
+    signature = {"signature": encode_base64(signed.signature), "verifier": _pem(signed)}
     spec: dict[str, Json] = {
         "envelopeHash": _some_hash(found, "spec", "envelopeHash"),
         "payloadHash": _payload_hash(signed),
@@ -189,8 +188,8 @@ def _difference(expected: Json, found: Json, where: str) -> str:
 def _pem(signed: SignatureRecord) -> str:
     """Return the certificate or key as Rekor v1 stores it: base64 of its PEM."""
     if signed.certificate is None:
-        return _b64(signed.key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return _b64(x509.load_der_x509_certificate(signed.certificate).public_bytes(Encoding.PEM))
+        return encode_base64(signed.key.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return encode_base64(x509.load_der_x509_certificate(signed.certificate).public_bytes(Encoding.PEM))
 
 
 def _first_signature(found: Json) -> Json:
@@ -212,8 +211,4 @@ def _unwrapped(text: str) -> bytes:
 
 
 def _twice(data: bytes) -> str:
-    return _b64(_b64(data).encode())
-
-
-def _b64(data: bytes) -> str:
-    return b64encode(data).decode()
+    return encode_base64(encode_base64(data).encode())

@@ -12,7 +12,6 @@ Format: https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig,
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import struct
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gitchain.errors import LayoutError, MalformedError, SignatureError
+from gitchain.evidence.fields import encode_base64
 from gitchain.evidence.gitobject import GitSignature, unarmored
 from gitchain.layout.identities import SSH_ISSUER, Identity
 from gitchain.layout.keys import fingerprint, spki_of_ssh
@@ -60,7 +60,7 @@ def verify_ssh(signature: GitSignature, payload: bytes) -> Identity:
 
 def _key(blob: bytes) -> tuple[Key, Identity]:
     kind = _WireReader(blob).text()
-    text = f"{kind.decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
+    text = f"{kind.decode('ascii', 'replace')} {encode_base64(blob)}"
     try:
         return Key.load(spki_of_ssh(text)), Identity(SSH_ISSUER, fingerprint(text))
     except LayoutError as error:
