@@ -11,6 +11,7 @@ import click
 from gitchain.cli.output import Options, escape
 from gitchain.cli.verdict import trust_document
 from gitchain.errors import ExitCode, GitchainError, NoRepositoryError
+from gitchain.evidence.vocabulary import time_text
 
 if TYPE_CHECKING:
     from gitchain.monitor.alerts import Alert
@@ -115,7 +116,7 @@ class WatchOptions:
         return {
             "schema": SCHEMA,
             "trust": trust_document(profile.name, profile.trust),
-            "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": time_text(now),
             "logs": [
                 {
                     "host": look.log.host,

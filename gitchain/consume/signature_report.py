@@ -13,6 +13,7 @@ from gitchain.errors import (
 )
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.gitobject import GitObject
+from gitchain.evidence.vocabulary import time_text
 from gitchain.verify.verified import VerifiedObject
 
 
@@ -53,7 +54,7 @@ class SignatureReport:
             "signature": self.object.signature.form if self.object.signature else None,
             "state": self.state,
             "signer": verified.identity.to_json() if verified else None,
-            "time": f"{verified.time:%Y-%m-%dT%H:%M:%SZ}" if verified and verified.time else None,
+            "time": time_text(verified.time) if verified and verified.time else None,
             "log": {"origin": log.origin, "index": log.index} if log else None,
             "functionaries": self.functionaries,
             "steps": self.steps,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -103,6 +103,11 @@ def check_text(text: str, where: str, *, limit: int = MAX_TEXT) -> str:
     if not text.replace("\n", "").isprintable():
         raise MalformedError("text holds an unprintable character", where=where)
     return text
+
+
+def time_text(moment: datetime) -> str:
+    """Return a moment as RFC 3339 in UTC, to the second (`2026-01-31T12:00:00Z`): such texts sort by time."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def check_time(text: str, where: str) -> str:

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gitchain.evidence.fields import encode_base64
+from gitchain.evidence.vocabulary import time_text
 from gitchain.instance import ct
 from gitchain.instance.info import InstanceInfo
 from gitchain.instance.keys import InstanceKeys, public_der
@@ -50,7 +51,7 @@ def _trusted_root(info: InstanceInfo, keys: InstanceKeys, log_key_id: bytes) -> 
 
 def _signing_config(info: InstanceInfo, base_url: str) -> dict[str, object]:
     def service(url: str, version: int) -> list[dict[str, object]]:
-        start = {"start": _time(info)}
+        start = {"start": time_text(info.valid_from)}
         return [{"url": url, "majorApiVersion": version, "validFor": start, "operator": OPERATOR}]
 
     return {
@@ -65,7 +66,11 @@ def _signing_config(info: InstanceInfo, base_url: str) -> dict[str, object]:
 
 
 def _log(info: InstanceInfo, public_key: bytes, details: str, key_id: bytes) -> dict[str, object]:
-    key = {"rawBytes": encode_base64(public_key), "keyDetails": details, "validFor": {"start": _time(info)}}
+    key = {
+        "rawBytes": encode_base64(public_key),
+        "keyDetails": details,
+        "validFor": {"start": time_text(info.valid_from)},
+    }
     return {
         "baseUrl": f"https://{info.origin}",
         "hashAlgorithm": "SHA2_256",
@@ -81,9 +86,5 @@ def _authority(info: InstanceInfo, *chain: x509.Certificate) -> dict[str, object
         "certChain": {
             "certificates": [{"rawBytes": encode_base64(item.public_bytes(Encoding.DER))} for item in chain]
         },
-        "validFor": {"start": _time(info)},
+        "validFor": {"start": time_text(info.valid_from)},
     }
-
-
-def _time(info: InstanceInfo) -> str:
-    return f"{info.valid_from:%Y-%m-%dT%H:%M:%SZ}"

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from gitchain.errors import LayoutError
+from gitchain.evidence.vocabulary import time_text
 from gitchain.layout.load import parse_layout
 from gitchain.layout.model import MAX_STEPS, SCHEMA, Identity
 from gitchain.layout.patterns import meets
@@ -133,7 +134,7 @@ class _LayoutDraft:
         yield f"schema: {SCHEMA}"
         yield f"name: {_word(self.name)}"
         yield f"version: {self.version}"
-        yield f'expires: "{self.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}"'
+        yield f'expires: "{time_text(self.expires)}"'
         yield ""
         yield "# A functionary is one person or workload; both issuer and subject must be exactly right."
         yield "functionaries:"

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.vocabulary import time_text
 from gitchain.layout.checks import check_distinct, check_known, check_label
 from gitchain.layout.identities import (
     KEY_ISSUER,
@@ -145,7 +146,7 @@ class Layout:
             "schema": SCHEMA,
             "name": self.name,
             "version": self.version,
-            "expires": self.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "expires": time_text(self.expires),
             "functionaries": {one.name: one.to_json() for one in self.functionaries},
             "steps": [step.to_json() for step in self.steps],
             "serve": [served.to_json() for served in self.serve],

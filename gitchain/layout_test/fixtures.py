@@ -22,7 +22,7 @@ from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import PROVENANCE, StepFacts, claim_of, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import LINK, MANIFEST_MEDIA_TYPE, PROVENANCE_V02, STEP_FIELD, VSA
+from gitchain.evidence.vocabulary import LINK, MANIFEST_MEDIA_TYPE, PROVENANCE_V02, STEP_FIELD, VSA, time_text
 from gitchain.instance import Instance
 from gitchain.layout.casefile import DIGEST, Artifacts, CaseStatement, Content, UnlistedSigner
 from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember, Step
@@ -215,7 +215,7 @@ def _summary(step: Step, made: Sequence[ResourceDescriptor]) -> dict[str, Json]:
     """Return a verification summary that satisfies the step; a case overrides its fields in `predicate`."""
     return {
         "verifier": {"id": step.verifier},
-        "timeVerified": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "timeVerified": time_text(datetime.now(UTC)),
         "resourceUri": step.resource or f"pkg:generic/artifact?checksum=sha256:{made[0].digest['sha256']}",
         "policy": {"uri": "gitchain:layout-case"},
         "verificationResult": "PASSED",

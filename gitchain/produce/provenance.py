@@ -16,6 +16,7 @@ from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import time_text
 from gitchain.produce.draft import StatementDraft
 from gitchain.workspace.project import Project
 
@@ -49,8 +50,8 @@ def provenance(  # noqa: PLR0913 - one keyword for each thing that a step has
         environment=environment(interpreters) if evidence == "observed" else None,
         git=_git(project.git),
         dvc=dvc,
-        started=_utc(times[0]) if times else None,
-        finished=_utc(times[1]) if times else None,
+        started=time_text(times[0]) if times else None,
+        finished=time_text(times[1]) if times else None,
         byproducts=[
             *(
                 ResourceDescriptor(name=name, digest=DigestSet({"sha256": digest}))
@@ -123,7 +124,3 @@ def layout_name(project: Project) -> str | None:
 def new_run() -> str:
     """Return a new random id for a run of a step."""
     return uuid.uuid4().hex
-
-
-def _utc(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from gitchain.collect.artifacts import CollectedArtifact
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
@@ -25,7 +25,7 @@ from gitchain.evidence.revocation import (
     revocation,
 )
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION, time_text
 from gitchain.layout.model import Identity
 from gitchain.produce.draft import StatementDraft
 from gitchain.produce.steps import callers_fault, collect_all
@@ -64,7 +64,7 @@ def revoke_signer(issuer: str, subject: str, since: str | None, why: RevocationR
 
     Raises UsageError for an invalid identity or time.
     """
-    start = ALWAYS if since is None else _utc(why.now) if since == "now" else since
+    start = ALWAYS if since is None else time_text(why.now) if since == "now" else since
     try:
         Identity(issuer, subject)
     except LayoutError as error:
@@ -115,7 +115,7 @@ def _draft(
     with callers_fault("the revocation"):
         predicate = revocation(
             reason=why.reason,
-            when=_utc(why.now),
+            when=time_text(why.now),
             attestations=attestations,
             signers=signers,
             message=why.message,
@@ -206,7 +206,3 @@ def _is_heard(project: Project, accepted: AcceptedLayout, statement: Statement) 
         if verified.attestation_id == statement.attestation_id and is_signed_by(revokers, verified):
             return True
     return False
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

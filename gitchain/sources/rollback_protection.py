@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import (
@@ -22,6 +22,7 @@ from gitchain.errors import (
 )
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.claim import claim_of
+from gitchain.evidence.vocabulary import time_text
 from gitchain.sources.seen_store import SeenState, read_seen, seen_file, write_seen
 from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
 from gitchain.store.objects import Oid
@@ -182,7 +183,7 @@ def _advance(
         size = _grown(project, old, tip, (tree, manifests))
         if size is None:
             return
-        time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        time = time_text(now)
         write_seen(SeenState(key, tip, tree, size, time, broken, manifests))
     keep(project.store, tip)
 

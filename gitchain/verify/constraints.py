@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.vocabulary import time_text
 from gitchain.layout.artifact import Artifacts, Link
 from gitchain.layout.model import Constraint, Layout, Step
 from gitchain.verify.findings import Finding, FindingCode
@@ -206,13 +207,13 @@ def _step(rows: StepRows, row: AttestationRow | None) -> Input:
     if row is not None:
         found["predicate"] = row.statement.statement.predicate
         found["attestations"] = lambda: [_nested(one) for one in rows.members]
-        found["time"] = _text(_complete(rows))
+        found["time"] = time_text(_complete(rows))
     return found
 
 
 def _nested(row: AttestationRow) -> Input:
     """Return one attestation for use in a list, where the CEL engine takes times only as text."""
-    return {**_attestation(row), "time": _text(row.statement.time)}
+    return {**_attestation(row), "time": time_text(row.statement.time)}
 
 
 def _complete(rows: StepRows) -> datetime:
@@ -278,8 +279,3 @@ def finding(
     )
     verb = "does not hold" if verdict.evaluated else "cannot be evaluated"
     return Finding(code, f"{what} {verb}", step, artifact, constraint.expression, problem)
-
-
-def _text(time: datetime) -> str:
-    """Return a time as text that sorts by time."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

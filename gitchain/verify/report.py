@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.vocabulary import time_text
 from gitchain.layout.model import Identity
 from gitchain.layout.scope import step_names
 from gitchain.verify.findings import Finding, FindingCode
@@ -100,7 +101,7 @@ class Attestation:
         return {
             "id": self.id,
             "signer": self.signer.to_json(),
-            "time": _text(self.time),
+            "time": time_text(self.time),
             "log": log,
             "run": self.run,
         }
@@ -230,12 +231,12 @@ class Decision:
                 "version": layout.version,
                 "digest": {"sha256": self.signed.digest},
                 "signer": self.signed.signer.to_json(),
-                "expires": _text(layout.expires),
+                "expires": time_text(layout.expires),
             },
             "steps": [step.to_json() for step in self.steps],
             "findings": [finding.to_json() for finding in self.findings],
             "trust": trust,
-            "timeVerified": _text(self.time),
+            "timeVerified": time_text(self.time),
         }
         if self.checks:
             document["checks"] = [check.to_json() for check in self.checks]
@@ -258,7 +259,3 @@ class Decision:
             findings=(*findings, *self.findings),
             checks=(*self.checks, *checks) if self.checks else (),
         )
-
-
-def _text(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

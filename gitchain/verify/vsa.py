@@ -10,14 +10,13 @@ Does NOT sign (`gitchain.produce.vsa`) or verify summaries (`gitchain.verify.vsa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC
 from urllib.parse import quote
 
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.predicates import vsa
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, VSA
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, VSA, time_text
 from gitchain.verify.report import Decision, StepReport
 from gitchain.verify.target import Target
 
@@ -38,7 +37,7 @@ def vsa_predicate(decision: Decision, verifier: str) -> dict[str, Json]:
     ids = dict.fromkeys((decision.signed.attestation_id, *_attestations(decision.steps)))
     return vsa(
         verifier=verifier,
-        when=decision.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        when=time_text(decision.time),
         resource=_resource(decision.target),
         policy=policy,
         attestations=[ResourceDescriptor(None, DigestSet({"sha256": one})) for one in ids],
