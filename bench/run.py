@@ -21,6 +21,7 @@ BENCHES = (
     "store_sync",
     "verify_start",
     "verify_model",
+    "small_files",
     "attest",
     "verify_bundle",
     "verify_batch",

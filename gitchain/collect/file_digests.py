@@ -132,6 +132,10 @@ class FileHasher:
             for one in waiting:
                 one.exception()  # waits, as threads use the directory's handle
 
+    def for_small_files(self) -> FileHasher:
+        """Return a hasher for another process: without progress, threads and the cache, which keeps no small files."""
+        return FileHasher(self._root, md5=self._md5, threads=1, state=None, links=self._links, progress=None)
+
     def _submit(self, file: OpenFile) -> Future[HashedFile]:
         if self._executor is None:
             from concurrent.futures import ThreadPoolExecutor
@@ -185,19 +189,18 @@ class FileHasher:
     def _read(self, file: OpenFile) -> tuple[Sha256, str]:
         """Return both digests. Raises ProjectError if the file changed meanwhile."""
         in_cache = file.place.link is not None and file.place.link.kind == DVC_CACHE
-        sha256 = hashlib.sha256()
-        md5 = hashlib.md5(usedforsecurity=False) if self._md5 or in_cache else None
-        updates = [one.update for one in (sha256, md5) if one is not None]
-        if file.before.st_size < BUFFER:
-            data = os.read(file.handle, file.before.st_size + 1)
-            size, step = len(data), len(data)
-            for update in updates:
-                update(data)
-        else:
-            size, step = self._large(file, updates), 0
+        with_md5, small = self._md5 or in_cache, file.before.st_size < BUFFER
+        data = os.read(file.handle, file.before.st_size + 1) if small else b""
+        sha256 = hashlib.sha256(data)
+        md5 = hashlib.md5(data, usedforsecurity=False) if with_md5 else None
+        size = (
+            len(data)
+            if small
+            else self._large(file, [one.update for one in (sha256, md5) if one is not None])
+        )
         if size != file.before.st_size or _moved(file.before, os.fstat(file.handle)):
             raise changed(file.place.shown)
-        self._advance(1, step)
+        self._advance(1, len(data))
         return Sha256(sha256.hexdigest()), "" if md5 is None else md5.hexdigest()
 
     def _large(self, file: OpenFile, updates: Sequence[Callable[[memoryview], None]]) -> int:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from gitchain.collect.file_digests import FileHasher, FilePlace, HashedFile, Progress, changed
+from gitchain.collect.file_digests import BUFFER, FileHasher, FilePlace, HashedFile, Progress, changed
 from gitchain.collect.links import KUBERNETES, AllowedLinks, FollowedLink
 from gitchain.collect.paths import (
     OPEN_DIRECTORY,
@@ -37,9 +38,13 @@ from gitchain.errors import LimitError
 if TYPE_CHECKING:
     from gitchain.collect.dvc_cache import CacheLinks
     from gitchain.collect.hash_cache import StateCache
+    from gitchain.collect.shares import Share
 
 MAX_TREE_FILES = 10_000_000
 """Most files of one tree: what a manifest may hold."""
+
+MIN_SHARED = 4_000
+"""Fewest small files that are divided among processes: below, starting one costs more than it saves."""
 
 MAX_TREE_DEPTH = 256
 """Deepest tree: each level holds one open handle."""
@@ -131,10 +136,44 @@ class _TreeReader:
         counted = self._count(last, parent, self._name, 0)
         if self._progress is not None:
             self._progress.total(*_totals(counted))
-        found: list[HashedFile] = []
-        self._read(counted, parent, "", found)
+        small = _small(counted)
+        found = self._whole(counted, parent) if small < MIN_SHARED else self._shared(counted, parent, small)
         found.sort(key=lambda file: file.path.encode())
         return tuple(found)
+
+    def _whole(self, counted: _CountedDirectory, parent: int) -> list[HashedFile]:
+        found: list[HashedFile] = []
+        self._read(counted, parent, "", None, self._hasher, found)
+        return found
+
+    def _shared(self, counted: _CountedDirectory, parent: int, small: int) -> list[HashedFile]:
+        """Hash a tree with this number of small files in this process and in copies of it, which end with it."""
+        from gitchain.collect.shares import Share, processes
+        from gitchain.platform.forked import ForkedCall
+
+        if (of := processes(small)) == 1:
+            return self._whole(counted, parent)
+        found: list[HashedFile] = []
+        copies: list[ForkedCall[list[HashedFile]]] = []
+        try:
+            shares = (Share(process, of) for process in range(1, of))
+            copies.extend(ForkedCall(partial(self._part, counted, parent, share)) for share in shares)
+            self._read(counted, parent, "", Share(0, of), self._hasher, found)
+            while copies:
+                more = [HashedFile(*file) for file in copies.pop().result()]
+                if self._progress is not None:
+                    self._progress.advance(len(more), sum(file.size for file in more))
+                found += more
+        finally:
+            for copy in copies:
+                copy.stop()
+        return found
+
+    def _part(self, counted: _CountedDirectory, parent: int, share: Share) -> list[HashedFile]:
+        """Hash one share, in a copy of the process: without progress, and without the cache, which has no small files."""
+        found: list[HashedFile] = []
+        self._read(counted, parent, "", share, self._hasher.for_small_files(), found)
+        return found
 
     def _count(self, name: str, parent: int, path: str, depth: int) -> _CountedDirectory:
         if depth > MAX_TREE_DEPTH:
@@ -174,7 +213,15 @@ class _TreeReader:
                 "directory has too many files", where=self._name, expected=f"at most {MAX_TREE_FILES}"
             )
 
-    def _read(self, tree: _CountedDirectory, parent: int, prefix: str, found: list[HashedFile]) -> None:
+    def _read(
+        self,
+        tree: _CountedDirectory,
+        parent: int,
+        prefix: str,
+        share: Share | None,
+        hasher: FileHasher,
+        found: list[HashedFile],
+    ) -> None:
         here = f"{self._name}/{prefix}"
         shown, start = here.rstrip("/"), len(found)
         outer = open_at(tree.name, OPEN_DIRECTORY, parent, shown)
@@ -182,12 +229,14 @@ class _TreeReader:
         try:
             if tree.volume is not None:
                 handle = open_at(tree.volume, OPEN_DIRECTORY, outer, shown)
-            found += self._hasher.several(
+            found += hasher.several(
                 FilePlace(prefix + name, here + name, name, handle, tree.links.get(name))
-                for name, _ in tree.files
+                for name in (
+                    [name for name, _ in tree.files] if share is None else share.take(tree.files, tree.links)
+                )
             )
             for below in tree.below:
-                self._read(below, handle, f"{prefix}{below.name}/", found)
+                self._read(below, handle, f"{prefix}{below.name}/", share, hasher, found)
             if tree.volume is not None:
                 self._check_volume(tree.volume, outer, shown)
                 found[start:] = [file._replace(followed=KUBERNETES) for file in found[start:]]
@@ -207,6 +256,10 @@ def _size(link: FollowedLink, shown: str) -> int:
         return os.stat(link.path, follow_symlinks=False).st_size
     except OSError as error:
         raise refused_link(shown, link.text, "it leads to nothing") from error
+
+
+def _small(tree: _CountedDirectory) -> int:
+    return sum(size < BUFFER for _, size in tree.files) + sum(map(_small, tree.below))
 
 
 def _totals(tree: _CountedDirectory) -> tuple[int, int]:
