@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,10 +29,13 @@ def clone(origin: Shell, name: str) -> Shell:
 
 def sync_at_once(shells: list[Shell]) -> None:
     """Run `gitchain sync` in all clones at the same time."""
-    command = [sys.executable, "-m", "gitchain", "sync"]
     running = [
         subprocess.Popen(
-            command, cwd=shell.cwd, env=environment(shell.home), stderr=subprocess.PIPE, text=True
+            ["gitchain", "sync"],
+            cwd=shell.cwd,
+            env=environment(shell.home),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for shell in shells
     ]

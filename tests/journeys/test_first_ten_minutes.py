@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,26 +51,37 @@ def next_commands(done: Done) -> list[str]:
     return [row for row in rows if row.startswith("gitchain")]
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Shell:
+def new_project(folder: Path) -> Shell:
     """Return a Git repository with data and nothing else."""
-    for name in ("project", "home"):
-        (tmp_path / name).mkdir(exist_ok=True)
-    shell = Shell(tmp_path / "project", tmp_path / "home")
+    shell = Shell(folder / "project", folder / "user")
+    for place in (shell.cwd, shell.home):
+        place.mkdir()
     shell.must("git", "init", "-q", "-b", "main")
     shell.write({"data.csv": "1,2\n", "train.py": "import shutil\nshutil.copy('data.csv', 'model.bin')\n"})
     return shell
 
 
 @pytest.fixture
-def dvc_project(started: Shell) -> Shell:
+def started(tmp_path: Path) -> Shell:
+    """Return a Git repository with data and nothing else."""
+    return new_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    shell = new_project(tmp_path_factory.mktemp("existing"))
+    shell.must("dvc", "init", "-q")
+    shell.write({"dvc.yaml": PIPELINE})
+    shell.must("git", "add", "-A")
+    shell.must("dvc", "repro", "-q")
+    shell.commit("before gitchain")
+    return shell
+
+
+@pytest.fixture
+def dvc_project(_dvc_project: Shell, tmp_path: Path) -> Shell:
     """Return an existing DVC project, all of it up to date."""
-    started.must("dvc", "init", "-q")
-    started.write({"dvc.yaml": PIPELINE})
-    started.must("git", "add", "-A")
-    started.must("dvc", "repro", "-q")
-    started.commit("before gitchain")
-    return started
+    return _dvc_project.copy(tmp_path)
 
 
 def adopted(project: Shell) -> Shell:
@@ -198,18 +210,18 @@ def commands_after(start: str, page: str = README) -> list[str]:
 
 
 def test_readme_for_a_project_with_dvc(dvc_project: Shell) -> None:
-    """The four commands of the README, and of an existing project."""
+    """The four commands of the README, and of an existing project, with the installed programs."""
     dvc_project.write({"dvc.yaml": PIPELINE.replace("model.bin", "model.pkl")})
     for command in commands_after("**A project with DVC.**"):
-        done = typed(dvc_project, command)
+        done = typed(replace(dvc_project, is_installed=True), command)
         assert done.code == 0, (command, done.text)
     assert "PASSED" in done.out
 
 
 def test_readme_for_a_project_without_dvc(started: Shell) -> None:
-    """The five commands of the README."""
+    """The five commands of the README, with the installed program."""
     started.write({"train.py": "import shutil\nshutil.copy('data.csv', 'model.pkl')\n"})
     for command in commands_after("**A project without DVC.**"):
-        done = typed(started, command)
+        done = typed(replace(started, is_installed=True), command)
         assert done.code == 0, (command, done.text)
     assert "PASSED" in done.out

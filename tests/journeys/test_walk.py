@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,16 +10,26 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support.preloaded import programs
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
 def walk(monkeypatch: pytest.MonkeyPatch) -> object:
-    """Return the module examples/walk.py."""
+    """Return the module examples/walk.py, which runs preloaded programs."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     sys.modules.pop("walk", None)
     import walk
+    from demo import Shell
 
+    environment = Shell.environment
+
+    def with_programs(shell: Shell) -> dict[str, str]:
+        found = environment(shell)
+        return found | {"PATH": f"{programs()}{os.pathsep}{found['PATH']}"}
+
+    monkeypatch.setattr(Shell, "environment", with_programs)
     return walk
 
 

@@ -1,4 +1,4 @@
-"""How the journeys call the installed command line, git and dvc: as a user does, in one directory."""
+"""How the journeys call the command line, git and dvc: as a user does, in one directory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.preloaded import programs
+
 BIN = Path(sys.executable).parent
 
 
@@ -22,8 +24,12 @@ IDENTITY = {
 }
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a user who has gitchain, dvc and sigstore on PATH, and this home directory."""
+def environment(home: Path, *, is_installed: bool = False) -> dict[str, str]:
+    """Return the environment of a user who has gitchain, dvc and sigstore on PATH, and this home directory.
+
+    `gitchain` and `dvc` are those of `tests.support.preloaded`, or the installed ones.
+    """
+    places = [BIN] if is_installed else [programs(), BIN]
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -33,7 +39,7 @@ def environment(home: Path) -> dict[str, str]:
         kept
         | IDENTITY
         | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*map(str, places), os.environ["PATH"]]),
             "HOME": str(home),
             "GITCHAIN_HOME": str(home / "gitchain"),
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -61,16 +67,17 @@ class Done:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs commands in one directory, as the user with this home."""
+    """Runs commands in one directory, as the user with this home; the installed programs or the preloaded ones."""
 
     cwd: Path
     home: Path
+    is_installed: bool = False
 
     def run(self, *command: str) -> Done:
         done = subprocess.run(
             command,
             cwd=self.cwd,
-            env=environment(self.home),
+            env=environment(self.home, is_installed=self.is_installed),
             capture_output=True,
             text=True,
             check=False,
