@@ -221,7 +221,7 @@ class LayoutEvaluator:
         verifier = replace(opened.verifier, now=now)
         try:
             decision = verifier.decide(Target(sha256, directory=None))
-            decision = inspected(decision, None, f"sha256:{sha256}")
+            decision = inspected(decision, None, None)
         except GitchainError as error:
             problem = DenialReason(DenialCode.UNAVAILABLE, str(error), f"model sha256:{sha256}", error.help)
             return LayoutVerdict(sha256, (problem,), now, now + timedelta(seconds=self._times.denial))

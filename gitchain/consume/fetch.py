@@ -19,7 +19,7 @@ from gitchain.collect.paths import real_path
 from gitchain.consume.inspections import inspected
 from gitchain.consume.private_copy import copy_private
 from gitchain.consume.staging import staged
-from gitchain.consume.targets import target_at
+from gitchain.consume.targets import GivenTarget, target_at
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import MalformedError, StoreError, UsageError, VerificationError, os_errors_as
 from gitchain.evidence.digest import Sha256
@@ -102,7 +102,7 @@ def _copied(verifier: Verifier, source: FetchSource, files: Path, name: str | No
             expected=f"sha256:{source.digest}",
             got=target.content,
         )
-    decision = inspected(verifier.decide(target), verifier.project, str(copy))
+    decision = inspected(verifier.decide(target), verifier.project, GivenTarget(str(copy), path=copy))
     return decision, copy if copy.is_dir() else files
 
 

@@ -14,7 +14,7 @@ from gitchain.collect.paths import real_path
 from gitchain.consume.inspections import inspected
 from gitchain.consume.mutability import Exposure, State, window
 from gitchain.consume.private_copy import copy_private, remove
-from gitchain.consume.targets import target_at
+from gitchain.consume.targets import GivenTarget, target_at
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import StoreError, VerificationError, os_errors_as
 from gitchain.platform.files import make_private
@@ -114,7 +114,7 @@ def _rename(partial: Path, place: Path) -> None:
 
 def _decided(verifier: Verifier, model: NamedModel, actual: Path) -> Decision:
     decision = verifier.decide(model.target(verifier.project, actual))
-    return inspected(decision, verifier.project, str(actual))
+    return inspected(decision, verifier.project, GivenTarget(str(actual), path=actual))
 
 
 def _demand(exposure: Exposure, wanted: State, path: Path) -> None:

@@ -23,7 +23,7 @@ from gitchain.collect.git_files import write_blob
 from gitchain.collect.inspect import Inspector as FileCheck
 from gitchain.collect.inspect import ModelFile, ModelProblem, inspect_file, inspect_sizes
 from gitchain.collect.inspect.opening import open_file
-from gitchain.consume.targets import TargetLocation, place_of
+from gitchain.consume.targets import GivenTarget, TargetLocation, place_of
 from gitchain.errors import GitchainError, ProjectError, StoreError, VerificationError, os_errors_as
 from gitchain.evidence.digest import Sha256
 from gitchain.evidence.manifest import expand
@@ -52,15 +52,15 @@ class InspectionResult:
     problems: list[ModelProblem] = field(default_factory=list)
 
 
-def inspected(decision: Decision, project: Project | None, given: str) -> Decision:
+def inspected(decision: Decision, project: Project | None, given: GivenTarget | None) -> Decision:
     """Return the decision with the results of the layout's inspections; unchanged if it failed or none apply.
 
-    `given` is the target as the user gave it, used to locate the bytes.
+    `given` is the target as the user gave it, used to locate the bytes; None if there are none here.
     """
     layout = decision.signed.layout
     if not decision.passed or not layout.inspections:
         return decision
-    place = place_of(project, given, decision.target)
+    place = None if given is None else place_of(project, given, decision.target)
     if place is None:
         return decision.with_inspections([_no_bytes(decision.target)], [_failed(FindingCode.NO_BYTES)])
     try:

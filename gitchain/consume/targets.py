@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
 from gitchain.collect.git import resolve
 from gitchain.collect.paths import real_path
-from gitchain.errors import LimitError, NoEvidenceError, ProjectError, UsageError
+from gitchain.errors import GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.digest import Sha256
 from gitchain.layout.model import Layout
 from gitchain.platform.files import read_input
@@ -37,28 +37,56 @@ MAX_THREADS = 4
 """Most large files that are hashed at once: four cores already hash faster than most disks read."""
 
 
-def resolve_targets(project: Project | None, target: str, layout: Layout) -> tuple[Target, ...]:
+@dataclass(frozen=True, slots=True)
+class GivenTarget:
+    """A target as the user gave it, parsed once: a digest, an image, a bundle file, a path, or else a revision.
+
+    `artifact` is what a digest or an image names, `bundle` the bytes of a bundle file.
+    """
+
+    text: str
+    artifact: Target | None = None
+    bundle: bytes | None = field(default=None, repr=False)
+    path: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> GivenTarget:
+        """Return the target. Raises UsageError for an image without a digest, LimitError for too large a bundle file."""
+        if match := SHA256.fullmatch(text):
+            return cls(text, artifact=Target(Sha256(match[1]), directory=None))
+        if digest := image_digest(text):
+            return cls(text, artifact=Target(digest, directory=False))
+        if (bundle := bundle_file(text)) is not None:
+            return cls(text, bundle=bundle)
+        return cls(text, path=Path(text) if is_path(text) else None)
+
+    @classmethod
+    def try_parse(cls, text: str) -> GivenTarget | GitchainError:
+        """Return the target, or the error that `parse` raises."""
+        try:
+            return cls.parse(text)
+        except GitchainError as error:
+            return error
+
+    @property
+    def is_revision(self) -> bool:
+        """Return True for what can only be a commit or tag of a repository."""
+        return self.artifact is None and self.bundle is None and self.path is None
+
+
+def resolve_targets(project: Project | None, target: GivenTarget, layout: Layout) -> tuple[Target, ...]:
     """Return the artifacts of `target`. Bundle files are handled by `subjects_of`.
 
     Raises UsageError or ProjectError for an unknown target, NoEvidenceError for a revision without artifacts that the
     layout serves.
     """
-    if match := SHA256.fullmatch(target):
-        return (Target(Sha256(match[1]), directory=None),)
-    if digest := image_digest(target):
-        return (Target(digest, directory=False),)
-    path = Path(target)
-    if is_path(str(path)):
-        return (target_at(project, path, path),)
+    if target.artifact is not None:
+        return (target.artifact,)
+    if target.path is not None:
+        return (target_at(project, target.path, target.path),)
     if project is None:
-        raise UsageError("no such file", got=target, help="outside a repository: a path or sha256:…")
-    return _of_revision(project, target, layout)
-
-
-def is_revision(target: str) -> bool:
-    """Return True if `target` is a commit or tag of a repository: not a digest, image, bundle or path."""
-    named = SHA256.fullmatch(target) or image_digest(target) or bundle_file(target) is not None
-    return not (named or is_path(target))
+        raise UsageError("no such file", got=target.text, help="outside a repository: a path or sha256:…")
+    return _of_revision(project, target.text, layout)
 
 
 def is_path(target: str) -> bool:
@@ -99,22 +127,19 @@ class TargetLocation:
                 yield str(self.cache), path_in_cache
 
 
-def place_of(project: Project | None, given: str, target: Target) -> TargetLocation | None:
+def place_of(project: Project | None, given: GivenTarget, target: Target) -> TargetLocation | None:
     """Return the location of a target's bytes, or None for a digest or a bundle."""
-    if SHA256.fullmatch(given) or image_digest(given) or bundle_file(given) is not None:
-        return None
-    path = Path(given)
-    if is_path(str(path)):
-        return TargetLocation(*_split(project, path))
-    if project is None or target.name is None:
+    if given.path is not None:
+        return TargetLocation(*_split(project, given.path))
+    if project is None or target.name is None or not given.is_revision:
         return None
     from gitchain.collect.dvc_cache import cache_dir, dvc_root
 
     folder = dvc_root(str((project.root / target.name).parent), str(project.root))
     wanted = target.name
-    artifacts = _pinned(project, given, lambda name: name == wanted)
+    artifacts = _pinned(project, given.text, lambda name: name == wanted)
     md5 = {part.sha256: part.md5 for artifact in artifacts for part in artifact.parts}
-    _, commit = resolve(project.root, f"{given}^{{commit}}")
+    _, commit = resolve(project.root, f"{given.text}^{{commit}}")
     return TargetLocation(project.root, target.name, Path(cache_dir(folder)) if folder else None, md5, commit)
 
 
@@ -123,17 +148,15 @@ def target_digests(project: Project, target: str, trust: Trust, keys: Sequence[b
 
     A bundle file resolves to its subjects if it verifies. Raises the errors of `verify_subjects`.
     """
-    if match := SHA256.fullmatch(target):
-        return (match[1],)
-    if digest := image_digest(target):
-        return (digest,)
-    path = Path(target)
-    if (bundle := bundle_file(target)) is not None:
+    given = GivenTarget.parse(target)
+    if given.bundle is not None:
         from gitchain.consume.bundle_subjects import subjects_of
 
-        return _all_digests(subjects_of(bundle, target, trust, keys).targets)
-    if is_path(str(path)):
-        return _all_digests([_of_artifact(_collect(project, path))])
+        return _all_digests(subjects_of(given.bundle, target, trust, keys).targets)
+    if given.artifact is not None:
+        return (given.artifact.sha256,)
+    if given.path is not None:
+        return _all_digests([_of_artifact(_collect(project, given.path))])
     return _all_digests(_of_artifact(artifact) for artifact in _pinned(project, target))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitchain.consume.completeness import check_checkpoints, remember_all, required_checkpoint
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
-from gitchain.consume.targets import bundle_file, is_revision, resolve_targets
+from gitchain.consume.targets import GivenTarget, resolve_targets
 from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError
 from gitchain.evidence.digest import Sha256
 from gitchain.evidence.statement import Statement
@@ -64,15 +64,16 @@ def verify(
 
     Raises the errors of `Verifier.open`, and NoEvidenceError if the target has nothing to verify.
     """
+    given = GivenTarget.parse(target)
     try:
-        verifier = Verifier.open(project, policy, now, [target], sources)
+        verifier = Verifier.open(project, policy, now, [given], sources)
     except LayoutError as error:
         from gitchain.consume.nested_repository import verifying_there
 
         if policy.layout is None and (there := verifying_there(project, target)):
             error.help = f"{there}   or {error.help}"
         raise
-    return verifier.verify(target, explain=explain)
+    return verifier.verify(given, explain=explain)
 
 
 def verify_batch(
@@ -88,11 +89,12 @@ def verify_batch(
 
     A target that cannot be verified yields the error. Raises the errors of `Verifier.open` before the first.
     """
-    named = tuple(targets)
-    verifier = Verifier.open(project, policy, now, named, sources)
-    for target in named:
+    named = [(target, GivenTarget.try_parse(target)) for target in targets]
+    known = [given for _, given in named if isinstance(given, GivenTarget)]
+    verifier = Verifier.open(project, policy, now, known, sources)
+    for target, given in named:
         try:
-            yield target, verifier.verify(target, explain=explain)
+            yield target, verifier.verify(given, explain=explain) if isinstance(given, GivenTarget) else given
         except GitchainError as error:
             yield target, error
 
@@ -115,7 +117,7 @@ class Verifier:
         project: Project | None,
         policy: LayoutOptions,
         now: datetime,
-        targets: Iterable[str] = (),
+        targets: Iterable[GivenTarget] = (),
         sources: Sequence[EvidenceSource] = (),
         before: Evidence | None = None,
     ) -> Verifier:
@@ -129,7 +131,7 @@ class Verifier:
         accepted = load_policy(project, policy, now)
         read = [(source, source.read()) for source in sources]
         checkpoint = required_checkpoint(policy.checkpoint)
-        bundles = [bundle for target in targets if (bundle := bundle_file(target)) is not None]
+        bundles = [target.bundle for target in targets if target.bundle is not None]
         layout = accepted.signed.layout
         extra = (*bundles, *filter(None, checkpoint.values()))
         snapshots = [snapshot for _, snapshot in read]
@@ -143,14 +145,13 @@ class Verifier:
         forgotten = remember_all(project, accepted, evidence, now, read)
         return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
 
-    def verify(self, target: str, *, explain: bool = False) -> Verification:
+    def verify(self, target: GivenTarget, *, explain: bool = False) -> Verification:
         """Decide about one target, and run the layout's inspections on its bytes.
 
         Raises NoEvidenceError or UsageError for an unknown target, SignatureError or InclusionError for a bundle file
         that does not verify.
         """
-        bundle = self._bundle(target)
-        layout = self.accepted.signed.layout
+        bundle, layout = self._bundle(target), self.accepted.signed.layout
         targets = bundle.targets if bundle else resolve_targets(self.project, target, layout)
         signatures = self._signatures(target)
         git = self._git if signatures or self._has_sources else None
@@ -161,16 +162,17 @@ class Verifier:
         refused = (*self.evidence.refused, *(git.not_counted() if git is not None else ()))
         return Verification(self.accepted, decisions, refused, self.forgotten, signatures, bundle)
 
-    def _bundle(self, target: str) -> Subjects | None:
+    def _bundle(self, target: GivenTarget) -> Subjects | None:
         """Return the verified subjects of a bundle file, or None for another kind of target."""
-        raw = bundle_file(target)
-        if raw is None:
+        if target.bundle is None:
             return None
         from gitchain.consume.bundle_subjects import subjects_of
 
-        return subjects_of(raw, target, self.accepted.profile.trust, self.accepted.signed.layout.keys)
+        return subjects_of(
+            target.bundle, target.text, self.accepted.profile.trust, self.accepted.signed.layout.keys
+        )
 
-    def _looked_at(self, decision: Decision, target: str) -> Decision:
+    def _looked_at(self, decision: Decision, target: GivenTarget) -> Decision:
         """Return the decision with inspection results and, if it failed, changes of line endings by Git."""
         if decision.passed and self.accepted.signed.layout.inspections:
             from gitchain.consume.inspections import inspected
@@ -180,7 +182,9 @@ class Verifier:
             from gitchain.consume.line_endings import with_line_endings
             from gitchain.consume.nested_repository import with_nested_repository
 
-            decision = with_nested_repository(with_line_endings(decision, self.project), self.project, target)
+            decision = with_nested_repository(
+                with_line_endings(decision, self.project), self.project, target.text
+            )
         return decision
 
     @property
@@ -205,10 +209,9 @@ class Verifier:
         gpg = GpgVerifier(self.project.root, self.now)
         return GitEvidence(self.project.root, profile.trust, layout, about, gpg, self.now)
 
-    def _signatures(self, target: str) -> tuple[SignatureReport, ...]:
-        if not is_revision(target) or self._git is None:
-            return ()
-        return self._git.report(target)
+    def _signatures(self, target: GivenTarget) -> tuple[SignatureReport, ...]:
+        git = self._git if target.is_revision else None
+        return () if git is None else git.report(target.text)
 
     def decide(
         self, target: Target, *, explain: bool = False, signatures: Sequence[SignatureReport] = ()
