@@ -197,8 +197,8 @@ class Verifier:
         """The repository's signed commits and tags, if the layout or the target refers to them."""
         if self.project is None:
             return None
-        from gitchain.collect.gpg import GpgVerifier
         from gitchain.consume.git_evidence import GitEvidence
+        from gitchain.platform.gpg import GpgVerifier
 
         profile, layout = self.accepted.profile, self.accepted.signed.layout
 

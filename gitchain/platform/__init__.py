@@ -1,1 +1,1 @@
-"""Bounded access to the system: processes, foreign files, mounts and HTTP bodies."""
+"""Bounded access to the system: files, locks, programs such as git and gpg, mounts, HTTP and YAML."""

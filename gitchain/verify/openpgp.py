@@ -8,7 +8,7 @@
 
 So `gpg` gets only what passed P1 to P3, never the original block; and what P2 refuses, P4 refuses again. `gpg` checks the
 expiry of key and signature at the given time, and knows only the revocations in the layout's key. It is run in
-`gitchain.collect.gpg`.
+`gitchain.platform.gpg`.
 
 Status lines: doc/DETAILS of GnuPG, "General status codes". Does NOT prove when anything was signed.
 """

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from gitchain.collect.gpg import GpgVerifier
 from gitchain.errors import GitchainError, LimitError, MalformedError, SignatureError, UnknownSignerError
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.openpgp import SIGNATURE, armored, dearmored
 from gitchain.layout.identities import OPENPGP_ISSUER, OpenPgpMember
 from gitchain.layout.openpgp import read_block
+from gitchain.platform.gpg import GpgVerifier
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.openpgp import OpenPgp
 from gitchain.verify.trust import Trust

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.collect import gpg
-from gitchain.collect.gpg import GpgVerifier
 from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
+from gitchain.platform import gpg
+from gitchain.platform.gpg import GpgVerifier
 from tests.support.openpgp_signatures import CREATED, Pgp, needs_gpg, whole
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
