@@ -166,7 +166,7 @@ class _Pod:
             for mount in map(_object, _list(container.get("volumeMounts"))):
                 plain = mount.get("readOnly") is True and mount.get("subPath") in places
                 if mount.get("name") == VERIFIED and not plain:
-                    self.problems.append(_problem("what was verified is mounted in another way", where))
+                    self.problems.append(_problem("the verified volume is mounted in another way", where))
         for volume in self._volumes:
             if volume.get("name") == VERIFIED and volume != _VOLUME:
                 self.problems.append(_problem("a volume has a name that is reserved", "spec.volumes"))

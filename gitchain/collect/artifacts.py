@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MD5_ANNOTATION = "dvc.md5"
 LINKS_ANNOTATION = "gitchain.followedLinks"
-CHANGED = "file is not what DVC recorded"
+CHANGED = "file differs from the one that DVC recorded"
 
 
 @dataclass(frozen=True, slots=True)

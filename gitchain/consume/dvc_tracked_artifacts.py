@@ -227,7 +227,7 @@ def _not_here(project: Project, revision: str, commit: str, item: TrackedArtifac
             help=_fetching(project, commit, item.name),
         )
     return NoEvidenceError(
-        "what Git holds at this revision is not what DVC recorded there",
+        "Git's content at this revision differs from the content that DVC recorded there",
         where=where,
         expected=f"md5 {item.entry.md5}",
         got=f"md5 {held.md5}",

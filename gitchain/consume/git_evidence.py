@@ -114,7 +114,7 @@ class GitEvidence:
             sign = "git tag -s" if first.object.kind == "tag" else "git commit --amend -S"
             yield Finding(
                 FindingCode.GIT_UNSIGNED,
-                f"{what} is not signed by anybody who may sign it",
+                f"{what} has no signature by a functionary who may sign it",
                 step=self.steps[0],
                 expected=", ".join(
                     sorted({signer for step in self.steps for signer in self.layout.step(step).functionaries})

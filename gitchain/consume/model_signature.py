@@ -149,7 +149,7 @@ def _compare(signature: ModelSignature, files: Mapping[str, str], target: Path) 
     for what, names in (
         ("files of the model were changed", changed),
         ("files of the model are missing", sorted(signed.keys() - files.keys())),
-        ("files are there that were not signed", sorted(files.keys() - signed.keys())),
+        ("the model has files that were not signed", sorted(files.keys() - signed.keys())),
     ):
         if names:
             shown = ", ".join(ascii(name[:100]) for name in names[:MAX_SHOWN])

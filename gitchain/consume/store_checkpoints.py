@@ -93,7 +93,7 @@ class Checkpoints:
                 expected=f"checkpoint {name}, signed by a functionary of the layout",
                 got="no such checkpoint"
                 if name not in self.known
-                else "its signer is not one whose checkpoints count",
+                else "checkpoints of its signer do not count",
                 help="gitchain sync",
             )
 
@@ -149,7 +149,7 @@ def _why(statement: Statement) -> str:
 def _error(lack: MissingEvidence) -> RollbackError:
     if lack.contradicts:
         return RollbackError(
-            "a checkpoint contradicts what it covers",
+            "a checkpoint contradicts the attestations that it covers",
             where=lack.checkpoint,
             help=f"its signer erred; a revoker can set it aside: gitchain revoke attestation {lack.checkpoint}",
         )
@@ -157,7 +157,7 @@ def _error(lack: MissingEvidence) -> RollbackError:
     missing += [f"checkpoint {name[:12]}" for name in lack.checkpoints]
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     return RollbackError(
-        "the attestation store lacks what a checkpoint covers",
+        "the attestation store lacks evidence that a checkpoint covers",
         where=f"checkpoint {lack.checkpoint}",
         expected=f"all of the {lack.size} bundles and manifests that it covers",
         got=f"{len(missing)} missing: {', '.join(missing[:NAMED])}{more}",

@@ -154,7 +154,7 @@ def proto_names(value: Json) -> Json:
         for key, item in value.items():
             name = _UNDERSCORE.sub(lambda match: match[1].upper(), key)
             if name in found:
-                raise MalformedError("field is there under two names", got=ascii(name[:100]))
+                raise MalformedError("field occurs under two names", got=ascii(name[:100]))
             found[name] = proto_names(item)
         return found
     return [proto_names(item) for item in value] if isinstance(value, list) else value

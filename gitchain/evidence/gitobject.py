@@ -168,7 +168,7 @@ def _check_order(headers: Sequence[_Header], known: tuple[bytes, ...], required:
     names = [one.name for one in headers]
     for name in names:
         if name in _SINGLE and names.count(name) > 1:
-            raise MalformedError("header is there twice", where=name.decode())
+            raise MalformedError("header occurs twice", where=name.decode())
     first = [name for name in names if name in known]
     if first != names[: len(first)] or first != sorted(first, key=known.index):
         raise MalformedError("headers are out of order", expected=b", ".join(known).decode())

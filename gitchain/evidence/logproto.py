@@ -87,7 +87,7 @@ class _WireMessage:
                 raise MalformedError("unknown field", where=WHERE, got=f"field {field} of type {wire}")
             most = MAX_PROOF_HASHES if field == _HASHES else 1
             if field in numbers or len(chunks.get(field, ())) == most:
-                raise MalformedError("field is there too often", where=WHERE, got=f"field {field}")
+                raise MalformedError("field occurs too often", where=WHERE, got=f"field {field}")
             if isinstance(value, int):
                 numbers[field] = value
             else:

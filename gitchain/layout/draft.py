@@ -52,7 +52,7 @@ def draft(
     pipeline = StagePaths(tuple(stages))
     for path in serve:
         if not pipeline.makers(path):
-            raise LayoutError("no stage makes what is to be served", where="serve", got=path)
+            raise LayoutError("no stage makes the product to serve", where="serve", got=path)
     served = _served(pipeline, serve)
     parts = (part for part in pipeline.parts() if any(stage.name in served for stage in part))
     kept = frozenset(stage.name for part in parts for stage in part)

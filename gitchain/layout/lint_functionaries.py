@@ -68,7 +68,7 @@ def _pull_request(member: SigstoreMember, where: str) -> Iterator[Lint]:
     fixed, mark, _ = member.subject_pattern.partition(REF_MARK)
     requested = covers(member.subject_pattern, f"{fixed}{mark}pull/1/merge")
     if (requested or "@refs/pull/" in member.subject_pattern) and "buildTrigger" not in dict(member.claims):
-        message = "a pull request, which anybody may open, can have this identity"
+        message = "a pull request, which every user may open, can have this identity"
         yield Lint(LintCode.PULL_REQUEST, "error", where, message, "narrow the ref, or claim a buildTrigger")
 
 
@@ -178,5 +178,5 @@ def _nobody_else(layout: Layout) -> Iterator[Lint]:
         checkers = {layout.principal_of(name) for name in step.functionaries}
         for maker in step.sources if not step.has_products else ():
             if checkers <= makers.get(maker, set()):
-                message = f"step {step.name} checks step {maker}, and only those who did that may sign for it"
+                message = f"step {step.name} checks step {maker}, but only the functionaries of step {maker} may sign it"
                 yield Lint(LintCode.NOBODY_ELSE, "warning", f"steps[{index}].functionaries", message)

@@ -82,9 +82,9 @@ def _open(rules: Sequence[ArtifactRule], where: str) -> Iterator[Lint]:
     closed = any(rule.keyword is Keyword.DISALLOW and rule.pattern == ANY for rule in rules)
     if any(rule.keyword is Keyword.ALLOW and rule.pattern == ANY for rule in rules):
         message = "the list allows everything: nothing that the step takes or makes is refused"
-        yield Lint(LintCode.OPEN, "warning", where, message, "name what is allowed, then [DISALLOW, '*']")
+        yield Lint(LintCode.OPEN, "warning", where, message, "list the allowed names, then [DISALLOW, '*']")
     elif not closed:
-        message = "the list does not end with DISALLOW *: what no rule names is allowed"
+        message = "the list does not end with DISALLOW *: artifacts that no rule names are allowed"
         yield Lint(LintCode.OPEN, "error", where, message, "add [DISALLOW, '*']")
 
 
@@ -136,7 +136,7 @@ def _unbound(step: Step, side: ArtifactList, at: int, place: str) -> Iterator[Li
             return
         if _takes_all(one, step) and meets(one.pattern, rule.full_pattern):
             whole = includes(one.pattern, rule.full_pattern)
-            message = f"{one} takes what {rule} does not find: other content passes"
+            message = f"{one} allows artifacts that {rule} does not match: other content passes"
             fix = f"add [DISALLOW, '{rule.full_pattern}'] between, or name less in {one.keyword}"
             yield Lint(LintCode.UNBOUND, "error" if whole else "warning", place, message, fix)
             return
@@ -198,13 +198,13 @@ def _needed(layout: Layout) -> Iterator[Lint]:
         where, wanted = f"serve[{index}].steps", wanted_by[entry.step]
         fix = f"steps: [{', '.join(wanted)}]"
         if left := [name for name in wanted if entry.steps and name not in entry.steps]:
-            message = f"what step {entry.step} makes passes without step {', '.join(left)}"
+            message = f"products of step {entry.step} pass without step {', '.join(left)}"
             yield Lint(LintCode.LEFT_OUT, "warning", where, message, fix)
         others = sorted(_tied(layout, entry).difference(wanted))
         if others and not entry.steps:
             message = (
-                f"every model has to be there before one passes: what step {entry.step} makes needs evidence of "
-                f"step {', '.join(others)}, with which it has nothing to do"
+                f"a model passes only with evidence for all models: products of step {entry.step} need evidence of "
+                f"the unrelated step {', '.join(others)}"
             )
             yield Lint(LintCode.TOGETHER, "warning", where, message, fix)
 
@@ -216,17 +216,17 @@ def _served(layout: Layout, steps: dict[str, Step]) -> Iterator[Lint]:
             for at, pattern in enumerate(one.products):
                 place = f"{field}[{index}].products[{at}]"
                 if not _could(steps[one.step], ArtifactList.PRODUCTS, pattern):
-                    message = f"the rules of step {one.step} let pass no product like {pattern}"
+                    message = f"the rules of step {one.step} allow no product like {pattern}"
                     yield Lint(LintCode.NEVER_SERVED, "error", place, message)
                 elif field == "serve" and set(pattern) <= {"*", "?"}:
-                    message = f"whatever step {one.step} makes may be served"
+                    message = f"every product of step {one.step} may be served"
                     yield Lint(LintCode.SERVES_ALL, "warning", place, message, "name the model's files")
     wanted = [pattern for one in layout.serve for pattern in one.products]
     for index, inspection in enumerate(layout.inspections):
         around = [near for one in wanted for near in _around(one)]
         if not any(meets(pattern, one) for pattern in inspection.artifacts for one in around):
-            message = f"nothing that is served has such a name: {', '.join(inspection.artifacts)}"
-            fix = f"correct the patterns: what is served is {', '.join(wanted[:5])}"
+            message = f"no served product has such a name: {', '.join(inspection.artifacts)}"
+            fix = f"correct the patterns: the layout serves {', '.join(wanted[:5])}"
             yield Lint(LintCode.DEAD_INSPECTION, "warning", f"inspections[{index}]", message, fix)
         if inspection.kind == "pickle":
             yield from _pickle(inspection, f"inspections[{index}]")

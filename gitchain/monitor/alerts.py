@@ -31,7 +31,7 @@ class AlertCode(StrEnum):
 
 
 MEANINGS = {
-    AlertCode.INCONSISTENT: "the log has changed what it held before",
+    AlertCode.INCONSISTENT: "the log has changed earlier entries",
     AlertCode.SPLIT: "the log shows two histories",
     AlertCode.REWOUND: "the log is shorter than it was",
     AlertCode.UNKNOWN_ENTRY: "an entry is signed as you, but no local repository has an attestation for it",

@@ -39,7 +39,7 @@ def read_metric(root: Path, products: Sequence[CollectedArtifact], name: str) ->
     }
     if hashed.get(name) != digest:
         raise ProjectError(
-            "metric file is not what the step made",
+            "metric file differs from the step's product",
             where=name,
             help="name a file that the step writes: --metrics FILE",
         )

@@ -96,7 +96,7 @@ def ask_secret(what: str) -> str:
     if given is not None:
         return given
     if not sys.stdin.isatty():
-        raise AuthenticationError(f"the key wants a {what}", help=f"set {PASSPHRASE}")
+        raise AuthenticationError(f"the key needs a {what}", help=f"set {PASSPHRASE}")
     return getpass.getpass(f"{what} of the signing key: ")
 
 

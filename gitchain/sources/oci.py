@@ -74,7 +74,7 @@ class Referrers:
             where = f"{self.name}: sha256:{descriptor.digest[:12]}"
             manifest = oci.parse_manifest(raw, where)
             if manifest.subject is None or manifest.subject.digest != subject:
-                problems.append(f"it is listed here and refers to something else, in {where}")
+                problems.append(f"it is listed here but refers to another artifact, in {where}")
                 continue
             for layer in manifest.layers:
                 if oci.is_bundle(layer.media_type) or layer.media_type in oci.NODES:

@@ -137,7 +137,7 @@ def _check(project: WatchedStore, seen: SeenState, tip: Oid | None, unreadable: 
         listed += [f"manifest {name[:12]}" for name in nodes[:NAMED]]
         listed += [f"and {len(nodes) - NAMED} more manifests"] if len(nodes) > NAMED else []
         raise RollbackError(
-            "the attestation store has lost what it held before",
+            "the attestation store has lost attestations that it had before",
             where=project.store.ref,
             expected=f"all of the {seen.size} attestations seen at {seen.time}, and their manifests",
             got=f"{len(missing) + len(broken) + len(nodes)} missing: {', '.join(listed)}",

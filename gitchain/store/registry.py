@@ -164,7 +164,7 @@ class Registry:
         url = led(self._url("/"), place)
         if urlsplit(url)[:2] != urlsplit(self.base)[:2]:
             raise TransportError(
-                "the registry wants an upload elsewhere", where=self.host, got=ascii(url[:200])
+                "the registry redirects the upload to another server", where=self.host, got=ascii(url[:200])
             )
         url += ("&" if "?" in url else "?") + urlencode({"digest": f"sha256:{digest}"})
         done = self._request("PUT", url, {"Content-Type": "application/octet-stream"}, body=data)
@@ -232,7 +232,7 @@ class Registry:
         challenge_fields = dict(_CHALLENGE.findall(challenge))
         if kind != "bearer" or "realm" not in challenge_fields:
             raise AuthenticationError(
-                "the registry wants to know who asks",
+                "the registry requires authentication",
                 where=self.host,
                 got=ascii(challenge[:200]),
                 help=f"docker login {self.host}",

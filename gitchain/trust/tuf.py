@@ -234,7 +234,7 @@ class Repository:
 
     def _damaged(self, error: Exception) -> TrustError:
         return TrustError(
-            "what was fetched from the trust repository is damaged",
+            "the files fetched from the trust repository are damaged",
             where=str(self.directory),
             got=str(error)[:200],
             help=f"gitchain --trust {self.name} trust update",

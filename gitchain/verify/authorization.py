@@ -100,7 +100,7 @@ class Authorizer:
         if step.verifier is not None:
             yield self._inputs(statement)
         strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
-        got = claim.evidence or "no word on its strength"
+        got = claim.evidence or "no strength"
         yield StatementCondition(FindingCode.TOO_WEAK, strong, step.evidence or "any strength", got)
         if step.max_age is not None:
             oldest, time = self.now - step.max_age, statement.time

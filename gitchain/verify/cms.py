@@ -192,7 +192,7 @@ def _attributes(source: asn1.SetOf[Attribute]) -> _Attributes:
     found = source.as_list()
     values = {one.type: one.values.as_list() for one in found}
     if len(values) != len(found):
-        raise SignatureError("attribute is there twice")
+        raise SignatureError("attribute occurs twice")
     return values
 
 

@@ -225,7 +225,7 @@ def _perhaps_refused(step: str, name: str, artifact: Artifact, fact: _DatasetFac
     return Finding(
         FindingCode.CLOSED,
         f"facts by {fact.statement.identity} that the layout refuses (attestation "
-        f"{fact.statement.attestation_id[:12]}) may be about {name}: a directory's manifest is not at hand",
+        f"{fact.statement.attestation_id[:12]}) may be about {name}: a directory's manifest is not available",
         step=step,
         artifact=name,
         expected="the manifests of the data set and of the directories that facts are about",

@@ -138,7 +138,7 @@ def _about_group(
 def _vacuous(group: EvidenceGroup) -> Finding:
     return Finding(
         FindingCode.NOTHING_MATCHED,
-        f"step {group.step.name} took nothing from {', '.join(group.step.sources)}",
+        f"step {group.step.name} has no material from step {', '.join(group.step.sources)}",
         step=group.step.name,
         expected="at least one material that a MATCH rule finds",
         got=f"{len(group.link.materials)} materials, none of them matched",
@@ -214,7 +214,7 @@ def _disallowed(
         artifact=name,
         expected=f"{near.expected} from step {near.step}",
         got=str(got),
-        help=f"run step {step} again on what step {near.step} made",
+        help=f"run step {step} again on the products of step {near.step}",
     )
 
 

@@ -175,7 +175,7 @@ def contents_of(artifact: Artifact, manifests: Manifests) -> tuple[Sequence[Dige
 def _revoked(step: Step, name: str, artifact: Artifact, revoked: Revoked) -> Finding:
     return Finding(
         FindingCode.REVOKED_ARTIFACT,
-        f"step {step.name} has {name}, which is or holds what was {revoked}",
+        f"step {step.name} has {name}, which is or contains an artifact that was {revoked}",
         step=step.name,
         artifact=name,
         got=str(artifact),
@@ -200,8 +200,8 @@ def _rejected(step: Step, name: str, rejection: Rejection) -> Finding:
 def _closed(step: Step, name: str, artifact: Artifact) -> Finding:
     return Finding(
         FindingCode.CLOSED,
-        f"step {step.name} has the directory {name}, whose manifest is not at hand: "
-        "it may hold what was revoked or rejected",
+        f"step {step.name} has the directory {name}, whose manifest is not available: "
+        "it may contain a revoked or rejected artifact",
         step=step.name,
         artifact=name,
         expected="the manifest of every directory in it",

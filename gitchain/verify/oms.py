@@ -129,7 +129,7 @@ def _check_chain(
             break
         at = above
     raise SignatureError(
-        "no chain leads from the certificate to an authority that is accepted",
+        "the certificate has no chain to an accepted authority",
         expected=" or ".join(one.subject.rfc4514_string()[:200] for one in authorities) or "an authority",
         got=at.issuer.rfc4514_string()[:200],
     )

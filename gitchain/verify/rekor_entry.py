@@ -74,7 +74,7 @@ def check_body(entry: LogEntry, signed: SignatureRecord) -> None:
     expected = _BODIES[kind](signed, found)
     if found != expected:
         where = _difference(expected, found, "body")
-        raise InclusionError("log entry is about something else", where=where)
+        raise InclusionError("log entry is about another signature", where=where)
 
 
 def body_of(signed: SignatureRecord, *, v2: bool) -> bytes:
@@ -164,7 +164,7 @@ def _some_hash(found: Json, *path: str) -> Json:
     """Return the hash at this place of the body, of the uploaded envelope. Raises InclusionError without one."""
     value = _at(found, *path, "value")
     if not isinstance(value, str) or _SHA256.fullmatch(value) is None:
-        raise InclusionError("log entry is about something else", where=".".join(("body", *path, "value")))
+        raise InclusionError("log entry is about another signature", where=".".join(("body", *path, "value")))
     return {"algorithm": "sha256", "value": value}
 
 

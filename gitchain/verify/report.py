@@ -250,7 +250,7 @@ class Decision:
         Raises ValueError for a decision that did not pass: only passed targets are inspected.
         """
         if not self.passed:
-            raise ValueError("what did not pass is not inspected")
+            raise ValueError("a target that did not pass is not inspected")
         failed = any(finding.severity == "error" for finding in findings)
         return replace(
             self,

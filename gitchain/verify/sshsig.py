@@ -45,7 +45,7 @@ def verify_ssh(signature: GitSignature, payload: bytes) -> Identity:
     source.end()
     if namespace != NAMESPACE:
         raise SignatureError(
-            "signature was made for something else than Git", expected="git", got=ascii(namespace[:40])
+            "signature has another namespace than Git's", expected="git", got=ascii(namespace[:40])
         )
     if reserved or name not in HASHES:
         raise SignatureError(

@@ -209,7 +209,7 @@ def _other_content(chains: Chains, known: Sequence[StepStatement], target: Targe
     modes = tuple(_modes_that_differ(chains, newest, expected, seen)) if seen.directory and not files else ()
     yield Finding(
         FindingCode.OTHER_CONTENT,
-        f"{target} is not what step {newest.step.name} made: attested as {expected} {signed(newest)}, "
+        f"{target} differs from the product of step {newest.step.name}: attested as {expected} {signed(newest)}, "
         f"got {seen.content}",
         step=newest.step.name,
         artifact=target.artifact_name,

@@ -120,7 +120,7 @@ class SublayoutCandidates:
             return self._refusal(layout, "has expired", expected, layout.expires.isoformat())
         if layout.name in names:
             return self._problem(
-                f"layout {layout.name} stands inside of itself", FindingCode.SUBLAYOUT_NESTING
+                f"layout {layout.name} is a sublayout of itself", FindingCode.SUBLAYOUT_NESTING
             )
         if len(names) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} layouts inside of each other"

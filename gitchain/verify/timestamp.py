@@ -41,7 +41,7 @@ def stamped_times(stamps: Sequence[bytes], signature: bytes, trust: Trust) -> tu
     if stamps and not trust.timestamp_authorities:
         raise SignatureError("bundle carries timestamps, and the trusted root names no authority for them")
     if len(set(stamps)) != len(stamps):
-        raise SignatureError("a timestamp is there twice")
+        raise SignatureError("a timestamp occurs twice")
     found = [_read(stamp) for stamp in stamps]
     return tuple(time for stamp, time in found if any(_answers(stamp, time, signature, trust)))
 

@@ -216,7 +216,7 @@ def _rules(group: EvidenceGroup, chains: Chains, chain: Chain) -> Iterator[Repor
                 "edge", passed=True, message=message, step=step.name, got=source, artifacts=names
             )
     if checked.vacuous:
-        message = f"step {step.name} took nothing from {', '.join(step.sources)}"
+        message = f"step {step.name} has no material from step {', '.join(step.sources)}"
         yield ReportedCheck("edge", passed=False, message=message, step=step.name)
     if step.name in chains.loose(chain, next(iter(chain))):
         message = f"no artifact ties step {step.name} to the target"

@@ -160,10 +160,10 @@ def test_evidence_that_contradicts_its_trust_ends_everything_at_once(patient: St
     """A store that was rewound, a layout by a foreign signer: no patience with that."""
     patient.read()
     assert patient.judge().reason == "verified"
-    patient.reader.error = RollbackError("the attestation store has lost what it held before")
+    patient.reader.error = RollbackError("the attestation store has lost attestations that it had before")
     patient.read()
     assert codes(patient.judge()) == {"GC-A0301"}
-    assert "lost what it held" in str(patient.judge().answer.problems[0])
+    assert "lost attestations that it had" in str(patient.judge().answer.problems[0])
 
 
 def test_a_layout_by_somebody_else_ends_everything(copied: Stand, git: Any) -> None:

@@ -74,7 +74,7 @@ def watched(models: AdmissionFiles, heard: Heard) -> Iterator[Watched]:
 
 
 CLOSED: list[tuple[GitchainError, str]] = [
-    (RollbackError("the attestation store has lost what it held before"), "rewound"),
+    (RollbackError("the attestation store has lost attestations that it had before"), "rewound"),
     (TrustError("cannot read the trust"), "trust"),
     (LayoutError("layout is signed by an identity that may not sign it"), "layout"),
     (MalformedError("not a bundle"), "evidence"),

@@ -38,7 +38,7 @@ Gitchain = Callable[..., Any]
 
 
 FAULTS: dict[str, tuple[str, Fault, str]] = {
-    "log answers with another entry": (LOG, other_entry, "about something else"),
+    "log answers with another entry": (LOG, other_entry, "about another signature"),
     "log answers with a stale checkpoint": (LOG, changed(stale), "checkpoint"),
     "log says 429": (LOG, status(429, Retry_After="3600"), "HTTP 429"),
     "log says 500": (LOG, status(500, b"\0"), "HTTP 500"),

@@ -97,7 +97,7 @@ def test_a_changed_or_moved_signature_is_refused(tmp_path: Path, gitchain: Gitch
     twice = raw.replace("gpgsig ", f"{block(raw)}\ngpgsig ", 1)
     done = gitchain("verify", stored(signed.repo, twice), cwd=signed.repo)
     assert done.code == ExitCode.FAILED, done.text
-    assert "header is there twice" in done.text
+    assert "header occurs twice" in done.text
 
 
 def without_gpg(tmp_path: Path) -> str:

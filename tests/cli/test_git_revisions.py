@@ -92,7 +92,7 @@ def test_verify_reads_a_model_that_dvc_leaves_to_git(gitchain: Gitchain, tiny: P
     commit(tiny, git, "v3")
     done = gitchain("verify", "v3", cwd=tiny)
     assert done.code == ExitCode.NOTHING
-    assert "not what DVC recorded" in done.err
+    assert "differs from the content that DVC recorded" in done.err
     assert "-text" in done.err
     (tiny / "model.txt").write_bytes(POINTER)
     commit(tiny, git, "v4")

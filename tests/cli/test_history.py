@@ -156,7 +156,7 @@ def test_a_stranger_notices_what_a_checkpoint_covers(
     refused(
         gitchain("verify", str(target), cwd=repo),
         ExitCode.TRUST,
-        "lacks what a checkpoint covers",
+        "lacks evidence that a checkpoint covers",
         bundle[:12],
     )
 
@@ -211,7 +211,7 @@ def test_a_revoked_checkpoint_demands_nothing(gitchain: Gitchain, shared: Path) 
     refused(
         gitchain("verify", "--checkpoint", name, target, cwd=shared),
         ExitCode.TRUST,
-        "not one whose checkpoints count",
+        "checkpoints of its signer do not count",
     )
     second = sync(gitchain, shared)
     assert second is not None
@@ -260,7 +260,7 @@ def test_a_removed_manifest_hides_no_revocation(
     shutil.rmtree(repo)
     repo = fresh(gitchain, git, tmp_path, isolated)
     done = gitchain("verify", str(shared / "model.txt"), cwd=repo)
-    refused(done, ExitCode.TRUST, "lacks what a checkpoint covers", f"manifest {node[:12]}")
+    refused(done, ExitCode.TRUST, "lacks evidence that a checkpoint covers", f"manifest {node[:12]}")
 
 
 @pytest.mark.parametrize("given", ["zzzzzz", "abcdeg", os.fsdecode(b"abcdef\xff"), "%%%%%%", "a" * 10_000])

@@ -55,7 +55,7 @@ def test_a_layout_is_tried_on_cases(gitchain: Gitchain, tmp_path: Path) -> None:
     done = gitchain("layout", "test", str(folder))
     assert done.code == ExitCode.OK, done.text
     assert "ok      old-approval  GC-E0305 approve" in done.out
-    assert "throw-away instance" in done.err
+    assert "temporary instance" in done.err
     path = folder / "cases" / "good" / "case.yaml"
     path.write_text(path.read_text().replace("accuracy: 0.93", "accuracy: 0.83"))
     done = gitchain("layout", "test", cwd=folder)

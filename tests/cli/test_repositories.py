@@ -241,5 +241,5 @@ def test_init_where_our_directory_is_taken(
 )
 def test_init_takes_exactly_one_trust(gitchain: Gitchain, git_repo: Path, options: tuple[str, ...]) -> None:
     """No trust is guessed."""
-    refused(gitchain("init", *options, cwd=git_repo), ExitCode.USAGE, "which trust")
+    refused(gitchain("init", *options, cwd=git_repo), ExitCode.USAGE, "exactly one trust")
     assert not (git_repo / ".gitchain").exists()

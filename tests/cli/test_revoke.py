@@ -214,8 +214,8 @@ def test_a_revocation_that_is_deleted_is_noticed(gitchain: Gitchain, revoking: P
     revoke(gitchain, revoking, "artifact", "in.txt")
     git(revoking, "update-ref", REF, old)
     done = gitchain("verify", "model.txt", cwd=revoking)
-    refused(done, ExitCode.TRUST, "lost what it held", "1 missing", "(revocation)")
-    assert "lost what it held" in gitchain("log", cwd=revoking).err
+    refused(done, ExitCode.TRUST, "lost attestations that it had", "1 missing", "(revocation)")
+    assert "lost attestations that it had" in gitchain("log", cwd=revoking).err
     doctor = {check["name"]: check for check in gitchain("doctor", "--json", cwd=revoking).json["checks"]}
     assert doctor["history"]["state"] == "problem"
     assert "1 missing" in doctor["history"]["detail"]

@@ -67,7 +67,7 @@ def test_a_changed_file_in_a_directory_is_named(pipeline: Path) -> None:
 def test_an_added_file_in_a_directory_is_named(pipeline: Path) -> None:
     """A file that DVC never recorded is a change too."""
     (pipeline / "data" / "prepared" / "extra").write_text("x", encoding="utf-8")
-    with pytest.raises(VerificationError, match="not what DVC recorded") as caught:
+    with pytest.raises(VerificationError, match="differs from the one that DVC recorded") as caught:
         declare(pipeline, ["prepare"])
     assert "extra" in caught.value.where
 
@@ -160,7 +160,7 @@ def test_dvc_2s_text_hash_is_checked(pipeline: Path) -> None:
     (stage,) = declare(pipeline, ["old.txt.dvc"])
     assert stage.products[0].descriptor.digest["sha256"] == hashlib.sha256(text).hexdigest()
     (pipeline / "old.txt").write_bytes(b"other")
-    with pytest.raises(VerificationError, match="not what DVC recorded"):
+    with pytest.raises(VerificationError, match="differs from the one that DVC recorded"):
         declare(pipeline, ["old.txt.dvc"])
 
 

@@ -273,7 +273,10 @@ def test_external_data_is_found_wherever_a_tensor_can_be() -> None:
     ("data", "what"),
     {
         "not verified": (onnx(external(location="other.bin")), "in a file that was not verified"),
-        "past the end": (onnx(external(location="w.bin", offset="9", length="8")), "ends behind its file"),
+        "past the end": (
+            onnx(external(location="w.bin", offset="9", length="8")),
+            "ends after the end of its file",
+        ),
         "offset": (onnx(external(location="w.bin", offset="-1")), "malformed offset"),
         "length": (onnx(external(location="w.bin", length="0x1")), "malformed length"),
         "no location": (onnx(number(14, 1)), "outside of the model's folder"),

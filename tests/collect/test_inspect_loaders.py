@@ -20,7 +20,7 @@ from tests.support.model_files import GGUF_PAIRS, gguf, look, message, number, p
 MODELS = Path(__file__).parents[1] / "fixtures/models"
 NOT_ALLOWED = "Keras model has an object that the layout does not allow"
 OPERATION = "SavedModel has an operation that the layout does not allow"
-TEMPLATE = "chat template uses what templates may not use"
+TEMPLATE = "chat template uses a construct that is not allowed"
 
 
 def found(data: bytes, kind: Kind, name: str, allow: tuple[str, ...] = ()) -> list[str]:

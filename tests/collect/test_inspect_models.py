@@ -268,7 +268,7 @@ def test_compressed_files_end_with_their_stream() -> None:
     for how in ("zlib", "gzip", "bz2", "xz", "lzma"):
         data = dumped([1, 2], compress=(how, 3))
         assert found(data, "model") == [], how
-        assert found(data + b"x", "model") == ["compressed file has something behind its end"], how
+        assert found(data + b"x", "model") == ["compressed file has bytes after its end"], how
         assert found(data[:-5], "model"), how
         assert found(data[:12] + bytes(20), "model.pkl"), how
 

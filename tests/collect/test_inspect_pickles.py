@@ -242,7 +242,7 @@ def test_a_tar_file_is_inspected_as_a_pickle_too(name: str) -> None:
         assert archive.getmembers()
     assert DANGEROUS[0] in found(data, name, allow=("sklearn.*",))
     assert found(tar_polyglot(GOOD[2:]), name) == ["not a pickle"]
-    assert found(tarred({"a.pkl": GOOD}) + BAD) == ["tar file holds something behind its end"]
+    assert found(tarred({"a.pkl": GOOD}) + BAD) == ["tar file has bytes after its end"]
 
 
 def test_what_ran_before_a_pickle_breaks_off_counts() -> None:

@@ -322,7 +322,7 @@ def test_a_path_is_spelled_so_that_yaml_reads_it_back(name: str, spelled: str) -
 
 def test_what_nothing_makes_cannot_be_served() -> None:
     """The path that is wrong is named, also after one that is right; without any product there is no draft."""
-    with pytest.raises(LayoutError, match="no stage makes what is to be served") as caught:
+    with pytest.raises(LayoutError, match="no stage makes the product to serve") as caught:
         made(serve=["models/us.pkl", "nothing"])
     assert (caught.value.where, caught.value.got) == ("serve", "nothing")
     with pytest.raises(LayoutError, match="no stage makes anything that could be served") as caught:

@@ -203,7 +203,7 @@ def models(value: Any) -> None:
 def test_models_that_need_each_other_are_named_in_order() -> None:
     """A serve entry without steps needs every step that is tied to its own; the message sorts their names."""
     [found] = [one for one in linted(models) if one.code.name == "TOGETHER"]
-    assert "needs evidence of step a, b, c, d, with which" in found.message
+    assert "need evidence of the unrelated step a, b, c, d" in found.message
     assert found.help == "steps: [prepare, train, approve]"
 
 
@@ -271,7 +271,7 @@ def test_the_patterns_that_an_inspection_could_have() -> None:
         value["inspections"][0].update(artifacts=["x", "y"])
 
     [found] = linted(change)
-    assert found.message == "nothing that is served has such a name: x, y"
+    assert found.message == "no served product has such a name: x, y"
     assert found.help == (
-        "correct the patterns: what is served is models/a.pkl, models/b.pkl, models/c.pkl, models/d.pkl, models/e.pkl"
+        "correct the patterns: the layout serves models/a.pkl, models/b.pkl, models/c.pkl, models/d.pkl, models/e.pkl"
     )

@@ -88,7 +88,7 @@ def test_the_first_look_remembers_nothing_to_compare_with(git_repo: Path) -> Non
 def test_a_rewound_ref(project: Project, git: Git) -> None:
     """The ref goes back to a commit that it had: what is gone is named, by id and step."""
     git(project.root, "update-ref", REF, f"{REF}~1")
-    with pytest.raises(RollbackError, match="lost what it held") as caught:
+    with pytest.raises(RollbackError, match="lost attestations that it had") as caught:
         check(project)
     assert caught.value.exit_code == ExitCode.TRUST
     assert caught.value.got.startswith("1 missing: ")
@@ -198,7 +198,7 @@ def test_the_seen_commit_survives_garbage_collection(project: Project, git: Git)
     """What was seen stays at hand, so that what is missing can be named."""
     git(project.root, "update-ref", REF, f"{REF}~1")
     git(project.root, "gc", "-q", "--prune=now")
-    with pytest.raises(RollbackError, match="lost what it held"):
+    with pytest.raises(RollbackError, match="lost attestations that it had"):
         check(project)
 
 

@@ -153,11 +153,11 @@ def test_check_statement_of_a_statement_that_nothing_is_wrong_with() -> None:
 @pytest.mark.parametrize(
     ("asked", "claimed", "passed", "expected", "got"),
     [
-        (None, None, True, "any strength", "no word on its strength"),
+        (None, None, True, "any strength", "no strength"),
         (None, "declared", True, "any strength", "declared"),
         ("declared", "declared", True, "declared", "declared"),
         ("declared", "observed", True, "declared", "observed"),
-        ("declared", None, False, "declared", "no word on its strength"),
+        ("declared", None, False, "declared", "no strength"),
         ("observed", "observed", True, "observed", "observed"),
         ("observed", "declared", False, "observed", "declared"),
     ],

@@ -230,8 +230,8 @@ def instead(kind: type[Any], value: x509.ExtensionType | None) -> Edit:
 
 EKU = x509.ExtendedKeyUsage
 PURPOSES: dict[str, tuple[Edit, str]] = {
-    "no key usage": (instead(x509.KeyUsage, None), "does not say"),
-    "no extended key usage": (instead(EKU, None), "does not say"),
+    "no key usage": (instead(x509.KeyUsage, None), "does not state its key usage"),
+    "no extended key usage": (instead(EKU, None), "does not state its key usage"),
     "another use": (instead(x509.KeyUsage, usage(content_commitment=True)), "not for signing"),
     "certificates": (instead(x509.KeyUsage, key_usage(certificates=True)), "not for signing"),
     "certificates too": (
@@ -394,7 +394,7 @@ def test_t5_timestamps_are_readable_and_there_once(forge: Forge, instance: Insta
     def twice(signature: bytes) -> list[bytes]:
         return [forge.stamp(signature)] * 2
 
-    refused(forge.bundle(stamps=twice), trust, "there twice")
+    refused(forge.bundle(stamps=twice), trust, "occurs twice")
     nobody = root_with(instance, lambda one: one.update(timestampAuthorities=[]))
     refused(forge.bundle(), nobody, "names no authority")
 

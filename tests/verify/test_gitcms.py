@@ -116,7 +116,7 @@ def digested(attributes: list[Any]) -> None:
     ("edit", "says"),
     [
         (other, "unknown signed attribute"),
-        (twice, "attribute is there twice"),
+        (twice, "attribute occurs twice"),
         (two_digests, "one of the values of attribute 1.2.840.113549.1.9.4"),
         (no_digest, "one of the values of attribute 1.2.840.113549.1.9.4"),
         (no_type, "one of the values of attribute 1.2.840.113549.1.9.3"),
@@ -164,7 +164,7 @@ def no_stamp(attributes: list[Any]) -> None:
     ("edit", "says"),
     [
         (other, "unknown unsigned attribute"),
-        (twice, "attribute is there twice"),
+        (twice, "attribute occurs twice"),
         (many, "too many timestamps"),
         (no_entry, "holds no log entry"),
         (two_entries, f"one of the values of attribute {LOG_ENTRY}"),

@@ -183,7 +183,7 @@ def test_a_commit_without_files_says_nothing(
 def test_a_bundle_never_speaks_for_git(forge: Forge, trust: Trust) -> None:
     """A functionary's signature over a statement of this type is not Git's: whatever it says, it is refused."""
     statement = Statement.build([ResourceDescriptor("train.py", DigestSet({"sha256": "a" * 64}))], SOURCE, {})
-    with pytest.raises(SignatureError, match="Git's own signature alone"):
+    with pytest.raises(SignatureError, match="derived from a Git signature"):
         verify_bundle(raw(forge.bundle(statement.payload)), trust)
 
 

@@ -80,7 +80,7 @@ def test_check_body_asks_for_canonical_json_of_rekor_v2_alone() -> None:
     other = body(v2, at("spec.hashedRekordV002.data.digest", "AAAA"))
     told = refused(v2, canonical_json(other))
     assert (told.what, told.where) == (
-        "log entry is about something else",
+        "log entry is about another signature",
         "body.spec.hashedRekordV002.data.digest",
     )
 
@@ -116,7 +116,7 @@ def test_check_body_names_the_first_field_that_differs(
 ) -> None:
     """A hash that is none, an empty list and a value of another type are all about something else."""
     told = refused(kind, canonical_json(body(kind, at(path, value))))
-    assert (told.what, told.where) == ("log entry is about something else", where)
+    assert (told.what, told.where) == ("log entry is about another signature", where)
 
 
 def test_check_body_names_a_field_of_a_stranger_in_part() -> None:

@@ -92,9 +92,9 @@ CERT = string(b"ssh-ed25519-cert-v01@openssh.com") + string(b"x" * 32)
 @pytest.mark.parametrize(
     ("signature", "says"),
     [
-        (sshsig(BLOB, ed, namespace=b"file"), "something else than Git"),
-        (sshsig(BLOB, ed, namespace=b""), "something else than Git"),
-        (sshsig(BLOB, ed, namespace=b"git\0"), "something else than Git"),
+        (sshsig(BLOB, ed, namespace=b"file"), "another namespace than Git"),
+        (sshsig(BLOB, ed, namespace=b""), "another namespace than Git"),
+        (sshsig(BLOB, ed, namespace=b"git\0"), "another namespace than Git"),
         (sshsig(BLOB, ed, reserved=b"x"), "hashes in an unknown way"),
         (sshsig(BLOB, ed, hashed=b"sha1"), "hashes in an unknown way"),
         (sshsig(BLOB, ed, magic=b"SSHSIX"), "not an SSH signature"),

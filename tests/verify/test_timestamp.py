@@ -74,11 +74,11 @@ def test_stamped_times_of_an_authority_without_a_chain_do_not_count(trust: Trust
 
 
 def test_stamped_times_refuses_what_cannot_be_checked(trust: Trust, forge: Forge) -> None:
-    """A timestamp that is unreadable or there twice, and any where the trusted root names no authority."""
+    """A timestamp that is unreadable or occurs twice, and any where the trusted root names no authority."""
     good = forge.stamp(SIGNATURE)
     for stamps, found, reason in (
         ([good, b"junk"], trust, "cannot be read"),
-        ([good, good], trust, "there twice"),
+        ([good, good], trust, "occurs twice"),
         ([good], with_authorities(trust), "names no authority"),
     ):
         with pytest.raises(SignatureError, match=reason):

@@ -189,7 +189,7 @@ def _check_zeros(file: IO[bytes], at: int) -> None:
     file.seek(at)
     while data := file.read(CHUNK):
         if any(data):
-            raise MalformedError("tar file holds something behind its end", where=f"byte {at}")
+            raise MalformedError("tar file has bytes after its end", where=f"byte {at}")
 
 
 def _bounded(file: IO[bytes], at: int, length: int) -> bytes:

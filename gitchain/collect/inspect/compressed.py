@@ -112,4 +112,4 @@ def unpack(file: IO[bytes]) -> Iterator[bytes]:
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, MemoryError) as error:
         raise MalformedError("compressed file cannot be unpacked", got=shown(reason(error))) from error
     if unpacker.unused_data or file.read(1):
-        raise MalformedError("compressed file has something behind its end")
+        raise MalformedError("compressed file has bytes after its end")

@@ -185,7 +185,7 @@ class _OnnxWalk:
         offset, length = _integer(pairs, "offset"), _integer(pairs, "length")
         if offset + length > size:
             raise MalformedError(
-                "ONNX external data ends behind its file",
+                "ONNX external data ends after the end of its file",
                 where=shown(location),
                 expected=f"{size} bytes",
                 got=str(offset + length),

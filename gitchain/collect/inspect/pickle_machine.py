@@ -209,7 +209,7 @@ class PickleMachine:
         if self._arrays and not isinstance(target, PickledObject):
             raise MalformedError("array of joblib cannot be followed", expected="the state of an object")
         if not isinstance(target, PickledObject):
-            raise NotFollowedError("pickle gives a state to what it did not make")
+            raise NotFollowedError("pickle sets the state of an object that it did not make")
         describes_array = self._arrays and is_array(target.by)
         if target.has_state and (describes_array or is_type(target)):
             raise MalformedError("array of joblib cannot be followed", expected="one state for each object")

@@ -116,7 +116,7 @@ def changeable(target: object) -> object:
         or target is FORGOTTEN
         or (isinstance(target, PickledObject) and target.has_state)
     ):
-        raise NotFollowedError("pickle changes what it has imported or finished")
+        raise NotFollowedError("pickle changes an imported or finished object")
     return target
 
 

@@ -52,7 +52,7 @@ class ModelFile:
                 where=ascii(self.name),
                 expected=f"sha256:{expected}",
                 got=f"sha256:{whole.hexdigest()}",
-                help="find out who writes to it, and verify again",
+                help="stop the program that writes to it, and verify again",
             )
         return digests, size
 
@@ -74,7 +74,7 @@ class ModelFile:
                 self.broken = VerificationError(
                     "file changed while it was inspected",
                     where=ascii(self.name),
-                    help="find out who writes to it, and verify again",
+                    help="stop the program that writes to it, and verify again",
                 )
                 raise self.broken
             self._held = (number, block)

@@ -194,7 +194,7 @@ def _template(text: str, where: str) -> Iterator[ModelProblem]:
         refused = _refused(node, jinja2.nodes, macros)
         if refused:
             yield ModelProblem(
-                "chat template uses what templates may not use",
+                "chat template uses a construct that is not allowed",
                 where,
                 got=f"line {node.lineno}: {shown(refused)}",
             )
