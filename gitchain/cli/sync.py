@@ -193,12 +193,10 @@ class _SyncRun:
         return found
 
     def _catch_up(self) -> int:
-        from gitchain.hooks.events import catch_up_with_problems
+        from gitchain.hooks.events import catch_up
 
         options = self._options
-        caught = catch_up_with_problems(
-            self._project, self._who, trust=options.trust, offline=options.offline
-        )
+        caught = catch_up(self._project, self._who, trust=options.trust, offline=options.offline)
         for what, problem in caught.problems:
             options.talk(f"not attested: {escape(what)}: {escape(str(problem))}")
             self._failures.append(problem)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from gitchain.collect.dvc_sources import outside_sources
 from gitchain.collect.file_digests import Progress
 from gitchain.collect.git_index import dvc_files_here
 from gitchain.collect.hash_cache import StateCache
-from gitchain.collect.stage_names import as_dvc_reads
 from gitchain.collect.stages import StageRun
 from gitchain.collect.values import is_outside
 from gitchain.errors import GitchainError, ProjectError
@@ -52,31 +50,6 @@ class RecordedStage:
     foreign_params: tuple[str, ...] = ()
 
 
-def declare(
-    root: Path,
-    names: Collection[str] = (),
-    *,
-    state: StateCache | None = None,
-    progress: Progress | None = None,
-    fetch: bool = False,
-) -> tuple[StageRun, ...]:
-    """Return declared evidence for the named stages and *.dvc files, or for all.
-
-    Raises ProjectError for a name that DVC has no record of, a broken file, or bytes that are nowhere
-    (`fetch` asks the remote first); VerificationError that names stage and file where an md5 differs.
-    """
-    recorded = recorded_stages(root)
-    unknown = [name for name in names if name not in recorded]
-    if unknown:
-        raise ProjectError(
-            "DVC has no record of this stage",
-            where=unknown[0],
-            help=f"dvc repro {shlex.quote(as_dvc_reads(unknown[0], root))}",
-        )
-    chosen = [stage for name, stage in recorded.items() if not names or name in names]
-    return tuple(declare_stage(root, stage, state=state, progress=progress, fetch=fetch) for stage in chosen)
-
-
 def declare_stage(
     root: Path,
     stage: RecordedStage,
@@ -86,7 +59,11 @@ def declare_stage(
     fetch: bool = False,
     run_cache: bool = False,
 ) -> StageRun:
-    """Return declared evidence for one stage. Raises the errors of `declare`."""
+    """Return declared evidence for one stage.
+
+    Raises ProjectError for a broken file or bytes that are nowhere (`fetch` asks the remote first), VerificationError
+    that names stage and file where an md5 differs.
+    """
     if stage.lost:
         raise ProjectError(
             "out is outside the repository", where=f"stage {stage.name}", got=ascii(stage.lost[0][:200])

@@ -27,9 +27,6 @@ MAX_LEVEL = 7
 MAX_ENTRY_BYTES = 0xFFFF
 """Largest entry: its length is a u16 in the entry bundle."""
 
-MAX_INDEX_DIGITS = 18
-"""Most digits of a tile's position: 2**63 leaves are fewer than 10**17 tiles, in groups of three."""
-
 _PATH = re.compile(
     r"tile/(?P<level>entries|[0-7])/(?P<index>(?:x\d{3}/)*\d{3})(?:\.p/(?P<width>[1-9]\d{0,2}))?", re.ASCII
 )

@@ -73,10 +73,10 @@ def _drain(home: Path, linger: float, sleep: Callable[[float], None]) -> int:
 
 
 def _attest(home: Path) -> int:
-    from gitchain.hooks.events import catch_up_with_problems
+    from gitchain.hooks.events import catch_up
 
     try:
-        caught = catch_up_with_problems(_project(home.parent))
+        caught = catch_up(_project(home.parent))
     except GitchainError as error:
         leave_trace(home, str(error))
         raise
@@ -95,7 +95,7 @@ def flush(common_dir: Path, remote: str) -> int:
     Nothing is imported from the remote: `gitchain sync` does that. Raises TransportError and others; the caller
     decides whether to stop the push.
     """
-    from gitchain.hooks.events import catch_up_with_problems
+    from gitchain.hooks.events import catch_up
     from gitchain.produce.sign_and_store import SigningIdentity, drain_outbox, project_profile
     from gitchain.produce.sync import push_only
     from gitchain.store.remote_names import configured_remote
@@ -103,7 +103,7 @@ def flush(common_dir: Path, remote: str) -> int:
     project = _project(common_dir.resolve())
     if project.config is None:
         return 0
-    catch_up_with_problems(project)
+    catch_up(project)
     profile = project_profile(project)
     drained = drain_outbox(project, profile)
     if project.store.tip() is not None and remote == configured_remote(project.store):

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from gitchain.errors import GitchainError
-from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import RELEASE, VERSION
 from gitchain.hooks.history import heads, raw_digests, reachable, recent, tags
 from gitchain.platform.files import hold_lock, make_private
@@ -48,22 +47,11 @@ def catch_up(
     *,
     trust: str | None = None,
     offline: bool = False,
-) -> tuple[Statement, ...]:
-    """Attest unattested commits and tags, and return the signed statements; others remain in the outbox.
+) -> EventsResult:
+    """Attest unattested commits and tags; statements that cannot be signed now remain in the outbox.
 
     Raises ProjectError without a configuration, StoreError if the disk refuses: the events then stay in the queue.
     """
-    return catch_up_with_problems(project, identity, trust=trust, offline=offline).recorded.stored
-
-
-def catch_up_with_problems(
-    project: Project,
-    identity: SigningIdentity | None = None,
-    *,
-    trust: str | None = None,
-    offline: bool = False,
-) -> EventsResult:
-    """Attest like `catch_up`, and also return the events that could not be attested."""
     profile = project_profile(project, trust, offline=offline)
     with _one_at_a_time(project.state_dir):
         return _catch_up(project, profile, identity or SigningIdentity())

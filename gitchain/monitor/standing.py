@@ -19,7 +19,6 @@ from gitchain.monitor.alerts import Alert
 from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
 SCHEMA = "https://gitchain.dev/monitor-standing/v1"
-MAX_BYTES = 1 << 20
 MAX_EVENTS = 10_000
 
 

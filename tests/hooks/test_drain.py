@@ -184,7 +184,7 @@ def test_catch_up_finds_what_the_hooks_missed(project: Path, git: Git) -> None:
     for number in range(2):
         git(project, "-c", "core.hooksPath=/dev/null", "commit", "-q", "--allow-empty", "-m", str(number))
         made.append(git(project, "rev-parse", "HEAD"))
-    assert len(catch_up(open_project(project))) == 2
+    assert len(catch_up(open_project(project)).recorded.stored) == 2
     assert {one.predicate["commit"] for one in stored(project, VERSION)} == set(made)
 
 

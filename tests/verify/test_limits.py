@@ -70,7 +70,6 @@ LIMITS: dict[str, Any] = {
     "evidence.statement.MAX_MEDIA_TYPE": 256,
     "evidence.tile.MAX_LEVEL": 7,
     "evidence.tile.MAX_ENTRY_BYTES": 65_535,
-    "evidence.tile.MAX_INDEX_DIGITS": 18,
     "evidence.vocabulary.MAX_TEXT": 10_000,
     "layout.artifact.MAX_CONTENTS": 10_000,
     "layout.artifact.MAX_OPENED_FILES": 1_000_000,
