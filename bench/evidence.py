@@ -144,7 +144,7 @@ async def until(port: int, what: bytes, found: bytes, body: bytes = b"") -> None
 def sign(world: AdmissionFiles) -> None:
     """Add the chain of another model."""
     from gitchain.trust.load_profile import load_profile
-    from gitchain.trust.signing_identity import SigningIdentity
+    from gitchain.trust.profiles import SigningIdentity
     from gitchain.workspace.project import open_project
 
     with load_profile("local").signer(SigningIdentity(WHO)) as signer:

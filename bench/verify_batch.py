@@ -34,7 +34,7 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.trust.load_profile import load_profile
-from gitchain.trust.signing_identity import SigningIdentity as Signing
+from gitchain.trust.profiles import SigningIdentity as Signing
 from gitchain.workspace.project import open_project
 
 GOAL = 1 / 3  # three times the rate

@@ -35,7 +35,7 @@ def signing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         agreed: bool,
         **rest: Any,
     ) -> Any:
-        from gitchain.trust.signing_identity import SigningIdentity
+        from gitchain.trust.profiles import SigningIdentity
 
         where = None
         if key is not None:

@@ -2,12 +2,16 @@
 
 SHA-256 is always computed. MD5, DVC's digest, costs more than SHA-256 does where the processor has instructions for the
 latter (bench/verify_model.py), so it is computed, in the same read, only where it is compared or recorded.
+
+A pointer file, which Git LFS and git-annex leave where the content was not fetched, names the content and is not it: it
+is refused, as no statement may be about a pointer as if it were the model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from gitchain.collect.links import DVC_CACHE, AllowedLinks, FollowedLink
 from gitchain.collect.paths import OPEN_FILE, open_at, read_link, special_file, unreadable
-from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.errors import ProjectError
 from gitchain.evidence.digest import Sha256
 
@@ -27,6 +30,15 @@ if TYPE_CHECKING:
 
 BUFFER = 1024 * 1024
 """1 MiB: within 2 % of the best read size on every file system measured."""
+
+MAX_POINTER_BYTES = 1024
+"""Largest pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md; git-annex has one line of a path."""
+
+_LFS = re.compile(
+    rb"(?:\xef\xbb\xbf)?version https?://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec|git-media\.io)/v[0-9]+\r?\n"
+    rb"(?:.*\n)*?oid [a-z0-9]+:[0-9a-f]{40,128}\r?\n"
+)
+_ANNEX = re.compile(rb"/annex/objects/[^\n]+\n?")
 
 
 class HashedFile(NamedTuple):
@@ -246,4 +258,22 @@ def _moved(before: os.stat_result, after: os.stat_result) -> bool:
         after.st_size,
         after.st_mtime_ns,
         after.st_ctime_ns,
+    )
+
+
+def check_no_pointer(data: bytes, shown: str) -> None:
+    """Raise ProjectError, with the command that gets the content, if the bytes of a small file are a pointer."""
+    if len(data) > MAX_POINTER_BYTES:
+        return
+    if _LFS.match(data):
+        kind, fetch = "Git LFS", "git lfs pull"
+    elif _ANNEX.fullmatch(data):
+        kind, fetch = "git-annex", "git annex get"
+    else:
+        return
+    raise ProjectError(
+        f"file is a {kind} pointer, not the content",
+        where=ascii(shown[:200]),
+        expected="the content that the pointer names",
+        help=fetch,
     )

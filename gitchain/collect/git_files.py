@@ -11,10 +11,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.collect.file_digests import HashedFile
+from gitchain.collect.file_digests import MAX_POINTER_BYTES, HashedFile, check_no_pointer
 from gitchain.collect.git_cli import finish, run_git, start
 from gitchain.collect.paths import check_path_name
-from gitchain.collect.pointers import MAX_POINTER_BYTES, check_no_pointer
 from gitchain.errors import ProjectError
 from gitchain.evidence.digest import Sha256
 

@@ -27,14 +27,13 @@ from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import Layout
 from gitchain.sources.refused import RefusedBundle
-from gitchain.verify.clock import check_time
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence
 from gitchain.verify.openpgp import OpenPgp, RunGpg
 from gitchain.verify.report import Decision, ReportedCheck
 from gitchain.verify.trust import Trust
-from gitchain.verify.verified import VerifiedObject, VerifiedStatement
+from gitchain.verify.verified import VerifiedObject, VerifiedStatement, check_time
 
 MAX_OBJECTS = 64
 """Most commits and tags read for one target."""

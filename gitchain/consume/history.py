@@ -21,9 +21,8 @@ from gitchain.sources.gather import gather
 from gitchain.sources.rollback_protection import check_seen
 from gitchain.trust.load_profile import load_profile
 from gitchain.trust.profiles import Profile
-from gitchain.verify.clock import is_early
 from gitchain.verify.revocations import Revocations, Revoked
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import VerifiedStatement, is_early
 from gitchain.workspace.project import Project
 from gitchain.workspace.user_directory import pin_for_repository
 

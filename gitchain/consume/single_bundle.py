@@ -50,7 +50,7 @@ def verify_file(
     UsageError for an unreadable file.
     """
     from gitchain.verify.bundle import verify_artifact
-    from gitchain.verify.clock import check_time
+    from gitchain.verify.verified import check_time
 
     raw = read_file(bundle, "bundle", MAX_BUNDLE_BYTES)
     verified = verify_artifact(raw, trust, digests_of(target, _named(raw)), wanted.keys)

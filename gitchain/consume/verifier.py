@@ -20,11 +20,10 @@ from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
 from gitchain.sources.refused import RefusedBundle
 from gitchain.sources.rollback_protection import check_seen
-from gitchain.verify.clock import is_early
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.findings import Finding
 from gitchain.verify.report import StepReport
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import VerifiedStatement, is_early
 from gitchain.workspace.project import Project
 
 if TYPE_CHECKING:

@@ -1,15 +1,20 @@
 """Read a JSON object of a layout field by field; fields that are left over are refused.
 
-`gitchain.layout.load` defines the fields.
+`gitchain.layout.load` defines the fields. `check_label` and the others check labels, printable texts and lists without
+duplicates; each raises LayoutError with the field in `where`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from gitchain.errors import GitchainError, LayoutError
+from gitchain.errors import GitchainError, LayoutError, MalformedError
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.names import check_step_name
+
+MAX_TEXT = 2048  # longer than any URL that a certificate authority would certify
 
 
 class Fields:
@@ -130,3 +135,33 @@ def layout_error(error: GitchainError, where: str) -> LayoutError:
     """Return the error as a LayoutError whose place begins with `where`."""
     place = ".".join(part for part in (where, error.where) if part)
     return LayoutError(error.what, where=place, expected=error.expected, got=error.got, help=error.help)
+
+
+def check_label(name: str, where: str = "name") -> None:
+    """Raise LayoutError for a text that cannot be the name of a step, a functionary, or anything else in reports."""
+    try:
+        check_step_name(name)
+    except MalformedError as error:
+        raise LayoutError(
+            error.what, where=where, expected=error.expected, got=error.got or error.where
+        ) from error
+
+
+def check_text(value: str, where: str) -> None:
+    """Raise LayoutError for an empty text, or one with surrounding spaces or unprintable characters."""
+    if not 0 < len(value) <= MAX_TEXT or not value.isprintable() or value != value.strip():
+        raise LayoutError(f"{where} is empty or not printable", where=where, got=ascii(value[:80]))
+
+
+def check_distinct(what: str, where: str, values: Iterable[str]) -> None:
+    """Raise LayoutError for a list with duplicates."""
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise LayoutError(f"{what} is listed twice", where=where, got=", ".join(sorted(twice)))
+
+
+def check_known(what: str, where: str, values: Iterable[str], known: Iterable[str]) -> None:
+    """Raise LayoutError for a name that the layout does not define."""
+    defined = tuple(known)
+    if unknown := sorted(set(values) - set(defined)):
+        raise LayoutError(what, where=where, expected=", ".join(defined) or "one", got=", ".join(unknown))

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
-from gitchain.layout.checks import check_distinct, check_label, check_text
+from gitchain.layout.fields import check_distinct, check_label, check_text
 
 KEY_ISSUER = "gitchain:key"
 SSH_ISSUER = "gitchain:ssh"

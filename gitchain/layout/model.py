@@ -18,7 +18,7 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json, canonical_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.vocabulary import time_text
-from gitchain.layout.checks import check_distinct, check_known, check_label
+from gitchain.layout.fields import check_distinct, check_known, check_label
 from gitchain.layout.identities import (
     KEY_ISSUER,
     OPENPGP_ISSUER,

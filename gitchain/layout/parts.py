@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
-from gitchain.layout.checks import check_distinct, check_label
+from gitchain.layout.fields import check_distinct, check_label
 from gitchain.layout.rule import check_pattern
 
 MAX_EXPRESSION = 4096  # characters: a page; what is longer belongs in two constraints

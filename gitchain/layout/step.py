@@ -15,7 +15,7 @@ from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.names import check_uri
 from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, SOURCE, VSA
-from gitchain.layout.checks import check_distinct, check_label
+from gitchain.layout.fields import check_distinct, check_label
 from gitchain.layout.parts import Constraint
 from gitchain.layout.rule import ArtifactList, ArtifactRule
 

@@ -31,8 +31,7 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.gitobject import GitObject, GitSignature, unarmored, with_signature
 from gitchain.platform.git import Git
 from gitchain.trust.load_profile import load_profile
-from gitchain.trust.profiles import Profile
-from gitchain.trust.signing_identity import SigningIdentity
+from gitchain.trust.profiles import Profile, SigningIdentity
 from gitchain.workspace.user_directory import pin_for_repository
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from gitchain.collect.identity import user_email
 from gitchain.consume.layout_files import read_layout
 from gitchain.errors import GitchainError, LayoutError, MalformedError, ProjectError, UsageError
 from gitchain.evidence.names import check_name, check_step_name
-from gitchain.layout.checks import check_label
+from gitchain.layout.fields import check_label
 from gitchain.layout.model import Identity
 from gitchain.layout.rule import literal_name
 from gitchain.platform.files import make_directory, write_durably

@@ -13,8 +13,7 @@ from gitchain.evidence.oms import SINGLE, model_statement
 from gitchain.platform.files import write_durably
 
 if TYPE_CHECKING:
-    from gitchain.trust.profiles import Profile
-    from gitchain.trust.signing_identity import SigningIdentity
+    from gitchain.trust.profiles import Profile, SigningIdentity
     from gitchain.verify.oms import VerifiedModel
 
 

@@ -29,9 +29,9 @@ from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION, time_
 from gitchain.layout.model import Identity
 from gitchain.produce.draft import StatementDraft
 from gitchain.produce.steps import callers_fault, collect_all
+from gitchain.verify.authorization import Signers
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.revocations import is_signed_by
-from gitchain.verify.signers import Signers
 from gitchain.workspace.project import Project
 
 MIN_ID = 6  # shorter prefixes match too many attestations

@@ -25,8 +25,7 @@ from gitchain.produce.signing_identities import Waiting, by_identity, outbox_met
 from gitchain.sources.rollback_protection import remember
 from gitchain.trust.committed_trust import check_chosen
 from gitchain.trust.load_profile import load_profile
-from gitchain.trust.profiles import Profile
-from gitchain.trust.signing_identity import SigningIdentity
+from gitchain.trust.profiles import Profile, SigningIdentity
 from gitchain.workspace.project import Project
 from gitchain.workspace.user_directory import local_directory, pin_for_repository
 

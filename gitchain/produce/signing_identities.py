@@ -14,8 +14,7 @@ from gitchain.errors import (
 )
 from gitchain.evidence.statement import Statement
 from gitchain.produce.draft import StatementDraft
-from gitchain.trust.profiles import Profile
-from gitchain.trust.signing_identity import SigningIdentity
+from gitchain.trust.profiles import Profile, SigningIdentity
 from gitchain.workspace.project import Project
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import Protocol
 
 from gitchain.errors import NoEvidenceError, ProjectError, StoreError
 from gitchain.platform.git import Git
-from gitchain.store.loose import Kind
-from gitchain.store.objects import Oid
+from gitchain.store.objects import Kind, Oid
 
 
 class Backend(Protocol):

@@ -14,9 +14,8 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.store import pack
 from gitchain.store.backend import locate, missing, settle
 from gitchain.store.cat_file import BEGINNING, ObjectReader, streamed_digest
-from gitchain.store.loose import Kind, NewObject
 from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
-from gitchain.store.objects import Oid
+from gitchain.store.objects import Kind, NewObject, Oid
 
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 

@@ -19,8 +19,7 @@ from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
-from gitchain.store.loose import Kind, NewObject, write_loose
-from gitchain.store.objects import Oid
+from gitchain.store.objects import Kind, NewObject, Oid
 
 if TYPE_CHECKING:
     from gitchain.store.object_sizes import ObjectSizes
@@ -169,6 +168,7 @@ class Libgit2:
     def flush(self) -> None:
         """Write staged objects durably; see `Backend.flush`."""
         from gitchain.store import pack
+        from gitchain.store.loose import write_loose
 
         items, self._pending = list(self._pending.values()), {}
         objects = self.common_dir / "objects"

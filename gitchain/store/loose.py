@@ -11,7 +11,6 @@ Format: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects. Existing objec
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import threading
@@ -19,37 +18,15 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from gitchain.platform.files import write_all
-from gitchain.store.objects import Oid
+from gitchain.store.objects import NewObject
 
-Kind = Literal["blob", "tree", "commit"]
 FASTEST = 1  # zlib level of git for loose objects: packing improves it later
 FLUSHERS = 4  # a higher number gains nothing: the journal commits for all waiting flushes
 MAX_OPEN = 128  # open files at a time, well below the usual limit of descriptors
-
-
-@dataclass(frozen=True, slots=True)
-class NewObject:
-    """An object to write."""
-
-    oid: Oid
-    kind: Kind
-    data: bytes = field(repr=False)
-
-    @classmethod
-    def of(cls, kind: Kind, data: bytes, oid_bytes: int) -> NewObject:
-        """Return the object with its Git id."""
-        hashed = (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(_header(kind, data) + data)
-        return cls(Oid(hashed.hexdigest()), kind, data)
-
-
-def _header(kind: Kind, data: bytes) -> bytes:
-    return f"{kind} {len(data)}\0".encode("ascii")
 
 
 def write_loose(objects: Path, new: Iterable[NewObject]) -> None:
@@ -75,7 +52,7 @@ def _write_aside(objects: Path, batch: Sequence[NewObject], moves: list[tuple[Pa
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
             stack.callback(os.close, descriptor)
             moves.append((path, objects / item.oid[:2] / item.oid[2:]))
-            write_all(descriptor, zlib.compress(_header(item.kind, item.data) + item.data, FASTEST))
+            write_all(descriptor, zlib.compress(item.hashed, FASTEST))
             descriptors.append(descriptor)
             with suppress(OSError, AttributeError):  # start writing: the first commit then covers all files
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

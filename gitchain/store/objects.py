@@ -1,4 +1,4 @@
-"""Git's tree and commit objects as bytes: parsed entry by entry, rendered canonically.
+"""Git's objects as bytes: trees and commits parsed entry by entry, rendered canonically; objects to write, with their ids.
 
 A tree is a sequence of entries `<mode> SP <name> NUL <raw object id>`, sorted by name with directories compared as if
 their name ended in `/` (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects). Works for SHA-1 and SHA-256
@@ -7,14 +7,16 @@ repositories: the length of an object id is an argument. No I/O. `tree_paths` de
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NewType
+from dataclasses import dataclass, field
+from typing import Literal, NewType
 
 from gitchain.errors import MalformedError
 
 Oid = NewType("Oid", str)  # a Git object id in lower-case hex: 40 (SHA-1) or 64 (SHA-256) characters
+Kind = Literal["blob", "tree", "commit"]
 
 TREE_MODE = "40000"
 BLOB_MODE = "100644"
@@ -96,3 +98,27 @@ def render_commit(commit: Commit, ident: str, seconds: int, message: str) -> byt
     lines = [f"tree {commit.tree}", *(f"parent {parent}" for parent in commit.parents)]
     lines += [f"author {ident} {seconds} +0000", f"committer {ident} {seconds} +0000", "", message]
     return ("\n".join(lines) + "\n").encode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object to write."""
+
+    oid: Oid
+    kind: Kind
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, kind: Kind, data: bytes, oid_bytes: int) -> NewObject:
+        """Return the object with its Git id."""
+        hashed = (hashlib.sha256 if oid_bytes == 32 else hashlib.sha1)(_header(kind, data) + data)
+        return cls(Oid(hashed.hexdigest()), kind, data)
+
+    @property
+    def hashed(self) -> bytes:
+        """Return what the id is the hash of, and what a loose object holds: a header, and the data."""
+        return _header(self.kind, self.data) + self.data
+
+
+def _header(kind: Kind, data: bytes) -> bytes:
+    return f"{kind} {len(data)}\0".encode("ascii")

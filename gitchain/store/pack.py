@@ -21,7 +21,8 @@ from pathlib import Path
 from gitchain.errors import GitchainError, StoreError, reason
 from gitchain.platform.files import read_regular
 from gitchain.platform.git import Git
-from gitchain.store.loose import FASTEST, NewObject, flush_all
+from gitchain.store.loose import FASTEST, flush_all
+from gitchain.store.objects import NewObject
 
 PACK_FROM = (
     100  # objects: fewer are written loose. The number of packs matters too, and git has the same limit

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import tree_paths
-from gitchain.store.bundle_paths import attestation_paths
-from gitchain.store.loose import NewObject
-from gitchain.store.objects import BLOB_MODE, Oid, StoredTreeEntry, parse_commit
-from gitchain.store.tree_names import TreeNames
+from gitchain.store.objects import BLOB_MODE, NewObject, Oid, StoredTreeEntry, parse_commit
+from gitchain.store.tree_paths import attestation_paths, leaf_name
 from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ MAX_COMMIT_BYTES = 32 << 20  # ignore the commit message, which must not hide th
 MAX_LEAVES = 200_000  # entries of one walk
 MAX_STORE_BYTES = 512 << 20  # total of all bundles when decompressed one by one: a few seconds
 MAX_FOUND_BYTES = 64 << 20  # total of the bundles about one subject
+MAX_KEPT = 200_000  # names that are kept, some 110 bytes each
 _FORMAT = re.compile(rb"[0-9]{1,9}\n")
 
 
@@ -253,3 +253,37 @@ def _names_format(backend: Backend, version: StoredTreeEntry | None) -> bool:
         return _FORMAT.fullmatch(backend.read(version.oid, "blob", MAX_COMMIT_BYTES)) is not None
     except UNREADABLE:
         return False
+
+
+class TreeNames:
+    """The names of all attestations or manifest nodes of one repository, without reading them.
+
+    A sync lists them several times, and between two times only a few change. So the names below a directory `att/<aa>`
+    are kept by its tree: a tree that is the same has the same names.
+    """
+
+    def __init__(self, trees: Trees) -> None:
+        self._trees = trees
+        self._kept: dict[tuple[Path, Oid], tuple[str, ...]] = {}
+        self._count = 0
+
+    def below(self, path: Path, oid: Oid, report: Report) -> Iterator[str]:
+        """Yield the names below `att` or `manifest`, sorted. Invalid entries are passed to `report`."""
+        for inner, entry in self._trees.ahead(self._trees.children(path, oid, report)):
+            known = self._kept.get((inner, entry.oid))
+            yield from self._list(inner, entry.oid, report) if known is None else known
+
+    def _list(self, path: Path, oid: Oid, report: Report) -> Iterator[str]:
+        problems: list[StoreProblem] = []
+
+        def note(problem: StoreProblem) -> None:
+            problems.append(problem)
+            report(problem)
+
+        found = (leaf_name(inner) for inner, _ in self._trees.walk(oid, path, note))
+        names = tuple(islice(found, MAX_KEPT))
+        yield from names
+        yield from found
+        if not problems and self._count + len(names) < MAX_KEPT:
+            self._kept[path, oid] = names
+            self._count += len(names)

@@ -13,10 +13,11 @@ repository is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from gitchain.errors import MalformedError
+from gitchain.evidence.bundle import Bundle
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, StoredTreeEntry
 
 VERSION_NAME = "VERSION"
@@ -109,3 +110,31 @@ def _subject_kind(path: tuple[str, ...]) -> Kind | None:
     if len(path[-1]) not in allowed.get(len(path), ()):
         return None
     return "blob" if len(path) == 6 else "tree"
+
+
+Path = tuple[str, ...]
+
+
+def attestation_paths(data: bytes, name: str) -> tuple[Path, ...]:
+    """Return the paths of a bundle in a store: its own first, then those of the index.
+
+    Raises MalformedError or LimitError if the bytes are no bundle with a statement.
+    """
+    return paths_under(subject_keys(data), name)
+
+
+def subject_keys(data: bytes) -> list[tuple[str, str]]:
+    """Return algorithm and value of the indexed digests of a bundle's subjects. Raises as `attestation_paths`."""
+    keys = dict.fromkeys(
+        (alg, value)
+        for subject in Bundle.parse(data).statement().subject
+        for alg, value in subject.digest.items()
+        if is_indexed(alg, value)
+    )
+    return list(keys)
+
+
+def paths_under(keys: Iterable[Sequence[str]], name: str) -> tuple[Path, ...]:
+    """Return the paths of the bundle with this name, whose subjects have these digests."""
+    index = ((*subject_path(alg, value), name) for alg, value in keys)
+    return (content_path(ATTESTATIONS, name), *index)

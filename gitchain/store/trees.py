@@ -16,8 +16,8 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenc
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import tree_paths
-from gitchain.store.bundle_paths import attestation_paths
 from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, parse_tree, render_tree
+from gitchain.store.tree_paths import attestation_paths
 
 if TYPE_CHECKING:
     from gitchain.store.backend import Backend

@@ -1,7 +1,7 @@
 """Trust profiles: `local` (the embedded instance), `public` (the public-good Sigstore), a TUF repository, or a file.
 
 All of them become a Sigstore `ClientTrustConfig`: the trusted root to verify with and the signing configuration to
-sign with.
+sign with. A SigningIdentity is the signer that the user chose.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.errors import (
-    AuthenticationError,
-    TransportError,
-    UsageError,
-)
+from gitchain.errors import AuthenticationError, TransportError, UsageError
 
 if TYPE_CHECKING:
     from sigstore.sign import SigningContext
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
     from gitchain.sign import StatementSigner
     from gitchain.sign.keys import KeyHolder
     from gitchain.sign.services import SigningServices
-    from gitchain.trust.signing_identity import SigningIdentity
     from gitchain.trust.tuf import FetchedTrust
     from gitchain.verify.trust import Trust
 
@@ -179,3 +174,33 @@ class Profile:
     @cached_property
     def _holders(self) -> dict[str, KeyHolder]:
         return {}
+
+
+@dataclass(frozen=True, slots=True)
+class SigningIdentity:
+    """How to sign: an identity of the embedded instance, an OIDC token, a key, or the environment's credentials.
+
+    `interactive` allows a login prompt. `agreed` accepts publication of the identity without a prompt.
+    """
+
+    name: str | None = None
+    token: str | None = None
+    key: str | None = None
+    interactive: bool = False
+    agreed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.key is not None and (self.name is not None or self.token is not None):
+            raise UsageError(
+                "choose one way to sign",
+                expected="--key, or --as, or --identity-token",
+                got="several",
+                help="give one of them; GITCHAIN_KEY and GITCHAIN_IDENTITY_TOKEN count too",
+            )
+
+    def check_token(self) -> None:
+        """Raise AuthenticationError if a token was given that cannot be used."""
+        if self.token is not None:
+            from gitchain.sign.token import check_token
+
+            check_token(self.token.strip())

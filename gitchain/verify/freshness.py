@@ -16,10 +16,9 @@ from datetime import datetime
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.store_checkpoint import read_checkpoint
 from gitchain.layout.model import Layout
-from gitchain.verify.clock import is_early
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.revocations import Revocations, is_signed_by
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import VerifiedStatement, is_early
 
 
 def check_freshness(

@@ -1,7 +1,8 @@
 """Verify a signed layout and return a SignedLayout, in the order of in-toto section 5.2.
 
 A signed layout is an attestation: predicate type `https://gitchain.dev/predicate/layout/v1`, the layout as
-predicate, one subject with the layout's name and the SHA-256 of its canonical JSON.
+predicate, one subject with the layout's name and the SHA-256 of its canonical JSON. `bound_layout` checks that alone,
+also for sublayouts, whose signers `gitchain.verify.sublayout` checks.
 
 Every failure is a LayoutError (exit code 5). The allowed signers and the minimum version are parameters: they come
 from outside of the repository that is verified.
@@ -14,15 +15,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gitchain.errors import GitchainError, LayoutError, LayoutExpiredError
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout.identities import KEY_ISSUER
+from gitchain.layout.load import layout_from_json
 from gitchain.layout.model import Identity, Layout
-from gitchain.verify.binding import bound_layout
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.clock import is_ahead
 from gitchain.verify.trust import Trust
-from gitchain.verify.verified import SignedLayout, VerifiedStatement
+from gitchain.verify.verified import SignedLayout, VerifiedStatement, is_ahead
 
-__all__ = ["SignedLayout", "verify_layout"]
+__all__ = ["SignedLayout", "bound_layout", "verify_layout"]
 
 
 def verify_layout(
@@ -111,3 +113,18 @@ def _check_time(layout: Layout, verified: VerifiedStatement, now: datetime) -> N
             got=str(verified.log.cosigned),
             help="check the clock of this machine: gitchain doctor",
         )
+
+
+def bound_layout(statement: Statement) -> Layout:
+    """Return the layout in the statement. Raises LayoutError if it is no layout, or not the one in the subject."""
+    if statement.predicate_type != LAYOUT:
+        raise LayoutError("not a signed layout", expected=LAYOUT, got=statement.predicate_type)
+    layout = layout_from_json(dict(statement.predicate))
+    subject = [(one.name, one.digest.get("sha256")) for one in statement.subject]
+    if subject != [(layout.name, layout.digest)]:
+        raise LayoutError(
+            "signed layout does not match its subject",
+            expected=f"{layout.name} sha256:{layout.digest}",
+            got=", ".join(f"{name} sha256:{digest}" for name, digest in subject),
+        )
+    return layout

@@ -25,9 +25,8 @@ from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.model import Functionary, Identity, Layout
-from gitchain.verify.clock import is_early
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import VerifiedStatement, is_early
 
 if TYPE_CHECKING:
     from gitchain.evidence.revocation import Reason, Revocation

@@ -15,9 +15,9 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.binding import bound_layout
 from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
+from gitchain.verify.layout import bound_layout
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
 from gitchain.verify.step_statement import distinct
 from gitchain.verify.verified import VerifiedStatement

@@ -1,18 +1,22 @@
-"""Types of verified values, so that unverified ones cannot be passed by mistake.
+"""Types of verified values, so that unverified ones cannot be passed by mistake, and the check of their times.
 
 Only these modules make them: `gitchain.verify.bundle` a VerifiedStatement and a VerifiedArtifact,
 `gitchain.verify.gitsource` a VerifiedStatement, `gitchain.verify.layout` a SignedLayout, `gitchain.verify.gitsigned` a
 VerifiedObject; tests/verify/test_makers.py enforces it.
-Nothing here verifies anything.
+Nothing here verifies a signature.
+
+Evidence from the future does not count: `is_ahead(statement.time, now)` compares a proven time with the verifier's
+clock. Only negative evidence counts before its time (docs/negative-evidence.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from gitchain.errors import SignatureError
 from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Identity, Layout
@@ -92,3 +96,32 @@ class VerifiedObject:
     time: datetime | None
     log: LogRef | None
     claims: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""How far a proven time may be ahead of the clock. Timestamps have whole seconds, and clocks differ."""
+
+
+def is_ahead(time: datetime | None, now: datetime) -> bool:
+    """Return whether a proven time is ahead of the verifier's clock. An unproven time is not ahead."""
+    return time is not None and time > now + MAX_CLOCK_SKEW
+
+
+def is_early(statement: VerifiedStatement, now: datetime) -> bool:
+    """Return whether the statement, or the cosignatures of its log entry, are ahead of the verifier's clock.
+
+    Missing cosignatures that a witness policy requires are ahead of every clock.
+    """
+    return is_ahead(statement.time, now) or is_ahead(statement.log.cosigned, now)
+
+
+def check_time(time: datetime | None, log: LogRef | None, now: datetime) -> None:
+    """Raise SignatureError if a signature, or the cosignatures of its log entry, are ahead of the verifier's clock."""
+    for found in (time, log.cosigned if log else None):
+        if found is not None and is_ahead(found, now):
+            raise SignatureError(
+                "signed in the future",
+                expected=f"not after {now.isoformat()}",
+                got=found.isoformat(),
+                help="check the clock of this machine: gitchain doctor",
+            )

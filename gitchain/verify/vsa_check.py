@@ -34,9 +34,8 @@ from gitchain.evidence.fields import (
 )
 from gitchain.evidence.names import MAX_URI_BYTES
 from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor
-from gitchain.verify.clock import MAX_CLOCK_SKEW
 from gitchain.verify.findings import FindingCode
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import MAX_CLOCK_SKEW, VerifiedStatement
 
 PASSED, FAILED = "PASSED", "FAILED"
 

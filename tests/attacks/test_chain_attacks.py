@@ -148,7 +148,7 @@ def as_signed_by(who: Identity, step: str = "train") -> DecisionInput:
 
 @guarded(
     ("gitchain.verify.authorization:Authorizer.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
-    ("gitchain.verify.signers:Signers.person", "raise KeyError(identity)", "return str(identity)"),
+    ("gitchain.verify.authorization:Signers.person", "raise KeyError(identity)", "return str(identity)"),
 )
 def test_a06_same_san_two_issuers() -> None:
     """The same name at another issuer is somebody else."""
@@ -159,7 +159,7 @@ def test_a06_same_san_two_issuers() -> None:
 
 @guarded(
     ("gitchain.verify.authorization:Authorizer.signed", "UNAUTHORISED, may,", "UNAUTHORISED, True,"),
-    ("gitchain.verify.signers:Signers.person", "raise KeyError(identity)", "return str(identity)"),
+    ("gitchain.verify.authorization:Signers.person", "raise KeyError(identity)", "return str(identity)"),
 )
 def test_a06_identity_regex_anchored() -> None:
     """A name that only contains, precedes or continues an allowed one is somebody else; so is another case."""

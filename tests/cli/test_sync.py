@@ -310,8 +310,7 @@ def test_sync_that_left_entries_unread_is_told_by_verify(
 
 def without(store: AttestationStore, name: str) -> str:
     """Return a commit of the store without one bundle."""
-    from gitchain.store.bundle_paths import attestation_paths
-    from gitchain.store.tree_paths import content_path
+    from gitchain.store.tree_paths import attestation_paths, content_path
 
     leaves = {
         path: store.backend.write("blob", data)

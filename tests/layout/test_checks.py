@@ -6,8 +6,7 @@ import pytest
 
 from gitchain.errors import LayoutError
 from gitchain.evidence.canonical import Json
-from gitchain.layout.checks import MAX_TEXT, check_known, check_text
-from gitchain.layout.fields import Fields
+from gitchain.layout.fields import MAX_TEXT, Fields, check_known, check_text
 from gitchain.layout.identities import CLAIM_NAMES, SigstoreMember
 from gitchain.layout.yaml import read_yaml
 

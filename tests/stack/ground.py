@@ -82,7 +82,7 @@ class Ground:
 def make(top: Path) -> Ground:
     """Sign the layout and the chains; one of them so long ago that the layout does not take its approval any more."""
     from gitchain.trust.load_profile import load_profile
-    from gitchain.trust.signing_identity import SigningIdentity
+    from gitchain.trust.profiles import SigningIdentity
     from gitchain.workspace.project import open_project
 
     for name in ("jwt", "sigstore.oidc", "sigstore.sign", "gitchain.instance.local", "gitchain.sign.keyless"):

@@ -15,9 +15,9 @@ from gitchain.evidence import bundle as bundle_module
 from gitchain.platform.git import Git as Runner
 from gitchain.store import trees
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
-from gitchain.store.loose import NewObject
 from gitchain.store.objects import (
     Commit,
+    NewObject,
     Oid,
     StoredTreeEntry,
     parse_commit,

@@ -12,9 +12,8 @@ import pytest
 
 from gitchain.errors import LimitError
 from gitchain.store import object_sizes
-from gitchain.store.loose import NewObject
 from gitchain.store.object_sizes import ObjectSizes
-from gitchain.store.objects import Oid
+from gitchain.store.objects import NewObject, Oid
 
 
 class Chains(ObjectSizes):

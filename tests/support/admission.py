@@ -124,7 +124,7 @@ def write_admission_files(top: Path, models: Sequence[str] = ("good", "second", 
     """Sign a whole chain for each model, one without its approval, and revoke one of them."""
     from gitchain.cli.main import run
     from gitchain.trust.load_profile import load_profile
-    from gitchain.trust.signing_identity import SigningIdentity
+    from gitchain.trust.profiles import SigningIdentity
     from gitchain.workspace.project import open_project
 
     repo = top / "repo"

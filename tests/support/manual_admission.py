@@ -15,7 +15,7 @@ from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.consume.verifier import Verifier
 from gitchain.errors import GitchainError
 from gitchain.trust.load_profile import load_profile
-from gitchain.trust.signing_identity import SigningIdentity as Signing
+from gitchain.trust.profiles import SigningIdentity as Signing
 from gitchain.workspace.project import open_project
 from tests.support.admission import WHO, Clock, admission, judged, oci, pod, review, settled
 

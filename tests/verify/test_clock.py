@@ -9,9 +9,8 @@ import pytest
 
 from gitchain.errors import SignatureError
 from gitchain.layout import parse_layout
-from gitchain.verify.clock import check_time, is_ahead, is_early
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.verified import NEVER, LogRef, VerifiedStatement
+from gitchain.verify.verified import NEVER, LogRef, VerifiedStatement, check_time, is_ahead, is_early
 from tests.support.decision_input import NOW, DecisionInput, codes, run
 from tests.support.decision_variants import DATASETS, facts, revoked
 

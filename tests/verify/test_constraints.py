@@ -20,12 +20,11 @@ from gitchain.layout import Layout, parse_layout
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.model import Constraint, Step
 from gitchain.verify import constraints as module
-from gitchain.verify.clock import is_early
 from gitchain.verify.constraints import check_chain, check_step
 from gitchain.verify.datasets import DatasetFacts, _keys, check_datasets
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.target import Target
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import VerifiedStatement, is_early
 from tests.support.decision_input import ISSUER, NOW, Content, descriptor, directory, model, verified
 
 METRICS = "https://example.com/predicate/metrics/v1"

@@ -8,10 +8,9 @@ from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Identity
-from gitchain.verify.authorization import Authorizer
+from gitchain.verify.authorization import Authorizer, Signers
 from gitchain.verify.classify import claims_under
 from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.signers import Signers
 from tests.support.decision_input import ISSUER, LAYOUT, NOW, DecisionInput, codes, model, statement
 from tests.support.decision_variants import SUPPLIER, by, facts, supplier
 

@@ -14,8 +14,8 @@ from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.names import MAX_URI_BYTES
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout.model import Step
-from gitchain.verify.clock import MAX_CLOCK_SKEW
 from gitchain.verify.findings import FindingCode
+from gitchain.verify.verified import MAX_CLOCK_SKEW
 from gitchain.verify.vsa_check import (
     MAX_LEVELS,
     check_age,
