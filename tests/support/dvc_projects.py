@@ -9,6 +9,7 @@ A shape is a few files. `tests/fixtures/dvc_shapes/*.txt` hold them:
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -100,6 +101,7 @@ def forked_dvc(
             os.environ.update(env)
             os.chdir(cwd)
             os.dup2(stdout, 1)
+            _log_to_this_process()
             code = int(dvc.cli.main(list(argv[1:])) or 0)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -107,6 +109,17 @@ def forked_dvc(
             os._exit(code)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), started, datetime.now(UTC)
+
+
+def _log_to_this_process() -> None:
+    """Give DVC's log handlers open streams: they keep those of the test that imported DVC, which may be closed."""
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.stream = (
+                    sys.stdout if handler.level < logging.WARNING else sys.stderr
+                )  # setStream flushes
 
 
 def dvc_stages(root: Path) -> dict[str, tuple[str, ...]] | None:
