@@ -4,7 +4,8 @@ POST /add-checkpoint     old <size>, a consistency proof, an empty line, the che
 
 The state is written to disk before the cosignature is returned. A lock covers check and write, so that of two
 concurrent requests only one succeeds and a crash cannot roll the witness back. One file for each log in the user's
-directory, `witness/<SHA-256 of the log's id>.json`.
+directory, `witness/<SHA-256 of the log's id>.json`. Beside the key, an empty file `witness-<the same>.begun` is written
+before the first state of a log: if the state is lost and the key is not, the witness refuses that log.
 
 Spec: https://c2sp.org/tlog-witness, https://c2sp.org/tlog-cosignature. TLS is left to a proxy.
 """
@@ -130,6 +131,11 @@ def place(log: LogKey) -> Path:
     return user_directory() / "witness" / f"{sha256_hex(log.log_id)}.json"
 
 
+def _begun(log: LogKey) -> Path:
+    """Return the path of the empty file that is there once a checkpoint of the log was cosigned with the key beside it."""
+    return user_directory() / f"witness-{sha256_hex(log.log_id)}.begun"
+
+
 def _read(body: bytes) -> tuple[int, tuple[bytes, ...], SignedCheckpoint]:
     if len(body) > MAX_BODY_BYTES:
         raise LimitError("the request is too large", expected=f"at most {MAX_BODY_BYTES} bytes")
@@ -149,8 +155,18 @@ def _read(body: bytes) -> tuple[int, tuple[bytes, ...], SignedCheckpoint]:
 
 
 def _recall(log: LogKey) -> tuple[int, bytes]:
-    """Return size and root of the last cosigned checkpoint, or those of the empty tree."""
+    """Return size and root of the last cosigned checkpoint; those of the empty tree for a log that is new.
+
+    Raises TrustError if the state is lost: the witness would cosign a second history of the log.
+    """
     found = read_state(place(log), SCHEMA, lambda value: _parse(value, log), "the memory of the witness")
+    if found is None and _begun(log).exists():
+        raise TrustError(
+            "the witness' state of this log is lost",
+            where=str(place(log)),
+            expected="the last checkpoint that was cosigned with this key",
+            help="restore the file, or move witness.pem and witness-*.begun away and use another name and key",
+        )
     return found or (0, EMPTY_ROOT)
 
 
@@ -165,7 +181,8 @@ def _parse(value: dict[str, Any], log: LogKey) -> tuple[int, bytes]:
 
 
 def _remember(log: LogKey, checkpoint: Checkpoint) -> None:
-
+    if not _begun(log).exists():
+        write_durably(_begun(log), b"")
     state: dict[str, Json] = {
         "logId": log.log_id.hex(),
         "size": checkpoint.size,

@@ -148,6 +148,17 @@ def test_a_damaged_memory_stops_the_witness(witness: Witness) -> None:
         witness.add_checkpoint(asked(TestLog(bodies(9)), 5))
 
 
+def test_witness_refuses_a_log_whose_state_is_lost(witness: Witness) -> None:
+    """With the key kept and the state gone, it would cosign another history of the same log."""
+    assert witness.add_checkpoint(asked(TestLog(bodies(5)), 0)).status == 200
+    place(LOG).unlink()
+    for size, old in ((5, 0), (9, 0), (9, 5)):
+        with pytest.raises(TrustError, match="state of this log is lost") as caught:
+            witness.add_checkpoint(asked(TestLog(bodies(size)), old))
+    assert "another name and key" in str(caught.value.help)
+    assert not place(LOG).exists()
+
+
 def test_of_two_requests_at_a_time_one_wins(witness: Witness) -> None:
     """Sixteen threads with two histories: what is cosigned is one of them, whole."""
     assert witness.add_checkpoint(asked(TestLog(bodies(5)), 0)).status == 200
