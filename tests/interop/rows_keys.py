@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -16,11 +17,12 @@ from gitchain.sign.keyed import KeySigner
 from gitchain.sign.keys import PemKey
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.keys import Key
+from gitchain.verify.rekor_entry import SignatureRecord
 from gitchain.verify.trust import Trust
 from tests.interop.interop_run import Answer, InteropRun, pinned
 from tests.interop.table import Cases, Row
 
-KINDS = {
+KINDS: dict[str, Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]] = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
@@ -47,7 +49,6 @@ def keys(world: InteropRun, cases: Cases) -> None:
         cases.accepts(f"{kind}, sent twice", (same, f"{first['logIndex']} {second['logIndex']}"))
         other = replace(one, digest=bytes(len(one.digest)))
         cases.refuses(f"{kind}, another digest", _logged(services.log_client, other))
-    services.close()
 
 
 def _statement(number: int) -> Statement:
@@ -62,7 +63,7 @@ def _verified(raw: bytes, trust: Trust, known: tuple[bytes, ...]) -> Answer:
         return False, str(error)
 
 
-def _logged(client: entries.LogClient, one: entries.Signed) -> Answer:
+def _logged(client: entries.LogClient, one: SignatureRecord) -> Answer:
     try:
         return True, str(client.log(one)["logIndex"])
     except GitchainError as error:
