@@ -4,7 +4,7 @@ Changed are the files that differ from `main` (QUICK_BASE names another commit),
 
 1. changed test files;
 2. test files that mirror a changed module: `gitchain/verify/trace.py` has `tests/verify/test_trace.py`;
-3. test files that import a changed module, or name a changed page, schema or script;
+3. test files that import a changed module of gitchain or of `tests.support`, or name a changed page, schema or script;
 4. a smoke set: floors, pages, claims, command lines.
 
 After QUICK_SECONDS (40) no further test starts, and those that run are interrupted: pytest-xdist gives its workers ten
@@ -34,7 +34,9 @@ SMOKE = (
     "tests/verify/test_decide.py",
 )
 MANY = 12
-"""Importers of one module beyond this number say little about it: only those of its own directory run."""
+"""Importers of one module beyond this number say little about it: only those of its own directory run.
+
+Of a module of `tests.support`, which has no tests of its own, the first ones run."""
 
 
 class Budget:
@@ -87,16 +89,17 @@ def mirrors(path: str, tests: Sequence[str]) -> Iterator[str]:
 
 def importers(path: str, texts: dict[str, str]) -> list[str]:
     """Return the test files that import a changed module, or that name any other changed file."""
-    found = re.fullmatch(r"gitchain/(?:(.+)/)?(\w+)\.py", path)
+    found = re.fullmatch(r"(gitchain|tests)/(?:(.+)/)?(\w+)\.py", path)
     if not found:
         name = Path(path).name
         return [test for test, text in texts.items() if path in text or f'"{name}"' in text]
-    package = ".".join(["gitchain", *(found[1].split("/") if found[1] else [])])
-    line = rf"^(?:from|import) {re.escape(package)}\.{found[2]}\b|^from {re.escape(package)} import .*\b{found[2]}\b"
+    package = ".".join([found[1], *(found[2].split("/") if found[2] else [])])
+    line = rf"^(?:from|import) {re.escape(package)}\.{found[3]}\b|^from {re.escape(package)} import .*\b{found[3]}\b"
     using = [test for test, text in texts.items() if re.search(line, text, re.MULTILINE)]
     if len(using) <= MANY:
         return using
-    return [test for test in using if test.split("/")[1] == package.split(".")[-1]][:MANY]
+    near = [test for test in using if test.split("/")[1] == package.split(".")[-1]]
+    return (near or using if found[1] == "tests" else near)[:MANY]
 
 
 def relevant(changed: Iterable[str], texts: dict[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ TEXTS = {
     "tests/verify/test_trace.py": "from gitchain.verify.trace import lookup",
     "tests/verify/test_trace_edges.py": "",
     "tests/verify/test_report.py": "from gitchain.verify import trace, report",
-    "tests/cli/test_main.py": "from gitchain.errors import ExitCode",
+    "tests/cli/test_main.py": "from gitchain.errors import ExitCode\nfrom tests.support.shell import Shell",
     "tests/collect/inspect/test_gguf.py": "",
 }
 
@@ -34,6 +35,7 @@ def test_relevant_puts_mirrors_first_then_importers_then_smoke() -> None:
     [
         ("tests/cli/test_main.py", "tests/cli/test_main.py"),
         ("gitchain/errors.py", "tests/cli/test_main.py"),
+        ("tests/support/shell.py", "tests/cli/test_main.py"),
         ("gitchain/verify/tracer.py", "tests/test_floors.py"),
         ("nothing/known.txt", "tests/test_floors.py"),
     ],
@@ -49,7 +51,8 @@ def test_relevant_smoke_set_exists() -> None:
 @pytest.mark.parametrize(("seconds", "stops"), [(3600, False), (-1, True)])
 def test_budget_stops_the_session_when_time_is_over(seconds: float, *, stops: bool) -> None:
     budget = quick.Budget(seconds)
-    session = types.SimpleNamespace(shouldstop=False)
+    session: Any = types.SimpleNamespace(shouldstop=False)
     budget.pytest_sessionstart(session)
-    budget.pytest_runtest_logreport(types.SimpleNamespace(nodeid="one"))
+    report: Any = types.SimpleNamespace(nodeid="one")
+    budget.pytest_runtest_logreport(report)
     assert (budget.is_over, bool(session.shouldstop)) == (stops, stops)
