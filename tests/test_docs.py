@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from gitchain import errors
 from gitchain.errors import ExitCode
 from gitchain.evidence import predicates
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.manifest import FileEntry, build_manifest, expand
 from gitchain.verify.findings import MEANINGS
 
@@ -135,7 +136,8 @@ def test_the_manifest_example_recomputes() -> None:
     table = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", example, re.MULTILINE)
     files = [(path, content.replace("\\n", "\n").encode()) for path, content in table]
     entries = [
-        FileEntry(path, path == "run.sh", len(data), hashlib.sha256(data).hexdigest()) for path, data in files
+        FileEntry(path, path == "run.sh", len(data), Sha256(hashlib.sha256(data).hexdigest()))
+        for path, data in files
     ]
     manifest = build_manifest(entries)
     nodes = [node.encode() for node in block(example)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gitchain.admit import audit as audit_module
 from gitchain.admit import cluster as cluster_module
 from gitchain.admit import server as server_module
 from gitchain.admit.admission import Admission
@@ -147,7 +148,7 @@ def test_the_server_audits(
     from dataclasses import replace
 
     done = threading.Event()
-    real = server_module.audit
+    real = audit_module.audit
 
     async def watched(*args: Any) -> Audit:
         found = await real(*args)

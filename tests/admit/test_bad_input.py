@@ -21,6 +21,7 @@ from gitchain.admit.kinds import KNOWN
 from gitchain.admit.review import GroupVersionKind
 from gitchain.admit.run import deployment_log
 from gitchain.admit.settings import Deployments
+from gitchain.evidence.digest import Sha256
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.workspace.project import open_project
 from tests.support.admission import (
@@ -195,6 +196,8 @@ def test_a_volume_that_stays_full_is_no_silent_loss(
                 pass
         except OSError:
             pass
-    log.admitted(DeploymentEvent("deployed", "0" * 64, by="a", when=datetime.now(UTC), environment="e"))
+    log.admitted(
+        DeploymentEvent("deployed", Sha256("0" * 64), by="a", when=datetime.now(UTC), environment="e")
+    )
     assert log.close(seconds=20) is False
     assert log.counts.lost == 1

@@ -745,7 +745,7 @@ def test_generated_decoys_are_never_admitted(data: st.DataObject) -> None:
     if text.startswith(("file:///", "unix:///")):
         return
     items = [*before, *data.draw(st.sampled_from(VIAS))(option, text), *after]
-    container = st.sampled_from([{"args": items}, {"command": ["/bin/x", *items]},
+    container: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{"args": items}, {"command": ["/bin/x", *items]},
                                  {"env": [{"name": "X", "value": text}]}])  # fmt: skip
     source = serving()
     source["spec"]["containers"].append({"name": "decoy", **data.draw(container)})

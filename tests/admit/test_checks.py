@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gitchain.admit import audit as audit_module
 from gitchain.admit import checks as module
 from gitchain.admit import reporting, server
 from gitchain.admit.admission import Admission
@@ -26,6 +27,7 @@ from gitchain.admit.settings import Deployments
 from gitchain.cli.main import run
 from gitchain.errors import LayoutExpiredError, StoreError, TransportError
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import DEPLOYMENT_CHECK
 from gitchain.produce.deployments import DeploymentLog
@@ -35,6 +37,7 @@ from tests.support.kubernetes_api import Api
 from tests.support.manual_admission import Heard, Stand, add, stand
 
 PODS = "/api/v1/pods"
+NO_MODEL = Sha256("")
 
 
 def running(name: str, model: str = "good", owner: str = "", namespace: str = "prod") -> dict[str, Any]:
@@ -216,7 +219,7 @@ def test_a_damaged_memory_repeats_and_is_logged(isolated: Path, heard: Heard, te
     isolated.mkdir(exist_ok=True)
     (isolated / FILE).write_text(text)
     clock = Clock()
-    failed = {("n", "w", ""): ModelCheck(("n", "w", ""), "FAILED", ("GC-A0104",))}
+    failed = {("n", "w", NO_MODEL): ModelCheck(("n", "w", NO_MODEL), "FAILED", ("GC-A0104",))}
     assert len(AuditComparison(clock).update(failed, whole=True).changes) == 1
     assert any("damaged" in record.msg for record in heard.records)
     assert AuditComparison(clock).update(failed, whole=True).changes == ()
@@ -247,7 +250,7 @@ def test_a_disk_that_takes_nothing_loses_no_change(
 
 def test_what_is_remembered_is_bounded(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_FAILING", 3)
-    keys = [("n", f"w{number}", "") for number in range(5)]
+    keys = [("n", f"w{number}", NO_MODEL) for number in range(5)]
     failed = {key: ModelCheck(key, "FAILED", ("GC-A0104",)) for key in keys}
     checks = AuditComparison(Clock())
     assert len(checks.update(failed, whole=True).changes) == 3
@@ -258,7 +261,7 @@ def test_the_server_reports_a_change_once(
     models: AdmissionFiles, tmp_path: Path, isolated: Path, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One Event and one count over several audits."""
-    audits, real = threading.Semaphore(0), server.audit
+    audits, real = threading.Semaphore(0), audit_module.audit
 
     async def watched(*args: Any) -> Audit:
         found = await real(*args)

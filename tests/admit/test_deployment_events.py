@@ -206,5 +206,5 @@ def test_the_server_states_what_it_admits(logged: tuple[AdmissionFiles, Any]) ->
         reported = one.predicate["reportedBy"]
         assert isinstance(reported, dict)
         assert reported["name"] == "api-1"
-        assert client.sha256 == reported["certificate"]["sha256"]  # type: ignore[index, call-overload]
+        assert client.sha256 == reported["certificate"]["sha256"]
     assert came.predicate["deployedBy"] == "dev@example.com"

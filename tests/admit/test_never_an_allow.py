@@ -112,7 +112,8 @@ def justify(request: dict[str, Any], result: AdmissionResult) -> None:
         assert request["namespace"] == "lenient"
         assert ANY_MODEL.search(spec) is None
     elif result.reason == "nothing new":
-        new, old = request.get("object"), request.get("oldObject")
+        new: Any = request.get("object")
+        old: Any = request.get("oldObject")
         scaled = request.get("subResource") == "scale"
         assert (
             request["operation"] == "DELETE"

@@ -247,7 +247,9 @@ def test_two_who_write_a_report_lose_nothing(ready: Admission, api: Api, told: T
     told.tell(denied(ready, "a"))
     place = f"{OPEN.format('prod')}/{DENIALS}"
     theirs = dict(api.objects[place], metadata=dict(api.objects[place]["metadata"], resourceVersion="77"))
-    other = result(replace(notice(denied(ready, "b"), told.clock()), when=told.clock()))  # type: ignore[type-var]
+    noticed = notice(denied(ready, "b"), told.clock())
+    assert noticed
+    other = result(replace(noticed, when=told.clock()))
     theirs["results"] = [*theirs["results"], other]
     api.meanwhile = [theirs, dict(theirs, metadata=dict(theirs["metadata"], resourceVersion="78"))]
     told.tell(denied(ready, "c"))

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -217,8 +217,10 @@ def test_collector_that_fails_changes_no_review(
 
 
 def waiting(traces: OpenTelemetry) -> int:
+    processor: Any
     (processor,) = traces._provider._active_span_processor._span_processors
-    return len(processor._batch_processor._queue)
+    queue: Sized = processor._batch_processor._queue
+    return len(queue)
 
 
 def lines_of(heard: Heard, count: int) -> list[str]:
@@ -242,7 +244,7 @@ def test_collector_that_comes_back_is_logged(client: Client, collector: Collecto
         "traces cannot be sent",
         "traces are sent again",
     ]
-    (facts,) = [one.facts for one in heard.records if one.getMessage().startswith("traces cannot")]
+    (facts,) = [vars(one)["facts"] for one in heard.records if one.getMessage().startswith("traces cannot")]
     assert facts == {"endpoint": f"{collector.url}", "why": "HTTP status 400"}
 
 
@@ -265,14 +267,16 @@ def test_long_answer_is_not_kept(collector: Collector, monkeypatch: pytest.Monke
     monkeypatch.setattr("gitchain.admit.otlp.MAX_ANSWER_BYTES", 100)
     collector.answer = b"x" * 5_000_000
     traces = open_traces()
+    processor: Any
     (processor,) = traces._provider._active_span_processor._span_processors
-    seen = []
+    seen: list[Any] = []
     session = processor.span_exporter._session
-    monkeypatch.setattr(
-        session,
-        "send",
-        lambda *args, **more: seen.append(type(session).send(session, *args, **more)) or seen[-1],
-    )
+
+    def send(*args: Any, **more: Any) -> Any:
+        seen.append(type(session).send(session, *args, **more))
+        return seen[-1]
+
+    monkeypatch.setattr(session, "send", send)
     for name in ("first", "second"):
         with traces.step(name, {}):
             pass

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from gitchain.admit.denial_reasons import DenialReason
-from gitchain.admit.evidence import SourceReader
+from gitchain.admit.evidence import EvidenceState, SourceReader
 from gitchain.admit.layout_evaluator import LayoutEvaluator, LayoutVerdict
 from gitchain.admit.settings import AdmissionSettings, Durations
 from gitchain.admit.verdict_cache import MAX_FLYING, VerdictCache
 from gitchain.errors import GitchainError, LayoutError, RollbackError, StoreError, TransportError
+from gitchain.evidence.digest import Sha256
 from gitchain.workspace.project import open_project
 from tests.support.admission import (
     WHO,
@@ -229,7 +230,7 @@ def test_the_memory_is_bounded(models: AdmissionFiles) -> None:
 
         async def ask() -> None:
             for number in range(sized(250, 5000)):
-                await cache.verdict(f"{number:064x}")
+                await cache.verdict(Sha256(f"{number:064x}"))
 
         asyncio.run(ask())
         assert len(cache) == 100
@@ -242,10 +243,10 @@ class Slow:
         self.evaluator, self.go, self.asked = evaluator, threading.Event(), 0
         decide = evaluator.decide
 
-        def waiting(*args: Any) -> LayoutVerdict:
+        def waiting(opened: EvidenceState, sha256: Sha256, now: datetime) -> LayoutVerdict:
             self.asked += 1
             self.go.wait(30)
-            return decide(*args)
+            return decide(opened, sha256, now)
 
         evaluator.decide = waiting  # type: ignore[method-assign]
 
@@ -289,7 +290,7 @@ def test_too_many_decisions_at_a_time_are_refused(standing: Stand) -> None:
 
     async def ask() -> list[LayoutVerdict]:
         tasks = [
-            asyncio.ensure_future(standing.cache.verdict(f"{number:064x}"))
+            asyncio.ensure_future(standing.cache.verdict(Sha256(f"{number:064x}")))
             for number in range(MAX_FLYING + 5)
         ]
         await asyncio.sleep(0)

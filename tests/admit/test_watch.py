@@ -176,12 +176,12 @@ def rewound(source: LayoutSource) -> None:
     subprocess.run(["git", "-C", str(source.repository), "update-ref", ref, f"{ref}~1"], check=True)
 
 
-FAULTS: dict[str, tuple[Callable[[LayoutSource], None], str]] = {
+FAULTS: dict[str, tuple[Callable[[LayoutSource], object], str]] = {
     "layout gone": (lambda source: source.layout.unlink(), "layout"),
-    "layout is no bundle": (lambda source: source.layout.write_text("{}") and None, "layout"),
+    "layout is no bundle": (lambda source: source.layout.write_text("{}"), "layout"),
     "layout of another signer": (foreign, "layout"),
     "trust gone": (lambda source: Path(source.trust).unlink(), "trust"),
-    "trust is no trusted root": (lambda source: Path(source.trust).write_text("{}") and None, "trust"),
+    "trust is no trusted root": (lambda source: Path(source.trust).write_text("{}"), "trust"),
     "store rewound": (rewound, "rewound"),
 }
 

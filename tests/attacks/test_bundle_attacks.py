@@ -268,6 +268,7 @@ def garbage() -> Iterator[bytes]:
     for key in value:
         if key != "predicate":  # which may be left out, or null
             yield json.dumps({other: one for other, one in value.items() if other != key}).encode()
+        wrong: Any
         for wrong in (None, 0, -1, True, [], [[]], {}, {"a": 1}, "", "x", [None], [0], ["a"], [{}]):
             if key != "predicate" or not isinstance(wrong, dict | None):
                 yield json.dumps({**value, key: wrong}).encode()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -233,7 +234,7 @@ def test_a11_duplicate_names() -> None:
             Statement.build(subjects, "https://slsa.dev/provenance/v1", provenance_of("train"))
 
 
-def provenance_of(step: str) -> dict[str, object]:
+def provenance_of(step: str) -> dict[str, Any]:
     return dict(provenance(step=StepFacts(step, "run-1", "observed", None), materials=[]))
 
 

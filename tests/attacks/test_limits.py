@@ -45,8 +45,8 @@ def huge(path: Path) -> None:
         file.truncate(1 << 30)
 
 
-def text(value: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(value) and None
+def text(value: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(value)
 
 
 ENVELOPE = '{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{"payload":"","payloadType":"x","signatures":[%s]}}'

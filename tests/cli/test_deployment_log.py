@@ -17,6 +17,7 @@ from gitchain.admit.run import deployment_log
 from gitchain.admit.settings import Deployments
 from gitchain.errors import ExitCode
 from gitchain.evidence.deployment import DeploymentVerdict
+from gitchain.evidence.digest import Sha256
 from gitchain.instance import Instance
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.workspace.user_directory import local_directory
@@ -24,7 +25,7 @@ from tests.support.prepared_repository import git
 
 Gitchain = Callable[..., Any]
 PAGE = Path(__file__).parents[2] / "docs/deployments.md"
-MODEL = "ab" * 32
+MODEL = Sha256("ab" * 32)
 
 
 def documented(heading: str) -> list[list[str]]:

@@ -34,8 +34,8 @@ def people(request: pytest.FixtureRequest, home: Home) -> People:
         f"#!/bin/sh\nexec {shutil.which('gpg')} --homedir {home.path} --batch --passphrase '' \"$@\"\n"
     )
     program.chmod(0o755)
-    settings = [[f"gpg.program={program}", f"user.signingkey={key}"] for key in (dev, stranger)]
-    return People(*settings, [{"openpgp": home.public(dev), "fingerprint": dev}])
+    signs, strange = ([f"gpg.program={program}", f"user.signingkey={key}"] for key in (dev, stranger))
+    return People(signs, strange, [{"openpgp": home.public(dev), "fingerprint": dev}])
 
 
 @pytest.mark.parametrize("form", ["sha1", "sha256"])

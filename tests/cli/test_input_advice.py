@@ -71,9 +71,8 @@ def test_a_predicate_that_cannot_be_used(
 
 @pytest.mark.parametrize("name", [" x", "a\nb", "", "x" * 2000])
 def test_a_step_that_cannot_be_named_so(gitchain: Gitchain, world: PreparedRepository, name: str) -> None:
-    for words in (("attest", name), ("run", name)):
-        more = ("--", "true") if words[0] == "run" else ()
-        done = gitchain(*words, "-m", "data/raw.csv", "-p", "model.bin", *more, cwd=world.repo)
+    for verb, more in (("attest", ()), ("run", ("--", "true"))):
+        done = gitchain(verb, name, "-m", "data/raw.csv", "-p", "model.bin", *more, cwd=world.repo)
         assert done.code in {2, 125}
         assert "another name" in done.err, done.text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -26,9 +27,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the module examples/man_pages.py."""
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     sys.modules.pop("man_pages", None)
-    import man_pages
-
-    return man_pages
+    return importlib.import_module("man_pages")
 
 
 def rendered(text: str) -> tuple[str, str]:

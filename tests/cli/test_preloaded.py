@@ -53,7 +53,7 @@ def test_preloaded_program_ends_by_a_signal(
 ) -> None:
     """A signal reaches the process that does the work, and its end is that of the program."""
     work = f"touch {tmp_path}/started; exec sleep 60"
-    command = [programs() / "gitchain", "run", "x", "-p", "model.bin", "--", "sh", "-c", work]
+    command = [str(programs() / "gitchain"), "run", "x", "-p", "model.bin", "--", "sh", "-c", work]
     with subprocess.Popen(command, cwd=world.repo, stderr=subprocess.DEVNULL) as program:
         while not (tmp_path / "started").exists():
             assert program.poll() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
 from gitchain.sign import services
-from gitchain.trust import publication_consent
 from tests.support.faulty_server import CA
 from tests.support.private_sigstore import Site
 
@@ -87,8 +87,8 @@ def test_on_a_terminal_the_person_is_asked(
     public: Site, monkeypatch: pytest.MonkeyPatch, *, answer: bool, code: int
 ) -> None:
     """A yes signs, and a no sends nothing and keeps the statement."""
-    monkeypatch.setattr(publication_consent.sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr(publication_consent.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(click, "confirm", lambda *_, **__: answer)
     assert sign(public, "ada@example.com").code == code
     assert (CA in public.server.calls) is answer

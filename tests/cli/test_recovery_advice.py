@@ -66,7 +66,7 @@ def into_cache(world: PreparedRepository, name: str) -> None:
 
 def advice(done: Any) -> list[str]:
     """Return the commands in the help of an error."""
-    line = next(line for line in done.err.splitlines() if line.strip().startswith("help "))
+    line: str = next(line for line in done.err.splitlines() if line.strip().startswith("help "))
     return line.strip().removeprefix("help ").strip().split("   or ")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,7 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the module examples/cli_reference.py."""
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     sys.modules.pop("cli_reference", None)
-    import cli_reference
-
-    return cli_reference
+    return importlib.import_module("cli_reference")
 
 
 def commands(

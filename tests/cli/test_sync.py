@@ -65,7 +65,7 @@ def spoil(git: Git, server: Path, name: str = "README") -> None:
     """Add an entry to the server's store that no store has."""
     theirs = AttestationStore.open(server)
     tip = Oid(str(theirs.tip()))
-    leaves = {(name,): theirs.backend.write("blob", b"junk")}
+    leaves: dict[tuple[str, ...], Oid] = {(name,): theirs.backend.write("blob", b"junk")}
     commit = theirs.commit(theirs.trees.insert(theirs.root(tip), leaves), (tip,), "spoilt")
     theirs.backend.flush()
     git(server, "update-ref", REF, commit)

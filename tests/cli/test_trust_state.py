@@ -7,9 +7,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -277,8 +277,8 @@ def test_the_clock_is_a_year_off(
 
     class Shifted(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) + timedelta(days=days)
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=days)
 
     for name, one in list(sys.modules.items()):
         if name.startswith("gitchain") and getattr(one, "datetime", None) is datetime:

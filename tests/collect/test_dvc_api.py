@@ -365,7 +365,7 @@ stages:
     assert birds.annotations["versionId"] == "v"
     assert len(str(birds.annotations["filesSha256"])) == 64
     assert (key.uri, key.annotations) == ("s3://b/k", {"etag": "e"})
-    assert found["a"].outs == found["a"].lost == ()
+    assert (found["a"].outs, found["a"].lost) == ((), ())
     (query,) = stage_sources(found["q.dvc"])
     assert (query.uri, query.annotations) == ("db:shop", {"query": "select 1"})
     (imported,) = stage_sources(found["i.dvc"])

@@ -17,6 +17,7 @@ from gitchain.collect.artifacts import collect_artifact, directory_md5
 from gitchain.collect.file_digests import BUFFER, HashedFile
 from gitchain.collect.files import hash_path
 from gitchain.errors import GitchainError, LimitError, ProjectError, VerificationError
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.manifest import FileEntry, build_manifest, expand
 
 
@@ -34,7 +35,7 @@ def test_both_digests_are_those_of_hashlib(tmp_path: Path, size: int) -> None:
     write(tmp_path / "f", data, 0o755)
     found = hash_path(str(tmp_path), "f")
     assert found == HashedFile(
-        "", True, size, hashlib.sha256(data).hexdigest(), hashlib.md5(data).hexdigest()
+        "", True, size, Sha256(hashlib.sha256(data).hexdigest()), hashlib.md5(data).hexdigest()
     )
 
 
@@ -45,8 +46,8 @@ def test_a_directory_is_its_manifest(tmp_path: Path) -> None:
     (tmp_path / "d" / "empty").mkdir()
     artifact = collect_artifact(tmp_path, "d")
     entries = [
-        FileEntry("a.csv", False, 1, hashlib.sha256(b"1").hexdigest()),
-        FileEntry("sub/run.sh", True, 1, hashlib.sha256(b"2").hexdigest()),
+        FileEntry("a.csv", False, 1, Sha256(hashlib.sha256(b"1").hexdigest())),
+        FileEntry("sub/run.sh", True, 1, Sha256(hashlib.sha256(b"2").hexdigest())),
     ]
     assert artifact.manifest is not None
     assert artifact.descriptor.digest["sha256"] == build_manifest(entries).digest
@@ -345,7 +346,7 @@ def test_a_link_into_dvcs_cache_is_checked_without_md5_too(pipeline: Path, threa
     (pipeline / "linked").mkdir()
     (pipeline / "linked" / "f").symlink_to(held)
     found = hash_path(str(pipeline), "linked", md5=False, threads=threads)
-    assert isinstance(found, tuple)
+    assert isinstance(found[0], HashedFile)
     assert found[0].sha256 == hashlib.sha256(data).hexdigest()
     held.write_bytes(b"y" + data[1:])
     with pytest.raises(VerificationError):

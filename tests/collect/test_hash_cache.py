@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ BIG = b"x" * (MIN_CACHED_SIZE + 1)
 @pytest.fixture
 def old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a large file that, by the cache's clock, was written an hour ago."""
-    real = module.time.time_ns
-    monkeypatch.setattr(module.time, "time_ns", lambda: real() + 3_600_000_000_000)
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 3_600_000_000_000)
     path = tmp_path / "big"
     path.write_bytes(BIG)
     return path
@@ -60,7 +61,7 @@ def test_a_file_hashed_right_after_its_change_is_not_trusted(
     """Within one clock tick a second change would leave no trace."""
     path = tmp_path / "big"
     path.write_bytes(BIG)
-    monkeypatch.setattr(module.time, "time_ns", lambda: path.stat().st_ctime_ns + module.RACY_NS)
+    monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + module.RACY_NS)
     cache = tmp_path / "s" / "state.db"
     first = digest(tmp_path, cache)
     poison(cache)

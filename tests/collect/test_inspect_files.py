@@ -12,6 +12,7 @@ import pytest
 from gitchain.collect.inspect import Inspector, ModelFile, inspect_file, inspect_sizes
 from gitchain.collect.inspect.source import BLOCK
 from gitchain.errors import ProjectError, VerificationError
+from gitchain.evidence.digest import Sha256
 from tests.support.model_files import Runs, gguf, look, onnx, safetensors, whats
 
 ALLOW = (".json", ".safetensors", ".gguf", ".onnx", ".bin", ".npy")
@@ -58,7 +59,7 @@ def test_sizes_count_together() -> None:
 def opened(path: Path, data: bytes) -> tuple[int, ModelFile]:
     path.write_bytes(data)
     handle = os.open(path, os.O_RDONLY)
-    return handle, ModelFile(handle, path.name, hashlib.sha256(data).hexdigest())
+    return handle, ModelFile(handle, path.name, Sha256(hashlib.sha256(data).hexdigest()))
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
@@ -84,7 +85,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"other")
     handle = os.open(tmp_path / "x", os.O_RDONLY)
     with pytest.raises(VerificationError, match="no longer the one that was verified"):
-        ModelFile(handle, "x", "0" * 64)
+        ModelFile(handle, "x", Sha256("0" * 64))
     os.close(handle)
 
 
@@ -92,7 +93,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
     """Only regular files have bytes to inspect."""
     handle = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(ProjectError, match="not a regular file"):
-        ModelFile(handle, "x", "0" * 64)
+        ModelFile(handle, "x", Sha256("0" * 64))
     os.close(handle)
 
 

@@ -128,7 +128,7 @@ def test_every_protocol_is_followed(protocol: int) -> None:
 def test_real_models_pass(tmp_path: Any) -> None:
     """A model of scikit-learn and arrays of NumPy, as their libraries write them."""
     model = LogisticRegression().fit(np.arange(20).reshape(10, 2), np.arange(10) % 2)
-    masked = pickle.dumps([np.ma.array([1, 2], mask=[0, 1]), b""], 2)
+    masked = pickle.dumps([np.ma.array([1, 2], mask=[False, True]), b""], 2)
     assert found(masked, frameworks=["numpy"]) == []
     assert found(pickle.dumps(model), frameworks=["scikit-learn"]) == []
     assert set(found(pickle.dumps(model))) == set(NOT_ALLOWED)

@@ -80,7 +80,8 @@ def test_parts_of_a_directory_of_links_are_read(tmp_path: Path, kind: str, name:
         below = (where / name).relative_to(root).as_posix()
         found = collect_artifact(root, below)
         assert found.descriptor.digest == copy.descriptor.digest
-        assert list(found.descriptor.annotations[LINKS_ANNOTATION]) == [kind]
+        links: Any = found.descriptor.annotations[LINKS_ANNOTATION]
+        assert list(links) == [kind]
         if name in FILES:
             with open_file(str(root), below) as handle:
                 assert os.read(handle, 1000) == FILES[name]

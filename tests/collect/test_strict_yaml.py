@@ -63,7 +63,7 @@ def test_scalars_mean_what_they_mean_to_dvc(text: str) -> None:
     dvc = YAML(typ="safe").load(f"a: {text}\n")["a"]
     ours = load_yaml(f"a: {text}\n".encode(), "dvc.lock")
     assert ours == {"a": dvc}
-    assert type(ours["a"]) is type(dvc)  # type: ignore[index,call-overload]
+    assert type(ours["a"]) is type(dvc)
 
 
 @pytest.mark.parametrize(

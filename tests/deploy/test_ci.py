@@ -134,7 +134,7 @@ def attested(attested_template: Path, isolated: Path, tmp_path: Path) -> Path:
 
 def act(clone: Path, inputs: Mapping[str, str], *, skip: str = "Install gitchain") -> tuple[int, str]:
     """Do what a runner does with the composite action's steps; return the code of the one that failed, or 0."""
-    given = {name: one.get("default", "") for name, one in ACTION["inputs"].items()} | inputs
+    given = {**{name: one.get("default", "") for name, one in ACTION["inputs"].items()}, **inputs}
     said = ""
     for step in ACTION["runs"]["steps"]:
         if step["name"] == skip or not runs(step.get("if"), given["do"]):

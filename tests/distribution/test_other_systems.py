@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitchain.errors import MalformedError
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.names import check_name, check_names
 from gitchain.evidence.tile import TileId, parse_path
@@ -107,7 +108,7 @@ def test_patterns_keep_case_where_paths_do_not(monkeypatch: pytest.MonkeyPatch) 
 
 def test_manifests_and_tiles_hold_no_separator_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """A manifest's order and a log's tile paths are those of text, whatever os.sep is."""
-    entries = [FileEntry(path, False, 0, "0" * 64) for path in ("b", "a/z", "a.txt", "A1")]
+    entries = [FileEntry(path, False, 0, Sha256("0" * 64)) for path in ("b", "a/z", "a.txt", "A1")]
     before = build_manifest(entries)
     monkeypatch.setattr(os, "sep", "\\")
     assert build_manifest(entries[::-1]) == before

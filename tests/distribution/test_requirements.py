@@ -21,7 +21,7 @@ def name_of(requirement: Requirement) -> str:
 
 def written(name: str) -> dict[str, Requirement]:
     """Return the requirements of an .in file, with those of the files that it includes."""
-    found = {}
+    found: dict[str, Requirement] = {}
     for line in (REQUIREMENTS / f"{name}.in").read_text("utf-8").splitlines():
         wanted = line.partition("#")[0].strip()
         if wanted.startswith("-r "):

@@ -18,10 +18,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from packaging.requirements import Requirement
 
+from deploy import wheels
 from tests.support.installed_distributions import ROOT, Installed
-
-sys.path.insert(0, str(ROOT / "deploy"))
-import wheels
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 SOURCE = PROJECT["urls"]["Source"]

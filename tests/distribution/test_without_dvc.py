@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import os
 import shutil
@@ -164,7 +165,7 @@ def wait_until_ready(port: int) -> None:
 
 def test_dvc_api_names_the_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each function that needs DVC raises UsageError, and nothing that looks like a broken project."""
-    monkeypatch.setattr(dvc_api.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     for needs in (
         dvc_api.dvc_version,
         lambda: dvc_api.load_stages(tmp_path),

@@ -37,7 +37,7 @@ def test_read_undoes_write(value: Any) -> None:
 
 def test_rfc8785_example() -> None:
     """The example of RFC 8785 section 3.2.2 comes out as the RFC says."""
-    value = {
+    value: dict[str, Any] = {
         "numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001],
         "string": "\u20ac$\u000f\u000aA'\u0042\u0022\u005c\\\"/",
         "literals": [None, True, False],

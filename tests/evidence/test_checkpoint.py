@@ -189,5 +189,7 @@ def test_public_good_key_id() -> None:
     root = ClientTrustConfig.production(offline=True).trusted_root
     logs = [log for log in root._inner.tlogs if "log2025-1" in log.base_url]
     assert logs, "sigstore no longer embeds the log's key"
-    key = logs[0].public_key.raw_bytes[-32:]
+    raw = logs[0].public_key.raw_bytes
+    assert raw
+    key = raw[-32:]
     assert ed25519_key_id("log2025-1.rekor.sigstore.dev", key) == logs[0].log_id.key_id

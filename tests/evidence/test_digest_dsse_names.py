@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -163,7 +164,11 @@ def test_envelope_agrees_with_sigstore() -> None:
 
 def test_envelope_keeps_what_was_signed() -> None:
     """Payload and signature come out of base64 as bytes; a null key id is none."""
-    value = {"payloadType": "a/b", "payload": "e30=", "signatures": [{"sig": "AAAA", "keyid": None}]}
+    value: dict[str, Any] = {
+        "payloadType": "a/b",
+        "payload": "e30=",
+        "signatures": [{"sig": "AAAA", "keyid": None}],
+    }
     assert Envelope.parse(value) == Envelope("a/b", b"{}", b"\x00\x00\x00", "")
 
 
@@ -343,7 +348,7 @@ def test_any_text_is_refused_cleanly(check: Callable[[str], str], text: str) -> 
 def test_payload_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A payload beyond the limit is refused, however it came."""
     monkeypatch.setattr("gitchain.evidence.dsse.MAX_JSON_BYTES", 3)
-    value = {"payloadType": "a/b", "payload": "AAAAAA==", "signatures": [{"sig": "AAAA"}]}
+    value: dict[str, Any] = {"payloadType": "a/b", "payload": "AAAAAA==", "signatures": [{"sig": "AAAA"}]}
     with pytest.raises(LimitError, match="payload"):
         Envelope.parse(value)
 

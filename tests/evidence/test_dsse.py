@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gitchain.errors import MalformedError
@@ -26,7 +28,7 @@ def test_an_error_names_the_field_of_the_bundle() -> None:
 )
 def test_a_message_signature_names_the_digest_of_its_file(name: str, algorithm: str) -> None:
     """By Sigstore's name; no other kind of digest is read."""
-    value = {"signature": "c2ln", "messageDigest": {"algorithm": name, "digest": "ZA=="}}
+    value: dict[str, Any] = {"signature": "c2ln", "messageDigest": {"algorithm": name, "digest": "ZA=="}}
     found = MessageSignature.parse(value)
     assert (found.signature, found.algorithm, found.digest) == (b"sig", algorithm, b"d")
     with pytest.raises(MalformedError, match="unknown kind"):

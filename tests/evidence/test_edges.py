@@ -9,7 +9,7 @@ import pytest
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence import manifest
 from gitchain.evidence.checkpoint import Checkpoint, NoteSignature, SignedCheckpoint, render
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.dsse import Envelope
 from gitchain.evidence.entry import MAX_KIND_CHARS, _word, bounded
 from gitchain.evidence.fields import decimal, get_array
@@ -189,7 +189,7 @@ def test_tiles() -> None:
 
 def test_a_directory_may_be_as_large_as_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit itself is allowed, one byte more is not."""
-    entry = manifest.FileEntry("a", False, 1, "0" * 64)
+    entry = manifest.FileEntry("a", False, 1, Sha256("0" * 64))
     (node,) = manifest.build_manifest([entry]).nodes.values()
     monkeypatch.setattr(manifest, "MAX_NODE_BYTES", len(node))
     assert manifest.build_manifest([entry]).files == 1

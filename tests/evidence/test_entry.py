@@ -22,7 +22,7 @@ PROOF = {
     "hashes": [b64(b"h" * 32)],
     "checkpoint": {"envelope": "text"},
 }
-ENTRY = {
+ENTRY: dict[str, Any] = {
     "logIndex": "7",
     "logId": {"keyId": b64(b"k")},
     "kindVersion": {"kind": "hashedrekord", "version": "0.0.1"},

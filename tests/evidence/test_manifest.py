@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenceError
 from gitchain.evidence import manifest
 from gitchain.evidence.canonical import canonical_json
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.manifest import (
     SCHEMAS,
     FileEntry,
@@ -27,12 +27,12 @@ from gitchain.evidence.manifest import (
 )
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, ManifestVersion
 
-H = "ab" * 32
+H = Sha256("ab" * 32)
 FILES = (
-    FileEntry("a/b/c.txt", False, 3, "1" * 64),
-    FileEntry("a/b/d.txt", True, 4, "2" * 64),
-    FileEntry("a/e.txt", False, 0, "3" * 64),
-    FileEntry("f.txt", False, 5, "4" * 64),
+    FileEntry("a/b/c.txt", False, 3, Sha256("1" * 64)),
+    FileEntry("a/b/d.txt", True, 4, Sha256("2" * 64)),
+    FileEntry("a/e.txt", False, 0, Sha256("3" * 64)),
+    FileEntry("f.txt", False, 5, Sha256("4" * 64)),
 )
 
 PARTS = st.text(
@@ -93,7 +93,8 @@ def test_to_version_2_is_the_digest_of_the_same_files(tree: dict[tuple[str, ...]
 def test_to_version_2_takes_only_nodes_of_version_1() -> None:
     """A node of version 2, at the root or below, is refused under version 1, and the other way round."""
     old, new = build_manifest(FILES, 1), build_manifest(FILES)
-    for version, other in ((1, new), (2, old)):
+    pairs: tuple[tuple[Literal[1, 2], Manifest], ...] = ((1, new), (2, old))
+    for version, other in pairs:
         with pytest.raises(MalformedError, match="canonical"):
             list(expand(other.digest, other.nodes.get, version))
     with pytest.raises(MalformedError, match="canonical"):
@@ -166,11 +167,11 @@ def test_empty_directory() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        FileEntry("a/b/x.txt", False, 3, "1" * 64),
-        FileEntry("a/b/c.txt", True, 3, "1" * 64),
-        FileEntry("a/b/c.txt", False, 2, "1" * 64),
-        FileEntry("a/b/c.txt", False, 3, "5" * 64),
-        FileEntry("a/c.txt", False, 3, "1" * 64),
+        FileEntry("a/b/x.txt", False, 3, Sha256("1" * 64)),
+        FileEntry("a/b/c.txt", True, 3, Sha256("1" * 64)),
+        FileEntry("a/b/c.txt", False, 2, Sha256("1" * 64)),
+        FileEntry("a/b/c.txt", False, 3, Sha256("5" * 64)),
+        FileEntry("a/c.txt", False, 3, Sha256("1" * 64)),
     ],
     ids=["name", "mode", "size", "content", "place"],
 )
@@ -185,7 +186,7 @@ def test_one_change_touches_one_path() -> None:
     """Changing one file makes new nodes for its directories only."""
     base = [FileEntry(f"d{number}/x/y", False, 1, H) for number in range(50)]
     old = build_manifest(base)
-    new = build_manifest([*base[:-1], FileEntry("d49/x/y", False, 1, "cd" * 32)])
+    new = build_manifest([*base[:-1], FileEntry("d49/x/y", False, 1, Sha256("cd" * 32))])
     assert len(set(new.nodes) - set(old.nodes)) == 3
 
 
@@ -207,9 +208,9 @@ def test_build_refuses_clashing_paths(paths: tuple[str, ...]) -> None:
         lambda: FileEntry("/x", False, 1, H),
         lambda: FileEntry("x", False, -1, H),
         lambda: FileEntry("x", False, 2**53, H),
-        lambda: FileEntry("x", False, 1, H.upper()),
-        lambda: FileEntry("x", False, 1, "ab"),
-        lambda: list(expand("zz", {}.get)),
+        lambda: FileEntry("x", False, 1, Sha256(H.upper())),
+        lambda: FileEntry("x", False, 1, Sha256("ab")),
+        lambda: list(expand("zz", lambda _: None)),
     ],
 )
 def test_bad_values_are_refused(make: Callable[[], object]) -> None:
@@ -277,10 +278,11 @@ def test_mangled_nodes_never_pass() -> None:
                         list(expand(made.digest, {**made.nodes, digest: bad}.get))
 
 
-def reseal(node: bytes) -> tuple[str, Callable[[str], bytes | None]]:
+def reseal(node: bytes) -> tuple[Sha256, Callable[[str], bytes | None]]:
     """What an author of false manifests can do: any bytes under their true digest."""
     digest = sha256_hex(node)
-    return digest, {digest: node}.get
+    known: dict[str, bytes] = {digest: node}
+    return digest, known.get
 
 
 def node(*entries: dict[str, Any], **changes: Any) -> bytes:

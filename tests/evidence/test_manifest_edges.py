@@ -8,11 +8,11 @@ import pytest
 
 from gitchain.errors import MalformedError
 from gitchain.evidence import manifest
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.manifest import SCHEMAS, FileEntry, build_manifest, expand, to_version_2
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
 
-H = "ab" * 32
+H = Sha256("ab" * 32)
 FILES = tuple(FileEntry(path, False, 1, H) for path in ("a/x", "a/b/y", "a/b/c/z", "d/w"))
 
 

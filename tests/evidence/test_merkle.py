@@ -229,23 +229,25 @@ def test_short_hashes_are_refused() -> None:
 @pytest.mark.parametrize("size", [-1, 2**63])
 def test_impossible_sizes_are_refused(size: int) -> None:
     """Sizes beyond a signed 64-bit integer are refused before any arithmetic."""
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: merkle.tree_root(size, READ),
         lambda: merkle.inclusion_proof(0, size, READ),
         lambda: merkle.consistency_proof(0, size, READ),
         lambda: merkle.verify_inclusion(index=0, size=size, leaf=EMPTY_ROOT, proof=(), root=EMPTY_ROOT),
-    ):
+    )
+    for call in calls:
         with pytest.raises(InclusionError):
             call()
 
 
 def test_proofs_out_of_range_are_refused() -> None:
     """There is no proof for a leaf that is not there, nor from a later tree to an earlier one."""
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: merkle.inclusion_proof(5, 5, READ),
         lambda: merkle.inclusion_proof(-1, 5, READ),
         lambda: merkle.consistency_proof(6, 5, READ),
-    ):
+    )
+    for call in calls:
         with pytest.raises(InclusionError):
             call()
 

@@ -15,7 +15,7 @@ from gitchain import __version__
 from gitchain.errors import GitchainError, LimitError, MalformedError
 from gitchain.evidence import vocabulary
 from gitchain.evidence.deployment import ReportedBy
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.predicates import (
     DATASET,
     DEPLOYMENT,
@@ -52,7 +52,7 @@ from gitchain.evidence.predicates import (
 )
 from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
 
-H, C = "ab" * 32, "cd" * 20
+H, C = Sha256("ab" * 32), "cd" * 20
 WHEN = "2026-11-22T12:00:00Z"
 STEP = StepFacts("train", "run-1", "observed", "credit-model")
 OUT = ResourceDescriptor("model.pkl", DigestSet({"sha256": H}))
@@ -296,18 +296,20 @@ REFUSED: dict[str, Callable[[], object]] = {
         commit=C, tree=C, commit_sha256=H, artifacts=[VersionArtifact("a", "x")] * 2
     ),
     "md5": lambda: VersionArtifact("a", "x", md5="0" * 31),
-    "sha256": lambda: VersionArtifact("a", "x", sha256="0" * 63),
+    "sha256": lambda: VersionArtifact("a", "x", sha256=Sha256("0" * 63)),
     "attestation": lambda: revocation(reason="mistaken", when=WHEN, attestations=["x"]),
     "git tree": lambda: git_source(commit=C, tree="x", commit_sha256=H),
     "git commit": lambda: git_source(commit="x", tree=C, commit_sha256=H),
-    "commit sha256": lambda: git_source(commit=C, tree=C, commit_sha256=C),
+    "commit sha256": lambda: git_source(commit=C, tree=C, commit_sha256=Sha256(C)),
     "credentials": lambda: git_source(commit=C, tree=C, commit_sha256=H, uri="git+https://u:p@h/x"),
 }
 
 
 def test_git_source_names_the_commit_by_what_binds() -> None:
     """The commit's id may be SHA-1, so the SHA-256 of the commit object and the tree are beside it."""
-    found = git_source(commit="1" * 40, tree="2" * 40, commit_sha256="3" * 64, uri="git+https://x.example/m")
+    found = git_source(
+        commit="1" * 40, tree="2" * 40, commit_sha256=Sha256("3" * 64), uri="git+https://x.example/m"
+    )
     assert found.to_json() == {
         "uri": "git+https://x.example/m",
         "digest": {"gitCommit": "1" * 40},
@@ -318,7 +320,7 @@ def test_git_source_names_the_commit_by_what_binds() -> None:
 def test_git_source_takes_ids_of_both_lengths_and_paths_of_any_kind() -> None:
     """A SHA-256 repository, and an @ in the path, which is no user information."""
     found = git_source(commit="1" * 64, tree="2" * 64, commit_sha256=H, uri="git+https://x.example/a@b")
-    assert (found.uri, found.digest) == ("git+https://x.example/a@b", {"gitCommit": "1" * 64})
+    assert (found.uri, found.digest) == ("git+https://x.example/a@b", DigestSet({"gitCommit": "1" * 64}))
 
 
 def test_provenance_keeps_everything_that_it_is_given() -> None:
@@ -553,7 +555,7 @@ def test_deployment_check_writes_every_field() -> None:
 
 def test_where_a_model_went_and_left_is_said_in_full() -> None:
     """Every field stands under its own name, and texts may be as long as the format says."""
-    place = {"cluster": "c", "namespace": "n", "workload": "w", "uid": "u"}
+    place: dict[str, Any] = {"cluster": "c", "namespace": "n", "workload": "w", "uid": "u"}
     verdict = DeploymentVerdict("PASSED", "credit-model", 3, "0" * 64)
     long = "m" * 1024
     assert deployment(
@@ -570,9 +572,9 @@ def test_where_a_model_went_and_left_is_said_in_full() -> None:
         },
         **place,
     }
-    who = ReportedBy("n" * 1024, "1" * 64)
+    who = ReportedBy("n" * 1024, Sha256("1" * 64))
     said = {"reportedBy": {"name": "n" * 1024, "certificate": {"sha256": "1" * 64}}}
-    required = {"model": "m", "environment": "e"}
+    required: dict[str, Any] = {"model": "m", "environment": "e"}
     assert deployment(**required, by="b", when=WHEN, reported_by=who) == {
         **required, "deployedBy": "b", "deployedOn": WHEN, **said,
     }  # fmt: skip
@@ -580,10 +582,10 @@ def test_where_a_model_went_and_left_is_said_in_full() -> None:
         **required, "retiredBy": "b", "retiredOn": WHEN, **said,
     }  # fmt: skip
     with pytest.raises(MalformedError, match=r"reportedBy\.certificate\.sha256"):
-        ReportedBy("n", "1" * 63).to_json()
+        ReportedBy("n", Sha256("1" * 63)).to_json()
     for name in ("", "n" * 1025, "n\x00"):
         with pytest.raises(MalformedError, match=r"reportedBy\.name"):
-            ReportedBy(name, "1" * 64).to_json()
+            ReportedBy(name, Sha256("1" * 64)).to_json()
     assert retirement(model=long, environment="e" * 200, by=long, when=WHEN, **place) == {
         "model": long,
         "environment": "e" * 200,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gitchain.errors import MalformedError
+from gitchain.evidence.digest import Sha256
 from gitchain.evidence.predicates import VersionArtifact, svr, test_result, version
 
 WHEN = "2026-11-22T12:00:00Z"
@@ -30,11 +31,11 @@ def test_a_commit_s_id_is_sha_1_or_sha_256(length: int, good: bool) -> None:
     """40 or 64 digits; the tree's id, too."""
     for ids in (("a" * length, "b" * 40), ("a" * 40, "b" * length)):
         if good:
-            made = version(commit=ids[0], tree=ids[1], commit_sha256="c" * 64, artifacts=[])
+            made = version(commit=ids[0], tree=ids[1], commit_sha256=Sha256("c" * 64), artifacts=[])
             assert (made["commit"], made["tree"]) == ids
         else:
             with pytest.raises(MalformedError):
-                version(commit=ids[0], tree=ids[1], commit_sha256="c" * 64, artifacts=[])
+                version(commit=ids[0], tree=ids[1], commit_sha256=Sha256("c" * 64), artifacts=[])
 
 
 def test_a_tracked_artifact_has_a_name_and_a_file_that_defines_it() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.revocation import (
     MAX_IDENTITY_CHARS,
     MAX_REVOKED,
@@ -28,7 +29,7 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import DATASET, REVOCATION
 
 WHEN = "2026-11-22T12:00:00Z"
-A, B = "a" * 64, "b" * 64
+A, B = AttestationId("a" * 64), AttestationId("b" * 64)
 SUBJECT = ResourceDescriptor("data/raw.csv", DigestSet({"sha256": B}))
 MALLORY = RevokedSigner("https://i.example", "mallory", WHEN)
 

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.deployment import ReportedBy
-from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.digest import DigestSet, Sha256
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.evidence.predicates import (
     PROVENANCE,
@@ -33,7 +34,7 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.store_checkpoint import checkpoint_statements
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-H, C = "ab" * 32, "cd" * 20
+H, C = Sha256("ab" * 32), "cd" * 20
 STEP = StepFacts("train", "run-1", "observed", "credit-model")
 WHEN = "2026-11-22T12:00:00Z"
 
@@ -195,7 +196,7 @@ def example(name: str) -> Any:
             message="key lost",
             step=STEP,
         ),
-        "checkpoint": lambda: checkpoint_statements([], ["0" * 64], [H])[0].predicate,
+        "checkpoint": lambda: checkpoint_statements([], [AttestationId("0" * 64)], [H])[0].predicate,
         "manifest": manifest,
         "layout": layout,
         "verify": verify,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.store_checkpoint import (
     FILED,
@@ -32,7 +33,7 @@ def name(number: int) -> str:
     return hashlib.sha256(b"%d" % number).hexdigest()
 
 
-A, B, C = sorted(name(number) for number in range(3))
+A, B, C = sorted(AttestationId(name(number)) for number in range(3))
 
 
 def h(data: bytes) -> bytes:

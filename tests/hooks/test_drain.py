@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,8 @@ def test_commit_gets_a_version_attestation(project: Path, git: Git) -> None:
     assert found[f"git:commit:{head}"] == sha256_hex(raw)
     assert found["out/model.bin"] == sha256_hex(MODEL)
     assert version.predicate["commit"] == head
-    listed = {item["name"]: item for item in version.predicate["artifacts"]}
+    artifacts: Any = version.predicate["artifacts"]
+    listed = {item["name"]: item for item in artifacts}
     assert listed["out/model.bin"] == {
         "name": "out/model.bin",
         "definedIn": "dvc.lock",
@@ -217,7 +219,8 @@ def test_bytes_that_are_not_here_have_no_sha256(project: Path, git: Git) -> None
     assert run_drain(project) == 1
     (version,) = stored(project, VERSION)
     assert "out/model.bin" not in subjects(version)
-    listed = {item["name"]: item for item in version.predicate["artifacts"]}
+    artifacts: Any = version.predicate["artifacts"]
+    listed = {item["name"]: item for item in artifacts}
     assert "sha256" not in listed["out/model.bin"]
     with pytest.raises(NoEvidenceError, match="not here"):
         pinned_artifacts(open_project(project), "HEAD")
@@ -240,8 +243,14 @@ def test_broken_dvc_file_is_told_and_stops_nothing_else(project: Path, git: Git)
 
 def test_what_comes_while_the_drainer_works_is_attested(project: Path, git: Git) -> None:
     """A commit and a tag that follow while the drainer lingers need no other drainer."""
-    ticks = iter([lambda: commit(git, project), lambda: git(project, "tag", "late")])
-    assert drain(project / ".git", linger=1, sleep=lambda _seconds: next(ticks, lambda: None)()) == 3
+    ticks: Iterator[Callable[[], object]] = iter(
+        [lambda: commit(git, project), lambda: git(project, "tag", "late")]
+    )
+
+    def sleep(_seconds: float) -> None:
+        next(ticks, lambda: None)()
+
+    assert drain(project / ".git", linger=1, sleep=sleep) == 3
 
 
 def test_second_drainer_leaves_at_once(project: Path) -> None:

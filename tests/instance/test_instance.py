@@ -9,8 +9,9 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any, Self
 
 import jwt
 import pytest
@@ -261,7 +262,7 @@ def test_foreign_and_unsigned_tokens_are_refused(instance: Instance, tmp_path: P
     bad = [
         other.token(ADA),
         jwt.encode(content, other.keys.oidc, "ES256"),
-        jwt.encode(content, None, "none"),
+        jwt.encode(content, "", "none"),
         jwt.encode(content, "a shared secret of 32 characters", "HS256"),
         instance.token(ADA)[:-4] + "AAAA",
         instance.token(ADA).rsplit(".", 1)[0] + ".",
@@ -289,8 +290,8 @@ def test_clock_outside_of_the_lifetime(
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return datetime.now(UTC) + timedelta(days=days)
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(UTC) + timedelta(days=days)
 
     monkeypatch.setattr(local, "datetime", Clock)
     with pytest.raises(TrustError, match="clock"):
@@ -341,7 +342,7 @@ def test_bad_signing_requests_are_refused(instance: Instance) -> None:
 
 def test_entry_is_logged_with_proof(instance: Instance) -> None:
     """A good entry gets index 1, after the genesis, and a proof in a tree of two."""
-    entry = instance.log_entry(entry_request(instance))
+    entry: Any = instance.log_entry(entry_request(instance))
     assert entry["logIndex"] == "1"
     assert base64.b64decode(str(entry["logId"]["keyId"])) == instance.log.key_id
     body = json.loads(base64.b64decode(str(entry["canonicalizedBody"])))

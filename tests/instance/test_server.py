@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
+from sigstore.dsse import DigestSet as SubjectDigest
 from sigstore.dsse import StatementBuilder, Subject
 from sigstore.models import Bundle, ClientTrustConfig
 from sigstore.oidc import IdentityToken, Issuer
@@ -58,6 +60,12 @@ def config_of(served: LocalServer) -> ClientTrustConfig:
     return ClientTrustConfig.from_json(served.instance.trust_config(served.url))
 
 
+def address(server: LocalServer) -> tuple[str, int]:
+    """Return where it listens."""
+    host, port, *_ = server.server_address
+    return str(host), int(port)
+
+
 def sigstore(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SIGSTORE_")}
     return subprocess.run(
@@ -69,7 +77,7 @@ def test_sigstore_python_signs_and_verifies(served: LocalServer) -> None:
     """sigstore-python signs over HTTP with nothing but the trust config and a token, and verifies what it got."""
     config = config_of(served)
     statement = StatementBuilder(
-        [Subject(name="a", digest={"sha256": "0" * 64})], "https://example.com/p", {}
+        [Subject(name="a", digest=SubjectDigest({"sha256": "0" * 64}))], "https://example.com/p", {}
     ).build()
     with SigningContext.from_trust_config(config).signer(IdentityToken(served.instance.token(ADA))) as signer:
         bundles = [signer.sign_dsse(statement), signer.sign_artifact(b"artifact")]
@@ -146,7 +154,7 @@ def test_node_style_certificate_request(served: LocalServer) -> None:
     """A client that proves its key by signing the identity gets a certificate; one that does not is refused."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    body = {
+    body: dict[str, Any] = {
         "credentials": {"oidcIdentityToken": served.instance.token(ADA)},
         "publicKeyRequest": {
             "publicKey": {"algorithm": "ECDSA", "content": pem},
@@ -179,7 +187,12 @@ def test_timestamps(served: LocalServer, *, as_json: bool) -> None:
     url = f"{served.url}/api/v1/timestamp"
     if as_json:
         digest = base64.b64encode(sha256(b"message").digest()).decode()
-        body = {"artifactHash": digest, "hashAlgorithm": "sha256", "certificates": True, "nonce": 77}
+        body: dict[str, Any] = {
+            "artifactHash": digest,
+            "hashAlgorithm": "sha256",
+            "certificates": True,
+            "nonce": 77,
+        }
         answer = requests.post(url, json=body, timeout=5)
     else:
         answer = requests.post(
@@ -256,7 +269,7 @@ def test_bad_bodies_are_refused(served: LocalServer) -> None:
 
 def raw(served: LocalServer, data: bytes) -> bytes:
     """Send bytes, close the writing side, and return all that comes back."""
-    with socket.create_connection(served.server_address[:2], timeout=10) as connection:
+    with socket.create_connection(address(served), timeout=10) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         answer = b""
@@ -299,7 +312,7 @@ def test_cut_off_body_changes_nothing(served: LocalServer) -> None:
 )
 def test_web_pages_are_refused(served: LocalServer, headers: dict[str, str]) -> None:
     """A request that a browser sends for a web page, by DNS rebinding or across origins, is refused."""
-    connection = http.client.HTTPConnection(*served.server_address[:2], timeout=5)
+    connection = http.client.HTTPConnection(*address(served), timeout=5)
     connection.request("GET", "/checkpoint", headers=headers)
     assert connection.getresponse().status == 403
     connection.close()
@@ -334,10 +347,10 @@ def test_too_many_connections(instance: Instance, monkeypatch: pytest.MonkeyPatc
     """Beyond the limit a connection is told to come back; when one ends, the next is served."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     with LocalServer(instance, port=0) as running:
-        first = http.client.HTTPConnection(*running.server_address[:2], timeout=5)
+        first = http.client.HTTPConnection(*address(running), timeout=5)
         first.request("GET", "/healthz")
         assert first.getresponse().read()
-        with socket.create_connection(running.server_address[:2], timeout=5) as second:
+        with socket.create_connection(address(running), timeout=5) as second:
             assert second.recv(4096).startswith(b"HTTP/1.1 503")
         first.close()
         for _ in range(1000):
@@ -353,7 +366,7 @@ def test_idle_connection_is_closed(instance: Instance, monkeypatch: pytest.Monke
     monkeypatch.setattr(server._InstanceHandler, "timeout", 0.05)
     with (
         LocalServer(instance, port=0) as running,
-        socket.create_connection(running.server_address[:2], timeout=10) as slow,
+        socket.create_connection(address(running), timeout=10) as slow,
     ):
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0")
         assert slow.recv(10) == b""
@@ -364,7 +377,7 @@ def test_many_clients_at_once(served: LocalServer) -> None:
     requests_ = [entry_request(served.instance, secrets.token_bytes(8)) for _ in range(24)]
     found: list[int] = []
 
-    def client(part: list[dict[str, object]]) -> None:
+    def client(part: list[dict[str, Any]]) -> None:
         with requests.Session() as session:
             for body in part:
                 answer = session.post(f"{served.url}/api/v2/log/entries", json=body, timeout=30)

@@ -202,7 +202,7 @@ def pinned(name: str, module: str = "") -> str:
     """Return the version of a tool's module, as its go.mod pins it, or of another `module` that the tool is made of."""
     tool = next(tool for tool in CATALOGUE if tool.name == name)
     text = (MODULES / (tool.module or tool.name) / "go.mod").read_text(encoding="utf-8")
-    versions = dict(re.findall(r"(\S+\.\S+/\S+) (v\S+)", text))
+    versions: dict[str, str] = dict(re.findall(r"(\S+\.\S+/\S+) (v\S+)", text))
     return versions[module or max((path for path in versions if tool.package.startswith(path)), key=len)]
 
 

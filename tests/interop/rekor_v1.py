@@ -65,7 +65,7 @@ class RekorV1:
         leaf, self.size = leaf_hash(body), self.size + 1
         checkpoint = Checkpoint(f"{host} - {TREE}", 1, leaf)
         note = render(checkpoint, [NoteSignature(host, self.key_id[:4], self._sign(checkpoint.body()))])
-        entry = {
+        entry: dict[str, Any] = {
             "body": b64encode(body).decode(),
             "integratedTime": int(time()),
             "logID": self.key_id.hex(),

@@ -18,16 +18,17 @@ OWNER = "ada@example.com"  # the demo's Git identity: who signs where nobody els
 def _shell(module: Any, stack: Stack) -> Any:
     """Return the demo's shell, which signs with real tokens where the demo says --as."""
 
-    class StackShell(module.Shell):  # type: ignore[misc, name-defined]
+    class StackShell(module.Shell):  # type: ignore[misc]
         """The same commands with the stack's trust and tokens."""
 
         def environment(self) -> dict[str, str]:
-            return super().environment() | {"SIGSTORE_ID_TOKEN": stack.token(OWNER)}
+            return dict(super().environment()) | {"SIGSTORE_ID_TOKEN": stack.token(OWNER)}
 
         def run(self, *command: str) -> tuple[int, str]:
             if command[:3] == ("gitchain", "local", "status"):
                 return 0, f'{{"issuer": "{stack.issuer.url}"}}'
-            return super().run(*(with_tokens(command, stack) if command[0] == "gitchain" else command))
+            code, said = super().run(*(with_tokens(command, stack) if command[0] == "gitchain" else command))
+            return code, said
 
         def copy(self, name: str) -> Any:
             copied = super().copy(name)
@@ -51,7 +52,7 @@ def with_tokens(command: tuple[str, ...], stack: Stack) -> tuple[str, ...]:
 
 def demo_chain(world: InteropRun, cases: Cases) -> None:
     """The demo, command by command: the honest chain verifies, and with one bit of the model changed it does not."""
-    module = demo()
+    module: Any = demo()
     shell_type = module.Shell = _shell(module, world.stack)
     home = world.folder / "demo/home"
     (world.folder / "demo/project").mkdir(parents=True)
@@ -73,7 +74,7 @@ def demo_chain(world: InteropRun, cases: Cases) -> None:
 
 def demo_attacks(world: InteropRun, cases: Cases) -> None:
     """Every attack of the demo on copies of that chain is refused with the code and the words that the demo demands."""
-    module = demo()
+    module: Any = demo()
     module.Shell = _shell(module, world.stack)
     assert world.project is not None
     code, said = world.project.run("gitchain", "verify", module.MODEL)
@@ -105,7 +106,7 @@ def tokens(world: InteropRun, cases: Cases) -> None:
     """A good token signs; a bad one signs nothing, with exit code 6 or 9, and the statement waits for a good one."""
     assert world.project is not None
     shell = world.project.copy("tokens")
-    attest = (
+    attest: tuple[str, ...] = (
         "gitchain",
         "attest",
         "note",

@@ -90,7 +90,7 @@ def run(row: Row, world: InteropRun) -> Result:
 
 def text(results: Sequence[Result]) -> str:
     """Return the table, what did not agree, and what could not be had."""
-    lines = [("peer", "version", "direction", "cases", "agreed", "s")]
+    lines: list[tuple[str, ...]] = [("peer", "version", "direction", "cases", "agreed", "s")]
     lines += [_line(result) for result in results if not result.missing]
     widths = [max(len(line[column]) for line in lines) for column in range(6)]
     table = [

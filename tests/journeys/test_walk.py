@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,36 +19,34 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def walk(monkeypatch: pytest.MonkeyPatch) -> object:
+def walk(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the module examples/walk.py, which runs preloaded programs."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     sys.modules.pop("walk", None)
-    import walk
-    from demo import Shell
+    module = importlib.import_module("walk")
+    environment = module.Shell.environment
 
-    environment = Shell.environment
-
-    def with_programs(shell: Shell) -> dict[str, str]:
-        found = environment(shell)
+    def with_programs(shell: Any) -> dict[str, str]:
+        found: dict[str, str] = environment(shell)
         return found | {"PATH": f"{programs()}{os.pathsep}{found['PATH']}"}
 
-    monkeypatch.setattr(Shell, "environment", with_programs)
-    return walk
+    monkeypatch.setattr(module.Shell, "environment", with_programs)
+    return module
 
 
-def test_walk_output_is_todays(walk: object, tmp_path: Path) -> None:
+def test_walk_output_is_todays(walk: ModuleType, tmp_path: Path) -> None:
     """If this fails because output changed: python examples/walk.py, then read what changed."""
     for path, text in walk.today(tmp_path).items():
         assert path.read_text(encoding="utf-8") == text, path.name
 
 
-def test_walk_notices_other_output(walk: object, tmp_path: Path) -> None:
+def test_walk_notices_other_output(walk: ModuleType, tmp_path: Path) -> None:
     """A line of output that no run gives is replaced by what a run gives."""
     marked = "<!-- output: plain -->\n```console\n$ wc -l data.csv\n11 data.csv\n```\n"
     assert walk.page(marked, tmp_path) == marked.replace("11", "10")
 
 
-def test_walk_picture_shows_passed_and_failed(walk: object) -> None:
+def test_walk_picture_shows_passed_and_failed(walk: ModuleType) -> None:
     """The SVG is well-formed, has both verdicts in colour, and is no wider than a terminal."""
     text = walk.PICTURE.read_text(encoding="utf-8")
     lines = ["".join(node.itertext()) for node in ET.fromstring(text).iter() if node.tag.endswith("text")]
@@ -59,7 +60,7 @@ def test_walk_picture_shows_passed_and_failed(walk: object) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_walk_svg_escapes_text(walk: object) -> None:
+def test_walk_svg_escapes_text(walk: ModuleType) -> None:
     """Output is text, never markup, and lines wrap."""
     text = walk.svg("\x1b[31m<b>\x1b[0m&\n" + "x" * (walk.COLUMNS + 1) + "\n")
     rows = [node for node in ET.fromstring(text).iter() if node.tag.endswith("}text")]

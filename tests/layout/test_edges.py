@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -121,11 +122,12 @@ def test_lists_of_a_layout_may_reach_their_limit(
 def test_numbers_of_a_layout_may_reach_their_limit() -> None:
     """Versions and sizes: as far as JSON counts exactly."""
     layout = parse_layout(LAYOUT.encode())
-    for make in (
+    makes: tuple[Callable[[int], int | None], ...] = (
         lambda number: replace(layout, version=number).version,
         lambda number: Sublayout("x", number).minimum_version,
         lambda number: Inspection("s", "size", ("*",), max_bytes=number).max_bytes,
-    ):
+    )
+    for make in makes:
         assert (make(1), make(2**53 - 1)) == (1, 2**53 - 1)
         for odd in (0, 2**53):
             with pytest.raises(LayoutError):

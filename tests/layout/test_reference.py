@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -33,9 +34,7 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the module examples/layout_reference.py."""
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     sys.modules.pop("layout_reference", None)
-    import layout_reference
-
-    return layout_reference
+    return importlib.import_module("layout_reference")
 
 
 def test_the_first_example_is_a_layout() -> None:

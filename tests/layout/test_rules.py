@@ -300,7 +300,7 @@ def test_several_links_of_a_source_are_alternatives() -> None:
         link(products={"b": file("2")}),
     )
     lines = rules("MATCH * WITH PRODUCTS FROM t", "DISALLOW *")
-    none = Manifests({}.get)
+    none = Manifests(lambda _: None)
     assert not apply_rules(lines, ArtifactList.MATERIALS, link_, {"t": (one, two)}, none).refusals
     assert refused(apply_rules(lines, ArtifactList.MATERIALS, link_, {"t": (one,)}, none)) == [
         ("b", "disallowed")
@@ -366,14 +366,16 @@ def test_a_refusal_names_every_match_rule_over_it_and_the_first_that_is_there() 
         "MATCH in/* WITH MATERIALS FROM gone",
         "DISALLOW *",
     )
-    outcome = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests({}.get))
+    outcome = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests(lambda _: None))
     assert refused(outcome) == [("b", "disallowed"), ("in/a", "disallowed")]
     assert outcome.refusals[0].near == ()
     assert [(one.step, one.side, one.name, one.expected) for one in outcome.refusals[1].near] == [
         ("t", ArtifactList.PRODUCTS, "out/a", file("y")),
         ("gone", ArtifactList.MATERIALS, "in/a", None),
     ]
-    quiet = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests({}.get), explain=False)
+    quiet = apply_rules(
+        lines, ArtifactList.MATERIALS, mine, sources, Manifests(lambda _: None), explain=False
+    )
     assert refused(quiet) == refused(outcome)
     assert [refusal.near for refusal in quiet.refusals] == [(), ()]
     assert quiet.applied == ()
@@ -384,7 +386,7 @@ def test_what_each_rule_did_is_told() -> None:
     mine = link({"a": file("1"), "b": file("2"), "c": file("3")})
     sources = {"t": (link(products={"b": file("2"), "a": file("1")}),)}
     lines = rules("MATCH * WITH PRODUCTS FROM t", "REQUIRE a", "ALLOW c", "REQUIRE d", "DISALLOW *")
-    outcome = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests({}.get))
+    outcome = apply_rules(lines, ArtifactList.MATERIALS, mine, sources, Manifests(lambda _: None))
     assert [(one.consumed, one.refused) for one in outcome.applied] == [
         (("a", "b"), ()),
         ((), ("a",)),
@@ -407,7 +409,7 @@ def test_the_rule_that_reaches_inside_is_named() -> None:
     data, _ = directory(x="1")
     mine = link(products={"data": data, "other": data})
     lines = rules("ALLOW data", "ALLOW elsewhere/x", "REQUIRE data/x", "ALLOW data/*")
-    outcome = apply_rules(lines, ArtifactList.PRODUCTS, mine, {}, Manifests({}.get))
+    outcome = apply_rules(lines, ArtifactList.PRODUCTS, mine, {}, Manifests(lambda _: None))
     assert [(one.artifact, one.reason, str(one.rule)) for one in outcome.refusals] == [
         ("data", "closed", "REQUIRE data/x"),
         ("data/x", "required", "REQUIRE data/x"),

@@ -43,7 +43,7 @@ def layout(*serve: dict[str, Any], **more: Any) -> Layout:
 
 A = {"step": "a2", "products": ["a2"], "steps": ["a1", "a2", "a3"]}
 B = {"step": "b2", "products": ["b2"], "steps": ["b1", "b2"]}
-DATA = {
+DATA: dict[str, Any] = {
     "functionaries": ["ada"],
     "artifacts": [{"step": "a1", "products": ["a1"]}, {"step": "b1", "products": ["b1"]}],
 }

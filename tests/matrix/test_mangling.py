@@ -174,6 +174,7 @@ def test_only_errors_of_ours_come_out(valid: list[Json], trust: Trust) -> None:
     """Leaves of the wrong type, everywhere in a bundle: an error of the closed set, whatever it is."""
     honest = facts(verify_bundle(json.dumps(valid[0]).encode(), trust))
     for path in leaves(valid[0]):
+        value: Any
         for value in (None, True, 0, -1, 1.5, "", "\x00", "A" * 10_000, [], {}, [[]], {"a": {}}):
             changed = put(valid[0], path, value)
             try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -58,6 +59,7 @@ def test_a_damaged_memory_is_told(field: str) -> None:
     """Each field, absent or of another type, is a trust error that says what to do: never a fresh start."""
     advance(at(5))
     good = json.loads(place(LOG.log_id).read_bytes())
+    wrong: Any
     for wrong in (None, {}, "AAAA", True, [1]):
         if good[field] == wrong or (field in {"host", "trust", "store"} and isinstance(wrong, str)):
             continue

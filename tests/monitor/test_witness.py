@@ -165,7 +165,7 @@ def test_of_two_requests_at_a_time_one_wins(witness: Witness) -> None:
     requests = [asked(TestLog(bodies(5) + bodies(4, salt)), 5) for salt in "xy"] * 8
     found: list[tuple[bytes, int]] = []
     threads = [
-        threading.Thread(target=lambda one=one: found.append((one, witness.add_checkpoint(one).status)))  # type: ignore[misc]
+        threading.Thread(target=lambda one=one: found.append((one, witness.add_checkpoint(one).status)))
         for one in requests
     ]
     for thread in threads:

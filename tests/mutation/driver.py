@@ -408,8 +408,8 @@ def swapped(chosen: list[Candidate], baseline: Baseline, jobs: int) -> dict[Cand
         os._exit(int(code))
     if os.waitpid(pid, 0)[1]:
         sys.exit("the tests cannot be collected")
-    outcomes = zip(chosen, json.loads(file.read_bytes()), strict=True)
-    return {one: what for one, what in outcomes if what != "survived"}
+    found = zip(chosen, json.loads(file.read_bytes()), strict=True)
+    return {one: what for one, what in found if what != "survived"}
 
 
 def run(

@@ -11,6 +11,7 @@ import ast
 from collections.abc import Collection, Iterator
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 COMPARE = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -48,12 +49,14 @@ class Mutant:
 
     @property
     def old(self) -> ast.AST:
-        value = getattr(self.parent, self.field)
-        return value if self.index is None else value[self.index]
+        value: Any = getattr(self.parent, self.field)
+        found: ast.AST = value if self.index is None else value[self.index]
+        return found
 
     @property
     def first_line(self) -> int:
-        return self.statement.lineno  # type: ignore[attr-defined]
+        line: int = self.statement.lineno  # type: ignore[attr-defined]
+        return line
 
     def apply(self) -> None:
         """Change the tree; there is no way back."""
@@ -81,7 +84,7 @@ def _header(statement: ast.AST) -> str:
     if not hasattr(statement, "body") or isinstance(statement, ast.Lambda | ast.IfExp):
         return ast.unparse(statement)
     bare = copy(statement)
-    bare.body = [ast.Pass()]  # type: ignore[attr-defined]
+    bare.body = [ast.Pass()]
     for field in ("orelse", "finalbody", "handlers"):
         if hasattr(bare, field):
             setattr(bare, field, [])
@@ -123,8 +126,10 @@ def _below(node: ast.AST, statement: ast.AST, function: str) -> Iterator[Mutant]
             inner = child if isinstance(child, ast.stmt | ast.ExceptHandler) else statement
             for new in _changes(child, field, node):
                 yield Mutant(node, field, index, new, inner, function)
-            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
-            yield from _below(child, inner, f"{function}.{child.name}".lstrip(".") if named else function)
+            own = (
+                f"{function}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else function
+            )
+            yield from _below(child, inner, own.lstrip("."))
 
 
 def _left_alone(node: ast.AST) -> bool:  # noqa: PLR0911 - one line for each kind

@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,11 @@ from gitchain.platform.forked import ForkedCall, can_fork
 def test_result_is_that_of_the_call() -> None:
     """It is computed in another process, and may be larger than a pipe."""
     here = os.getpid()
-    calls = [ForkedCall(lambda number=number: [os.getpid(), "ä" * 200_000, number]) for number in range(3)]
+
+    def answer(number: int) -> list[Any]:
+        return [os.getpid(), "ä" * 200_000, number]
+
+    calls = [ForkedCall(partial(answer, number)) for number in range(3)]
     found = [call.result() for call in calls]
     assert [one[1:] for one in found] == [["ä" * 200_000, number] for number in range(3)]
     assert here not in {one[0] for one in found}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.errors import LimitError, ProjectError, StoreError, TransportError
+from gitchain.errors import GitchainError, LimitError, ProjectError, StoreError, TransportError
 from gitchain.platform import git as git_cli
 from gitchain.platform.git import Git as Runner
 from gitchain.platform.git import find_git, git_program
@@ -154,7 +154,12 @@ def test_git_that_does_not_start_is_told(
     ],
 )
 def test_each_failure_says_what_to_do(
-    git_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, kind: type, remedy: str
+    git_repo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    kind: type[GitchainError],
+    remedy: str,
 ) -> None:
     """Failures of git become ours, with the remedy."""
     program(tmp_path / "bin/git", f'echo "{said}" >&2; exit 128')

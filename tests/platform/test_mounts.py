@@ -31,13 +31,9 @@ def test_mount_parse_refuses_other_lines(line: str) -> None:
 
 def test_read_mounts_knows_this_machine(tmp_path: Path) -> None:
     mounts = read_mounts()
-    assert mount_of(Path("/proc"), mounts) == Mount(
-        Path("/proc"),
-        mount_of(Path("/proc"), mounts).device,
-        "proc",
-        None,
-        mount_of(Path("/proc"), mounts).source,
-    )  # type: ignore[union-attr]
+    found = mount_of(Path("/proc"), mounts)
+    assert found
+    assert found == Mount(Path("/proc"), found.device, "proc", None, found.source)
     assert mount_of(tmp_path, mounts) is not None
 
 

@@ -23,7 +23,7 @@ from gitchain.instance import Instance
 from gitchain.produce import deployments
 from gitchain.produce.deployment_statements import DeploymentEvent
 from gitchain.produce.deployments import DeploymentLog
-from gitchain.produce.sign_and_store import SigningIdentity
+from gitchain.produce.sign_and_store import SigningIdentity, drain_outbox
 from gitchain.trust.load_profile import load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.workspace.project import Project, open_project
@@ -171,7 +171,7 @@ def test_what_comes_while_another_process_signs_is_signed_after_it(
 ) -> None:
     """Replicas share an outbox: the other one holds it, has looked at it already, and will not look again."""
     monkeypatch.setattr(deployments, "FIRST_PAUSE", 0.02)
-    tried, real = threading.Semaphore(0), deployments.drain_outbox
+    tried, real = threading.Semaphore(0), drain_outbox
 
     def drain(*args: Any) -> Any:
         found = real(*args)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,7 +22,7 @@ from gitchain.errors import AuthenticationError, MalformedError, SignatureError,
 from gitchain.evidence.gitobject import GitObject, unarmored
 from gitchain.evidence.tile import TileId, decode_entries
 from gitchain.instance import Instance
-from gitchain.produce.credentials import Credential, credential_path, keep_credential, kept_credential
+from gitchain.produce.credentials import credential_path, keep_credential, kept_credential
 from gitchain.produce.git_signing import (
     GitSettings,
     read_settings,
@@ -30,6 +31,7 @@ from gitchain.produce.git_signing import (
     verify_for_git,
 )
 from gitchain.sign.entries import request_v1
+from gitchain.sign.gitcms import Credential
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.keys import Key
 from gitchain.verify.rekor_entry import SignatureRecord, body_of
@@ -315,7 +317,7 @@ def test_a_token_for_somebody_else_uses_no_kept_certificate(
     with LocalServer(instance) as server:
         (tmp_path / "trust.json").write_text(instance.trust_config(server.url))
         where = settings(trust=str(tmp_path / "trust.json"))
-        made = {}
+        made: dict[int, Any] = {}
         for who in ("a@example.com", "b@example.com", "a@example.com"):
             monkeypatch.setenv("SIGSTORE_ID_TOKEN", instance.token(who))
             made[len(made)] = sign_for_git(TREE, KEY, where, datetime.now(UTC))

@@ -43,7 +43,7 @@ SVR = {
     "timeCreated": "2026-01-01T00:00:00Z",
     "properties": ["OK"],
 }
-REVOCATION = {
+REVOCATION: dict[str, Any] = {
     "reason": "mistaken",
     "revokedOn": "2026-01-01T00:00:00Z",
     "attestations": ["b" * 64],

@@ -133,7 +133,7 @@ def test_tokens_that_nobody_signed_are_refused(instance: Instance, form: str) ->
     """Algorithm none, or no signature: refused here, as the authority would."""
     token = instance.token(ADA)
     claims = jwt.decode(token, options={"verify_signature": False})
-    unsigned = jwt.encode(claims, None, "none")
+    unsigned = jwt.encode(claims, "", "none")
     if form == "stripped":
         unsigned = token.rpartition(".")[0] + "."
     elif form == "None":

@@ -75,7 +75,7 @@ class RekorV1:
         content = proposed["spec"]["proposedContent"]
         envelope = json.loads(content["envelope"])
         payload = b64decode(envelope["payload"])
-        spec = {
+        spec: dict[str, Any] = {
             "envelopeHash": {
                 "algorithm": "sha256",
                 "value": hashlib.sha256(content["envelope"].encode()).hexdigest(),

@@ -76,13 +76,13 @@ def compare(evidence: Evidence, model: Model, random: Random) -> None:
     for _ in range(6):
         steps = random.choice([None, frozenset(STEPS), frozenset(STEPS[:1])])
         digests = random.sample(ASKED, random.randint(1, 2))
-        assert {one.raw for one in evidence.around(digests, steps)} == model.around(digests, steps)  # type: ignore[attr-defined]
+        assert {one.raw for one in evidence.around(digests, steps)} == model.around(digests, steps)
         chain = [
             Bundle.parse(one.raw).statement() for one in random.sample(model.known, min(2, len(model.known)))
         ]
         items = tuple(item for one in chain for item in artifacts_in(one))
-        assert {one.raw for one in evidence.against(chain, steps)} == model.against(items, steps)  # type: ignore[attr-defined]
-        assert {one.raw for one in evidence.made_of(digests[0])} == model.made_of(digests[0])  # type: ignore[attr-defined]
+        assert {one.raw for one in evidence.against(chain, steps)} == model.against(items, steps)
+        assert {one.raw for one in evidence.made_of(digests[0])} == model.made_of(digests[0])
         assert {one.raw for one in evidence.about(digests[0])} == model.about(digests[0])
 
 

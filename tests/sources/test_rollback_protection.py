@@ -14,10 +14,11 @@ from jsonschema import Draft202012Validator
 
 from gitchain.errors import ExitCode, RollbackError, StoreError, TrustError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.sources.rollback_protection import check_seen, forget, recalled, remember, remember_exchange
 from gitchain.store.history import SEEN_REF
+from gitchain.store.objects import Oid
 from gitchain.store.remote import sync
 from gitchain.workspace.project import Project, open_project
 from tests.support.store_samples import bundle
@@ -27,7 +28,7 @@ REF = "refs/gitchain/attestations"
 Git = Callable[..., str]
 
 
-def add(project: Project, *names: str) -> str:
+def add(project: Project, *names: str) -> Oid:
     """Add a bundle of each name, and return the store's commit."""
     project.store.add([bundle(name) for name in names])
     tip = project.store.tip()
@@ -366,7 +367,7 @@ def test_an_exchange_in_vain_is_not_remembered(clones: tuple[Project, Project, P
 def with_manifest(project: Project) -> tuple[str, str]:
     """Add a manifest node, remember it, and return its name and the store's commit before it."""
     before = project.store.tip()
-    manifest = build_manifest([FileEntry("a.csv", False, 1, "a" * 64)])
+    manifest = build_manifest([FileEntry("a.csv", False, 1, Sha256("a" * 64))])
     project.store.add([bundle("four")], manifest.nodes)
     tip = project.store.tip()
     assert before is not None
@@ -401,7 +402,7 @@ def test_check_seen_misses_a_manifest(project: Project, git: Git, isolated: Path
 
 def test_check_seen_names_five_manifests(project: Project, git: Git) -> None:
     """And counts the rest."""
-    nodes = [build_manifest([FileEntry(f"{n}.csv", False, 1, "a" * 64)]).nodes for n in range(7)]
+    nodes = [build_manifest([FileEntry(f"{n}.csv", False, 1, Sha256("a" * 64))]).nodes for n in range(7)]
     project.store.add([bundle("four")], {name: data for one in nodes for name, data in one.items()})
     remember(project, project.store.tip(), NOW)
     without_manifests(project, git)

@@ -16,7 +16,8 @@ import pytest
 
 from gitchain.errors import LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.sources import bundle_facts, bundle_index, follow_store, store_index
+from gitchain.sources import bundle_facts, bundle_index, store_index
+from gitchain.sources.bundle_facts import Indexer
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.store_index import index_of
 from gitchain.workspace.project import Project, open_project
@@ -59,13 +60,13 @@ def listed(project: Project) -> set[str]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the bundles that were read for the index."""
     found: list[str] = []
-    real = follow_store.Indexer.add
+    real = Indexer.add
 
-    def add(self: follow_store.Indexer, name: str, place: str, raw: bytes) -> None:
+    def add(self: Indexer, name: str, place: str, raw: bytes) -> None:
         found.append(name)
         real(self, name, place, raw)
 
-    monkeypatch.setattr(follow_store.Indexer, "add", add)
+    monkeypatch.setattr(Indexer, "add", add)
     return found
 
 
@@ -236,7 +237,8 @@ def test_the_index_is_opened_before_others_may_replace_it(
 ) -> None:
     """Another process indexes a rewound store as soon as the lock is free."""
     tip = project.store.tip()
-    real, nested = store_index._turn, []
+    real = store_index._turn
+    nested: list[Any] = []
 
     @contextlib.contextmanager
     def turn(path: Path) -> Iterator[None]:

@@ -64,7 +64,7 @@ class Issuer:
         }
         headers = {"kid": KEY_ID}
         if not signed:
-            return jwt.encode(content | claims, None, "none", headers=headers)
+            return jwt.encode(content | claims, "", "none", headers=headers)
         return jwt.encode(content | claims, key or self.key, "RS256", headers=headers)
 
     def documents(self) -> dict[str, object]:

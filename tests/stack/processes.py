@@ -68,7 +68,7 @@ def is_alive(pid: int, born: str) -> bool:
 def started_at(pid: int) -> str:
     """Return when a process started, in the kernel's words; nothing if there is none."""
     try:
-        if sys.platform == "linux":
+        if Path("/proc/self/stat").exists():
             return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
         found = subprocess.run(
             ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False

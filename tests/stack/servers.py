@@ -101,7 +101,14 @@ def timestamps(folder: Path, binary: Path, port: int | None) -> Server:
 
 def witness(folder: Path, port: int) -> Server:
     """Return our witness of the logs of the stack's trusted root; its key and memory are in `folder`/witness."""
-    command = (sys.executable, "-m", "gitchain", "--trust", str(folder / "trust.json"), "monitor")
+    command: tuple[str, ...] = (
+        sys.executable,
+        "-m",
+        "gitchain",
+        "--trust",
+        str(folder / "trust.json"),
+        "monitor",
+    )
     command += ("--witness", WITNESS, "--listen", f"127.0.0.1:{port}")
     return Server("witness", command, str(port), "", {"GITCHAIN_HOME": str(folder / "witness")})
 

@@ -108,7 +108,8 @@ def start(folder: Path, binary: dict[str, Path], *, owned: bool, witnessed: bool
     services, issuer, foreign = make_keys(folder, url, logs)
     services.write(folder)
     isolated = servers.can_have_namespace()
-    policy, flags = folder / "witnesses.txt", ()
+    policy = folder / "witnesses.txt"
+    flags: tuple[str, ...] = ()
     witness = keys.witness(folder / "witness", servers.WITNESS, url["witness"]) if witnessed else ""
     if witness:
         policy.write_text(f"{witness}\nquorum w\n", encoding="utf-8")
@@ -167,9 +168,10 @@ def make_keys(folder: Path, url: dict[str, str], logs: tuple[Log, ...]) -> tuple
     keys.write_chain(folder / "fulcio.pem", authority.chain)
     keys.write_chain(folder / "tsa-chain.pem", stamps.chain)
     keys.write_public(folder / "ct.pub", ct_key)
-    for log, key in zip(logs, (log_key, second_key), strict=True):
-        keys.write_private(folder / f"{log.name}.key", key)
-        keys.write_public(folder / f"{log.name}.pub", key)
+    pairs: tuple[keys.PrivateKey, ...] = (log_key, second_key)
+    for log, signer in zip(logs, pairs, strict=True):
+        keys.write_private(folder / f"{log.name}.key", signer)
+        keys.write_public(folder / f"{log.name}.pub", signer)
     issuers = []
     for name, file in (("issuer", "issuer.key"), ("other-issuer", "other.key")):
         key = rsa.generate_private_key(65537, 2048)

@@ -49,6 +49,7 @@ def test_a_tool_is_built_once_and_again_when_its_pin_changes(modules: Path, envi
     first, second = _build(modules, environ), _build(modules, environ)
     assert (first.state, second.state) == (build.State.BUILT, build.State.CACHED)
     assert first.path == second.path
+    assert first.path
     assert subprocess.run([first.path], check=True, capture_output=True, text=True).stderr == "hello\n"
     assert not list((modules.parent / "cache").glob(".building-*"))
 

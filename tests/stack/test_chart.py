@@ -15,6 +15,7 @@ from gitchain.admit.config import read_settings
 from gitchain.admit.scale import SCALED
 from gitchain.workspace.project import open_project
 from tests.stack import chart
+from tests.stack.build import KUBERNETES
 from tests.stack.kube import Cluster, until
 from tests.support.admission import statement
 
@@ -70,7 +71,7 @@ def test_kube_score_finds_nothing_serious(
 ) -> None:
     """Neither critical nor a warning. No limit of CPU is wanted: throttling is latency of every creation."""
     (tmp_path / "chart.yaml").write_text(chart.helm(helm, "template", given).stdout)
-    command = [kube_score, "score", "--kubernetes-version", chart.KUBERNETES[: chart.KUBERNETES.rindex(".")]]
+    command = [str(kube_score), "score", "--kubernetes-version", KUBERNETES[: KUBERNETES.rindex(".")]]
     command += ["--ignore-container-cpu-limit", "--exit-one-on-warning", "--output-format", "ci"]
     command += [word for one in ACCEPTED for word in ("--ignore-test", one)]
     done = subprocess.run([*command, tmp_path / "chart.yaml"], capture_output=True, text=True, check=False)
@@ -291,7 +292,8 @@ def test_nothing_is_signed_for_a_caller_who_is_not_known(
 
 def test_the_network_policy_lets_the_named_peers_in_alone(helm: Path) -> None:
     """Reviews come from whom the operator names, metrics from others, and without names from everybody."""
-    api, metrics = [{"ipBlock": {"cidr": "192.0.2.10/32"}}], [{"namespaceSelector": {}}]
+    api: list[dict[str, Any]] = [{"ipBlock": {"cidr": "192.0.2.10/32"}}]
+    metrics: list[dict[str, Any]] = [{"namespaceSelector": {}}]
     given = chart.values() | {"networkPolicy": {"webhookFrom": api, "metricsFrom": metrics}}
     rules = chart.of_kind(chart.rendered(helm, given), "NetworkPolicy")["spec"]["ingress"]
     assert rules == [

@@ -20,7 +20,8 @@ def spec_of(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def home_of(spec: dict[str, Any]) -> str:
     (container,) = spec["containers"]
-    return {one["name"]: one.get("value", "") for one in container["env"]}[HOME]
+    values: dict[str, str] = {one["name"]: one.get("value", "") for one in container["env"]}
+    return values[HOME]
 
 
 def test_state_is_no_volume_by_default(helm: Path) -> None:

@@ -39,7 +39,8 @@ def test_traces_are_off_unless_they_are_switched_on(helm: Path) -> None:
 )
 def test_traces_reach_the_collector(helm: Path, endpoint: str, port: int) -> None:
     """The option, the variable, and a rule for the port beside the operator's own rules."""
-    own, to = [{"ports": [{"port": 53}]}], [{"namespaceSelector": {}}]
+    own: list[dict[str, Any]] = [{"ports": [{"port": 53}]}]
+    to: list[dict[str, Any]] = [{"namespaceSelector": {}}]
     traces = {"enabled": True, "endpoint": endpoint, "to": to}
     container, egress = parts(helm, traces=traces, networkPolicy={"egress": own})
     assert "--traces" in container["args"]

@@ -132,7 +132,9 @@ def workload(kind: str, given: dict[str, Any], **metadata: Any) -> dict[str, Any
     about = {"name": name()}
     if kind in {"Job", "CronJob"}:
         job = {"template": {**template, "spec": {**given, "restartPolicy": "Never"}}}
-        body = job if kind == "Job" else {"schedule": "0 * * * *", "jobTemplate": {"spec": job}}
+        body: dict[str, Any] = (
+            job if kind == "Job" else {"schedule": "0 * * * *", "jobTemplate": {"spec": job}}
+        )
         return {"apiVersion": "batch/v1", "kind": kind, "metadata": about, "spec": body}
     if kind == "PodTemplate":
         return {"apiVersion": "v1", "kind": kind, "metadata": about, "template": template}

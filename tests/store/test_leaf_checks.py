@@ -15,7 +15,7 @@ from gitchain.store.git_ref import AttestationStore
 from gitchain.store.leaf_checks import checked_leaves, count_attestations, within
 from gitchain.store.object_sizes import ObjectSizes
 from gitchain.store.objects import BLOB_MODE, Oid, StoredTreeEntry
-from gitchain.store.tree_paths import content_path
+from gitchain.store.tree_paths import content_path, subject_keys
 from gitchain.store.trees import StoreProblem
 from tests.support.store_samples import bundle, manifest, name_of
 
@@ -95,7 +95,7 @@ def test_killed_copies_hide_nothing(
 ) -> None:
     """What a copy did not answer is checked here."""
     leaves, problems = found(store)
-    here, keys = os.getpid(), leaf_checks.subject_keys
+    here, keys = os.getpid(), subject_keys
 
     def killed(data: bytes) -> list[tuple[str, str]]:
         if os.getpid() != here:

@@ -69,7 +69,7 @@ def test_packed_store_equals_a_loose_one(tmp_path: Path, git: Git, monkeypatch: 
             git(tmp_path, "init", "-q", str(repo))
             git(repo, "config", "user.name", "Ada")
             git(repo, "config", "user.email", "ada@example.com")
-            store = AttestationStore(kind(repo, offline=True), repo, offline=True, clock=lambda: 1.0)  # type: ignore[operator]
+            store = AttestationStore(kind(repo, offline=True), repo, offline=True, clock=lambda: 1.0)
             store.add(BATCH[:20], manifest("x", "y/z").nodes)
             store.add(BATCH[10:])
             tips.add(store.tip())

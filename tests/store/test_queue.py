@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitchain.store import queue as queue_module
+from gitchain.store.files import open_plain
 from gitchain.store.queue import HookEvent, HookQueue
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +193,7 @@ def test_file_finished_by_another_drainer_is_not_read_twice(
     append(queue, "v1 a 1\n")
     queue.take().release()
     (path,) = queue.directory.iterdir()
-    plain = queue_module.open_plain
+    plain = open_plain
 
     def late(opened: Path) -> int:
         descriptor = plain(opened)

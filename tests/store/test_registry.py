@@ -19,6 +19,7 @@ from gitchain.errors import (
     UsageError,
     VerificationError,
 )
+from gitchain.evidence.digest import Sha256
 from gitchain.platform.http import ReadDeadline, checked_url, followed
 from gitchain.sources.oci import Referrers
 from gitchain.store import oci
@@ -61,9 +62,14 @@ def filed(directory: Path, monkeypatch: pytest.MonkeyPatch, *hosts: str) -> str:
 
 @pytest.mark.parametrize(
     ("given", "size", "sent"),
-    [(digest(BLOB), 6, b"another"), (digest(BLOB), 5, BLOB), (digest(BLOB), 7, BLOB), ("0" * 64, 6, BLOB)],
+    [
+        (digest(BLOB), 6, b"another"),
+        (digest(BLOB), 5, BLOB),
+        (digest(BLOB), 7, BLOB),
+        (Sha256("0" * 64), 6, BLOB),
+    ],
 )
-def test_a_blob_is_what_it_was_asked_by(server: SmallRegistry, given: str, size: int, sent: bytes) -> None:
+def test_a_blob_is_what_it_was_asked_by(server: SmallRegistry, given: Sha256, size: int, sent: bytes) -> None:
     """Digest and size are compared: a byte more or less, or other bytes, are refused."""
     server.blobs[given] = sent
     with pytest.raises((VerificationError, LimitError)):
@@ -111,7 +117,7 @@ def test_a_tag_that_flips_changes_the_version_and_never_what_is_pinned(server: S
 
 def test_what_refers_to_something_else_does_not_count(server: SmallRegistry) -> None:
     """A registry that lists another artifact's bundles is told, and they are not taken."""
-    subject, elsewhere = server.put(EMPTY), "1" * 64
+    subject, elsewhere = server.put(EMPTY), Sha256("1" * 64)
     server.blobs[digest(BLOB)] = BLOB
     raw = oci.render_manifest(oci.BUNDLE, [blob()], Descriptor(MANIFEST, elsewhere, 1))
     listed = oci.render_index([oci.described(raw, MANIFEST, oci.BUNDLE)])

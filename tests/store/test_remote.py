@@ -24,6 +24,7 @@ from gitchain.store.objects import Oid, StoredTreeEntry, parse_commit, render_tr
 from gitchain.store.remote import sync
 from gitchain.store.remote_git import RemoteGit
 from gitchain.store.remote_names import configured_remote
+from gitchain.store.trees import StoreProblem
 from tests.support.store_samples import bundle, digest_of, manifest, name_of
 
 Git = Callable[..., str]
@@ -137,7 +138,7 @@ def test_push_that_lost_the_race_is_run_again(clone: Clone, monkeypatch: pytest.
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
     plain = RemoteGit.push
-    rounds = []
+    rounds: list[Oid] = []
 
     def race(self: RemoteGit, tip: Oid) -> object:
         if self._git.directory == ours.git().directory and len(rounds) < 3:
@@ -177,7 +178,7 @@ def test_rounds_are_bounded(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> No
     ours, theirs = clone("ours"), clone("theirs")
     ours.add([bundle("ours")])
     plain = RemoteGit.push
-    rounds = []
+    rounds: list[Oid] = []
 
     def race(self: RemoteGit, tip: Oid) -> object:
         if self._git.directory == ours.git().directory:
@@ -607,7 +608,7 @@ def test_partial_clone_fetches_what_it_lacks(partial: Path) -> None:
 def test_partial_clone_offline_says_what_is_missing(partial: Path) -> None:
     """Offline, the missing blob is reported and nothing is contacted."""
     store = AttestationStore.open(partial, offline=True)
-    found = []
+    found: list[StoreProblem] = []
     assert store.by_subject("sha256", digest_of("a"), found.append) == ()
     assert ["partial clone lacks" in problem.message for problem in found] == [True]
 

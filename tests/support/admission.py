@@ -30,7 +30,7 @@ from gitchain.admit.layout_evaluator import LayoutEvaluator
 from gitchain.admit.settings import AdmissionSettings
 from gitchain.admit.verdict_cache import VerdictCache
 from gitchain.evidence import predicates
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.predicates import PROVENANCE, REVOCATION, StepFacts
 from gitchain.evidence.revocation import revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -112,7 +112,7 @@ class AdmissionFiles:
         return read_settings(self.top / "serve.yaml")
 
 
-def digest(model: str) -> str:
+def digest(model: str) -> Sha256:
     return sha256_hex(f"model {model}".encode())
 
 

@@ -112,7 +112,7 @@ def served(
                 found(self)
                 return
             status, data = found
-            self.send_response(int(status))  # type: ignore[call-overload]
+            self.send_response(int(status))
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.dsse import AttestationId
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.trust import Trust
 from gitchain.workspace.project import open_project
@@ -35,7 +36,7 @@ def finish(workers: list[subprocess.Popen[str]]) -> list[str]:
     return [name for out, _ in said for name in out.split()]
 
 
-def stored(shell: Shell) -> dict[str, bytes]:
+def stored(shell: Shell) -> dict[AttestationId, bytes]:
     """Return every bundle of the store by attestation id."""
     found = {}
     for raw in open_project(shell.cwd).store.all():

@@ -68,14 +68,14 @@ WHOLES: dict[str, Path] = {
 
 def get(source: Any, path: Path) -> Any:
     """Return what is at the path, or ABSENT."""
+    found = source
     for key in path:
-        if (isinstance(key, int) and isinstance(source, list) and key < len(source)) or (
-            isinstance(key, str) and isinstance(source, dict) and key in source
-        ):
-            source = source[key]
-        else:
+        is_item = isinstance(key, int) and isinstance(found, list) and key < len(found)
+        is_field = isinstance(key, str) and isinstance(found, dict) and key in found
+        if not (is_item or is_field):
             return ABSENT
-    return source
+        found = found[key]
+    return found
 
 
 def put(source: Json, path: Path, value: Any) -> Json:
@@ -93,7 +93,7 @@ def put(source: Json, path: Path, value: Any) -> Json:
             place = place.setdefault(key, [] if isinstance(following, int) else {})
     if value is not ABSENT:
         if isinstance(place, list):
-            place[path[-1] :] = [value]  # type: ignore[misc]
+            place[int(path[-1]) :] = [value]
         else:
             place[path[-1]] = value
     elif get(place, path[-1:]) is not ABSENT:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gitchain.instance import Instance, ca, ct, der
 from gitchain.instance.keys import key_usage, public_der
@@ -99,7 +100,7 @@ def certified(
     if constraints is not None:
         builder = builder.add_extension(constraints, critical=True)
     if stamping:
-        usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING])
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
         builder = builder.add_extension(usage, critical=True)
     return builder.sign(ROOT_KEY, hashes.SHA256())
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gitchain.evidence.claim import Evidence, StepFacts
+from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.predicates import SVR, provenance, svr
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, Evidence
 from gitchain.layout import Identity, Layout, parse_layout
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.verified import LogRef, SignedLayout, VerifiedStatement
@@ -156,7 +157,9 @@ class DecisionInput:
 
     def verdict(self, target: Target | None = None, *, explain: bool = False) -> Decision:
         layout = self.layout
-        signed = SignedLayout(layout, Identity(ISSUER, "owner"), layout.digest, layout.version, "0" * 64, NOW)
+        signed = SignedLayout(
+            layout, Identity(ISSUER, "owner"), layout.digest, layout.version, AttestationId("0" * 64), NOW
+        )
         return decide(
             signed, self.evidence.values(), target or model(), self.now, self.nodes.get, explain=explain
         )

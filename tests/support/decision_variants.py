@@ -67,7 +67,7 @@ def summary(
     products: Mapping[str, Content], *, who: str = "vendor", result: object = "PASSED", **said: Any
 ) -> VerifiedStatement:
     """A verification summary as another tool writes it: it names its verifier and no step."""
-    predicate = {
+    predicate: dict[str, Any] = {
         "verifier": {"id": "https://vendor.example/verifier"},
         "timeVerified": WHEN,
         "resourceUri": f"pkg:generic/{next(iter(products), '').rpartition('/')[2]}",

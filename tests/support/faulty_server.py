@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any
 
 from gitchain.instance import Instance, tsa, tsq
@@ -52,8 +53,10 @@ class FaultServer(LocalServer):
 def status(code: int, body: bytes = b"{}", **headers: str) -> Fault:
     def fault(handler: FaultyHandler, _real: object, _body: bytes) -> None:
         handler._send(
-            HttpReply(body, status=code, headers={k.replace("_", "-"): v for k, v in headers.items()})
-        )  # type: ignore[arg-type]
+            HttpReply(
+                body, status=HTTPStatus(code), headers={k.replace("_", "-"): v for k, v in headers.items()}
+            )
+        )
 
     return fault
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
@@ -35,10 +35,14 @@ DIRECTORIES = (
 
 def bundle(payload: bytes, note: str) -> bytes:
     """Return a bundle in the right form, which nobody signed."""
-    entry = {"logIndex": "0", "logId": {"keyId": b64(b"k" * 32)}, "canonicalizedBody": b64(b"{}")}
-    entry["kindVersion"] = {"kind": "dsse", "version": "0.0.2"}  # type: ignore[assignment]
-    envelope = {"payloadType": "application/vnd.in-toto+json", "payload": b64(payload)}
-    envelope["signatures"] = [{"sig": b64(note.encode())}]  # type: ignore[assignment]
+    entry: dict[str, Any] = {
+        "logIndex": "0",
+        "logId": {"keyId": b64(b"k" * 32)},
+        "canonicalizedBody": b64(b"{}"),
+    }
+    entry["kindVersion"] = {"kind": "dsse", "version": "0.0.2"}
+    envelope: dict[str, Any] = {"payloadType": "application/vnd.in-toto+json", "payload": b64(payload)}
+    envelope["signatures"] = [{"sig": b64(note.encode())}]
     found = {
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
         "dsseEnvelope": envelope,
@@ -63,7 +67,8 @@ class Generated:
 
     def grow(self) -> tuple[list[bytes], dict[str, bytes]]:
         """Return some new bundles, and some of the nodes that they need, maybe not all."""
-        new, nodes = [], {}
+        new: list[bytes] = []
+        nodes: dict[str, bytes] = {}
         for _ in range(self.random.randint(1, 5)):
             raw, needed = self._statement()
             new.append(raw)
@@ -84,7 +89,7 @@ class Generated:
         elif self.random.random() < 0.7:
             step = {"name": self.random.choice(STEPS), "run": "r", "evidence": "declared"}
             predicate = {"gitchain_step": step}
-        statement = {
+        statement: dict[str, Any] = {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": subject,
             "predicateType": kind,
@@ -100,11 +105,11 @@ class Generated:
                 found[name] = {"name": name, "digest": {"sha256": digest_of(name)}}
             else:
                 paths = self.random.choice(DIRECTORIES)
-                version = 1 if self.version_1 and self.random.random() < 0.3 else 2
+                version: Literal[1, 2] = 1 if self.version_1 and self.random.random() < 0.3 else 2
                 files = [
                     FileEntry(path, False, len(path), digest_of(path.rpartition("/")[2])) for path in paths
                 ]
-                made = build_manifest(files, 1 if version == 1 else 2)
+                made = build_manifest(files, version)
                 nodes |= made.nodes
                 name = f"{paths[0]}-{version}"
                 found[name] = {

@@ -123,7 +123,7 @@ class Cms:
         }
         self.info(info)
         # Not with force: that would write all that was ever parsed in this process anew, twice for each level.
-        return cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(info)}).dump()
+        return bytes(cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(info)}).dump())
 
     def commit(self) -> GitObject:
         return signed_commit(armor("SIGNED MESSAGE", self.der()), self.payload)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -44,7 +45,7 @@ def signing_request(key: ec.EllipticCurvePrivateKey) -> x509.CertificateSigningR
 
 def entry_request(
     instance: Instance, message: bytes = b"message", *, signed: bytes | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return a log request for a signature over `message`; over `signed` instead where that is given."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = instance.issue(instance.token(ADA), signing_request(key))

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from gitchain.collect.inspect import Inspector, Kind, ModelFile, ModelProblem, inspect_file
+from gitchain.evidence.digest import Sha256
 
 
 def look(
@@ -25,7 +26,7 @@ def look(
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        source = ModelFile(file.fileno(), name, hashlib.sha256(data).hexdigest())
+        source = ModelFile(file.fileno(), name, Sha256(hashlib.sha256(data).hexdigest()))
         return inspect_file(source, Inspector(kind, tuple(allow), tuple(frameworks), files or {}))
 
 

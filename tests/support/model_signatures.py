@@ -97,7 +97,7 @@ def certificate(
     usage: x509.KeyUsage | None = None,
     extended: x509.ObjectIdentifier = ExtendedKeyUsageOID.CODE_SIGNING,
     extra: x509.ExtensionType | None = None,
-    digest: hashes.HashAlgorithm | None = None,
+    digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
 ) -> x509.Certificate:
     """Return a certificate, self-signed or issued; a signer's has `ca=False`."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gitchain.evidence.digest import Sha256, sha256_hex
 
 PROGRAM = shutil.which("docker-registry") or shutil.which("registry")
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -46,8 +47,8 @@ def real_registry(directory: Path) -> Iterator[str]:
         process.wait()
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def digest(data: bytes) -> Sha256:
+    return sha256_hex(data)
 
 
 class SmallRegistry(ThreadingHTTPServer):

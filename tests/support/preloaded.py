@@ -134,7 +134,7 @@ def import_all() -> None:
 def watch(connection: socket.socket, child: int) -> None:
     """Pass signals on, and send the status of the child at its end; kill it if its program was killed."""
     ended = os.pidfd_open(child)
-    while ended not in select.select([ended, connection], [], [])[0]:
+    while ended not in select.select([ended, connection.fileno()], [], [])[0]:
         number = connection.recv(1)
         os.kill(child, number[0] if number else signal.SIGKILL)
         if not number:

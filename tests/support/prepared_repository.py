@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def git(cwd: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def lock_file(files: dict[str, tuple[Iterable[str], Iterable[str]]], root: Path) -> str:
+def lock_file(files: Mapping[str, tuple[Iterable[str], Iterable[str]]], root: Path) -> str:
     """Return the dvc.lock of stages that have run, as DVC writes it."""
 
     def entry(name: str) -> str:

@@ -52,7 +52,7 @@ def v1_bundle(
         "verifier": b64(certificate.public_bytes(Encoding.PEM)),
     }
     payload = hashlib.sha256(some_statement().payload).hexdigest()
-    spec = {
+    spec: dict[str, Any] = {
         "envelopeHash": {"algorithm": "sha256", "value": "0" * 64},
         "payloadHash": {"algorithm": "sha256", "value": payload},
         "signatures": [signature],

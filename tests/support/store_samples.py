@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from typing import Any
 
 from gitchain.evidence.canonical import canonical_json
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 
 PREDICATE = "https://gitchain.dev/predicate/dataset/v0.1"
@@ -16,13 +18,13 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def digest_of(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+def digest_of(name: str) -> Sha256:
+    return sha256_hex(name.encode())
 
 
 def payload(*names: str, note: str = "", digests: dict[str, str] | None = None) -> bytes:
     """Return a statement about the artifacts of these names; `digests` are foreign ones for the first."""
-    subjects = [{"name": name, "digest": {"sha256": digest_of(name)}} for name in names]
+    subjects: list[dict[str, Any]] = [{"name": name, "digest": {"sha256": digest_of(name)}} for name in names]
     subjects[0]["digest"] |= digests or {}
     return canonical_json(
         {

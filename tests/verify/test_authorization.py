@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from gitchain.evidence.claim import Evidence, StepClaim, claim_of
+from gitchain.evidence.claim import StepClaim, claim_of
 from gitchain.evidence.vocabulary import LAYOUT as LAYOUT_TYPE
+from gitchain.evidence.vocabulary import Evidence
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Link
 from gitchain.layout.model import Identity

@@ -6,12 +6,15 @@ import json
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gitchain.errors import InclusionError, SignatureError
 from gitchain.instance import Instance
@@ -238,7 +241,7 @@ PURPOSES: dict[str, tuple[Edit, str]] = {
         instead(x509.KeyUsage, usage(digital_signature=True, key_cert_sign=True)),
         "not for signing",
     ),
-    "servers": (instead(EKU, EKU([x509.ExtendedKeyUsageOID.SERVER_AUTH])), "not for signing code"),
+    "servers": (instead(EKU, EKU([ExtendedKeyUsageOID.SERVER_AUTH])), "not for signing code"),
 }
 
 
@@ -326,7 +329,10 @@ def test_t4_every_certificate_of_the_authority_is_valid_then(
 ) -> None:
     """Leaf and root of a timestamp authority have to be valid at its time: before, in and after."""
     moment, key = now() + MINUTE, ec.derive_private_key(31, ec.SECP256R1())
-    span = {"start": moment + (offset * 60 - 30) * MINUTE, "end": moment + (offset * 60 + 30) * MINUTE}
+    span: dict[str, Any] = {
+        "start": moment + (offset * 60 - 30) * MINUTE,
+        "end": moment + (offset * 60 + 30) * MINUTE,
+    }
     root = certified(named("stamps"), ROOT_KEY.public_key(), **(span if who == "root" else {}))
     leaf = certified(
         named("leaf"), key.public_key(), above=root, stamping=True, **(span if who == "leaf" else {})
@@ -359,7 +365,7 @@ def test_t4_an_authoritys_chain_holds_together(forge: Forge, instance: Instance)
         ((leaf, middle, middle, root), False),
     ):
         authority = entry_of_root(now() - MINUTE, *chain)
-        trust = root_with(instance, lambda one, found=authority: one.update(timestampAuthorities=[found]))
+        trust = root_with(instance, methodcaller("update", timestampAuthorities=[authority]))
         if verifies:
             assert verify_bundle(raw(bundle()), trust)
         else:
@@ -399,10 +405,14 @@ def test_t5_timestamps_are_readable_and_there_once(forge: Forge, instance: Insta
     refused(forge.bundle(), nobody, "names no authority")
 
 
+def change_log_key(change: dict[str, str], root: dict[str, Any]) -> None:
+    root["tlogs"][0]["publicKey"].update(change)
+
+
 def test_a_log_of_an_unknown_kind_of_key_signs_nothing(forge: Forge, instance: Instance) -> None:
     """A log whose key cannot be read, or is of another kind than is said, has no entries for us."""
     for change in ({"keyDetails": "PKIX_ECDSA_P256_SHA_256"}, {"rawBytes": b64(b"no key")}):
-        trust = root_with(instance, lambda one, found=change: one["tlogs"][0]["publicKey"].update(found))
+        trust = root_with(instance, partial(change_log_key, change))
         with pytest.raises(InclusionError, match="not signed by its log"):
             verify_bundle(raw(forge.bundle()), trust)
     assert isinstance(instance.keys.log, ed25519.Ed25519PrivateKey)

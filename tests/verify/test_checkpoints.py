@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.store_checkpoint import (
     StoreCheckpoint,
     checkpoint_statements,
@@ -17,27 +18,28 @@ from gitchain.evidence.store_checkpoint import (
 from gitchain.verify.checkpoints import MissingEvidence, behind, covered, heads, lacking, trusted
 
 
-def name(number: int) -> str:
-    return hashlib.sha256(b"%d" % number).hexdigest()
+def name(number: int) -> AttestationId:
+    return AttestationId(hashlib.sha256(b"%d" % number).hexdigest())
 
 
 NAMES = [name(number) for number in range(9)]
+NONE = AttestationId("")
 
 
 class Chain:
     """Checkpoints as clones sign them: `add` returns the id of one that follows the given ones."""
 
     def __init__(self) -> None:
-        self.known: dict[str, StoreCheckpoint] = {}
+        self.known: dict[AttestationId, StoreCheckpoint] = {}
 
-    def add(self, names: Iterable[str], *previous: str) -> str:
+    def add(self, names: Iterable[AttestationId], *previous: AttestationId) -> AttestationId:
         before = covered(self.known, behind(self.known, previous)[0])
         (made,) = checkpoint_statements(before, previous, names)
         self.known[made.attestation_id] = read_checkpoint(made)
         return made.attestation_id
 
 
-def among(*names: str) -> Callable[[str], bool]:
+def among(*names: AttestationId) -> Callable[[AttestationId], bool]:
     return lambda name: name in names
 
 
@@ -71,7 +73,7 @@ def test_a_checkpoint_that_is_gone_is_named() -> None:
     second = chain.add(NAMES[:4], first)
     del chain.known[first]
     assert lacking(chain.known, [second], NAMES) == (MissingEvidence(second, 4, checkpoints=(first,)),)
-    assert behind(chain.known, [second]) == ({second}, {first})
+    assert behind(chain.known, [second]) == (frozenset({second}), frozenset({first}))
 
 
 def test_the_coverage_of_two_clones_is_united() -> None:
@@ -123,7 +125,7 @@ def test_a_stranger_may_follow_what_is_not_known() -> None:
     """Who may write to the store may write nonsense: it leads nowhere and breaks nothing."""
     chain = Chain()
     first = chain.add(NAMES[:2])
-    (made,) = checkpoint_statements([], ["0" * 64, first], NAMES[:3])
+    (made,) = checkpoint_statements([], [AttestationId("0" * 64), first], NAMES[:3])
     chain.known[made.attestation_id] = read_checkpoint(made)
     assert trusted(chain.known, among(first)) == (first,)
 
@@ -134,9 +136,11 @@ def test_a_trusted_contradiction_is_noticed() -> None:
     first = chain.add(NAMES[:2])
     good = chain.known[chain.add(NAMES[:3], first)]
     for size, root in ((4, good.root), (3, names_root(NAMES[:4]))):
-        chain.known["bad"] = StoreCheckpoint(size, root, good.previous, good.added)
-        assert lacking(chain.known, ["bad"], NAMES) == (MissingEvidence("bad", size, contradicts=True),)
-        del chain.known["bad"]
+        chain.known[AttestationId("bad")] = StoreCheckpoint(size, root, good.previous, good.added)
+        assert lacking(chain.known, [AttestationId("bad")], NAMES) == (
+            MissingEvidence(AttestationId("bad"), size, contradicts=True),
+        )
+        del chain.known[AttestationId("bad")]
 
 
 def test_a_revoked_checkpoint_demands_nothing() -> None:
@@ -167,7 +171,9 @@ def test_whatever_a_trusted_checkpoint_covers_has_to_be_there(
     steps: list[tuple[set[int], bool, bool]], gone: set[int]
 ) -> None:
     """Random histories of two clones: a store lacks something exactly if a trusted signer ever covered it."""
-    chain, tips, trusting, demanded = Chain(), ["", ""], set(), set()
+    chain, tips = Chain(), [NONE, NONE]
+    trusting: set[AttestationId] = set()
+    demanded: set[str] = set()
     for numbers, which, good in steps:
         previous = [tip for tip in (tips[which], tips[0]) if tip]
         before = covered(chain.known, behind(chain.known, previous)[0])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gitchain.evidence.claim import StepClaim, StepFacts, claim_of
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, Manifest, build_manifest
 from gitchain.evidence.predicates import dataset, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -483,7 +483,9 @@ def owner(statement: VerifiedStatement) -> tuple[str, str] | None:
 
 
 def known(statements: Sequence[VerifiedStatement], manifests: Manifests | None = None) -> DatasetFacts:
-    return DatasetFacts(statements, owner, lambda one: is_early(one, NOW), manifests or Manifests({}.get))
+    return DatasetFacts(
+        statements, owner, lambda one: is_early(one, NOW), manifests or Manifests(lambda _: None)
+    )
 
 
 def datasets(
@@ -648,7 +650,7 @@ def test_what_a_constraint_cannot_tell_apart_ends_where_a_field_is_missing() -> 
 
 def test_facts_about_a_directory_hold_for_a_version_1_directory_in_it() -> None:
     """A directory of version 1 is found by its version 2 digest too, where that is known."""
-    old = Artifact(DigestSet({"sha256": "1" * 64}), True, 1, lambda _: "2" * 64)
+    old = Artifact(DigestSet({"sha256": "1" * 64}), True, 1, lambda _: Sha256("2" * 64))
     unknown = Artifact(DigestSet({"sha256": "1" * 64}), True, 1, lambda _: None)
     assert list(_keys(old)) == [(1, "1" * 64), (2, "2" * 64)]
     assert list(_keys(unknown)) == [(1, "1" * 64)]

@@ -111,7 +111,10 @@ def test_steps_of_one_run_pass() -> None:
 def test_steps_of_two_runs_do_not() -> None:
     """A3: an evaluation of the right model in another run, where the layout asks for one."""
     world = together()
-    evaluate = {"materials": {"models/model.pkl": "model 1"}, "products": {"metrics.json": "metrics 1"}}
+    evaluate: dict[str, Any] = {
+        "materials": {"models/model.pkl": "model 1"},
+        "products": {"metrics.json": "metrics 1"},
+    }
     world.evidence["evaluate"] = statement("evaluate", **evaluate, run="run-9")
     decision = world.verdict(explain=True)
     assert codes(decision) == [("SAME_RUN", "train", "")]
@@ -148,7 +151,10 @@ def test_several_sets_of_steps_have_runs_of_their_own() -> None:
 def test_every_run_of_a_step_is_told() -> None:
     """A step that was done in two runs, neither of which is the other step's."""
     world = together()
-    train = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
+    train: dict[str, Any] = {
+        "materials": {"data/prepared/train.csv": "train"},
+        "products": {"models/model.pkl": "model 1"},
+    }
     for name in ("b", "a", "c"):
         world.evidence[f"train {name}"] = statement("train", **train, run=name)
     del world.evidence["train"]
@@ -163,7 +169,10 @@ def test_a_threshold_is_reached_within_the_run() -> None:
             "functionaries: [alice, bob]\n", "functionaries: [alice, bob, carol]\n    threshold: 2\n"
         )
     )
-    train = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
+    train: dict[str, Any] = {
+        "materials": {"data/prepared/train.csv": "train"},
+        "products": {"models/model.pkl": "model 1"},
+    }
     world.evidence["bob"] = statement("train", **train, who="bob", run="run-7")
     assert codes(world.verdict()) == [("SAME_RUN", "train", "")]
     world.evidence["carol"] = statement("train", **train, who="carol", run="run-1")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitchain.errors import ExitCode, LimitError, UsageError
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.verify import search as search_module
@@ -267,7 +267,7 @@ def test_a_target_is_a_sha256() -> None:
     """Anything else is a usage error before evidence is looked at."""
     for digest in ("", "A" * 64, "0" * 63, "0" * 40):
         with pytest.raises(UsageError):
-            Target(digest)
+            Target(Sha256(digest))
 
 
 def test_md5_is_never_matched() -> None:
@@ -615,7 +615,7 @@ def test_no_evidence_never_passes() -> None:
 
 def test_a_digest_that_nobody_knows_is_nothing_to_verify() -> None:
     """Without a name every product of every step is looked at, and none is it."""
-    assert DecisionInput.honest().verdict(Target("0" * 64)).exit_code is ExitCode.NOTHING
+    assert DecisionInput.honest().verdict(Target(Sha256("0" * 64))).exit_code is ExitCode.NOTHING
 
 
 def test_a_step_may_match_itself() -> None:

@@ -133,7 +133,7 @@ def test_the_closest_chain_grows_from_the_target_outwards() -> None:
         ),
         data2=statement("data", {}, {"data/raw.csv": "raw 2"}, who="carol", evidence="declared", at=NOW),
     )
-    found.nodes |= newest.nodes | older.nodes
+    found.nodes |= {**newest.nodes, **older.nodes}
     (finding,) = found.verdict().findings
     assert finding.code.name == "MISMATCH"
     assert finding.expected == f"{model('b').artifact} from step prepare"

@@ -370,7 +370,8 @@ def test_an_algorithm_that_is_not_supported_is_named(
 ) -> None:
     """The key did sign: the reason is the algorithm, not the signature."""
     named = Key.of(key.public_key())
-    bundle = craft(forge, key=key, **({"file": FILE} if what == "file" else {"payload": said(SUBJECT)}))
+    content: dict[str, Any] = {"file": FILE} if what == "file" else {"payload": said(SUBJECT)}
+    bundle = craft(forge, key=key, **content)
     if what == "file":
         bundle["messageSignature"]["signature"] = b64(sign_with(FILE))
     else:
@@ -381,7 +382,7 @@ def test_an_algorithm_that_is_not_supported_is_named(
         AlgorithmError, match=re.escape(f"not supported, expected {named.details}, got {message}")
     ):
         verify_artifact(raw(bundle), both, DIGESTS, [named.spki])
-    bundle = craft(forge, key=key, **({"file": FILE} if what == "file" else {"payload": said(SUBJECT)}))
+    bundle = craft(forge, key=key, **content)
     assert verify_artifact(raw(bundle), both, DIGESTS, [named.spki]).identity.issuer == "gitchain:key"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from gitchain.consume.git_evidence import GitEvidence
 from gitchain.errors import GitchainError, MalformedError, SignatureError
 from gitchain.evidence.claim import claim_of
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.gitobject import GitObject, with_signature
 from gitchain.evidence.gittree import trailer
 from gitchain.evidence.manifest import FileEntry, build_manifest
@@ -32,7 +33,7 @@ from tests.support.decision_input import LAYOUT, NOW, verified
 from tests.support.forged_bundles import ADA, Forge, raw
 from tests.support.git_signatures import Cms, armor, signed_commit, ssh_blob, sshsig, string
 
-FILES = (FileEntry("train.py", False, 3, "a" * 64), FileEntry("lib/a.py", True, 4, "b" * 64))
+FILES = (FileEntry("train.py", False, 3, Sha256("a" * 64)), FileEntry("lib/a.py", True, 4, Sha256("b" * 64)))
 LINE = trailer(build_manifest(FILES, 1).digest).encode()
 ED = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 
@@ -194,9 +195,13 @@ def rearmored(armored: bytes) -> bytes:
     return b"\n".join([begin, *(text[at : at + 40] for at in range(0, len(text), 40)), end])
 
 
-def revoking(ids: list[str]) -> VerifiedStatement:
-    predicate = revocation(reason="mistaken", when="2026-11-22T12:00:00Z", attestations=ids)
-    return verified(Statement.build([attestation_descriptor(ids[0])], REVOCATION, predicate), "alice", NOW)
+def revoking(ids: Sequence[str]) -> VerifiedStatement:
+    predicate = revocation(
+        reason="mistaken", when="2026-11-22T12:00:00Z", attestations=[AttestationId(one) for one in ids]
+    )
+    return verified(
+        Statement.build([attestation_descriptor(AttestationId(ids[0]))], REVOCATION, predicate), "alice", NOW
+    )
 
 
 def test_a_commit_with_its_signature_in_another_form_stays_revoked(
@@ -222,10 +227,11 @@ def test_a_git_signature_from_the_future_does_not_verify(forge: Forge, trust: Tr
     layout = parse_layout(LAYOUT.encode())
     now = datetime.now(UTC)
 
+    def run_gpg(key: bytes, signature: bytes, payload: bytes) -> tuple[int, str]:
+        raise AssertionError("no OpenPGP here")
+
     def asked(at: datetime) -> object:
-        return GitEvidence(Path(), trust, layout, lambda _: (), lambda *_: (0, b"", b""), at)._verify_once(
-            commit
-        )
+        return GitEvidence(Path(), trust, layout, lambda _: (), run_gpg, at)._verify_once(commit)
 
     assert isinstance(asked(now), VerifiedObject)
     found = asked(now - timedelta(hours=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_a_hint_of_any_kind_decides_nothing(forge: Forge, both: Trust) -> None:
         verify_bundle(raw(bundle), both, [spki(KEYS["P-256"])])
 
 
-WEAK = {
+WEAK: dict[str, Callable[[], bytes]] = {
     "RSA-1024": lambda: spki(rsa.generate_private_key(65537, 1024)),
     "secp256k1": lambda: spki(ec.derive_private_key(5, ec.SECP256K1())),
     "no key": lambda: b"no key",

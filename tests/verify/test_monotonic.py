@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +68,10 @@ def honest(name: str) -> list[VerifiedStatement]:
     ]
 
 
-TRAIN = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
+TRAIN: dict[str, Any] = {
+    "materials": {"data/prepared/train.csv": "train"},
+    "products": {"models/model.pkl": "model 1"},
+}
 BASE = [*honest("1"), *supplied().values(), signed_layout(parse_layout(SUPPLIER.encode()))]
 MORE = [
     *honest("2"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.claim import StepFacts
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.manifest import MANIFEST_SCHEMA, FileEntry, build_manifest
 from gitchain.evidence.predicates import REVOCATION, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -180,12 +181,12 @@ def test_a_file_with_a_directory_s_digest_does_not_hide_it() -> None:
     assert world.verdict().passed
 
 
-def doubled(levels: int) -> tuple[str, dict[str, bytes]]:
+def doubled(levels: int) -> tuple[Sha256, dict[str, bytes]]:
     """A directory that names its only file 2^levels times, in one small node a level."""
     leaf = sha256_hex(b"test")
-    file = {"name": "f", "sha256": leaf, "size": 4, "type": "file"}
+    file: dict[str, Any] = {"name": "f", "sha256": leaf, "size": 4, "type": "file"}
     node = canonical_json({"entries": [file], "schema": MANIFEST_SCHEMA})
-    nodes = {sha256_hex(node): node}
+    nodes: dict[str, bytes] = {sha256_hex(node): node}
     for level in range(levels):
         below = {"files": 2**level, "sha256": sha256_hex(node), "size": 4 * 2**level, "type": "dir"}
         node = canonical_json(

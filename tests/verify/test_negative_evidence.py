@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from gitchain.verify.step_statement import StepStatement
 from tests.support.decision_input import LAYOUT, NOW, DecisionInput, descriptor, directory, statement
 from tests.support.decision_variants import revoked
 
-NOTHING = Manifests({}.get)
+NOTHING = Manifests(lambda _: None)
 MODEL, OTHER = (NOTHING.artifact(descriptor("x", text)) for text in ("model", "other"))
 HOUR = timedelta(hours=1)
 
@@ -74,8 +75,9 @@ def test_faults_tell_a_rejection_once_however_many_artifacts_it_is_about() -> No
     """One statement that rejects two files of a step is one reason."""
     known = standing([rejection(MODEL, OTHER)], [])
     link = Link({"a": OTHER}, {"m": MODEL})
+    rejected: tuple[Any, ...]
     for rejected in ((known,), (known, {}), ({}, known)):
-        assert codes_of(negative(*rejected), link) == [FindingCode.DENIED]  # type: ignore[arg-type]
+        assert codes_of(negative(*rejected), link) == [FindingCode.DENIED]
     assert codes_of(negative(), link) == []
 
 

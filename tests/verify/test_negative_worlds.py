@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from gitchain.evidence.claim import Evidence, StepFacts
+from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.predicates import DATASET, REVOCATION, SVR, provenance
 from gitchain.evidence.revocation import RevokedSigner, revocation
 from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import Evidence
 from gitchain.layout import Identity, parse_layout
 from gitchain.verify.decide import Target, decide
 from gitchain.verify.verified import NEVER, LogRef, SignedLayout, VerifiedStatement
@@ -71,7 +73,7 @@ ARTIFACTS: dict[str, Content] = {
     "elsewhere": ELSEWHERE,
 }
 PEOPLE = {"alice": "alice", "bob": "bob", "bob2": "bob", "carol": "carol", "rita": "rita", "ruth": "ruth"}
-SIGNED = SignedLayout(LAYOUT, Identity(ISSUER, "owner"), LAYOUT.digest, 1, "0" * 64, NOW)
+SIGNED = SignedLayout(LAYOUT, Identity(ISSUER, "owner"), LAYOUT.digest, 1, AttestationId("0" * 64), NOW)
 STALE = -24 * 40
 
 

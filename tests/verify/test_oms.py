@@ -212,7 +212,8 @@ def test_an_authority_has_to_be_valid_too() -> None:
 
 def test_chains_end() -> None:
     """A chain that is longer than any real one, and certificates that issue each other, are refused."""
-    issuer, chain = (ROOT, ROOT_KEY), []
+    issuer = (ROOT, ROOT_KEY)
+    chain: list[x509.Certificate] = []
     for number in range(10):
         key = new_key()
         chain.insert(0, certificate(f"ca {number}", key, issuer))

@@ -10,6 +10,7 @@ import pytest
 
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.subjects import Subject
 from gitchain.evidence.vocabulary import (
@@ -39,7 +40,7 @@ def layout() -> Layout:
 
 def foreign(content: str = "other", name: str = "other.bin", **predicate: Any) -> VerifiedStatement:
     """The provenance of another builder, which knows no steps."""
-    said = {
+    said: dict[str, Any] = {
         "buildDefinition": {"buildType": "https://forge.example/workflow/v1", "externalParameters": {}},
         "runDetails": {"builder": {"id": "https://forge.example/runner"}},
     }
@@ -137,7 +138,7 @@ def test_names_target_looks_at_materials_too() -> None:
 
 def test_unverified_names_the_reason() -> None:
     """An attestation that exists and does not verify is not told as none."""
-    finding = unverified("ab" * 32, "train", "log entry is missing", TARGET)
+    finding = unverified(AttestationId("ab" * 32), "train", "log entry is missing", TARGET)
     assert finding.code is FindingCode.NO_EVIDENCE
     assert finding.message == (
         "attestation abababababab of step train names other.bin, but does not verify: log entry is missing"
@@ -148,8 +149,8 @@ def test_unverified_names_the_reason() -> None:
         "an attestation that verifies under the trusted root",
     )
     assert finding.help.startswith("make the attestation again, or pass the trusted root")
-    assert "of step" not in unverified("ab" * 32, None, "x", TARGET).message
-    assert unverified("ab" * 32, None, "x", replace(TARGET, name=None)).artifact == ""
+    assert "of step" not in unverified(AttestationId("ab" * 32), None, "x", TARGET).message
+    assert unverified(AttestationId("ab" * 32), None, "x", replace(TARGET, name=None)).artifact == ""
 
 
 def test_unread_names_the_statements_that_have_the_target_as_subject() -> None:
@@ -176,7 +177,9 @@ def test_unread_names_the_statements_that_have_the_target_as_subject() -> None:
 def test_beside_is_told_only_where_nothing_else_is_known() -> None:
     """It takes the place of the absence of evidence, makes the exit code 1, and changes no other verdict."""
     honest = DecisionInput.honest()
-    signed = SignedLayout(layout(), honest.evidence["data"].identity, layout().digest, 1, "0" * 64, NOW)
+    signed = SignedLayout(
+        layout(), honest.evidence["data"].identity, layout().digest, 1, AttestationId("0" * 64), NOW
+    )
     beside = about_other_steps(layout(), [foreign()], TARGET)
 
     def verdict(target: Target, **more: Any) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from gitchain.evidence.vocabulary import PROVENANCE, VSA
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
+from gitchain.layout.identities import KeyMember
 from gitchain.layout.model import Identity
 from gitchain.verify.authorization import Authorizer, Signers
 from gitchain.verify.classify import claims_under
@@ -138,7 +139,7 @@ def test_a_key_signs_as_itself() -> None:
     [member] = [
         one
         for one in parse_layout(world.layout.canonical).functionary("bob").identities
-        if hasattr(one, "public_key")
+        if isinstance(one, KeyMember)
     ]
     world.evidence["approve"] = by(world.evidence["approve"], member.identity)
     assert world.verdict(model()).passed

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.revocation import RevokedSigner, revocation
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import REVOCATION
@@ -18,7 +19,7 @@ from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import VerifiedStatement
 from tests.support.decision_input import ISSUER, LAYOUT, NOW, verified
 
-A, B = "a" * 64, "b" * 64
+A, B = AttestationId("a" * 64), AttestationId("b" * 64)
 REVOKERS = parse_layout(LAYOUT.replace("steps:", "revokers: [alice, bob]\nsteps:", 1).encode())
 ALICE, BOB, CAROL = (Identity(ISSUER, name) for name in ("alice", "bob", "carol"))
 

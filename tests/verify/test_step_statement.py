@@ -26,7 +26,7 @@ from tests.support.decision_input import ISSUER, DecisionInput, run
 def test_the_same_word_twice_is_one() -> None:
     """Same bytes, signer, time and claims; the order of the claims says nothing. Any other is another word."""
     one = replace(run()["train"], claims={"buildTrigger": "push", "sourceRepositoryRef": "main"})
-    turned = replace(one, claims=dict(reversed(one.claims.items())))
+    turned = replace(one, claims=dict(reversed(list(one.claims.items()))))
     others = [
         replace(one, claims={"buildTrigger": "push"}),
         replace(one, time=one.time + timedelta(seconds=1)),
@@ -67,5 +67,7 @@ def test_attested_is_for_nobody_until_that_is_known() -> None:
 
 def test_artifacts_of_a_descriptor_without_a_name_have_an_empty_one() -> None:
     """No pattern of a rule but `*` matches it."""
-    found = artifacts_of([ResourceDescriptor(None, DigestSet({"sha256": "a" * 64}))], Manifests({}.get))
+    found = artifacts_of(
+        [ResourceDescriptor(None, DigestSet({"sha256": "a" * 64}))], Manifests(lambda _: None)
+    )
     assert list(found) == [""]

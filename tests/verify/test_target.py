@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.verify.target import Target
@@ -60,10 +60,10 @@ def test_the_json_of_a_target() -> None:
 
 def test_evidence_of_any_version_may_name_a_target() -> None:
     """A directory has a digest for each version of the manifest, where its bytes were hashed for both."""
-    older = Target("1" * 64, directory=True, version=1)
-    both = Target("2" * 64, "m", directory=True, older=lambda: older)
-    assert (Target("2" * 64).digests, both.digests) == (("2" * 64,), ("2" * 64, "1" * 64))
-    assert (both.upgrade("1" * 64), both.upgrade("3" * 64)) == ("2" * 64, None)
-    assert Target("2" * 64).upgrade("2" * 64) is None
+    older = Target(Sha256("1" * 64), directory=True, version=1)
+    both = Target(Sha256("2" * 64), "m", directory=True, older=lambda: older)
+    assert (Target(Sha256("2" * 64)).digests, both.digests) == (("2" * 64,), ("2" * 64, "1" * 64))
+    assert (both.upgrade(Sha256("1" * 64)), both.upgrade(Sha256("3" * 64))) == ("2" * 64, None)
+    assert Target(Sha256("2" * 64)).upgrade(Sha256("2" * 64)) is None
     assert (both.under(2), both.under(1)) == (both, replace(older, name="m"))
     assert older.under(2) is older

@@ -210,8 +210,15 @@ def test_a_rejection_says_what_its_code_means() -> None:
 def test_what_was_got_is_told() -> None:
     """Which layout the evidence is for, and how strong it says to be; or that it says neither."""
     world = DecisionInput.honest()
-    train = {"materials": {"data/prepared/train.csv": "train"}, "products": {"models/model.pkl": "model 1"}}
-    for more, got in (({"layout": "other"}, "other"), ({"evidence": "declared"}, "declared")):
+    train: dict[str, Any] = {
+        "materials": {"data/prepared/train.csv": "train"},
+        "products": {"models/model.pkl": "model 1"},
+    }
+    others: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"layout": "other"}, "other"),
+        ({"evidence": "declared"}, "declared"),
+    )
+    for more, got in others:
         world.evidence["train"] = statement("train", **train, **more)
         assert [one.got for one in world.verdict().findings] == [got]
     other = "https://in-toto.io/attestation/link/v0.3"

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -212,7 +213,7 @@ def test_explain_counts_all_that_was_revoked() -> None:
         lambda text: text.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1)
     )
     unused = [statement("train", {}, {"m": name}) for name in ("x", "y", "z")]
-    gone = [*unused, "mallory", "eve", {"m": "revoked"}]
+    gone: list[Any] = [*unused, "mallory", "eve", {"m": "revoked"}]
     world.evidence |= {f"gone{at}": revoked(one, who="carol") for at, one in enumerate(gone)}
     got = [one.got for one in of(world.verdict(explain=True), "revocation")]
     assert got == ["6 attestations, signers and artifacts revoked"]

@@ -124,7 +124,8 @@ def test_constraints_on_names_hold_for_each_leaf(
     allowed = x509.NameConstraints([x509.DNSName("example.com")], None)
     above, below = (allowed if where == one else None for one in ("root", "issuing"))
     root = certified(named("a constrained root"), ROOT_KEY.public_key(), constraints=above)
-    keys, span = instance.keys, {"start": now() - 9 * MINUTE, "end": now() + 20 * MINUTE}
+    keys = instance.keys
+    span: dict[str, Any] = {"start": now() - 9 * MINUTE, "end": now() + 20 * MINUTE}
     subject = keys.ca_certificate.subject
     issuing = certified(subject, keys.ca.public_key(), above=root, constraints=below, **span)
     trust, lengths = authority_trust(instance, issuing, root), builds(monkeypatch)

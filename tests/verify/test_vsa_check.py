@@ -11,6 +11,7 @@ import pytest
 
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.names import MAX_URI_BYTES
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.layout.model import Step
@@ -235,7 +236,7 @@ def test_check_age_of_no_time_does_not_pass() -> None:
         {"dependencyLevels": {"SLSA_BUILD_LEVEL_0": 3}},
     ],
 )
-def test_fields_as_the_format_has_them_count(fields: dict[str, Json]) -> None:
+def test_fields_as_the_format_has_them_count(fields: dict[str, Any]) -> None:
     assert said(**fields) == []
 
 
@@ -266,7 +267,7 @@ def test_fields_as_the_format_has_them_count(fields: dict[str, Json]) -> None:
         ({"slsaVersion": 1.2}, "slsaVersion"),
     ],
 )
-def test_fields_that_are_malformed_do_not_count(fields: dict[str, Json], expected: str) -> None:
+def test_fields_that_are_malformed_do_not_count(fields: dict[str, Any], expected: str) -> None:
     """The finding names the field and what it must be."""
     decision = vendored(summary(PRODUCTS, **fields)).verdict()
     assert codes(decision) == [("SUMMARY_FIELD", "data", "")]
@@ -296,12 +297,13 @@ def test_a_summary_that_rests_on_a_revoked_attestation_does_not_count() -> None:
         world.layout = replace(world.layout, revokers=("alice",))
         world.evidence["revocation"] = revoked(input_)
         assert codes(world.verdict()) == expected
-    assert inputs_of(honest.statement.predicate) == (RAW,)
+    assert inputs_of(honest.statement.predicate) == (AttestationId(RAW),)
     assert inputs_of({}) == ()
 
 
 def test_verifier_of_reads_nothing_but_text() -> None:
     assert verifier_of({"verifier": {"id": "x"}}) == "x"
+    predicate: dict[str, Any]
     for predicate in ({}, {"verifier": "x"}, {"verifier": {}}, {"verifier": {"id": 7}}, {"verifier": ["id"]}):
         assert verifier_of(predicate) is None
 

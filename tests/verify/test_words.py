@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def told(decision: Decision) -> list[str]:
 def honest(change: Callable[[str], str] = str, **evidence: Any) -> DecisionInput:
     """Return the honest world under a changed layout, with some evidence replaced; None takes it away."""
     found = DecisionInput.honest().change(change)
-    found.evidence |= evidence
-    found.evidence = {name: one for name, one in found.evidence.items() if one is not None}
+    given = found.evidence | evidence
+    found.evidence = {name: one for name, one in given.items() if one is not None}
     return found
 
 
@@ -171,7 +172,7 @@ WORLDS: dict[str, Callable[[], DecisionInput]] = {
     "malformed summary": lambda: vendored(summary({"data/raw.csv": "raw"}, policy={}, timeVerified="x")),
     "summary of another": lambda: vendored(summary({"data/raw.csv": "raw"}, resourceUri="pkg:generic/other")),
     "nothing": DecisionInput,
-    **{name: (lambda name=name: attacked(name)) for name in ATTACKS},
+    **{name: partial(attacked, name) for name in ATTACKS},
     "md5": lambda: honest(same=saying(run()["train"]), **same_md5()),
     "not cosigned": lambda: honest(train=replace(run()["train"], log=LogRef("log.example", 0, NEVER))),
     "cosigned late": lambda: honest(
