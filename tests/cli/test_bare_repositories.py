@@ -15,6 +15,7 @@ import pytest
 
 from gitchain.admit.evidence import SourceReader
 from gitchain.admit.settings import LayoutSource
+from gitchain.consume.targets import GivenTarget
 from gitchain.errors import ExitCode, GitchainError
 from gitchain.layout.model import Identity
 from gitchain.workspace.project import open_project
@@ -134,7 +135,7 @@ def test_every_reading_verb_reads_it(
     done = gitchain("-C", str(place), "monitor", "--trust", "local")
     assert done.code == 0, done.text
     reader = site.reader(place)
-    decision = reader.open(datetime.now(UTC)).verify(model).decisions[0]
+    decision = reader.open(datetime.now(UTC)).verify(GivenTarget.parse(model)).decisions[0]
     assert decision.passed
     version = reader.version(datetime.now(UTC))
     git(place, "update-ref", "-d", REF)
@@ -196,7 +197,7 @@ def test_a_partial_mirror_is_no_smaller_store(
     git(place, "fetch", "-q", "--refetch", "--no-filter", "origin", "refs/gitchain/*:refs/gitchain/*")
     for verb in verbs:
         assert gitchain("-C", str(place), *verb).code == 0
-    assert site.reader(place).open(datetime.now(UTC)).verify(model).decisions[0].passed
+    assert site.reader(place).open(datetime.now(UTC)).verify(GivenTarget.parse(model)).decisions[0].passed
 
 
 def test_a_partial_mirror_that_lacks_one_revocation(gitchain: Gitchain, site: Site) -> None:
@@ -251,7 +252,7 @@ def test_another_users_repository(
     for name in {str(place), *names}:  # git asks for a work tree's Git directory where it serves it
         git(tmp_path, "config", "--global", "--add", "safe.directory", name)
     assert gitchain("-C", str(place), "verify", model, *site.policy).code == 0
-    assert site.reader(place).open(datetime.now(UTC)).verify(model).decisions[0].passed
+    assert site.reader(place).open(datetime.now(UTC)).verify(GivenTarget.parse(model)).decisions[0].passed
     done = gitchain("verify", model, *site.policy, "--evidence", f"git+file://{place}", cwd=site.away)
     assert done.code == 0, done.text
 
@@ -266,7 +267,7 @@ def test_another_users_repository_accepted_by_the_environment(
         os.lchown(path, NOBODY, NOBODY)
     for key, value in (("COUNT", "1"), ("KEY_0", "safe.directory"), ("VALUE_0", str(place))):
         monkeypatch.setenv(f"GIT_CONFIG_{key}", value)
-    found = site.reader(place).open(datetime.now(UTC)).verify(str(site.away / "model.txt"))
+    found = site.reader(place).open(datetime.now(UTC)).verify(GivenTarget.parse(str(site.away / "model.txt")))
     assert found.decisions[0].passed
 
 
