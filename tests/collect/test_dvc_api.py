@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitchain.collect import dvc_api
-from gitchain.collect.declared import declare, recorded_stages, stage_sources
+from gitchain.collect.declared import declare_stage, recorded_stages, stage_sources
 from gitchain.collect.dvc_api import artifacts, fetch_artifact, ignored, load_stages
 from gitchain.collect.stages import PipelineStage
 from gitchain.errors import LimitError, ProjectError, TransportError
@@ -395,10 +395,11 @@ def test_declare_other_stages_where_one_out_lies_outside(write: Write) -> None:
         good_dvc=f"outs: [{{path: good, md5: {md5}, hash: md5}}]\n",
         good="abc",
     )
+    stages = recorded_stages(root)
     with pytest.raises(ProjectError, match="outside") as caught:
-        declare(root, ["evil.dvc"])
+        declare_stage(root, stages["evil.dvc"])
     assert caught.value.where == "stage evil.dvc"
-    assert [stage.name for stage in declare(root, ["good.dvc"])] == ["good.dvc"]
+    assert declare_stage(root, stages["good.dvc"]).name == "good.dvc"
 
 
 def test_load_stages_of_a_link_to_the_project(write: Write, tmp_path: Path) -> None:
