@@ -16,6 +16,7 @@ import pytest
 
 from gitchain.errors import ExitCode
 from tests.support.command_line import call
+from tests.support.preloaded import programs
 from tests.support.prepared_repository import PreparedRepository
 
 SCRIPT = Path(sys.executable).parent / "gitchain"
@@ -160,7 +161,12 @@ def test_git_in_the_repository_is_not_run_from_path(
         ("run", "x", "-p", "o", "--", "/bin/true"),
     ):
         done = subprocess.run(
-            [SCRIPT, *command], cwd=project.repo, env=env, capture_output=True, text=True, check=False
+            [programs() / "gitchain", *command],
+            cwd=project.repo,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode in {ExitCode.OK, ExitCode.RUN, ExitCode.QUEUED}, done.stderr
         assert not mark.exists(), (command, mark.read_text())

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.faulty_server import FaultServer
+from tests.support.preloaded import programs
 from tests.support.prepared_repository import (
     GIT_IDENTITY,
     PreparedRepository,
@@ -77,12 +78,13 @@ def gitchain(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Gitchain:
-    """Return a function that runs `gitchain ARGS` as a process of its own."""
+    """Return a function that runs `gitchain ARGS` as a process of its own; the installed program under limits."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
     def call(*args: str, cwd: Path | None = None, **kwargs: Any) -> Done:
+        installed = [sys.executable, "-m", "gitchain"]
         done = subprocess.run(
-            [sys.executable, "-m", "gitchain", *args],
+            [*(installed if "preexec_fn" in kwargs else [str(programs() / "gitchain")]), *args],
             cwd=cwd,
             capture_output=True,
             text=True,

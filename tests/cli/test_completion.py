@@ -18,6 +18,7 @@ from gitchain.cli.main import gitchain as program
 from gitchain.cli.shells import _KINDS, MAX_ITEMS
 from gitchain.workspace.user_directory import LayoutPin, write_pin
 from tests.support.completion_terminal import COMPLETE, Terminal
+from tests.support.preloaded import programs
 
 HEAVY = {"sigstore", "dvc", "in_toto", "pygit2", "cryptography", "securesystemslib", "requests"}
 MODULES = 30
@@ -81,7 +82,8 @@ def repo(git_repo: Path, git: Callable[..., str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GITCHAIN_HOME", str(home))
     write_pin(LayoutPin("pinned", (("https://i.example", "a"),), "local", "0" * 64))
     git(git_repo, "config", "user.email", "ada@example.com")
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    places = (str(programs()), str(Path(sys.executable).parent), os.environ["PATH"])
+    monkeypatch.setenv("PATH", os.pathsep.join(places))
     return git_repo
 
 

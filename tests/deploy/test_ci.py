@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.preloaded import programs
 from tests.support.prepared_repository import GIT_IDENTITY, git, repoint
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,9 @@ jobs:
 
 
 def gitchain(cwd: Path, *args: str) -> str:
-    done = subprocess.run([BIN / "gitchain", *args], cwd=cwd, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [programs() / "gitchain", *args], cwd=cwd, check=True, capture_output=True, text=True
+    )
     return done.stdout
 
 
@@ -151,7 +154,7 @@ def act(clone: Path, inputs: Mapping[str, str], *, skip: str = "Install gitchain
             | {
                 "GITHUB_ACTION_PATH": str(CI),
                 "GITHUB_STEP_SUMMARY": str(clone.parent / "summary.md"),
-                "GITCHAIN_VENV": str(BIN.parent),
+                "GITCHAIN_VENV": str(programs().parent),
             },
             capture_output=True,
             text=True,
@@ -268,7 +271,7 @@ def test_verify_takes_no_state_that_the_repository_brings(
         env={
             **os.environ,
             "PATH": f"{BIN}:{os.environ['PATH']}",
-            "GITCHAIN_VENV": str(BIN.parent),
+            "GITCHAIN_VENV": str(programs().parent),
             "GITCHAIN_TARGETS": "model.txt",
             "GITCHAIN_SUMMARY" if brought == "summary" else "GITCHAIN_STATE": str(place),
         },

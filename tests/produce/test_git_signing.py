@@ -37,6 +37,7 @@ from gitchain.verify.keys import Key
 from gitchain.verify.rekor_entry import SignatureRecord, body_of
 from gitchain.workspace.user_directory import LayoutPin, local_directory, user_directory, write_pin
 from tests.support.fuzzing import sized
+from tests.support.preloaded import programs
 
 BIN = Path(sys.executable).parent
 TREE = b"tree " + b"a" * 40 + b"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nm\n"
@@ -61,12 +62,12 @@ def instance(ready: Path, isolated: Path) -> Instance:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose commits and tags the installed program signs."""
+    """A repository whose commits and tags the program signs."""
     return new_repository(tmp_path / "repo", monkeypatch)
 
 
 def new_repository(path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:
-    monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{programs()}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}")
     path.mkdir()
     git(path, "init", "-q", *arguments)
     for name, value in (
