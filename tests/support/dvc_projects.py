@@ -9,6 +9,7 @@ A shape is a few files. `tests/fixtures/dvc_shapes/*.txt` hold them:
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -22,6 +23,20 @@ from pathlib import Path
 from tests.support.prepared_repository import git
 
 SHAPES = Path(__file__).parent.parent / "fixtures" / "dvc_shapes"
+IMPORTED = (
+    "dulwich.index",
+    "dvc.cli.parser",
+    "dvc.compare",
+    "dvc.repo.graph",
+    "dvc.repo.open_repo",
+    "dvc.repo.reproduce",
+    "dvc.rwlock",
+    "dvc_data.hashfile.status",
+    "fsspec.implementations.memory",
+    "networkx",
+    "tomlkit",
+)
+"""What `dvc repro` imports while it works: that would take most of its time in each fork."""
 QUIET = b"[core]\n    analytics = false\n    check_update = false\n"
 
 
@@ -86,9 +101,9 @@ def forked_dvc(
     argv: Sequence[str], *, cwd: str | os.PathLike[str], env: Mapping[str, str], stdout: int = 1
 ) -> tuple[int, datetime, datetime]:
     """Run `dvc …` as `gitchain.collect.subprocess_tee.run_plain` does, in a fork: DVC is imported already, which saves most of its time."""
+    for module in IMPORTED:
+        importlib.import_module(module)
     import dvc.cli
-    import dvc.commands.repro
-    import dvc.repo.reproduce
 
     started = datetime.now(UTC)
     sys.stdout.flush()
