@@ -20,7 +20,7 @@ from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.verified import VerifiedStatement
 from tests.support.decision_input import LAYOUT, NOW, DecisionInput, statement
 from tests.support.decision_variants import by, revoked, summary, supplier
-from tests.verify.test_summaries import vendored
+from tests.verify.test_vsa_steps import vendored
 
 REVOKING = parse_layout(LAYOUT.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1).encode())
 NOTHING = Revocations()

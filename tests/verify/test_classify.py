@@ -16,9 +16,9 @@ from gitchain.verify.findings import FindingCode
 from gitchain.verify.step_statement import StepReader
 from tests.support.decision_input import NOW, DecisionInput, codes, descriptor, run, verified
 from tests.support.decision_variants import SUPPLIER, saying, signed_layout, summary, supplier
-from tests.verify.test_negative import evaluated
-from tests.verify.test_negative import world as evaluations
-from tests.verify.test_summaries import vendored
+from tests.verify.test_negative_evidence_decisions import evaluated
+from tests.verify.test_negative_evidence_decisions import world as evaluations
+from tests.verify.test_vsa_steps import vendored
 
 PRODUCTS: dict[str, Any] = {"data/raw.csv": "raw"}
 

@@ -28,7 +28,7 @@ from tests.support.decision_input import (
     verified,
 )
 from tests.support.decision_variants import revoked, summary
-from tests.verify.test_summaries import vendored
+from tests.verify.test_vsa_steps import vendored
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "verify.schema.json").read_text())
 

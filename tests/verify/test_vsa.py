@@ -17,7 +17,7 @@ from gitchain.verify.verified import VerifiedStatement
 from gitchain.verify.vsa import summary, vsa_predicate
 from tests.support.decision_input import NOW, PREPARED, DecisionInput, codes, model, verified
 from tests.support.decision_variants import SUPPLIER, signed_layout, supplied, with_supplier
-from tests.verify.test_summaries import VERIFIER, vendored
+from tests.verify.test_vsa_steps import VERIFIER, vendored
 
 
 def test_a_summary_says_what_was_verified_against_what_and_on_which_evidence() -> None:

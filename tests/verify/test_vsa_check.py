@@ -28,7 +28,7 @@ from gitchain.verify.vsa_check import (
 )
 from tests.support.decision_input import NOW, codes, directory, verified
 from tests.support.decision_variants import revoked, summary
-from tests.verify.test_summaries import vendored
+from tests.verify.test_vsa_steps import vendored
 
 RAW = sha256_hex(b"raw")
 OTHER = sha256_hex(b"other")

@@ -49,9 +49,9 @@ from tests.support.decision_variants import (
 )
 from tests.verify.test_cross_step_constraints import constraint, demanding
 from tests.verify.test_decide import ATTACKS, two_trainers
-from tests.verify.test_negative import evaluated, floored, revocable
-from tests.verify.test_negative import world as evaluations
-from tests.verify.test_summaries import vendored
+from tests.verify.test_negative_evidence_decisions import evaluated, floored, revocable
+from tests.verify.test_negative_evidence_decisions import world as evaluations
+from tests.verify.test_vsa_steps import vendored
 
 GOLDEN = Path(__file__).parent / "golden" / "words.json"
 HEX = re.compile(r"\b[0-9a-f]{12,}\b")
