@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from gitchain.store.objects import Oid
 from gitchain.trust.load_profile import load_profile
 from gitchain.verify.bundle import verify_bundle
 from gitchain.workspace.project import open_project
+from tests.support.prepared_repository import GIT_IDENTITY, PreparedRepository, repoint
+from tests.support.prepared_repository import git as run_git
 
 Git = Callable[..., str]
 MODEL = b"weights\n"
@@ -48,33 +51,59 @@ def into_cache(repo: Path, data: bytes, suffix: str = "") -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> PreparedRepository:
+    """Return a repository with a model, a data directory and a configuration, made once; tests work on copies of it."""
+    top = tmp_path_factory.mktemp("initialised")
+    repo = top / "repo"
+    repo.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {**GIT_IDENTITY, "HOME": str(top), "GITCHAIN_HOME": str(top / "home")}.items():
+            patch.setenv(key, value)
+        (repo / "README.md").write_text("a repository\n", encoding="utf-8")
+        for command in (("init", "-q"), ("add", "README.md"), ("commit", "-q", "-m", "first")):
+            run_git(repo, *command)
+        write_files(repo)
+        initialise(repo, "local", name="credit", signer=(None, "ada@example.com"))
+    config = repo / ".gitchain/config.toml"
+    config.write_text(config.read_text("utf-8") + 'identity = "ada@example.com"\n', "utf-8")
+    return PreparedRepository(repo, top / "home")
+
+
 @pytest.fixture
-def project(git_repo: Path, git: Git, started: object) -> Path:
-    """Return a repository with a model, a data directory, a configuration, hooks, and a commit of all that."""
-    listing = [{"md5": into_cache(git_repo, data), "relpath": name} for name, data in DATA.items()]
-    folder = into_cache(git_repo, json.dumps(listing).encode(), ".dir")
-    (git_repo / "data.dvc").write_text(
+def project(
+    initialised: PreparedRepository, isolated: Path, tmp_path: Path, git: Git, started: object
+) -> Path:
+    """Return a copy of the repository with hooks, and a commit of all that."""
+    repo = tmp_path / "repo"
+    shutil.copytree(initialised.repo, repo, symlinks=True)
+    shutil.copytree(initialised.home, isolated, symlinks=True)
+    repoint(isolated, initialised.repo, repo)
+    install(repo, tags=True)
+    commit(git, repo, "model")
+    return repo
+
+
+def write_files(repo: Path) -> None:
+    """Write the files that DVC makes for a model and a data directory."""
+    listing = [{"md5": into_cache(repo, data), "relpath": name} for name, data in DATA.items()]
+    folder = into_cache(repo, json.dumps(listing).encode(), ".dir")
+    (repo / "data.dvc").write_text(
         f"outs:\n- md5: {folder}\n  nfiles: 2\n  hash: md5\n  path: data\n", "utf-8"
     )
-    (git_repo / "dvc.yaml").write_text(
+    (repo / "dvc.yaml").write_text(
         "stages:\n  train:\n    cmd: x\n    wdir: out\n    outs: [model.bin]\n", "utf-8"
     )
-    (git_repo / "dvc.lock").write_text(
+    (repo / "dvc.lock").write_text(
         f"schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n    - path: model.bin\n      hash: md5\n      md5: {md5(MODEL)}\n",
         "utf-8",
     )
-    (git_repo / "out").mkdir()
-    (git_repo / "out/model.bin").write_bytes(MODEL)
+    (repo / "out").mkdir()
+    (repo / "out/model.bin").write_bytes(MODEL)
     for name, data in DATA.items():
-        (git_repo / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-        (git_repo / "data" / name).write_bytes(data)
-    (git_repo / ".gitignore").write_text("/data\n/out\n/.dvc\n", "utf-8")
-    initialise(git_repo, "local", name="credit", signer=(None, "ada@example.com"))
-    config = git_repo / ".gitchain/config.toml"
-    config.write_text(config.read_text("utf-8") + 'identity = "ada@example.com"\n', "utf-8")
-    install(git_repo, tags=True)
-    commit(git, git_repo, "model")
-    return git_repo
+        (repo / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / "data" / name).write_bytes(data)
+    (repo / ".gitignore").write_text("/data\n/out\n/.dvc\n", "utf-8")
 
 
 def commit(git: Git, repo: Path, message: str = "more", *flags: str) -> str:
@@ -412,7 +441,7 @@ def test_remove_after_draining_leaves_the_evidence_alone(project: Path) -> None:
     assert len(stored(project, VERSION)) == 1
 
 
-def test_hooks_and_drainer_end_to_end(git_repo: Path, git: Git, project: Path) -> None:
+def test_hooks_and_drainer_end_to_end(project: Path) -> None:
     """The very command that the hook starts signs what the hook queued."""
     done = subprocess.run(
         [
