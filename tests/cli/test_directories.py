@@ -17,6 +17,7 @@ from gitchain.errors import ExitCode
 from gitchain.evidence import manifest
 from gitchain.evidence.manifest import build_manifest
 from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES
+from tests.support.preloaded import programs
 
 Gitchain = Callable[..., Any]
 TRAIN = ("attest", "train", "-m", "in.txt", "-p", "model")
@@ -127,7 +128,7 @@ def test_directory_that_dvc_pulled_verifies(
     """DVC does not keep the executable bit: a fresh clone has the same bytes and other modes."""
 
     def dvc(cwd: Path, *args: str) -> None:
-        subprocess.run([sys.executable, "-m", "dvc", *args], cwd=cwd, check=True, capture_output=True)
+        subprocess.run([programs() / "dvc", *args], cwd=cwd, check=True, capture_output=True)
 
     dvc(git_repo, "init", "-q")
     dvc(git_repo, "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))

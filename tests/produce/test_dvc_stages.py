@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from gitchain.produce.dvc_stages import declared_drafts, observe_repro
 from gitchain.workspace.project import open_project
+from tests.support.preloaded import programs
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/step.schema.json").read_text(encoding="utf-8"))
 DVC_YAML = """stages:
@@ -29,7 +30,8 @@ DVC_YAML = """stages:
 @pytest.fixture
 def project(git_repo: Path, git: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a Git + DVC project with one stage, an SSH remote, and a tracked input."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    places = (str(programs()), str(Path(sys.executable).parent), os.environ["PATH"])
+    monkeypatch.setenv("PATH", os.pathsep.join(places))
     monkeypatch.chdir(git_repo)
     git(git_repo, "remote", "add", "origin", "git@example.com:team/a.git")
     subprocess.run(["dvc", "init", "-q"], check=True)
