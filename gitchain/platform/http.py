@@ -20,6 +20,7 @@ import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -116,10 +117,26 @@ def led(url: str, link: str) -> str:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context with the certificates that the environment or the system trusts. Raises OSError for a lost file."""
+    """Return a context with the certificates that the environment or the system trusts. Raises OSError for a lost file.
+
+    A system without any, such as a small container or Python from python.org on macOS, gets those of certifi.
+    """
+    chosen = not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(os.environ)
     named = None if "SSL_CERT_FILE" in os.environ else os.environ.get("REQUESTS_CA_BUNDLE") or None
     folder = named if named and Path(named).is_dir() else None
-    return ssl.create_default_context(cafile=None if folder else named, capath=folder)
+    context = ssl.create_default_context(cafile=None if folder else named, capath=folder)
+    if not (chosen or named or context.cert_store_stats()["x509_ca"] or _has_system_folder()):
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _has_system_folder() -> bool:
+    """Return True if OpenSSL's directory of certificates, which it reads when it needs one, is not empty."""
+    with suppress(OSError):
+        return any(Path(ssl.get_default_verify_paths().capath or os.devnull).iterdir())
+    return False
 
 
 class ReadDeadline:

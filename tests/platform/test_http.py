@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
 from gitchain.errors import TransportError, UsageError
+from gitchain.platform import http as http_module
 from gitchain.platform.http import ReadDeadline, ask
 
 
@@ -46,3 +49,33 @@ def test_ask_refuses_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(UsageError, match="proxy"):
         ask("GET", "https://log.example/", {}, ReadDeadline(5), limit=1)
+
+
+def test_tls_context_of_a_system_without_certificates_has_those_of_certifi(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless the environment names others: then a file that lacks a certificate is no reason to trust more."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(http_module, "_has_system_folder", lambda: True)
+    assert http_module.tls_context().cert_store_stats()["x509_ca"] == 0
+    monkeypatch.setattr(http_module, "_has_system_folder", lambda: False)
+    assert http_module.tls_context().cert_store_stats()["x509_ca"] > 50
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(name, "/nonexistent")
+            assert http_module.tls_context().cert_store_stats()["x509_ca"] == 0
+
+
+def test_tls_context_finds_the_system_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty or missing directory holds no certificate."""
+    paths, empty = ssl.get_default_verify_paths(), tmp_path / "empty"
+    empty.mkdir()
+    for folder, expected in ((None, False), (str(tmp_path / "none"), False), (str(empty), False)):
+        monkeypatch.setattr(
+            ssl, "get_default_verify_paths", lambda folder=folder: paths._replace(capath=folder)
+        )
+        assert http_module._has_system_folder() is expected
+    (empty / "ca.pem").write_text("")
+    assert http_module._has_system_folder()
