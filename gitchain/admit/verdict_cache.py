@@ -35,7 +35,7 @@ Key = tuple[Sha256, str]
 
 
 class VerdictCache:
-    """Decides with one layout evaluator, for one event loop. `decider` and `reader` are executors with one thread each."""
+    """Decides with one layout evaluator, for one event loop. `decider` has one thread, `reader` several."""
 
     def __init__(
         self,

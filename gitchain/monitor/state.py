@@ -73,7 +73,11 @@ class FollowedLog:
 def recall(log_id: bytes) -> FollowedLog | None:
     """Return the stored state of a log, or None. Raises TrustError if the file is damaged."""
     return read_state(
-        place(log_id), SCHEMA, lambda value: _parse(value, log_id.hex()), "the memory of the log", help=HELP
+        place(log_id),
+        SCHEMA,
+        lambda value: _parse(value, log_id.hex()),
+        "the stored state of the log",
+        help=HELP,
     )
 
 

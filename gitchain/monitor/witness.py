@@ -159,7 +159,9 @@ def _recall(log: LogKey) -> tuple[int, bytes]:
 
     Raises TrustError if the state is lost: the witness would cosign a second history of the log.
     """
-    found = read_state(place(log), SCHEMA, lambda value: _parse(value, log), "the memory of the witness")
+    found = read_state(
+        place(log), SCHEMA, lambda value: _parse(value, log), "the stored state of the witness"
+    )
     if found is None and _begun(log).exists():
         raise TrustError(
             "the witness' state of this log is lost",

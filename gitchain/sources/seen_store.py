@@ -53,7 +53,11 @@ def read_seen(key: str) -> SeenState | None:
     """Return the recorded state under a key, or None. Raises TrustError for a damaged file."""
     remedy = "if you know why, move the file away: what is there now is trusted then"
     return read_state(
-        seen_file(key), SEEN_SCHEMA, lambda value: _parse(value, key), "the memory of the store", help=remedy
+        seen_file(key),
+        SEEN_SCHEMA,
+        lambda value: _parse(value, key),
+        "the last seen state of the store",
+        help=remedy,
     )
 
 

@@ -90,7 +90,7 @@ def test_pipe_in_the_place_of_a_file_stalls_no_command(project: PreparedReposito
 OWN = {
     "pins.json": "cannot read the pins",
     "pins.lock": "cannot take a lock",
-    "seen/*.json": "cannot read the memory of the store",
+    "seen/*.json": "cannot read the last seen state of the store",
     "told.json": "",
 }
 
