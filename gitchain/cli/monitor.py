@@ -43,7 +43,7 @@ MAX_PORT = 65535
     "--start",
     type=click.IntRange(0),
     metavar="INDEX",
-    help="First entry to read in the first run [default: 0, if few].",
+    help="First entry to read in the first run [default: 0 for a log of at most 100,000 entries, else its end].",
 )
 @click.option(
     "--follow", type=click.IntRange(1), metavar="SECONDS", help="Repeat the checks at this interval."
@@ -94,7 +94,8 @@ def command(
     """Check log consistency and unexpected use of your identity.
 
     Reports every event once; with -q it prints nothing else, for cron. Exit code 0: no problem; 1: a log or the
-    store is inconsistent; 7: a log could not be read, or the webhook did not accept the alerts.
+    store is inconsistent, or an entry is signed as you; 7: a log could not be read, or the webhook did not accept
+    the alerts.
 
     \b
     Examples:
