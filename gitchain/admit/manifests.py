@@ -1,7 +1,7 @@
 """Kubernetes objects from files: YAML or JSON, several documents, `kind: List`.
 
-YAML is parsed like kubectl does (https://yaml.org/spec/1.1/): anchors, aliases and `<<` are allowed, and a document
-must be valid as JSON. Duplicate keys are refused, as in kubectl's strict validation, and so are all tags except
+YAML is parsed like kubectl does (https://yaml.org/spec/1.1/): anchors, aliases and `<<` as the first key are allowed, and
+a document must be valid as JSON. Duplicate keys are refused, as in kubectl's strict validation, and so are all tags except
 `!!str`. Aliases count in full, so that a small file cannot become large objects. Which kinds are reviewed is decided
 elsewhere.
 """
@@ -84,6 +84,7 @@ _KUBECTL = Dialect(
     values=MAX_VALUES,
     characters=MAX_FILE_BYTES,
     tags=frozenset({"tag:yaml.org,2002:str"}),
+    merges_first=True,  # kubectl lets `<<` replace keys before it
 )
 
 

@@ -47,7 +47,8 @@ class Dialect:
 
     `scalar` returns the meaning of an unquoted scalar, or raises ValueError, saying what is wrong. A `is_plain` dialect
     has no anchors, aliases, merge keys, tags and directives, and its keys are strings. `typed` are the tags of scalars
-    whose text has its unquoted meaning. `values` and `characters` limit each document, with aliases expanded.
+    whose text has its unquoted meaning. `merges_first` dialects accept `<<` only as the first key of a map:
+    readers differ about another place. `values` and `characters` limit each document, with aliases expanded.
     """
 
     scalar: Callable[[str], YamlValue]
@@ -57,6 +58,7 @@ class Dialect:
     characters: int
     limit: type[GitchainError] = LimitError
     is_plain: bool = False
+    merges_first: bool = False
     tags: frozenset[str] = frozenset()
     typed: frozenset[str] = frozenset()
     remedy: str = ""
@@ -193,17 +195,14 @@ class _Builder:
         container = done.container
         if isinstance(container, YamlMap):
             for source in done.merged or ():
-                for key in source.keys() - container.keys():
-                    container[key] = source[key]
-                    container.lines[key] = source.lines[key]
+                for key in source:
+                    if key not in container:
+                        container[key] = source[key]
+                        container.lines[key] = source.lines[key]
         if done.anchor is not None:
-            self._anchors[done.anchor] = _AliasTarget(
-                container,
-                None,
-                self.values - done.values,
-                self._characters - done.characters,
-                done.height,
-            )
+            values, characters = self.values - done.values, self._characters - done.characters
+            found = _AliasTarget(container, None, values, characters, done.height)
+            self._anchors.setdefault(done.anchor, found)  # the same anchor inside came later, and wins
         self._add(container, container.line, done.height)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
@@ -221,7 +220,7 @@ class _Builder:
             self._add(value, line, 0)
         elif self._dialect.is_plain and (text == _MERGE or not isinstance(value, str)):
             self.refuse("a key must be a string", line)
-        elif text == _MERGE and is_plain:
+        elif text == _MERGE and event.implicit[0]:  # also after the tag `!`
             self._begin_merge(line)
         else:
             self._take_key(text, line)
@@ -243,6 +242,8 @@ class _Builder:
         parent = self._stack[-1]
         if parent.merged is not None:
             self.refuse("YAML key appears twice", line, _MERGE)
+        if self._dialect.merges_first and parent.container:
+            self.refuse("YAML merge key is not the first key of its map", line, _MERGE)
         parent.key, parent.is_merge = _MERGE, True
 
     def _add(self, value: YamlValue, line: int, height: int) -> None:
