@@ -60,6 +60,8 @@ def _end_orderly() -> None:
         _interrupts.append(number)
         signal.default_int_handler(number, None)
 
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # inherited: each program would seem to end with 0
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):

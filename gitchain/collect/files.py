@@ -160,7 +160,8 @@ class _TreeReader:
             copies.extend(ForkedCall(partial(self._part, counted, parent, share)) for share in shares)
             self._read(counted, parent, "", Share(0, of), self._hasher, found)
             while copies:
-                more = [HashedFile(*file) for file in copies.pop().result()]
+                more = [HashedFile(*file) for file in copies[-1].result()]
+                copies.pop()
                 if self._progress is not None:
                     self._progress.advance(len(more), sum(file.size for file in more))
                 found += more

@@ -40,6 +40,9 @@ class ForkedCall(Generic[T]):
             os.close(self._reader)
         else:
             if self._pid == 0:
+                os.close(
+                    self._reader
+                )  # else a copy without a parent would wait for ever for room in its pipe
                 _run(call, writer)
         os.close(writer)
 
@@ -47,11 +50,10 @@ class ForkedCall(Generic[T]):
         """Wait for the call and return its result. Raises what the call raises, in this process."""
         if self._pid == 0:
             return self._call()
-        with os.fdopen(self._reader, "rb") as pipe:
+        reader, self._reader = self._reader, -1
+        with os.fdopen(reader, "rb") as pipe:
             data = pipe.read()
-        pid, self._pid = self._pid, 0
-        _, status = os.waitpid(pid, 0)
-        if status != 0:
+        if self._wait() != 0:
             return self._call()
         found: T = json.loads(data)
         return found
@@ -59,10 +61,19 @@ class ForkedCall(Generic[T]):
     def stop(self) -> None:
         """End the process of a call whose result is not wanted any more."""
         if self._pid:
-            os.close(self._reader)
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+            if self._reader >= 0:  # else an interrupted `result` has closed it
+                os.close(self._reader)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._wait()
+
+    def _wait(self) -> int:
+        """Wait for the process and return its status; not 0 if another waited for it, as the kernel does without SIGCHLD."""
+        pid, self._pid = self._pid, 0
+        try:
+            return os.waitpid(pid, 0)[1]
+        except ChildProcessError:
+            return -1
 
 
 def _run(call: Callable[[], object], writer: int) -> NoReturn:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -61,6 +63,55 @@ def test_stopped_call_leaves_nothing() -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_copy_ends_after_its_parent(tmp_path: Path) -> None:
+    """With more to say than its pipe holds, and nobody who reads it."""
+    script = f"""
+import os, signal, time
+from pathlib import Path
+from gitchain.platform.forked import ForkedCall
+call = ForkedCall(lambda: (time.sleep(0.5), "x" * 1_000_000))
+Path({str(tmp_path / "pid")!r}).write_text(str(call._pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    process = Path("/proc", (tmp_path / "pid").read_text())
+    limit = time.monotonic() + 30
+    while process.exists() and "Z (zombie)" not in (process / "status").read_text():
+        assert time.monotonic() < limit, "the copy is still there"
+        time.sleep(0.05)
+
+
+def test_result_without_a_status_is_computed_here() -> None:
+    """With SIGCHLD ignored the kernel forgets how the process ended."""
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert ForkedCall(os.getpid).result() == os.getpid()
+        ForkedCall(lambda: time.sleep(600)).stop()
+    finally:
+        signal.signal(signal.SIGCHLD, old)
+
+
+def test_interrupted_result_is_stopped() -> None:
+    """An exception while the result is read leaves the process to `stop`, and closes nothing of others."""
+    call = ForkedCall(lambda: time.sleep(600))
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call.result()
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    with Path(os.devnull).open() as other:
+        call.stop()
+        assert os.fstat(other.fileno())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.parametrize("name", ["fork", "pipe"])
