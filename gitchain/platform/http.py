@@ -11,7 +11,6 @@ Credentials are not handled here: callers add them to the headers of a request.
 from __future__ import annotations
 
 import http.client
-import io
 import ipaddress
 import os
 import socket
@@ -27,12 +26,12 @@ from typing import cast
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from gitchain.errors import LimitError, TransportError, UsageError, reason
+from gitchain.platform.timed_socket import TimedSocket, dial, tunnel
 
 MAX_URL = 4096
 MAX_OTHER = 1 << 16
 """Largest body of a response other than 200, such as redirects and errors."""
 
-CONNECT_SECONDS = 10.0
 _CHUNK = 1 << 16
 
 
@@ -222,23 +221,25 @@ def _connect(
 ) -> tuple[http.client.HTTPConnection, socket.socket]:
     """Return a connection, and the socket, which the caller closes."""
     host = cast("str", parts.hostname)
-    timeout = min(CONNECT_SECONDS, deadline.left())
     secure = parts.scheme == "https"
-    connection: http.client.HTTPConnection
+    port = parts.port or (443 if secure else 80)
     proxy = _proxy(parts) if secure and not isinstance(trusted, Path) else None
-    to, port = proxy[:2] if proxy else (host, parts.port or (443 if secure else 80))
-    if secure:
-        if isinstance(trusted, Path):
-            trusted = ssl.create_default_context(cafile=trusted)
-        context = trusted or tls_context()
-        connection = http.client.HTTPSConnection(to, port, timeout=timeout, context=context)
-    else:
-        connection = http.client.HTTPConnection(to, port, timeout=timeout)
-    if proxy is not None:
-        connection.set_tunnel(host, parts.port or 443, proxy[2])
-    connection.connect()
-    sock = connection.sock
-    connection.sock = cast("socket.socket", _Timed(sock, deadline))
+    sock = dial(*(proxy[:2] if proxy else (host, port)), deadline.left)
+    try:
+        if proxy is not None:
+            tunnel(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy[2], deadline.left)
+        connection: http.client.HTTPConnection = http.client.HTTPConnection(host, port)
+        if secure:
+            if isinstance(trusted, Path):
+                trusted = ssl.create_default_context(cafile=trusted)
+            context = trusted or tls_context()
+            connection = http.client.HTTPSConnection(host, port, context=context)
+            sock.settimeout(deadline.left())  # of the whole handshake
+            sock = context.wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+    connection.sock = cast("socket.socket", TimedSocket(sock, deadline.left))
     return connection, sock
 
 
@@ -253,39 +254,3 @@ def _proxy(parts: SplitResult) -> tuple[str, int, Mapping[str, str]] | None:
     login = f"{unquote(found.username or '')}:{unquote(found.password or '')}".encode()
     headers = {} if login == b":" else {"Proxy-Authorization": f"Basic {b64encode(login).decode()}"}
     return found.hostname, found.port or 3128, headers
-
-
-class _Timed:
-    """A socket whose operations end with the deadline, limited to the methods that `http.client` uses."""
-
-    def __init__(self, sock: socket.socket, deadline: ReadDeadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def sendall(self, data: bytes) -> None:
-        """Send all bytes, in chunks that share the deadline."""
-        view = memoryview(data)
-        while view:
-            self._sock.settimeout(self._deadline.left())
-            view = view[self._sock.send(view[:_CHUNK]) :]
-
-    def makefile(self, mode: str, buffering: int = -1) -> io.BufferedReader:
-        """Return the reader."""
-        del mode, buffering
-        return io.BufferedReader(_Reader(self._sock, self._deadline))
-
-    def close(self) -> None:
-        """Do nothing: `http.client` closes the connection before its response is read."""
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: ReadDeadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._sock.settimeout(self._deadline.left())
-        return self._sock.recv_into(buffer)

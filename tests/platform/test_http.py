@@ -79,3 +79,60 @@ def test_tls_context_finds_the_system_folder(monkeypatch: pytest.MonkeyPatch, tm
         assert http_module._has_system_folder() is expected
     (empty / "ca.pem").write_text("")
     assert http_module._has_system_folder()
+
+
+@pytest.mark.parametrize("line", [b"X: y\r\n", b"X"])
+def test_ask_ends_with_its_deadline_at_a_slow_proxy(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    """A proxy that sends one header after the other, or one that never ends, holds nothing up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 ok\r\n")
+                while not ended.wait(0.05):
+                    try:
+                        connection.sendall(line)
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            with pytest.raises(TransportError, match="did not answer in time"):
+                ask("GET", "https://service.example/", {}, ReadDeadline(0.5), limit=10)
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_ask_tries_each_address_within_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first addresses refuse; the last one answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            closed = other.getsockname()[1]
+        real = socket.getaddrinfo
+
+        def several(host: str, *_: object) -> list[object]:
+            return [
+                *real("127.0.0.1", closed, 0, socket.SOCK_STREAM),
+                *real("127.0.0.1", port, 0, socket.SOCK_STREAM),
+            ]
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 2\r\n\r\nhi")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        monkeypatch.setattr(socket, "getaddrinfo", several)
+        try:
+            assert ask("GET", "http://localhost/", {}, ReadDeadline(5), limit=10).body == b"hi"
+        finally:
+            thread.join()
