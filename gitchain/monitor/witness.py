@@ -4,8 +4,9 @@ POST /add-checkpoint     old <size>, a consistency proof, an empty line, the che
 
 The state is written to disk before the cosignature is returned. A lock covers check and write, so that of two
 concurrent requests only one succeeds and a crash cannot roll the witness back. One file for each log in the user's
-directory, `witness/<SHA-256 of the log's id>.json`. Beside the key, an empty file `witness-<the same>.begun` is written
-before the first state of a log: if the state is lost and the key is not, the witness refuses that log.
+directory, `witness/<SHA-256 of the origin>.json`: a log that changes its key is the same log. Beside the key, an empty file
+`witness-<the same>.begun` is written before the first cosignature: if the state is lost and the key is not, the witness
+refuses that log.
 
 Spec: https://c2sp.org/tlog-witness, https://c2sp.org/tlog-cosignature. TLS is left to a proxy.
 """
@@ -31,7 +32,10 @@ from gitchain.verify.log_inclusion import signed_checkpoint
 from gitchain.verify.trust import LogKey, Trust
 from gitchain.workspace.user_directory import home_lock, read_state, user_directory, write_state
 
-SCHEMA = "https://gitchain.dev/witness-state/v1"
+SCHEMA = "https://gitchain.dev/witness-state/v2"
+SCHEMA_OF_LOG_ID = "https://gitchain.dev/witness-state/v1"
+"""Schema of the states of older versions, which had one for each key of a log."""
+
 MAX_BODY_BYTES = 1 << 18
 MAX_PROOF = 63
 MAX_STATE_BYTES = 4096
@@ -128,12 +132,16 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 def place(log: LogKey) -> Path:
     """Return the path of the file with the last cosigned checkpoint of a log."""
+    return user_directory() / "witness" / f"{sha256_hex(log.host.encode())}.json"
+
+
+def _place_of_log_id(log: LogKey) -> Path:
     return user_directory() / "witness" / f"{sha256_hex(log.log_id)}.json"
 
 
 def _begun(log: LogKey) -> Path:
     """Return the path of the empty file that is there once a checkpoint of the log was cosigned with the key beside it."""
-    return user_directory() / f"witness-{sha256_hex(log.log_id)}.begun"
+    return user_directory() / f"witness-{sha256_hex(log.host.encode())}.begun"
 
 
 def _read(body: bytes) -> tuple[int, tuple[bytes, ...], SignedCheckpoint]:
@@ -159,9 +167,11 @@ def _recall(log: LogKey) -> tuple[int, bytes]:
 
     Raises TrustError if the state is lost: the witness would cosign a second history of the log.
     """
-    found = read_state(
-        place(log), SCHEMA, lambda value: _parse(value, log), "the stored state of the witness"
-    )
+    what = "the stored state of the witness"
+    found = read_state(place(log), SCHEMA, lambda value: _parse(value, log, "origin", log.host), what)
+    if found is None:
+        old, log_id = _place_of_log_id(log), log.log_id.hex()
+        found = read_state(old, SCHEMA_OF_LOG_ID, lambda value: _parse(value, log, "logId", log_id), what)
     if found is None and _begun(log).exists():
         raise TrustError(
             "the witness' state of this log is lost",
@@ -172,9 +182,9 @@ def _recall(log: LogKey) -> tuple[int, bytes]:
     return found or (0, EMPTY_ROOT)
 
 
-def _parse(value: dict[str, Any], log: LogKey) -> tuple[int, bytes]:
-    if value["logId"] != log.log_id.hex():
-        raise MalformedError("not what this witness wrote", expected=log.log_id.hex())
+def _parse(value: dict[str, Any], log: LogKey, field: str, name: str) -> tuple[int, bytes]:
+    if value[field] != name:
+        raise MalformedError("not what this witness wrote", expected=name)
     size, root = value["size"], value["root"]
     if not isinstance(size, int) or isinstance(size, bool) or not isinstance(root, str):
         raise MalformedError("a field has the wrong type", where="witness")
@@ -183,11 +193,14 @@ def _parse(value: dict[str, Any], log: LogKey) -> tuple[int, bytes]:
 
 
 def _remember(log: LogKey, checkpoint: Checkpoint) -> None:
+    """Store what is about to be cosigned. After a failure at any point the witness can continue."""
     if not _begun(log).exists():
+        size, root = _recall(log)
+        _write(log, size, root)
         write_durably(_begun(log), b"")
-    state: dict[str, Json] = {
-        "logId": log.log_id.hex(),
-        "size": checkpoint.size,
-        "root": encode_base64(checkpoint.root),
-    }
+    _write(log, checkpoint.size, checkpoint.root)
+
+
+def _write(log: LogKey, size: int, root: bytes) -> None:
+    state: dict[str, Json] = {"origin": log.host, "size": size, "root": encode_base64(root)}
     write_state(place(log), SCHEMA, state)

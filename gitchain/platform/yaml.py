@@ -202,7 +202,7 @@ class _Builder:
         if done.anchor is not None:
             values, characters = self.values - done.values, self._characters - done.characters
             found = _AliasTarget(container, None, values, characters, done.height)
-            self._anchors.setdefault(done.anchor, found)  # the same anchor inside came later, and wins
+            self._anchors.setdefault(done.anchor, found)  # an inner anchor of this name is later, and wins
         self._add(container, container.line, done.height)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:

@@ -13,6 +13,8 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,14 +22,26 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gitchain.errors import TrustError
+from gitchain.errors import StoreError, TrustError
+from gitchain.evidence.canonical import Json
 from gitchain.evidence.checkpoint import SignedCheckpoint
 from gitchain.evidence.cosignature import VerifierKey
-from gitchain.evidence.merkle import consistency_proof
+from gitchain.evidence.merkle import consistency_proof, leaf_hash, root_hash
+from gitchain.monitor import witness as witness_module
 from gitchain.monitor.log_clients import TiledLog
 from gitchain.monitor.serving import witness_server
-from gitchain.monitor.witness import MAX_BODY_BYTES, MAX_PROOF, Witness, load_key, place
+from gitchain.monitor.witness import (
+    MAX_BODY_BYTES,
+    MAX_PROOF,
+    SCHEMA_OF_LOG_ID,
+    Witness,
+    _place_of_log_id,
+    _recall,
+    load_key,
+    place,
+)
 from gitchain.verify.witnesses import WitnessPolicy
+from gitchain.workspace.user_directory import write_state
 from tests.support.adversarial_log import HOST, OTHER_KEY, TestLog, bodies, log_key, trust_in
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34)))
@@ -138,7 +152,7 @@ def test_a_damaged_memory_stops_the_witness(witness: Witness) -> None:
     assert witness.add_checkpoint(asked(TestLog(bodies(5)), 0)).status == 200
     good = place(LOG).read_bytes()
     for bad in (b"", b"{}", good[:-1], good.replace(b'"size":5', b'"size":true'), good.replace(b'"size":5', b'"size":-5'),
-                good.replace(LOG.log_id.hex().encode(), b"00"), good.replace(b"v1", b"v2"), b"[]"):  # fmt: skip
+                good.replace(LOG.host.encode(), b"other.example"), good.replace(b"v2", b"v3"), b"[]"):  # fmt: skip
         place(LOG).write_bytes(bad)
         with pytest.raises(TrustError):
             witness.add_checkpoint(asked(TestLog(bodies(9)), 5))
@@ -157,6 +171,43 @@ def test_witness_refuses_a_log_whose_state_is_lost(witness: Witness) -> None:
             witness.add_checkpoint(asked(TestLog(bodies(size)), old))
     assert "another name and key" in str(caught.value.help)
     assert not place(LOG).exists()
+
+
+def test_witness_takes_a_log_with_another_key_for_the_same_log(witness: Witness) -> None:
+    """Else a log that changes its key could show another history, and have it cosigned."""
+    assert witness.add_checkpoint(asked(TestLog(bodies(5)), 0)).status == 200
+    rotated = replace(LOG, log_id=sha256(b"another key").digest())
+    assert _recall(rotated) == (5, root_of(5))
+
+
+def test_witness_goes_on_from_the_state_of_an_older_version(witness: Witness) -> None:
+    """Which was named by the log's id."""
+    root = base64.b64encode(root_of(5)).decode()
+    fields: dict[str, Json] = {"logId": LOG.log_id.hex(), "size": 5, "root": root}
+    write_state(_place_of_log_id(LOG), SCHEMA_OF_LOG_ID, fields)
+    assert witness.add_checkpoint(asked(TestLog(bodies(9)), 0)).status == 409
+    assert witness.add_checkpoint(asked(TestLog(bodies(9)), 5)).status == 200
+    _place_of_log_id(LOG).unlink()
+    assert _recall(LOG)[0] == 9
+
+
+def test_witness_that_could_not_store_its_first_state_tries_again(
+    witness: Witness,
+) -> None:
+    """Nothing was cosigned: the log is still new."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(witness_module, "write_state", _full_disk)
+        with pytest.raises(StoreError):
+            witness.add_checkpoint(asked(TestLog(bodies(5)), 0))
+    assert witness.add_checkpoint(asked(TestLog(bodies(5)), 0)).status == 200
+
+
+def root_of(size: int) -> bytes:
+    return root_hash(map(leaf_hash, bodies(size)))
+
+
+def _full_disk(*_: object) -> None:
+    raise StoreError("cannot write a file", got="no space left on device")
 
 
 def test_of_two_requests_at_a_time_one_wins(witness: Witness) -> None:
