@@ -78,13 +78,20 @@ def gitchain(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Gitchain:
-    """Return a function that runs `gitchain ARGS` as a process of its own; the installed program under limits."""
+    """Return a function that runs `gitchain ARGS` as a process of its own; the installed one under limits or with descriptors."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
     def call(*args: str, cwd: Path | None = None, **kwargs: Any) -> Done:
         installed = [sys.executable, "-m", "gitchain"]
         done = subprocess.run(
-            [*(installed if "preexec_fn" in kwargs else [str(programs() / "gitchain")]), *args],
+            [
+                *(
+                    installed
+                    if {"preexec_fn", "pass_fds"} & kwargs.keys()
+                    else [str(programs() / "gitchain")]
+                ),
+                *args,
+            ],
             cwd=cwd,
             capture_output=True,
             text=True,

@@ -101,10 +101,10 @@ def test_descriptors_reach_the_command(guard: Gitchain) -> None:
     ours, theirs = os.pipe()
     try:
         done = guard(*python(f"import os; os.write({theirs}, b'here')"), pass_fds=(theirs,))
-        assert (done.code, os.read(ours, 10)) == (0, b"here")
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(theirs)  # else reading would wait for a command that has not written
+    with os.fdopen(ours, "rb") as pipe:
+        assert (done.code, pipe.read()) == (0, b"here")
 
 
 @pytest.mark.parametrize("place", [(), ("--copy", "copies")], ids=["in place", "copy"])
