@@ -111,7 +111,7 @@ def test_the_chain_behind_a_step_is_shown(capsys: pytest.CaptureFixture[str]) ->
     assert "\x1b" not in out
     assert [line.split()[:2] for line in out.splitlines()[2:]] == [
         ["step", "data"],
-        ["layout", "datahouse"],
+        ["sublayout", "datahouse"],
         ["step", "collect\\x1b[2J"],
     ]
 

@@ -14,6 +14,7 @@ from gitchain.collect.file_digests import BUFFER, FileHasher
 from gitchain.collect.files import hash_path
 from gitchain.collect.shares import TOGETHER, Share
 from gitchain.errors import ProjectError
+from tests.support.children import children
 
 COUNT = 500
 
@@ -29,9 +30,9 @@ def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(files, "MIN_SHARED", 10)
     monkeypatch.setattr(shares, "processes", processes)
+    started = children()
     yield used
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # no copy is left
+    assert children() == started  # no copy is left
 
 
 def tree(root: Path) -> None:

@@ -60,8 +60,11 @@ def test_nothing_there_is_nothing(outbox: Outbox) -> None:
 
 def test_items_are_private(outbox: Outbox) -> None:
     """Nobody else reads a statement before it is published."""
-    os.umask(0)
-    item_id = outbox.put(payload("m"))
+    before = os.umask(0)
+    try:
+        item_id = outbox.put(payload("m"))
+    finally:
+        os.umask(before)
     assert (outbox.directory / f"{item_id}.json").stat().st_mode & 0o777 == 0o600
     assert outbox.directory.stat().st_mode & 0o777 == 0o700
 
