@@ -164,7 +164,7 @@ def _seal(
         raise LimitError("directory is too large to list", where=ascii(name), help="split it")
     digest = sha256_hex(data)
     nodes[digest] = data
-    return NodeEntry(name, True, False, size, files, Sha256(digest))
+    return NodeEntry(name, True, False, size, files, digest)
 
 
 def _render(entries: Iterable[NodeEntry], version: ManifestVersion) -> bytes:
