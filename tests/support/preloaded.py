@@ -101,9 +101,13 @@ def serve(folder: Path) -> tuple[socket.socket, bytes, list[int]]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "server"))
     listener.listen(128)
+    listener.setblocking(False)
     os.write(1, b"ready\n")
     while sys.stdin.fileno() not in select.select([sys.stdin, listener], [], [])[0]:
-        connection = listener.accept()[0]
+        try:
+            connection = listener.accept()[0]
+        except BlockingIOError:  # the program that wanted this connection is gone
+            continue
         if os.fork() == 0:
             listener.close()
             size, streams, _, _ = socket.recv_fds(connection, 4, 3)
