@@ -85,11 +85,7 @@ def followed(url: str, base: str) -> str:
             "the server's redirect or link is not allowed", where=where, got=error.got
         ) from error
     host = str(parts.hostname)
-    try:
-        ipaddress.ip_address(host)
-        named = False
-    except ValueError:
-        named = not is_loopback(host)
+    named = not _is_address(host)
     if (parts.scheme, parts.netloc) != urlsplit(base)[:2] and not named and not base.startswith("http:"):
         raise TransportError(
             "the server's redirect or link is not allowed",
@@ -98,6 +94,18 @@ def followed(url: str, base: str) -> str:
             got=ascii(host[:200]),
         )
     return url
+
+
+def _is_address(host: str) -> bool:
+    """Return True for an address in any spelling that resolvers accept, such as `127.1`, and for names of this machine."""
+    name = host.rstrip(".")
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        with suppress(OSError, ValueError):
+            return bool(socket.inet_aton(name))
+        return name == "localhost" or name.endswith(".localhost")
+    return True
 
 
 def led(url: str, link: str) -> str:
@@ -116,14 +124,22 @@ def led(url: str, link: str) -> str:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context with the certificates that the environment or the system trusts. Raises OSError for a lost file.
+    """Return a context with the certificates that the environment or the system trusts. Raises UsageError.
 
     A system without any, such as a small container or Python from python.org on macOS, gets those of certifi.
     """
     chosen = not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(os.environ)
     named = None if "SSL_CERT_FILE" in os.environ else os.environ.get("REQUESTS_CA_BUNDLE") or None
     folder = named if named and Path(named).is_dir() else None
-    context = ssl.create_default_context(cafile=None if folder else named, capath=folder)
+    try:
+        context = ssl.create_default_context(cafile=None if folder else named, capath=folder)
+    except OSError as error:
+        raise UsageError(
+            "the CA certificates cannot be read",
+            where=f"REQUESTS_CA_BUNDLE={named}",
+            got=reason(error),
+            help="name a file of PEM certificates, or unset REQUESTS_CA_BUNDLE",
+        ) from error
     if not (chosen or named or context.cert_store_stats()["x509_ca"] or _has_system_folder()):
         import certifi
 

@@ -12,7 +12,7 @@ import pytest
 
 from gitchain.errors import TransportError, UsageError
 from gitchain.platform import http as http_module
-from gitchain.platform.http import ReadDeadline, ask
+from gitchain.platform.http import ReadDeadline, ask, followed
 
 
 def heard_by_a_proxy(login: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -62,7 +62,11 @@ def test_tls_context_of_a_system_without_certificates_has_those_of_certifi(
     assert http_module.tls_context().cert_store_stats()["x509_ca"] == 0
     monkeypatch.setattr(http_module, "_has_system_folder", lambda: False)
     assert http_module.tls_context().cert_store_stats()["x509_ca"] > 50
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+    for name in (
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+    ):  # the replaced function reads none of them
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(name, "/nonexistent")
             assert http_module.tls_context().cert_store_stats()["x509_ca"] == 0
@@ -136,3 +140,62 @@ def test_ask_tries_each_address_within_one_deadline(monkeypatch: pytest.MonkeyPa
             assert ask("GET", "http://localhost/", {}, ReadDeadline(5), limit=10).body == b"hi"
         finally:
             thread.join()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.1",
+        "2130706433",
+        "127.1",
+        "0x7f.1",
+        "localhost",
+        "localhost.",
+        "a.localhost",
+        "127.0.0.1.",
+        "[::1]",
+    ],
+)
+def test_followed_refuses_addresses_in_any_spelling(host: str) -> None:
+    """No server leads into the local network; a name is allowed."""
+    with pytest.raises(TransportError, match="not allowed"):
+        followed(f"https://{host}/blob", "https://registry.example/v2")
+    assert followed("https://storage.example/blob", "https://registry.example/v2")
+
+
+def test_ask_tells_what_the_proxy_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And sends nothing of the request to it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        got: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                got.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+                got.append(connection.recv(65536))
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(TransportError, match="the proxy refused the connection: 403"):
+            ask("GET", "https://service.example/", {"Authorization": "secret"}, ReadDeadline(5), limit=10)
+        thread.join()
+    assert got[0].startswith(b"CONNECT service.example:443 ")
+    assert b"secret" not in b"".join(got)
+    assert got[1] == b""
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+def test_tls_context_names_a_bundle_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
+) -> None:
+    """With the variable that named it."""
+    bundle = tmp_path / "ca.pem"
+    if text is not None:
+        bundle.write_text(text)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with pytest.raises(UsageError, match="the CA certificates cannot be read") as caught:
+        http_module.tls_context()
+    assert str(bundle) in caught.value.where
