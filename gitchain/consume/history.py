@@ -18,10 +18,11 @@ from gitchain.layout.model import Layout
 from gitchain.sources.bundles import IndexedBundle, claim_in
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
-from gitchain.sources.rollback_protection import check_seen
+from gitchain.sources.rollback_protection import check_seen, last_seen
 from gitchain.trust.load_profile import load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.verify.revocations import Revocations, Revoked
+from gitchain.verify.trust import Trust
 from gitchain.verify.verified import VerifiedStatement, is_early
 from gitchain.workspace.project import Project
 from gitchain.workspace.user_directory import pin_for_repository
@@ -66,8 +67,8 @@ def history(
     profile = reading_profile(project, trust, offline=offline)
     policy = LayoutOptions(trust=trust, offline=offline, name=layout_name)
     layout, warnings = _layout(project, policy)
-    evidence = gather(project, profile.trust, keys=(*(layout.keys if layout else ()), *keys))
-    warnings += _lost(project, evidence)
+    evidence, lost = _gathered(project, profile.trust, (*(layout.keys if layout else ()), *keys))
+    warnings += lost
     if target is None:
         found = evidence.verified(evidence.candidates)
     else:
@@ -131,12 +132,18 @@ def _layout(project: Project, policy: LayoutOptions) -> tuple[Layout | None, tup
     return accepted.signed.layout, ()
 
 
-def _lost(project: Project, evidence: Evidence) -> tuple[str, ...]:
+def _gathered(project: Project, trust: Trust, keys: Sequence[bytes]) -> tuple[Evidence, tuple[str, ...]]:
+    """Return the evidence, and a warning if the store lost some or its stored state is damaged."""
     try:
-        check_seen(project, evidence.tip, evidence.unreadable)
+        seen = last_seen(project)
     except TrustError as error:
-        return (str(error),)
-    return ()
+        return gather(project, trust, keys=keys), (str(error),)
+    evidence = gather(project, trust, keys=keys)
+    try:
+        check_seen(project, seen, evidence.tip, evidence.unreadable)
+    except TrustError as error:
+        return evidence, (str(error),)
+    return evidence, ()
 
 
 def _revoked(statement: VerifiedStatement, revocations: Revocations) -> Iterator[tuple[str, Revoked]]:

@@ -19,21 +19,27 @@ from pathlib import Path
 from gitchain.collect.paths import climbed
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.platform.git import Git
-from gitchain.workspace.user_directory import LayoutPin, read_pins
+from gitchain.workspace.user_directory import LayoutPin
 
 DIRECTORY = ".gitchain"
 """The directory of a repository's own layout."""
 
 
 def chosen_pin(
-    wanted: str | None, path: Path, name: str, *, is_signer_named: bool, root: Path | None = None
+    pins: Mapping[str, LayoutPin],
+    wanted: str | None,
+    path: Path,
+    name: str,
+    *,
+    is_signer_named: bool,
+    root: Path | None = None,
 ) -> LayoutPin | None:
     """Return the pin for the signed layout with this name and path, or None.
 
+    `pins` were read before the layout: another process may accept a newer layout, and pin its version, meanwhile.
     `wanted` is the name from the verifier, `root` the verified repository. A verifier that gives the layout's signer
     and trusted root needs no pin. Raises LayoutError if another layout applies, or if several pins could.
     """
-    pins = read_pins()
     if wanted is not None and wanted != name:
         raise LayoutError(
             "this is another layout than the one to verify by",

@@ -66,13 +66,14 @@ def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -
         )
     candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
     own = project if project and not policy.layout else None
+    pins = read_pins()
     path, raw = read_signed_layout(
         candidates, own.root if own else None, has_work_tree=own is None or own.git.has_work_tree
     )
     name = _claimed_name(raw, path)
     root = project.root if project else None
     is_signer_named = bool(policy.signers and policy.trust)
-    pin = chosen_pin(policy.name, path, name, is_signer_named=is_signer_named, root=root)
+    pin = chosen_pin(pins, policy.name, path, name, is_signer_named=is_signer_named, root=root)
     signers, trust = _signers_and_trust(policy, pin, name)
     profile = load_profile(trust, offline=policy.offline)
     if policy.witnesses is not None:

@@ -19,7 +19,7 @@ from gitchain.layout.model import Layout
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
 from gitchain.sources.refused import RefusedBundle
-from gitchain.sources.rollback_protection import check_seen
+from gitchain.sources.rollback_protection import check_seen, last_seen
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.findings import Finding
 from gitchain.verify.report import StepReport
@@ -128,6 +128,7 @@ class Verifier:
         lacks evidence that was seen before or that a checkpoint covers.
         """
         accepted = load_policy(project, policy, now)
+        seen = last_seen(project) if project is not None else None
         read = [(source, source.read()) for source in sources]
         checkpoint = required_checkpoint(policy.checkpoint)
         bundles = [target.bundle for target in targets if target.bundle is not None]
@@ -137,7 +138,7 @@ class Verifier:
         evidence = gather(project, accepted.profile.trust, extra, layout.keys, snapshots, before)
         negative = evidence.of_type(REVOCATION)
         if project is not None:
-            check_seen(project, evidence.tip, evidence.unreadable)
+            check_seen(project, seen, evidence.tip, evidence.unreadable)
         for source, snapshot in read:
             source.check(snapshot)
         check_checkpoints(layout, evidence, negative, now, checkpoint)

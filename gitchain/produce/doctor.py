@@ -116,9 +116,10 @@ def _trust(project: Project, config: Config, trust: str | None) -> DoctorCheck:
 
 def _history(project: Project) -> DoctorCheck:
     """Compare the store with its last seen state; lost evidence is a problem."""
-    from gitchain.sources.rollback_protection import check_seen, recalled
+    from gitchain.sources.rollback_protection import check_seen, last_seen, recalled
 
-    check_seen(project, project.store.tip())
+    own = last_seen(project)
+    check_seen(project, own, project.store.tip())
     seen = recalled(project)
     lines = [f"holds all of {record.size} attestations seen at {record.time}" for record in seen]
     return DoctorCheck("history", "ok", ", ".join(lines) or "nothing seen before")

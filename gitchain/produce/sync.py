@@ -10,14 +10,14 @@ The content and destination of a push are announced once for each remote, before
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitchain.collect.remotes import public_url
 from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.produce.checkpoint import CheckpointResult, sign_checkpoint
 from gitchain.produce.sign_and_store import SigningIdentity
-from gitchain.sources.rollback_protection import remember_exchange
+from gitchain.sources.rollback_protection import lacks_exchanged, remember_exchange
 from gitchain.sources.sync_failures import forget_unread, remember_unread
 from gitchain.store.remote import RemoteExchange, SyncResult
 from gitchain.store.remote_names import configured_remote
@@ -106,6 +106,9 @@ def finish(
     signed = sign_checkpoint(project, profile, identity, now) if profile else CheckpointResult()
     forgotten = _announce(project, exchange, announce)
     result = exchange.push(prune=prune)
+    if result.tip is not None and lacks_exchanged(project, result.tip):
+        exchange.fetch()  # what another clone pushed meanwhile
+        result = replace(again := exchange.push(prune=prune), pushed=result.pushed + again.pushed)
     try:
         if result.tip is not None:
             remember_exchange(project, result.tip, now)

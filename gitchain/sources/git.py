@@ -24,7 +24,7 @@ from gitchain.platform.files import hold_lock
 from gitchain.platform.git import Git, refused_owner
 from gitchain.platform.http import checked_url
 from gitchain.sources.interface import Snapshot
-from gitchain.sources.rollback_protection import check_seen, remember
+from gitchain.sources.rollback_protection import check_seen, last_seen, remember
 from gitchain.sources.store_index import index_of
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.objects import Oid
@@ -101,6 +101,7 @@ class Mirror:
 
     def read(self) -> Snapshot:
         """Fetch, and return the content of the attestation ref. Raises TransportError or StoreError."""
+        seen = last_seen(self)
         self._fetch()
         store, tip = self.store, self.store.tip()
         index = index_of(store, self.seen_key, tip)
@@ -110,6 +111,7 @@ class Mirror:
             store.manifest,
             tip or "empty",
             tuple(f"{message}, in {path} of {self.name}" for path, message in problems),
+            seen,
             tip,
             frozenset(path for path, _ in problems if path.split("/")[0] == ATTESTATIONS),
             stored=(index, lambda facts: store.bundle(Oid(facts.place), facts.name)),
@@ -118,7 +120,7 @@ class Mirror:
     def check(self, snapshot: Snapshot) -> None:
         """Raise RollbackError if the remote lost evidence that was seen there."""
         try:
-            check_seen(self, snapshot.tip, snapshot.unreadable)
+            check_seen(self, snapshot.seen, snapshot.tip, snapshot.unreadable)
         except GitchainError as error:
             error.where = self.name
             error.help = "its owner can bring back what is missing: gitchain sync, in a clone that has it"

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gitchain.errors import LimitError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.bundles import Load
 from gitchain.store.objects import Oid
+
+if TYPE_CHECKING:
+    from gitchain.sources.seen_store import SeenState
 
 MAX_BUNDLES = 100_000
 MAX_BYTES = 64 << 20  # bundles and manifest nodes in memory
@@ -27,13 +30,14 @@ class Snapshot:
     """Content of a source when it was read: unverified bundles by the SHA-256 of their bytes.
 
     `version` identifies the state: equal versions mean equal content. `problems` are the unreadable bundles, with
-    place and reason. `tip` and `unreadable` belong to a Git store, as in `gitchain.sources.rollback_protection`.
+    place and reason. `seen`, `tip` and `unreadable` belong to a Git store, as in `gitchain.sources.rollback_protection`.
     """
 
     bundles: Mapping[str, bytes]
     manifest: Callable[[str], bytes | None]
     version: str
     problems: tuple[str, ...] = ()
+    seen: SeenState | None = None
     tip: Oid | None = None
     unreadable: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()

@@ -49,12 +49,24 @@ class WatchedStore(Protocol):
         """Return the key of its records in `seen/`."""
 
 
-def check_seen(project: WatchedStore, tip: Oid | None, unreadable: Collection[str] = ()) -> None:
+def last_seen(project: WatchedStore) -> SeenState | None:
+    """Return the stored state of this clone, or None. Raises TrustError if it is damaged.
+
+    Call it before the store is read, and `check_seen` afterwards: another process may add to the store and store its
+    state meanwhile, and what this process read is then older, with nothing lost.
+    """
+    return read_seen(_clone_key(project))
+
+
+def check_seen(
+    project: WatchedStore, own: SeenState | None, tip: Oid | None, unreadable: Collection[str] = ()
+) -> None:
     """Check that the store at `tip` holds every bundle that was seen in it before.
 
-    Raises RollbackError with the list of lost bundles, TrustError if the stored state is damaged.
+    `own` is what `last_seen` returned before `tip` was read. Without it, the states that exchanges of other clones
+    stored are compared. Raises RollbackError with the list of lost bundles, TrustError if a stored state is damaged.
     """
-    for seen in _recalled(project, tip):
+    for seen in _recalled(project, own, tip):
         if seen.commit != tip or unreadable:
             _check(project, seen, tip, unreadable)
 
@@ -70,6 +82,21 @@ def remember(
     if tip is not None and len(unreadable or ()) <= MAX_UNREADABLE:
         broken = None if unreadable is None else tuple(sorted(unreadable))
         _advance(project, _clone_key(project), tip, now, broken)
+
+
+def lacks_exchanged(project: WatchedStore, theirs: Oid) -> bool:
+    """Return True if another clone of this user exchanged more of the store than this clone holds.
+
+    It may have done so since `theirs` was fetched: fetch again before `remember_exchange`.
+    """
+    for root in roots(project.store, theirs):
+        seen = read_seen(_root_key(root))
+        if seen is not None and seen.commit != theirs:
+            try:
+                _check(project, seen, project.store.tip(), ())
+            except RollbackError:
+                return True
+    return False
 
 
 def remember_exchange(project: WatchedStore, theirs: Oid, now: datetime) -> None:
@@ -107,11 +134,10 @@ def forget(project: WatchedStore) -> tuple[SeenState, ...]:
 
 def recalled(project: WatchedStore) -> tuple[SeenState, ...]:
     """Return the stored states that verification compares this repository's store with."""
-    return tuple(_recalled(project, project.store.tip()))
+    return tuple(_recalled(project, last_seen(project), project.store.tip()))
 
 
-def _recalled(project: WatchedStore, tip: Oid | None) -> Iterator[SeenState]:
-    own = read_seen(_clone_key(project))
+def _recalled(project: WatchedStore, own: SeenState | None, tip: Oid | None) -> Iterator[SeenState]:
     if own is not None:
         yield own
     elif tip is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from gitchain.admit.settings import AdmissionSettings, Durations
 from gitchain.admit.verdict_cache import MAX_FLYING, VerdictCache
 from gitchain.errors import GitchainError, LayoutError, RollbackError, StoreError, TransportError
 from gitchain.evidence.digest import Sha256
-from gitchain.workspace.project import open_project
+from gitchain.sources.evidence import Evidence
+from gitchain.sources.gather import gather
+from gitchain.sources.rollback_protection import remember
+from gitchain.workspace.project import Project, open_project
 from tests.support.admission import (
     WHO,
     AdmissionFiles,
@@ -200,6 +203,28 @@ def test_new_evidence_lets_a_model_in(copied: Stand) -> None:
     add(copied, *chain("late"))
     copied.read()
     assert copied.judge("late").reason == "verified"
+
+
+def test_reading_survives_an_attestation_that_is_added_meanwhile(
+    copied: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process adds to the store and remembers that, after it was read here: nothing was lost."""
+    repository = copied.admission.settings.sources["credit"].repository
+    assert repository is not None
+
+    def while_another_adds(project: Project | None, *args: Any, **options: Any) -> Evidence:
+        found = gather(project, *args, **options)
+        other = open_project(repository)
+        add(copied, taken_back("good"))
+        remember(other, other.store.tip(), datetime.now(UTC), [])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gitchain.consume.verifier.gather", while_another_adds)
+        copied.read()
+    assert copied.judge("second").reason == "verified"
+    copied.read()
+    assert "GC-E0342" in codes(copied.judge())
 
 
 def test_what_was_asked_for_is_ready_on_new_evidence(copied: Stand) -> None:
@@ -434,13 +459,13 @@ def test_source_reader_accepts_no_older_layout_after_a_newer_one(copied: Stand) 
     now = copied.clock()
     signed = reader.open(now).accepted.signed
     newer = replace(signed, layout=replace(signed.layout, version=signed.layout.version + 1), digest="f" * 64)
-    reader.check_version(newer)
+    reader.check_version(newer, {})
     with pytest.raises(LayoutError, match="older than the one accepted before") as error:
         reader.open(now)
     assert error.value.got.startswith(f"version {signed.layout.version},")
-    reader.check_version(newer)
+    reader.check_version(newer, {})
     with pytest.raises(LayoutError, match="another one of the same version"):
-        reader.check_version(replace(newer, digest="e" * 64))
+        reader.check_version(replace(newer, digest="e" * 64), {})
     evaluator = LayoutEvaluator("credit", reader, Durations())
     evaluator.refresh(now)
     assert evaluator.opened is None

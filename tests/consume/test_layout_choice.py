@@ -40,7 +40,7 @@ def pinned(name: str, *repositories: Path) -> LayoutPin:
 def choose(
     path: Path, name: str, wanted: str | None = None, *, named: bool = False, root: Path | None = None
 ) -> str | None:
-    pin = chosen_pin(wanted, path, name, is_signer_named=named, root=root)
+    pin = chosen_pin(read_pins(), wanted, path, name, is_signer_named=named, root=root)
     return pin.layout if pin else None
 
 

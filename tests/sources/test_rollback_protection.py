@@ -16,10 +16,19 @@ from gitchain.errors import ExitCode, RollbackError, StoreError, TrustError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
-from gitchain.sources.rollback_protection import check_seen, forget, recalled, remember, remember_exchange
+from gitchain.produce.sync import begin, finish
+from gitchain.sources.rollback_protection import (
+    check_seen,
+    forget,
+    last_seen,
+    recalled,
+    remember,
+    remember_exchange,
+)
 from gitchain.store.history import SEEN_REF
 from gitchain.store.objects import Oid
 from gitchain.store.remote import sync
+from gitchain.trust.profiles import SigningIdentity
 from gitchain.workspace.project import Project, open_project
 from tests.support.store_samples import bundle
 
@@ -51,7 +60,7 @@ def again(project: Project) -> Project:
 
 def check(project: Project) -> None:
     fresh = again(project)
-    check_seen(fresh, fresh.store.tip())
+    check_seen(fresh, last_seen(fresh), fresh.store.tip())
 
 
 def memory(home: Path) -> list[dict[str, object]]:
@@ -77,12 +86,25 @@ def test_a_store_that_grows_is_the_same_store(project: Project, isolated: Path) 
     assert project.store.backend.read_ref(SEEN_REF) == tip
 
 
+def test_check_seen_compares_with_the_state_before_reading(project: Project, git: Git) -> None:
+    """Another process adds and remembers between reading and checking: nothing was lost then. A rewound ref is a loss."""
+    own, tip = last_seen(project), project.store.tip()
+    other = again(project)
+    remember(other, add(other, "four"), NOW)
+    check_seen(project, own, tip)
+    remember(project, tip, NOW)
+    assert [seen.size for seen in recalled(project)] == [4]
+    git(project.root, "update-ref", REF, f"{REF}~1")
+    with pytest.raises(RollbackError, match="1 missing"):
+        check(project)
+
+
 def test_the_first_look_remembers_nothing_to_compare_with(git_repo: Path) -> None:
     """A repository that was never seen, with a store or without: nothing is missing."""
     found = open_project(git_repo)
-    check_seen(found, None)
+    check_seen(found, None, None)
     remember(found, None, NOW)
-    check_seen(found, add(found, "one"))
+    check_seen(found, last_seen(found), add(found, "one"))
     assert recalled(found) == ()
 
 
@@ -208,24 +230,24 @@ def test_a_bundle_that_cannot_be_read_any_more(project: Project) -> None:
     name = sha256_hex(bundle("one"))
     path = f"att/{name[:2]}/{name[2:4]}/{name[4:]}"
     with pytest.raises(RollbackError) as caught:
-        check_seen(project, project.store.tip(), [path])
+        check_seen(project, last_seen(project), project.store.tip(), [path])
     assert caught.value.got == f"1 missing: {path} cannot be read"
     with pytest.raises(RollbackError):
-        check_seen(project, project.store.tip(), [f"att/{name[:2]}"])
+        check_seen(project, last_seen(project), project.store.tip(), [f"att/{name[:2]}"])
 
 
 def test_what_could_never_be_read_is_not_missed(project: Project) -> None:
     """Junk that was there before, and junk that has never been a bundle."""
     name = sha256_hex(bundle("one"))
     path = f"att/{name[:2]}/{name[2:4]}/{name[4:]}"
-    check_seen(project, project.store.tip(), ["att/zz", "att/00/00/" + "0" * 60])
+    check_seen(project, last_seen(project), project.store.tip(), ["att/zz", "att/00/00/" + "0" * 60])
     remember(project, project.store.tip(), NOW, [path])
-    check_seen(project, project.store.tip(), [path])
+    check_seen(project, last_seen(project), project.store.tip(), [path])
     remember(project, add(project, "four"), NOW)  # by somebody who did not look
-    check_seen(project, project.store.tip(), [path])
+    check_seen(project, last_seen(project), project.store.tip(), [path])
     remember(project, project.store.tip(), NOW, [])
     with pytest.raises(RollbackError):
-        check_seen(project, project.store.tip(), [path])
+        check_seen(project, last_seen(project), project.store.tip(), [path])
 
 
 def test_a_store_full_of_junk_is_not_remembered(project: Project, isolated: Path) -> None:
@@ -318,6 +340,31 @@ def test_a_clone_that_lags_behind_is_honest(clones: tuple[Project, Project, Path
     remember(first, add(first, "not pushed"), NOW)
     exchange(second)
     check(second)
+
+
+def test_sync_fetches_what_another_clone_pushed_meanwhile(clones: tuple[Project, Project, Path]) -> None:
+    """The other clone exchanged more after this one fetched: nothing was lost, and it is fetched too."""
+    first, second, _ = clones
+    begun = begin(second, "origin")
+    add(first, "two")
+    exchange(first)
+    outcome = finish(second, begun, None, SigningIdentity("ada@example.com"), NOW, announce=lambda _: None)
+    assert (outcome.result.fetched, outcome.result.tip) == (1, first.store.tip())
+    check(second)
+
+
+def test_sync_with_a_remote_that_lost_what_another_clone_pushed(
+    clones: tuple[Project, Project, Path], git: Git
+) -> None:
+    """Fetching again does not hide a loss."""
+    first, second, remote = clones
+    old = git(remote, "rev-parse", REF)
+    add(first, "a revocation")
+    exchange(first)
+    git(remote, "update-ref", REF, old)
+    begun = begin(second, "origin")
+    with pytest.raises(RollbackError):
+        finish(second, begun, None, SigningIdentity("ada@example.com"), NOW, announce=lambda _: None)
 
 
 def test_split_view_detected_between_two_clones(clones: tuple[Project, Project, Path], git: Git) -> None:
