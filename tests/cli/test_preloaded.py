@@ -12,6 +12,15 @@ import pytest
 from tests.support.preloaded import programs
 from tests.support.prepared_repository import PreparedRepository
 
+ROOT = Path(__file__).parents[2]
+LEAVES = """
+import socket
+from tests.support.preloaded import programs
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(str(programs().parent / "server"))
+socket.send_fds(connection, [(100).to_bytes(4, "big")], [0, 1, 2])
+"""
+"""A test run that ends in the middle of calling a program."""
 BIN = Path(sys.executable).parent
 LINES = [
     ("gitchain", "--version"),
@@ -60,3 +69,11 @@ def test_preloaded_program_ends_by_a_signal(
         program.send_signal(number)
         code = program.wait()
     assert code == (-number if number == signal.SIGKILL else 128 + number)
+
+
+def test_preloaded_server_ends_with_its_test_run() -> None:
+    """It and its children hold standard error: its end comes when all of them are gone."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES], cwd=ROOT, capture_output=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

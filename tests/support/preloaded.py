@@ -103,7 +103,8 @@ def serve(folder: Path) -> tuple[socket.socket, bytes, list[int]]:
     listener.listen(128)
     listener.setblocking(False)
     os.write(1, b"ready\n")
-    while sys.stdin.fileno() not in select.select([sys.stdin, listener], [], [])[0]:
+    stdin = sys.stdin.fileno()
+    while stdin not in select.select([stdin, listener], [], [])[0]:
         try:
             connection = listener.accept()[0]
         except BlockingIOError:  # the program that wanted this connection is gone
@@ -113,7 +114,9 @@ def serve(folder: Path) -> tuple[socket.socket, bytes, list[int]]:
             size, streams, _, _ = socket.recv_fds(connection, 4, 3)
             request = b""
             while missing := int.from_bytes(size, "big") - len(request):
-                request += connection.recv(missing)
+                if not (received := connection.recv(missing)):
+                    os._exit(1)  # the program is gone
+                request += received
             return connection, request, streams
         connection.close()
     shutil.rmtree(folder)
