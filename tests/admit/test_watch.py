@@ -307,11 +307,11 @@ def test_the_server_names_the_reason(models: AdmissionFiles, tmp_path: Path) -> 
     times = replace(models.settings.times, refresh=1)
     with serving(replace(models.settings, sources={"credit": source}, times=times), tmp_path) as (_, client):
 
-        def becomes(state: str) -> dict[str, Any]:
+        def becomes(state: str, reason: str | None = None) -> dict[str, Any]:
             for _ in range(200):
                 status, answer = client.call("GET", "/readyz")
                 found: dict[str, Any] = answer["layouts"]["credit"]
-                if found["state"] == state:
+                if (found["state"], found.get("reason")) == (state, reason):
                     break
                 time.sleep(0.05)
             assert (status, answer["ready"], answer["missing"], found["state"]) == (200, True, [], state)
@@ -319,7 +319,7 @@ def test_the_server_names_the_reason(models: AdmissionFiles, tmp_path: Path) -> 
 
         assert becomes("deciding") == {"state": "deciding"}
         layout.unlink()
-        found = becomes("closed")
+        found = becomes("closed", "layout")
         assert (found["state"], found["reason"]) == ("closed", "layout")
         assert str(layout) in found["why"]
         text = client.call("GET", "/metrics")[1]
