@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SHOWN = 3  # names on one line; --json has them all
 WHERE = ("environment", "cluster", "namespace", "workload")
 GIT_WORDS = ("tag ", "commit ")
+TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
 LOG_SCHEMA = "https://gitchain.dev/log/v1"
 
 
@@ -31,11 +33,32 @@ LOG_SCHEMA = "https://gitchain.dev/log/v1"
     callback=not_empty,
     help="Whose revocations count: those of this layout [default: the one that is pinned].",
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With a tag or commit: the chains of all artifacts in it, not only of the models that the layout serves.",
+)
+@click.option("--step", "steps", multiple=True, metavar="PATTERN", help="Only this step (repeatable).")
+@click.option("--signer", "signers", multiple=True, metavar="PATTERN", help="Only this signer (repeatable).")
+@click.option(
+    "--since",
+    type=click.DateTime(TIMES),
+    metavar="TIME",
+    help="Only what was signed at this time (UTC) or later, such as 2026-11-30.",
+)
 @keys_option
 @global_options
 @click.pass_obj
 def command(
-    options: Options, target: str | None, layout_name: str | None, key_files: tuple[Path, ...]
+    options: Options,
+    target: str | None,
+    layout_name: str | None,
+    everything: bool,
+    steps: tuple[str, ...],
+    signers: tuple[str, ...],
+    since: datetime | None,
+    key_files: tuple[Path, ...],
 ) -> ExitCode:
     """Show the verified attestations on TARGET's chain, oldest first [default: all of this repository].
 
@@ -46,8 +69,10 @@ def command(
     Examples:
       gitchain log
       gitchain log model.pkl
+      gitchain log v1.0 --step train --since 2026-01-01
     """
     from gitchain.consume.history import KEY_HELP, history, lacks_key
+    from gitchain.consume.history_rows import HistoryFilter
     from gitchain.workspace.project import open_project
 
     project = open_project(options.directory, options.hashing, changes=False)
@@ -58,8 +83,10 @@ def command(
         offline=options.offline,
         layout_name=layout_name,
         keys=tuple(public_keys(key_files).values()),
+        everything=everything,
     )
-    events = [event.to_json() for event in found.events]
+    shown = HistoryFilter(steps, signers, since.replace(tzinfo=UTC) if since else None)
+    events = [event.to_json() for event in found.events if shown.matches(event)]
     refused = [
         {"step": one.step or "", "id": one.attestation_id, "reason": one.reason}
         for one in found.evidence.refused
@@ -97,7 +124,8 @@ def _print_events(options: Options, events: Sequence[dict[str, Any]]) -> None:
         )
         for event in events
     ]
-    options.data(table(rows, ("time (UTC)", "step", "evidence", "signer", "what", "id")))
+    header = ("time (UTC)", "step", "evidence", "signer", "what", "id")
+    options.page(table(rows, header, options.width, wrapped={"signer", "what"}))
 
 
 def _print_refused(options: Options, refused: Sequence[dict[str, str]]) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,10 @@ NOTICE = "embedded instance: proves only that the holder of this machine's keys 
 
 SUMMARY = 1000
 """Longest summary of a command in the help of its group, in characters."""
+GAP = 2
+"""Spaces between two columns of a table."""
+NARROWEST = 10
+"""Columns of a table do not get narrower than this, in characters."""
 LARGE_BYTES = 32 << 20  # hashed in a few hundredths of a second: below that a bar only flickers
 
 
@@ -95,6 +102,19 @@ class Options:
         if not self.json:
             click.echo(text, color=self._coloured(sys.stdout))
 
+    @property
+    def width(self) -> int | None:
+        """The width of the terminal in columns, or None if the answer goes elsewhere."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+    def page(self, text: str) -> None:
+        """Print a long answer for people: through PAGER on a terminal that it does not fit on, as Git does."""
+        if self.json or not sys.stdout.isatty() or text.count("\n") + 2 < shutil.get_terminal_size().lines:
+            self.data(text)
+            return
+        os.environ.setdefault("LESS", "FRX")
+        click.echo_via_pager(text + "\n", color=self._coloured(sys.stdout))
+
     def document(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON document of --json."""
         if self.json:
@@ -159,11 +179,35 @@ def escape(text: str, limit: int = 4000) -> str:
     return shown + ("…" if len(text) > limit else "")
 
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """Return rows as aligned columns."""
+def table(
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str],
+    width: int | None = None,
+    wrapped: Collection[str] = (),
+) -> str:
+    """Return rows as aligned columns. Cells of the columns `wrapped` break where the table is wider than `width`."""
     cells = [tuple(header), *[tuple(escape(cell) for cell in row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
+    if width is not None:
+        _narrow(widths, width, [column for column, name in enumerate(header) if name in wrapped])
+    return "\n".join(line for row in cells for line in _lines(row, widths))
+
+
+def _narrow(widths: list[int], width: int, columns: Sequence[int]) -> None:
+    """Take the excess over `width` from the widest of the columns, down to NARROWEST."""
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    while excess > 0 and (widest := max(columns, key=lambda column: widths[column], default=-1)) >= 0:
+        if widths[widest] <= NARROWEST:
+            return
+        widths[widest] -= 1
+        excess -= 1
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """Yield the lines of one row; a cell that is wider than its column takes several."""
+    cells = [
+        textwrap.wrap(cell, width, break_on_hyphens=False) if len(cell) > width else [cell]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    for parts in zip_longest(*cells, fillvalue=""):
+        yield (" " * GAP).join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()

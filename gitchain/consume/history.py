@@ -59,10 +59,13 @@ def history(
     offline: bool = False,
     layout_name: str | None = None,
     keys: Sequence[bytes] = (),
+    everything: bool = False,
 ) -> History:
     """Return the history of a target, or of the whole repository if `target` is None.
 
-    `keys` (DER) count as signers in addition to the layout's. Raises NoEvidenceError without any evidence.
+    The history of a revision is that of the artifacts which the layout serves, with `everything` of all artifacts that
+    the commit pins. `keys` (DER) count as signers in addition to the layout's. Raises NoEvidenceError without any
+    evidence.
     """
     profile = reading_profile(project, trust, offline=offline)
     policy = LayoutOptions(trust=trust, offline=offline, name=layout_name)
@@ -72,7 +75,9 @@ def history(
     if target is None:
         found = evidence.verified(evidence.candidates)
     else:
-        found = evidence.around(target_digests(project, target, profile.trust, evidence.keys), None)
+        serving = None if everything else layout
+        digests = target_digests(project, target, profile.trust, evidence.keys, serving)
+        found = evidence.around(digests, None)
     now = datetime.now(UTC)
     early = [statement for statement in found if is_early(statement, now)]
     if early:

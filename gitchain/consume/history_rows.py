@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from gitchain.consume.placements import placement_json
@@ -41,6 +43,25 @@ class HistoryEvent:
         if self.revoked:
             event["revoked"] = [revoked_json(what, one) for what, one in self.revoked]
         return event
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilter:
+    """The events to show: of these steps, by these signers (`fnmatch` patterns), not before a time; all by default."""
+
+    steps: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+    since: datetime | None = None
+
+    def matches(self, event: HistoryEvent) -> bool:
+        """Return True if the event is to be shown."""
+        verified = event.verified
+        step, signer = claim_in(verified.statement).step or "", verified.identity.subject
+        return (
+            (not self.steps or any(fnmatchcase(step, pattern) for pattern in self.steps))
+            and (not self.signers or any(fnmatchcase(signer, pattern) for pattern in self.signers))
+            and (self.since is None or verified.time >= self.since)
+        )
 
 
 def revoked_json(what: str, revocation: Revoked) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -143,9 +144,12 @@ def place_of(project: Project | None, given: GivenTarget, target: Target) -> Tar
     return TargetLocation(project.root, target.name, Path(cache_dir(folder)) if folder else None, md5, commit)
 
 
-def target_digests(project: Project, target: str, trust: Trust, keys: Sequence[bytes]) -> tuple[str, ...]:
-    """Return the sha256 digests of `target`, independent of a layout.
+def target_digests(
+    project: Project, target: str, trust: Trust, keys: Sequence[bytes], layout: Layout | None = None
+) -> tuple[str, ...]:
+    """Return the sha256 digests of `target`.
 
+    A revision resolves to the artifacts in it that `layout` serves; without any, to all artifacts that the commit pins.
     A bundle file resolves to its subjects if it verifies. Raises the errors of `verify_subjects`.
     """
     given = GivenTarget.parse(target)
@@ -157,6 +161,9 @@ def target_digests(project: Project, target: str, trust: Trust, keys: Sequence[b
         return (given.artifact.sha256,)
     if given.path is not None:
         return _all_digests([_of_artifact(_collect(project, given.path))])
+    if layout is not None:
+        with suppress(NoEvidenceError):
+            return _all_digests(_of_revision(project, target, layout))
     return _all_digests(_of_artifact(artifact) for artifact in _pinned(project, target))
 
 
