@@ -15,7 +15,7 @@ from gitchain.hooks import drainer
 
 ROOT = Path(__file__).parent.parent
 CLAIMS = ROOT / "docs" / "claims.md"
-NAMES = ("commands", "reference/exit-codes", "threats", "inspections", "guard", "hooks", "ci")
+NAMES = ("commands", "diff", "reference/exit-codes", "threats", "inspections", "guard", "hooks", "ci")
 PAGES = ["README.md", *(f"docs/{name}.md" for name in NAMES)]
 TEST_FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 SOURCES = {

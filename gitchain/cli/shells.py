@@ -131,6 +131,8 @@ _KINDS = {
     "attestation": "attestation",
     "bundle verify target": "+files",
     "checkpoint": "+files",
+    "diff a": "revision+files",
+    "diff b": "revision+files",
     "fetch name": "",
     "ids": "attestation",
     "identity": "identity",

@@ -137,6 +137,7 @@ def test_a27_partial_clone_fetches_nothing(
     missing(project, "HEAD" if lacks == "the commit" else "refs/gitchain/attestations")
     for command in (
         ("verify", "model.bin"), ("verify", "HEAD"), ("verify", "dvc.lock@HEAD"), ("log",), ("show", "sha256:00"),
+        ("diff", "HEAD", "model.bin"),
         ("trust", "status"), ("doctor",), ("layout", "show"),
     ):  # fmt: skip
         assert call(*command, cwd=project.repo).code != ExitCode.BUG
@@ -156,6 +157,7 @@ def test_git_in_the_repository_is_not_run_from_path(
     env = {**os.environ, "PATH": f"{path.format(repo=project.repo)}:{os.environ['PATH']}"}
     for command in (
         ("verify", "model.bin"),
+        ("diff", "model.bin", "model.bin"),
         ("doctor",),
         ("hooks", "status"),
         ("run", "x", "-p", "o", "--", "/bin/true"),
@@ -173,7 +175,17 @@ def test_git_in_the_repository_is_not_run_from_path(
 
 
 @pytest.mark.parametrize(
-    "command", ["log", "show", "trust status", "layout show", "layout lint", "doctor", "hooks status"]
+    "command",
+    [
+        "log",
+        "show",
+        "diff HEAD model.bin",
+        "trust status",
+        "layout show",
+        "layout lint",
+        "doctor",
+        "hooks status",
+    ],
 )
 def test_a27_looking_runs_no_filter(project: PreparedRepository, tmp_path: Path, command: str) -> None:
     """Whoever only looks at a repository runs no filter of it, no signature checker and no monitor."""

@@ -113,6 +113,7 @@ def complete(repo: Path, line: str, shell: str = "bash") -> list[str]:
     ("line", "expected"),
     {
         "verify v": ["v1.0", "v1.1"],
+        "diff v1.0 v": ["v1.0", "v1.1"],
         "verify H": ["HEAD"],
         "log m": ["main"],
         "run t": ["test", "train"],

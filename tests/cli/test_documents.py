@@ -28,19 +28,20 @@ def load(name: str) -> dict[str, Any]:
 def validator(name: str) -> Draft202012Validator:
     registry: Registry[Any] = Registry().with_resources(
         (schema["$id"], Resource.from_contents(schema))
-        for schema in map(load, ("verify", "error", "cli", "seen"))
+        for schema in map(load, ("verify", "diff", "error", "cli", "seen"))
     )
     return Draft202012Validator(load(name), registry=registry)
 
 
 def schema_of(document: dict[str, Any]) -> str:
     kind = str(document["schema"]).split("/")[-2]
-    return kind if kind in {"verify", "error"} else "cli"
+    return kind if kind in {"verify", "diff", "error"} else "cli"
 
 
 CALLS = {
     "attest": ["attest", "train", "-m", "in.txt", "-p", "model.txt"],
     "bundle push": ["bundle", "push", "evidence"],
+    "diff": ["diff", "model.txt", "model.txt"],
     "doctor": ["doctor"],
     "hooks": ["hooks", "status"],
     "init": ["init", "--local", "--force"],
@@ -65,7 +66,7 @@ CALLS = {
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
 def test_documents_validate(gitchain: Gitchain, tiny: Path, arguments: list[str]) -> None:
     """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
-    if arguments[0] in {"bundle", "log", "verify"}:
+    if arguments[0] in {"bundle", "diff", "log", "verify"}:
         gitchain(*CALLS["attest"], cwd=tiny)
     done = gitchain(arguments[0], "--json", *arguments[1:], cwd=tiny)
     validator(schema_of(done.json)).validate(done.json)

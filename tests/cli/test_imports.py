@@ -68,6 +68,7 @@ OPTIONAL = {
     "the embedded instance": {"instance"},
     "manifests of directories, subjects of other tools": {"evidence.manifest", "evidence.subjects"},
     "the git binary's store, writing to a store": {"store.backend", "store.git_binary", "store.loose"},
+    "comparing": {"cli.diff", "consume.diff", "consume.diff_sides", "consume.diff_values"},
     "DVC": {"collect.dvc_cache", "collect.dvc_files", "collect.dvc_api", "collect.strict_yaml"},
     "TUF": {"trust.tuf"},
     "admission": {"admit"},

@@ -53,6 +53,9 @@ git add -A && git commit -m "first model" && git tag v1.0
 gitchain log v1.0 --step train --since 2026-01-01
 gitchain verify v1.0
 gitchain verify v1.0 --explain
+gitchain diff v1.0 model.pkl
+gitchain diff v1.0 model.pkl --markdown
+gitchain diff v1.0 model.pkl --json
 ls *.pkl | gitchain verify --batch -
 """
 EVIDENCE = """
@@ -67,6 +70,7 @@ gitchain bundle push evidence/
 gitchain verify model.pkl --layout .gitchain/layout.sigstore.json --evidence evidence/
 ! cp .gitchain/layout.sigstore.json layout.sigstore.json
 gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
+gitchain diff v1.0 model.pkl --layout layout.sigstore.json --evidence evidence/
 gitchain fetch model.pkl served/
 ! rm -rf served
 gitchain fetch model.pkl served/ --layout layout.sigstore.json --evidence evidence/

@@ -1,0 +1,186 @@
+"""Compare two versions of a model by the signed statements behind them (docs/diff.md).
+
+Both targets are verified under one layout, with one reading of the evidence. Proven are the bytes of the targets, the
+signers and times of the statements, and the layout. The content of a statement about a step is claimed by its signer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from gitchain.consume.diff_code import commit_range
+from gitchain.consume.diff_facts import CLAIMED, COMMIT, approved, environment, is_approval, policy, terms
+from gitchain.consume.diff_files import FileComparison
+from gitchain.consume.diff_sides import Side, SideStep, side_of, signers_of
+from gitchain.consume.diff_values import Change, Facts, Group, by_step, combined, compare
+from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
+from gitchain.consume.targets import GivenTarget
+from gitchain.consume.verifier import Verifier
+from gitchain.errors import ExitCode
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import time_text
+from gitchain.layout.artifact import Manifests
+from gitchain.sources.interface import EvidenceSource
+from gitchain.workspace.project import Project
+
+SCHEMA = "https://gitchain.dev/diff/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides, and the groups of their differences in the order in which they are shown."""
+
+    accepted: AcceptedLayout
+    now: datetime
+    a: Side
+    b: Side
+    groups: Mapping[str, Group]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return OK if both sides passed, with or without differences; else the lowest code of a side."""
+        codes = (self.a.exit_code, self.b.exit_code)
+        return min((code for code in codes if code is not ExitCode.OK), default=ExitCode.OK)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document of `diff --json`, without the trust and the evidence that was not counted."""
+        signed = self.accepted.signed
+        return {
+            "schema": SCHEMA,
+            "verificationResult": "PASSED" if self.exit_code is ExitCode.OK else "FAILED",
+            "layout": {
+                "name": signed.layout.name,
+                "version": signed.layout.version,
+                "digest": {"sha256": signed.digest},
+                "signer": signed.signer.to_json(),
+                "expires": time_text(signed.layout.expires),
+            },
+            "a": self.a.to_json(),
+            "b": self.b.to_json(),
+            "groups": {name: group.to_json() for name, group in self.groups.items()},
+            "timeVerified": time_text(self.now),
+        }
+
+
+def diff(
+    project: Project | None,
+    targets: tuple[str, str],
+    policy_options: LayoutOptions,
+    now: datetime,
+    sources: Sequence[EvidenceSource] = (),
+) -> Comparison:
+    """Verify both targets under the accepted layout and compare what the signed statements behind them state.
+
+    Raises the errors of `gitchain.consume.verifier.verify`; NoEvidenceError if no attestation is about a target.
+    """
+    given = [GivenTarget.parse(target) for target in targets]
+    verifier = Verifier.open(project, policy_options, now, given, sources)
+    a, b = (side_of(verifier, one) for one in given)
+    return Comparison(verifier.accepted, now, a, b, _groups(verifier, a, b))
+
+
+def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
+    whole = bool(a.steps and b.steps)  # a failed side may have no statement: then everything would differ
+    first, second = (list(side.steps.values()) if whole else [] for side in (a, b))
+
+    def claimed(read: Callable[[Statement], Facts]) -> Group:
+        return compare(_read(first, read), _read(second, read))
+
+    models = _models(a, b)
+    files = FileComparison(Manifests(verifier.evidence.manifest))
+    own, others = (
+        {(one.target.name, str(one.target.artifact)) for one in side.verification.decisions}
+        for side in (a, b)
+    )
+    groups = {"model": models, "data": _joined(files.group(first, second, (own, others)), claimed(terms))}
+    groups |= {name: claimed(read) for name, read in CLAIMED.items()}
+    groups["environment"] = compare(*_environments(first, second))
+    root = verifier.project.root if verifier.project is not None else None
+    groups["code"] = _with_ranges(groups["code"], lambda one: commit_range(root, one.a, one.b))
+    groups["evidence"] = compare(_evidence(first), _evidence(second))
+    groups["signers"] = compare(_signers(first), _signers(second), "proven")
+    approvals = compare(_approvals(first), _approvals(second), "proven")
+    groups["approvals"] = _joined(approvals, claimed(approved))
+    layouts = compare(_layouts(first), _layouts(second), "proven")
+    same = Group((), layouts.compared + 1, "proven")  # both sides were verified under the one layout
+    groups["layout"] = _joined(replace(same, changes=layouts.changes), claimed(policy))
+    return groups
+
+
+def _read(steps: Sequence[SideStep], read: Callable[[Statement], Facts]) -> dict[tuple[str, str], Facts]:
+    return by_step(
+        (step.name, combined([read(one) for one in step.statements])) for step in steps if step.statements
+    )
+
+
+def _environments(
+    a: Sequence[SideStep], b: Sequence[SideStep]
+) -> tuple[dict[tuple[str, str], Facts], dict[tuple[str, str], Facts]]:
+    """Return the environments of both sides; only the number of facts where the other side states none."""
+    before, after = _read(a, environment), _read(b, environment)
+
+    def shown(
+        own: Mapping[tuple[str, str], Facts], other: Mapping[tuple[str, str], Facts]
+    ) -> dict[Any, Facts]:
+        return {key: facts if key in other else {"": f"{len(facts)} facts"} for key, facts in own.items()}
+
+    return shown(before, after), shown(after, before)
+
+
+def _joined(group: Group, other: Group) -> Group:
+    return replace(group, changes=(*group.changes, *other.changes), compared=group.compared + other.compared)
+
+
+def _with_ranges(group: Group, count: Callable[[Change], Mapping[str, Any]]) -> Group:
+    """Return the group with the number of commits in the range of each pair of commits."""
+    changes = (
+        replace(change, more={"commits": found})
+        if change.name == COMMIT and (found := count(change))
+        else change
+        for change in group.changes
+    )
+    return replace(group, changes=tuple(changes))
+
+
+def _models(a: Side, b: Side) -> Group:
+    """Return the targets: by name if both sides have the same names, else in their order."""
+    sides = [
+        {(one.target.name or f"artifact {number}"): one.target for number, one in enumerate(decisions, 1)}
+        for decisions in (a.verification.decisions, b.verification.decisions)
+    ]
+    if all(len(side) == 1 for side in sides) and sides[0].keys() != sides[1].keys():
+        (old,), (new,) = (list(side.values()) for side in sides)
+        name = old.name or new.name or "artifact"
+        sides = [{name: old}, {name: new}]
+    before, after = ({name: str(one.artifact) for name, one in side.items()} for side in sides)
+    return compare({("", ""): before}, {("", ""): after}, "proven")
+
+
+def _evidence(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
+    return by_step((step.name, {"": step.evidence or "no strength"}) for step in steps)
+
+
+def _signers(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
+    found = (step for step in steps if not _approves(step))
+    return by_step((step.name, {"": signers_of(step, timed=False)}) for step in found)
+
+
+def _approvals(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
+    found = (step for step in steps if _approves(step))
+    return by_step((step.name, {"": signers_of(step, timed=True)}) for step in found)
+
+
+def _approves(step: SideStep) -> bool:
+    return any(map(is_approval, step.statements))
+
+
+def _layouts(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
+    """Return the sublayouts under which steps were verified."""
+    return by_step(
+        (step.name, {"sublayout": f"{one.name} v{one.version} sha256:{one.digest}"})
+        for step in steps
+        if (one := step.sublayout) is not None
+    )
