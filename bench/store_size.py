@@ -2,7 +2,7 @@
 
     python bench/store_size.py [--attestations 20000] [--peer 100] [--rounds 7]
 
-Fixture: the two repositories of `bench/evidence.py`: the chain of one model, signed by the embedded instance, and
+Fixture: the two repositories of `bench/evidence.py`: the chains of two models, signed by the embedded instance, and
 attestations about other models up to the number. All of them name the same data set. The commands run interleaved, each
 in a process of its own, and their processor time and memory are compared. Building the index and following 1,000 more
 are measured once.
@@ -27,7 +27,7 @@ from evidence import fill  # noqa: E402
 
 from tests.support.admission import AdmissionFiles, digest, write_admission_files  # noqa: E402
 
-TARGET = f"sha256:{digest('good')}"
+TARGET, SECOND = (f"sha256:{digest(model)}" for model in ("good", "second"))
 BUILD_RATE, FOLLOW_SECONDS = 20_000, 0.2
 """Goals. The first is missed: an attestation takes some 0.7 ms, half of it to parse and check the bundle."""
 
@@ -58,7 +58,7 @@ def made(directory: Path, number: int) -> AdmissionFiles:
     top = directory / str(number)
     top.mkdir()
     os.environ["GITCHAIN_HOME"] = str(top / "home")
-    world = write_admission_files(top, ["good"])
+    world = write_admission_files(top, ["good", "second"])
     fill(world, number)
     return world
 
@@ -71,6 +71,8 @@ def measured(worlds: dict[int, AdmissionFiles], rounds: int) -> list[dict[str, o
     found, times = [], {}
     for name, command in (
         ("verify", ["verify", TARGET]),
+        ("verify of two", ["verify", TARGET, SECOND]),
+        ("diff of two", ["diff", TARGET, SECOND]),
         ("log", ["log", TARGET]),
         ("show", []),
     ):
@@ -81,11 +83,13 @@ def measured(worlds: dict[int, AdmissionFiles], rounds: int) -> list[dict[str, o
         times[name] = {
             number: statistics.median(one.seconds for one in all_of) for number, all_of in taken.items()
         }
-        goal = 1.2 if name == "verify" else 1.5
+        goal = 1.2 if name.startswith("verify") else 1.5
         about = f"{name}, {large} stored / {peer}"
         found.append(row(about, times[name][large] * 1000, times[name][peer] * 1000, "ms", goal))
         memory = {number: max(one.memory for one in all_of) for number, all_of in taken.items()}
         found.append(row(f"{about}, most memory", memory[large], memory[peer], "MB", goal))
+    both = (times[name][large] * 1000 for name in ("diff of two", "verify of two"))
+    found.append(row(f"diff / verify of two models, {large} stored", *both, "ms", 1.3))
     build = (first[large].seconds - times["verify"][large]) / (large - peer)
     found.append(row("index an attestation / 1 of 20,000 a second", build * 1e6, 1e6 / BUILD_RATE, "us", 1))
     found.append(
