@@ -50,6 +50,8 @@ gitchain monitor
 gitchain monitor -q
 gitchain show 4c5478ab616a
 git add -A && git commit -m "first model" && git tag v1.0
+gitchain models
+gitchain models model.pkl --last 5
 gitchain log v1.0 --step train --since 2026-01-01
 gitchain verify v1.0
 gitchain verify v1.0 --explain
