@@ -17,6 +17,7 @@ from gitchain.cli.verify_options import (
     VerifyInputs,
     VerifyOptions,
     refused_documents,
+    tell_bundle,
     tell_reading,
     unread,
     verify_options,
@@ -146,7 +147,7 @@ def _one(
         job_summary.append(summary, job_summary.verdicts(documents, result.accepted.signed.layout))
     for document in documents:
         print_verdict(options, document, explain=explain)
-    _say_bundle(options, target, result)
+    tell_bundle(options, target, result)
     code = _exit_code(decision.exit_code for decision in result.decisions)
     whole = documents[0] if len(documents) == 1 else _several_document(documents)
     whole |= {"refused": refused_documents(result.refused)} | unread(project)
@@ -192,7 +193,7 @@ def _several(
                 for document in _documents(result):
                     documents.append({"target": target, **document})
                     (print_verdict if explain else print_line)(options, document)
-                _say_bundle(options, target, result)
+                tell_bundle(options, target, result)
                 codes.append(_exit_code(one.exit_code for one in result.decisions))
             advance(1)
     options.document(
@@ -237,18 +238,6 @@ def _documents(result: Verification) -> Iterator[dict[str, Any]]:
         if result.signatures:
             document["git"] = [one.to_json() for one in result.signatures]
         yield document
-
-
-def _say_bundle(options: Options, target: str, result: Verification) -> None:
-    """Describe the coverage of a verdict on a bundle file."""
-    if result.bundle is None:
-        return
-    count = len(result.bundle.targets)
-    what = "its subject" if count == 1 else f"its {count} subjects"
-    options.talk(
-        f"bundle    {escape(target)} verifies, signed by {escape(str(result.bundle.signer))}; "
-        f"the verdict is about {what}, not about a file beside it"
-    )
 
 
 def _several_document(documents: list[dict[str, Any]]) -> dict[str, Any]:

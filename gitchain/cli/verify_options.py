@@ -16,7 +16,7 @@ from gitchain.errors import NoRepositoryError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
-    from gitchain.consume.verifier import Verifier
+    from gitchain.consume.verifier import Verification, Verifier
     from gitchain.sources.interface import EvidenceSource
     from gitchain.sources.refused import RefusedBundle
     from gitchain.workspace.project import Project
@@ -173,6 +173,18 @@ def tell_reading(
         what = f"attestation {one.attestation_id[:12]}" if one.attestation_id else "evidence"
         step = f" of step {one.step}" if one.step else ""
         options.talk(f"not counted: {escape(what + step)}: {escape(one.reason)}")
+
+
+def tell_bundle(options: Options, target: str, result: Verification) -> None:
+    """Describe the coverage of a verdict on a bundle file."""
+    if result.bundle is None:
+        return
+    count = len(result.bundle.targets)
+    what = "its subject" if count == 1 else f"its {count} subjects"
+    options.talk(
+        f"bundle    {escape(target)} verifies, signed by {escape(str(result.bundle.signer))}; "
+        f"the verdict is about {what}, not about a file beside it"
+    )
 
 
 def refused_documents(refused: Sequence[RefusedBundle]) -> list[dict[str, str | None]]:
