@@ -9,6 +9,7 @@ from gitchain.cli.output import Options
 from gitchain.cli.verify_options import (
     VerifyOptions,
     refused_documents,
+    tell_bundle,
     tell_reading,
     unread,
     verify_options,
@@ -62,5 +63,7 @@ def command(options: Options, a: str, b: str, chosen: VerifyOptions, markdown: b
 
         for line in lines(options, document):
             options.data(line)
+    for side in (found.a, found.b):
+        tell_bundle(options, side.target, side.verification)
     tell_reading(options, found.accepted, last.refused, last.forgotten)
     return found.exit_code

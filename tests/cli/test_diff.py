@@ -14,6 +14,7 @@ from gitchain.evidence.predicates import SVR
 from gitchain.evidence.statement import Statement
 from tests.cli.test_documents import validator
 from tests.support.model_versions import Version, Workshop, descriptor, workshop_in
+from tests.support.signed_sources import make
 
 Gitchain = Callable[..., Any]
 OLD = Version("old.bin", "old")
@@ -302,9 +303,10 @@ def test_diff_of_a_bundle_file(gitchain: Gitchain, workshop: Workshop) -> None:
     assert done.code == gitchain("verify", "both.sigstore.json", cwd=workshop.repo).code != ExitCode.OK
     assert done.json["b"]["resourcesTotal"] == 3
     assert [one[:2] for one in changes(done.json, "model")] == [("new.bin", "added"), ("z.bin", "added")]
-    shown = gitchain("diff", "old.bin", "both.sigstore.json", cwd=workshop.repo).out
-    assert "FAILED  B  both.sigstore.json: z.bin" in shown
-    assert "and 2 more" in shown.splitlines()[1]
+    shown = gitchain("diff", "old.bin", "both.sigstore.json", cwd=workshop.repo)
+    assert "FAILED  B  both.sigstore.json: z.bin" in shown.out
+    assert "and 2 more" in shown.out.splitlines()[1]
+    assert "the verdict is about its 3 subjects" in shown.err
 
 
 def test_schema_of_diff_refuses_contradictions(compared: Callable[..., Any]) -> None:
@@ -321,3 +323,16 @@ def test_schema_of_diff_refuses_contradictions(compared: Callable[..., Any]) -> 
     for name in ("signers", "layout"):
         groups = {key: group for key, group in document["groups"].items() if key != name}
         assert not validator("diff").is_valid(document | {"groups": groups})
+
+
+def test_diff_of_a_signed_commit(tmp_path: Path, gitchain: Gitchain) -> None:
+    """A step whose evidence is a signed commit has its signer; its files are not listed as data."""
+    signed = make(tmp_path, gitchain, "sha256")
+    signed.commit(key=signed.dev)
+    signed.attest()
+    done = gitchain("diff", "--json", "HEAD", "model.txt", cwd=signed.repo)
+    assert done.code == ExitCode.OK, done.text
+    validator("diff").validate(done.json)
+    assert [step["name"] for step in done.json["a"]["steps"]] == ["source", "train"]
+    assert [group["changes"] for group in done.json["groups"].values() if group["changes"]] == []
+    assert done.json["groups"]["signers"]["compared"] == 1
