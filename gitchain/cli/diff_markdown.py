@@ -25,11 +25,21 @@ from gitchain.cli.output import escape
 
 Document = Mapping[str, Any]
 MAX_TEXT = 200
+MAX_PAGE = 60_000
+"""GitHub refuses a comment of more than 65,536 characters."""
+
+CUT = "More differences: `gitchain diff --json`."
 
 
 def page(document: Document) -> str:
     """Return the page of a comparison."""
-    return "\n".join(_lines(document))
+    found, room = list[str](), MAX_PAGE
+    for line in _lines(document):
+        room -= len(line) + 1
+        if room < 0:
+            return "\n".join([*found, f"\n{CUT}"])
+        found.append(line)
+    return "\n".join(found)
 
 
 def _lines(document: Document) -> Iterator[str]:

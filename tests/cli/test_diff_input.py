@@ -190,6 +190,15 @@ def test_diff_is_small_with_large_evidence(gitchain: Gitchain, workshop: Worksho
     assert len(gitchain("diff", "old.bin", "new.bin", "--markdown", cwd=workshop.repo).out) < 10_000
 
 
+def test_diff_page_fits_into_a_comment(gitchain: Gitchain, workshop: Workshop) -> None:
+    """Markdown of texts that are all escaped stays below what forges accept in a comment, and ends with a note."""
+    files: dict[str, Json] = {f"{'<' * 200}{number}": "<" * 200 for number in range(50)}
+    workshop.add(OLD, replace(NEW, parameters=files, metrics=files, environment=files))
+    page = gitchain("diff", "old.bin", "new.bin", "--markdown", cwd=workshop.repo).out
+    assert len(page) < 61_000
+    assert page.endswith("More differences: `gitchain diff --json`.\n")
+
+
 def test_diff_reads_odd_predicates(gitchain: Gitchain, workshop: Workshop) -> None:
     """Fields of another shape than the format defines are left out: any JSON can be signed."""
     odd = replace(NEW, environment={"interpreters": "none", "packages": 7, "ci": ["x"], "gpus": {}})
