@@ -25,6 +25,7 @@ from gitchain.cli.verify_options import (
 from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, UsageError
 
 if TYPE_CHECKING:
+    from gitchain.cli.ci_reports import CiReports
     from gitchain.cli.vsa import VsaRequest
     from gitchain.consume.verifier import Verification
     from gitchain.produce.sign_and_store import SigningIdentity
@@ -57,6 +58,18 @@ MAX_LINE = 8192
     metavar="FILE",
     help="Append verdict and chain as Markdown: $GITHUB_STEP_SUMMARY.",
 )
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write one JUnit test case for each target.",
+)
+@click.option(
+    "--sarif",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the findings as SARIF 2.1.0, for code scanning.",
+)
 @signing_options
 @global_options
 @click.pass_obj
@@ -69,6 +82,8 @@ def command(
     vsa: Path | None,
     verifier: str | None,
     summary: Path | None,
+    junit: Path | None,
+    sarif: Path | None,
     who: SigningIdentity,
 ) -> ExitCode:
     """Verify each TARGET: a path, tag, commit, sha256:…, oci://… or bundle file [default: HEAD].
@@ -84,12 +99,21 @@ def command(
     """
     asked = _wanted(vsa, verifier, who)
     named = (*targets, *(_lines(batch) if batch is not None else ()))
+    reports = _reports(summary, junit, sarif)
     inputs = chosen.open(options, named, configured=asked is not None)
     if batch is None and len(named) < 2:
-        return _one(options, inputs, asked, summary, explain=explain)
+        return _one(options, inputs, asked, reports, explain=explain)
     if asked is not None:
         raise UsageError("a summary is about one artifact", help="gitchain verify PATH --vsa OUT")
-    return _several(options, inputs, summary, explain=explain)
+    return _several(options, inputs, reports, explain=explain)
+
+
+def _reports(summary: Path | None, junit: Path | None, sarif: Path | None) -> CiReports | None:
+    if summary is None and junit is None and sarif is None:
+        return None
+    from gitchain.cli.ci_reports import CiReports
+
+    return CiReports(summary, junit, sarif)
 
 
 def _wanted(path: Path | None, verifier: str | None, who: SigningIdentity) -> VsaRequest | None:
@@ -122,7 +146,7 @@ def _one(
     options: Options,
     inputs: VerifyInputs,
     asked: VsaRequest | None,
-    summary: Path | None,
+    reports: CiReports | None,
     *,
     explain: bool,
 ) -> ExitCode:
@@ -135,16 +159,12 @@ def _one(
     except GitchainError as error:
         if asked is not None:
             options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
-        if summary is not None:
-            from gitchain.cli import job_summary
-
-            job_summary.append(summary, job_summary.failures([(target, error)]))
+        if reports is not None:
+            reports.write([], [(target, error)], None)
         raise
     documents = list(_documents(result))
-    if summary is not None:
-        from gitchain.cli import job_summary
-
-        job_summary.append(summary, job_summary.verdicts(documents, result.accepted.signed.layout))
+    if reports is not None:
+        reports.write([(target, one) for one in documents], [], result.accepted.signed.layout)
     for document in documents:
         print_verdict(options, document, explain=explain)
     tell_bundle(options, target, result)
@@ -165,7 +185,7 @@ def _one(
 def _several(
     options: Options,
     inputs: VerifyInputs,
-    summary: Path | None,
+    reports: CiReports | None,
     *,
     explain: bool,
 ) -> ExitCode:
@@ -201,8 +221,9 @@ def _several(
         | {"refused": refused_documents(last.refused) if last else []}
         | unread(project)
     )
-    if summary is not None:
-        _write_summary(summary, documents, failed, last)
+    if reports is not None:
+        decided = [(str(one["target"]), one) for one in documents if "verificationResult" in one]
+        reports.write(decided, failed, last.accepted.signed.layout if last else None)
     if last is not None:
         tell_reading(options, last.accepted, last.refused, last.forgotten)
     options.talk(_summary(codes))
@@ -216,20 +237,6 @@ def _require_targets(targets: Sequence[str]) -> None:
             expected="one a line",
             help="write one path a line into it: gitchain verify --batch FILE",
         )
-
-
-def _write_summary(
-    path: Path,
-    documents: Sequence[dict[str, Any]],
-    failed: Sequence[tuple[str, GitchainError]],
-    last: Verification | None,
-) -> None:
-    """Append the verdicts and the errors of a batch to a job summary."""
-    from gitchain.cli import job_summary
-
-    decided = [one for one in documents if "verificationResult" in one]
-    pages = [job_summary.verdicts(decided, last.accepted.signed.layout)] if last is not None else []
-    job_summary.append(path, "\n".join([*pages, job_summary.failures(failed)]))
 
 
 def _documents(result: Verification) -> Iterator[dict[str, Any]]:
