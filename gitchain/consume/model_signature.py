@@ -20,8 +20,9 @@ from gitchain.consume.single_bundle import MAX_KEY_BYTES, ExpectedSigner, read_f
 from gitchain.errors import GitchainError, UsageError, VerificationError
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES, Unlogged
 from gitchain.evidence.names import check_name
-from gitchain.evidence.oms import OMS, ModelSignature
+from gitchain.evidence.oms import ModelSignature
 from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import OMS
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

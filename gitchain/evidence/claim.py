@@ -1,8 +1,9 @@
 """Read what one statement claims about a step: its name, run, layout and strength, its materials and its products.
 
 Transformational predicates (SLSA provenance, link) turn materials into subjects; of every other predicate the
-subjects are materials and there are no products (in-toto ITE-10). A verification summary (SLSA VSA) covers the
-whole chain of its subjects: they are products, and there are no materials.
+subjects are materials and there are no products (in-toto ITE-10). Of a model signature (OMS), the files are
+materials. A verification summary (SLSA VSA) covers the whole chain of its subjects: they are products, and there are
+no materials.
 Step facts are read from three places only: `externalParameters` of a provenance with a gitchain buildType, a link's
 `name`, and the extension field `gitchain_step`. Missing facts are not guessed.
 
@@ -24,6 +25,7 @@ from gitchain.evidence.vocabulary import (
     KINDS,
     LIFECYCLE_PREFIX,
     LINK,
+    OMS,
     PROVENANCE,
     PROVENANCE_V02,
     SOURCE,
@@ -77,12 +79,17 @@ class StepClaim:
     products: tuple[ResourceDescriptor, ...]
     kind: ClaimKind
 
+    @property
+    def has_facts(self) -> bool:
+        """Return whether the statement has gitchain's step facts. A link's name is not one of them."""
+        return self.run is not None
+
 
 def claim_of(statement: Statement) -> StepClaim:
     """Return the statement's claim about a step.
 
-    Raises MalformedError if its step facts are malformed or contradict each other, or if a material has no
-    name or shares it with another; LimitError beyond MAX_DESCRIPTORS materials.
+    Raises MalformedError if its step facts are malformed or contradict each other, if a material has no name or
+    shares it with another, or if a model signature is malformed; LimitError beyond MAX_DESCRIPTORS materials.
     """
     predicate, kind = statement.predicate, statement.predicate_type
     step, run, layout, evidence = _facts(predicate, kind)
@@ -93,7 +100,13 @@ def claim_of(statement: Statement) -> StepClaim:
         return StepClaim(step, run, layout, evidence, (), statement.subject, "transformational")
     if kind == VSA:
         return StepClaim(step, run, layout, evidence, (), statement.subject, "summary")
-    return StepClaim(step, run, layout, evidence, statement.subject, (), "informational")
+    about = statement.subject
+    if kind == OMS:  # the digest of its subject is of the files' digests, and of no file
+        from gitchain.evidence.oms import model_files
+
+        about = model_files(statement)
+        check_rule_names(about, "predicate.resources")
+    return StepClaim(step, run, layout, evidence, about, (), "informational")
 
 
 _Facts = tuple[str | None, str | None, str | None, Evidence | None]

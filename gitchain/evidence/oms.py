@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gitchain.errors import MalformedError
+from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, check_hex, sha256_hex
 from gitchain.evidence.fields import (
@@ -30,9 +30,9 @@ from gitchain.evidence.fields import (
     get_string,
 )
 from gitchain.evidence.names import check_name, check_names
-from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import OMS
 
-OMS = "https://model_signing/signature/v1.0"
 SINGLE = "."
 """The name of the one resource of a model that is one file, where it does not have the file's own."""
 
@@ -77,6 +77,26 @@ def read_model_signature(statement: Statement) -> ModelSignature:
     items = find_array(serialization, "ignore_paths", "serialization", limit=MAX_IGNORED)
     ignored = tuple(_ignored(as_string(item, "serialization.ignore_paths")) for item in items)
     return ModelSignature(statement.subject[0].name or "", files, ignored)
+
+
+def model_files(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return a descriptor for each file of the model signature in the statement; a single `.` has the model's name.
+
+    Raises the errors of `read_model_signature`, LimitError beyond MAX_DESCRIPTORS files.
+    """
+    files = read_model_signature(statement).files
+    if len(files) > MAX_DESCRIPTORS:
+        raise LimitError(
+            "too many files",
+            where="predicate.resources",
+            expected=f"at most {MAX_DESCRIPTORS}",
+            got=str(len(files)),
+        )
+    names = {SINGLE: statement.subject[0].name}
+    return tuple(
+        ResourceDescriptor(names.get(path, path), DigestSet({"sha256": digest}))
+        for path, digest in files.items()
+    )
 
 
 def model_statement(name: str, files: Mapping[str, str], ignored: Iterable[str] = ()) -> Statement:

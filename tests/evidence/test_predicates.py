@@ -525,6 +525,7 @@ def test_the_words_of_evidence() -> None:
         "RELEASE": "https://in-toto.io/attestation/release/v0.2",
         "SVR": "https://in-toto.io/attestation/svr/v0.2",
         "VSA": "https://slsa.dev/verification_summary/v1",
+        "OMS": "https://model_signing/signature/v1.0",
         "DATASET": "https://gitchain.dev/predicate/dataset/v0.1",
         "VERSION": "https://gitchain.dev/predicate/version/v0.1",
         "DEPLOYMENT": "https://gitchain.dev/predicate/deployment/v0.1",
