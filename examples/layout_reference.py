@@ -32,7 +32,12 @@ compares them.
 Unknown fields are refused. A field that is not marked as required may be left out.
 """
 DOCS_PAGE = re.compile(r"docs/([\w./-]+\.md)(#[\w-]+)?")
-SCOPES = {"step": "`steps[].constraints`", "chain": "`constraints`", "dataset": "`datasets.constraints`"}
+SCOPES = {
+    "step": "`steps[].constraints`",
+    "select": "`steps[].select.where`",
+    "chain": "`constraints`",
+    "dataset": "`datasets.constraints`",
+}
 CEL = {"DYN": "any", "LIST": "list", "MAP": "map", "STRING": "string", "TIMESTAMP": "timestamp"}
 NAMED = {
     "rule": "[rule](#rules)",
@@ -113,6 +118,7 @@ def objects() -> Iterator[tuple[str, Node]]:
         yield f"`functionaries.NAME.identities[]`: {signs}", SCHEMA["$defs"][name]
     yield "`steps[]`", step
     yield "`steps[].sublayout`", step["properties"]["sublayout"]
+    yield "`steps[].select`", step["properties"]["select"]
     yield "`datasets`", sets
     yield "`datasets.artifacts[]`", item(sets["properties"]["artifacts"])
     yield "`constraints[]`, also in `steps[]` and `datasets`", item(fields["constraints"])

@@ -30,6 +30,7 @@ SOURCES = [
 ]
 SPECIFICATIONS = {
     "c2sp.org", "github.com", "git-scm.com", "in-toto.io", "slsa.dev", "spdx.org", "www.rfc-editor.org",
+    "actions.github.io", "cyclonedx.org", "docs.pypi.org", "spdx.dev", "token.actions.githubusercontent.com",
 }  # fmt: skip
 OURS = re.compile(r"gitchain\.dev|(.+\.)?example\.com|.+\.gitchain\.invalid|127\.0\.0\.1|localhost")
 MACHINE = re.compile(r"(?<![\w.>/])/(?:home|Users|root|tmp|work|mnt|opt|var|private)/\w|\b[A-Z]:\\")

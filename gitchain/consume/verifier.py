@@ -262,9 +262,9 @@ class Verifier:
 
     @cached_property
     def _steps(self) -> frozenset[str] | None:
-        """Return the steps whose evidence may count; None if a supplier's or a summary's step may have any name."""
+        """Return the steps whose evidence may count; None if statements may count that name another step or none."""
         layout = self.accepted.signed.layout
-        outside = any(step.sublayout or step.verifier for step in layout.steps)
+        outside = any(step.sublayout or step.verifier or step.select for step in layout.steps)
         return None if outside else frozenset(step.name for step in layout.steps)
 
     def _with_git(

@@ -35,7 +35,7 @@ MAX_COMPILED = 1024
 MAX_PROBLEM = 300
 MAX_SEEN = 4
 
-Scope: TypeAlias = Literal["step", "chain", "dataset"]
+Scope: TypeAlias = Literal["step", "select", "chain", "dataset"]
 Input: TypeAlias = (
     "bool | int | float | str | datetime | Sequence[Input] | Mapping[str, Input] | Callable[[], Input] | None"
 )
@@ -53,6 +53,7 @@ VARIABLES: Mapping[Scope, Mapping[str, str]] = {
         "run": "DYN",
         "evidence": "DYN",
     },
+    "select": {"subject": "LIST", "predicate": "DYN", "signer": "MAP"},
     "chain": {"steps": "MAP", "target": "MAP", "layout": "MAP"},
     "dataset": {"dataset": "DYN", "artifact": "MAP", "signer": "MAP", "time": "TIMESTAMP"},
 }
@@ -139,6 +140,7 @@ def check_constraints(layout: Layout) -> None:
     """Raise LayoutError if a constraint of the layout does not compile, or names a step that there is not."""
     for index, step in enumerate(layout.steps):
         _check(step.constraints, "step", f"steps[{index}].constraints")
+        _check((step.select.where,) if step.select else (), "select", f"steps[{index}].select")
     if layout.datasets:
         _check(layout.datasets.constraints, "dataset", "datasets.constraints")
     names = {step.name for step in layout.steps}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from gitchain.evidence.vocabulary import PROVENANCE, PROVENANCE_V02
 from gitchain.layout.constraint import Scope, compile_constraint
 from gitchain.layout.lint_code import Lint, LintCode
 from gitchain.layout.lint_functionaries import lint_people, one_person
@@ -25,6 +26,14 @@ MAX_LIFETIME = timedelta(
 )  # as for certificates of web servers: a year and a month to get the next one out
 MIN_LIFETIME = timedelta(days=14)
 MIN_FRESHNESS = timedelta(days=1)
+BUILDER_FIELDS = {
+    PROVENANCE: (
+        ("predicate", "buildDefinition", "buildType"),
+        ("predicate", "runDetails", "builder", "id"),
+    ),
+    PROVENANCE_V02: (("predicate", "buildType"), ("predicate", "builder", "id")),
+}
+"""The fields of provenance with the kind of build and the builder, by predicate type."""
 
 
 def lint(layout: Layout, now: datetime, signers: Sequence[Identity] = ()) -> tuple[Lint, ...]:
@@ -37,6 +46,7 @@ def lint(layout: Layout, now: datetime, signers: Sequence[Identity] = ()) -> tup
         *_strength(layout),
         *_conditions(layout),
         *_freshness(layout),
+        *_builders(layout),
         *lint_people(layout),
         *one_person(layout, signers),
         *lint_rules(layout),
@@ -73,12 +83,10 @@ def _strength(layout: Layout) -> Iterator[Lint]:
     served = {one.step for one in layout.serve}
     for index, step in enumerate(layout.steps):
         if step.name in served and step.transformational and step.evidence != "observed":
-            message = (
-                f"step {step.name} makes what is served, and the layout accepts declared evidence for it"
-            )
-            yield Lint(
-                LintCode.NOT_OBSERVED, "warning", f"steps[{index}].evidence", message, "evidence: observed"
-            )
+            what = "selects statements of another tool" if step.select else "accepts declared evidence"
+            message = f"step {step.name} makes what is served, and the layout {what} for it"
+            fix = "" if step.select else "evidence: observed"
+            yield Lint(LintCode.NOT_OBSERVED, "warning", f"steps[{index}].evidence", message, fix)
 
 
 def _conditions(layout: Layout) -> Iterator[Lint]:
@@ -89,10 +97,31 @@ def _conditions(layout: Layout) -> Iterator[Lint]:
             yield Lint(LintCode.CONSTANT, "warning", where, message)
 
 
+def _builders(layout: Layout) -> Iterator[Lint]:
+    """Yield the steps that select provenance, and do not compare its build type or its builder."""
+    for index, step in enumerate(layout.steps):
+        named = BUILDER_FIELDS.get(step.predicate_type)
+        if step.select is None or named is None:
+            continue
+        reads = compile_constraint(step.select.where, "select").reads
+        if not any(
+            read == field[: len(read)] or read[: len(field)] == field for read in reads for field in named
+        ):
+            fields = " or ".join(".".join(field) for field in named)
+            message = (
+                f"step {step.name} selects the provenance of every build and builder that its signers can run"
+            )
+            yield Lint(
+                LintCode.ANY_BUILD, "warning", f"steps[{index}].select.where", message, f"compare {fields}"
+            )
+
+
 def _constraints(layout: Layout) -> Iterator[tuple[str, Constraint, Scope]]:
     for index, step in enumerate(layout.steps):
         for at, one in enumerate(step.constraints):
             yield f"steps[{index}].constraints[{at}]", one, "step"
+        if step.select is not None:
+            yield f"steps[{index}].select.where", step.select.where, "select"
     for at, one in enumerate(layout.datasets.constraints if layout.datasets else ()):
         yield f"datasets.constraints[{at}]", one, "dataset"
     for at, one in enumerate(layout.constraints):

@@ -44,6 +44,7 @@ class LintCode(StrEnum):
     TOGETHER = "GC-L24"
     ONE_PERSON = "GC-L25"
     SHORT_FRESHNESS = "GC-L26"
+    ANY_BUILD = "GC-L27"
 
 
 LINT_MEANINGS: dict[LintCode, str] = {
@@ -73,6 +74,7 @@ LINT_MEANINGS: dict[LintCode, str] = {
     LintCode.TOGETHER: "a product passes only with evidence for every model, including unrelated ones",
     LintCode.ONE_PERSON: "one person performs every step and signs the layout",
     LintCode.SHORT_FRESHNESS: "freshness is so short that verification fails unless gitchain sync runs often",
+    LintCode.ANY_BUILD: "a step selects provenance without comparing its build type or its builder",
 }
 
 

@@ -34,7 +34,7 @@ from gitchain.layout.identities import (
     SshMember,
 )
 from gitchain.layout.model import MAX_FUNCTIONARIES, MAX_STEPS, SCHEMA, Layout
-from gitchain.layout.parts import Constraint, Datasets, Inspection, InspectionKind, ServedProducts
+from gitchain.layout.parts import Constraint, Datasets, Inspection, InspectionKind, Selector, ServedProducts
 from gitchain.layout.rule import ArtifactRule, parse_rule
 from gitchain.layout.step import SLSA_PROVENANCE, Evidence, Step, Sublayout
 
@@ -99,7 +99,7 @@ def layout_from_json(value: Json) -> Layout:
 def _check_constraints(layout: Layout) -> None:
     """Raise LayoutError for a constraint that does not compile; the engine is loaded where there is one."""
     of_data_sets = layout.datasets.constraints if layout.datasets else ()
-    if layout.constraints or of_data_sets or any(step.constraints for step in layout.steps):
+    if layout.constraints or of_data_sets or any(step.constraints or step.select for step in layout.steps):
         from gitchain.layout.constraint import check_constraints
 
         check_constraints(layout)
@@ -155,7 +155,7 @@ def _principals(fields: Fields) -> dict[str, tuple[str, ...]]:
 
 def _step(fields: Fields) -> Step:
     with placed(fields.where):
-        sublayout = _sublayout(fields)
+        sublayout, select = _sublayout(fields), _select(fields)
         step = Step(
             name=fields.text("name"),
             functionaries=fields.texts("functionaries"),
@@ -169,6 +169,7 @@ def _step(fields: Fields) -> Step:
             sublayout=sublayout,
             verifier=fields.text("verifier") if "verifier" in fields else None,
             resource=fields.text("resource") if "resource" in fields else None,
+            select=select,
         )
         fields.done()
         return step
@@ -180,6 +181,23 @@ def _sublayout(fields: Fields) -> Sublayout | None:
     one = fields.map("sublayout")
     with placed(one.where):
         found = Sublayout(one.text("name"), one.integer("minimumVersion", 1))
+        one.done()
+        return found
+
+
+def _select(fields: Fields) -> Selector | None:
+    if "select" not in fields:
+        return None
+    if "predicateType" not in fields:
+        raise LayoutError(
+            "select needs a predicate type", where="predicateType", expected="a URI", got="none"
+        )
+    one = fields.map("select")
+    with placed(one.where):
+        expression = one.text("where")
+        with placed(one.path("where")):
+            where = Constraint("where", expression)
+        found = Selector(where, one.text("as") if "as" in one else None)
         one.done()
         return found
 

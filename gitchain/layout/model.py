@@ -31,7 +31,7 @@ from gitchain.layout.identities import (
     SigstoreMember,
     SshMember,
 )
-from gitchain.layout.parts import Constraint, Datasets, Inspection, ServedProducts
+from gitchain.layout.parts import Constraint, Datasets, Inspection, Selector, ServedProducts
 from gitchain.layout.step import (
     MAX_VERSION,
     SLSA_PROVENANCE,
@@ -62,6 +62,7 @@ __all__ = [
     "Layout",
     "Member",
     "OpenPgpMember",
+    "Selector",
     "ServedProducts",
     "SigstoreMember",
     "SshMember",
@@ -235,7 +236,7 @@ def _check_parts(layout: Layout) -> None:
         _check_made(layout, "datasets.artifacts", what, layout.datasets.artifacts)
     check_distinct("constraint", "constraints", (one.name for one in layout.constraints))
     check_distinct("inspection", "inspections", (one.name for one in layout.inspections))
-    own = tuple(step.name for step in layout.steps if step.has_materials)
+    own = tuple(step.name for step in layout.steps if step.has_materials and step.select is None)
     for index, group in enumerate(layout.same_run):
         where = f"sameRun[{index}]"
         if len(group) < 2:

@@ -1,4 +1,4 @@
-"""Parts of a layout besides steps: constraints, served products, data sets, inspections.
+"""Parts of a layout besides steps: constraints, selectors, served products, data sets, inspections.
 
 Every value is valid by construction: the constructors raise LayoutError with the field's name in `where`.
 Does NOT compile constraints (`gitchain.layout.constraint`) or run inspections.
@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from gitchain.errors import LayoutError
+from gitchain.errors import LayoutError, MalformedError
 from gitchain.evidence.canonical import Json
+from gitchain.evidence.names import check_name
 from gitchain.layout.fields import check_distinct, check_label
 from gitchain.layout.rule import check_pattern
 
@@ -58,6 +59,29 @@ class Constraint:
     def to_json(self) -> dict[str, Json]:
         """Return the constraint as in the layout."""
         return {"name": self.name, "expression": self.expression}
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """The statements of other tools that are evidence for a step: those for which the condition `where` is true.
+
+    `name` is the name that rules see in place of the tool's; with it, a statement must be about one artifact.
+    """
+
+    where: Constraint
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            try:
+                check_name(self.name)
+            except MalformedError as error:
+                raise LayoutError(error.what, where="as", expected=error.expected, got=error.where) from error
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the selector as in the layout."""
+        found: dict[str, Json] = {"where": self.where.expression}
+        return found if self.name is None else {**found, "as": self.name}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Literal, TypeAlias
 from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.names import check_uri
-from gitchain.evidence.vocabulary import LAYOUT, LINK, PROVENANCE, PROVENANCE_V02, SOURCE, VSA
+from gitchain.evidence.vocabulary import LAYOUT, LINK, NAMESPACE, PROVENANCE, PROVENANCE_V02, SOURCE, VSA
 from gitchain.layout.fields import check_distinct, check_label
-from gitchain.layout.parts import Constraint
+from gitchain.layout.parts import Constraint, Selector
 from gitchain.layout.rule import ArtifactList, ArtifactRule
 
 SLSA_PROVENANCE = PROVENANCE
@@ -54,7 +54,8 @@ class Step:
     """One step: functionaries, threshold, required strength and age of evidence, artifact rules and constraints.
 
     A step with the layout predicate type has a `sublayout`; one with that of verification summaries has a `verifier`,
-    and may have the `resource` that summaries must be about.
+    and may have the `resource` that summaries must be about. A step with a `select` takes statements without gitchain's
+    step facts.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Step:
     sublayout: Sublayout | None = None
     verifier: str | None = None
     resource: str | None = None
+    select: Selector | None = None
 
     def __post_init__(self) -> None:
         check_label(self.name)
@@ -136,6 +138,8 @@ class Step:
             found["verifier"] = self.verifier
         if self.resource:
             found["resource"] = self.resource
+        if self.select:
+            found["select"] = self.select.to_json()
         if self.has_materials:
             found["expectedMaterials"] = [rule.tokens for rule in self.expected_materials]
         if self.has_products:
@@ -169,6 +173,7 @@ def _check_kind(step: Step) -> None:
         except GitchainError as error:
             raise LayoutError(error.what, where="verifier", got=error.where) from error
     _check_resource(step)
+    _check_select(step)
     for field, value in (
         ("evidence", step.evidence),
         ("maxAge", step.max_age),
@@ -192,6 +197,27 @@ def _check_resource(step: Step) -> None:
             where="resource",
             expected="a URI of at most 4096 characters",
             got=ascii(step.resource[:100]),
+        )
+
+
+def _check_select(step: Step) -> None:
+    """Check that a `select` is for statements of other tools: not gitchain's own, and no verification summaries."""
+    if step.select is None:
+        return
+    if step.predicate_type == VSA or step.predicate_type.startswith(f"{NAMESPACE}/"):
+        raise LayoutError(
+            "statements of this predicate type are not selected",
+            where="select",
+            expected="a predicate type of another tool",
+            got=step.predicate_type,
+            help="a verification summary needs verifier; gitchain's own statements name their step",
+        )
+    if step.evidence is not None:
+        raise LayoutError(
+            "a selected statement has no strength",
+            where="evidence",
+            expected="no evidence beside select",
+            got=step.evidence,
         )
 
 

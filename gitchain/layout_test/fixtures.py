@@ -75,7 +75,10 @@ class CaseSigner:
         statement = self._statement(one, layout)
         if (who, statement.payload) not in self._signed:
             self._signed[who, statement.payload] = verify_bundle(self._sign(statement, who), self._trust)
-        return self._signed[who, statement.payload]
+        found = self._signed[who, statement.payload]
+        if not _is_selected(one, layout):
+            return found
+        return replace(found, claims={**found.claims, **_claims(one.signer, layout)})
 
     def sha256(self, content: Content) -> Sha256:
         """Return the digest of a content; of a directory, its manifest's, which is kept."""
@@ -153,11 +156,15 @@ class CaseSigner:
 
     def _built(self, one: CaseStatement, layout: Layout) -> Statement:
         kind = one.predicate_type or self._kind(one.step, layout)
-        facts = StepFacts(one.step, one.run, one.evidence, layout.name) if one.step else None
+        foreign = _is_selected(one, layout)
+        facts = StepFacts(one.step, one.run, one.evidence, layout.name) if one.step and not foreign else None
         given = self._descriptors(one.materials)
         if kind == PROVENANCE and facts:
             predicate = provenance(step=facts, materials=given)
             made = self._descriptors(one.products)
+        elif kind == PROVENANCE and foreign:
+            predicate = {"buildDefinition": {"resolvedDependencies": [item.to_json() for item in given]}}
+            made = self._descriptors({**one.subject, **one.products})
         elif kind in {LINK, PROVENANCE_V02}:
             named = _link_name(one) if kind == LINK else _step_field(facts)
             predicate = {**named, "materials": [item.to_json() for item in given]}
@@ -196,6 +203,19 @@ class CaseSigner:
             )
             for name, content in artifacts.items()
         ]
+
+
+def _is_selected(one: CaseStatement, layout: Layout) -> bool:
+    """Return whether the statement is of a step that selects statements of other tools: it has no step facts."""
+    return any(step.name == one.step and step.select is not None for step in layout.steps)
+
+
+def _claims(signer: str | UnlistedSigner, layout: Layout) -> Mapping[str, str]:
+    """Return the claims that a selector reads: those of the case's signer, or of the functionary's certificate."""
+    if isinstance(signer, UnlistedSigner):
+        return signer.claims
+    members = layout.functionary(signer).identities
+    return next((dict(member.claims) for member in members if isinstance(member, SigstoreMember)), {})
 
 
 def _step_field(facts: StepFacts | None) -> dict[str, Json]:

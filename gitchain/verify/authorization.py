@@ -89,7 +89,9 @@ class Authorizer:
         ):  # the layout of a sublayout step names no layout; its statements name it
             yield from self.signed(step, statement)
             return
-        named = claim.layout == name or (claim.layout is None and self._may_be_silent(kind, claim.step))
+        of_another_tool = step.select is not None and not claim.has_facts  # it cannot know this layout
+        silent = of_another_tool or self._may_be_silent(kind, claim.step)
+        named = claim.layout == name or (claim.layout is None and silent)
         yield StatementCondition(
             FindingCode.OTHER_LAYOUT, named, name, claim.layout or "no layout", of_negative=True
         )
@@ -103,6 +105,10 @@ class Authorizer:
         yield from self.signed(step, statement)
         if step.verifier is not None:
             yield self._inputs(statement)
+        if step.select is not None:
+            from gitchain.verify.selection import check_selection
+
+            yield StatementCondition(*check_selection(step.select, attested), of_negative=True)
         strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
         got = claim.evidence or "no strength"
         yield StatementCondition(FindingCode.TOO_WEAK, strong, step.evidence or "any strength", got)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from gitchain.evidence.vocabulary import LAYOUT, VSA
+from gitchain.evidence.vocabulary import LAYOUT, NAMESPACE, VSA
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import ArtifactList
@@ -128,6 +128,7 @@ def _read(
 ) -> Iterator[StepStatement | RejectedStatement]:
     """Yield the claims about steps of the layout, each statement of a signer once."""
     steps = {step.name: step for step in authorizer.layout.steps}
+    selecting = [step for step in authorizer.layout.steps if step.select is not None]
     verifiers = [step for step in authorizer.layout.steps if step.verifier is not None]
     for statement in distinct(statements):
         kind = statement.statement.predicate_type
@@ -143,12 +144,34 @@ def _read(
 
             said = verifier_of(statement.statement.predicate)
             named = [step for step in verifiers if step.verifier == said]
+        if selecting and not claim.has_facts and all(step.select is not None for step in named):
+            named = _selecting(authorizer, selecting, statement)
         for step in named:
             materials, products = (
                 artifacts_of(items, manifests) for items in (claim.materials, claim.products)
             )
             link = Link(materials, products)
+            if step.select is not None and step.select.name is not None:
+                from gitchain.verify.selection import renamed
+
+                link = renamed(step, step.select.name, link)
             yield StepStatement(step, statement, claim, link)
+
+
+def _selecting(
+    authorizer: Authorizer, selecting: Sequence[Step], statement: VerifiedStatement
+) -> Sequence[Step]:
+    """Return the steps whose selector is checked for a statement that names no step.
+
+    Those with its predicate type; if no step has that, those of its signer, for a finding.
+    """
+    kind = statement.statement.predicate_type
+    if kind == VSA or kind.startswith(f"{NAMESPACE}/"):
+        return ()
+    signers = authorizer.signers
+    return [step for step in selecting if step.predicate_type == kind] or [
+        step for step in selecting if signers.functionary(statement, step.functionaries) is not None
+    ]
 
 
 def _groups(

@@ -47,6 +47,7 @@ class FindingCode(StrEnum):
     SUMMARY_FIELD = "GC-E0326"
     SUMMARY_RESOURCE = "GC-E0327"
     SUMMARY_TIME = "GC-E0328"
+    NOT_SELECTED = "GC-E0329"
     CONSTRAINT = "GC-E0330"
     CHAIN_CONSTRAINT = "GC-E0331"
     CONSTRAINT_ERROR = "GC-E0332"
@@ -104,6 +105,7 @@ MEANINGS: dict[FindingCode, str] = {
     FindingCode.SUMMARY_FIELD: "a field of the verification summary is missing or malformed",
     FindingCode.SUMMARY_RESOURCE: "the verification summary's resourceUri does not identify its subjects",
     FindingCode.SUMMARY_TIME: "the verification summary's timeVerified is missing, in the future, or older than maxAge",
+    FindingCode.NOT_SELECTED: "the step does not select the attestation",
     FindingCode.CONSTRAINT: "an attestation does not satisfy a constraint of its step",
     FindingCode.CHAIN_CONSTRAINT: "the chain does not satisfy a constraint of the layout",
     FindingCode.CONSTRAINT_ERROR: "a constraint cannot be evaluated for this evidence, so it is not satisfied",
@@ -170,6 +172,7 @@ ADVICE: dict[FindingCode, str] = {
     FindingCode.SUMMARY_RESOURCE: "get a summary of this artifact from the verifier, or set resource of the step in the "
     "layout",
     FindingCode.SUMMARY_TIME: "get a newer summary from the verifier; if its time is in the future, check both clocks",
+    FindingCode.NOT_SELECTED: "compare the attestation (gitchain show ID) with select.where and select.as of the step",
     FindingCode.CONSTRAINT: "do the step again so that the expression holds",
     FindingCode.CHAIN_CONSTRAINT: "do the steps again so that the expression holds for every attestation",
     FindingCode.CONSTRAINT_ERROR: "test for a field before reading it, with has() (docs/constraints.md)",

@@ -119,7 +119,10 @@ def _finding(layout: Layout, one: VerifiedStatement, claim: StepClaim, says: str
     if claim.step is None:
         message = f"{who}, but no step: its predicate type is {kind}"
         got = f"{kind}{_build_type(one.statement)}"
-        fix = "attest the step with gitchain run or gitchain attest: an attestation without a step is evidence for no step"
+        fix = (
+            "attest the step with gitchain run or gitchain attest, or let a step of the layout select it "
+            "(docs/selectors.md): an attestation without a step is evidence for no other"
+        )
     else:
         message = f"{who}, but is evidence for step {claim.step}, which layout {layout.name} does not have"
         got = f"step {claim.step}"

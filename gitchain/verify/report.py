@@ -33,6 +33,7 @@ Kind: TypeAlias = Literal[
     "result",
     "summary",
     "resource",
+    "selection",
     "functionary",
     "time",
     "witnesses",

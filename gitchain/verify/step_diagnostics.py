@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from gitchain.layout.artifact import Artifact, Manifests
+from gitchain.layout.model import Step
 from gitchain.verify.chain import Chains
 from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
@@ -41,7 +43,7 @@ def without_evidence(claims: EvidenceGroups) -> Iterator[Finding]:
 
 
 def _reasons(claims: EvidenceGroups, step: str) -> Iterator[Finding]:
-    rejected = [one for one in claims.rejected if one.attested and one.attested.step.name == step]
+    rejected = [one for one in claims.rejected if _is_about(one, claims.authorizer.layout.step(step))]
     groups = claims.groups[step]
     missing = claims.missing.get(step)
     faulty = [group for group in groups if group.enough and group.faults]
@@ -50,12 +52,19 @@ def _reasons(claims: EvidenceGroups, step: str) -> Iterator[Finding]:
     if groups and not faulty:
         yield _short(groups)
     for one in sorted(rejected, key=lambda one: one.statement.time, reverse=True)[:MAX_PER_STEP]:
-        yield rejection(one)
+        yield replace(rejection(one), step=step)
     if missing is not None and not groups:
         yield from missing()
     elif not groups and not rejected:
         message = f"step {step} has no attestation"
         yield Finding(FindingCode.STEP_MISSING, message, step=step, help=HELP[FindingCode.STEP_MISSING])
+
+
+def _is_about(one: RejectedStatement, step: Step) -> bool:
+    """Return whether the statement was checked for the step, or is unreadable and of a type that the step selects."""
+    if one.attested is not None:
+        return one.attested.step.name == step.name
+    return step.select is not None and one.statement.statement.predicate_type == step.predicate_type
 
 
 def faults(group: EvidenceGroup) -> Iterator[Finding]:

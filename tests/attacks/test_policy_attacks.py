@@ -313,6 +313,9 @@ STRICTER: dict[str, Callable[[], tuple[DecisionInput, Callable[[], DecisionInput
         vendor("https://vendor.example/verifier\n    resource: pkg:generic/raw.csv"),
         lambda: vendor("https://vendor.example/verifier\n    resource: pkg:generic/other.csv"),
     ),
+    "Step.select": lambda: stricter(at(4, select={"where": "predicate.verifier.id == 'https://people.example/x'"})),
+    "Selector.where": "tests/attacks/test_selector_attacks.py",
+    "Selector.name": "test_selector_one_subject_among_a_thousand",
     "Functionary.name": lambda: stricter(lambda value: value["functionaries"].update(ada=value["functionaries"].pop("alice"))),
     "Functionary.identities": lambda: stricter(alice({"issuer": ISSUER, "subject": "alice2"})),
     "SigstoreMember.issuer": lambda: stricter(alice({"issuer": "https://other.example", "subject": "alice"})),
@@ -343,7 +346,7 @@ STRICTER: dict[str, Callable[[], tuple[DecisionInput, Callable[[], DecisionInput
 }  # fmt: skip
 KINDS = (
     Layout, step.Step, step.Sublayout, members.Functionary, members.SigstoreMember, members.KeyMember, members.SshMember,
-    parts.Constraint, parts.Datasets, parts.Inspection, parts.ServedProducts,
+    parts.Constraint, parts.Datasets, parts.Inspection, parts.Selector, parts.ServedProducts,
 )  # fmt: skip
 
 

@@ -1,0 +1,122 @@
+"""`gitchain verify` with statements of other tools in the store: found by digest, counted, or reported with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitchain.instance import Instance
+from gitchain.workspace.project import open_project
+from gitchain.workspace.user_directory import local_directory
+from tests.support.foreign_statements import GITHUB, WORKFLOW, WorkflowForge, cyclonedx, pytest_result, scan
+from tests.support.forged_bundles import raw
+from tests.support.prepared_repository import PreparedRepository
+
+Gitchain = Callable[..., Any]
+FUNCTIONARY = f"""functionaries:
+  github:
+    identities:
+      - issuer: {GITHUB}
+        subject: {WORKFLOW}
+        claims: {{sourceRepositoryIdentifier: "123"}}
+"""
+STEPS = """steps:
+  - name: sbom
+    functionaries: [github]
+    predicateType: https://cyclonedx.org/bom
+    select: {where: "predicate.bomFormat == 'CycloneDX'", as: model.bin}
+    expectedMaterials: [[MATCH, model.bin, WITH, PRODUCTS, FROM, train], [DISALLOW, "*"]]
+  - name: test
+    functionaries: [github]
+    predicateType: https://in-toto.io/attestation/test-result/v0.1
+    select: {where: "predicate.configuration[0].name == 'tests/test_model.py'", as: model.bin}
+    constraints: [{name: passed, expression: "predicate.result == 'PASSED'"}]
+    expectedMaterials: [[MATCH, model.bin, WITH, PRODUCTS, FROM, train], [DISALLOW, "*"]]
+"""
+
+
+@pytest.fixture
+def store(world: PreparedRepository, gitchain: Gitchain) -> Callable[..., None]:
+    """Let the layout of the repository select two statements; return what signs and stores a workflow's statement."""
+    layout = world.repo / ".gitchain/layout.yaml"
+    text = layout.read_text(encoding="utf-8").replace("version: 1", "version: 2", 1)
+    text = text.replace("functionaries:\n", FUNCTIONARY, 1).replace("steps:\n", STEPS, 1)
+    layout.write_text(text, encoding="utf-8")
+    done = gitchain("layout", "sign", cwd=world.repo)
+    assert done.code == 0, done.text
+
+    def put(payload: bytes, **claims: str) -> None:
+        bundle = raw(WorkflowForge(Instance.open(local_directory()), **claims).bundle(payload))
+        open_project(world.repo).store.add((bundle,))
+
+    return put
+
+
+def model(repo: Path) -> dict[str, Any]:
+    from gitchain.evidence.digest import sha256_hex
+
+    return {"name": "dist/model-1.2.bin", "digest": {"sha256": sha256_hex((repo / "model.bin").read_bytes())}}
+
+
+def found(gitchain: Gitchain, repo: Path) -> tuple[int, dict[tuple[str, str], str]]:
+    """Return the exit code of `verify`, and what was got by code and step of the findings."""
+    done = gitchain("verify", "model.bin", "--json", cwd=repo)
+    return done.code, {(one["code"], one["step"]): one["got"] for one in done.json["findings"]}
+
+
+def test_selected_statements_count(
+    world: PreparedRepository, store: Callable[..., None], gitchain: Gitchain
+) -> None:
+    """Under the tool's name for the file, without a step, and by a workflow's certificate."""
+    code, findings = found(gitchain, world.repo)
+    assert (code, set(findings)) == (1, {("GC-E0301", "sbom"), ("GC-E0301", "test")})
+    store(cyclonedx(model(world.repo)))
+    store(pytest_result(model(world.repo)))
+    done = gitchain("verify", "model.bin", "--explain", cwd=world.repo)
+    assert done.code == 0, done.text
+    assert "is selected by the step" in done.text
+
+
+def test_statements_that_are_not_selected_are_reported(
+    world: PreparedRepository, store: Callable[..., None], gitchain: Gitchain
+) -> None:
+    """Another type, another repository, another content of the predicate: each with its reason."""
+    artifact = model(world.repo)
+    store(scan(artifact))
+    store(cyclonedx(artifact), sourceRepositoryIdentifier="999")
+    store(pytest_result(artifact, config="tests/other.py"))
+    code, findings = found(gitchain, world.repo)
+    assert code == 1
+    assert {("GC-E0302", "sbom"), ("GC-E0303", "sbom"), ("GC-E0302", "test"), ("GC-E0329", "test")} == set(
+        findings
+    )
+    assert "predicate" in findings["GC-E0329", "test"] or "not true" in findings["GC-E0329", "test"]
+
+
+def test_failed_test_counts_against_the_model(
+    world: PreparedRepository, store: Callable[..., None], gitchain: Gitchain
+) -> None:
+    """Negative evidence is found by digest too, whatever the tool calls the file."""
+    store(cyclonedx(model(world.repo)))
+    store(pytest_result(model(world.repo)))
+    store(pytest_result(model(world.repo), result="FAILED"))
+    code, findings = found(gitchain, world.repo)
+    assert code == 1
+    assert {step for code, step in findings if code == "GC-E0320"} >= {"train", "sbom"}
+
+
+def test_layout_lint_shows_the_selector(
+    world: PreparedRepository, store: Callable[..., None], gitchain: Gitchain
+) -> None:
+    """The layout has no error; a condition on nothing is named at its place."""
+    layout = world.repo / ".gitchain/layout.yaml"
+    layout.write_text(
+        layout.read_text(encoding="utf-8").replace("predicate.bomFormat == 'CycloneDX'", "1 == 1"),
+        encoding="utf-8",
+    )
+    found = gitchain("layout", "lint", "--json", cwd=world.repo).json
+    places = {(one["code"], one["where"]) for one in found["findings"]}
+    assert ("GC-L16", "steps[0].select.where") in places
