@@ -20,9 +20,18 @@ from gitchain.errors import GitchainError, LayoutError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.oms import model_statement
 from gitchain.evidence.predicates import PROVENANCE, StepFacts, claim_of, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import LINK, MANIFEST_MEDIA_TYPE, PROVENANCE_V02, STEP_FIELD, VSA, time_text
+from gitchain.evidence.vocabulary import (
+    LINK,
+    MANIFEST_MEDIA_TYPE,
+    OMS,
+    PROVENANCE_V02,
+    STEP_FIELD,
+    VSA,
+    time_text,
+)
 from gitchain.instance import Instance
 from gitchain.layout.casefile import DIGEST, Artifacts, CaseStatement, Content, UnlistedSigner
 from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember, Step
@@ -158,6 +167,9 @@ class CaseSigner:
         kind = one.predicate_type or self._kind(one.step, layout)
         foreign = _is_selected(one, layout)
         facts = StepFacts(one.step, one.run, one.evidence, layout.name) if one.step and not foreign else None
+        if kind == OMS:  # its predicate is made of the files
+            files = {name: self.sha256(content) for name, content in one.subject.items()}
+            return model_statement(one.step or "model", files)
         given = self._descriptors(one.materials)
         if kind == PROVENANCE and facts:
             predicate = provenance(step=facts, materials=given)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gitchain.layout.lint import lint
 from gitchain.layout_test.cases import run_cases
 from tests.support.selecting_layout import CONTENT, NAME, RECIPES, layout_with
 
@@ -88,3 +90,13 @@ def test_case_gives_the_claims_of_its_signer(verdicts: Any) -> None:
     assert verdicts(("build",), {**BUILD, "signer": who}) == []
     who["claims"] = {**ids, **PUSH, "buildTrigger": "pull_request"}
     assert verdicts(("build",), {**BUILD, "signer": who}) == ["GC-E0303"]
+
+
+def test_example_of_other_tools_is_as_it_claims() -> None:
+    """Six kinds of evidence satisfy the example; each of its other cases fails where it expects. Lint has no error."""
+    folder = Path(__file__).parents[2] / "examples" / "layouts" / "other-tools"
+    layout, results = run_cases(folder)
+    assert [(one.case.name, one.found) for one in results if not one.as_expected] == []
+    assert sum(one.decision.passed for one in results) == 1
+    assert len(results) == 7
+    assert [one for one in lint(layout, datetime(2026, 12, 1, tzinfo=UTC)) if one.severity == "error"] == []
