@@ -106,7 +106,7 @@ def model_versions(verifier: Verifier, names: Sequence[str], last: int) -> Model
             got=f"{len(strange)} that no functionary of their step signed" if strange else "",
             help="gitchain log   shows what is attested",
         )
-    ordered = sorted(made.items(), key=lambda item: (item[1].time, item[0]), reverse=True)
+    ordered = sorted(made.items(), key=lambda item: (item[1].time, item[1].log.index, item[0]), reverse=True)
     every = tuple(one.name for one in layout.functionaries)
     released = _of(verifier, verifier.evidence.of_type(RELEASE))
     releases = Releases.of(one for one in released if _is_by(layout, every, one))

@@ -15,6 +15,7 @@ from gitchain.layout.model import Identity
 from gitchain.layout.stage_paths import DraftStage
 from gitchain.sources.gather import gather
 from gitchain.trust.load_profile import load_profile
+from gitchain.verify.verified import VerifiedStatement
 from gitchain.workspace.project import Project
 
 
@@ -33,7 +34,7 @@ def attested_steps(project: Project, functionary: Identity) -> AttestedSteps:
     """
     profile = load_profile(project.configured().trust, base=project.root, offline=True)
     evidence = gather(project, profile.trust)
-    newest: dict[str, tuple[datetime, DraftStage]] = {}
+    newest: dict[str, tuple[tuple[datetime, int], DraftStage]] = {}
     others: dict[str, None] = {}
     for statement in evidence.verified(evidence.candidates):
         claim, kind = claim_of(statement.statement), statement.statement.predicate_type
@@ -43,14 +44,19 @@ def attested_steps(project: Project, functionary: Identity) -> AttestedSteps:
             others[f"step {claim.step}, attested by {statement.identity}"] = None
         elif kind != PROVENANCE:
             others[f"step {claim.step}, predicate type {kind}"] = None
-        elif claim.step not in newest or newest[claim.step][0] < statement.time:
+        elif claim.step not in newest or newest[claim.step][0] < _position(statement):
             deps, sources = _materials(claim.materials)
             outs = tuple(sorted(item.rule_name or "" for item in claim.products))
             observed = claim.evidence == "observed"
             stage = DraftStage(claim.step, deps, outs, observed=observed, sources=sources)
-            newest[claim.step] = statement.time, stage
+            newest[claim.step] = _position(statement), stage
     ordered = sorted(newest.values(), key=lambda pair: pair[0])
     return AttestedSteps(tuple(stage for _, stage in ordered), tuple(sorted(others)))
+
+
+def _position(statement: VerifiedStatement) -> tuple[datetime, int]:
+    """Return proven time and log index: times are whole seconds, and two steps may be signed within one."""
+    return statement.time, statement.log.index
 
 
 def _materials(items: tuple[ResourceDescriptor, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -258,6 +258,17 @@ def test_trust_pin_names_the_missing_issuer(gitchain: Gitchain, world: PreparedR
     assert "--issuer URL" in done.err
 
 
+def test_layout_draft_has_the_steps_in_the_order_of_the_log(gitchain: Gitchain, git_repo: Path) -> None:
+    """Several were signed within one second: the proven times are equal, and the log's indices are not."""
+    assert gitchain("init", "--local", "--no-hooks", cwd=git_repo).code == 0
+    for number in range(6):
+        (git_repo / f"{number}.txt").write_text(str(number))
+        step = ("attest", f"step-{number}", "-m", f"{max(number - 1, 0)}.txt", "-p", f"{number}.txt")
+        assert gitchain(*step, cwd=git_repo).code == 0
+    drafted = gitchain("layout", "draft", cwd=git_repo)
+    assert re.findall(r"name: (step-\d)", drafted.out) == [f"step-{number}" for number in range(6)]
+
+
 def test_layout_draft_without_dvc(gitchain: Gitchain, git_repo: Path) -> None:
     """A layout is drafted from what was attested, and the model verifies under it; what others signed is a comment."""
     (git_repo / "raw.csv").write_text("raw")
