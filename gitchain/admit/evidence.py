@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from gitchain.admit.memory import Accepted, recall, remember
+from gitchain.admit.memory import recall, remember
 from gitchain.admit.settings import LayoutSource
 from gitchain.errors import LayoutError, NoRepositoryError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
@@ -85,26 +84,35 @@ class SourceReader:
         return sha256_hex("\n".join(parts).encode("utf-8", "surrogateescape"))
 
     def open(self, now: datetime) -> Verifier:
-        """Load the layout and read the evidence. Raises the errors of `Verifier.open`."""
+        """Load the layout and read the evidence. Raises the errors of `Verifier.open` and `check_version`.
+
+        If another replica accepted a newer layout meanwhile, everything is read once more.
+        """
+        found = self._open(now)
+        try:
+            forgotten = self.check_version(found.accepted.signed)
+        except LayoutError:
+            found = self._open(now)
+            forgotten = self.check_version(found.accepted.signed)
+        return replace(found, forgotten=found.forgotten or forgotten)
+
+    def _open(self, now: datetime) -> Verifier:
         from gitchain.consume.verifier import Verifier
 
-        recalled = recall() if self.is_remembering else {}
         last = self.last[0]() if self.last else None
         found = Verifier.open(self._project(), self._policy(), now, sources=self._sources(), before=last)
         self.last[:] = [weakref.ref(found.evidence)]
-        forgotten = self.check_version(found.accepted.signed, recalled)
-        return replace(found, forgotten=found.forgotten or forgotten)
+        return found
 
-    def check_version(self, signed: SignedLayout, recalled: Mapping[str, Accepted]) -> StoreError | None:
+    def check_version(self, signed: SignedLayout) -> StoreError | None:
         """Store the layout's version; return the error if the user's directory is not writable.
 
-        `recalled` are the stored versions before the layout was read: another replica may store a newer one meanwhile.
         Raises LayoutError for an older version than was accepted, or different content of the same version;
         TrustError if the stored state is damaged.
         """
         name, found = signed.layout.name, (signed.layout.version, signed.digest)
         key = f"{self.source.name}/{name}"
-        known = [self.highest.get(name), recalled.get(key)]
+        known = [self.highest.get(name), recall(key) if self.is_remembering else None]
         for version, digest in filter(None, known):
             if found[0] < version or (found[0] == version and found[1] != digest):
                 raise LayoutError(

@@ -22,14 +22,14 @@ Accepted = tuple[int, str]
 """A version, and the digest of its layout."""
 
 
-def recall() -> dict[str, Accepted]:
-    """Return the highest accepted version for each key. Raises TrustError for an unreadable file."""
-    return _read(_path())
+def recall(key: str) -> Accepted | None:
+    """Return the highest accepted version for a key, or None. Raises TrustError for an unreadable file."""
+    return _read(_path()).get(key)
 
 
 def remember(key: str, accepted: Accepted) -> None:
     """Store a version unless a higher one is stored. Raises StoreError if the directory is not writable."""
-    if recall().get(key) == accepted:
+    if recall(key) == accepted:
         return
     with home_lock():
         known = _read(_path())

@@ -106,10 +106,10 @@ def finish(
     signed = sign_checkpoint(project, profile, identity, now) if profile else CheckpointResult()
     forgotten = _announce(project, exchange, announce)
     result = exchange.push(prune=prune)
-    if result.tip is not None and lacks_exchanged(project, result.tip):
-        exchange.fetch()  # what another clone pushed meanwhile
-        result = replace(again := exchange.push(prune=prune), pushed=result.pushed + again.pushed)
     try:
+        if result.tip is not None and lacks_exchanged(project, result.tip):
+            exchange.fetch()  # what another clone pushed meanwhile
+            result = replace(again := exchange.push(prune=prune), pushed=result.pushed + again.pushed)
         if result.tip is not None:
             remember_exchange(project, result.tip, now)
     except StoreError as error:

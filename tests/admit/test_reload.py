@@ -330,7 +330,7 @@ def test_memory_outlives_the_process(policy: Policy, isolated: Path) -> None:
     reader = SourceReader(read_settings(policy.volume.settings).sources["credit"])
     now = Clock()()
     first = reader.open(now).accepted.signed
-    assert recall()["credit/credit"] == (3, first.digest)
+    assert recall("credit/credit") == (3, first.digest)
     older, newer = policy.signed(6), policy.signed(7)
     (isolated / "pins.json").unlink()  # a pin would say the same
     policy.put(policy.text(PROD), newer)
@@ -338,7 +338,7 @@ def test_memory_outlives_the_process(policy: Policy, isolated: Path) -> None:
         assert SourceReader(reader.source).open(now).accepted.signed.layout.version == 7
     with pytest.raises(LayoutError, match="another one of the same version"):
         SourceReader(reader.source).check_version(
-            replace(first, layout=replace(first.layout, version=7), digest="f" * 64), recall()
+            replace(first, layout=replace(first.layout, version=7), digest="f" * 64)
         )
     policy.put(policy.text(PROD), older)
     with pytest.raises(LayoutError, match="older than the one accepted before"):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from gitchain.admit import memory
 from gitchain.admit.denial_reasons import DenialReason
 from gitchain.admit.evidence import EvidenceState, SourceReader
 from gitchain.admit.layout_evaluator import LayoutEvaluator, LayoutVerdict
@@ -225,6 +226,54 @@ def test_reading_survives_an_attestation_that_is_added_meanwhile(
     assert copied.judge("second").reason == "verified"
     copied.read()
     assert "GC-E0342" in codes(copied.judge())
+
+
+def test_reading_refuses_a_layout_if_a_newer_one_is_accepted_meanwhile(
+    copied: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another replica accepted while this one read counts: nothing is decided under the older layout."""
+
+    def while_another_accepts(project: Project | None, *args: Any, **options: Any) -> Evidence:
+        found = gather(project, *args, **options)
+        memory.remember("credit/credit", (99, "f" * 64))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gitchain.consume.verifier.gather", while_another_accepts)
+        copied.read()
+    for _ in range(2):
+        assert codes(copied.judge()) == {"GC-A0301"}
+        copied.read()
+
+
+def test_reading_takes_the_layout_that_another_replica_accepted_meanwhile(
+    copied: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was replaced while it was read here, and the other replica was faster: no review is denied for that."""
+    source = copied.admission.settings.sources["credit"]
+    assert source.repository is not None
+    older = source.layout.read_bytes()
+    text = (source.repository / ".gitchain/layout.yaml").read_text()
+    (source.repository / ".gitchain/layout.yaml").write_text(text.replace("version: 3", "version: 4"))
+    with chdir(source.repository):
+        from gitchain.cli.main import run
+
+        assert run(["-q", "layout", "sign", "--no-lint", "--as", WHO]) == 0
+    newer = source.layout.read_bytes()
+    assert newer != older
+    source.layout.write_bytes(older)
+
+    def while_another_accepts(project: Project | None, *args: Any, **options: Any) -> Evidence:
+        found = gather(project, *args, **options)
+        if source.layout.read_bytes() == older:
+            source.layout.write_bytes(newer)
+            SourceReader(source).open(copied.clock())
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gitchain.consume.verifier.gather", while_another_accepts)
+        copied.read()
+    assert copied.judge().reason == "verified"
 
 
 def test_what_was_asked_for_is_ready_on_new_evidence(copied: Stand) -> None:
@@ -459,13 +508,13 @@ def test_source_reader_accepts_no_older_layout_after_a_newer_one(copied: Stand) 
     now = copied.clock()
     signed = reader.open(now).accepted.signed
     newer = replace(signed, layout=replace(signed.layout, version=signed.layout.version + 1), digest="f" * 64)
-    reader.check_version(newer, {})
+    reader.check_version(newer)
     with pytest.raises(LayoutError, match="older than the one accepted before") as error:
         reader.open(now)
     assert error.value.got.startswith(f"version {signed.layout.version},")
-    reader.check_version(newer, {})
+    reader.check_version(newer)
     with pytest.raises(LayoutError, match="another one of the same version"):
-        reader.check_version(replace(newer, digest="e" * 64), {})
+        reader.check_version(replace(newer, digest="e" * 64))
     evaluator = LayoutEvaluator("credit", reader, Durations())
     evaluator.refresh(now)
     assert evaluator.opened is None
