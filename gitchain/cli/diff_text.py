@@ -35,7 +35,7 @@ COMMIT_DIGITS = 8
 INDENT = 22
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 FAILED_NOTE = "no chain satisfies the layout: the newest statements are compared"
-NOTHING_NOTE = "no signed statement is about it: nothing else is compared"
+NOTHING_NOTE = "no statement about it counts: nothing else is compared"
 LEGEND = "proven: by signatures, the log and bytes; claimed: by the signers' statements"
 
 _DIGEST = re.compile(r"(?P<kind>directory |[a-zA-Z0-9]+ )?(?:sha256|sha384|sha512):(?P<hex>[0-9a-f]{64,128})")

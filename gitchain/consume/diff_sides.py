@@ -1,32 +1,44 @@
 """Verify both sides of `gitchain diff`, and find the signed statements behind each step of their chains.
 
 A side that passes has the statements of the chains that satisfy the layout. A side that fails has no such chain: it has
-the newest statement of each step that a functionary of the step signed, connected to the target by digests.
+the statements of functionaries that `gitchain.consume.diff_signed` finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
+from gitchain.consume.diff_signed import SignedStatements
 from gitchain.consume.diff_values import document_value
 from gitchain.consume.targets import GivenTarget
 from gitchain.consume.verifier import Verification, Verifier
 from gitchain.errors import ExitCode, NoEvidenceError
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import Statement
-from gitchain.sources.bundles import claim_in
-from gitchain.verify.authorization import Signers
-from gitchain.verify.decide import Decision
+from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.report import Attestation, StepReport, SublayoutReport
-from gitchain.verify.verified import VerifiedStatement, is_early
+from gitchain.verify.target import Target
 
 MAX_FINDINGS = 20
 """Most findings of one side in a document; `gitchain verify` has all."""
 
+REVOKED = {FindingCode.REVOKED_ATTESTATION, FindingCode.REVOKED_SIGNER, FindingCode.REVOKED_ARTIFACT}
+OF_STRANGERS = {
+    FindingCode.PREDICATE_TYPE,
+    FindingCode.UNAUTHORISED,
+    FindingCode.OTHER_LAYOUT,
+    FindingCode.MALFORMED_CLAIM,
+}
+"""Findings about statements whose signer is no functionary, or was not checked."""
+
 MAX_RESOURCES = 100
 """Most artifacts of one side in a document: a bundle file may have thousands of subjects."""
+
+MAX_FAILED = 100
+"""Most artifacts of one side that failed for which signed statements are looked up."""
 
 MAX_STEPS = 200
 MAX_ATTESTATIONS = 20
@@ -86,7 +98,7 @@ class Side:
     def to_json(self) -> dict[str, Any]:
         """Return the side as in `diff --json`: target, verdict, artifacts, steps and findings."""
         decisions = self.verification.decisions
-        findings = [finding.to_json() for one in decisions for finding in one.findings]
+        findings = sorted((finding for one in decisions for finding in one.findings), key=_rank)
         return {
             "target": document_value(self.target),
             "verificationResult": "PASSED" if self.passed else "FAILED",
@@ -95,7 +107,7 @@ class Side:
             ],
             "resourcesTotal": len(decisions),
             "steps": [step.to_json() for step in list(self.steps.values())[:MAX_STEPS]],
-            "findings": [document_value(finding) for finding in findings[:MAX_FINDINGS]],
+            "findings": [document_value(finding.to_json()) for finding in findings[:MAX_FINDINGS]],
             "findingsTotal": len(findings),
         }
 
@@ -109,17 +121,23 @@ def side_of(verifier: Verifier, given: GivenTarget) -> Side:
     if all(one.exit_code is ExitCode.NOTHING for one in verification.decisions):
         raise _nothing(given, verification)
     steps: dict[str, SideStep] = {}
-    for passed in (True, False):  # what passed comes first: it decides which statement of a step is shown
-        for decision in verification.decisions:
-            if decision.passed is passed:
-                found = _chain(verifier, decision.steps) if passed else _signed(verifier, decision)
-                for step in found:
-                    known = steps.get(step.name)
-                    if known is None:
-                        steps[step.name] = step
-                    elif passed:
-                        steps[step.name] = known.merged(step)
+    for decision in verification.decisions:
+        if decision.passed:
+            for step in _chain(verifier, decision.steps):
+                known = steps.get(step.name)
+                steps[step.name] = step if known is None else known.merged(step)
+    # what passed comes first: it decides which statement of a step is shown
+    failed = [one.target for one in verification.decisions if not one.passed][:MAX_FAILED]
+    if failed:
+        signed = SignedStatements(verifier, failed)
+        for step in chain.from_iterable(_signed(signed, target) for target in failed):
+            steps.setdefault(step.name, step)
     return Side(given.text, verification, steps)
+
+
+def _rank(finding: Finding) -> int:
+    """Return the place of a finding: revocations first, what anybody can cause with a statement of their own last."""
+    return 0 if finding.code in REVOKED else 2 if finding.code in OF_STRANGERS else 1
 
 
 def _nothing(given: GivenTarget, verification: Verification) -> NoEvidenceError:
@@ -147,28 +165,11 @@ def _chain(verifier: Verifier, steps: Sequence[StepReport], prefix: str = "") ->
             yield from _chain(verifier, step.sublayout.steps, f"{name}/")
 
 
-def _signed(verifier: Verifier, decision: Decision) -> Iterator[SideStep]:
-    """Yield for each step the newest statement around a target that failed, of a functionary of the step."""
-    layout = verifier.accepted.signed.layout
-    signers = Signers(layout)
-    steps = {step.name: step for step in layout.steps}
-    newest: dict[str, VerifiedStatement] = {}
-    digests = decision.target.digests if verifier.evidence.has_version_1 else (decision.target.sha256,)
-    for one in verifier.evidence.around(digests, steps.keys()):
-        claim = claim_in(one.statement)
-        step = steps.get(claim.step or "")
-        if step is None or claim.layout not in {None, layout.name} or is_early(one, verifier.now):
-            continue
-        if one.statement.predicate_type != step.predicate_type:
-            continue
-        known = newest.get(step.name)
-        is_newer = known is None or (one.time, one.log.index) > (known.time, known.log.index)
-        if is_newer and signers.functionary(one, step.functionaries) is not None:
-            newest[step.name] = one
-    for name in steps:
-        if (found := newest.get(name)) is not None:
-            claim = claim_in(found.statement)
-            yield SideStep(name, claim.evidence, (Attestation.of(found, claim.run),), (found.statement,))
+def _signed(known: SignedStatements, target: Target) -> Iterator[SideStep]:
+    """Yield for each step the statement of a functionary that digests connect to a target that failed."""
+    for name, one in known.of(target).items():
+        attestation = Attestation.of(one.statement, one.claim.run)
+        yield SideStep(name, one.claim.evidence, (attestation,), (one.statement.statement,))
 
 
 def signers_of(step: SideStep, *, timed: bool) -> Json:
