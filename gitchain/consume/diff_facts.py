@@ -6,11 +6,11 @@ since any JSON can be signed.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 
-from gitchain.consume.diff_values import Facts, flattened
+from gitchain.consume.diff_values import Facts, Name, collected, flattened, quoted
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import (
@@ -26,6 +26,8 @@ from gitchain.sources.bundles import claim_in
 
 COMMIT = "commit"
 """The name of the fact that has the commit that a step ran from."""
+
+_PLAIN_FILE = re.compile(r'[^:"]+', re.DOTALL)
 
 GIT_SUBJECTS = ("git:commit:", "git:tag:")
 
@@ -69,7 +71,7 @@ def parameters(statement: Statement) -> Facts:
     if statement.predicate_type != PROVENANCE:
         return {}
     if not _is_ours(statement):
-        return dict(flattened(_external(statement))) if _external(statement) else {}
+        return collected(flattened(_external(statement))) if _external(statement) else {}
     return _by_file(_object(_external(statement), "parameters").items())
 
 
@@ -81,11 +83,9 @@ def metrics(statement: Statement) -> Facts:
 
 
 def _by_file(files: Iterable[tuple[str, Json]]) -> Facts:
-    found: dict[str, Json] = {}
-    for file, values in files:
-        for name, value in flattened(values):
-            found[f"{file}:{name}" if name else file] = value
-    return found
+    return collected(
+        pair for file, values in files for pair in flattened(values, Name() + quoted(file, _PLAIN_FILE), ":")
+    )
 
 
 def command(statement: Statement) -> Facts:
@@ -100,18 +100,18 @@ def command(statement: Statement) -> Facts:
 
 def code(statement: Statement) -> Facts:
     """Return commit and repository that the step ran from, changes that were not committed, and a release's tag."""
-    found: dict[str, Json] = {}
+    found: list[tuple[str, Json]] = []
     for item in claim_in(statement).materials:
         if is_own_code(item):
-            found |= {COMMIT: item.digest["gitCommit"], "repository": item.uri}
+            found += [(COMMIT, item.digest["gitCommit"]), ("repository", item.uri)]
         for start, name in zip(GIT_SUBJECTS, (COMMIT, "tag"), strict=True):
             if (item.name or "").startswith(start):
-                found[name] = str(item.name).removeprefix(start)
+                found.append((name, str(item.name).removeprefix(start)))
     git = _object(_internal(statement), "git")
     if git.get("dirty") is True:
         changes = git.get("diffSha256")
-        found["uncommitted changes"] = f"sha256:{changes}" if isinstance(changes, str) else True
-    return found
+        found.append(("uncommitted changes", f"sha256:{changes}" if isinstance(changes, str) else True))
+    return collected(found)
 
 
 def is_own_code(item: ResourceDescriptor) -> bool:
@@ -132,37 +132,37 @@ def environment(statement: Statement) -> Facts:
     interpreters = list(_objects(source, "interpreters"))
     source.pop("interpreters", None)
     packages = source.pop("packages", None)
-    found = dict(flattened({**source, "ci": _object(source, "ci").get("provider")})) if source else {}
-    if found.get("ci") is None:
-        found.pop("ci", None)
-    found |= _packages([packages] if isinstance(packages, Mapping) else [{"list": packages}], "package")
+    provider = _object(source, "ci").get("provider")
+    source.pop("ci", None)
+    source |= {} if provider is None else {"ci": provider}
+    found = list(flattened(source)) if source else []
+    found += _packages([packages] if isinstance(packages, Mapping) else [{"list": packages}], "package")
     for one in interpreters:
-        found |= _interpreter(one)
+        found += _interpreter(one)
     for kind, name in (("packages", "package"), ("conda", "conda package")):
-        found |= _packages([_object(one, kind) for one in interpreters], name)
-    return found
+        found += _packages([_object(one, kind) for one in interpreters], name)
+    return collected(found)
 
 
-def _interpreter(one: _Object) -> Facts:
+def _interpreter(one: _Object) -> Iterator[tuple[str, Json]]:
     name = one.get("name")
     label = name if isinstance(name, str) else "interpreter"
     version = " ".join(
         str(one[key]) for key in ("implementation", "version") if isinstance(one.get(key), str)
     )
-    digest = one.get("sha256")
-    found: dict[str, Json] = {label: version} if version else {}
-    return found | ({f"{label} executable": f"sha256:{digest}"} if isinstance(digest, str) else {})
+    if version:
+        yield label, version
+    if isinstance(digest := one.get("sha256"), str):
+        yield f"{label} executable", f"sha256:{digest}"
 
 
-def _packages(lists: Sequence[_Object], label: str) -> Facts:
-    """Return the versions by package; two versions of one package are a tuple."""
+def _packages(lists: Sequence[_Object], label: str) -> Iterator[tuple[str, Json]]:
+    """Yield the packages with their versions, each once."""
     listed = (one.get("list") for one in lists)
     names = {item for found in listed if isinstance(found, list) for item in found if isinstance(item, str)}
-    split = (item.partition("==")[::2] for item in sorted(names))
-    return {
-        f"{label} {name}": versions[0] if len(versions := tuple(one[1] for one in group)) == 1 else versions
-        for name, group in groupby(split, lambda pair: pair[0])
-    }
+    for item in sorted(names):
+        name, _, version = item.partition("==")
+        yield f"{label} {name}", version
 
 
 def terms(statement: Statement) -> Facts:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from gitchain.consume.diff_facts import GIT_SUBJECTS, is_own_code
 from gitchain.consume.diff_sides import SideStep
-from gitchain.consume.diff_values import ABSENT, Change, Facts, Group, Value, combined, compare
+from gitchain.consume.diff_values import ABSENT, Change, Facts, Group, Value, collected, combined, compare
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifact, Manifests
@@ -63,7 +63,7 @@ class FileComparison:
                 ("materials", [claim.materials for claim in claims]),
                 ("products", [claim.products for claim in claims]),
             ):
-                facts = [dict(self._named(items)) for items in many]
+                facts = [collected(self._named(items)) for items in many]
                 if any(facts):
                     found[step.name, role] = combined(facts)
         return found

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
+from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
 from gitchain.evidence.canonical import Json
-from gitchain.evidence.digest import sha256_hex
 
 MAX_CHANGES = 1000
 """Most changes of one group in a document; the total counts all."""
@@ -27,9 +27,10 @@ MAX_SHOWN = 1000
 
 Basis: TypeAlias = Literal["proven", "claimed"]
 Facts: TypeAlias = Mapping[str, Json]
-"""Facts of one step by name. A tuple as value has the different values of several attestations of the step."""
+"""Facts of one step by name. A tuple as value has all values of the name, in any order, if they differ."""
 
-_PLAIN_KEY = re.compile(r"[^.\"\s]+")
+_PLAIN_KEY = re.compile(r"[^.:\"\[\]\s]+")
+_CUT = "… ({} characters, sha256:{})"
 _EXACT = Context(prec=60)
 _THREE_DIGITS = Context(prec=3)
 
@@ -132,6 +133,8 @@ def _comparable(value: Value) -> Any:
         return ("number", number)
     if isinstance(value, str):
         return ("text", value)
+    if isinstance(value, tuple):
+        return ("values", tuple(sorted((_comparable(one) for one in value), key=repr)))
     return ("other", json.dumps(value, sort_keys=True))
 
 
@@ -139,27 +142,60 @@ def combined(many: Sequence[Facts]) -> Facts:
     """Return the facts of several attestations as one: where they differ, the value is a tuple of all values."""
     if len(many) == 1:
         return many[0]
-    found: dict[str, dict[Any, Json]] = {}
-    for facts in many:
-        for name, value in facts.items():
-            found.setdefault(name, {})[_comparable(value)] = value
+    return collected(pair for facts in many for pair in facts.items())
+
+
+def collected(pairs: Iterable[tuple[str, Json]]) -> Facts:
+    """Return the facts by name; where a name has several values that differ, the value is a tuple of all of them."""
+    found: dict[str, list[Json]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
     return {
-        name: next(iter(values.values())) if len(values) == 1 else tuple(values.values())
+        name: values[0] if len({_comparable(one) for one in values}) == 1 else tuple(values)
         for name, values in found.items()
     }
 
 
-def flattened(value: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
-    """Yield the values in nested objects and arrays with dotted names; keys that hold a dot are quoted."""
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that grows by parts. Of a name of more than MAX_SHOWN characters only its start is kept, and its SHA-256."""
+
+    start: str = ""
+    length: int = 0
+    digest: Any = None
+
+    def __add__(self, part: str) -> Name:
+        """Return the longer name."""
+        length = self.length + len(part)
+        if self.digest is None and length <= MAX_SHOWN:
+            return Name(self.start + part, length)
+        digest = sha256(_encoded(self.start)) if self.digest is None else self.digest.copy()
+        digest.update(_encoded(part))
+        return Name((self.start + part)[: MAX_SHOWN - len(_CUT.format(length, "0" * 64))], length, digest)
+
+    def __str__(self) -> str:
+        """Return the name; a long one is its start, its length and its SHA-256, together MAX_SHOWN characters."""
+        return self.start + (_CUT.format(self.length, self.digest.hexdigest()) if self.digest else "")
+
+
+def quoted(text: str, plain: re.Pattern[str] = _PLAIN_KEY) -> str:
+    """Return a part of a name: as it is if all of it matches `plain`, else as a JSON string."""
+    return text if plain.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def flattened(value: Json, name: Name = Name(), separator: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield the values in nested objects and arrays with their names, such as `train.layers[0].size`.
+
+    `separator` is put between `name` and the first key. Keys with characters that have a meaning in names are quoted.
+    """
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            part = key if _PLAIN_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
-            yield from flattened(item, f"{prefix}.{part}" if prefix else part)
+            yield from flattened(item, name + (separator + quoted(key)), ".")
     elif isinstance(value, list | tuple) and value:
         for index, item in enumerate(value):
-            yield from flattened(item, f"{prefix}.{index}" if prefix else str(index))
+            yield from flattened(item, name + f"{separator if separator != '.' else ''}[{index}]", ".")
     else:
-        yield prefix, value
+        yield str(name), value
 
 
 def _number(value: Value) -> Decimal | None:
@@ -197,8 +233,12 @@ def shortened(text: str, limit: int = MAX_SHOWN) -> str:
     """Return the text, or its start with its length and the start of its SHA-256 if it is longer than `limit`."""
     if len(text) <= limit:
         return text
-    digest = sha256_hex(text.encode("utf-8", "surrogatepass"))[:12]
+    digest = sha256(_encoded(text)).hexdigest()[:12]
     return f"{text[:limit]}… ({len(text)} characters, sha256:{digest}…)"
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def document_value(value: Json) -> Json:

@@ -206,9 +206,9 @@ def test_diff_reads_odd_predicates(gitchain: Gitchain, workshop: Workshop) -> No
     done = diff(gitchain, workshop, "old.bin", "new.bin")
     assert done.code == ExitCode.OK
     assert changes(done.json, "metrics") == [
-        ("m.json:0", "added", None, 1),
-        ("m.json:1.0", "added", None, 2),
-        ("m.json:1.1.a", "added", None, 3),
+        ("m.json:[0]", "added", None, 1),
+        ("m.json:[1][0]", "added", None, 2),
+        ("m.json:[1][1].a", "added", None, 3),
         ("n.json", "added", None, 5),
     ]
     assert changes(done.json, "command") == [("", "removed", "python train.py", None)]

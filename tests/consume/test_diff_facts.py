@@ -95,6 +95,24 @@ def test_parameters_of_another_tool() -> None:
     assert parameters(statement(PROVENANCE, other)) == {"ref.a": 1}
 
 
+def test_facts_of_one_name_hide_nothing() -> None:
+    """Files and keys with a colon are quoted; of two byproducts, commits or interpreters of one name all values count."""
+    facts: dict[str, Json] = {"params.yaml": {"x:y": 1}, "params.yaml:x": {"y": 5}}
+    assert parameters(provenance(parameters=facts)) == {'params.yaml:"x:y"': 1, '"params.yaml:x":y': 5}
+    made = [
+        ResourceDescriptor("m.json", DigestSet({"sha256": H}), annotations={"metrics": {"acc": number}})
+        for number in (1, 2)
+    ]
+    assert CLAIMED["metrics"](provenance(byproducts=made)) == {"m.json:acc": (1, 2)}
+    own = [
+        predicates.git_source(commit=one * 40, tree=C, commit_sha256=H, uri=f"git+https://example.com/{one}")
+        for one in "ab"
+    ]
+    assert code(provenance(materials=own))["commit"] == ("a" * 40, "b" * 40)
+    both: list[Json] = [{"name": "python", "version": version} for version in ("3.11", "3.12")]
+    assert environment(provenance(environment={"interpreters": both})) == {"python": ("3.11", "3.12")}
+
+
 def test_environment_of_old_statements() -> None:
     """The fields `python` and `packages` of former versions are read, and so is a link's environment."""
     facts: dict[str, Json] = {

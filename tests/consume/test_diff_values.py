@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from decimal import Decimal
+from hashlib import sha256
 from itertools import product
 
 import pytest
@@ -13,7 +15,9 @@ from gitchain.consume.diff_values import (
     Absent,
     Change,
     Facts,
+    Name,
     Value,
+    collected,
     combined,
     compare,
     decimal_text,
@@ -87,12 +91,44 @@ def test_combined_keeps_every_value() -> None:
 
 
 def test_flattened_names_are_different() -> None:
-    """Two places in nested values never get the same name, even if keys hold dots."""
-    value: Json = {"a": {"b": 1, "c": [1, {"d": 2}]}, "a.b": 3, "": 4, "x": {}, "y": []}
+    """Two places in nested values never get the same name, even if keys hold the characters of names."""
+    value: Json = {
+        "a": {"b": 1, "c": [1, {"d": 2}], "e": {"0": 5}, "e[0]": 6},
+        "a.b": 3,
+        "": 4,
+        "x": {},
+        "y": [],
+        "p:q": 7,
+    }
     found = list(flattened(value))
-    assert found == [("a.b", 1), ("a.c.0", 1), ("a.c.1.d", 2), ('"a.b"', 3), ('""', 4), ("x", {}), ("y", [])]
+    assert found == [
+        ("a.b", 1), ("a.c[0]", 1), ("a.c[1].d", 2), ("a.e.0", 5), ('a."e[0]"', 6),
+        ('"a.b"', 3), ('""', 4), ("x", {}), ("y", []), ('"p:q"', 7),
+    ]  # fmt: skip
     assert len({name for name, _ in found}) == len(found)
     assert list(flattened(5)) == [("", 5)]
+    assert list(flattened([[1]], Name() + "m.json", ":")) == [("m.json:[0][0]", 1)]
+
+
+def test_flattened_names_are_short() -> None:
+    """A name of more than MAX_SHOWN characters is its start, length and SHA-256: memory is that of the values."""
+    many: Json = {"k" * 400_000: {f"p{number}": number for number in range(10_000)}}
+    tracemalloc.start()
+    found = dict(flattened(many))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(found), {len(name) for name in found}) == (10_000, {MAX_SHOWN})
+    assert peak < 50_000_000
+    long = "k" * 400_000 + ".p7"
+    assert f"({len(long)} characters, sha256:{sha256(long.encode()).hexdigest()})" in "".join(found)
+    assert [name for name, _ in flattened({"x" * MAX_SHOWN: 1})] == ["x" * MAX_SHOWN]
+
+
+def test_collected_keeps_every_value() -> None:
+    """Values of one name that differ are a tuple, so that none is hidden; their order does not count."""
+    assert collected([("a", 1), ("b", 1), ("a", 2), ("b", 1.0)]) == {"a": (1, 2), "b": 1}
+    assert change_of((1, 2, 2), (2, 1, 2)) is None
+    assert change_of((1, 2, 2), (1, 2, 1)) is not None
 
 
 @pytest.mark.parametrize(
