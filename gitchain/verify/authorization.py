@@ -108,7 +108,7 @@ class Authorizer:
         if step.select is not None:
             from gitchain.verify.selection import check_selection
 
-            yield StatementCondition(*check_selection(step.select, attested), of_negative=True)
+            yield StatementCondition(*check_selection(step.select, attested))
         strong = step.evidence is None or claim.evidence in {"observed", step.evidence}
         got = claim.evidence or "no strength"
         yield StatementCondition(FindingCode.TOO_WEAK, strong, step.evidence or "any strength", got)
@@ -123,7 +123,10 @@ class Authorizer:
                 yield StatementCondition(*check_age(step.max_age, statement, self.now))
 
     def denial(self, attested: StepStatement) -> RejectedStatement | None:
-        """Return why an attestation is negative evidence (its result, or a constraint of the step), or None."""
+        """Return why an attestation is negative evidence (its result, or a constraint of the step), or None.
+
+        A constraint and a selector's condition that cannot be evaluated are reasons, for a step with constraints.
+        """
         for one in _result(attested):
             if not one.passed:
                 return RejectedStatement(one.code, attested.statement, attested, one.expected, one.got)
@@ -133,7 +136,7 @@ class Authorizer:
 
         problem = check_step(attested.step, attested)
         if problem is None:
-            return None
+            return _unevaluated(attested)
         code, says = problem.code, problem.message
         return RejectedStatement(code, attested.statement, attested, problem.expected, problem.got, says)
 
@@ -213,6 +216,21 @@ def _result(attested: StepStatement) -> Iterator[StatementCondition]:
 
         result = result_of(attested.statement.statement.predicate)
         yield StatementCondition(FindingCode.NOT_PASSED, result == PASSED, PASSED, result)
+
+
+def _unevaluated(attested: StepStatement) -> RejectedStatement | None:
+    """Return the rejection by a statement for which the condition of the step's selector cannot be evaluated, or None."""
+    selector = attested.step.select
+    if selector is None:
+        return None
+    from gitchain.verify.selection import unevaluated
+
+    problem = unevaluated(selector, attested)
+    if not problem:
+        return None
+    says = f"the condition that selects its statements cannot be evaluated: {problem}"
+    expected = selector.where.expression
+    return RejectedStatement(FindingCode.NOT_SELECTED, attested.statement, attested, expected, problem, says)
 
 
 class Signers:

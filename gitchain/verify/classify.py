@@ -146,32 +146,34 @@ def _read(
             named = [step for step in verifiers if step.verifier == said]
         if selecting and not claim.has_facts and all(step.select is not None for step in named):
             named = _selecting(authorizer, selecting, statement)
+        if not named:
+            continue
+        link = Link(*(artifacts_of(items, manifests) for items in (claim.materials, claim.products)))
         for step in named:
-            materials, products = (
-                artifacts_of(items, manifests) for items in (claim.materials, claim.products)
-            )
-            link = Link(materials, products)
             if step.select is not None and step.select.name is not None:
                 from gitchain.verify.selection import renamed
 
-                link = renamed(step, step.select.name, link)
-            yield StepStatement(step, statement, claim, link)
+                yield StepStatement(step, statement, claim, renamed(step, step.select.name, link))
+            else:
+                yield StepStatement(step, statement, claim, link)
 
 
 def _selecting(
     authorizer: Authorizer, selecting: Sequence[Step], statement: VerifiedStatement
 ) -> Sequence[Step]:
-    """Return the steps whose selector is checked for a statement that names no step.
+    """Return the steps whose selector is checked for a statement that names no step: those of its signer and type.
 
-    Those with its predicate type; if no step has that, those of its signer, for a finding.
+    If there are none, the finding needs the first step of the type, or without one every step of the signer. So the
+    statements of strangers cost the same for any number of steps.
     """
-    kind = statement.statement.predicate_type
+    kind, signers = statement.statement.predicate_type, authorizer.signers
     if kind == VSA or kind.startswith(f"{NAMESPACE}/"):
         return ()
-    signers = authorizer.signers
-    return [step for step in selecting if step.predicate_type == kind] or [
-        step for step in selecting if signers.functionary(statement, step.functionaries) is not None
+    typed = [step for step in selecting if step.predicate_type == kind]
+    found = [
+        step for step in typed or selecting if signers.functionary(statement, step.functionaries) is not None
     ]
+    return found or typed[:1]
 
 
 def _groups(
