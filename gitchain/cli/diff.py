@@ -27,10 +27,10 @@ from gitchain.errors import ExitCode, UsageError
 def command(options: Options, a: str, b: str, chosen: VerifyOptions, markdown: bool) -> ExitCode:
     """Compare the models A and B: each a path, tag, commit, sha256:…, oci://… or bundle file.
 
-    Verifies both under one layout, and shows what differs in the signed statements behind them: data,
-    parameters, metrics, code, command, environment, signers, approvals, layout. Each line is proven (by
-    signatures, the log and bytes) or claimed (by the signers' statements). Exit code 0 means that both are
-    verified, whether or not they differ.
+    Verifies both under one layout, and shows what differs in the signed statements of their chains: data,
+    parameters, metrics, code, command, environment, evidence, signers, approvals, suppliers' layouts. Each
+    line is proven (verified by signatures, the log and digests) or claimed (stated by signers, not verified).
+    Exit code 0 means that both are verified, whether or not they differ.
 
     \b
     Examples:

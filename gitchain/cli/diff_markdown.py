@@ -14,8 +14,10 @@ from gitchain.cli.diff_text import (
     FAILED_NOTE,
     LEGEND,
     NOTHING_NOTE,
+    has_statements,
     label,
     most_severe,
+    short,
     shown_changes,
     shown_commits,
     shown_resource,
@@ -48,18 +50,19 @@ def _lines(document: Document) -> Iterator[str]:
     for name in ("a", "b"):
         yield from _verdict(name, document[name])
     who = code(f"{layout['signer']['subject']} ({layout['signer']['issuer']})")
-    yield f"- Layout {code(layout['name'])} version {layout['version']}, signed by {who}"
+    yield f"- Both under layout {code(layout['name'])} version {layout['version']}, signed by {who}"
     if document["trust"]["local"]:
-        yield "- The embedded instance signed: this proves only who held one machine's keys."
+        yield "- The embedded instance (--local) proves only that the holder of that machine's keys signed."
     changed = {name: group for name, group in groups.items() if group["changes"]}
     limit = shown_changes([len(group["changes"]) for group in changed.values()])
     if changed:
         yield "\n| group | what | A | B | change | basis |\n|---|---|---|---|---|---|"
     for name, group in changed.items():
         yield from _rows(name, group, limit)
-    for title, wanted in (("The same", True), ("Not stated", False)):
+    without = "Not stated" if has_statements(document) else "Not compared"
+    for title, wanted in (("The same", True), (without, False)):
         found = [
-            name
+            "layout (one for both)" if name == "layout" else name
             for name, group in groups.items()
             if not group["changes"] and bool(group["compared"]) == wanted
         ]
@@ -77,7 +80,7 @@ def _verdict(name: str, side: Document) -> Iterator[str]:
     yield f"- {name.upper()}: **{side['verificationResult']}** {'✅' if passed else '⛔'} {what}{code(digest)}{others}"
     for one in most_severe(side):
         where = ", ".join(code(one[key]) for key in ("step", "artifact") if one[key])
-        yield f"  - {one['code']} {where}{': ' if where else ''}{code(one['message'])}"
+        yield f"  - {one['code']} {where}{': ' if where else ''}{code(short(one['message']))}"
     if not passed:
         note = FAILED_NOTE if side["steps"] else NOTHING_NOTE
         yield f"  - {note[0].upper()}{note[1:]}."

@@ -1,4 +1,4 @@
-"""Print a comparison on one screen: both verdicts, then each group of differences, each line proven or claimed.
+"""Print a comparison as short text: both verdicts, then each group of differences, each line proven or claimed.
 
 All text is made from the document that `diff --json` prints, so that both agree.
 """
@@ -35,8 +35,8 @@ COMMIT_DIGITS = 8
 INDENT = 22
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 FAILED_NOTE = "no chain satisfies the layout: the newest statements are compared"
-NOTHING_NOTE = "no statement about it counts: nothing else is compared"
-LEGEND = "proven: by signatures, the log and bytes; claimed: by the signers' statements"
+NOTHING_NOTE = "no statement about it counts: only models and layout are compared"
+LEGEND = "proven: verified by signatures, the log and digests; claimed: stated by signers, not verified"
 
 _DIGEST = re.compile(r"(?P<kind>directory |[a-zA-Z0-9]+ )?(?:sha256|sha384|sha512):(?P<hex>[0-9a-f]{64,128})")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -55,14 +55,18 @@ def lines(options: Options, document: Document) -> Iterator[str]:
     yield ""
     groups = document["groups"]
     limit = shown_changes([len(group["changes"]) for group in groups.values()])
-    whole = document["a"]["steps"] and document["b"]["steps"]
     for name, group in groups.items():
         if group["changes"]:
             yield from _group(options, name, group, limit)
-        elif whole or group["compared"]:
+        elif group["compared"] or has_statements(document):
             yield f"{name:<12}{group['basis']:<8}{_unchanged(name, group, document)}"
     yield ""
-    yield LEGEND
+    yield from LEGEND.split("; ")
+
+
+def has_statements(document: Document) -> bool:
+    """Return whether both sides have a statement: only then are groups other than model and layout compared."""
+    return bool(document["a"]["steps"] and document["b"]["steps"])
 
 
 def shown_changes(counts: Sequence[int]) -> int:
@@ -83,8 +87,8 @@ def _verdict(options: Options, name: str, side: Document) -> Iterator[str]:
     yield f"{result}  {name.upper()}  {_cut(target, 11)}"
     for one in most_severe(side):
         where = ", ".join(escape(one[key]) for key in ("step", "artifact") if one[key])
-        text = f"{one['code']} {where}{': ' if where else ''}{escape(one['message'])}"
-        for line in textwrap.wrap(text, _width() - 11)[:MAX_FINDING_LINES]:
+        text = f"{one['code']} {where}{': ' if where else ''}{escape(short(one['message']))}"
+        for line in textwrap.wrap(text, _width() - 11, max_lines=MAX_FINDING_LINES, placeholder=" …"):
             yield f"           {line}"
     if not passed:
         yield f"           help: gitchain verify {escape(shlex.quote(side['target']))} --explain"
@@ -111,10 +115,14 @@ def _unchanged(name: str, group: Document, document: Document) -> str:
     """Return the rest of the line of a group without changes."""
     if not group["compared"]:
         return "  not stated"
+    if name == "layout":
+        layout = document["layout"]
+        return _cut(f"= one layout for both: {escape(layout['name'])} v{layout['version']}", INDENT - 2)
     if name != "evidence":
         return "= the same"
     strengths = Counter(step["evidence"] or "no strength" for step in document["b"]["steps"])
-    return f"= the same: {', '.join(f'{count} steps {strength}' for strength, count in strengths.items())}"
+    counts = (f"{count} step{'' if count == 1 else 's'} {name}" for name, count in strengths.items())
+    return f"= the same: {', '.join(counts)}"
 
 
 def _group(options: Options, name: str, group: Document, limit: int) -> Iterator[str]:
@@ -140,7 +148,7 @@ def label(change: Document, *, several: bool) -> str:
 
 
 def _change(lead: str, left: str, change: Document, column: int) -> Iterator[str]:
-    """Yield the lines of one change: one if it fits, else its values below."""
+    """Yield the lines of one change: one if it fits, else its values below; the difference is never cut."""
     start, room = f"{lead}{SIGNS[change['change']]} ", _width() - INDENT
     values, more = shown_values(change), _more(change)
     right = f"{values}  {more}" if more else values
@@ -149,10 +157,17 @@ def _change(lead: str, left: str, change: Document, column: int) -> Iterator[str
         yield f"{start}{padded}  {right}"
         return
     first = f"{left}  {more}" if more else left
-    yield f"{start}{_cut(first, INDENT)}"
-    below = [values] if len(values) + 2 <= room else values.split(" -> ", 1)
-    for number, value in enumerate(below):
-        yield f"{' ' * INDENT}  {_cut(f'-> {value}' if number else value, INDENT + 2)}"
+    if len(first) <= room:
+        yield f"{start}{first}"
+        below = [values]
+    else:
+        yield f"{start}{_cut_middle(left, room)}"
+        below = [right] if len(right) + 2 <= room or not more else [*textwrap.wrap(more, room - 2), values]
+    if len(below[-1]) + 2 > room:
+        before, *after = below.pop().split(" -> ", 1)
+        below += [before, *(f"-> {value}" for value in after)]
+    for value in below:
+        yield f"{' ' * INDENT}  {_cut(value, INDENT + 2)}"
 
 
 def shown_values(change: Document) -> str:
@@ -231,6 +246,12 @@ def short(text: str) -> str:
 def _cut(text: str, indent: int = 0) -> str:
     room = _width() - indent
     return text if len(text) <= room else f"{text[: max(room - 1, 1)]}…"
+
+
+def _cut_middle(text: str, room: int) -> str:
+    """Return the text without its middle if it is too long: similar names often differ at their end."""
+    end = room // 3
+    return text if len(text) <= room else f"{text[: room - end - 1]}…{text[-end:]}"
 
 
 def _width() -> int:

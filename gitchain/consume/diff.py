@@ -1,4 +1,4 @@
-"""Compare two versions of a model by the signed statements behind them (docs/diff.md).
+"""Compare two versions of a model by the signed statements of their chains (docs/diff.md).
 
 Both targets are verified under one layout, with one reading of the evidence. Proven are the bytes of the targets, the
 signers and times of the statements, and the layout. The content of a statement about a step is claimed by its signer.
@@ -72,7 +72,7 @@ def diff(
     now: datetime,
     sources: Sequence[EvidenceSource] = (),
 ) -> Comparison:
-    """Verify both targets under the accepted layout and compare what the signed statements behind them state.
+    """Verify both targets under the accepted layout and compare what the signed statements of their chains state.
 
     Raises the errors of `gitchain.consume.verifier.verify`; NoEvidenceError if no attestation is about a target.
     """

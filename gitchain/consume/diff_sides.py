@@ -1,4 +1,4 @@
-"""Verify both sides of `gitchain diff`, and find the signed statements behind each step of their chains.
+"""Verify both sides of `gitchain diff`, and find the signed statements of each step of their chains.
 
 A side that passes has the statements of the chains that satisfy the layout. A side that fails has no such chain: it has
 the statements of functionaries that `gitchain.consume.diff_signed` finds.

@@ -204,6 +204,8 @@ def test_diff_of_a_target_with_itself_is_empty(gitchain: Gitchain, workshop: Wor
     assert [line.split()[0] for line in lines[:2]] == ["PASSED", "PASSED"]
     assert not [line for line in lines if " ~ " in line or " + " in line or " - " in line]
     assert "data        claimed = the same" in lines
+    assert "evidence    claimed = the same: 2 steps observed, 1 step declared" in lines
+    assert "layout      proven  = one layout for both: tiny v2" in lines
     assert "parameters  claimed   not stated" in lines
 
 
@@ -224,12 +226,38 @@ def test_diff_fits_on_a_screen(
     lines = done.out.splitlines()
     assert (done.code, len(lines) <= 60, max(map(len, lines)) <= 80) == (ExitCode.OK, True, True), done.out
     assert "and 2980 more: --json" in done.out
-    marked = [line for line in lines[4:-2] if not line.startswith(" " * 22)]
+    marked = [line for line in lines[4:-3] if not line.startswith(" " * 22)]
     assert {line[12:20].strip() for line in marked} == {"proven", "claimed"}
     document = gitchain("diff", "--json", "old.bin", "new.bin", cwd=workshop.repo).json
     validator("diff").validate(document)
     group = document["groups"]["parameters"]
     assert (group["total"], len(group["changes"]), group["complete"]) == (3000, 1000, False)
+
+
+@pytest.mark.parametrize("length", [30, 50, 300])
+def test_diff_never_cuts_a_difference(
+    gitchain: Gitchain, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Beside a long name, the difference of numbers is on a line of its own; the end of the name is shown."""
+    monkeypatch.setenv("COLUMNS", "80")
+    name = f"{'n' * length}_17"
+    workshop.add(
+        replace(OLD, metrics={"metrics.json": {name: 0.857142857142857, "tiny": 1e-40}}),
+        replace(NEW, metrics={"metrics.json": {name: 0.999999999999999, "tiny": 3}}),
+    )
+    done = gitchain("diff", "old.bin", "new.bin", cwd=workshop.repo)
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "+0.142857142857142 (+16.7%)" in done.out
+    assert "0.857142857142857 -> 0.999999999999999" in done.out
+    assert "_17" in done.out
+    (tiny,) = [
+        one
+        for one in gitchain("diff", "--json", "old.bin", "new.bin", cwd=workshop.repo).json["groups"][
+            "metrics"
+        ]["changes"]
+        if one["name"].endswith("tiny")
+    ]
+    assert f"{tiny['difference']} ({tiny['relative']})" in " ".join(done.out.split())
 
 
 def test_diff_as_markdown(gitchain: Gitchain, workshop: Workshop) -> None:
@@ -239,6 +267,7 @@ def test_diff_as_markdown(gitchain: Gitchain, workshop: Workshop) -> None:
     assert done.code == ExitCode.OK
     assert "| metrics | <code>m&#46;json&#58;acc</code> |  | <code>1</code> | added | claimed |" in done.out
     assert "The same: data, command, evidence, signers" in done.out
+    assert "layout (one for both)." in done.out
     assert "Not stated: parameters, code, environment." in done.out
     both = gitchain("diff", "old.bin", "new.bin", "--markdown", "--json", cwd=workshop.repo)
     assert both.code == ExitCode.USAGE
@@ -307,6 +336,21 @@ def test_diff_of_a_bundle_file(gitchain: Gitchain, workshop: Workshop) -> None:
     assert "FAILED  B  both.sigstore.json: z.bin" in shown.out
     assert "and 2 more" in shown.out.splitlines()[1]
     assert "the verdict is about its 3 subjects" in shown.err
+
+
+def test_diff_of_many_subjects_is_bounded(gitchain: Gitchain, workshop: Workshop) -> None:
+    """Of 121 artifacts, JSON has 100 and 20 of their findings, and both totals; text has one and three findings."""
+    workshop.add(OLD)
+    approval = workshop.approve(OLD)
+    unknown = [descriptor(f"{number}.bin", f"unknown {number}") for number in range(120)]
+    many = Statement.build([*approval.subject, *unknown], SVR, approval.predicate)
+    (bundle,) = workshop.sign("carol@example.com", [many])
+    (workshop.repo / "many.sigstore.json").write_bytes(bundle)
+    side = gitchain("diff", "--json", "old.bin", "many.sigstore.json", cwd=workshop.repo).json["b"]
+    assert (len(side["resources"]), side["resourcesTotal"]) == (100, 121)
+    assert (len(side["findings"]), side["findingsTotal"] >= 120) == (20, True)
+    shown = gitchain("diff", "old.bin", "many.sigstore.json", cwd=workshop.repo).out
+    assert (shown.count("GC-E"), "and 120 more" in shown) == (3, True)
 
 
 def test_schema_of_diff_refuses_contradictions(compared: Callable[..., Any]) -> None:

@@ -75,7 +75,22 @@ def test_diff_of_a_changed_file_compares_nothing_else(gitchain: Gitchain, worksh
     assert done.code == ExitCode.FAILED
     assert done.json["b"]["steps"] == []
     assert {name for name, group in done.json["groups"].items() if group["changes"]} == {"model"}
-    assert "nothing else is compared" in gitchain("diff", "old.bin", "new.bin", cwd=workshop.repo).out
+    shown = gitchain("diff", "old.bin", "new.bin", cwd=workshop.repo).out
+    assert "only models and layout are compared" in shown
+    assert [line.split()[0] for line in shown.splitlines() if " proven " in line] == ["model", "layout"]
+    page = gitchain("diff", "old.bin", "new.bin", "--markdown", cwd=workshop.repo).out
+    assert ("Not compared: data, parameters," in page, "Not stated" in page) == (True, False)
+
+
+def test_diff_shows_both_digests_of_a_finding(gitchain: Gitchain, workshop: Workshop) -> None:
+    """The finding of a changed file shows the attested and the actual digest, as text and as Markdown."""
+    workshop.add(OLD, NEW)
+    (workshop.repo / "new.bin").write_text("tampered")
+    for option in ((), ("--markdown",)):
+        shown = gitchain("diff", "old.bin", "new.bin", *option, cwd=workshop.repo).out
+        finding = "".join(re.split(r"GC-E0202|help:|No statement", shown)[1].split())
+        for content in ("new", "tampered"):
+            assert sha256(content)[7:19] in finding
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["second", "first"])
