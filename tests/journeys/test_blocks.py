@@ -58,6 +58,9 @@ gitchain verify v1.0 --explain
 gitchain diff v1.0 model.pkl
 gitchain diff v1.0 model.pkl --markdown
 gitchain diff v1.0 model.pkl --json
+! echo '{"C": 0.5}' > params.json
+! echo "open('metrics.json', 'w').write('{\\"loss\\": 1}')" >> train.py
+gitchain run train -m data.csv -p model.pkl --params params.json --metrics metrics.json -- python train.py
 ls *.pkl | gitchain verify --batch -
 """
 EVIDENCE = """
