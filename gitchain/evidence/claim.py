@@ -109,6 +109,15 @@ def claim_of(statement: Statement) -> StepClaim:
     return StepClaim(step, run, layout, evidence, about, (), "informational")
 
 
+def claimless_artifacts(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return what a statement whose claim cannot be read is about: its subjects, and files that a model signature lists."""
+    if statement.predicate_type != OMS:
+        return statement.subject
+    from gitchain.evidence.oms import listed_files
+
+    return (*statement.subject, *listed_files(statement))
+
+
 _Facts = tuple[str | None, str | None, str | None, Evidence | None]
 _NO_FACTS: _Facts = (None, None, None, None)
 

@@ -14,6 +14,7 @@ Does NOT read files, or decide which paths may be ignored; does not support shar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ MAX_RESOURCES = 100_000
 
 MAX_IGNORED = 1000
 """Most paths that a signer may leave out: real ones are five or six."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,19 @@ def model_files(statement: Statement) -> tuple[ResourceDescriptor, ...]:
         ResourceDescriptor(names.get(path, path), DigestSet({"sha256": digest}))
         for path, digest in files.items()
     )
+
+
+def listed_files(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return a descriptor without a name for each SHA-256 that the model signature lists, even if it cannot be read.
+
+    Empty for another predicate type. What is listed in another way, such as shards, is left out.
+    """
+    items = statement.predicate.get("resources")
+    if statement.predicate_type != OMS or not isinstance(items, list | tuple):
+        return ()
+    listed = (item.get("digest") for item in items if isinstance(item, Mapping))
+    found = dict.fromkeys(one for one in listed if isinstance(one, str) and _SHA256.fullmatch(one))
+    return tuple(ResourceDescriptor(None, DigestSet({"sha256": one})) for one in found)
 
 
 def model_statement(name: str, files: Mapping[str, str], ignored: Iterable[str] = ()) -> Statement:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.claim import StepClaim, claim_of
+from gitchain.evidence.claim import StepClaim, claim_of, claimless_artifacts
 from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.sources.bundle_index import BundleIndex
@@ -161,22 +161,23 @@ def digests_of(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
 
 
 def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
-    """Return the materials and products of a statement, or its subjects if its claim cannot be parsed."""
+    """Return the materials and products of a statement, or what it is about if its claim cannot be parsed."""
     claim = claim_in(statement)
     return (*claim.materials, *claim.products)
 
 
 def claim_in(statement: Statement) -> StepClaim:
-    """Return the claim of a statement. An unreadable claim still counts as negative evidence about its subjects."""
+    """Return the claim of a statement. An unreadable one still counts as negative evidence (`claimless_artifacts`)."""
     return claim_or_problem(statement)[0]
 
 
 def claim_or_problem(statement: Statement) -> tuple[StepClaim, str]:
     """Return the claim of a statement, and an empty text or why it cannot be read.
 
-    An unreadable claim still counts as negative evidence about its subjects.
+    An unreadable claim still counts as negative evidence (`claimless_artifacts`).
     """
     try:
         return claim_of(statement), ""
     except GitchainError as error:
-        return StepClaim(None, None, None, None, statement.subject, (), "informational"), str(error)
+        about = claimless_artifacts(statement)
+        return StepClaim(None, None, None, None, about, (), "informational"), str(error)

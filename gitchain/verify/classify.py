@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
+from gitchain.evidence.claim import claimless_artifacts
 from gitchain.evidence.vocabulary import LAYOUT, NAMESPACE, VSA
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Layout, Step
@@ -114,12 +115,14 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
 def _unreadable(authorizer: Authorizer, one: RejectedStatement, manifests: Manifests) -> Iterator[Rejection]:
     """Yield a rejection for each step whose functionary signed an unreadable statement of its type."""
     statement = one.statement
-    subject = statement.statement.subject
-    about = frozenset(pair for item in subject for pair in manifests.artifact(item).digests)
     for step in authorizer.layout.steps:
         kind, asked = statement.statement.predicate_type, bool(step.constraints or step.verifier)
         if asked and kind == step.predicate_type and authorizer.may_speak(step, statement):
-            signer = authorizer.signers.person(statement.identity)
+            signer, items = (
+                authorizer.signers.person(statement.identity),
+                claimless_artifacts(statement.statement),
+            )
+            about = frozenset(pair for item in items for pair in manifests.artifact(item).digests)
             yield Rejection(step.name, signer, statement, about, MEANINGS[one.code], got=one.got)
 
 

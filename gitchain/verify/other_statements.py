@@ -41,11 +41,14 @@ def about_other_steps(
 ) -> Sequence[Finding]:
     """Return a finding for each statement about the target that names no step of the layout, the newest first."""
     steps = {step.name for step in layout.steps}
+    selected = {step.predicate_type for step in layout.steps if step.select is not None}
     found: list[Finding] = []
     for one in sorted(statements, key=lambda one: one.time, reverse=True):
         claim = _claim(one.statement)
         if claim is None or claim.step in steps or (item := _named(claim, target)) is None:
             continue
+        if one.statement.predicate_type in selected and not claim.has_facts:
+            continue  # it counts, or `gitchain.verify.classify` has the reason why it does not
         found.append(_finding(layout, one, claim, _says(item, target), target))
     return found[:MAX_OTHERS]
 

@@ -10,6 +10,7 @@ import pytest
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence import oms
 from gitchain.evidence.bundle import KeyHint, Unlogged
+from gitchain.evidence.claim import claimless_artifacts
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.oms import ModelSignature, model_statement, read_model_signature
 from gitchain.evidence.statement import Statement
@@ -166,3 +167,28 @@ def test_a_statement_of_no_model_is_refused(files: dict[str, str]) -> None:
     """Nothing is signed that a reader would refuse."""
     with pytest.raises(MalformedError):
         model_statement("bert", files)
+
+
+def test_listed_files_are_those_with_a_sha256() -> None:
+    """Of a statement that may not be readable: what is no digest is left out, and each digest appears once."""
+    good = sha256_hex(b"a")
+    items = [
+        resource("a", b"a"),
+        resource("b", b"a"),
+        {"digest": 7},
+        {},
+        "x",
+        None,
+        {"digest": "A" * 64},
+        {"digest": good[1:]},
+    ]
+    for resources, digests in ((items, [good]), ({"a": 1}, []), (None, [])):
+        value = statement(resources=resources)
+        found = oms.listed_files(Statement.parse(json.dumps(value).encode()))
+        assert [one.digest["sha256"] for one in found] == digests
+        assert {one.name for one in found} <= {None}
+        about = claimless_artifacts(Statement.parse(json.dumps(value).encode()))
+        assert [one.digest["sha256"] for one in about][1:] == digests
+    other = Statement.parse(json.dumps({**statement(), "predicateType": "https://x.example/v1"}).encode())
+    assert oms.listed_files(other) == ()
+    assert claimless_artifacts(other) == other.subject

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitchain.evidence.claim import claim_of
+from gitchain.evidence.claim import StepFacts, claim_of
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
@@ -20,6 +20,7 @@ from gitchain.evidence.vocabulary import (
     LAYOUT,
     RETIREMENT,
     REVOCATION,
+    STEP_FIELD,
 )
 from gitchain.layout import Layout
 from gitchain.verify.decide import decide
@@ -29,6 +30,7 @@ from gitchain.verify.target import Target
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 from tests.support.decision_input import NOW, DecisionInput, model, run, statement, verified
 from tests.support.decision_variants import revoked, signed_layout
+from tests.support.selecting_layout import changed, layout_with
 
 SLSA = "https://slsa.dev/provenance/v1"
 TARGET = model("other", "other.bin")
@@ -201,3 +203,13 @@ def test_a_target_without_a_name_is_called_as_it_was_given() -> None:
     assert target == Target(TARGET.sha256)
     assert Target(TARGET.sha256).to_json()["name"] is None
     assert str(Target(TARGET.sha256, "a", given="b")) == "a"
+
+
+def test_about_other_steps_leaves_out_types_that_a_step_selects() -> None:
+    """Such a statement counts, or the step's finding has the reason. With step facts it is not selected."""
+    loose = layout_with({**changed("build"), "predicateType": SLSA})
+    assert about_other_steps(layout_with(), [foreign()], TARGET)
+    assert about_other_steps(loose, [foreign()], TARGET) == []
+    facts: dict[str, Any] = {STEP_FIELD: StepFacts("elsewhere", "run-1", "observed", "credit").to_json()}
+    (finding,) = about_other_steps(loose, [foreign(**facts)], TARGET)
+    assert finding.got == "step elsewhere"

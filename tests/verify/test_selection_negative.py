@@ -13,7 +13,14 @@ from gitchain.evidence.vocabulary import STEP_FIELD
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
 from tests.support.decision_input import codes
-from tests.support.foreign_statements import cyclonedx, github_build, pytest_result, scan, subject
+from tests.support.foreign_statements import (
+    cyclonedx,
+    github_build,
+    model_signature,
+    pytest_result,
+    scan,
+    subject,
+)
 from tests.support.selecting_layout import CONTENT, NAME, RECIPES, SelectingWorld, changed, layout_with
 
 MODEL, OTHER = subject(CONTENT), subject("tok", "tokenizer.json")
@@ -179,3 +186,27 @@ def test_several_artifacts_of_provenance_count_for_nothing(world: Make) -> None:
     found = passing(world(RECIPES["build"]), "build")
     found.signed(github_build(MODEL, OTHER), found.github())
     assert found.verdict().passed
+
+
+def test_model_signature_that_cannot_be_read_rejects_its_files(world: Make) -> None:
+    """Its subject is the digest of no file: the files that it lists are rejected, for a step with constraints only."""
+    good = json.loads(model_signature({"credit.pkl": CONTENT}))
+    good["predicate"]["approved"] = True
+    bad = json.loads(json.dumps(good))
+    bad["predicate"]["serialization"]["method"] = "shards"
+    for constraints, passes in (
+        ([{"name": "ok", "expression": "predicate.approved"}], False),
+        (None, True),
+    ):
+        found = world(changed("sign", constraints=constraints))
+        found.signed(json.dumps(good).encode(), found.person())
+        assert found.verdict().passed
+        found.signed(json.dumps(bad).encode(), found.person("mallory@evil.example"))
+        assert found.verdict().passed
+        found.signed(json.dumps(bad).encode(), found.person())
+        assert found.verdict().passed is passes
+        bad["predicate"]["resources"][0]["digest"] = "0" * 64
+        found.evidence.pop()
+        found.signed(json.dumps(bad).encode(), found.person())
+        assert found.verdict().passed
+        bad["predicate"]["resources"] = good["predicate"]["resources"]
