@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gitchain.cli.diff_text import (
-    FAILED_NOTE,
     LEGEND,
-    NOTHING_NOTE,
+    failed_note,
     has_statements,
     label,
     most_severe,
@@ -82,7 +81,7 @@ def _verdict(name: str, side: Document) -> Iterator[str]:
         where = ", ".join(code(one[key]) for key in ("step", "artifact") if one[key])
         yield f"  - {one['code']} {where}{': ' if where else ''}{code(short(one['message']))}"
     if not passed:
-        note = FAILED_NOTE if side["steps"] else NOTHING_NOTE
+        note = failed_note(side)
         yield f"  - {note[0].upper()}{note[1:]}."
 
 

@@ -92,7 +92,14 @@ def _verdict(options: Options, name: str, side: Document) -> Iterator[str]:
             yield f"           {line}"
     if not passed:
         yield f"           help: gitchain verify {escape(shlex.quote(side['target']))} --explain"
-        yield f"           {FAILED_NOTE if side['steps'] else NOTHING_NOTE}"
+        yield f"           {failed_note(side)}"
+
+
+def failed_note(side: Document) -> str:
+    """Return what is compared of a side that failed."""
+    more = side.get("notCompared", 0)
+    note = FAILED_NOTE if side["steps"] else NOTHING_NOTE
+    return f"{note}; {more} more that failed are not compared" if more else note
 
 
 def shown_resource(side: Document) -> Document:

@@ -14,8 +14,8 @@ from typing import Any
 from gitchain.consume.diff_code import commit_range
 from gitchain.consume.diff_facts import CLAIMED, COMMIT, approved, environment, is_approval, policy, terms
 from gitchain.consume.diff_files import FileComparison
-from gitchain.consume.diff_sides import Side, SideStep, side_of, signers_of
-from gitchain.consume.diff_values import Change, Facts, Group, by_step, combined, compare
+from gitchain.consume.diff_sides import Side, SideStep, paired, side_of, signers_of
+from gitchain.consume.diff_values import Change, Facts, Group, by_step, collected, combined, compare
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
 from gitchain.consume.targets import GivenTarget
 from gitchain.consume.verifier import Verifier
@@ -84,7 +84,7 @@ def diff(
 
 def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
     whole = bool(a.steps and b.steps)  # a failed side may have no statement: then everything would differ
-    first, second = (list(side.steps.values()) if whole else [] for side in (a, b))
+    first, second = paired(a, b) if whole else ((), ())
 
     def claimed(read: Callable[[Statement], Facts]) -> Group:
         return compare(_read(first, read), _read(second, read))
@@ -112,7 +112,7 @@ def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
 
 def _read(steps: Sequence[SideStep], read: Callable[[Statement], Facts]) -> dict[tuple[str, str], Facts]:
     return by_step(
-        (step.name, combined([read(one) for one in step.statements])) for step in steps if step.statements
+        (step.key, combined([read(one) for one in step.statements])) for step in steps if step.statements
     )
 
 
@@ -160,17 +160,17 @@ def _models(a: Side, b: Side) -> Group:
 
 
 def _evidence(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
-    return by_step((step.name, {"": step.evidence or "no strength"}) for step in steps)
+    return by_step((step.key, {"": step.evidence or "no strength"}) for step in steps)
 
 
 def _signers(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
     found = (step for step in steps if not _approves(step))
-    return by_step((step.name, {"": signers_of(step, timed=False)}) for step in found)
+    return by_step((step.key, {"": signers_of(step, timed=False)}) for step in found)
 
 
 def _approvals(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
     found = (step for step in steps if _approves(step))
-    return by_step((step.name, {"": signers_of(step, timed=True)}) for step in found)
+    return by_step((step.key, {"": signers_of(step, timed=True)}) for step in found)
 
 
 def _approves(step: SideStep) -> bool:
@@ -180,7 +180,11 @@ def _approves(step: SideStep) -> bool:
 def _layouts(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:
     """Return the sublayouts under which steps were verified."""
     return by_step(
-        (step.name, {"sublayout": f"{one.name} v{one.version} sha256:{one.digest}"})
+        (
+            step.key,
+            collected(
+                ("sublayout", f"{one.name} v{one.version} sha256:{one.digest}") for one in step.sublayouts
+            ),
+        )
         for step in steps
-        if (one := step.sublayout) is not None
     )

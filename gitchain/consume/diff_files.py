@@ -65,7 +65,7 @@ class FileComparison:
             ):
                 facts = [collected(self._named(items)) for items in many]
                 if any(facts):
-                    found[step.name, role] = combined(facts)
+                    found[step.name, f"{role} {step.part}"] = combined(facts)
         return found
 
     def _named(self, items: Iterable[ResourceDescriptor]) -> Iterator[tuple[str, Json]]:

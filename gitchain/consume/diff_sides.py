@@ -6,7 +6,8 @@ the statements of functionaries that `gitchain.consume.diff_signed` finds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -40,6 +41,7 @@ MAX_RESOURCES = 100
 MAX_FAILED = 100
 """Most artifacts of one side that failed for which signed statements are looked up."""
 
+STRENGTHS = (None, "declared", "observed")
 MAX_STEPS = 200
 MAX_ATTESTATIONS = 20
 
@@ -52,16 +54,14 @@ class SideStep:
     evidence: str | None
     attestations: tuple[Attestation, ...]
     statements: tuple[Statement, ...]
-    sublayout: SublayoutReport | None = None
+    sublayouts: tuple[SublayoutReport, ...] = ()
+    part: str = ""
+    """Tells apart the steps of one name in several models."""
 
-    def merged(self, other: SideStep) -> SideStep:
-        """Return the step with the attestations of the same step in another chain of the side."""
-        known = {one.id for one in self.attestations}
-        fresh = [one for one in other.attestations if one.id not in known]
-        if not fresh:
-            return self
-        statements = {id(one): one for one in (*self.statements, *other.statements)}
-        return replace(self, attestations=(*self.attestations, *fresh), statements=tuple(statements.values()))
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what the step is compared under."""
+        return self.name, self.part
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as in `diff --json`."""
@@ -77,11 +77,12 @@ class SideStep:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side: the target as given, its verification, and its steps by name in the order of the layout."""
+    """One side: the target as given, its verification, and its steps by name: of all models together, and of each."""
 
     target: str
     verification: Verification
     steps: Mapping[str, SideStep]
+    models: tuple[Mapping[str, SideStep], ...]
 
     @property
     def passed(self) -> bool:
@@ -99,6 +100,7 @@ class Side:
         """Return the side as in `diff --json`: target, verdict, artifacts, steps and findings."""
         decisions = self.verification.decisions
         findings = sorted((finding for one in decisions for finding in one.findings), key=_rank)
+        more = sum(not one.passed for one in decisions) - MAX_FAILED
         return {
             "target": document_value(self.target),
             "verificationResult": "PASSED" if self.passed else "FAILED",
@@ -109,7 +111,7 @@ class Side:
             "steps": [step.to_json() for step in list(self.steps.values())[:MAX_STEPS]],
             "findings": [document_value(finding.to_json()) for finding in findings[:MAX_FINDINGS]],
             "findingsTotal": len(findings),
-        }
+        } | ({"notCompared": more} if more > 0 else {})
 
 
 def side_of(verifier: Verifier, given: GivenTarget) -> Side:
@@ -120,19 +122,67 @@ def side_of(verifier: Verifier, given: GivenTarget) -> Side:
     verification = verifier.verify(given)
     if all(one.exit_code is ExitCode.NOTHING for one in verification.decisions):
         raise _nothing(given, verification)
-    steps: dict[str, SideStep] = {}
-    for decision in verification.decisions:
-        if decision.passed:
-            for step in _chain(verifier, decision.steps):
-                known = steps.get(step.name)
-                steps[step.name] = step if known is None else known.merged(step)
-    # what passed comes first: it decides which statement of a step is shown
-    failed = [one.target for one in verification.decisions if not one.passed][:MAX_FAILED]
-    if failed:
-        signed = SignedStatements(verifier, failed)
-        for step in chain.from_iterable(_signed(signed, target) for target in failed):
-            steps.setdefault(step.name, step)
-    return Side(given.text, verification, steps)
+    decisions = verification.decisions
+    failed = [one for one in decisions if not one.passed][:MAX_FAILED]
+    signed = SignedStatements(verifier, [one.target for one in failed]) if failed else None
+    models = {
+        id(one): _by_name(_chain(verifier, one.steps) if one.passed else _signed(signed, one.target))
+        for one in (*(one for one in decisions if one.passed), *failed)
+    }
+    together: defaultdict[str, list[SideStep]] = defaultdict(list)
+    for name, step in chain.from_iterable(steps.items() for steps in models.values()):
+        together[name].append(step)
+    steps = {name: _together(many) for name, many in together.items()}
+    return Side(given.text, verification, steps, tuple(models.get(id(one), {}) for one in decisions))
+
+
+def _by_name(steps: Iterable[SideStep]) -> Mapping[str, SideStep]:
+    return {step.name: step for step in steps}
+
+
+def _together(many: Sequence[SideStep]) -> SideStep:
+    """Return one step of several models as one, with all attestations of it and the weakest evidence."""
+    attestations = {(one.id, one.signer): one for step in many for one in step.attestations}
+    statements = {id(one): one for step in many for one in step.statements}
+    weakest = min((step.evidence for step in many), key=STRENGTHS.index)
+    return replace(
+        many[0],
+        evidence=weakest,
+        attestations=tuple(attestations.values()),
+        statements=tuple(statements.values()),
+        sublayouts=tuple({one.digest: one for step in many for one in step.sublayouts}.values()),
+    )
+
+
+def paired(a: Side, b: Side) -> tuple[Sequence[SideStep], Sequence[SideStep]]:
+    """Return the steps to compare: model by model if both sides have several models with the same names.
+
+    Otherwise the steps of all models of a side together. Steps that several models share are compared once.
+    """
+    by_name = [
+        {
+            one.target.name or "": model
+            for one, model in zip(side.verification.decisions, side.models, strict=True)
+        }
+        for side in (a, b)
+    ]
+    are_named = all(len(names) == len(side.models) for names, side in zip(by_name, (a, b), strict=True))
+    if len(a.models) == 1 or not are_named or by_name[0].keys() != by_name[1].keys():
+        return list(a.steps.values()), list(b.steps.values())
+    before, after, seen = list[SideStep](), list[SideStep](), set[object]()
+    for name, old in by_name[0].items():
+        new = by_name[1][name]
+        for step in dict.fromkeys((*old, *new)) if old and new else ():
+            pair = old.get(step), new.get(step)
+            key = (
+                step,
+                *(one and tuple((each.id, each.signer) for each in one.attestations) for one in pair),
+            )
+            if key not in seen:
+                seen.add(key)
+                for one, side in zip(pair, (before, after), strict=True):
+                    side.extend([replace(one, part=str(len(seen)))] if one is not None else [])
+    return before, after
 
 
 def _rank(finding: Finding) -> int:
@@ -160,14 +210,16 @@ def _chain(verifier: Verifier, steps: Sequence[StepReport], prefix: str = "") ->
         )
         name = f"{prefix}{step.name}"
         found = tuple(one.statement for one in statements)
-        yield SideStep(name, step.evidence, step.attestations, found, step.sublayout)
+        yield SideStep(
+            name, step.evidence, step.attestations, found, (step.sublayout,) if step.sublayout else ()
+        )
         if step.sublayout is not None:
             yield from _chain(verifier, step.sublayout.steps, f"{name}/")
 
 
-def _signed(known: SignedStatements, target: Target) -> Iterator[SideStep]:
+def _signed(known: SignedStatements | None, target: Target) -> Iterator[SideStep]:
     """Yield for each step the statement of a functionary that digests connect to a target that failed."""
-    for name, one in known.of(target).items():
+    for name, one in known.of(target).items() if known is not None else ():
         attestation = Attestation.of(one.statement, one.claim.run)
         yield SideStep(name, one.claim.evidence, (attestation,), (one.statement.statement,))
 

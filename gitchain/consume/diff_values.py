@@ -103,7 +103,7 @@ class Group:
 def compare(
     a: Mapping[tuple[str, str], Facts], b: Mapping[tuple[str, str], Facts], basis: Basis = "claimed"
 ) -> Group:
-    """Return the changes between the facts of both sides, keyed by step and role.
+    """Return the changes between the facts of both sides, keyed by step and role or part.
 
     Equal changes of several steps are one change.
     """
@@ -252,6 +252,6 @@ def document_value(value: Json) -> Json:
     return value
 
 
-def by_step(many: Iterable[tuple[str, Facts]]) -> dict[tuple[str, str], Facts]:
-    """Return facts of steps under the keys that `compare` reads."""
-    return {(step, ""): facts for step, facts in many if facts}
+def by_step(many: Iterable[tuple[tuple[str, str], Facts]]) -> dict[tuple[str, str], Facts]:
+    """Return facts of steps under the keys that `compare` reads, without empty ones."""
+    return {key: facts for key, facts in many if facts}

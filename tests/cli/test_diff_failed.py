@@ -87,7 +87,7 @@ def test_diff_leaves_out_revoked_statements(gitchain: Gitchain, workshop: Worksh
     assert done.code == ExitCode.OK, done.text
     assert failed(gitchain, workshop)["b"]["steps"] == []
     shown = gitchain("diff", "old.bin", "new.bin", cwd=workshop.repo).out
-    assert "no statement about it counts: nothing else is compared" in shown
+    assert "no statement about it counts" in shown
 
 
 def test_diff_shows_a_revocation_before_statements_of_strangers(
