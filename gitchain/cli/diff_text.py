@@ -215,7 +215,8 @@ def shown_sides(change: Document) -> tuple[str, str]:
     ]
     if change["change"] == "changed" and texts[0] == texts[1]:
         texts = [shown(value, brief=False) for value in values]
-    return texts[0], texts[1]
+    totals = [f", … ({change[key]} in all)" if key in change else "" for key in ("aTotal", "bTotal")]
+    return f"{texts[0]}{totals[0]}", f"{texts[1]}{totals[1]}"
 
 
 def _issuers(value: Any) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gitchain.consume.diff_code import commit_range
 from gitchain.consume.diff_facts import CLAIMED, COMMIT, approved, environment, is_approval, policy, terms
-from gitchain.consume.diff_files import FileComparison
+from gitchain.consume.diff_files import FileComparison, Named
 from gitchain.consume.diff_sides import Side, SideStep, paired, side_of, signers_of
 from gitchain.consume.diff_values import Change, Facts, Group, by_step, collected, combined, compare
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
@@ -23,7 +23,9 @@ from gitchain.errors import ExitCode
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import time_text
 from gitchain.layout.artifact import Manifests
+from gitchain.sources.bundles import claim_in
 from gitchain.sources.interface import EvidenceSource
+from gitchain.verify.target import Target
 from gitchain.workspace.project import Project
 
 SCHEMA = "https://gitchain.dev/diff/v1"
@@ -91,11 +93,8 @@ def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
 
     models = _models(a, b)
     files = FileComparison(Manifests(verifier.evidence.manifest))
-    own, others = (
-        {(one.target.name, str(one.target.artifact)) for one in side.verification.decisions}
-        for side in (a, b)
-    )
-    groups = {"model": models, "data": _joined(files.group(first, second, (own, others)), claimed(terms))}
+    targets = (_targets(a), _targets(b))
+    groups = {"model": models, "data": _joined(files.group(first, second, targets), claimed(terms))}
     groups |= {name: claimed(read) for name, read in CLAIMED.items()}
     groups["environment"] = compare(*_environments(first, second))
     root = verifier.project.root if verifier.project is not None else None
@@ -125,7 +124,10 @@ def _environments(
     def shown(
         own: Mapping[tuple[str, str], Facts], other: Mapping[tuple[str, str], Facts]
     ) -> dict[Any, Facts]:
-        return {key: facts if key in other else {"": f"{len(facts)} facts"} for key, facts in own.items()}
+        return {
+            key: facts if key in other else {"": f"{len(facts)} fact{'' if len(facts) == 1 else 's'}"}
+            for key, facts in own.items()
+        }
 
     return shown(before, after), shown(after, before)
 
@@ -146,17 +148,39 @@ def _with_ranges(group: Group, count: Callable[[Change], Mapping[str, Any]]) -> 
 
 
 def _models(a: Side, b: Side) -> Group:
-    """Return the targets: by name if both sides have the same names, else in their order."""
+    """Return the targets: by name if both sides have the same names, else in their order.
+
+    A target that was given by its digest has the name that a step attests.
+    """
     sides = [
-        {(one.target.name or f"artifact {number}"): one.target for number, one in enumerate(decisions, 1)}
-        for decisions in (a.verification.decisions, b.verification.decisions)
+        {(_name(one.target, side) or f"artifact {number}"): one.target for number, one in decisions}
+        for side in (a, b)
+        for decisions in [enumerate(side.verification.decisions, 1)]
     ]
     if all(len(side) == 1 for side in sides) and sides[0].keys() != sides[1].keys():
         (old,), (new,) = (list(side.values()) for side in sides)
-        name = old.name or new.name or "artifact"
+        name = _name(old, a) or _name(new, b) or "artifact"
         sides = [{name: old}, {name: new}]
     before, after = ({name: str(one.artifact) for name, one in side.items()} for side in sides)
     return compare({("", ""): before}, {("", ""): after}, "proven")
+
+
+def _targets(side: Side) -> set[Named]:
+    return {(one.target.name, str(one.target.artifact)) for one in side.verification.decisions}
+
+
+def _name(target: Target, side: Side) -> str | None:
+    """Return the name of a target: its own, as given, or else that of the product with its digest."""
+    if target.name or target.given:
+        return target.name or target.given
+    names = (
+        item.name
+        for step in side.steps.values()
+        for statement in step.statements
+        for item in claim_in(statement).products
+        if item.digest.get("sha256") == target.sha256
+    )
+    return next(filter(None, names), None)
 
 
 def _evidence(steps: Sequence[SideStep]) -> dict[tuple[str, str], Facts]:

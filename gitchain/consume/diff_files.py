@@ -6,7 +6,7 @@ its digest; without them it is one change.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import TypeAlias
@@ -40,17 +40,25 @@ class FileComparison:
         self._complete = True
 
     def group(
-        self, a: Iterable[SideStep], b: Iterable[SideStep], targets: tuple[Container[Named], Container[Named]]
+        self,
+        a: Iterable[SideStep],
+        b: Iterable[SideStep],
+        targets: tuple[Collection[Named], Collection[Named]],
     ) -> Group:
-        """Return the changed files; without the `targets` of both sides, which another group has."""
-        found = compare(self._facts(a), self._facts(b))
+        """Return the changed files; without the `targets` of both sides, which another group has.
+
+        A target under another name, or without a name, is the file with its content.
+        """
+        before, after = self._facts(a), self._facts(b)
+        found = compare(before, after)
+        own = [_stated(targets[0], before), _stated(targets[1], after)]
         changes = tuple(
             listed
             for change in found.changes
             for listed in self._opened(change)
             if not all(
                 value is ABSENT or (listed.name, value) in side
-                for value, side in zip((listed.a, listed.b), targets, strict=True)
+                for value, side in zip((listed.a, listed.b), own, strict=True)
             )
         )
         return Group(changes, found.compared, complete=self._complete)
@@ -103,6 +111,16 @@ class FileComparison:
 
     def _directory(self, value: Value) -> Artifact | None:
         return self._known.get(value) if isinstance(value, str) else None
+
+
+def _stated(targets: Collection[Named], facts: Mapping[tuple[str, str], Facts]) -> set[Named]:
+    """Return the targets with the names under which the statements have them: their own, or else every other one."""
+    stated = {
+        (name, value) for one in facts.values() for name, value in one.items() if isinstance(value, str)
+    }
+    found = set(targets)
+    elsewhere = {content for name, content in targets if (name, content) not in stated}
+    return found | {(name, value) for name, value in stated if value in elsewhere}
 
 
 def _version(item: ResourceDescriptor) -> str:

@@ -72,6 +72,7 @@ class SideStep:
                 {"id": one.id, "signer": one.signer.to_json(), "time": one.to_json()["time"]}
                 for one in self.attestations[:MAX_ATTESTATIONS]
             ],
+            "attestationsTotal": len(self.attestations),
         }
 
 
@@ -109,6 +110,7 @@ class Side:
             ],
             "resourcesTotal": len(decisions),
             "steps": [step.to_json() for step in list(self.steps.values())[:MAX_STEPS]],
+            "stepsTotal": len(self.steps),
             "findings": [document_value(finding.to_json()) for finding in findings[:MAX_FINDINGS]],
             "findingsTotal": len(findings),
         } | ({"notCompared": more} if more > 0 else {})

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from hashlib import sha256
+from itertools import chain, zip_longest
 from typing import Any, Literal, TypeAlias
 
 from gitchain.evidence.canonical import Json
@@ -20,7 +21,7 @@ MAX_CHANGES = 1000
 """Most changes of one group in a document; the total counts all."""
 
 MAX_STEPS = 20
-"""Most steps that one change names in a document."""
+"""Most steps that one change names in a document, and most items of an array of values."""
 
 MAX_SHOWN = 1000
 """Longest text in a document, in characters; a longer one ends with its length and SHA-256."""
@@ -29,6 +30,7 @@ Basis: TypeAlias = Literal["proven", "claimed"]
 Facts: TypeAlias = Mapping[str, Json]
 """Facts of one step by name. A tuple as value has all values of the name, in any order, if they differ."""
 
+_DIGITS = re.compile(r"([0-9]+)")
 _PLAIN_KEY = re.compile(r"[^.:\"\[\]\s]+")
 _CUT = "… ({} characters, sha256:{})"
 _EXACT = Context(prec=60)
@@ -68,12 +70,14 @@ class Change:
     def to_json(self) -> dict[str, Any]:
         """Return the change as in `diff --json`; a side without the fact has no field."""
         found: dict[str, Any] = {"name": shortened(self.name), "change": self.kind, "basis": self.basis}
-        found["steps"] = [shortened(step) for step in self.steps[:MAX_STEPS]]
-        found |= {
-            side: document_value(value)
-            for side, value in (("a", self.a), ("b", self.b))
-            if not isinstance(value, Absent)
-        }
+        steps = [step for step in self.steps if step]
+        found["steps"] = [shortened(step) for step in steps[:MAX_STEPS]]
+        for side, value in (("a", self.a), ("b", self.b), ("steps", steps)):
+            if isinstance(value, Absent):
+                continue
+            found.setdefault(side, document_value(value))
+            if isinstance(value, list | tuple) and len(value) > MAX_STEPS:
+                found[f"{side}Total"] = len(value)
         return found | dict(self.more)
 
 
@@ -111,7 +115,7 @@ def compare(
     names: set[str] = set()
     for key in dict.fromkeys((*a, *b)):
         before, after = a.get(key, {}), b.get(key, {})
-        for name in sorted(before.keys() | after.keys()):
+        for name in sorted(before.keys() | after.keys(), key=natural):
             names.add(name)
             old, new = before.get(name, ABSENT), after.get(name, ABSENT)
             old_key, new_key = _comparable(old), _comparable(new)
@@ -123,6 +127,13 @@ def compare(
         for name, steps, old, new in found.values()
     )
     return Group(tuple(changes), len(names), basis)
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """Return a key that sorts `p2` before `p10`: runs of digits count as numbers, of any length."""
+    texts, numbers = _DIGITS.split(name)[::2], (found.lstrip("0") for found in _DIGITS.findall(name))
+    pairs = zip_longest(texts, ((len(digits), digits) for digits in numbers), fillvalue=(0, ""))
+    return (*chain.from_iterable(pairs), name)
 
 
 def _comparable(value: Value) -> Any:

@@ -174,7 +174,7 @@ def test_diff_shows_command_and_environment(compared: Callable[..., Any]) -> Non
         replace(OLD, name="x.bin", model="x", environment={"os": {"system": "Linux"}}),
         replace(NEW, name="y.bin", model="y"),
     )
-    assert changes(bare, "environment") == [("", "removed", "1 facts", None)]
+    assert changes(bare, "environment") == [("", "removed", "1 fact", None)]
 
 
 def test_diff_shows_who_signed_and_approved(compared: Callable[..., Any]) -> None:
@@ -336,6 +336,19 @@ def test_diff_of_a_bundle_file(gitchain: Gitchain, workshop: Workshop) -> None:
     assert "FAILED  B  both.sigstore.json: z.bin" in shown.out
     assert "and 2 more" in shown.out.splitlines()[1]
     assert "the verdict is about its 3 subjects" in shown.err
+
+
+@pytest.mark.parametrize("same_name", [True, False])
+def test_diff_of_digests_lists_the_model_once(
+    gitchain: Gitchain, workshop: Workshop, same_name: bool
+) -> None:
+    """A model given by its digest has its attested name, and is not listed again as data."""
+    workshop.add(OLD, replace(NEW, name="old.bin" if same_name else "new.bin"))
+    done = gitchain("diff", "--json", sha256("old"), sha256("new"), cwd=workshop.repo)
+    validator("diff").validate(done.json)
+    assert changes(done.json, "model") == [("old.bin", "changed", sha256("old"), sha256("new"))]
+    assert done.json["groups"]["model"]["changes"][0]["steps"] == []
+    assert changes(done.json, "data") == []
 
 
 def test_diff_of_many_subjects_is_bounded(gitchain: Gitchain, workshop: Workshop) -> None:

@@ -242,4 +242,5 @@ def test_diff_outside_of_a_repository(gitchain: Gitchain, workshop: Workshop, tm
     done = gitchain("diff", "--json", "old.bin", "new.bin", *options, cwd=away)
     assert done.code == ExitCode.OK, done.text
     assert [one["name"] for one in done.json["a"]["resources"]] == ["old.bin"]
-    assert [(one[2], one[3]) for one in changes(done.json, "model")] == [(sha256("old"), sha256("new"))]
+    assert changes(done.json, "model") == [("old.bin", "changed", sha256("old"), sha256("new"))]
+    assert changes(done.json, "data") == []

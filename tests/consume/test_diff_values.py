@@ -85,6 +85,27 @@ def test_compare_joins_equal_changes_of_steps() -> None:
     assert [(one.steps, one.b) for one in compare(old, new).changes] == [(("one", "two"), 2), (("three",), 3)]
 
 
+def test_changes_have_a_natural_order() -> None:
+    """Numbers in names count as numbers, of any length and with leading zeros; different names are never equal."""
+    names = ["p", "p1", "p02", "p2", "p10", f"p{'9' * 5000}", "q"]
+    found = compare({}, {("step", ""): dict.fromkeys(reversed(names), 1)}).changes
+    assert [one.name for one in found] == names
+
+
+def test_change_states_the_totals_of_what_it_cuts() -> None:
+    """A document has 20 steps and items of a change, and how many there are; a change of no step names none."""
+    many = tuple(range(30))
+    change = Change("x", tuple(map(str, many)), many[:20], many).to_json()
+    assert (len(change["b"]), change["bTotal"], len(change["steps"]), change["stepsTotal"]) == (
+        20,
+        30,
+        20,
+        30,
+    )
+    assert "aTotal" not in change
+    assert Change("x", ("",), 1, 2).to_json()["steps"] == []
+
+
 def test_combined_keeps_every_value() -> None:
     """Attestations of one step that differ give a tuple of all values, equal ones a single value."""
     assert combined([{"a": 1, "b": 1}, {"a": 2, "b": 1.0}, {"c": None}]) == {"a": (1, 2), "b": 1.0, "c": None}
