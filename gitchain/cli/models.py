@@ -36,8 +36,10 @@ MOST = 1000
 def command(options: Options, names: tuple[str, ...], last: int, chosen: VerifyOptions) -> ExitCode:
     """List the versions of the models that the layout serves, newest first [default: of all models].
 
-    Shows the verdict for each attested digest; no file is read. Tags, stages (GTO's tags MODEL#STAGE) and deployments
-    are claims of their signers. The exit code is 0 whatever the verdicts are.
+    NAME is an attested name, as in the first column. Shows the verdict for each attested digest; no file is read.
+    Tags, stages (GTO's tags MODEL#STAGE) and deployments are claims of functionaries. Tags come from release
+    attestations, which hooks and `gitchain sync` make for commits with files that DVC tracks. The exit code is 0
+    whatever the listed verdicts are, and 3 if nothing is listed.
 
     \b
     Examples:
@@ -65,7 +67,7 @@ def command(options: Options, names: tuple[str, ...], last: int, chosen: VerifyO
     header = ("model", "tags", "stage", "verdict", "made (UTC)", "serves in", "sha256")
     rows = [_row(one) for one in found.newest]
     options.page(table(rows, header, options.width, wrapped={"model", "tags", "stage", "serves in"}))
-    if found.older:
+    if found.older and last < MOST:
         options.talk(f"{found.older} older: --last {min(found.older + last, MOST)}")
     if found.strange:
         options.talk(f"not listed: {found.strange} that no functionary of their step signed")
@@ -78,19 +80,18 @@ def _row(model: ModelVersion) -> tuple[str, ...]:
     codes = dict.fromkeys(str(one.code) for one in decision.findings if one.severity == "error")
     verdict = decision.result if decision.passed else " ".join([decision.result, *list(codes)[:1]])
     places = [_place(one) for one in model.placements]
-    more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    shown = ", ".join(places[:SHOWN]) + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
+    others = f"({model.others} claimed by others)" if model.others else ""
     return (
         model.name,
-        " ".join(model.tags) or "-",
-        " ".join(model.stages) or "-",
+        ", ".join(model.tags[:SHOWN]) or "-",
+        ", ".join(model.stages[:SHOWN]) or "-",
         verdict,
         model.made.time.strftime("%Y-%m-%d %H:%M"),
-        (", ".join(places[:SHOWN]) + more) or "-",
+        " ".join(filter(None, (shown, others))) or "-",
         decision.target.sha256[:12],
     )
 
 
 def _place(placement: Placement) -> str:
-    """Return the place; with its signer if that is no functionary of the layout."""
-    place = " / ".join(value for key, value in placement.place.items() if key != "uid")
-    return place if placement.is_by_functionary else f"{place}, claimed by {placement.signer}"
+    return " / ".join(value for key, value in placement.place.items() if key != "uid")

@@ -138,6 +138,7 @@ def test_a27_partial_clone_fetches_nothing(
     for command in (
         ("verify", "model.bin"), ("verify", "HEAD"), ("verify", "dvc.lock@HEAD"), ("log",), ("show", "sha256:00"),
         ("diff", "HEAD", "model.bin"),
+        ("models",),
         ("trust", "status"), ("doctor",), ("layout", "show"),
     ):  # fmt: skip
         assert call(*command, cwd=project.repo).code != ExitCode.BUG
@@ -158,6 +159,7 @@ def test_git_in_the_repository_is_not_run_from_path(
     for command in (
         ("verify", "model.bin"),
         ("diff", "model.bin", "model.bin"),
+        ("models",),
         ("doctor",),
         ("hooks", "status"),
         ("run", "x", "-p", "o", "--", "/bin/true"),

@@ -6,12 +6,15 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gitchain.consume.model_versions import Releases
 from gitchain.errors import ExitCode
-from gitchain.evidence.vocabulary import DEPLOYMENT, RETIREMENT
+from gitchain.evidence.digest import DigestSet
+from gitchain.evidence.vocabulary import DEPLOYMENT, RELEASE, RETIREMENT
 from tests.cli.test_documents import validator
 
 Gitchain = Callable[..., Any]
@@ -94,7 +97,7 @@ def test_models_limits_names_and_number(gitchain: Gitchain, models: Path) -> Non
     assert "1 older: --last 2" in gitchain("models", "--last", "1", cwd=models).err
     done = gitchain("models", "other.txt", cwd=models)
     assert done.code == ExitCode.NOTHING
-    assert "no attested model is served" in done.err
+    assert "no version of a model" in done.err
 
 
 def test_models_shows_a_revoked_version_as_failed(gitchain: Gitchain, models: Path) -> None:
@@ -112,13 +115,13 @@ def test_models_shows_a_revoked_version_as_failed(gitchain: Gitchain, models: Pa
 def test_models_shows_where_a_version_serves(gitchain: Gitchain, models: Path) -> None:
     """Until its retirement by the same signer: another one cannot end what somebody else deployed."""
     state(gitchain, models, DEPLOYMENT, "eve@example.com")
-    assert "claimed by eve@example.com" in gitchain("models", cwd=models).out
+    assert "(1 claimed by others)" in gitchain("models", cwd=models).out
+    assert listed(gitchain, models)["models"][0]["deploymentsByOthers"] == 1
     state(gitchain, models, RETIREMENT, "eve@example.com")
     state(gitchain, models, DEPLOYMENT)
     state(gitchain, models, RETIREMENT, "eve@example.com")
     newest, oldest = listed(gitchain, models)["models"]
     (place,) = newest["deployments"]
-    assert place["functionary"] is True
     assert {key: place[key] for key in PLACE} == PLACE
     assert place["signer"] == "ada@example.com"
     assert oldest["deployments"] == []
@@ -141,7 +144,7 @@ def test_models_without_models_is_an_error(gitchain: Gitchain, tiny: Path) -> No
     """Nothing attested is exit 3, as for verify."""
     done = gitchain("models", cwd=tiny)
     assert done.code == ExitCode.NOTHING
-    assert "no attested model" in done.err
+    assert "no version of a model" in done.err
 
 
 def test_models_escapes_what_signers_wrote(gitchain: Gitchain, models: Path) -> None:
@@ -158,3 +161,77 @@ def test_models_escapes_what_signers_wrote(gitchain: Gitchain, models: Path) -> 
     shown = gitchain("models", cwd=models).out
     assert "\x1b" not in shown + done.text
     assert "\u202e" not in shown + done.text
+
+
+def test_models_leaves_out_revoked_deployments_and_releases(gitchain: Gitchain, models: Path) -> None:
+    """A revoked tag or deployment is no tag and no deployment."""
+    state(gitchain, models, DEPLOYMENT)
+    layout = models / ".gitchain/layout.yaml"
+    layout.write_text(layout.read_text().replace("version: 1\n", "version: 2\nrevokers: [ada]\n", 1))
+    assert gitchain("layout", "sign", cwd=models).code == 0
+    for event in gitchain("log", "--json", cwd=models).json["events"]:
+        if event["predicateType"] in {DEPLOYMENT, RELEASE}:
+            command = ("revoke", "attestation", event["id"], "--reason", "compromised")
+            assert gitchain(*command, cwd=models).code == 0
+    for model in listed(gitchain, models)["models"]:
+        assert (model["tags"], model["stages"], model["deployments"]) == ([], [], [])
+        assert model["verificationResult"] == "PASSED"
+
+
+def test_models_takes_a_path_for_a_name(gitchain: Gitchain, models: Path) -> None:
+    """`./model.txt` is the name model.txt; an error names what is served."""
+    assert len(listed(gitchain, models, "./model.txt")["models"]) == 2
+    assert "model.txt" in gitchain("models", "nosuch", cwd=models).err
+
+
+def test_models_bounds_long_claims(gitchain: Gitchain, models: Path) -> None:
+    """A long place is cut, and cannot hide what stands beside it."""
+    facts = {
+        "model": "model.txt",
+        "environment": "production",
+        "cluster": "eu-1" + " " * 900 + "x",
+        "deployedBy": "ada@example.com",
+        "deployedOn": "2026-11-30T12:00:00Z",
+    }
+    (models / "facts.json").write_text(json.dumps(facts))
+    for person in ("eve@example.com", "ada@example.com"):
+        command = ("attest", "deploy", "--type", DEPLOYMENT, "--predicate", "facts.json", "-m", "model.txt")
+        assert gitchain(*command, "--as", person, cwd=models).code == 0
+    newest = listed(gitchain, models)["models"][0]
+    assert (newest["deploymentCount"], newest["deploymentsByOthers"]) == (1, 1)
+    assert len(newest["deployments"][0]["cluster"]) == 201
+    assert "(1 claimed by others)" in gitchain("models", cwd=models).out
+
+
+def test_stage_is_where_the_highest_number_assigned_it() -> None:
+    """The order of attestation does not count against GTO's numbers; qualifiers of a package URL are no tag."""
+
+    def release(tag: str, sha256: str) -> Any:
+        subject = [SimpleNamespace(digest=DigestSet({"sha256": sha256}))]
+        statement = SimpleNamespace(subject=subject, predicate={"purl": f"pkg:generic/x@{tag}"})
+        return SimpleNamespace(statement=statement)
+
+    found = Releases.of(
+        [
+            release("m%23prod%232", "b" * 64),
+            release("m%23prod%231", "a" * 64),
+            release("v3?checksum=x", "a" * 64),
+        ]
+    )
+    assert found.stages == {"b" * 64: ["m#prod"]}
+    assert found.tags == {"a" * 64: ("v3",)}
+
+
+def test_models_of_a_supplied_step_lists_what_passes(gitchain: Gitchain, models: Path) -> None:
+    """Who may sign a supplier's step is in the supplier's layout: what does not pass is counted, and not listed."""
+    layout = models / ".gitchain/layout.yaml"
+    text = layout.read_text().replace("version: 1\n", "version: 2\n", 1)
+    rules = text[text.index("    expectedMaterials:") : text.index("    expectedProducts:")]
+    text = text.replace(rules, "").replace(
+        "functionaries: [ada]\n", "functionaries: [ada]\n    sublayout: {name: acme}\n"
+    )
+    layout.write_text(text.replace("[CREATE, model.txt]", "[ALLOW, model.txt]"))
+    assert gitchain("layout", "sign", "--no-lint", cwd=models).code == 0
+    done = gitchain("models", cwd=models)
+    assert done.code == ExitCode.NOTHING
+    assert "2 that no functionary of their step signed" in done.err
