@@ -57,7 +57,7 @@ class CiReports:
             _write(self.junit, junit(decided, failed), "--junit FILE")
         if self.sarif is not None:
             text = json.dumps(sarif(decided, failed), indent=2, ensure_ascii=True)
-            _write(self.sarif, text.encode("ascii"), "--sarif FILE")
+            _write(self.sarif, f"{text}\n".encode("ascii"), "--sarif FILE")
 
 
 def _write(path: Path, data: bytes, option: str) -> None:
@@ -120,7 +120,7 @@ def _result(target: str, document: Document, finding: Document) -> dict[str, Any
     place = _location(target, document["resource"].get("name"))
     if finding.get("step"):
         place["logicalLocations"] = [{"name": escape(finding["step"]), "kind": "step"}]
-    text = "\n".join(_lines([finding]))
+    text = "\n".join(_details_of(finding))
     digest = document["resource"]["digest"].get("sha256", "")
     parts = (finding["code"], finding.get("step"), finding.get("artifact"), target)
     return {
@@ -146,9 +146,14 @@ def _no_verdict(target: str, error: GitchainError) -> dict[str, Any]:
 
 
 def _location(target: str, name: str | None) -> dict[str, Any]:
-    """Return the target as a relative reference: code scanning shows a result only with a file."""
-    path = quote((name or target).lstrip("/").encode("utf-8", "surrogatepass"), safe="/") or "."
-    return {"physicalLocation": {"artifactLocation": {"uri": path}}}
+    """Return the model as a relative reference, and its first line: code scanning shows a result only with both.
+
+    A target without a name, such as a digest, has the layout's file in its place.
+    """
+    is_path = name is not None or not target.startswith(("sha256:", "oci://"))
+    path = (name or target).lstrip("/") if is_path else ".gitchain/layout.yaml"
+    uri = quote(path.encode("utf-8", "surrogatepass"), safe="/") or "."
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}}
 
 
 def _passed(document: Document) -> bool:
@@ -162,9 +167,15 @@ def _name(target: str, document: Document) -> str:
 
 def _lines(findings: Sequence[Document]) -> Iterator[str]:
     for one in findings:
-        where = ", ".join(escape(one[key]) for key in ("step", "artifact") if one.get(key))
-        yield f"{one['severity']} {one['code']} {where}{': ' if where else ''}{escape(one['message'])}"
-        yield from (f"  {key}: {escape(one[key])}" for key in ("expected", "got", "help") if one.get(key))
+        first, *rest = _details_of(one)
+        yield f"{one['severity']} {one['code']} {first}"
+        yield from (f"  {line}" for line in rest)
+
+
+def _details_of(finding: Document) -> Iterator[str]:
+    where = ", ".join(escape(finding[key]) for key in ("step", "artifact") if finding.get(key))
+    yield f"{where}{': ' if where else ''}{escape(finding['message'])}"
+    yield from (f"{key}: {escape(finding[key])}" for key in ("expected", "got", "help") if finding.get(key))
 
 
 def _details(error: GitchainError) -> str:

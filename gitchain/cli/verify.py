@@ -22,7 +22,7 @@ from gitchain.cli.verify_options import (
     unread,
     verify_options,
 )
-from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, UsageError
+from gitchain.errors import ExitCode, GitchainError, LimitError, NoEvidenceError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from gitchain.cli.ci_reports import CiReports
@@ -62,7 +62,7 @@ MAX_LINE = 8192
     "--junit",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write one JUnit test case for each target.",
+    help="Write JUnit XML: one test case for each model, and for each target without a verdict.",
 )
 @click.option(
     "--sarif",
@@ -160,13 +160,13 @@ def _one(
         if asked is not None:
             options.talk(f"no summary was written to {escape(str(asked.path))}: there is no verdict")
         if reports is not None:
-            reports.write([], [(target, error)], None)
+            _write_failure(options, reports, target, error)
         raise
     documents = list(_documents(result))
-    if reports is not None:
-        reports.write([(target, one) for one in documents], [], result.accepted.signed.layout)
     for document in documents:
         print_verdict(options, document, explain=explain)
+    if reports is not None:
+        reports.write([(target, one) for one in documents], [], result.accepted.signed.layout)
     tell_bundle(options, target, result)
     code = _exit_code(decision.exit_code for decision in result.decisions)
     whole = documents[0] if len(documents) == 1 else _several_document(documents)
@@ -180,6 +180,14 @@ def _one(
     options.document(whole)
     tell_reading(options, result.accepted, result.refused, result.forgotten)
     return code
+
+
+def _write_failure(options: Options, reports: CiReports, target: str, error: GitchainError) -> None:
+    """Write that there is no verdict; a report that cannot be written does not hide the reason."""
+    try:
+        reports.write([], [(target, error)], None)
+    except StoreError as unwritten:
+        options.talk(f"warning   {escape(str(unwritten))}")
 
 
 def _several(

@@ -93,7 +93,24 @@ def test_ci_reports_that_cannot_be_written(gitchain: Gitchain, attested: Path, o
     """One error, and no success."""
     done = gitchain("verify", "model.txt", option, "nosuch/file", cwd=attested)
     assert done.code not in {ExitCode.OK, 70}
+    assert done.code == ExitCode.UNAVAILABLE
     assert "cannot write the report" in done.err
+    assert done.out.startswith("PASSED")
+    (attested / "model.txt").write_text("changed")
+    assert gitchain("verify", "model.txt", option, "nosuch/file", cwd=attested).out.startswith("FAILED")
+    done = gitchain("verify", "nosuch", option, "nosuch/file", cwd=attested)
+    assert done.code == ExitCode.USAGE
+    assert "no such file or revision" in done.err
+
+
+def test_sarif_of_a_digest_is_shown_at_the_layout(gitchain: Gitchain, attested: Path) -> None:
+    """A result needs a file and a line."""
+    gitchain("verify", f"sha256:{'a' * 64}", "--sarif", "out.sarif", cwd=attested)
+    (result,) = results(attested / "out.sarif")
+    (location,) = result["locations"]
+    assert location["physicalLocation"]["artifactLocation"] == {"uri": ".gitchain/layout.yaml"}
+    assert location["physicalLocation"]["region"] == {"startLine": 1}
+    assert result["message"]["text"].startswith("no attestation")
 
 
 HOSTILE = "</failure>\x1b[2J\u202e\x00\ud800&amp;]]>\n::error::"
