@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import click
 
@@ -21,8 +22,26 @@ if TYPE_CHECKING:
 SHOWN = 3  # names on one line; --json has them all
 WHERE = ("environment", "cluster", "namespace", "workload")
 GIT_WORDS = ("tag ", "commit ")
-TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
 LOG_SCHEMA = "https://gitchain.dev/log/v1"
+
+
+def _patterns(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse an empty pattern: an unset variable in a script must not hide everything."""
+    for value in values:
+        not_empty(ctx, param, value)
+    return values
+
+
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Return a time in ISO 8601; without a zone it is UTC."""
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError as error:
+        message = f"{value!r} is no time: expected 2026-11-30 or 2026-11-30T12:00:00Z"
+        raise click.BadParameter(message, ctx, param) from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @click.command(name="log")
@@ -37,15 +56,29 @@ LOG_SCHEMA = "https://gitchain.dev/log/v1"
     "--all",
     "everything",
     is_flag=True,
-    help="With a tag or commit: the chains of all artifacts in it, not only of the models that the layout serves.",
+    help="With a tag or commit: also the chains of its other artifacts, not only of the models that the layout serves.",
 )
-@click.option("--step", "steps", multiple=True, metavar="PATTERN", help="Only this step (repeatable).")
-@click.option("--signer", "signers", multiple=True, metavar="PATTERN", help="Only this signer (repeatable).")
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="PATTERN",
+    callback=_patterns,
+    help="Only steps that match this pattern, as in column step (repeatable).",
+)
+@click.option(
+    "--signer",
+    "signers",
+    multiple=True,
+    metavar="PATTERN",
+    callback=_patterns,
+    help="Only signers that match this pattern, such as '*@example.com' (repeatable).",
+)
 @click.option(
     "--since",
-    type=click.DateTime(TIMES),
     metavar="TIME",
-    help="Only what was signed at this time (UTC) or later, such as 2026-11-30.",
+    callback=_moment,
+    help="Only what was signed at this time or later, such as 2026-11-30 (UTC).",
 )
 @keys_option
 @global_options
@@ -85,8 +118,9 @@ def command(
         keys=tuple(public_keys(key_files).values()),
         everything=everything,
     )
-    shown = HistoryFilter(steps, signers, since.replace(tzinfo=UTC) if since else None)
-    events = [event.to_json() for event in found.events if shown.matches(event)]
+    wanted = HistoryFilter(steps, signers, since)
+    shown = [event for event in found.events if wanted.matches(event)]
+    events = [event.to_json() for event in shown]
     refused = [
         {"step": one.step or "", "id": one.attestation_id, "reason": one.reason}
         for one in found.evidence.refused
@@ -101,7 +135,9 @@ def command(
             "revoked": [one.to_json() for one in found.tainted],
         }
     )
-    _print_events(options, events)
+    _print_events(options, [(event.name, row) for event, row in zip(shown, events, strict=True)])
+    if not shown:
+        options.talk(f"no event matches; {len(found.events)} are not shown")
     _print_revoked(options, found)
     for warning in found.warnings:
         options.talk(f"warning   {escape(warning)}")
@@ -111,21 +147,21 @@ def command(
     return ExitCode.OK
 
 
-def _print_events(options: Options, events: Sequence[dict[str, Any]]) -> None:
-    """Print one row for each attestation."""
+def _print_events(options: Options, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Print one row for each attestation, which comes with its name."""
     rows = [
         (
             event["time"][:19].replace("T", " "),
-            event["step"] or event["predicateType"].rsplit("/", 2)[-2],
+            name,
             event["evidence"] or "-",
             event["signer"],
             _what(event) + ("  REVOKED" if "revoked" in event else ""),
             event["id"][:12],
         )
-        for event in events
+        for name, event in events
     ]
     header = ("time (UTC)", "step", "evidence", "signer", "what", "id")
-    options.page(table(rows, header, options.width, wrapped={"signer", "what"}))
+    options.page(table(rows, header, options.width, wrapped={"step", "signer", "what"}))
 
 
 def _print_refused(options: Options, refused: Sequence[dict[str, str]]) -> None:
@@ -190,4 +226,4 @@ def _short(name: str) -> str:
     """Show Git objects as people name them."""
     if name.startswith("git:commit:"):
         return f"commit {name.removeprefix('git:commit:')[:12]}"
-    return f"tag {name.removeprefix('git:tag:')}" if name.startswith("git:tag:") else name
+    return f"tag {unquote(name.removeprefix('git:tag:'))}" if name.startswith("git:tag:") else name

@@ -109,11 +109,18 @@ class Options:
 
     def page(self, text: str) -> None:
         """Print a long answer for people: through PAGER on a terminal that it does not fit on, as Git does."""
-        if self.json or not sys.stdout.isatty() or text.count("\n") + 2 < shutil.get_terminal_size().lines:
+        fits = text.count("\n") + 2 < shutil.get_terminal_size().lines
+        if self.json or not sys.stdout.isatty() or fits or os.environ.get("PAGER") in {"", "cat"}:
             self.data(text)
             return
+        from gitchain.platform.processes import safe_path
+
         os.environ.setdefault("LESS", "FRX")
-        click.echo_via_pager(text + "\n", color=self._coloured(sys.stdout))
+        try:
+            with safe_path(Path()):  # no pager from within the repository
+                click.echo_via_pager(text + "\n", color=self._coloured(sys.stdout))
+        except ValueError:  # PAGER is no command line
+            self.data(text)
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON document of --json."""
@@ -204,9 +211,11 @@ def _narrow(widths: list[int], width: int, columns: Sequence[int]) -> None:
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """Yield the lines of one row; a cell that is wider than its column takes several."""
+    """Yield the lines of one row; a cell that is wider than its column takes several, so that none looks like a row."""
     cells = [
-        textwrap.wrap(cell, width, break_on_hyphens=False) if len(cell) > width else [cell]
+        textwrap.wrap(cell, width, subsequent_indent="  ", break_on_hyphens=False)
+        if len(cell) > width
+        else [cell]
         for cell, width in zip(row, widths, strict=True)
     ]
     for parts in zip_longest(*cells, fillvalue=""):

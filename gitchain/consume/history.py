@@ -75,8 +75,12 @@ def history(
     if target is None:
         found = evidence.verified(evidence.candidates)
     else:
-        serving = None if everything else layout
-        digests = target_digests(project, target, profile.trust, evidence.keys, serving)
+        layouts = (None, layout) if everything and layout else (layout,)
+        digests = [
+            digest
+            for serving in layouts
+            for digest in target_digests(project, target, profile.trust, evidence.keys, serving)
+        ]
         found = evidence.around(digests, None)
     now = datetime.now(UTC)
     early = [statement for statement in found if is_early(statement, now)]

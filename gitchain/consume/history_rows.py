@@ -22,6 +22,12 @@ class HistoryEvent:
     revoked: tuple[tuple[str, Revoked], ...] = ()
     """Its revocations: of the attestation, the signer or an artifact."""
 
+    @property
+    def name(self) -> str:
+        """Return the step; of a statement without one the name of its predicate type, such as `version`."""
+        statement = self.verified.statement
+        return claim_in(statement).step or statement.predicate_type.rstrip("/").rsplit("/", 2)[-2]
+
     def to_json(self) -> dict[str, Any]:
         """Return the event as JSON for --json."""
         statement, claim = self.verified.statement, claim_in(self.verified.statement)
@@ -56,7 +62,7 @@ class HistoryFilter:
     def matches(self, event: HistoryEvent) -> bool:
         """Return True if the event is to be shown."""
         verified = event.verified
-        step, signer = claim_in(verified.statement).step or "", verified.identity.subject
+        step, signer = event.name, verified.identity.subject
         return (
             (not self.steps or any(fnmatchcase(step, pattern) for pattern in self.steps))
             and (not self.signers or any(fnmatchcase(signer, pattern) for pattern in self.signers))

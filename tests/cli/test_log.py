@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import sys
@@ -89,20 +90,41 @@ def test_log_shows_what_its_filters_match(gitchain: Gitchain, versions: Path) ->
     assert count("--signer", "eve@example.com") == 0
     assert count("--since", "2020-01-01") == count("--since", "2020-01-01T00:00:00Z") == every
     assert count("--since", "2099-01-01") == 0
+    assert count("--since", "2020-01-01T02:00:00+02:00") == count("--since", "2020-01-01 00:00:00") == every
+    assert count("--step", "layout") == 1
+    assert "no event matches; 3 are not shown" in gitchain("log", "--step", "no", cwd=versions).err
 
 
-def test_log_refuses_a_time_that_is_none(gitchain: Gitchain, versions: Path) -> None:
+@pytest.mark.parametrize("option", [("--since", "yesterday"), ("--step", ""), ("--signer", " ")])
+def test_log_refuses_filters_that_are_none(
+    gitchain: Gitchain, versions: Path, option: tuple[str, str]
+) -> None:
     """One error, exit 2."""
-    done = gitchain("log", "--since", "yesterday", cwd=versions)
+    done = gitchain("log", *option, cwd=versions)
     assert done.code == ExitCode.USAGE
-    assert "yesterday" in done.err
+    assert option[0] in done.err
 
 
-def on_terminal(command: list[str], cwd: Path, columns: int, lines: int) -> str:
-    """Return what a command prints on a terminal of this size; PAGER puts its lines between marks."""
+def test_log_with_all_of_a_tag_without_dvc(gitchain: Gitchain, tiny: Path, git: Git) -> None:
+    """A commit that pins nothing but a model of Git has the history of that model."""
+    assert gitchain(*ATTEST, cwd=tiny).code == 0
+    git(tiny, "add", "-A")
+    git(tiny, "commit", "-qm", "v1")
+    assert len(models(gitchain("log", "HEAD", "--all", "--json", cwd=tiny))) == 1
+
+
+def on_terminal(
+    command: list[str],
+    cwd: Path,
+    columns: int,
+    lines: int,
+    pager: str = "sed s/^/paged:/",
+    path: str | None = None,
+) -> str:
+    """Return what a command prints on a terminal of this size; the default PAGER marks its lines."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm", "PAGER": "sed s/^/paged:/"}
+    environment = {**os.environ, "TERM": "xterm", "PAGER": pager, "PATH": path or os.environ["PATH"]}
     environment.pop("COLUMNS", None)
     environment.pop("LINES", None)
     with subprocess.Popen(command, cwd=cwd, stdin=slave, stdout=slave, stderr=slave, env=environment) as job:
@@ -135,6 +157,26 @@ def test_log_uses_the_pager_if_the_table_is_longer_than_the_terminal(versions: P
     assert "paged:" not in piped.stdout
 
 
+@pytest.mark.parametrize("pager", ["", "cat", 'less "'])
+def test_log_prints_without_a_pager_that_can_be_used(versions: Path, pager: str) -> None:
+    """An empty one, as for Git, and one that is no command line."""
+    text = on_terminal([str(GITCHAIN), "log"], versions, 300, 3, pager)
+    assert text.count("train") == 2
+
+
+def test_log_runs_no_pager_of_the_repository(versions: Path, tmp_path: Path) -> None:
+    """PATH may name the current directory; without another pager the text is printed."""
+    (versions / "less").write_text("#!/bin/sh\ntouch ran\ncat\n")
+    (versions / "less").chmod(0o755)
+    programs, git = tmp_path / "programs", shutil.which("git")
+    assert git is not None
+    programs.mkdir()
+    (programs / "git").symlink_to(git)
+    text = on_terminal([str(GITCHAIN), "log"], versions, 300, 3, "less", f".:{programs}")
+    assert not (versions / "ran").exists(), text
+    assert text.count("train") == 2
+
+
 def test_table_breaks_the_widest_columns() -> None:
     """Fixed columns keep their width; no part of a cell gets lost."""
     rows = [("1", "a long text of many words", "b" * 30)]
@@ -145,3 +187,11 @@ def test_table_breaks_the_widest_columns() -> None:
     assert joined.count("b") == 30
     assert table(rows, ("n", "text", "name")).count("\n") == 1
     assert max(map(len, table(rows, ("n", "text", "name"), 5, {"text"}).splitlines())) > 36
+
+
+def test_table_has_no_line_that_looks_like_a_row() -> None:
+    """A name that breaks cannot put another row below its own."""
+    name = "evil.bin" + " " * 10 + "model.bin PASSED"
+    lines = table([(name, "FAILED")], ("model", "verdict"), 25, {"model"}).splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith("  ") for line in lines[2:])
