@@ -118,8 +118,7 @@ def command(
         keys=tuple(public_keys(key_files).values()),
         everything=everything,
     )
-    wanted = HistoryFilter(steps, signers, since)
-    shown = [event for event in found.events if wanted.matches(event)]
+    shown = list(filter(HistoryFilter(steps, signers, since).matches, found.events))
     events = [event.to_json() for event in shown]
     refused = [
         {"step": one.step or "", "id": one.attestation_id, "reason": one.reason}
@@ -148,7 +147,7 @@ def command(
 
 
 def _print_events(options: Options, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Print one row for each attestation, which comes with its name."""
+    """Print one row for each pair of an event's name and document."""
     rows = [
         (
             event["time"][:19].replace("T", " "),
