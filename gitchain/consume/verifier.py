@@ -17,7 +17,7 @@ from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, REVOCATION, SOURCE
 from gitchain.layout.model import Layout
 from gitchain.sources.evidence import Evidence
-from gitchain.sources.gather import gather
+from gitchain.sources.gather import gather, unconnected
 from gitchain.sources.refused import RefusedBundle
 from gitchain.sources.rollback_protection import check_seen, last_seen
 from gitchain.verify.decide import Decision, Target, decide
@@ -233,17 +233,16 @@ class Verifier:
         decision = self._settled(near, decided, signatures)
         if decision.passed:
             return decision
-        everything = self._with_git(self.evidence.of_steps(self._steps), signatures)
+        others = unconnected(self.evidence, self.accepted.signed.layout)
+        everything = self._with_git((*near, *others), signatures)
         if len(everything) > len(near):
             decision = self._settled(everything, decided, signatures)
-        if decision.exit_code is ExitCode.NOTHING and (beside := self._beside(target)):
-            decision = decided(everything)
+        if decision.exit_code is ExitCode.NOTHING:
+            from gitchain.consume.not_counted import why_not_counted
+
+            beside = why_not_counted(self.evidence, self.accepted.signed.layout, target)
+            decision = decided(everything) if beside else decision
         return decision
-
-    def _beside(self, target: Target) -> Sequence[Finding]:
-        from gitchain.consume.not_counted import why_not_counted
-
-        return why_not_counted(self.evidence, self.accepted.signed.layout, target)
 
     def _settled(
         self,

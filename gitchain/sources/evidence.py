@@ -53,7 +53,7 @@ class Evidence:
     _verified: dict[str, VerifiedStatement | None] = field(default_factory=dict)
     _files: dict[tuple[ManifestVersion, str], tuple[str, ...] | None] = field(default_factory=dict)
     _upgraded: dict[str, str | None] = field(default_factory=dict)
-    _cut: set[str | None] = field(default_factory=set)
+    _cut: set[str] = field(default_factory=set)
 
     @property
     def candidates(self) -> Iterator[IndexedBundle]:
@@ -135,18 +135,19 @@ class Evidence:
             found = self._about({digest for item in items for digest in self._with_files([item])}, wanted)
         return self.verified(filter(wanted, found))
 
-    def of_steps(self, steps: AbstractSet[str] | None) -> tuple[VerifiedStatement, ...]:
-        """Return the verified statements that claim one of these steps, or any statements if `steps` is None.
+    def of_steps(self, steps: AbstractSet[str] | None, *types: str) -> tuple[VerifiedStatement, ...]:
+        """Return the verified statements that claim one of these steps or have one of these types; any if `steps` is None.
 
-        At most MAX_OTHERS for each step: `refused` has a line if there are more.
+        At most MAX_OTHERS for each step and type: `refused` has a line if there are more.
         """
         found: dict[str, IndexedBundle] = {}
-        for step in sorted(steps) if steps is not None else [None]:
-            some = self.bundles.of_step(step) if step is not None else self.candidates
+        parts: list[tuple[str, str | None, Iterator[IndexedBundle]]]
+        parts = [(f" of step {step}", step, self.bundles.of_step(step)) for step in sorted(steps or ())]
+        parts += [(f" of type {kind}", None, self.bundles.of_type(kind)) for kind in sorted(types)]
+        for of, step, some in parts if steps is not None else [("", None, self.candidates)]:
             found |= {candidate.name: candidate for candidate in islice(some, MAX_OTHERS)}
-            if (more := sum(1 for _ in some)) and step not in self._cut:
-                self._cut.add(step)
-                of = f" of step {step}" if step is not None else ""
+            if (more := sum(1 for _ in some)) and of not in self._cut:
+                self._cut.add(of)
                 reason = f"{more} more statements{of}: only those that share an artifact with the target's chain count"
                 self.refused.append(RefusedBundle(step, NO_ID, reason))
         return self.verified(found.values())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitchain.evidence.digest import sha256_hex
+from gitchain.layout.model import Layout
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.bundles import IndexedBundles, Load
 from gitchain.sources.evidence import Evidence
@@ -14,6 +15,7 @@ from gitchain.sources.store_index import index_of
 from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS
 from gitchain.verify.trust import Trust
+from gitchain.verify.verified import VerifiedStatement
 from gitchain.workspace.project import Project
 
 if TYPE_CHECKING:
@@ -83,3 +85,14 @@ def _in_memory(
         for snapshot in snapshots:
             index.add_nodes(snapshot.nodes)
     return index
+
+
+def unconnected(evidence: Evidence, layout: Layout) -> tuple[VerifiedStatement, ...]:
+    """Return the statements that may count for a step although nothing connects them to the target, up to a number.
+
+    Found by their step, or by their type for a step that selects. With a sublayout or a verifier any statement may count.
+    """
+    if any(step.sublayout or step.verifier for step in layout.steps):
+        return evidence.of_steps(None)
+    types = {step.predicate_type for step in layout.steps if step.select}
+    return evidence.of_steps({step.name for step in layout.steps}, *types)

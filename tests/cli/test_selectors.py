@@ -11,7 +11,15 @@ import pytest
 from gitchain.instance import Instance
 from gitchain.workspace.project import open_project
 from gitchain.workspace.user_directory import local_directory
-from tests.support.foreign_statements import GITHUB, WORKFLOW, WorkflowForge, cyclonedx, pytest_result, scan
+from tests.support.foreign_statements import (
+    GITHUB,
+    WORKFLOW,
+    WorkflowForge,
+    cyclonedx,
+    pytest_result,
+    scan,
+    subject,
+)
 from tests.support.forged_bundles import raw
 from tests.support.prepared_repository import PreparedRepository
 
@@ -120,3 +128,50 @@ def test_layout_lint_shows_the_selector(
     found = gitchain("layout", "lint", "--json", cwd=world.repo).json
     places = {(one["code"], one["where"]) for one in found["findings"]}
     assert ("GC-L16", "steps[0].select.where") in places
+
+
+RAW = """steps:
+  - name: checked
+    functionaries: [github]
+    predicateType: https://in-toto.io/attestation/test-result/v0.1
+    select: {where: "predicate.result == 'PASSED'", as: data/raw.csv}
+    expectedMaterials: [[MATCH, data/raw.csv, WITH, MATERIALS, FROM, prepare], [DISALLOW, "*"]]
+"""
+
+
+@pytest.mark.parametrize("bound", [1, 3])
+def test_junk_in_the_store_hides_no_statement(
+    world: PreparedRepository, gitchain: Gitchain, monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    """A statement that no digest connects to the target, about raw data, is found by its type among others' statements."""
+    from gitchain.sources import evidence
+    from tests.support.forged_bundles import Forge
+    from tests.support.prepared_repository import lock_file
+
+    contents = {"data/raw.csv": "raw\n1,2\n", "data/clean.csv": "clean\n1,2\n", "model.bin": "model!"}
+    for name, content in contents.items():
+        world.write(name, content)
+    stages = {
+        "prepare": (["data/raw.csv"], ["data/clean.csv"]),
+        "train": (["data/clean.csv"], ["model.bin"]),
+    }
+    world.write("dvc.lock", lock_file(stages, world.repo))
+    world.git("commit", "-aqm", "change the data")
+    assert gitchain("attest", cwd=world.repo).code == 0
+    layout = world.repo / ".gitchain/layout.yaml"
+    text = layout.read_text(encoding="utf-8").replace("version: 1", "version: 2", 1)
+    text = text.replace("functionaries:\n", FUNCTIONARY, 1).replace("steps:\n", RAW, 1)
+    layout.write_text(text, encoding="utf-8")
+    assert gitchain("layout", "sign", cwd=world.repo).code == 0
+    instance, store = Instance.open(local_directory()), open_project(world.repo).store
+    junk = [
+        raw(Forge(instance, "mallory@evil.example").bundle(cyclonedx(subject(f"junk {number}"), n=number)))
+        for number in range(8)
+    ]
+    store.add(tuple(junk))
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 1
+    tested = pytest_result(subject(contents["data/raw.csv"], "raw.csv"))
+    store.add((raw(WorkflowForge(instance).bundle(tested)),))
+    monkeypatch.setattr(evidence, "MAX_OTHERS", bound)
+    done = gitchain("verify", "model.bin", cwd=world.repo)
+    assert done.code == 0, done.text
