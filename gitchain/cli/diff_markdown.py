@@ -21,6 +21,7 @@ from gitchain.cli.diff_text import (
     shown_commits,
     shown_resource,
     shown_sides,
+    signed_note,
 )
 from gitchain.cli.output import escape
 
@@ -58,15 +59,18 @@ def _lines(document: Document) -> Iterator[str]:
         yield "\n| group | what | A | B | change | basis |\n|---|---|---|---|---|---|"
     for name, group in changed.items():
         yield from _rows(name, group, limit)
-    without = "Not stated" if has_statements(document) else "Not compared"
-    for title, wanted in (("The same", True), (without, False)):
+    same = {name: group for name, group in groups.items() if not group["changes"] and group["compared"]}
+    for basis in ("proven", "claimed"):
         found = [
-            "layout (one for both)" if name == "layout" else name
-            for name, group in groups.items()
-            if not group["changes"] and bool(group["compared"]) == wanted
+            "layout (one for both)" if name == "layout" else f"{name}{signed_note(name, document)}"
+            for name, group in same.items()
+            if group["basis"] == basis
         ]
         if found:
-            yield f"\n{title}: {', '.join(found)}."
+            yield f"\nThe same ({basis}): {', '.join(found)}."
+    without = [name for name, group in groups.items() if not group["changes"] and not group["compared"]]
+    if without:
+        yield f"\n{'Not stated' if has_statements(document) else 'Not compared'}: {', '.join(without)}."
     yield f"\n{LEGEND[0].upper()}{LEGEND[1:]}."
 
 

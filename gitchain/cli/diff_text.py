@@ -40,6 +40,9 @@ LEGEND = "proven: verified by signatures, the log and digests; claimed: stated b
 
 _DIGEST = re.compile(r"(?P<kind>directory |[a-zA-Z0-9]+ )?(?:sha256|sha384|sha512):(?P<hex>[0-9a-f]{64,128})")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_AMBIGUOUS = re.compile(r' -> |  |^"')
+"""What separates the parts of a line, or starts a text in quotes."""
+
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -124,12 +127,22 @@ def _unchanged(name: str, group: Document, document: Document) -> str:
         return "  not stated"
     if name == "layout":
         layout = document["layout"]
-        return _cut(f"= one layout for both: {escape(layout['name'])} v{layout['version']}", INDENT - 2)
+        summaries = "; the same policies of suppliers" if group["basis"] == "claimed" else ""
+        text = f"= one layout for both: {escape(layout['name'])} v{layout['version']}{summaries}"
+        return _cut(text, INDENT - 2)
     if name != "evidence":
-        return "= the same"
+        return f"= the same{signed_note(name, document)}"
     strengths = Counter(step["evidence"] or "no strength" for step in document["b"]["steps"])
     counts = (f"{count} step{'' if count == 1 else 's'} {name}" for name, count in strengths.items())
     return f"= the same: {', '.join(counts)}"
+
+
+def signed_note(name: str, document: Document) -> str:
+    """Return what must be added to "the same" of signers and approvals if the layout does not accept a side."""
+    failed = [side.upper() for side in ("a", "b") if document[side]["verificationResult"] == "FAILED"]
+    if not failed or name not in {"signers", "approvals"}:
+        return ""
+    return f" identities; the layout does not accept {' and '.join(failed)}"
 
 
 def _group(options: Options, name: str, group: Document, limit: int) -> Iterator[str]:
@@ -171,10 +184,15 @@ def _change(lead: str, left: str, change: Document, column: int) -> Iterator[str
         yield f"{start}{_cut_middle(left, room)}"
         below = [right] if len(right) + 2 <= room or not more else [*textwrap.wrap(more, room - 2), values]
     if len(below[-1]) + 2 > room:
-        before, *after = below.pop().split(" -> ", 1)
-        below += [before, *(f"-> {value}" for value in after)]
+        below[-1:] = _apart(change)
     for value in below:
         yield f"{' ' * INDENT}  {_cut(value, INDENT + 2)}"
+
+
+def _apart(change: Document) -> Sequence[str]:
+    """Return the values of both sides as two lines."""
+    before, after = shown_sides(change)
+    return [before, f"-> {after}"] if before and after and "commits" not in change else [shown_values(change)]
 
 
 def shown_values(change: Document) -> str:
@@ -228,20 +246,25 @@ def _issuers(value: Any) -> set[str]:
 def shown(value: Any, *, brief: bool = True) -> str:
     """Return a value as text: digests short with `brief`, texts that look like another type in quotes."""
     if isinstance(value, list):
-        return ", ".join(shown(one, brief=brief) for one in value) or "[]"
+        items = [(one, shown(one, brief=brief)) for one in value]
+        texts = (_quoted(text) if isinstance(one, str) and ", " in text else text for one, text in items)
+        return ", ".join(texts) or "[]"
     if isinstance(value, dict):
         who = value.get("subject")
         if who is None:
             return "{}"
         issuer = "" if brief else f" ({value['issuer']})"
         when = f" at {value['time']}" if "time" in value else ""
-        return escape(f"{who}{issuer}{when}")
+        return escape(f"{json.dumps(who) if _AMBIGUOUS.search(who) else who}{issuer}{when}")
     if isinstance(value, str):
-        if brief and (_DIGEST.search(value) or _COMMIT.fullmatch(value)):
-            return escape(short(value))
-        is_plain = value.strip() == value != "" and not _NUMBER.fullmatch(value)
-        return escape(value if is_plain and value not in {"true", "false", "null"} else json.dumps(value))
+        text = short(value) if brief else value
+        is_plain = text.strip() == text != "" and not _NUMBER.fullmatch(text) and not _AMBIGUOUS.search(text)
+        return escape(text if is_plain and text not in {"true", "false", "null"} else json.dumps(text))
     return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    return text if text.startswith('"') else json.dumps(text)
 
 
 def short(text: str) -> str:

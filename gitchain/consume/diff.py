@@ -94,7 +94,7 @@ def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
     models = _models(a, b)
     files = FileComparison(Manifests(verifier.evidence.manifest))
     targets = (_targets(a), _targets(b))
-    groups = {"model": models, "data": _joined(files.group(first, second, targets), claimed(terms))}
+    groups = {"model": models, "data": joined(files.group(first, second, targets), claimed(terms))}
     groups |= {name: claimed(read) for name, read in CLAIMED.items()}
     groups["environment"] = compare(*_environments(first, second))
     root = verifier.project.root if verifier.project is not None else None
@@ -102,10 +102,10 @@ def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
     groups["evidence"] = compare(_evidence(first), _evidence(second))
     groups["signers"] = compare(_signers(first), _signers(second), "proven")
     approvals = compare(_approvals(first), _approvals(second), "proven")
-    groups["approvals"] = _joined(approvals, claimed(approved))
+    groups["approvals"] = joined(approvals, claimed(approved))
     layouts = compare(_layouts(first), _layouts(second), "proven")
     same = Group((), layouts.compared + 1, "proven")  # both sides were verified under the one layout
-    groups["layout"] = _joined(replace(same, changes=layouts.changes), claimed(policy))
+    groups["layout"] = joined(replace(same, changes=layouts.changes), claimed(policy))
     return groups
 
 
@@ -132,8 +132,15 @@ def _environments(
     return shown(before, after), shown(after, before)
 
 
-def _joined(group: Group, other: Group) -> Group:
-    return replace(group, changes=(*group.changes, *other.changes), compared=group.compared + other.compared)
+def joined(group: Group, other: Group) -> Group:
+    """Return both groups as one, which is claimed if anything that was compared is."""
+    bases = {one.basis for one in (group, other) if one.compared} or {group.basis}
+    return replace(
+        group,
+        changes=(*group.changes, *other.changes),
+        compared=group.compared + other.compared,
+        basis="claimed" if "claimed" in bases else "proven",
+    )
 
 
 def _with_ranges(group: Group, count: Callable[[Change], Mapping[str, Any]]) -> Group:

@@ -266,7 +266,8 @@ def test_diff_as_markdown(gitchain: Gitchain, workshop: Workshop) -> None:
     done = gitchain("diff", "old.bin", "new.bin", "--markdown", cwd=workshop.repo)
     assert done.code == ExitCode.OK
     assert "| metrics | <code>m&#46;json&#58;acc</code> |  | <code>1</code> | added | claimed |" in done.out
-    assert "The same: data, command, evidence, signers" in done.out
+    assert "The same (proven): signers, layout (one for both)." in done.out
+    assert "The same (claimed): data, command, evidence" in done.out
     assert "layout (one for both)." in done.out
     assert "Not stated: parameters, code, environment." in done.out
     both = gitchain("diff", "old.bin", "new.bin", "--markdown", "--json", cwd=workshop.repo)

@@ -107,3 +107,18 @@ def test_diff_shows_a_revocation_before_statements_of_strangers(
     assert document["b"]["findings"][0]["code"] == "GC-E0340"
     assert "mallory" in json.dumps(document["b"]["findings"])
     assert "GC-E0340" in gitchain("diff", "old.bin", "new.bin", cwd=workshop.repo).out
+
+
+def test_diff_of_a_failed_side_calls_no_chain_the_same(gitchain: Gitchain, workshop: Workshop) -> None:
+    """If a side fails, "the same" of signers and approvals is about identities, and what the layout does not accept."""
+    workshop.add(OLD, replace(NEW, data={"data/raw.csv": "other"}))
+    revoke(gitchain, workshop, "prepare")
+    failed(gitchain, workshop)
+    shown = gitchain("diff", "new.bin", "new.bin", cwd=workshop.repo).out.splitlines()
+    note = "= the same identities; the layout does not accept A and B"
+    assert [line for line in shown if line.startswith(("signers", "approvals"))] == [
+        f"signers     proven  {note}",
+        f"approvals   claimed {note}",
+    ]
+    page = gitchain("diff", "new.bin", "new.bin", "--markdown", cwd=workshop.repo).out
+    assert "The same (proven): model, signers identities; the layout does not accept A and B" in page

@@ -214,6 +214,25 @@ def test_diff_page_fits_into_a_comment(gitchain: Gitchain, workshop: Workshop) -
     assert page.endswith("More differences: `gitchain diff --json`.\n")
 
 
+def test_diff_quotes_what_separates_values(gitchain: Gitchain, workshop: Workshop) -> None:
+    """A value that holds the arrow, or starts like a text in quotes, is in quotes, so that a line has one meaning."""
+    arrow = "x -> y"
+    parameters: dict[str, Json] = {"a": arrow, "b": '"1"', "c": "1  +5", "d": f"{arrow} {'z' * 90}"}
+    old = replace(OLD, parameters={"p.yaml": parameters})
+    workshop.add(old, replace(NEW, parameters={"p.yaml": dict.fromkeys(parameters, "1")}))
+    lines = gitchain("diff", "old.bin", "new.bin", cwd=workshop.repo).out.splitlines()
+    shown = [line[22:] for line in lines[lines.index("") + 1 :]]
+    assert [line for line in shown if line.startswith("p.yaml")] == [
+        'p.yaml:a  "x -> y" -> "1"',
+        'p.yaml:b  "\\"1\\"" -> "1"',
+        'p.yaml:c  "1  +5" -> "1"',
+        "p.yaml:d",
+    ]
+    below = shown[shown.index("p.yaml:d") + 1 :][:2]
+    assert below[0].startswith('  "x -> y zzz')
+    assert below[1] == '  -> "1"'
+
+
 def test_diff_reads_odd_predicates(gitchain: Gitchain, workshop: Workshop) -> None:
     """Fields of another shape than the format defines are left out: any JSON can be signed."""
     odd = replace(NEW, environment={"interpreters": "none", "packages": 7, "ci": ["x"], "gpus": {}})
