@@ -47,6 +47,7 @@ def lint(layout: Layout, now: datetime, signers: Sequence[Identity] = ()) -> tup
         *_conditions(layout),
         *_freshness(layout),
         *_builders(layout),
+        *_any_artifact(layout),
         *lint_people(layout),
         *one_person(layout, signers),
         *lint_rules(layout),
@@ -85,8 +86,26 @@ def _strength(layout: Layout) -> Iterator[Lint]:
         if step.name in served and step.transformational and step.evidence != "observed":
             what = "selects statements of another tool" if step.select else "accepts declared evidence"
             message = f"step {step.name} makes what is served, and the layout {what} for it"
-            fix = "" if step.select else "evidence: observed"
-            yield Lint(LintCode.NOT_OBSERVED, "warning", f"steps[{index}].evidence", message, fix)
+            place, fix = f"steps[{index}].evidence", "evidence: observed"
+            if step.select:
+                place, fix = (
+                    f"steps[{index}].select",
+                    "serve a step with evidence: observed, and MATCH it here",
+                )
+            yield Lint(LintCode.NOT_OBSERVED, "warning", place, message, fix)
+
+
+def _any_artifact(layout: Layout) -> Iterator[Lint]:
+    """Yield the served steps that give the name of what is served to any one artifact of their signers."""
+    served = {one.step for one in layout.serve}
+    for index, step in enumerate(layout.steps):
+        if step.name not in served or step.select is None or step.select.name is None:
+            continue
+        if all(read[0] != "subject" for read in compile_constraint(step.select.where, "select").reads):
+            place, name = f"steps[{index}].select.where", step.select.name
+            message = f"step {step.name} serves any one artifact that its signers build as {name}"
+            fix = "compare subject[0].name, or serve the step that makes the artifact"
+            yield Lint(LintCode.ANY_ARTIFACT, "warning", place, message, fix)
 
 
 def _conditions(layout: Layout) -> Iterator[Lint]:
@@ -104,9 +123,7 @@ def _builders(layout: Layout) -> Iterator[Lint]:
         if step.select is None or named is None:
             continue
         reads = compile_constraint(step.select.where, "select").reads
-        if not any(
-            read == field[: len(read)] or read[: len(field)] == field for read in reads for field in named
-        ):
+        if not any(read[: len(field)] == field for read in reads for field in named):
             fields = " or ".join(".".join(field) for field in named)
             message = (
                 f"step {step.name} selects the provenance of every build and builder that its signers can run"

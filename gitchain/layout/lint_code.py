@@ -45,6 +45,7 @@ class LintCode(StrEnum):
     ONE_PERSON = "GC-L25"
     SHORT_FRESHNESS = "GC-L26"
     ANY_BUILD = "GC-L27"
+    ANY_ARTIFACT = "GC-L28"
 
 
 LINT_MEANINGS: dict[LintCode, str] = {
@@ -75,6 +76,7 @@ LINT_MEANINGS: dict[LintCode, str] = {
     LintCode.ONE_PERSON: "one person performs every step and signs the layout",
     LintCode.SHORT_FRESHNESS: "freshness is so short that verification fails unless gitchain sync runs often",
     LintCode.ANY_BUILD: "a step selects provenance without comparing its build type or its builder",
+    LintCode.ANY_ARTIFACT: "a served step gives the served name to any artifact of its signers",
 }
 
 

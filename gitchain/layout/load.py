@@ -194,10 +194,7 @@ def _select(fields: Fields) -> Selector | None:
         )
     one = fields.map("select")
     with placed(one.where):
-        expression = one.text("where")
-        with placed(one.path("where")):
-            where = Constraint("where", expression)
-        found = Selector(where, one.text("as") if "as" in one else None)
+        found = Selector.of(one.text("where"), one.text("as") if "as" in one else None)
         one.done()
         return found
 

@@ -78,6 +78,15 @@ class Selector:
             except MalformedError as error:
                 raise LayoutError(error.what, where="as", expected=error.expected, got=error.where) from error
 
+    @classmethod
+    def of(cls, where: str, name: str | None = None) -> Selector:
+        """Return the selector with this condition in CEL."""
+        try:
+            condition = Constraint("where", where)
+        except LayoutError as error:
+            raise LayoutError(error.what, where="where", expected=error.expected, got=error.got) from error
+        return cls(condition, name)
+
     def to_json(self) -> dict[str, Json]:
         """Return the selector as in the layout."""
         found: dict[str, Json] = {"where": self.where.expression}

@@ -24,6 +24,8 @@ TRANSFORMATIONAL = frozenset(
     {PROVENANCE, PROVENANCE_V02, LINK, SOURCE}
 )  # ITE-10: these say what went in and came out; into a commit nothing does
 MAX_VERSION = 2**53 - 1
+SUMMARIES = "https://slsa.dev/verification_summary/"
+"""What the predicate types of verification summaries begin with, in every version."""
 _RESOURCE = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 Evidence: TypeAlias = Literal["observed", "declared"]
@@ -204,7 +206,7 @@ def _check_select(step: Step) -> None:
     """Check that a `select` is for statements of other tools: not gitchain's own, and no verification summaries."""
     if step.select is None:
         return
-    if step.predicate_type == VSA or step.predicate_type.startswith(f"{NAMESPACE}/"):
+    if step.predicate_type.startswith((SUMMARIES, f"{NAMESPACE}/")):
         raise LayoutError(
             "statements of this predicate type are not selected",
             where="select",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha512
 from typing import Any
 
 import pytest
 
 from gitchain.evidence.claim import StepFacts
-from gitchain.evidence.vocabulary import STEP_FIELD
+from gitchain.evidence.predicates import provenance
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import PROVENANCE, STEP_FIELD
 from gitchain.instance import Instance
 from gitchain.verify.trust import Trust
-from tests.support.decision_input import codes
+from tests.support.decision_input import codes, descriptor
 from tests.support.foreign_statements import (
     cyclonedx,
     github_build,
@@ -21,7 +24,16 @@ from tests.support.foreign_statements import (
     scan,
     subject,
 )
-from tests.support.selecting_layout import CONTENT, NAME, RECIPES, SelectingWorld, changed, layout_with
+from tests.support.selecting_layout import (
+    BASE,
+    CONTENT,
+    NAME,
+    RECIPES,
+    TRAINER,
+    SelectingWorld,
+    changed,
+    layout_with,
+)
 
 MODEL, OTHER = subject(CONTENT), subject("tok", "tokenizer.json")
 DENIED = ("DENIED", "train", NAME)
@@ -210,3 +222,61 @@ def test_model_signature_that_cannot_be_read_rejects_its_files(world: Make) -> N
         found.signed(json.dumps(bad).encode(), found.person())
         assert found.verdict().passed
         bad["predicate"]["resources"] = good["predicate"]["resources"]
+
+
+@pytest.mark.parametrize(
+    ("severity", "passes"),
+    [
+        ([{"method": "nvd", "score": "HIGH"}], True),
+        ([{"method": "nvd", "score": "CRITICAL"}], False),
+        ([{"method": "nvd", "score": "Critical"}], False),
+        ([{"method": "cvss_score", "score": "9.8"}], False),
+        ([{"method": "nvd", "score": "LOW"}, {"method": "cvss_score", "score": "9.8"}], False),
+        ([{"method": "nvd"}], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_recipe_scan_takes_known_severities_only(world: Make, severity: Any, passes: bool) -> None:
+    """Another spelling, a score and a vulnerability without severity are refused: a critical one may be among them."""
+    found = world(RECIPES["scan"])
+    value = json.loads(scan(MODEL))
+    value["predicate"]["scanner"]["result"][0]["severity"] = severity
+    found.signed(json.dumps(value).encode(), found.github())
+    assert found.verdict().passed is passes
+
+
+@pytest.mark.parametrize("recipe", [True, False])
+def test_recipe_sign_requires_the_model(instance: Instance, trust: Trust, recipe: bool) -> None:
+    """A signature over the other files of the training alone passes without the recipe's REQUIRE."""
+    rules = RECIPES["sign"]["expectedMaterials"]
+    assert rules[0] == ["REQUIRE", "credit.pkl"]
+    train = {**BASE["steps"][0], "expectedProducts": [["CREATE", "models/*"], ["DISALLOW", "*"]]}
+    sign = changed("sign", expectedMaterials=rules if recipe else rules[1:])
+    found = SelectingWorld(instance, trust, layout_with(steps=[train, sign]))
+    found.evidence.clear()
+    predicate = provenance(step=StepFacts("train", "run-1", "observed", "credit"), materials=())
+    files = [descriptor(NAME, CONTENT), descriptor("models/readme.md", "hello")]
+    found.signed(Statement.build(files, PROVENANCE, predicate).payload, found.person(TRAINER))
+    found.signed(model_signature({"readme.md": "hello"}), found.person())
+    assert found.verdict().passed is not recipe
+    found.signed(model_signature({"credit.pkl": CONTENT, "readme.md": "hello"}), found.person())
+    assert found.verdict().passed
+
+
+def test_subject_with_only_a_uri_is_selected_under_it(world: Make) -> None:
+    """With `as` it has the layout's name, as every other one, and it rejects as every other one."""
+    item = {"uri": "pkg:generic/credit@1", "digest": MODEL["digest"]}
+    found = world(RECIPES["test"])
+    found.signed(pytest_result(item), found.github())
+    assert found.verdict().passed
+    found.signed(pytest_result(item, result="FAILED"), found.github())
+    assert DENIED in codes(found.verdict())
+
+
+def test_only_accepted_digests_of_the_same_kind_reject(world: Make) -> None:
+    """gitchain records sha256: a failed result that names the model by another digest alone is about nothing known."""
+    item = {"name": "credit.pkl", "digest": {"sha512": sha512(CONTENT.encode()).hexdigest()}}
+    found = passing(world(RECIPES["test"]), "test")
+    found.signed(pytest_result(item, result="FAILED"), found.github())
+    assert found.verdict().passed
