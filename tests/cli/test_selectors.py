@@ -16,6 +16,7 @@ from tests.support.foreign_statements import (
     WORKFLOW,
     WorkflowForge,
     cyclonedx,
+    model_signature,
     pytest_result,
     scan,
     subject,
@@ -175,3 +176,30 @@ def test_junk_in_the_store_hides_no_statement(
     monkeypatch.setattr(evidence, "MAX_OTHERS", bound)
     done = gitchain("verify", "model.bin", cwd=world.repo)
     assert done.code == 0, done.text
+
+
+def test_unreadable_model_signature_is_found_by_its_files(
+    world: PreparedRepository, gitchain: Gitchain
+) -> None:
+    """The index has the files that it lists, so that its rejection counts against a model that passes without it."""
+    signing = """steps:
+  - name: sign
+    functionaries: [github]
+    predicateType: https://model_signing/signature/v1.0
+    select: {where: "predicate.serialization.method == 'files'", as: model.bin}
+    constraints: [{name: approved, expression: "!has(predicate.refused)"}]
+    expectedMaterials: [[MATCH, model.bin, WITH, PRODUCTS, FROM, train], [DISALLOW, "*"]]
+"""
+    layout = world.repo / ".gitchain/layout.yaml"
+    text = layout.read_text(encoding="utf-8").replace("version: 1", "version: 2", 1)
+    text = text.replace("functionaries:\n", FUNCTIONARY, 1).replace("steps:\n", signing, 1)
+    layout.write_text(text, encoding="utf-8")
+    assert gitchain("layout", "sign", cwd=world.repo).code == 0
+    forge, store = WorkflowForge(Instance.open(local_directory())), open_project(world.repo).store
+    payload = model_signature({".": (world.repo / "model.bin").read_text(encoding="utf-8")})
+    store.add((raw(forge.bundle(payload)),))
+    assert gitchain("verify", "model.bin", cwd=world.repo).code == 0
+    store.add((raw(forge.bundle(payload.replace(b'"method":"files"', b'"method":"shards"'))),))
+    code, findings = found(gitchain, world.repo)
+    assert code == 1
+    assert ("GC-E0320", "train") in findings
