@@ -16,7 +16,7 @@ def why_not_counted(evidence: Evidence, layout: Layout, target: Target) -> Seque
     candidates = [
         candidate
         for candidate in evidence.naming(target.digests, target.name)
-        if names_target(candidate.claim, target)
+        if names_target(evidence.claim(candidate), target)
     ]
     other_steps = about_other_steps(layout, evidence.verified(candidates), target)
     ids = {candidate.attestation_id for candidate in candidates}

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
 from gitchain.errors import GitchainError
+from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import ManifestVersion
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundle_rows import Role
-from gitchain.sources.bundles import IndexedBundle, IndexedBundles, artifacts_in, digests_of
+from gitchain.sources.bundles import IndexedBundle, IndexedBundles, artifacts_in, claim_in, digests_of
 from gitchain.sources.refused import NO_ID, RefusedBundle
 from gitchain.store.objects import Oid
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
@@ -130,10 +132,9 @@ class Evidence:
 
         items = [item for statement in chain for item in artifacts_in(statement)]
         if any(self._is_closed(item) for item in items):
-            found: Iterable[IndexedBundle] = self.candidates
-        else:
-            found = self._about({digest for item in items for digest in self._with_files([item])}, wanted)
-        return self.verified(filter(wanted, found))
+            return self.verified(filter(wanted, self.candidates))
+        digests = {digest for item in items for digest in self._with_files([item])}
+        return self.verified(self._about(digests, wanted))
 
     def of_steps(self, steps: AbstractSet[str] | None, *types: str) -> tuple[VerifiedStatement, ...]:
         """Return the verified statements that claim one of these steps or have one of these types; any if `steps` is None.
@@ -141,20 +142,24 @@ class Evidence:
         At most MAX_OTHERS for each step and type: `refused` has a line if there are more.
         """
         found: dict[str, IndexedBundle] = {}
-        parts: list[tuple[str, str | None, Iterator[IndexedBundle]]]
         parts = [(f" of step {step}", step, self.bundles.of_step(step)) for step in sorted(steps or ())]
-        parts += [(f" of type {kind}", None, self.bundles.of_type(kind)) for kind in sorted(types)]
-        for of, step, some in parts if steps is not None else [("", None, self.candidates)]:
+        parts += [(f" of type {kind}", "", self.bundles.of_type(kind)) for kind in sorted(types)]
+        for of, step, some in parts if steps is not None else [("", "", self.candidates)]:
             found |= {candidate.name: candidate for candidate in islice(some, MAX_OTHERS)}
             if (more := sum(1 for _ in some)) and of not in self._cut:
                 self._cut.add(of)
                 reason = f"{more} more statements{of}: only those that share an artifact with the target's chain count"
-                self.refused.append(RefusedBundle(step, NO_ID, reason))
+                self.refused.append(RefusedBundle(step or None, NO_ID, reason))
         return self.verified(found.values())
 
     def of_type(self, *types: str) -> tuple[VerifiedStatement, ...]:
         """Return every verified statement of these predicate types."""
         return self.verified(self.candidates_of(*types))
+
+    def claim(self, candidate: IndexedBundle) -> StepClaim:
+        """Return the claim of a candidate; of one that is verified already, its bytes are not parsed again."""
+        known = self._verified.get(candidate.name)
+        return candidate.claim if known is None else claim_in(known.statement)
 
     def candidates_of(self, *types: str) -> tuple[IndexedBundle, ...]:
         """Return the candidates of these predicate types, unverified."""
@@ -205,10 +210,7 @@ class Evidence:
     def _with(
         self, role: Role, digests: AbstractSet[str], wanted: Callable[[IndexedBundle], bool]
     ) -> Iterator[IndexedBundle]:
-        """Yield the wanted candidates that have one of these artifacts in a role, or a directory that holds one.
-
-        Only those are read that are wanted.
-        """
+        """Yield the wanted candidates with one of these artifacts, or a directory of one, in a role; others are not read."""
         for candidate in filter(wanted, self._near(role, digests)):
             items = candidate.artifacts(role)
             if not digests.isdisjoint(digests_of(items)) or (
@@ -292,9 +294,7 @@ class Evidence:
 
     def _uncosigned(self, raw: bytes) -> VerifiedStatement | None:
         """Return a negative statement whose bundle lacks nothing but witness cosignatures, or None."""
-        if self.trust.witnesses is None:
-            return None
-        try:
-            return verify_uncosigned(raw, self.trust, self.keys)
-        except GitchainError:
-            return None
+        if self.trust.witnesses is not None:
+            with suppress(GitchainError):
+                return verify_uncosigned(raw, self.trust, self.keys)
+        return None

@@ -13,7 +13,9 @@ import pytest
 
 from gitchain.errors import ExitCode
 from gitchain.evidence.bundle import Bundle
+from gitchain.evidence.statement import Statement
 from gitchain.instance import Instance
+from gitchain.store.git_ref import AttestationStore
 from tests.support.forged_bundles import ADA, Forge, raw
 from tests.support.prepared_repository import refused
 
@@ -334,3 +336,29 @@ def test_evidence_without_names_is_named_with_the_reason(
     assert refused["id"] == Bundle.parse(cosign.read_bytes()).attestation_id
     assert f"not counted: attestation {refused['id'][:12]}: artifact has neither name nor uri" in done.err
     assert "does not verify" not in done.err
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_bundle_of_many_subjects_is_parsed_a_few_times(
+    gitchain: Gitchain, tiny: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Each subject is a target, and fails: a stranger's statement of thousands must not cost thousands of readings."""
+    names = [f"{number}.bin" for number in range(count)]
+    for name in names:
+        (tiny / name).write_text(name)
+    products = [word for name in names for word in ("-p", name)]
+    made = gitchain("attest", "big", *products, "--as", "eve@example.com", "--json", cwd=tiny)
+    (row,) = made.json["attested"]
+    bundles = {Bundle.parse(raw).attestation_id: raw for raw in AttestationStore.open(tiny).all()}
+    (tiny / "big.sigstore.json").write_bytes(bundles[row["id"]])
+    parsed = 0
+    statement = Bundle.statement
+
+    def counted(bundle: Bundle) -> Statement:
+        nonlocal parsed
+        parsed += 1
+        return statement(bundle)
+
+    monkeypatch.setattr(Bundle, "statement", counted)
+    assert gitchain("verify", "big.sigstore.json", cwd=tiny).code == ExitCode.FAILED
+    assert parsed < 15
