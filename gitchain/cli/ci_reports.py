@@ -66,7 +66,7 @@ def _write(path: Path, data: bytes, option: str) -> None:
 
 
 def junit(decided: Sequence[tuple[str, Document]], failed: Sequence[tuple[str, GitchainError]]) -> bytes:
-    """Return one test case for each target: passed, failed with its findings, or an error without a verdict."""
+    """Return one test case for each model, passed or failed with its findings, and one for each target without a verdict."""
     failures = sum(not _passed(document) for _, document in decided)
     counts = {"tests": len(decided) + len(failed), "failures": failures, "errors": len(failed)}
     totals = {"name": "gitchain verify"} | {name: str(count) for name, count in counts.items()}
@@ -122,7 +122,8 @@ def _result(target: str, document: Document, finding: Document) -> dict[str, Any
         place["logicalLocations"] = [{"name": escape(finding["step"]), "kind": "step"}]
     text = "\n".join(_details_of(finding))
     digest = document["resource"]["digest"].get("sha256", "")
-    parts = (finding["code"], finding.get("step"), finding.get("artifact"), target)
+    name = document["resource"].get("name")
+    parts = (finding["code"], finding.get("step"), finding.get("artifact"), target, name)
     return {
         "ruleId": finding["code"],
         "level": "error" if finding["severity"] == "error" else "warning",

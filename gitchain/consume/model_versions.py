@@ -30,7 +30,6 @@ from gitchain.verify.revocations import Revocations
 from gitchain.verify.target import is_served
 from gitchain.verify.verified import VerifiedStatement, is_early
 
-MAX_MODELS = 1000
 MAX_SUPPLIED = 200  # versions of a step with a sublayout that are verified to find those that pass
 MAX_PLACEMENTS = 100
 MAX_TAGS = 100
