@@ -150,3 +150,11 @@ def test_sarif_keeps_the_errors_of_many_results() -> None:
     found = sarif([*decided, ("b", decision())], [])["runs"][0]["results"]
     assert len(found) == MAX_RESULTS
     assert found[0]["level"] == "error"
+
+
+def test_sarif_tells_two_models_of_one_target_apart() -> None:
+    """A tag may serve several models: each keeps its own result."""
+    decided = [("v1.0", decision()) for _ in range(2)]
+    decided[1][1]["resource"] = {"name": "other.bin", "digest": {"sha256": "b" * 64}}
+    first, second = sarif(decided, [])["runs"][0]["results"]
+    assert first["partialFingerprints"] != second["partialFingerprints"]
