@@ -17,8 +17,8 @@ from gitchain.errors import NoRepositoryError, StoreError, UsageError
 if TYPE_CHECKING:
     from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
     from gitchain.consume.verifier import Verification, Verifier
+    from gitchain.sources.bundles import RefusedBundle
     from gitchain.sources.interface import EvidenceSource
-    from gitchain.sources.refused import RefusedBundle
     from gitchain.workspace.project import Project
 
 OCI = "oci://"
@@ -196,7 +196,7 @@ def tell_unread(options: Options, project: Project | None) -> None:
     """Warn where the last `gitchain sync` of this repository could not read the remote's store."""
     if project is None:
         return
-    from gitchain.sources.sync_failures import unread_warning
+    from gitchain.sources.seen_store import unread_warning
 
     warning = unread_warning(project)
     if warning is not None:
@@ -205,7 +205,7 @@ def tell_unread(options: Options, project: Project | None) -> None:
 
 def unread(project: Project | None) -> dict[str, str]:
     """Return the same for a document of `verify --json`: `unread`, or nothing where the last sync read everything."""
-    from gitchain.sources.sync_failures import unread_warning
+    from gitchain.sources.seen_store import unread_warning
 
     warning = None if project is None else unread_warning(project)
     return {} if warning is None else {"unread": warning}

@@ -23,7 +23,7 @@ from gitchain.errors import ExitCode
 from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import time_text
 from gitchain.layout.artifact import Manifests
-from gitchain.sources.bundles import claim_in
+from gitchain.sources.bundle_facts import claim_in
 from gitchain.sources.interface import EvidenceSource
 from gitchain.verify.target import Target
 from gitchain.workspace.project import Project

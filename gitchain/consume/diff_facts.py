@@ -22,7 +22,7 @@ from gitchain.evidence.vocabulary import (
     VSA,
     build_type,
 )
-from gitchain.sources.bundles import claim_in
+from gitchain.sources.bundle_facts import claim_in
 
 COMMIT = "commit"
 """The name of the fact that has the commit that a step ran from."""

@@ -17,7 +17,7 @@ from gitchain.consume.diff_values import ABSENT, Change, Facts, Group, Value, co
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Artifact, Manifests
-from gitchain.sources.bundles import claim_in
+from gitchain.sources.bundle_facts import claim_in
 from gitchain.verify.manifest_diff import differences
 
 MAX_LISTED = 10_000

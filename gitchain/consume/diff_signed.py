@@ -20,7 +20,7 @@ from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import REVOCATION
 from gitchain.layout.artifact import Manifests
-from gitchain.sources.bundles import claim_in
+from gitchain.sources.bundle_facts import claim_in
 from gitchain.verify.authorization import Authorizer
 from gitchain.verify.negative_evidence import contents_of
 from gitchain.verify.revocations import Revocations

@@ -26,7 +26,7 @@ from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.gitobject import GitObject
 from gitchain.evidence.vocabulary import SOURCE
 from gitchain.layout.model import Layout
-from gitchain.sources.refused import RefusedBundle
+from gitchain.sources.bundles import RefusedBundle
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.gitsigned import verify_object
 from gitchain.verify.gitsource import source_evidence

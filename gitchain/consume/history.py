@@ -15,7 +15,8 @@ from gitchain.errors import GitchainError, NoEvidenceError, TrustError, UsageErr
 from gitchain.evidence.predicates import REVOCATION
 from gitchain.evidence.statement import Statement
 from gitchain.layout.model import Layout
-from gitchain.sources.bundles import IndexedBundle, claim_in
+from gitchain.sources.bundle_facts import claim_in
+from gitchain.sources.bundles import IndexedBundle
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
 from gitchain.sources.rollback_protection import check_seen, last_seen

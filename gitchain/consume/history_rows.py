@@ -9,7 +9,7 @@ from typing import Any
 
 from gitchain.consume.placements import placement_json
 from gitchain.evidence.digest import Sha256
-from gitchain.sources.bundles import claim_in
+from gitchain.sources.bundle_facts import claim_in
 from gitchain.verify.revocations import Revoked
 from gitchain.verify.verified import VerifiedStatement
 

@@ -1,19 +1,15 @@
-"""Layout files of a repository: the unsigned layout and the signed one."""
+"""The layout file that a person writes in a repository, before it is signed."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from gitchain.errors import LayoutError, ProjectError
-from gitchain.layout import parse_layout
+from gitchain.layout.load import MAX_LAYOUT_BYTES, parse_layout
 from gitchain.layout.model import Layout
-from gitchain.platform.files import open_regular, read_input
-from gitchain.workspace.project import LAYOUT, SIGNED_LAYOUT, Project
-
-MAX_LAYOUT_BYTES = 1 << 20
-MAX_SIGNED_BYTES = 4 * MAX_LAYOUT_BYTES
+from gitchain.platform.files import read_input
+from gitchain.workspace.project import LAYOUT, Project
 
 
 def read_layout(path: Path) -> Layout:
@@ -57,45 +53,3 @@ def own_layout(project: Project) -> Path:
     except ProjectError as error:
         raise LayoutError(error.what, where=error.where, help=error.help) from error
     return project.root / LAYOUT
-
-
-def read_signed_layout(
-    paths: Sequence[Path], root: Path | None = None, *, has_work_tree: bool = True
-) -> tuple[Path, bytes]:
-    """Return path and bytes of the first existing signed layout. Raises LayoutError if there is none.
-
-    The layout of the repository at `root` is also read from Git's index if a sparse checkout left it out.
-    """
-    for path in paths:
-        try:
-            with open_regular(path) as file:
-                data = file.read(MAX_SIGNED_BYTES + 1)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise LayoutError(
-                "cannot read the signed layout", where=str(path), got=str(error.strerror)
-            ) from error
-        if len(data) > MAX_SIGNED_BYTES:
-            raise LayoutError(
-                "the signed layout is too large", where=str(path), expected=f"≤ {MAX_SIGNED_BYTES} bytes"
-            )
-        return path, data
-    if root is not None and not has_work_tree:
-        raise LayoutError(
-            "a repository without a work tree has no signed layout of its own",
-            where=str(root),
-            help=f"git show HEAD:{SIGNED_LAYOUT.as_posix()} > layout.json, then again with --layout layout.json",
-        )
-    from gitchain.collect.committed import left_out, restoring
-
-    own = None if root is None else root / SIGNED_LAYOUT
-    kept = left_out(root, SIGNED_LAYOUT) if root is not None and own in paths else None
-    if own is not None and kept is not None:
-        return own, kept
-    lost = restoring(root, SIGNED_LAYOUT) if root is not None and own in paths else ""
-    raise LayoutError(
-        "the signed layout is not in the work tree" if lost else "there is no signed layout",
-        where=", ".join(str(path) for path in paths),
-        help=lost or "gitchain layout sign   or give one with --layout FILE",
-    )

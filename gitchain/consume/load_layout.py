@@ -5,17 +5,17 @@ Trusted root and layout signer come from flags or pins, never from the repositor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from gitchain.consume.layout_choice import chosen_pin, repository_of
-from gitchain.consume.layout_files import read_signed_layout
 from gitchain.errors import GitchainError, LayoutError, TrustError, UsageError
 from gitchain.evidence.bundle import Bundle
-from gitchain.layout.model import Identity
-from gitchain.platform.files import read_input
-from gitchain.trust.archive import kept_keys
+from gitchain.layout.load import MAX_SIGNED_BYTES
+from gitchain.layout.model import KEY_ISSUER, Identity
+from gitchain.platform.files import open_regular, read_input
 from gitchain.trust.load_profile import is_path, load_profile
 from gitchain.trust.profiles import Profile
 from gitchain.verify.layout import verify_layout
@@ -67,7 +67,7 @@ def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -
     candidates = [policy.layout] if policy.layout else [project.root / SIGNED_LAYOUT]  # type: ignore[union-attr]
     own = project if project and not policy.layout else None
     pins = read_pins()
-    path, raw = read_signed_layout(
+    path, raw = _read_signed(
         candidates, own.root if own else None, has_work_tree=own is None or own.git.has_work_tree
     )
     name = _claimed_name(raw, path)
@@ -87,7 +87,7 @@ def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -
             help="if you replaced it yourself: gitchain trust pin …",
         )
     minimum = max(policy.minimum_version, pin.version if pin else 0)
-    signed = verify_layout(raw, profile.trust, signers, now, minimum, kept_keys(signers))
+    signed = verify_layout(raw, profile.trust, signers, now, minimum, _kept_keys(signers))
     if signed.layout.name != name:
         raise LayoutError(
             "the layout's name is not the one it was looked up by",
@@ -98,6 +98,57 @@ def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -
     _check_content(signed, pin, path)
     is_open = bool(policy.signers) and policy.name is None and repository_of(path, root) is not None
     return AcceptedLayout(signed, profile, path, is_open)
+
+
+def _read_signed(
+    paths: Sequence[Path], root: Path | None = None, *, has_work_tree: bool = True
+) -> tuple[Path, bytes]:
+    """Return path and bytes of the first existing signed layout. Raises LayoutError if there is none.
+
+    The layout of the repository at `root` is also read from Git's index if a sparse checkout left it out.
+    """
+    for path in paths:
+        try:
+            with open_regular(path) as file:
+                data = file.read(MAX_SIGNED_BYTES + 1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LayoutError(
+                "cannot read the signed layout", where=str(path), got=str(error.strerror)
+            ) from error
+        if len(data) > MAX_SIGNED_BYTES:
+            raise LayoutError(
+                "the signed layout is too large", where=str(path), expected=f"≤ {MAX_SIGNED_BYTES} bytes"
+            )
+        return path, data
+    if root is not None and not has_work_tree:
+        raise LayoutError(
+            "a repository without a work tree has no signed layout of its own",
+            where=str(root),
+            help=f"git show HEAD:{SIGNED_LAYOUT.as_posix()} > layout.json, then again with --layout layout.json",
+        )
+    from gitchain.collect.committed import left_out, restoring
+
+    own = None if root is None else root / SIGNED_LAYOUT
+    kept = left_out(root, SIGNED_LAYOUT) if root is not None and own in paths else None
+    if own is not None and kept is not None:
+        return own, kept
+    lost = restoring(root, SIGNED_LAYOUT) if root is not None and own in paths else ""
+    raise LayoutError(
+        "the signed layout is not in the work tree" if lost else "there is no signed layout",
+        where=", ".join(str(path) for path in paths),
+        help=lost or "gitchain layout sign   or give one with --layout FILE",
+    )
+
+
+def _kept_keys(signers: Sequence[Identity]) -> tuple[bytes, ...]:
+    """Return the keys (DER) of the signers that are keys. Raises the errors of `kept_keys`."""
+    if not any(signer.issuer == KEY_ISSUER for signer in signers):
+        return ()
+    from gitchain.trust.archive import kept_keys
+
+    return kept_keys(signers)
 
 
 def _check_content(signed: SignedLayout, pin: LayoutPin | None, path: Path) -> None:

@@ -23,7 +23,7 @@ from gitchain.evidence.digest import Sha256
 from gitchain.evidence.predicates import REVOCATION
 from gitchain.evidence.vocabulary import DEPLOYMENT, RELEASE, RETIREMENT
 from gitchain.layout.model import Layout
-from gitchain.sources.bundles import claim_in
+from gitchain.sources.bundle_facts import claim_in
 from gitchain.verify.authorization import Signers
 from gitchain.verify.decide import Decision, Target
 from gitchain.verify.revocations import Revocations

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError
+from gitchain.consume.targets import bundle_file
+from gitchain.errors import GitchainError, LimitError, MalformedError, RollbackError, UsageError
+from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.fields import as_string, get_array
 from gitchain.evidence.statement import Statement
@@ -18,6 +20,7 @@ from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, RELEASE
 from gitchain.layout.model import Identity, Layout
 from gitchain.sources.bundles import IndexedBundle
 from gitchain.sources.evidence import Evidence
+from gitchain.store.tree_paths import is_sha256
 from gitchain.verify.checkpoints import MissingEvidence, behind, lacking, trusted
 from gitchain.verify.revocations import Revocations, is_signed_by
 from gitchain.verify.verified import VerifiedStatement
@@ -163,3 +166,15 @@ def _error(lack: MissingEvidence) -> RollbackError:
         got=f"{len(missing)} missing: {', '.join(missing[:NAMED])}{more}",
         help="gitchain sync   fetches them, if a remote still has them",
     )
+
+
+def required_checkpoint(named: str) -> dict[str, bytes]:
+    """Return the required checkpoint by its attestation id, with its bundle if it is a file."""
+    if is_sha256(named):
+        return {named: b""}
+    raw = bundle_file(named)
+    if raw is None:
+        raise UsageError(
+            "no such checkpoint", got=named, expected="an attestation id of 64 digits, or a bundle file"
+        )
+    return {Bundle.parse(raw).attestation_id: raw}

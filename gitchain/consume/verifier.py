@@ -8,21 +8,19 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gitchain.consume.completeness import check_checkpoints, remember_all, required_checkpoint
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions, load_policy
 from gitchain.consume.targets import GivenTarget, resolve_targets
 from gitchain.errors import ExitCode, GitchainError, LayoutError, StoreError
 from gitchain.evidence.digest import Sha256
-from gitchain.evidence.statement import Statement
-from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT, REVOCATION, SOURCE
+from gitchain.evidence.vocabulary import CHECKPOINT, RELEASE, REVOCATION, SOURCE
 from gitchain.layout.model import Layout
+from gitchain.sources.bundles import RefusedBundle
 from gitchain.sources.evidence import Evidence
-from gitchain.sources.gather import gather, unconnected
-from gitchain.sources.refused import RefusedBundle
-from gitchain.sources.rollback_protection import check_seen, last_seen
+from gitchain.sources.gather import always, gather, unconnected
+from gitchain.sources.rollback_protection import check_seen, last_seen, remember_all
 from gitchain.verify.decide import Decision, Target, decide
 from gitchain.verify.findings import Finding
-from gitchain.verify.report import StepReport
+from gitchain.verify.report import attestations_in
 from gitchain.verify.verified import VerifiedStatement, is_early
 from gitchain.workspace.project import Project
 
@@ -130,7 +128,7 @@ class Verifier:
         accepted = load_policy(project, policy, now)
         seen = last_seen(project) if project is not None else None
         read = [(source, source.read()) for source in sources]
-        checkpoint = required_checkpoint(policy.checkpoint)
+        checkpoint = _required(policy.checkpoint)
         bundles = [target.bundle for target in targets if target.bundle is not None]
         layout = accepted.signed.layout
         extra = (*bundles, *filter(None, checkpoint.values()))
@@ -141,9 +139,9 @@ class Verifier:
             check_seen(project, seen, evidence.tip, evidence.unreadable)
         for source, snapshot in read:
             source.check(snapshot)
-        check_checkpoints(layout, evidence, negative, now, checkpoint)
-        forgotten = remember_all(project, accepted, evidence, now, read)
-        return cls(project, accepted, evidence, _always(layout, evidence, negative), now, forgotten)
+        _check_checkpoints(layout, evidence, negative, now, checkpoint)
+        forgotten = remember_all(project, accepted.signed, evidence, now, read)
+        return cls(project, accepted, evidence, always(evidence, layout, negative), now, forgotten)
 
     def verify(self, target: GivenTarget, *, explain: bool = False) -> Verification:
         """Decide about one target, and run the layout's inspections on its bytes.
@@ -253,7 +251,8 @@ class Verifier:
         """Decide on these statements; repeat with all negative evidence about the chain's artifacts while it passes."""
         while True:
             decision = decided(statements)
-            chain = _statements_of(decision.steps, statements)
+            ids = attestations_in(decision.steps)
+            chain = tuple(one.statement for one in statements if one.attestation_id in ids)
             wider = self._with_git((*statements, *self.evidence.against(chain, self._steps)), signatures)
             if not decision.passed or len(wider) == len(statements):
                 return decision
@@ -276,24 +275,26 @@ class Verifier:
         return tuple({id(statement): statement for statement in (*gathered, *named)}.values())
 
 
-def _statements_of(
-    steps: Sequence[StepReport], statements: Sequence[VerifiedStatement]
-) -> tuple[Statement, ...]:
-    """Return the statements of a chain, including those of its sublayouts."""
-    ids, waiting = set(), [*steps]
-    while waiting:
-        step = waiting.pop()
-        ids |= {attestation.id for attestation in step.attestations}
-        waiting += step.sublayout.steps if step.sublayout else ()
-    return tuple(step.statement for step in statements if step.attestation_id in ids)
+def _required(checkpoint: str | None) -> dict[str, bytes]:
+    """Return the required checkpoint by its attestation id, with its bundle if it is a file; empty without one."""
+    if checkpoint is None:
+        return {}
+    from gitchain.consume.store_checkpoints import required_checkpoint
+
+    return required_checkpoint(checkpoint)
 
 
-def _always(
-    layout: Layout, evidence: Evidence, negative: Sequence[VerifiedStatement]
-) -> Sequence[VerifiedStatement]:
-    """Return the statements that count for every chain: revocations, facts about data sets, suppliers' layouts."""
-    types = [DATASET] if layout.datasets else []
-    suppliers = any(step.sublayout for step in layout.steps)
-    types += [LAYOUT] if suppliers else []
-    types += [CHECKPOINT] if suppliers or layout.freshness is not None else []
-    return (*negative, *evidence.of_type(*types))
+def _check_checkpoints(
+    layout: Layout,
+    evidence: Evidence,
+    negative: Sequence[VerifiedStatement],
+    now: datetime,
+    required: dict[str, bytes],
+) -> None:
+    """Raise RollbackError if the evidence lacks what its checkpoints cover, or a required checkpoint."""
+    if not required and not any(evidence.candidates_of(kind) for kind in (CHECKPOINT, RELEASE)):
+        return
+    from gitchain.consume.store_checkpoints import Checkpoints
+    from gitchain.verify.revocations import Revocations
+
+    Checkpoints(layout, evidence, Revocations.of(layout, negative, now)).check(required)

@@ -39,6 +39,7 @@ from gitchain.layout.rule import ArtifactRule, parse_rule
 from gitchain.layout.step import SLSA_PROVENANCE, Evidence, Step, Sublayout
 
 MAX_LAYOUT_BYTES = 1024 * 1024
+MAX_SIGNED_BYTES = 4 * MAX_LAYOUT_BYTES
 MAX_CONSTRAINTS = (
     100  # in one list; each is evaluated for every attestation, or every data set, that it is about
 )

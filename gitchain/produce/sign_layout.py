@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitchain.consume.layout_files import MAX_SIGNED_BYTES, own_layout, read_layout
+from gitchain.consume.layout_files import own_layout, read_layout
 from gitchain.errors import GitchainError, LayoutError, ProjectError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.digest import DigestSet, sha256_hex
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import LAYOUT as LAYOUT_TYPE
-from gitchain.layout.load import layout_from_json
+from gitchain.layout.load import MAX_SIGNED_BYTES, layout_from_json
 from gitchain.layout.model import Identity as FunctionaryIdentity
 from gitchain.layout.model import Layout
 from gitchain.platform.files import read_regular, write_durably

@@ -18,7 +18,7 @@ from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.produce.checkpoint import CheckpointResult, sign_checkpoint
 from gitchain.produce.sign_and_store import SigningIdentity
 from gitchain.sources.rollback_protection import lacks_exchanged, remember_exchange
-from gitchain.sources.sync_failures import forget_unread, remember_unread
+from gitchain.sources.seen_store import forget_unread, remember_unread
 from gitchain.store.remote import RemoteExchange, SyncResult
 from gitchain.store.remote_names import configured_remote
 from gitchain.trust.profiles import Profile

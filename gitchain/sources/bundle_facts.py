@@ -1,66 +1,76 @@
-"""Read the facts that the index stores about a bundle from its bytes, without verifying them."""
+"""The facts that the index stores about a bundle, read from its bytes without verifying them; the keys to find them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
 
-from gitchain.errors import GitchainError, LimitError
+from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.digest import Sha256
+from gitchain.evidence.claim import StepClaim, claim_of, claimless_artifacts
+from gitchain.evidence.digest import Sha256, sha256_hex
 from gitchain.evidence.dsse import AttestationId
-from gitchain.evidence.statement import ResourceDescriptor
+from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
-from gitchain.sources.bundle_rows import ArtifactMention, BundleFacts, Role
-from gitchain.sources.bundles import claim_or_problem
-
-if TYPE_CHECKING:
-    from gitchain.sources.bundle_index import BundleIndex
 
 NEGATIVE = frozenset({REVOCATION, CHECKPOINT})
 """Predicate types of negative evidence, which are gathered for every target."""
 
-MAX_MENTIONS = (
-    10_000_000  # of artifacts by the bundles that one reading indexes; each costs some 50 bytes on disk
-)
+KEY_BYTES = 16  # of a digest: collisions cost a comparison
 
-TOGETHER = 20_000  # rows that are written together
+
+class Role(IntEnum):
+    """The role of an artifact in a statement."""
+
+    SUBJECT = 0
+    MATERIAL = 1
+    PRODUCT = 2
+    NAME = 3
+    """A name of a material or product, instead of a digest."""
+    TOPIC = 4
+    """A material of a statement without products: the statement is about the artifact."""
+
+
+class ArtifactMention(NamedTuple):
+    """One artifact of a statement. `version` is that of a directory's manifest, None for a file."""
+
+    role: Role
+    digests: tuple[str, ...]
+    sha256: Sha256 = Sha256("")  # empty if the artifact has none
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """The facts about one bundle that the index stores.
+
+    `name` is the SHA-256 of the bytes, `place` tells the store where they are. `predicate_type` is None for bytes that
+    are no attestation; `reason` is why a bundle is refused, or empty.
+    """
+
+    name: str
+    place: str
+    attestation_id: AttestationId
+    predicate_type: str | None
+    step: str | None = None
+    kind: str | None = None
+    unreadable: bool = False
+    reason: str = ""
+
+
+def key_of(digest: str) -> bytes:
+    """Return the key of a digest in lower-case hex."""
+    return bytes.fromhex(digest[: 2 * KEY_BYTES])
+
+
+def key_of_name(name: str) -> bytes:
+    """Return the key of an artifact's name."""
+    return key_of(sha256_hex(name.encode("utf-8", "surrogatepass")))
 
 
 Facts = tuple[BundleFacts, list[ArtifactMention]]
-
-
-class Indexer:
-    """Adds bundles to an index. Raises LimitError beyond MAX_MENTIONS."""
-
-    def __init__(self, index: BundleIndex) -> None:
-        self.index = index
-        self._mentions = 0
-        self._rows = 0
-        self._waiting: dict[str, Facts] = {}
-
-    def add(self, name: str, place: str, raw: bytes) -> None:
-        """Index the bundle with this name (the SHA-256 of its bytes), unless the index has it. `write` completes it."""
-        if name in self._waiting or self.index.has_bundle(name):
-            return
-        found = self._waiting[name] = facts_of(name, place, raw)
-        self._mentions += len(found[1])
-        self._rows += len(found[1]) + 1
-        if self._mentions > MAX_MENTIONS:
-            raise LimitError(
-                "the attestations name more artifacts than can be looked at",
-                expected=f"at most {MAX_MENTIONS} names",
-                help="gitchain sync --prune-junk   removes what is no attestation",
-            )
-        if self._rows >= TOGETHER:
-            self.write()
-
-    def write(self) -> None:
-        """Write the added bundles that are not in the index yet."""
-        if self._waiting:
-            self.index.add_all(self._waiting.values())
-        self._waiting.clear()
-        self._rows = 0
 
 
 def facts_of(name: str, place: str, raw: bytes) -> Facts:
@@ -105,3 +115,31 @@ def _id_of(raw: bytes) -> AttestationId:
         return Bundle.parse(raw).attestation_id
     except GitchainError:
         return AttestationId("")
+
+
+def claim_or_problem(statement: Statement) -> tuple[StepClaim, str]:
+    """Return the claim of a statement, and an empty text or why it cannot be read.
+
+    An unreadable claim still counts as negative evidence (`claimless_artifacts`).
+    """
+    try:
+        return claim_of(statement), ""
+    except GitchainError as error:
+        about = claimless_artifacts(statement)
+        return StepClaim(None, None, None, None, about, (), "informational"), str(error)
+
+
+def digests_of(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
+    """Return every accepted digest of these artifacts."""
+    return tuple(value for item in items for _, value in item.digest.accepted)
+
+
+def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
+    """Return the materials and products of a statement, or what it is about if its claim cannot be parsed."""
+    claim = claim_in(statement)
+    return (*claim.materials, *claim.products)
+
+
+def claim_in(statement: Statement) -> StepClaim:
+    """Return the claim of a statement. An unreadable one still counts as negative evidence (`claimless_artifacts`)."""
+    return claim_or_problem(statement)[0]

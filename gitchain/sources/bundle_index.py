@@ -24,7 +24,7 @@ from typing import Any
 
 import gitchain
 from gitchain.errors import StoreError
-from gitchain.sources.bundle_rows import ArtifactMention, BundleFacts, Role, key_of, key_of_name
+from gitchain.sources.bundle_facts import ArtifactMention, BundleFacts, Role, key_of, key_of_name
 
 FORMAT = f"3 {gitchain.__version__}"
 """Of the tables, and the version whose parser filled them."""

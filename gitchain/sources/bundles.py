@@ -1,19 +1,23 @@
-"""The bundles of all sources: found through their indexes, read and parsed when they are needed."""
+"""The bundles of all sources: found through their indexes, read and parsed when they are needed; and those refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.bundle import Bundle
-from gitchain.evidence.claim import StepClaim, claim_of, claimless_artifacts
+from gitchain.evidence.claim import StepClaim
 from gitchain.evidence.dsse import AttestationId
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.sources.bundle_index import BundleIndex
-from gitchain.sources.bundle_rows import BundleFacts, Role, key_of, key_of_name
+from gitchain.sources.bundle_facts import BundleFacts, Role, claim_or_problem, key_of, key_of_name
+from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.store.tree_paths import is_sha256
+
+if TYPE_CHECKING:
+    from gitchain.evidence.subjects import Subject
 
 Load = Callable[[BundleFacts], bytes]
 """Returns the bytes of a bundle. Raises StoreError or NoEvidenceError if they are no longer available."""
@@ -155,29 +159,59 @@ class IndexedBundles:
                     yield self._known.setdefault(facts.name, IndexedBundle(facts, load))
 
 
-def digests_of(items: Iterable[ResourceDescriptor]) -> tuple[str, ...]:
-    """Return every accepted digest of these artifacts."""
-    return tuple(value for item in items for _, value in item.digest.accepted)
+NO_ID = AttestationId("")
+"""The id of bytes that are no attestation, and of several bundles together."""
 
 
-def artifacts_in(statement: Statement) -> tuple[ResourceDescriptor, ...]:
-    """Return the materials and products of a statement, or what it is about if its claim cannot be parsed."""
-    claim = claim_in(statement)
-    return (*claim.materials, *claim.products)
+@dataclass(frozen=True, slots=True)
+class RefusedBundle:
+    """A bundle that was refused, and the reason."""
+
+    step: str | None
+    attestation_id: AttestationId
+    reason: str
+    load: Callable[[], bytes] | None = field(default=None, compare=False)
+    """Reads the bundle again if its statement or its claim cannot be parsed."""
+
+    @property
+    def unread_subjects(self) -> tuple[Subject, ...]:
+        """Return the subjects of a statement that cannot be parsed as evidence; empty if the subjects cannot be parsed."""
+        if self.load is None:
+            return ()
+        from gitchain.evidence.subjects import read_subjects
+
+        try:
+            return read_subjects(Bundle.parse(self.load()).envelope.payload)
+        except GitchainError:
+            return ()
 
 
-def claim_in(statement: Statement) -> StepClaim:
-    """Return the claim of a statement. An unreadable one still counts as negative evidence (`claimless_artifacts`)."""
-    return claim_or_problem(statement)[0]
+@dataclass
+class RefusedBundles:
+    """Why bundles do not count: the first reasons, and the number of the others."""
 
+    found: list[RefusedBundle] = field(default_factory=list)
+    more: int = 0
 
-def claim_or_problem(statement: Statement) -> tuple[StepClaim, str]:
-    """Return the claim of a statement, and an empty text or why it cannot be read.
+    def add_all(self, reasons: Iterable[str]) -> None:
+        """Add reasons that are about no bundle."""
+        for reason in reasons:
+            self._add(RefusedBundle(None, NO_ID, reason))
 
-    An unreadable claim still counts as negative evidence (`claimless_artifacts`).
-    """
-    try:
-        return claim_of(statement), ""
-    except GitchainError as error:
-        about = claimless_artifacts(statement)
-        return StepClaim(None, None, None, None, about, (), "informational"), str(error)
+    def add_bundles(self, index: BundleIndex, load: Load) -> None:
+        """Add the bundles that an index refused."""
+        refused, more = index.refused()
+        for facts in refused:
+            self._add(RefusedBundle(None, facts.attestation_id, facts.reason, partial(load, facts)))
+        self.more += more
+
+    def _add(self, refused: RefusedBundle) -> None:
+        if len(self.found) < MAX_REFUSED:
+            self.found.append(refused)
+        else:
+            self.more += 1
+
+    def reasons(self) -> list[RefusedBundle]:
+        """Return the reasons. The last one is a count if there are too many."""
+        more = f"{self.more} more stored objects that do not count"
+        return [*self.found, *([RefusedBundle(None, NO_ID, more)] if self.more else [])]

@@ -20,10 +20,9 @@ from gitchain.evidence.digest import DigestSet, Sha256
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import ManifestVersion
 from gitchain.layout.artifact import Artifact, Manifests
+from gitchain.sources.bundle_facts import Role, artifacts_in, claim_in, digests_of
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
-from gitchain.sources.bundle_rows import Role
-from gitchain.sources.bundles import IndexedBundle, IndexedBundles, artifacts_in, claim_in, digests_of
-from gitchain.sources.refused import NO_ID, RefusedBundle
+from gitchain.sources.bundles import NO_ID, IndexedBundle, IndexedBundles, RefusedBundle
 from gitchain.store.objects import Oid
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.negative_evidence import contents_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, LimitError, MalformedError, StoreError
 from gitchain.evidence.vocabulary import MANIFEST_VERSION
-from gitchain.sources.bundle_facts import Indexer
+from gitchain.sources.bundle_facts import Facts, facts_of
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import room_of
@@ -26,8 +26,49 @@ if TYPE_CHECKING:
 
 OPEN_BYTES = 64 << 20  # of manifest nodes that are opened while following; the rest is opened when needed
 OPEN_ENTRIES = 1_000_000
-TOGETHER = 20_000  # bundles that are read together: the more, the fewer bases of deltas are unpacked twice
+READ_TOGETHER = (
+    20_000  # bundles that are read together: the more, the fewer bases of deltas are unpacked twice
+)
 NODE_BYTES = 16 << 20  # a larger node is opened when needed
+
+MAX_MENTIONS = (
+    10_000_000  # of artifacts by the bundles that one reading indexes; each costs some 50 bytes on disk
+)
+
+WRITTEN_TOGETHER = 20_000  # rows that are written together
+
+
+class Indexer:
+    """Adds bundles to an index. Raises LimitError beyond MAX_MENTIONS."""
+
+    def __init__(self, index: BundleIndex) -> None:
+        self.index = index
+        self._mentions = 0
+        self._rows = 0
+        self._waiting: dict[str, Facts] = {}
+
+    def add(self, name: str, place: str, raw: bytes) -> None:
+        """Index the bundle with this name (the SHA-256 of its bytes), unless the index has it. `write` completes it."""
+        if name in self._waiting or self.index.has_bundle(name):
+            return
+        found = self._waiting[name] = facts_of(name, place, raw)
+        self._mentions += len(found[1])
+        self._rows += len(found[1]) + 1
+        if self._mentions > MAX_MENTIONS:
+            raise LimitError(
+                "the attestations name more artifacts than can be looked at",
+                expected=f"at most {MAX_MENTIONS} names",
+                help="gitchain sync --prune-junk   removes what is no attestation",
+            )
+        if self._rows >= WRITTEN_TOGETHER:
+            self.write()
+
+    def write(self) -> None:
+        """Write the added bundles that are not in the index yet."""
+        if self._waiting:
+            self.index.add_all(self._waiting.values())
+        self._waiting.clear()
+        self._rows = 0
 
 
 class MustRebuildError(Exception):
@@ -126,7 +167,7 @@ class IndexUpdater:
             self.index.add_nodes([leaf_name(path)])
             return
         self._waiting.append((path, new))
-        if len(self._waiting) == TOGETHER:
+        if len(self._waiting) == READ_TOGETHER:
             self._read()
 
     def _read(self) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitchain.evidence.digest import sha256_hex
+from gitchain.evidence.vocabulary import CHECKPOINT, DATASET, LAYOUT
 from gitchain.layout.model import Layout
 from gitchain.sources.bundle_index import BundleIndex
-from gitchain.sources.bundles import IndexedBundles, Load
+from gitchain.sources.bundles import IndexedBundles, Load, RefusedBundles
 from gitchain.sources.evidence import Evidence
-from gitchain.sources.refused import RefusedBundles
 from gitchain.sources.store_index import index_of
 from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS
@@ -96,3 +96,14 @@ def unconnected(evidence: Evidence, layout: Layout) -> tuple[VerifiedStatement, 
         return evidence.of_steps(None)
     types = {step.predicate_type for step in layout.steps if step.select}
     return evidence.of_steps({step.name for step in layout.steps}, *types)
+
+
+def always(
+    evidence: Evidence, layout: Layout, negative: Sequence[VerifiedStatement]
+) -> Sequence[VerifiedStatement]:
+    """Return the statements that count for every chain: revocations, facts about data sets, suppliers' layouts."""
+    types = [DATASET] if layout.datasets else []
+    suppliers = any(step.sublayout for step in layout.steps)
+    types += [LAYOUT] if suppliers else []
+    types += [CHECKPOINT] if suppliers or layout.freshness is not None else []
+    return (*negative, *evidence.of_type(*types))

@@ -16,10 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from gitchain.errors import (
-    GitchainError,
-    RollbackError,
-)
+from gitchain.errors import GitchainError, RollbackError, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.claim import claim_of
 from gitchain.evidence.vocabulary import time_text
@@ -27,10 +24,13 @@ from gitchain.sources.seen_store import SeenState, read_seen, seen_file, write_s
 from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
 from gitchain.store.objects import Oid
 from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
-from gitchain.workspace.user_directory import home_lock
+from gitchain.workspace.user_directory import home_lock, remember_version
 
 if TYPE_CHECKING:
+    from gitchain.sources.evidence import Evidence
+    from gitchain.sources.interface import EvidenceSource, Snapshot
     from gitchain.store.git_ref import AttestationStore
+    from gitchain.verify.verified import SignedLayout
 
 MAX_UNREADABLE = 1000  # a store with more unreadable bundles is not recorded
 NAMED = 5  # lost attestations listed in a message
@@ -82,6 +82,28 @@ def remember(
     if tip is not None and len(unreadable or ()) <= MAX_UNREADABLE:
         broken = None if unreadable is None else tuple(sorted(unreadable))
         _advance(project, _clone_key(project), tip, now, broken)
+
+
+def remember_all(
+    project: WatchedStore | None,
+    signed: SignedLayout,
+    evidence: Evidence,
+    now: datetime,
+    read: Sequence[tuple[EvidenceSource, Snapshot]],
+) -> StoreError | None:
+    """Store the layout's version and the state of the store and of each source that was read.
+
+    Returns the error if the user's directory is read-only, which does not fail a verification.
+    """
+    try:
+        remember_version(signed.layout.name, signed.layout.version, signed.digest)
+        if project is not None:
+            remember(project, evidence.tip, now, evidence.unreadable)
+        for source, snapshot in read:
+            source.remember(snapshot, now)
+    except StoreError as error:
+        return error
+    return None
 
 
 def lacks_exchanged(project: WatchedStore, theirs: Oid) -> bool:

@@ -1,20 +1,29 @@
-"""Last seen state of a store, in the user directory: one file for a clone, one for each root commit."""
+"""What was seen of a store, and what could not be read of a remote's.
+
+`seen/` in the user's directory holds the last seen state of a store: one file for a clone, one for each root commit.
+`gitchain sync` writes the reason to `gitchain/sync-error` in the common Git directory if it cannot read the remote's
+store: a revocation may be among the evidence that was not fetched. `verify` and `guard` show it until a sync succeeds.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitchain.errors import (
-    MalformedError,
-    StoreError,
-)
+from gitchain.errors import GitchainError, MalformedError, StoreError, os_errors_as
 from gitchain.evidence.canonical import Json
 from gitchain.evidence.digest import sha256_hex
+from gitchain.platform.files import make_directory, open_regular, write_durably
+from gitchain.workspace.project import Project
 from gitchain.workspace.user_directory import read_state, user_directory, write_state
 
 SEEN_SCHEMA = "https://gitchain.dev/seen/v1"
+UNKNOWN = ""
+TRACE = "sync-error"
+MAX_REASON = 300
+"""Maximum length of a reason in characters: a server may have written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +91,37 @@ def write_seen(seen: SeenState) -> None:
         raise StoreError("cannot remember the store", where=str(place), got=str(error)) from error
 
 
-UNKNOWN = ""
+def remember_unread(project: Project, remote: str, reason: GitchainError) -> None:
+    """Record why the store of a remote was not read completely. A write failure is ignored."""
+    text = f"{remote}: {reason}"[:MAX_REASON]
+    try:
+        make_directory(project.state_dir)
+        write_durably(_trace(project), text.encode("utf-8", "replace"), mode=0o644)
+    except StoreError:
+        return  # the sync failure itself is reported
+
+
+def forget_unread(project: Project) -> None:
+    """Delete the record of `remember_unread`. Raises StoreError."""
+    with os_errors_as(StoreError, "cannot remove", _trace(project)):
+        _trace(project).unlink(missing_ok=True)
+
+
+def unread_warning(project: Project) -> str | None:
+    """Return a warning if the last sync could not read all attestations, with the reason and time; else None."""
+    try:
+        with open_regular(_trace(project)) as file:
+            reason = file.read(4 * MAX_REASON).decode("utf-8", "replace")
+        time = datetime.fromtimestamp(_trace(project).stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason, time = str(error), datetime.fromtimestamp(0, UTC)
+    return (
+        f"the last sync did not read all of the remote's attestations, so a revocation may be missing: {reason} "
+        f"({time:%Y-%m-%d %H:%M} UTC)"
+    )
+
+
+def _trace(project: Project) -> Path:
+    return project.state_dir / TRACE

@@ -17,7 +17,6 @@ from gitchain.errors import (
     reason,
 )
 from gitchain.platform.files import open_regular, read_regular
-from gitchain.trust.archive import NAME, archive, archived
 from gitchain.workspace.user_directory import local_directory
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def _load(name: str, base: Path, now: datetime, *, offline: bool) -> Profile:
     if name == "local":
         directory = local_directory()
         return Profile(name="local", text=_exported(directory) or _opened(directory), directory=directory)
+    from gitchain.trust.archive import archived
     from gitchain.trust.tuf import Repository
 
     repository, kept = Repository.of(name), archived(name)
@@ -90,9 +90,12 @@ def _left_out(base: Path, name: str) -> bytes | None:
 
 def is_path(name: str) -> bool:
     """Return True if a --trust value is a file path, not an instance, a TUF repository or an archived root."""
+    if name == "local":
+        return False
+    from gitchain.trust.archive import NAME
     from gitchain.trust.tuf import Repository
 
-    return name != "local" and Repository.of(name) is None and NAME.fullmatch(name) is None
+    return Repository.of(name) is None and NAME.fullmatch(name) is None
 
 
 def pin_root(name: str, root: bytes | None) -> None:
@@ -165,6 +168,8 @@ def _never_fetched(repository: Repository) -> Profile:
 
 
 def _profile(repository: Repository, fetched: FetchedTrust) -> Profile:
+    from gitchain.trust.archive import archive
+
     archive(fetched.text)
     return Profile(name=repository.name, text=fetched.text, rotates=True, fetched=fetched)
 

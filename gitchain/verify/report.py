@@ -6,7 +6,7 @@ verdict contradicts its findings raises an error. Does NOT decide: `gitchain.ver
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -260,3 +260,13 @@ class Decision:
             findings=(*findings, *self.findings),
             checks=(*self.checks, *checks) if self.checks else (),
         )
+
+
+def attestations_in(steps: Iterable[StepReport]) -> frozenset[str]:
+    """Return the attestation ids of a chain's steps, including those under sublayouts."""
+    ids, waiting = set[str](), [*steps]
+    while waiting:
+        step = waiting.pop()
+        ids |= {attestation.id for attestation in step.attestations}
+        waiting += step.sublayout.steps if step.sublayout else ()
+    return frozenset(ids)

@@ -13,11 +13,11 @@ from gitchain.admit.evidence import SourceReader
 from gitchain.errors import LimitError
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.digest import sha256_hex
-from gitchain.sources import bundle_facts as module
-from gitchain.sources.bundle_facts import Indexer
+from gitchain.sources import bundle_facts, follow_store
+from gitchain.sources.bundle_facts import Role
 from gitchain.sources.bundle_index import BundleIndex
-from gitchain.sources.bundle_rows import Role
 from gitchain.sources.evidence import Evidence
+from gitchain.sources.follow_store import Indexer
 from gitchain.sources.gather import gather
 from gitchain.workspace.user_directory import user_directory
 from tests.support.admission import AdmissionFiles, chain, taken_back
@@ -43,7 +43,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
             found.append(raw)
             return real(raw)
 
-    monkeypatch.setattr(module, "Bundle", Counted)
+    monkeypatch.setattr(bundle_facts, "Bundle", Counted)
     return found
 
 
@@ -89,7 +89,7 @@ def test_indexer_bounds_mentions(copied: Stand, monkeypatch: pytest.MonkeyPatch)
     """What one reading indexes is bounded, in a file as in memory."""
     raw = next(iter(read(copied).candidates)).raw
     index = BundleIndex()
-    monkeypatch.setattr(module, "MAX_MENTIONS", 1)
+    monkeypatch.setattr(follow_store, "MAX_MENTIONS", 1)
     with pytest.raises(LimitError, match="more artifacts"), index.filling():
         Indexer(index).add("0" * 64, "", raw)
 
@@ -98,7 +98,7 @@ def test_indexer_writes_each_bundle_once(copied: Stand, monkeypatch: pytest.Monk
     """However many wait, and whether it is an attestation or not."""
     raws = [*(one.raw for one in read(copied).candidates), b"junk"]
     for together in (1, 1000):
-        monkeypatch.setattr(module, "TOGETHER", together)
+        monkeypatch.setattr(follow_store, "WRITTEN_TOGETHER", together)
         index = BundleIndex()
         with index.filling():
             indexer = Indexer(index)

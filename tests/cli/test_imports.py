@@ -32,7 +32,7 @@ UNUSED = {
     "logging",
 }
 """Libraries that verifying a chain of one step, whose layout has no MATCH rule, does not load."""
-VERIFY = 107
+VERIFY = 101
 """Most modules of gitchain that verifying a chain of one step may load. The number only shrinks."""
 OPTIONAL = {
     "inspections": {"collect.inspect", "consume.inspections"},
@@ -43,7 +43,12 @@ OPTIONAL = {
         "verify.sshsig",
         "verify.openpgp",
     },
-    "keys in a layout": {"layout.keys", "layout.openpgp", "evidence.openpgp"},
+    "keys in a layout, archived trust": {
+        "layout.keys",
+        "layout.openpgp",
+        "evidence.openpgp",
+        "trust.archive",
+    },
     "constraints": {"layout.constraint", "layout.cel_cost", "layout.cel_tree"},
     "data sets": {"verify.datasets"},
     "other layouts, other verifiers": {"verify.sublayout_candidates", "verify.vsa_check"},

@@ -14,7 +14,7 @@ import pytest
 from gitchain.errors import SignatureError
 from gitchain.evidence.bundle import Bundle
 from gitchain.sources import evidence as module
-from gitchain.sources.bundles import artifacts_in
+from gitchain.sources.bundle_facts import artifacts_in
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
 from gitchain.sources.interface import Snapshot

@@ -16,9 +16,9 @@ import pytest
 
 from gitchain.errors import LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.sources import bundle_facts, bundle_index, store_index
-from gitchain.sources.bundle_facts import Indexer
+from gitchain.sources import bundle_index, follow_store, store_index
 from gitchain.sources.bundle_index import BundleIndex
+from gitchain.sources.follow_store import Indexer
 from gitchain.sources.store_index import index_of
 from gitchain.workspace.project import Project, open_project
 from tests.support.store_samples import bundle, manifest
@@ -261,7 +261,7 @@ def test_readers_are_not_locked_out_while_others_follow(
     """With more additions than the cache of the writer holds."""
     monkeypatch.setattr(bundle_index, "CACHE_KIB", 1)
     monkeypatch.setattr(bundle_index, "BUSY_SECONDS", 0.0)
-    monkeypatch.setattr(bundle_facts, "TOGETHER", 1)
+    monkeypatch.setattr(follow_store, "WRITTEN_TOGETHER", 1)
     reader = index_of(project.store, project.seen_key, project.store.tip())
     project.store.add([bundle(f"more-{number}") for number in range(200)])
     real, read = BundleIndex.add_all, []

@@ -18,7 +18,7 @@ from gitchain.evidence.manifest import FileEntry, build_manifest, to_version_2
 from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.evidence.vocabulary import CHECKPOINT, LINK, MANIFEST_MEDIA_TYPES, REVOCATION, ManifestVersion
 from gitchain.layout.artifact import Artifact, Manifests
-from gitchain.sources.bundles import claim_or_problem
+from gitchain.sources.bundle_facts import claim_or_problem
 from gitchain.verify.negative_evidence import contents_of
 from tests.support.store_samples import b64, digest_of
 

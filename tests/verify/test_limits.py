@@ -89,6 +89,7 @@ LIMITS: dict[str, Any] = {
     "layout.lint.MAX_LIFETIME": timedelta(days=398),
     "layout.lint_functionaries.MAX_COMPARED": 2000,
     "layout.load.MAX_LAYOUT_BYTES": 2**20,
+    "layout.load.MAX_SIGNED_BYTES": 2**22,
     "layout.load.MAX_CONSTRAINTS": 100,
     "layout.load.MAX_INSPECTIONS": 100,
     "layout.load.MAX_DURATION": timedelta(days=36_500),
