@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from gitchain.cli.key_options import keys_option, public_keys
 from gitchain.cli.main import global_options
 from gitchain.cli.output import Options, escape, table
 from gitchain.cli.signing import not_empty
+from gitchain.cli.times import moment
 from gitchain.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -30,18 +31,6 @@ def _patterns(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     for value in values:
         not_empty(ctx, param, value)
     return values
-
-
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    """Return a time in ISO 8601; without a zone it is UTC."""
-    if value is None:
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError as error:
-        message = f"{value!r} is no time: expected 2026-11-30 or 2026-11-30T12:00:00Z"
-        raise click.BadParameter(message, ctx, param) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @click.command(name="log")
@@ -77,7 +66,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @click.option(
     "--since",
     metavar="TIME",
-    callback=_moment,
+    callback=moment,
     help="Only what was signed at this time or later, such as 2026-11-30 (UTC).",
 )
 @keys_option
