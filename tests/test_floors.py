@@ -27,6 +27,7 @@ FLOORS = {
     "sources": 6,
     "consume": 7,
     "produce": 8,
+    "report": 8,
     "layout_test": 9,
     "admit": 9,
     "hooks": 9,

@@ -116,19 +116,19 @@ class Side:
         } | ({"notCompared": more} if more > 0 else {})
 
 
-def side_of(verifier: Verifier, given: GivenTarget) -> Side:
-    """Verify one target and return it as a side.
+def side_of(verifier: Verifier, given: GivenTarget, *, explain: bool = False) -> Side:
+    """Verify one target and return it as a side; with `explain`, its decisions list every check.
 
     Raises the errors of `Verifier.verify`, and NoEvidenceError if no attestation is about the target.
     """
-    verification = verifier.verify(given)
+    verification = verifier.verify(given, explain=explain)
     if all(one.exit_code is ExitCode.NOTHING for one in verification.decisions):
         raise _nothing(given, verification)
     decisions = verification.decisions
     failed = [one for one in decisions if not one.passed][:MAX_FAILED]
     signed = SignedStatements(verifier, [one.target for one in failed]) if failed else None
     models = {
-        id(one): _by_name(_chain(verifier, one.steps) if one.passed else _signed(signed, one.target))
+        id(one): _by_name(chain_steps(verifier, one.steps) if one.passed else _signed(signed, one.target))
         for one in (*(one for one in decisions if one.passed), *failed)
     }
     together: defaultdict[str, list[SideStep]] = defaultdict(list)
@@ -202,7 +202,7 @@ def _nothing(given: GivenTarget, verification: Verification) -> NoEvidenceError:
     )
 
 
-def _chain(verifier: Verifier, steps: Sequence[StepReport], prefix: str = "") -> Iterator[SideStep]:
+def chain_steps(verifier: Verifier, steps: Sequence[StepReport], prefix: str = "") -> Iterator[SideStep]:
     """Yield the steps of a chain that satisfies the layout; those of a sublayout after its step."""
     for step in steps:
         statements = tuple(
@@ -216,7 +216,7 @@ def _chain(verifier: Verifier, steps: Sequence[StepReport], prefix: str = "") ->
             name, step.evidence, step.attestations, found, (step.sublayout,) if step.sublayout else ()
         )
         if step.sublayout is not None:
-            yield from _chain(verifier, step.sublayout.steps, f"{name}/")
+            yield from chain_steps(verifier, step.sublayout.steps, f"{name}/")
 
 
 def _signed(known: SignedStatements | None, target: Target) -> Iterator[SideStep]:

@@ -28,14 +28,14 @@ def load(name: str) -> dict[str, Any]:
 def validator(name: str) -> Draft202012Validator:
     registry: Registry[Any] = Registry().with_resources(
         (schema["$id"], Resource.from_contents(schema))
-        for schema in map(load, ("verify", "diff", "error", "cli", "seen"))
+        for schema in map(load, ("verify", "diff", "report", "error", "cli", "seen"))
     )
     return Draft202012Validator(load(name), registry=registry)
 
 
 def schema_of(document: dict[str, Any]) -> str:
     kind = str(document["schema"]).split("/")[-2]
-    return kind if kind in {"verify", "diff", "error"} else "cli"
+    return kind if kind in {"verify", "diff", "report", "error"} else "cli"
 
 
 CALLS = {
@@ -53,6 +53,7 @@ CALLS = {
     "local token": ["local", "token", "ada@example.com"],
     "log": ["log"],
     "run": ["run", "train", "-m", "in.txt", "-p", "model.txt", "--", "true"],
+    "report": ["report", "model.txt"],
     "revoke": ["revoke", "artifact", "in.txt", "--reason", "withdrawn"],
     "sync": ["sync"],
     "trust forget-history": ["trust", "forget-history", "--yes"],
@@ -66,7 +67,7 @@ CALLS = {
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
 def test_documents_validate(gitchain: Gitchain, tiny: Path, arguments: list[str]) -> None:
     """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
-    if arguments[0] in {"bundle", "diff", "log", "verify"}:
+    if arguments[0] in {"bundle", "diff", "log", "report", "verify"}:
         gitchain(*CALLS["attest"], cwd=tiny)
     done = gitchain(arguments[0], "--json", *arguments[1:], cwd=tiny)
     validator(schema_of(done.json)).validate(done.json)

@@ -1,0 +1,134 @@
+"""`gitchain report`: one HTML page about a model, for auditors and colleagues."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitchain.cli.main import global_options
+from gitchain.cli.output import Options, escape
+from gitchain.cli.signing import not_empty
+from gitchain.cli.times import moment
+from gitchain.cli.verify_options import (
+    VerifyOptions,
+    refused_documents,
+    tell_bundle,
+    tell_reading,
+    unread,
+    verify_options,
+)
+from gitchain.errors import ExitCode, UsageError, os_errors_as
+from gitchain.platform.files import write_durably
+
+STDOUT = "-"
+MAX_STEM = 60
+
+
+@click.command(name="report")
+@click.argument("target", metavar="TARGET")
+@verify_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|-",
+    callback=not_empty,
+    help="Write the page to FILE, or to stdout [default: report-TARGET.html].",
+)
+@click.option(
+    "--at",
+    "as_of",
+    metavar="TIME",
+    callback=moment,
+    help="Verify as of TIME, such as 2026-11-30T12:00:00Z, and print it [default: now].",
+)
+@global_options
+@click.pass_obj
+def command(
+    options: Options, target: str, chosen: VerifyOptions, output: str | None, as_of: datetime | None
+) -> ExitCode:
+    """Write one HTML page about TARGET: a path, tag, commit, sha256:…, oci://… or bundle file.
+
+    Verifies TARGET, and shows verdict, lineage, timeline, signers, data sets, parameters, metrics, proofs and gaps. Each
+    line is proven, claimed or missing. The page needs no network and has no script. The same evidence, layout and TIME
+    give the same bytes. A target that fails has a report too: the exit code is that of `gitchain verify`.
+
+    Replaces an existing file at once, when the page is complete; never a directory or a link.
+
+    \b
+    Examples:
+      gitchain report v1.0
+      gitchain report model.pkl -o report.html --at 2026-12-31T12:00:00Z
+      gitchain report model.pkl --layout layout.sigstore.json --evidence evidence/
+    """
+    from gitchain.consume.targets import GivenTarget
+    from gitchain.consume.verifier import Verifier
+    from gitchain.report.facts import report_facts
+
+    if output and options.json:
+        raise UsageError("--json prints the facts on stdout", help="leave -o out")
+    now = datetime.now(UTC)
+    if as_of is not None and as_of > now:
+        raise UsageError("--at is ahead of the clock", expected=f"at most {now.isoformat()}", got=str(as_of))
+    path = None if output == STDOUT or options.json else _checked(Path(output or default_name(target)))
+    inputs = chosen.open(options, (target,))
+    given = GivenTarget.parse(inputs.targets[0])
+    # the layout has to be valid now; the time of verification is that of the decision alone
+    verifier = replace(
+        Verifier.open(inputs.project, inputs.policy, now, [given], inputs.sources), now=as_of or now
+    )
+    facts = report_facts(verifier, given, as_of)
+    refused = facts.verification.refused
+    document = facts.document | {"refused": refused_documents(refused)} | unread(inputs.project)
+    options.document(document)
+    if not options.json:
+        _write(options, document, path)
+    tell_bundle(options, target, facts.verification)
+    tell_reading(options, facts.accepted, refused, verifier.forgotten)
+    return facts.exit_code
+
+
+def default_name(target: str) -> str:
+    """Return the name of the page about a target: `report-` and the harmless characters of the target."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-.")[:MAX_STEM]
+    return f"report-{stem or 'model'}.html"
+
+
+def _checked(path: Path) -> Path:
+    """Return the path of the page. Raises UsageError for a directory, a link or another kind of file."""
+    with os_errors_as(UsageError, "cannot write the report", path, help="name another file: -o FILE"):
+        if not path.parent.is_dir():
+            raise UsageError("the directory of the report does not exist", where=str(path.parent))
+        mode = path.lstat().st_mode if path.is_symlink() or path.exists() else stat.S_IFREG
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "no file"
+        raise UsageError(
+            "the report is not written there",
+            where=str(path),
+            expected="a new or a regular file",
+            got=kind,
+            help="name another file: -o FILE",
+        )
+    return path
+
+
+def _write(options: Options, document: Mapping[str, Any], path: Path | None) -> None:
+    """Write the page, and print where it is; to stdout if there is no path. Raises StoreError."""
+    from gitchain.report.page import page
+
+    text = page(document)
+    if path is None:
+        sys.stdout.buffer.write(text.encode())
+        return
+    write_durably(path, text.encode(), mode=0o644)
+    result = document["verificationResult"]
+    options.data(
+        f"{options.style(result, fg='green' if result == 'PASSED' else 'red', bold=True)}  {escape(str(path))}"
+    )
