@@ -38,11 +38,21 @@ def trust_document(name: str, trust: Trust) -> dict[str, Any]:
     return {"name": name, "digest": trust.digest, "local": trust.is_local}
 
 
-def print_verdict(options: Options, document: Document, *, explain: bool = False) -> None:
-    """Print one verdict: the target, the layout and its signer, and the steps or the findings; with `explain` all checks."""
+def print_verdict(
+    options: Options, document: Document, *, explain: bool = False, word: str | None = None
+) -> None:
+    """Print one verdict: the target, the layout and its signer, and the steps or the findings; with `explain` all checks.
+
+    `word` replaces PASSED where the verdict alone is not enough.
+    """
     passed = document["verificationResult"] == "PASSED"
     layout = document["layout"]
-    options.data(f"{_result(options, document)}  {_name(document)}  {_digest(document['resource'])}")
+    result = (
+        _result(options, document)
+        if not passed or word is None
+        else options.style(word, fg="yellow", bold=True)
+    )
+    options.data(f"{result}  {_name(document)}  {_digest(document['resource'])}")
     options.data(
         f"  layout    {escape(layout['name'])} v{layout['version']}, signed by {_who(layout['signer'])}"
     )

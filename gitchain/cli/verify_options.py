@@ -45,12 +45,13 @@ class VerifyOptions:
         Raises UsageError for options that do not fit, NoRepositoryError outside of a repository unless a layout is
         given, and what registries raise.
         """
-        policy = self._policy(options)
+        policy = self.policy(options)
         project = project_of(options, self.layout, configured=configured)
         tell_unread(options, project)
         return VerifyInputs(project, policy, *look_up(options, targets, self.places))
 
-    def _policy(self, options: Options) -> LayoutOptions:
+    def policy(self, options: Options) -> LayoutOptions:
+        """Return the options about the layout. Raises UsageError for --signer without --issuer, or the reverse."""
         from gitchain.consume.load_layout import LayoutOptions
         from gitchain.layout.model import Identity
 
@@ -138,13 +139,21 @@ _OPTIONS = (
 
 def verify_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of verification; the command gets them as one argument, `chosen`."""
+    return _with_options(command, _OPTIONS)
 
+
+def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verification without further sources of evidence, as `verify_options` does."""
+    return _with_options(command, _OPTIONS[:-1])
+
+
+def _with_options(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
     @wraps(command)
     def collected(*given: Any, **arguments: Any) -> Any:
-        chosen = VerifyOptions(**{one.name: arguments.pop(one.name) for one in fields(VerifyOptions)})
+        chosen = VerifyOptions(**{one.name: arguments.pop(one.name, ()) for one in fields(VerifyOptions)})
         return command(*given, chosen=chosen, **arguments)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         collected = option(collected)
     return collected
 

@@ -6,7 +6,7 @@ Trusted root and layout signer come from flags or pins, never from the repositor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +42,9 @@ class LayoutOptions:
     name: str | None = None
     """The name that the layout must have."""
 
+    keys: tuple[bytes, ...] = ()
+    """Keys (DER) of signers that are keys, beside those in the user's directory. A signer names its key by digest."""
+
 
 @dataclass(frozen=True)
 class AcceptedLayout:
@@ -52,6 +55,8 @@ class AcceptedLayout:
     path: Path
     is_choice_open: bool = False
     """Whether the options would also accept another layout of the same signer from this repository."""
+    raw: bytes = field(default=b"", repr=False)
+    """The bundle that was verified."""
 
 
 def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -> AcceptedLayout:
@@ -87,7 +92,8 @@ def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -
             help="if you replaced it yourself: gitchain trust pin …",
         )
     minimum = max(policy.minimum_version, pin.version if pin else 0)
-    signed = verify_layout(raw, profile.trust, signers, now, minimum, _kept_keys(signers))
+    keys = (*_kept_keys(signers), *policy.keys)
+    signed = verify_layout(raw, profile.trust, signers, now, minimum, keys)
     if signed.layout.name != name:
         raise LayoutError(
             "the layout's name is not the one it was looked up by",
@@ -97,7 +103,7 @@ def load_policy(project: Project | None, policy: LayoutOptions, now: datetime) -
         )
     _check_content(signed, pin, path)
     is_open = bool(policy.signers) and policy.name is None and repository_of(path, root) is not None
-    return AcceptedLayout(signed, profile, path, is_open)
+    return AcceptedLayout(signed, profile, path, is_open, raw)
 
 
 def _read_signed(

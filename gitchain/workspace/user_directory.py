@@ -42,10 +42,16 @@ class LayoutPin:
     repositories: tuple[str, ...] = ()
 
 
+def has_no_home() -> bool:
+    """Return True if the environment names no directory for the user's state: nothing can be pinned then."""
+    is_named = os.environ.get("GITCHAIN_HOME") or os.environ.get("XDG_CONFIG_HOME")
+    return not is_named and os.environ.get("HOME") == ""
+
+
 def user_directory() -> Path:
     """Return the user's gitchain directory, created if missing. Raises TrustError without a home directory."""
     chosen = os.environ.get("GITCHAIN_HOME")
-    if not chosen and os.environ.get("HOME") == "" and not os.environ.get("XDG_CONFIG_HOME"):
+    if has_no_home():
         raise TrustError(
             "no home directory", got="HOME is empty", help="export GITCHAIN_HOME=/absolute/directory"
         )

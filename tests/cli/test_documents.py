@@ -39,6 +39,7 @@ def schema_of(document: dict[str, Any]) -> str:
 
 
 CALLS = {
+    "archive create": ["archive", "create", "model.txt", "-o", "model.tar"],
     "attest": ["attest", "train", "-m", "in.txt", "-p", "model.txt"],
     "bundle push": ["bundle", "push", "evidence"],
     "diff": ["diff", "model.txt", "model.txt"],
@@ -67,7 +68,7 @@ CALLS = {
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
 def test_documents_validate(gitchain: Gitchain, tiny: Path, arguments: list[str]) -> None:
     """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
-    if arguments[0] in {"bundle", "diff", "log", "report", "verify"}:
+    if arguments[0] in {"archive", "bundle", "diff", "log", "report", "verify"}:
         gitchain(*CALLS["attest"], cwd=tiny)
     done = gitchain(arguments[0], "--json", *arguments[1:], cwd=tiny)
     validator(schema_of(done.json)).validate(done.json)

@@ -72,6 +72,10 @@ gitchain bundle sign model.pkl -o model.sig
 gitchain bundle sign models/bert -o bert.sig
 gitchain bundle sign models/bert -o bert.sig --key ada.pem
 gitchain bundle push evidence/
+gitchain archive v1.0 -o model-v1.0.tar
+gitchain archive verify model-v1.0.tar
+gitchain archive create model.pkl -o model.tar
+gitchain archive verify model.tar model.pkl --at now
 gitchain verify model.pkl --layout .gitchain/layout.sigstore.json --evidence evidence/
 ! cp .gitchain/layout.sigstore.json layout.sigstore.json
 gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
