@@ -19,6 +19,7 @@ from gitchain.sources.bundle_facts import claim_in
 from gitchain.sources.bundles import IndexedBundle
 from gitchain.sources.evidence import Evidence
 from gitchain.sources.gather import gather
+from gitchain.sources.interface import Snapshot
 from gitchain.sources.rollback_protection import check_seen, last_seen
 from gitchain.trust.load_profile import load_profile
 from gitchain.trust.profiles import Profile
@@ -205,16 +206,17 @@ def _tainted(
 
 
 def find_attestation(
-    project: Project,
+    project: Project | None,
     prefix: str,
     trust: str | None,
     *,
     offline: bool = False,
     keys: Sequence[bytes] = (),
+    snapshots: Sequence[Snapshot] = (),
 ) -> tuple[Statement, VerifiedStatement | None, str]:
     """Return the attestation whose id starts with `prefix`: verified, or with the reason why it does not verify.
 
-    `keys` as in `history`.
+    `keys` as in `history`; `snapshots` are read besides the repository, which may be None if `trust` is given.
     """
     if len(prefix) < MIN_ID:
         raise UsageError(
@@ -223,9 +225,12 @@ def find_attestation(
             got=prefix,
             help="gitchain log   shows the ids",
         )
-    profile = reading_profile(project, trust, offline=offline)
-    named = layout_keys(project, trust, offline=offline)
-    evidence = gather(project, profile.trust, keys=(*named, *keys))
+    if project is None:
+        profile, named = load_profile(trust or "public", offline=offline), tuple[bytes, ...]()
+    else:
+        profile = reading_profile(project, trust, offline=offline)
+        named = layout_keys(project, trust, offline=offline)
+    evidence = gather(project, profile.trust, keys=(*named, *keys), snapshots=snapshots)
     is_hex = re.fullmatch("[0-9a-f]+", prefix.lower()) is not None
     matches = [*evidence.bundles.with_id(prefix.lower())] if is_hex else []
     if not matches:
