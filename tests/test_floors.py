@@ -26,6 +26,7 @@ FLOORS = {
     "trust": 6,
     "sources": 6,
     "consume": 7,
+    "fleet": 7,
     "produce": 8,
     "report": 8,
     "layout_test": 9,

@@ -24,6 +24,7 @@ from gitchain.errors import ExitCode, GitchainError, LimitError, RunError, Store
 SECTIONS = {
     "Make and sign evidence": ("init", "run", "attest", "sync", "revoke"),
     "Verify": ("verify", "models", "diff", "report", "log", "show", "guard", "fetch", "bundle", "archive"),
+    "Many repositories": ("index", "query"),
     "Policy and trust": ("layout", "trust", "local"),
     "Clusters": ("serve", "admit"),
     "Operate": ("monitor", "hooks", "doctor", "completion"),

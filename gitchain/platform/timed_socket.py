@@ -1,6 +1,6 @@
 """Connections whose every step ends with one deadline: connect, the proxy's answer, sending and reading.
 
-Used by `gitchain.platform.http` alone. `http.client` bounds each operation of a socket, and not their sum.
+Used by `gitchain.platform.http`, but for `hang_up`. `http.client` bounds each operation of a socket, and not their sum.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import http
 import http.client
 import io
+import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, cast
@@ -80,3 +81,9 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         self._sock.settimeout(self._left())
         return self._sock.recv_into(buffer)
+
+
+def hang_up(descriptor: int) -> None:
+    """End the connection of another library's socket: what reads or writes there fails. Raises OSError."""
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
