@@ -82,6 +82,7 @@ class SignedStatements:
             step is not None
             and claim.layout in {None, self._authorizer.layout.name}
             and one.statement.predicate_type == step.predicate_type
+            and not one.statement.is_old
             and not self._authorizer.is_early(one)
             and self._authorizer.may_speak(step, one)
         )

@@ -201,6 +201,8 @@ def _served(layout: Layout, statement: VerifiedStatement) -> Iterator[Key]:
     claim = claim_in(statement.statement)
     step = layout.step(claim.step or "")
     is_own = claim.layout in {None, layout.name} and statement.statement.predicate_type == step.predicate_type
+    if statement.statement.is_old:
+        return  # evidence for no step that makes the model
     if step.sublayout is None and not is_own:
         return
     for item in claim.products:

@@ -132,7 +132,7 @@ class Checkpoints:
 
 def carried(statement: Statement) -> tuple[str, ...]:
     """Return the checkpoints in a release; empty if it has none."""
-    if CARRIED not in statement.predicate:
+    if CARRIED not in statement.predicate or statement.is_old:
         return ()
     try:
         names = get_array(statement.predicate, CARRIED, "predicate", limit=MAX_PREVIOUS)

@@ -31,7 +31,13 @@ from gitchain.evidence.fields import (
     get_string,
 )
 from gitchain.evidence.names import check_name, check_names
-from gitchain.evidence.statement import MAX_DESCRIPTORS, ResourceDescriptor, Statement
+from gitchain.evidence.statement import (
+    MAX_DESCRIPTORS,
+    OLD_STATEMENT_TYPE,
+    STATEMENT_TYPE,
+    ResourceDescriptor,
+    Statement,
+)
 from gitchain.evidence.vocabulary import OMS
 
 SINGLE = "."
@@ -63,12 +69,16 @@ class ModelSignature:
 def read_model_signature(statement: Statement) -> ModelSignature:
     """Return the model signature in the statement.
 
-    Raises MalformedError for another predicate type, more or less than one subject, resources that are empty,
+    Raises MalformedError for another predicate type, a Statement v0.1, not exactly one subject, resources that are empty,
     not sorted, doubled or of another digest than SHA-256, and for a root digest that is not theirs; LimitError
     beyond the limits above.
     """
     if statement.predicate_type != OMS:
         raise MalformedError("not a model signature", expected=OMS, got=ascii(statement.predicate_type[:200]))
+    if statement.is_old:
+        raise MalformedError(
+            "model signature is in an old statement", expected=STATEMENT_TYPE, got=OLD_STATEMENT_TYPE
+        )
     if len(statement.subject) != 1:
         raise MalformedError(
             "model signature must have one subject", expected="1", got=str(len(statement.subject))

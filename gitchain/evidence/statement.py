@@ -4,6 +4,7 @@
      "predicateType":"https://slsa.dev/provenance/v1","predicate":{…}}
 
 Format: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and resource_descriptor.md
+A Statement v0.1 (https://github.com/in-toto/attestation/blob/main/spec/v0.1.0/statement.md) is read with the same checks.
 Unknown fields are ignored for meaning and stay in the bytes, which are what was signed.
 Does NOT read predicates (`predicates.claim_of` does) and verifies nothing.
 """
@@ -26,11 +27,14 @@ from gitchain.evidence.fields import (
     get_string,
 )
 from gitchain.evidence.names import check_name, check_names, check_uri
-from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION, ManifestVersion
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION, ManifestVersion, is_own_type
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 OLD_STATEMENT_TYPE = "https://in-toto.io/Statement/v0.1"
-"""The version before: the same fields with the same meaning. cosign writes it; a chain takes none."""
+"""The version before: the same fields with the same meaning. cosign and slsa-github-generator write it.
+
+Only a step with `select` takes one as evidence (`gitchain.verify.authorization`).
+"""
 
 MAX_DESCRIPTORS = 10_000
 """Most subjects or materials of one statement: beyond that, name a directory, which is one subject."""
@@ -134,12 +138,16 @@ def check_rule_names(descriptors: Iterable[ResourceDescriptor], where: str) -> N
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An in-toto Statement v1 and the exact bytes that it was read from. Make it with build() or parse()."""
+    """An in-toto Statement and the exact bytes that it was read from. Make it with build() or parse().
+
+    `is_old` is True for a Statement v0.1; build() makes a Statement v1.
+    """
 
     subject: tuple[ResourceDescriptor, ...]
     predicate_type: str
     predicate: Mapping[str, Json] = field(hash=False)
     payload: bytes = field(repr=False)
+    is_old: bool = False
 
     @classmethod
     def build(
@@ -167,16 +175,12 @@ class Statement:
     def parse(cls, payload: bytes) -> Statement:
         """Return the statement in these bytes, and keep the exact bytes.
 
-        A predicate that is null or absent is an empty one. Raises MalformedError for anything but a Statement v1
-        with at least one subject, each with a digest and a name or uri of its own, LimitError beyond MAX_DESCRIPTORS
-        subjects or MAX_JSON_BYTES.
+        A predicate that is null or absent is an empty one. Raises MalformedError for anything but a Statement v1 or
+        v0.1 with at least one subject, each with a digest and a name or uri of its own, and for a Statement v0.1 of one
+        of gitchain's own types; LimitError beyond MAX_DESCRIPTORS subjects or MAX_JSON_BYTES.
         """
         source = as_object(strict_json(payload, "statement"), "statement")
-        kind = get_string(source, "_type", "statement")
-        if kind != STATEMENT_TYPE:
-            raise MalformedError(
-                "not an in-toto statement", where="_type", expected=STATEMENT_TYPE, got=ascii(kind[:100])
-            )
+        is_old = _check_type(get_string(source, "_type", "statement"))
         items = get_array(source, "subject", "statement", limit=MAX_DESCRIPTORS)
         if not items:
             raise MalformedError("statement has no subject", where="statement.subject")
@@ -187,15 +191,31 @@ class Statement:
             raise MalformedError("subject has no digest", where="statement.subject")
         check_rule_names(subject, "statement.subject")
         predicate_type = check_uri(get_string(source, "predicateType", "statement"), "predicateType")
+        if is_old and is_own_type(predicate_type):
+            raise MalformedError(
+                "statement of gitchain is of an old version",
+                where="_type",
+                expected=STATEMENT_TYPE,
+                got=OLD_STATEMENT_TYPE,
+            )
         if "predicate" not in source and any(key.casefold() == "predicate" for key in source):
             raise MalformedError("field name has another case", where="statement", expected="predicate")
         predicate = find_object(source, "predicate", "statement") or {}
-        return cls(subject, predicate_type, predicate, payload)
+        return cls(subject, predicate_type, predicate, payload, is_old)
 
     @property
     def attestation_id(self) -> AttestationId:
         """Return the id of this attestation everywhere: SHA-256 over the PAE of its payload, in hex."""
         return attestation_id(self.payload)
+
+
+def _check_type(kind: str) -> bool:
+    """Return whether this `_type` is that of a Statement v0.1. Raises MalformedError for neither it nor v1."""
+    if kind not in {STATEMENT_TYPE, OLD_STATEMENT_TYPE}:
+        raise MalformedError(
+            "not an in-toto statement", where="_type", expected=STATEMENT_TYPE, got=ascii(kind[:100])
+        )
+    return kind == OLD_STATEMENT_TYPE
 
 
 def _check_signable(descriptor: ResourceDescriptor, predicate_type: str) -> None:

@@ -70,6 +70,11 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 
 
+def is_own_type(predicate_type: str) -> bool:
+    """Return whether gitchain defines the predicate type."""
+    return predicate_type.startswith(f"{NAMESPACE}/")
+
+
 def build_type(kind: Kind) -> str:
     """Return the SLSA buildType of a lifecycle kind."""
     return f"{LIFECYCLE_PREFIX}{kind}/v1"

@@ -38,7 +38,7 @@ def attested_steps(project: Project, functionary: Identity) -> AttestedSteps:
     others: dict[str, None] = {}
     for statement in evidence.verified(evidence.candidates):
         claim, kind = claim_of(statement.statement), statement.statement.predicate_type
-        if claim.step is None or kind.startswith(LIFECYCLE_PREFIX):
+        if claim.step is None or statement.statement.is_old or kind.startswith(LIFECYCLE_PREFIX):
             continue
         if statement.identity != functionary:
             others[f"step {claim.step}, attested by {statement.identity}"] = None

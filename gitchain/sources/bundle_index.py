@@ -26,7 +26,7 @@ import gitchain
 from gitchain.errors import StoreError
 from gitchain.sources.bundle_facts import ArtifactMention, BundleFacts, Role, key_of, key_of_name
 
-FORMAT = f"3 {gitchain.__version__}"
+FORMAT = f"4 {gitchain.__version__}"
 """Of the tables, and the version whose parser filled them."""
 
 BUSY_SECONDS = 5.0  # to wait for another process

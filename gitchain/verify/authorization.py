@@ -84,9 +84,7 @@ class Authorizer:
         """Yield each condition for the statement to count for its step."""
         step, statement, claim = attested.step, attested.statement, attested.claim
         name, kind = self.layout.name, statement.statement.predicate_type
-        if (
-            step.sublayout and kind == LAYOUT
-        ):  # the layout of a sublayout step names no layout; its statements name it
+        if step.sublayout and kind == LAYOUT:  # it names no layout; the statements under it name it
             yield from self.signed(step, statement)
             return
         of_another_tool = step.select is not None and not claim.has_facts  # it cannot know this layout
@@ -97,6 +95,8 @@ class Authorizer:
         )
         wanted = LAYOUT if step.sublayout else step.predicate_type
         yield StatementCondition(FindingCode.PREDICATE_TYPE, kind == wanted, wanted, kind, of_negative=True)
+        if statement.statement.is_old and step.select is None:
+            yield StatementCondition(FindingCode.OLD_STATEMENT, False, "Statement v1", "Statement v0.1")
         if step.verifier is not None:
             from gitchain.verify.vsa_check import check_summary
 

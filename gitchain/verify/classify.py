@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from gitchain.evidence.claim import claimless_artifacts
-from gitchain.evidence.vocabulary import LAYOUT, NAMESPACE, VSA
+from gitchain.evidence.vocabulary import LAYOUT, VSA, is_own_type
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import ArtifactList
@@ -170,7 +170,7 @@ def _selecting(
     statements of strangers cost the same for any number of steps.
     """
     kind, signers = statement.statement.predicate_type, authorizer.signers
-    if kind == VSA or kind.startswith(f"{NAMESPACE}/"):
+    if kind == VSA or is_own_type(kind):
         return ()
     typed = [step for step in selecting if step.predicate_type == kind]
     found = [

@@ -54,6 +54,7 @@ class FindingCode(StrEnum):
     NO_FACTS = "GC-E0333"
     FACTS_REFUSED = "GC-E0334"
     SAME_RUN = "GC-E0335"
+    OLD_STATEMENT = "GC-E0336"
     REVOKED_ATTESTATION = "GC-E0340"
     REVOKED_SIGNER = "GC-E0341"
     REVOKED_ARTIFACT = "GC-E0342"
@@ -112,6 +113,7 @@ MEANINGS: dict[FindingCode, str] = {
     FindingCode.NO_FACTS: "a data set of the chain has no facts by an authorised signer",
     FindingCode.FACTS_REFUSED: "the facts about a data set of the chain do not satisfy a data set constraint",
     FindingCode.SAME_RUN: "steps that the layout requires in one run are of different runs",
+    FindingCode.OLD_STATEMENT: "only a step with select takes an in-toto Statement v0.1",
     FindingCode.REVOKED_ATTESTATION: "the attestation is revoked",
     FindingCode.REVOKED_SIGNER: "the attestation's signer is revoked from before its proven time on",
     FindingCode.REVOKED_ARTIFACT: "an artifact of the chain is revoked",
@@ -180,6 +182,7 @@ ADVICE: dict[FindingCode, str] = {
     "FILE -m FILE",
     FindingCode.FACTS_REFUSED: "train without that data set; if the facts are wrong, revoke them and state the right ones",
     FindingCode.SAME_RUN: "run these steps together: gitchain run -- dvc repro",
+    FindingCode.OLD_STATEMENT: "attest the step with gitchain run or gitchain attest",
     FindingCode.REVOKED_ATTESTATION: "attest again what still holds; gitchain log shows the revocation and its reason",
     FindingCode.REVOKED_SIGNER: "another functionary runs or attests the step",
     FindingCode.REVOKED_ARTIFACT: "do not use the model; replace the artifact, then run the steps that used it again",

@@ -77,7 +77,7 @@ def unread(found: Iterable[tuple[str, Sequence[Subject], str]], target: Target) 
                 FindingCode.NO_EVIDENCE,
                 f"attestation {attestation_id[:12]} names {target}, but cannot be read as evidence: {reason}",
                 artifact=target.artifact_name,
-                expected="an in-toto statement v1 that names its step and its subjects",
+                expected="an in-toto statement that names its step and its subjects",
                 got=reason,
                 help="attest the step with gitchain run or gitchain attest; "
                 "gitchain bundle verify   checks what a layout cannot use",

@@ -33,6 +33,7 @@ CONDITIONS: Mapping[FindingCode, tuple[Kind, str]] = {
     FindingCode.SUMMARY_RESOURCE: ("resource", "is about the resource that its subjects are"),
     FindingCode.SUMMARY_TIME: ("summary", "was verified neither in the future nor too long ago"),
     FindingCode.UNAUTHORISED: ("functionary", "is signed by a functionary of the step"),
+    FindingCode.OLD_STATEMENT: ("selection", "is a Statement v1"),
     FindingCode.NOT_SELECTED: ("selection", "is selected by the step"),
     FindingCode.TOO_WEAK: ("strength", "is as strong as the layout asks for"),
     FindingCode.FUTURE: ("time", "was not made in the future"),

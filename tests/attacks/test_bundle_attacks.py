@@ -275,7 +275,7 @@ def garbage() -> Iterator[bytes]:
         yield STATEMENT.replace(f'"{key}"'.encode(), f'"{key}":0,"{key}"'.encode(), 1)
         yield STATEMENT.replace(f'"{key}"'.encode(), f'"{key.upper()}"'.encode(), 1)
     for old, new in (
-        (b"Statement/v1", b"Statement/v0.1"), (b"Statement/v1", b"Statement/v1/"), (b"https://in-toto", b"http://in-toto"),
+        (b"Statement/v1", b"Statement/v0.2"), (b"Statement/v1", b"Statement/v1/"), (b"https://in-toto", b"http://in-toto"),
         (b"0" * 64, b"0" * 63), (b"0" * 64, b"0" * 65), (b"0" * 64, b"G" + b"0" * 63), (b"0" * 64, b"A" * 64), (b"0" * 64, b""),
         (b'"model.pkl"', b'"../model.pkl"'), (b'"model.pkl"', b'"/model.pkl"'), (b'"model.pkl"', b'"a\\u0000b"'),
         (b'"model.pkl"', b'"a\\ud800"'), (b'"model.pkl"', b'"a\\\\b"'), (b'"model.pkl"', b'""'), (b'"model.pkl"', b'"a//b"'),

@@ -181,7 +181,9 @@ def without_name(statement: dict[str, Any]) -> None:
 
 
 UNREADABLE: dict[str, Callable[[dict[str, Any]], object]] = {
-    "version 0.1": lambda one: one.update(_type="https://in-toto.io/Statement/v0.1"),
+    "a type of gitchain in version 0.1": lambda one: one.update(
+        _type="https://in-toto.io/Statement/v0.1", predicateType="https://gitchain.dev/predicate/dataset/v0.1"
+    ),
     "a subject without a name": without_name,
     "a URL as name": lambda one: one["subject"][0].update(name="https://org.example/model.txt"),
     "malformed step facts": lambda one: one["predicate"].update(gitchain_step={"name": ""}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from gitchain.instance import Instance
 from gitchain.workspace.project import open_project
 from gitchain.workspace.user_directory import local_directory
 from tests.support.foreign_statements import (
+    CYCLONEDX,
     GITHUB,
     WORKFLOW,
     WorkflowForge,
+    cosign_attest,
     cyclonedx,
     model_signature,
+    old,
     pytest_result,
     scan,
     subject,
@@ -87,6 +91,20 @@ def test_selected_statements_count(
     done = gitchain("verify", "model.bin", "--explain", cwd=world.repo)
     assert done.code == 0, done.text
     assert "is selected by the step" in done.text
+
+
+def test_old_statements_are_found_and_count(
+    world: PreparedRepository, store: Callable[..., None], gitchain: Gitchain
+) -> None:
+    """The SBOM of `cosign attest` is found in the store by its digest, under a name in a registry; a failed test too."""
+    store(pytest_result(model(world.repo)))
+    store(cosign_attest(CYCLONEDX, {"bomFormat": "CycloneDX"}, model(world.repo)["digest"]["sha256"]))
+    assert found(gitchain, world.repo)[0] == 0
+    shown = gitchain("log", "--all", "--json", cwd=world.repo)
+    assert CYCLONEDX in json.dumps(shown.json["events"])
+    store(old(pytest_result(model(world.repo), result="FAILED")))
+    code, findings = found(gitchain, world.repo)
+    assert (code, ("GC-E0320", "train") in findings) == (1, True)
 
 
 def test_statements_that_are_not_selected_are_reported(

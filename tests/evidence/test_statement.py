@@ -13,6 +13,7 @@ from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import DigestSet
 from gitchain.evidence.statement import (
     MAX_DESCRIPTORS,
+    OLD_STATEMENT_TYPE,
     ResourceDescriptor,
     Statement,
 )
@@ -161,7 +162,7 @@ def test_build_refuses_unsignable_subjects(subject: list[ResourceDescriptor]) ->
 @pytest.mark.parametrize(
     "changes",
     [
-        {"_type": "https://in-toto.io/Statement/v0.1"},
+        {"_type": "https://in-toto.io/Statement/v0.2"},
         {"_type": ...},
         {"subject": []},
         {"subject": ...},
@@ -212,10 +213,36 @@ def test_parse_reads_a_predicate_that_is_null_or_absent_as_an_empty_one() -> Non
         Statement.parse(raw(predicate=..., Predicate={"a": 1}))
 
 
-def test_parse_refuses_the_older_version() -> None:
-    """What cosign 2 writes is no evidence in a chain."""
-    with pytest.raises(MalformedError, match="not an in-toto statement"):
-        Statement.parse(raw(_type="https://in-toto.io/Statement/v0.1"))
+def test_parse_reads_the_older_version_with_the_same_checks() -> None:
+    """What cosign writes keeps its bytes; subjects need a digest and a name; gitchain's own types need a Statement v1."""
+    payload = raw(_type=OLD_STATEMENT_TYPE)
+    found = Statement.parse(payload)
+    assert (found.is_old, found.payload, found.subject) == (True, payload, Statement.parse(raw()).subject)
+    assert not Statement.parse(raw()).is_old
+    wrong: list[dict[str, Any]] = [
+        {"subject": []},
+        {"subject": [{"name": "x", "digest": {}}]},
+        {"subject": [{"digest": {"sha256": H}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H.upper()}}]},
+        {"subject": [{"name": "x", "digest": {"sha256": H}}, {"name": "X", "digest": {"sha256": H}}]},
+        {"predicate": []},
+        {"predicate": ..., "Predicate": {"a": 1}},
+        {"predicateType": "https://gitchain.dev/predicate/revocation/v0.1"},
+        {"predicateType": "https://gitchain.dev/predicate/layout/v1"},
+        {"predicateType": "https://gitchain.dev/predicate/dataset/v0.1"},
+    ]
+    for changes in wrong:
+        with pytest.raises(MalformedError):
+            Statement.parse(raw(_type=OLD_STATEMENT_TYPE, **changes))
+    with pytest.raises(MalformedError, match="key appears twice"):
+        Statement.parse(b'{"_type":"https://in-toto.io/Statement/v1",' + payload[1:])
+    with pytest.raises(LimitError):
+        Statement.parse(raw(_type=OLD_STATEMENT_TYPE, subject=[{}] * (MAX_DESCRIPTORS + 1)))
+
+
+def test_build_makes_a_statement_v1() -> None:
+    """gitchain never signs the older version."""
+    assert not Statement.build([file("x")], TYPE, {}).is_old
 
 
 def test_parse_refuses_too_many_subjects() -> None:

@@ -24,10 +24,12 @@ ACCOUNTS = "https://accounts.example.com"
 REPOSITORY = "https://github.com/acme/credit"
 WORKFLOW = f"{REPOSITORY}/.github/workflows/build.yml@refs/heads/main"
 REUSABLE = "https://github.com/acme/workflows/.github/workflows/build.yml@refs/tags/v1.0.0"
+GENERATOR = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_generic_slsa3.yml@refs/tags/v2.0.0"
 WORKFLOW_BUILD = "https://actions.github.io/buildtypes/workflow/v1"
 CYCLONEDX = "https://cyclonedx.org/bom"
 SPDX = "https://spdx.dev/Document"
 VULNS = "https://in-toto.io/attestation/vulns/v0.2"
+IMAGE = "registry.acme.example/models/credit"
 PYPI = "https://docs.pypi.org/attestations/publish/v1"
 OF_ACME = {
     "sourceRepositoryURI": REPOSITORY,
@@ -50,6 +52,21 @@ def said(kind: str, predicate: Json, *subjects: Json) -> bytes:
     """Return the payload of a statement of this predicate type."""
     statement = {"_type": "https://in-toto.io/Statement/v1", "subject": list(subjects)}
     return json.dumps({**statement, "predicateType": kind, "predicate": predicate}).encode()
+
+
+def old(payload: bytes) -> bytes:
+    """Return the statement as a Statement v0.1."""
+    return payload.replace(b"in-toto.io/Statement/v1", b"in-toto.io/Statement/v0.1", 1)
+
+
+def cosign_attest(kind: str, predicate: Json, digest: str, image: str = IMAGE) -> bytes:
+    """Return what `cosign attest --type cyclonedx|spdxjson` signs for an image or an artifact in a registry.
+
+    A Statement v0.1 without spaces, with the fields in the order of protobuf's JSON; the name has no tag.
+    """
+    about = {"name": image, "digest": {"sha256": digest}}
+    statement = {"_type": "https://in-toto.io/Statement/v0.1", "subject": [about], "predicateType": kind}
+    return json.dumps({**statement, "predicate": predicate}, separators=(",", ":")).encode()
 
 
 def github_build(*subjects: Json, workflow: str = WORKFLOW, **more: Any) -> bytes:
@@ -89,15 +106,15 @@ def reusable_build(*subjects: Json) -> bytes:
 
 
 def generator_build(*subjects: Json) -> bytes:
-    """Return SLSA provenance v0.2 as slsa-github-generator fills it in, in a Statement v1."""
+    """Return what slsa-github-generator signs: SLSA provenance v0.2 in a Statement v0.1."""
     predicate = {
-        "builder": {"id": "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_generic_slsa3.yml@refs/tags/v2.0.0"},
+        "builder": {"id": GENERATOR},
         "buildType": "https://github.com/slsa-framework/slsa-github-generator/generic@v1",
         "invocation": {"configSource": {"uri": f"git+{REPOSITORY}@refs/tags/v1", "digest": {"sha1": "ec940f57f28ae1708ad8db2a7dece857513de5ba"}, "entryPoint": ".github/workflows/release.yml"}, "parameters": {}, "environment": {"github_event_name": "push"}},
         "metadata": {"buildInvocationID": "7-1", "completeness": {"parameters": True, "environment": False, "materials": False}, "reproducible": False},
         "materials": [{"uri": f"git+{REPOSITORY}@refs/tags/v1", "digest": {"sha1": "ec940f57f28ae1708ad8db2a7dece857513de5ba"}}],
     }  # fmt: skip
-    return said(PROVENANCE_V02, predicate, *subjects)
+    return old(said(PROVENANCE_V02, predicate, *subjects))
 
 
 def link(name: str, materials: Mapping[str, str], *subjects: Json) -> bytes:

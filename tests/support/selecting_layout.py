@@ -88,7 +88,7 @@ class SelectingWorld:
 
     def train(self, content: str = CONTENT, step: str = "train") -> VerifiedStatement:
         """Sign the training of the model, as `gitchain run` does, or another step that made it."""
-        predicate = provenance(step=StepFacts(step, "run-1", "observed", "credit"), materials=())
+        predicate = provenance(step=StepFacts(step, "run-1", "observed", self.layout.name), materials=())
         statement = Statement.build([descriptor(NAME, content)], PROVENANCE, predicate)
         return self.signed(statement.payload, PersonForge(self.instance, TRAINER))
 

@@ -81,7 +81,7 @@ GARBAGE = (
     b"not json",
     b'{"_type":"https://in-toto.io/Statement/v1"}',
     some_statement().payload + b" {}",
-    some_statement().payload.replace(b"Statement/v1", b"Statement/v0.1"),
+    some_statement().payload.replace(b"Statement/v1", b"Statement/v0.2"),
     some_statement().payload.replace(b'"predicate":{}', b'"predicate":{},"predicate":{"a":1}'),
     some_statement().payload.replace(b'"predicate":{}', b'"predicate":{"a":NaN}'),
     some_statement().payload.replace(b'"model.pkl"', b'"../model.pkl"'),

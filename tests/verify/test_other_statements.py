@@ -171,7 +171,7 @@ def test_unread_names_the_statements_that_have_the_target_as_subject() -> None:
     assert {one.code for one in told} == {FindingCode.NO_EVIDENCE}
     assert {one.artifact for one in told} == {"other.bin"}
     assert "gitchain attest" in told[0].help
-    assert "statement v1" in told[0].expected
+    assert "statement that names its step" in told[0].expected
     (nameless,) = unread(found, replace(TARGET, name=None))
     assert nameless.artifact == ""
 
