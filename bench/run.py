@@ -36,6 +36,7 @@ BENCHES = (
     "verify_bundle",
     "verify_batch",
     "decide",
+    "report",
     "admission",
     "real_log",
 )
