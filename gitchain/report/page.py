@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -79,13 +79,17 @@ def _page(document: Mapping[str, Any], limit: int) -> str:
         lineage=drawn_lineage(document["lineage"]),
         flows=used_and_made(document["lineage"]),
         node_name=node_name,
-        series=[
-            {**one, **drawn_series(one["values"], current)}
-            for one in document["values"]["versions"]["series"]
-        ],
+        series=[{**one, **drawn_series(one["values"], current)} for one in _changing(document)],
         places=places,
         commands=commands(document),
     )
+
+
+def _changing(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the courses of numbers that are not the same in all versions."""
+    for one in document["values"]["versions"]["series"]:
+        if len({value for value in one["values"] if value is not None}) > 1:
+            yield one
 
 
 def _finalized(value: Any, limit: int) -> Any:

@@ -25,6 +25,8 @@ def document_text(text: str) -> str:
 
 def shown(text: str, limit: int) -> str:
     """Return the text with unprintable characters as escapes, cut after `limit` characters."""
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     found = "".join(
         char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
         for char in _few_marks(text[: limit + 1])
