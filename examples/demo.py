@@ -406,8 +406,8 @@ def lock_edited(shell: Shell, _: Shell) -> str:
     return "attest:train"
 
 
-CHECKS = 5
-"""What is checked beside the attacks: the model, its tag, its log, and the two of the layout language."""
+CHECKS = 6
+"""What is checked beside the attacks: the model, its tag, its log, its report, and the two of the layout language."""
 
 Attack = Callable[[Shell, Shell], str]
 ATTACKS: tuple[tuple[str, Attack, int, tuple[str, ...]], ...] = (
@@ -462,6 +462,14 @@ def finding_about(text: str, words: tuple[str, ...]) -> str:
     return best.split("\n")[0][:110]
 
 
+def write_report(report: Report, shell: Shell) -> Path | None:
+    """Write the report on the model into a directory that stays, and return its path, None if there is none."""
+    path = Path(tempfile.mkdtemp(prefix="gitchain-demo-report-")) / "report.html"
+    code, text = shell.run("gitchain", "report", MODEL, "-o", str(path))
+    report.add("report on the model", "0", str(code), text, ok=code == 0 and path.is_file())
+    return path if path.is_file() else None
+
+
 def layouts(report: Report, shell: Shell) -> None:
     """Lint the example of the layout language, and try it on its good and bad chains."""
     example = str(SOURCE.parent / "layouts" / "credit-model")
@@ -477,7 +485,7 @@ def summary(text: str) -> str:
 
 def main(keep: bool) -> int:
     """Build, verify, attack; return 0 only if everything came out as it must."""
-    started = time.monotonic()
+    started, page = time.monotonic(), None
     directory = Path(tempfile.mkdtemp(prefix="gitchain-demo-"))
     home = directory / "home"
     home.mkdir()
@@ -509,6 +517,7 @@ def main(keep: bool) -> int:
             "gitchain log",
             ok="deploy" in history,
         )
+        page = write_report(report, shell)
         for number in range(len(ATTACKS)):
             attack(report, shell, unapproved, number)
         layouts(report, shell)
@@ -525,6 +534,8 @@ def main(keep: bool) -> int:
     say(
         f"\n{refused} of {len(ATTACKS) + CHECKS} as they must be, in {time.monotonic() - started:.0f} s, with no network"
     )
+    if page is not None:
+        say(f"\nthe report on the model: {page}")
     return 1 if report.failed or refused != len(ATTACKS) + CHECKS else 0
 
 
