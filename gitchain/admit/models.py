@@ -23,6 +23,7 @@ from gitchain.admit import references
 from gitchain.admit.candidates import Candidates
 from gitchain.admit.denial_reasons import DenialReason
 from gitchain.admit.kinds import KSERVE, is_template
+from gitchain.admit.known_commands import FoundReferences, KnownCommands, command_key
 from gitchain.admit.model_problems import (
     MAX_MODELS,
     AnnotatedDigest,
@@ -57,6 +58,7 @@ _RUNS = frozenset({"command", "args", "env", "envFrom"})
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the object: redundant, and read by nothing that runs."""
 
+_KNOWN = KnownCommands()
 _MODEL_CONTAINERS = frozenset({"modelcar", "modelcar-init"})
 
 
@@ -103,7 +105,7 @@ class _ReferenceCollector:
     """Walks one object and collects its references, up to one more than the limit."""
 
     def __init__(self, looking: ModelSearchSettings, kind: GroupVersionKind) -> None:
-        self._looking = looking
+        self._looking, self._kind = looking, kind
         self._kserve = kind.group == KSERVE
         wanted = looking.strict and not is_template(kind)
         self._strict = _candidates(looking.ignore, looking.guarded or ()) if wanted else None
@@ -118,6 +120,23 @@ class _ReferenceCollector:
         """Return True if the object exceeds the limit."""
         references = len(self.found) + len(self.candidates)
         return references + len(self.told) + len(self.problems) > MAX_REFERENCES or self._words > MAX_WORDS
+
+    def result(self) -> FoundReferences:
+        """Return what was collected."""
+        return FoundReferences(
+            tuple(self.found),
+            tuple(self.candidates),
+            tuple(self.told),
+            tuple(self.problems),
+            self._words,
+        )
+
+    def _add(self, part: FoundReferences) -> None:
+        self.found += part.found
+        self.candidates += part.candidates
+        self.told += part.told
+        self.problems += part.problems
+        self._words += part.words
 
     def look(self, value: Json, where: str, owner: str) -> None:
         """Search a value recursively. The parser bounds its depth."""
@@ -140,11 +159,13 @@ class _ReferenceCollector:
                 self.look(item, f"{where}[{index}]", owner)
 
     def _map(self, value: dict[str, Json], where: str, owner: str, name: str) -> None:
-        """Search a map: metadata for annotations, some fields as references."""
+        """Search a map: metadata for annotations, some fields as references, commands and their environment."""
         if name in _VARIABLES:
             self.found += _variable(value, where, owner)
-        if self._strict is not None:
-            self._candidates(self._strict, value, where, owner)
+        if not _RUNS.isdisjoint(value):
+            self._add(self._run(value, where, owner))
+        if self._strict is not None and "volumes" in value:
+            self._volumes(self._strict, value["volumes"], where)
         for key, item in value.items():
             # Most texts are short words that cannot contain a reference.
             if isinstance(item, str):
@@ -152,25 +173,44 @@ class _ReferenceCollector:
                     continue
             elif not isinstance(item, _HOLDERS):
                 continue
-            place = f"{where}.{key}" if where else key
-            if key == "metadata" and isinstance(item, dict):
-                self._metadata(item, place)
-            elif key == "annotations" and isinstance(item, dict):
-                self._metadata(value, where)
-            elif (found := self._field(key, item, value)) is not None:
-                self.found.append(replace(found, where=place, owner=owner))
-            else:
-                self.look(item, place, key if self._kserve and where == "spec" else owner)
+            if key not in _RUNS:
+                self._item(key, item, value, where, owner)
 
-    def _candidates(self, strict: Candidates, value: dict[str, Json], where: str, owner: str) -> None:
-        """Collect the texts and volumes that can name or contain a model, without the guard's own containers."""
+    def _item(self, key: str, item: Json, around: dict[str, Json], where: str, owner: str) -> None:
+        place = f"{where}.{key}" if where else key
+        if key == "metadata" and isinstance(item, dict):
+            self._metadata(item, place)
+        elif key == "annotations" and isinstance(item, dict):
+            self._metadata(around, where)
+        elif (found := self._field(key, item, around)) is not None:
+            self.found.append(replace(found, where=place, owner=owner))
+        else:
+            self.look(item, place, key if self._kserve and where == "spec" else owner)
+
+    def _run(self, value: dict[str, Json], where: str, owner: str) -> FoundReferences:
+        """Return what the command, arguments and environment of a container refer to, found now or before."""
+        fields = {key: item for key, item in value.items() if key in _RUNS}
+        key = command_key(fields, where, owner, (self._looking, self._kserve, self._strict is not None))
+        known = _KNOWN.get(key)
+        if known is None:
+            inner = _ReferenceCollector(self._looking, self._kind)
+            inner._search_run(fields, where, owner)
+            known = inner.result()
+            _KNOWN.put(key, known)
+        return known
+
+    def _search_run(self, fields: dict[str, Json], where: str, owner: str) -> None:
+        """Search a command, arguments and environment, without the candidates of the guard's own containers."""
         guarded = self._looking.guarded is not None and owner.startswith(PREFIX)
-        if not _RUNS.isdisjoint(value) and not guarded:
-            self._words += sum(count_words(value.get(key)) for key in _RUNS)
-            if self.overflows:
-                return
-            self._collect(strict.container(value, where, owner))
-        volumes = value.get("volumes")
+        if self._strict is not None and not guarded:
+            self._words += sum(map(count_words, fields.values()))
+            if not self.overflows:
+                self._collect(self._strict.container(fields, where, owner))
+        for key, item in fields.items():
+            self._item(key, item, fields, where, owner)
+
+    def _volumes(self, strict: Candidates, volumes: Json, where: str) -> None:
+        """Collect the volumes that can contain a model."""
         for index, one in enumerate(volumes if isinstance(volumes, list) else ()):
             if isinstance(one, dict):
                 self._collect(strict.volume(one, f"{where}.volumes[{index}]"))
