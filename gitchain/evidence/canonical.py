@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import rfc8785
 
@@ -37,6 +37,7 @@ MAX_SAFE_INTEGER = 2**53 - 1
 
 _LONG_INTEGER = re.compile(rb"\d{16}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_PARSED_CONTAINERS = frozenset({dict, list})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _BOM = b"\xef\xbb\xbf"
 
@@ -86,7 +87,7 @@ def strict_json(
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
         raise MalformedError(f"{what} is not JSON", got=str(error)) from error
     if brackets > max_depth:  # with fewer it cannot be deeper
-        _check_depth(value, what, max_depth)
+        _check_parsed_depth(value, what, max_depth)
     if b"\\u" in data and _SURROGATE.search(data):  # UTF-8 has none: only an escape can spell one
         _check_surrogates(value, what)
     return value
@@ -129,6 +130,21 @@ def _check_depth(value: Json, what: str, max_depth: int) -> None:
     level: list[Json] = [value]
     for _ in range(max_depth):
         level = [child for item in level for child in _inside(item) if type(child) not in _SCALARS]
+        if not level:
+            return
+    raise LimitError(f"{what} is nested too deeply", expected=f"at most {max_depth} levels")
+
+
+def _check_parsed_depth(value: Json, what: str, max_depth: int) -> None:
+    """Check a parsed value in the same way: the parser makes no other containers than `dict` and `list`."""
+    level: list[Any] = [[value]]
+    for _ in range(max_depth + 1):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if type(item) is dict else item)
+            if type(child) in _PARSED_CONTAINERS
+        ]
         if not level:
             return
     raise LimitError(f"{what} is nested too deeply", expected=f"at most {max_depth} levels")
