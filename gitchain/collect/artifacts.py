@@ -68,14 +68,12 @@ def collect_artifact(
     *,
     progress: Progress | None = None,
     md5: bool = True,
-    threads: int = 1,
 ) -> CollectedArtifact:
     """Return the file or directory at `name` below `root`, read now; without `md5` it has only SHA-256.
 
-    Up to `threads` large files are read at once, one with `state`. Raises ProjectError for what is missing, refused or
-    changes while it is read, LimitError beyond the limits.
+    Raises ProjectError for what is missing, refused or changes while it is read, LimitError beyond the limits.
     """
-    found = hash_path(str(root), name, state=state, progress=progress, md5=md5, threads=threads)
+    found = hash_path(str(root), name, state=state, progress=progress, md5=md5)
     if state is not None:
         state.flush()
     return make_artifact(name, found, md5=md5)

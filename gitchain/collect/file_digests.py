@@ -2,21 +2,19 @@
 
 SHA-256 is always computed. MD5, DVC's digest, costs more than SHA-256 does where the processor has instructions for the
 latter (bench/verify_model.py), so it is computed, in the same read, only where it is compared or recorded.
-
-A pointer file, which Git LFS and git-annex leave where the content was not fetched, names the content and is not it: it
-is refused, as no statement may be about a pointer as if it were the model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from operator import attrgetter
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
 from gitchain.collect.links import DVC_CACHE, AllowedLinks, FollowedLink
 from gitchain.collect.paths import OPEN_FILE, open_at, read_link, special_file, unreadable
@@ -28,17 +26,21 @@ if TYPE_CHECKING:
 
     from gitchain.collect.hash_cache import StateCache
 
+    _Reading: TypeAlias = tuple[int, "OpenFile", Future["HashedFile"]]
+
 BUFFER = 1024 * 1024
 """1 MiB: within 2 % of the best read size on every file system measured."""
 
 MAX_POINTER_BYTES = 1024
 """Largest pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md; git-annex has one line of a path."""
 
-_LFS = re.compile(
-    rb"(?:\xef\xbb\xbf)?version https?://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec|git-media\.io)/v[0-9]+\r?\n"
-    rb"(?:.*\n)*?oid [a-z0-9]+:[0-9a-f]{40,128}\r?\n"
-)
-_ANNEX = re.compile(rb"/annex/objects/[^\n]+\n?")
+POINTER_WORDS = (b"oid", b"/annex/objects/")
+"""Each pointer has one of these (`pointers`)."""
+
+_stamp = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
+
+Update: TypeAlias = Callable[[memoryview], None]
+"""Adds bytes to a digest, and is done with them when it returns."""
 
 
 class HashedFile(NamedTuple):
@@ -88,8 +90,9 @@ class OpenFile(NamedTuple):
 class FileHasher:
     """Opens and hashes files below one root; a context manager that ends its threads.
 
-    `md5` is computed for every file, or only for links into DVC's cache. Up to `threads` large files are read at once,
-    one with `state`, the hash cache of one thread.
+    `md5` is computed for every file, or only for links into DVC's cache. Up to `threads` large files are read at once;
+    while half as many are, each is read and hashed side by side (`ahead`). Only the calling thread uses `state`, the hash
+    cache.
     """
 
     def __init__(
@@ -104,13 +107,13 @@ class FileHasher:
     ) -> None:
         self._root = root
         self._md5 = md5
-        self._threads = threads if state is None else 1
+        self._threads = threads
         self._state = state
         self._links = links
         self._progress = progress
         self._lock = Lock()
         self._executor: ThreadPoolExecutor | None = None
-        self._stopped = False
+        self._large_files, self._stopped = 0, False
 
     def __enter__(self) -> Self:
         return self
@@ -124,25 +127,34 @@ class FileHasher:
 
         At most twice as many files as threads are open at once.
         """
-        found: list[HashedFile | Future[HashedFile]] = []
-        waiting: deque[Future[HashedFile]] = deque()
+        found: dict[int, HashedFile] = {}
+        waiting: deque[_Reading] = deque()
         try:
-            for place in files:
+            for number, place in enumerate(files):
                 file = self.open(place)
                 if self._threads < 2 or file.before.st_size < BUFFER:
-                    found.append(self.digests(file))
-                    continue
-                waiting.append(self._submit(file))
-                found.append(waiting[-1])
+                    found[number] = self.digests(file)
+                elif (known := self._known(file)) is not None:
+                    found[number] = known
+                else:
+                    waiting.append((number, file, self._submit(file)))
                 if len(waiting) == 2 * self._threads:
-                    waiting.popleft().result()
-            return [one if isinstance(one, HashedFile) else one.result() for one in found]
+                    self._take(waiting, found)
+            while waiting:
+                self._take(waiting, found)
+            return [found[number] for number in range(len(found))]
         except BaseException:
             self._stopped = True
             raise
         finally:
-            for one in waiting:
-                one.exception()  # waits, as threads use the directory's handle
+            for _, _, future in waiting:
+                future.exception()  # waits, as threads use the directory's handle
+
+    def _take(self, waiting: deque[_Reading], found: dict[int, HashedFile]) -> None:
+        """Wait for the file that was submitted first."""
+        number, file, future = waiting[0]
+        found[number] = self._remembered(file, future.result())
+        waiting.popleft()
 
     def for_small_files(self) -> FileHasher:
         """Return a hasher for another process: without progress, threads and the cache, which keeps no small files."""
@@ -154,7 +166,7 @@ class FileHasher:
 
             self._executor = ThreadPoolExecutor(self._threads)
         try:
-            return self._executor.submit(self.digests, file)
+            return self._executor.submit(self._hashed, file)
         except BaseException:
             os.close(file.handle)
             raise
@@ -171,32 +183,43 @@ class FileHasher:
 
     def digests(self, file: OpenFile) -> HashedFile:
         """Hash an open file and close it. Its stat must not change meanwhile, and a link must still point to it."""
-        path, shown, name, parent, link = file.place
+        known = self._known(file)
+        return known if known is not None else self._remembered(file, self._hashed(file))
+
+    def _known(self, file: OpenFile) -> HashedFile | None:
+        """Return a file from the hash cache and close it, or None."""
+        path = os.path.join(self._root, file.place.shown)
+        if self._state is None or (known := self._state.get(path, file.before)) is None:
+            return None
+        os.close(file.handle)
+        self._advance(1, file.before.st_size)
+        return self._checked_link(file, *known)
+
+    def _remembered(self, file: OpenFile, hashed: HashedFile) -> HashedFile:
+        if self._state is not None:
+            path = os.path.join(self._root, file.place.shown)
+            self._state.put(path, file.before, hashed.sha256, hashed.md5)
+        return hashed
+
+    def _hashed(self, file: OpenFile) -> HashedFile:
         try:
-            sha256, md5 = self._known(file)
+            sha256, md5 = self._read(file)
         except OSError as error:
-            raise unreadable(error, shown) from error
+            raise unreadable(error, file.place.shown) from error
         finally:
             os.close(file.handle)
+        return self._checked_link(file, sha256, md5)
+
+    def _checked_link(self, file: OpenFile, sha256: Sha256, md5: str) -> HashedFile:
+        """Return the file. Raises ProjectError if a link to it now points elsewhere."""
+        path, shown, name, parent, link = file.place
         if link is not None:
             self._links.check(link, md5, shown)
-            if read_link(name, parent) != link.text:
-                raise changed(shown)
-        executable = bool(file.before.st_mode & stat.S_IXUSR)
+        if link is not None and read_link(name, parent) != link.text:
+            raise changed(shown)
         followed = link.kind if link is not None and link.kind != DVC_CACHE else ""
+        executable = bool(file.before.st_mode & stat.S_IXUSR)
         return HashedFile(path, executable, file.before.st_size, sha256, md5, followed)
-
-    def _known(self, file: OpenFile) -> tuple[Sha256, str]:
-        if self._state is None:
-            return self._read(file)
-        path = os.path.join(self._root, file.place.shown)
-        known = self._state.get(path, file.before)
-        if known is not None:
-            self._advance(1, file.before.st_size)
-            return known
-        sha256, md5 = self._read(file)
-        self._state.put(path, file.before, sha256, md5)
-        return sha256, md5
 
     def _read(self, file: OpenFile) -> tuple[Sha256, str]:
         """Return both digests. Raises ProjectError if the file changed meanwhile."""
@@ -210,27 +233,47 @@ class FileHasher:
             if small
             else self._large(file, [one.update for one in (sha256, md5) if one is not None])
         )
-        if size != file.before.st_size or _moved(file.before, os.fstat(file.handle)):
+        if size != file.before.st_size or _stamp(file.before) != _stamp(os.fstat(file.handle)):
             raise changed(file.place.shown)
         self._advance(1, len(data))
         return Sha256(sha256.hexdigest()), "" if md5 is None else md5.hexdigest()
 
-    def _large(self, file: OpenFile, updates: Sequence[Callable[[memoryview], None]]) -> int:
+    def _large(self, file: OpenFile, updates: Sequence[Update]) -> int:
         """Return how many bytes were read: at least one more than there were before, if the file grows."""
-        buffer, size = memoryview(bytearray(BUFFER)), 0
-        while size <= file.before.st_size and (read := os.readv(file.handle, [buffer])):
-            for update in updates:
-                update(buffer[:read])
-            size += read
-            self._advance(0, read)
-            if self._stopped:
-                break  # another file cannot be read: the size tells that this one was not read to its end
-        return size
+        with self._lock:
+            self._large_files += 1
+            is_alone = 2 * self._large_files <= self._threads
+        try:
+            if is_alone:
+                from gitchain.collect.read_ahead import ahead as read
+            else:
+                read = in_turn
+            size = 0
+            with closing(read(file.handle, updates, BUFFER)) as lengths:
+                for length in lengths:
+                    size += length
+                    self._advance(0, length)
+                    # If another file cannot be read, the size tells that this one was not read to its end.
+                    if size > file.before.st_size or self._stopped:
+                        break
+            return size
+        finally:
+            with self._lock:
+                self._large_files -= 1
 
     def _advance(self, files: int, size: int) -> None:
-        if self._progress is not None:
-            with self._lock:
+        with self._lock:
+            if self._progress is not None:
                 self._progress.advance(files, size)
+
+
+def in_turn(handle: int, updates: Sequence[Update], size: int) -> Generator[int, None, None]:
+    """Read a file to its end and update the digests, in this thread; yield how many bytes each reading had."""
+    buffer = memoryview(bytearray(size))
+    while length := os.readv(handle, [buffer]):
+        for update in updates:
+            update(buffer[:length])
+        yield length
 
 
 def _checked(handle: int, shown: str) -> os.stat_result:
@@ -238,7 +281,11 @@ def _checked(handle: int, shown: str) -> os.stat_result:
     try:
         found = os.fstat(handle)
         if found.st_size <= MAX_POINTER_BYTES and stat.S_ISREG(found.st_mode):
-            check_no_pointer(os.pread(handle, MAX_POINTER_BYTES, 0), shown)
+            data = os.pread(handle, MAX_POINTER_BYTES, 0)
+            if any(word in data for word in POINTER_WORDS):
+                from gitchain.collect.pointers import check_no_pointer
+
+                check_no_pointer(data, shown)
     except OSError as error:
         raise unreadable(error, shown) from error
     if not stat.S_ISREG(found.st_mode):
@@ -250,30 +297,4 @@ def changed(shown: str) -> ProjectError:
     """Return the error for a file or link that changed while it was read."""
     return ProjectError(
         "file changed while it was read", where=ascii(shown), help="try again when nothing writes to it"
-    )
-
-
-def _moved(before: os.stat_result, after: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
-    )
-
-
-def check_no_pointer(data: bytes, shown: str) -> None:
-    """Raise ProjectError, with the command that gets the content, if the bytes of a small file are a pointer."""
-    if len(data) > MAX_POINTER_BYTES:
-        return
-    if _LFS.match(data):
-        kind, fetch = "Git LFS", "git lfs pull"
-    elif _ANNEX.fullmatch(data):
-        kind, fetch = "git-annex", "git annex get"
-    else:
-        return
-    raise ProjectError(
-        f"file is a {kind} pointer, not the content",
-        where=ascii(shown[:200]),
-        expected="the content that the pointer names",
-        help=fetch,
     )

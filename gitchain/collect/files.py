@@ -46,6 +46,9 @@ MAX_TREE_FILES = 10_000_000
 MIN_SHARED = 4_000
 """Fewest small files that are divided among processes: below, starting one costs more than it saves."""
 
+MAX_THREADS = 4
+"""Most large files that are hashed at once: four cores already hash faster than most disks read."""
+
 MAX_TREE_DEPTH = 256
 """Deepest tree: each level holds one open handle."""
 
@@ -70,19 +73,22 @@ def hash_path(
     links: CacheLinks | None = None,
     progress: Progress | None = None,
     md5: bool = True,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> HashedFile | tuple[HashedFile, ...]:
     """Return the file at `name` below `root`, or every file of the directory there, sorted by path.
 
-    Without `md5`, only links into DVC's cache have one. Up to `threads` large files of a directory are read at once;
-    with `state` it is one. Raises ProjectError for what is missing, refused or unreadable, LimitError beyond the limits.
+    Without `md5`, only links into DVC's cache have one. Up to `threads` large files of a directory are read at once, by
+    default one for each processor, up to MAX_THREADS. Raises ProjectError for what is missing, refused or unreadable,
+    LimitError beyond the limits.
     """
     check_path_name(name)
     followed = AllowedLinks(root, links)
     *parents, last = name.split("/")
     volumes: list[str] = []
     with (
-        FileHasher(root, md5=md5, threads=threads, state=state, links=followed, progress=progress) as hasher,
+        FileHasher(
+            root, md5=md5, threads=threads or _threads(), state=state, links=followed, progress=progress
+        ) as hasher,
         opened(root, parents, name, volumes) as parent,
     ):
         reader = _TreeReader(name, hasher, followed, progress)
@@ -94,6 +100,10 @@ def hash_path(
             return _of_volume(reader.in_volume(last, parent))
         found = reader.tree(last, parent) if stat.S_ISDIR(info.st_mode) else reader.single(last, parent, info)
         return _of_volume(found) if volumes else found
+
+
+def _threads() -> int:
+    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def _of_volume(found: HashedFile | tuple[HashedFile, ...]) -> HashedFile | tuple[HashedFile, ...]:

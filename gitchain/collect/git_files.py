@@ -11,9 +11,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.collect.file_digests import MAX_POINTER_BYTES, HashedFile, check_no_pointer
+from gitchain.collect.file_digests import MAX_POINTER_BYTES, HashedFile
 from gitchain.collect.git_cli import finish, run_git, start
 from gitchain.collect.paths import check_path_name
+from gitchain.collect.pointers import check_no_pointer
 from gitchain.errors import ProjectError
 from gitchain.evidence.digest import Sha256
 
@@ -112,6 +113,7 @@ def _hashed(root: Path, one: TreeFile, path: str) -> HashedFile:
             got=digests[2].hexdigest(),
             help="git fsck",
         )
-    check_no_pointer(bytes(start_of_file), one.path)
+    if len(start_of_file) <= MAX_POINTER_BYTES:
+        check_no_pointer(bytes(start_of_file), one.path)
     sha256 = Sha256(digests[0].hexdigest())
     return HashedFile(path, one.mode == "100755", int(size), sha256, digests[1].hexdigest())

@@ -6,7 +6,6 @@ work tree or DVC's cache and checked against the recorded md5.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 BUNDLE_SUFFIXES = (".sigstore.json", ".sigstore")
 MAX_BUNDLE_BYTES = 64 << 20
-MAX_THREADS = 4
-"""Most large files that are hashed at once: four cores already hash faster than most disks read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +207,7 @@ def _collect(project: Project | None, path: Path) -> CollectedArtifact:
     """Hash a path without the state cache, which verification never uses, and without MD5, which it never compares."""
     root, name = _split(project, path)
     progress = project.progress if project else None
-    threads = min(os.cpu_count() or 1, MAX_THREADS)
-    return collect_artifact(root, name, progress=progress, md5=False, threads=threads)
+    return collect_artifact(root, name, progress=progress, md5=False)
 
 
 def _split(project: Project | None, path: Path) -> tuple[Path, str]:

@@ -239,7 +239,7 @@ def test_link_that_is_replaced_while_it_is_read_is_refused(
 ) -> None:
     """The link has to lead to the file that was hashed, before and after."""
     where = MAKERS[kind](tmp_path / "linked")
-    real = file_digests.FileHasher._known
+    real = file_digests.FileHasher._read
     done: list[bool] = []
 
     def swap(self: Any, file: file_digests.OpenFile) -> tuple[str, str]:
@@ -259,6 +259,6 @@ def test_link_that_is_replaced_while_it_is_read_is_refused(
                 )
         return found
 
-    monkeypatch.setattr(file_digests.FileHasher, "_known", swap)
+    monkeypatch.setattr(file_digests.FileHasher, "_read", swap)
     with pytest.raises(ProjectError, match="changed while it was read"):
         collect_artifact(where.parent, where.name)
