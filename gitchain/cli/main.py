@@ -22,7 +22,7 @@ from gitchain.cli.output import HelpGroup, Options, escape
 from gitchain.errors import ExitCode, GitchainError, LimitError, RunError, StoreError, UsageError
 
 SECTIONS = {
-    "Make and sign evidence": ("init", "run", "attest", "sync", "revoke"),
+    "Make and sign evidence": ("init", "run", "attest", "import", "sync", "revoke"),
     "Verify": ("verify", "models", "diff", "report", "log", "show", "guard", "fetch", "bundle", "archive"),
     "Many repositories": ("index", "query"),
     "Policy and trust": ("layout", "trust", "local"),

@@ -147,6 +147,7 @@ _KINDS = {
     "products": "+files",
     "remote": "remote",
     "source": "+files",
+    "sources": "+files",
     "step": "step",
     "steps": "step",
     "subject": "identity",

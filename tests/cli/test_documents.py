@@ -15,6 +15,7 @@ from referencing import Registry, Resource
 from gitchain.errors import ExitCode
 from gitchain.evidence.canonical import canonical_json
 from gitchain.store.git_ref import AttestationStore
+from gitchain.workspace.project import open_project
 
 Gitchain = Callable[..., Any]
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -45,6 +46,7 @@ CALLS = {
     "diff": ["diff", "model.txt", "model.txt"],
     "doctor": ["doctor"],
     "hooks": ["hooks", "status"],
+    "import": ["import", "one.sigstore.json"],
     "init": ["init", "--local", "--force"],
     "layout lint": ["layout", "lint"],
     "layout test": ["layout", "test", str(SCHEMAS.parent / "examples" / "layouts" / "credit-model")],
@@ -70,6 +72,8 @@ def test_documents_validate(gitchain: Gitchain, tiny: Path, arguments: list[str]
     """One document on stdout, with a schema that is in schemas/ and that it satisfies."""
     if arguments[0] in {"archive", "bundle", "diff", "log", "report", "verify"}:
         gitchain(*CALLS["attest"], cwd=tiny)
+    if arguments[0] == "import":
+        (tiny / arguments[1]).write_bytes(next(open_project(tiny).store.all()))
     done = gitchain(arguments[0], "--json", *arguments[1:], cwd=tiny)
     validator(schema_of(done.json)).validate(done.json)
 

@@ -76,6 +76,13 @@ gitchain archive v1.0 -o model-v1.0.tar
 gitchain archive verify model-v1.0.tar
 gitchain archive create model.pkl -o model.tar
 gitchain archive verify model.tar model.pkl --at now
+gitchain import evidence/
+! mkdir downloads && cp evidence/*.sigstore.json downloads/ && cp "$(ls downloads/* | head -1)" sbom.sigstore.json
+gitchain import sbom.sigstore.json
+gitchain import downloads/ --dry-run
+gitchain import downloads/
+gitchain import downloads/ --json
+gitchain log --all
 gitchain verify model.pkl --layout .gitchain/layout.sigstore.json --evidence evidence/
 ! cp .gitchain/layout.sigstore.json layout.sigstore.json
 gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
