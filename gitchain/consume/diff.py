@@ -81,10 +81,11 @@ def diff(
     given = [GivenTarget.parse(target) for target in targets]
     verifier = Verifier.open(project, policy_options, now, given, sources)
     a, b = (side_of(verifier, one) for one in given)
-    return Comparison(verifier.accepted, now, a, b, _groups(verifier, a, b))
+    return Comparison(verifier.accepted, now, a, b, changes_between(verifier, a, b))
 
 
-def _groups(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
+def changes_between(verifier: Verifier, a: Side, b: Side) -> dict[str, Group]:
+    """Return the groups of differences from one side to the other, in the order in which they are shown."""
     whole = bool(a.steps and b.steps)  # a failed side may have no statement: then everything would differ
     first, second = paired(a, b) if whole else ((), ())
 

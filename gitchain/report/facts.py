@@ -23,6 +23,7 @@ from gitchain.consume.verifier import Verification, Verifier
 from gitchain.errors import ExitCode
 from gitchain.evidence.vocabulary import time_text
 from gitchain.report import proof, timeline
+from gitchain.report.changes import changes
 from gitchain.report.datasets import MAX_DATASETS, datasets
 from gitchain.report.evidence import ModelEvidence
 from gitchain.report.gaps import gaps
@@ -55,6 +56,7 @@ def report_facts(verifier: Verifier, given: GivenTarget, given_time: datetime | 
     """
     evidence = ModelEvidence(verifier, given)
     lineage, events, data = lineage_of(evidence), timeline.timeline(evidence), datasets(evidence)
+    values = facts_of(evidence)
     proofs = list(proof.attestations(evidence))
     listed = timeline.bounded(events)
     document: dict[str, Any] = {
@@ -71,7 +73,8 @@ def report_facts(verifier: Verifier, given: GivenTarget, given_time: datetime | 
         "timelineTotal": len(events),
         "dataSets": data[:MAX_DATASETS],
         "dataSetsTotal": len(data),
-        "values": facts_of(evidence),
+        "values": values,
+        "changes": changes(evidence, values["versions"]),
         "attestations": proofs[: proof.MAX_ATTESTATIONS],
         "attestationsTotal": len(proofs),
         "gaps": [one.to_json() for one in gaps(evidence, lineage, events, data)],

@@ -65,7 +65,7 @@ def _page(document: Mapping[str, Any], limit: int) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"tojson_text": json.dumps, "prose": Prose, "numbers": Markup}
+    environment.filters |= {"value_text": value_text, "prose": Prose, "numbers": Markup}
     current = [one["current"] for one in document["values"]["versions"]["listed"]]
     places = {one["id"]: number for number, one in reversed(list(enumerate(document["attestations"], 1)))}
     return environment.get_template("report.html").render(
@@ -83,6 +83,17 @@ def _page(document: Mapping[str, Any], limit: int) -> str:
         places=places,
         commands=commands(document),
     )
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a fact as text: identities with their times, and other values that are no text as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and isinstance(value.get("subject"), str):
+        return f"{value['subject']}{' at ' + value['time'] if isinstance(value.get('time'), str) else ''}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value)) or "[]"
+    return json.dumps(value)
 
 
 def _changing(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

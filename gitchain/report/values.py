@@ -69,7 +69,7 @@ def _of_several(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _versions(evidence: ModelEvidence) -> dict[str, Any]:
     """Return the newest versions of the models, the oldest first, and the numbers that passed versions state."""
-    names = sorted({one.target.name for one in evidence.side.verification.decisions if one.target.name})
+    names = sorted({name for name in evidence.models.values() if name})
     try:
         known = model_versions(evidence.verifier, names, MAX_VERSIONS)
     except NoEvidenceError:

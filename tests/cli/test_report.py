@@ -190,6 +190,21 @@ def test_report_shows_values_over_versions(
     assert len(page.all("circle")) == 4
 
 
+def test_report_shows_changes_since_the_previous_version(
+    workshop: Workshop, facts: Callable[[str], Any], report: Callable[..., Any]
+) -> None:
+    """The groups of `gitchain diff` from the version that passed before; the first version has none."""
+    first = Version("new.bin", "older", parameters={"p.yaml": {"lr": 1}})
+    workshop.add(first)
+    assert facts("new.bin")["changes"] is None
+    workshop.add(NEW)
+    changes = facts("new.bin")["changes"]
+    assert changes["since"]["digest"] == dict(descriptor("x", "older").digest)
+    (lr,) = changes["groups"]["parameters"]["changes"]
+    assert (lr["name"], lr["a"], lr["b"], lr["difference"]) == ("p.yaml:lr", 1, 2, "+1")
+    assert "parametersp.yaml:lr 1 2 +1 (+100%)" in report("new.bin")[1].text
+
+
 def test_report_of_a_model_that_fails(workshop: Workshop, report: Callable[..., Any]) -> None:
     """A changed file has a report with the findings, and the exit code of verify."""
     workshop.add(NEW)
