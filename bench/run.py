@@ -39,6 +39,7 @@ BENCHES = (
     "report",
     "admission",
     "real_log",
+    "fleet_query",
 )
 SKIPPED = 3  # what a bench needs is not on this machine: one line on stderr names it
 SCHEMA = "https://gitchain.dev/bench/v1"

@@ -5,6 +5,7 @@ An expression with a licence that is not SPDX's, or that cannot be parsed, is un
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -27,11 +28,26 @@ def _licensing() -> Any:
     return get_spdx_licensing()
 
 
+@cache
+def _identifiers() -> Mapping[str, str]:
+    """Return the licences by identifier and alias in lower case, without exceptions."""
+    found: dict[str, str] = {}
+    for symbol in _licensing().known_symbols.values():
+        if not symbol.is_exception:
+            found |= {name.lower(): str(symbol) for name in (symbol.key, *symbol.aliases)}
+    return found
+
+
 def licences_in(expression: str) -> frozenset[str] | None:
     """Return the SPDX identifiers in an expression, those with an exception also as a whole; None if it is unknown."""
     text = expression.strip()
     if not text or len(text) > MAX_CHARS or text.upper() in NAMES_NOTHING:
         return None
+    one = _identifiers().get(text.lower())
+    return _parsed(text) if one is None else frozenset({one})
+
+
+def _parsed(text: str) -> frozenset[str] | None:
     try:
         info = _licensing().validate(text, strict=True)
         if info.errors or info.normalized_expression is None:
@@ -39,8 +55,6 @@ def licences_in(expression: str) -> frozenset[str] | None:
         parsed = _licensing().parse(info.normalized_expression)
         every = (_licensing().license_symbols(parsed, decompose=one) for one in (False, True))
         return frozenset(str(one) for some in every for one in some)
-    except UsageError:
-        raise
     except Exception:  # noqa: BLE001 - the library raises many types for hostile text
         return None
 

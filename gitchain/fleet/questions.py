@@ -113,7 +113,7 @@ def _made_under(
     """Yield the models that descend from data sets with these licences, by key."""
     sql = f"""SELECT digest, verified, licence FROM fleet_bundle
       JOIN fleet_artifact ON fleet_artifact.bundle = fleet_bundle.id
-      WHERE role = {int(Role.TOPIC)} AND licence IN ({{}})"""  # noqa: S608 - constants
+      WHERE role = {int(Role.TOPIC)} AND licence <> '' AND licence IN ({{}})"""  # noqa: S608 - constants
     data = sorted(database.among("tit", sql, list(texts), MAX_REACHED), key=lambda row: row[1])
     start = {digest: Descendant(digest, verified == 1) for digest, verified, _ in data}
     licence = {digest: texts[key] for digest, _, key in data}
