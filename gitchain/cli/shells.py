@@ -127,10 +127,13 @@ class _NamedString(click.types.StringParamType):
 
 
 _KINDS = {
+    "artifact": "+files",
     "artifacts": "+files",
     "attestation": "attestation",
     "bundle verify target": "+files",
     "checkpoint": "+files",
+    "data": "+files",
+    "database": "+files",
     "diff a": "revision+files",
     "diff b": "revision+files",
     "fetch name": "",
@@ -146,6 +149,7 @@ _KINDS = {
     "places": "+files",
     "products": "+files",
     "remote": "remote",
+    "signer": "identity",
     "source": "+files",
     "sources": "+files",
     "step": "step",

@@ -13,6 +13,7 @@ import pytest
 from gitchain.errors import ExitCode
 from gitchain.evidence.vocabulary import DATASET, DEPLOYMENT
 from tests.cli.test_documents import validator
+from tests.support.oci_registry import small_registry
 from tests.support.postgres_server import PostgresServer, postgres_server
 
 Gitchain = Callable[..., Any]
@@ -202,3 +203,29 @@ def test_show_reads_another_source_outside_of_a_repository(
     command = ("show", row["attestation"], "--evidence", f"git+file://{deployed}")
     assert gitchain(*command, "--trust", "local", cwd=outside).code == ExitCode.OK
     assert gitchain(*command, cwd=outside).code == ExitCode.USAGE
+
+
+def test_index_follows_a_registry_a_directory_and_a_repository(
+    gitchain: Gitchain, deployed: Path, tmp_path: Path
+) -> None:
+    """One bundle in three sources has one row with all three; what is new in one of them is found there."""
+    folder = tmp_path / "evidence"
+    with small_registry() as registry:
+        place = f"oci://{registry.host}/team/evidence:models"
+        for to in (str(folder), place):
+            assert gitchain("bundle", "push", to, cwd=deployed).code == ExitCode.OK
+        first = documents(gitchain, deployed, "index", ".", str(folder), place)["sources"]
+        assert [one["new"] > 0 for one in first] == [True, False, False]
+        assert len({one["held"] for one in first}) == 1
+        (row,) = documents(gitchain, deployed, "query", "deployed", "in.txt")["rows"]
+        assert set(row["sources"]) == {f"git+file://{deployed}", str(folder), place}
+        (deployed / "model.txt").write_text("another")
+        assert (
+            gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=deployed).code == ExitCode.OK
+        )
+        assert gitchain("bundle", "push", place, cwd=deployed).code == ExitCode.OK
+        second = documents(gitchain, deployed, "index", place)["sources"]
+        assert [(one["source"], one["new"]) for one in second] == [(place, 1)]
+    done = gitchain("index", "--json", cwd=deployed)
+    assert [one["result"] for one in done.json["sources"]] == ["indexed", "unchanged", "failed"]
+    assert done.code == ExitCode.UNAVAILABLE
