@@ -26,7 +26,8 @@ from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.instance import Instance
 from gitchain.sign.keyless import KeylessSigner
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.trust import Trust, public_trust_config
+from gitchain.verify.public_trust import public_trust_config
+from gitchain.verify.trust import Trust
 
 ROOT = Path(__file__).parents[1]
 VECTORS = Path(os.environ.get("GITCHAIN_VECTORS") or ROOT.parent / "shared" / "vectors")

@@ -158,7 +158,7 @@ ELSEWHERE = {
     "instance/server.py": {"http.server", "socket"},  # a server on loopback
     "monitor/serving.py": {"http.server"},  # the witness' server
     "sign/login.py": {"http.server"},  # hears the browser's answer, on loopback
-    "verify/trust.py": {"requests"},  # the type of an error of sigstore-python
+    "verify/public_trust.py": {"requests"},  # the type of an error of sigstore-python
 }
 """What other rooms use of them, with the reason. This table only gets shorter."""
 

@@ -10,9 +10,9 @@ import os
 import shlex
 from pathlib import Path
 
-from gitchain.collect.git import raw_object
-from gitchain.collect.git_cli import run_git
+from gitchain.collect.git import run_git
 from gitchain.collect.git_index import index_entry, is_submodule
+from gitchain.collect.git_objects import raw_object
 from gitchain.errors import GitchainError, ProjectError
 
 

@@ -16,8 +16,7 @@ from operator import attrgetter
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
-from gitchain.collect.links import DVC_CACHE, AllowedLinks, FollowedLink
-from gitchain.collect.paths import OPEN_FILE, open_at, read_link, special_file, unreadable
+from gitchain.collect.paths import DVC_CACHE, OPEN_FILE, open_at, read_link, special_file, unreadable
 from gitchain.errors import ProjectError
 from gitchain.evidence.digest import Sha256
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from gitchain.collect.hash_cache import StateCache
+    from gitchain.collect.links import AllowedLinks, FollowedLink
 
     _Reading: TypeAlias = tuple[int, "OpenFile", Future["HashedFile"]]
 
@@ -92,7 +92,7 @@ class FileHasher:
 
     `md5` is computed for every file, or only for links into DVC's cache. Up to `threads` large files are read at once;
     while half as many are, each is read and hashed side by side (`ahead`). Only the calling thread uses `state`, the hash
-    cache.
+    cache. `links` returns the links that may be followed, when there is one.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class FileHasher:
         md5: bool,
         threads: int,
         state: StateCache | None,
-        links: AllowedLinks,
+        links: Callable[[], AllowedLinks],
         progress: Progress | None,
     ) -> None:
         self._root = root
@@ -214,7 +214,7 @@ class FileHasher:
         """Return the file. Raises ProjectError if a link to it now points elsewhere."""
         path, shown, name, parent, link = file.place
         if link is not None:
-            self._links.check(link, md5, shown)
+            self._links().check(link, md5, shown)
         if link is not None and read_link(name, parent) != link.text:
             raise changed(shown)
         followed = link.kind if link is not None and link.kind != DVC_CACHE else ""

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from gitchain.collect.file_digests import BUFFER, FileHasher, FilePlace, HashedFile, Progress, changed
-from gitchain.collect.links import KUBERNETES, AllowedLinks, FollowedLink
 from gitchain.collect.paths import (
+    KUBERNETES,
     OPEN_DIRECTORY,
     VOLUME,
     check_path_name,
@@ -38,6 +39,7 @@ from gitchain.errors import LimitError
 if TYPE_CHECKING:
     from gitchain.collect.dvc_cache import CacheLinks
     from gitchain.collect.hash_cache import StateCache
+    from gitchain.collect.links import AllowedLinks, FollowedLink
     from gitchain.collect.shares import Share
 
 MAX_TREE_FILES = 10_000_000
@@ -82,7 +84,13 @@ def hash_path(
     LimitError beyond the limits.
     """
     check_path_name(name)
-    followed = AllowedLinks(root, links)
+
+    @cache
+    def followed() -> AllowedLinks:
+        from gitchain.collect.links import AllowedLinks
+
+        return AllowedLinks(root, links)
+
     *parents, last = name.split("/")
     volumes: list[str] = []
     with (
@@ -113,7 +121,9 @@ def _of_volume(found: HashedFile | tuple[HashedFile, ...]) -> HashedFile | tuple
 
 
 class _TreeReader:
-    def __init__(self, name: str, hasher: FileHasher, links: AllowedLinks, progress: Progress | None) -> None:
+    def __init__(
+        self, name: str, hasher: FileHasher, links: Callable[[], AllowedLinks], progress: Progress | None
+    ) -> None:
         self._name = name
         self._hasher = hasher
         self._links = links
@@ -121,7 +131,7 @@ class _TreeReader:
         self._found = 0
 
     def single(self, last: str, parent: int, info: os.stat_result) -> HashedFile:
-        link = self._links.follow(last, parent, self._name) if stat.S_ISLNK(info.st_mode) else None
+        link = self._links().follow(last, parent, self._name) if stat.S_ISLNK(info.st_mode) else None
         if self._progress is not None:
             self._progress.total(1, _size(link, self._name) if link is not None else info.st_size)
         return self._hasher.digests(self._hasher.open(FilePlace("", self._name, last, parent, link)))
@@ -213,7 +223,7 @@ class _TreeReader:
             tree.below.append(self._count(entry.name, handle, path, depth + 1))
             return
         elif entry.is_symlink():
-            link = self._links.follow(entry.name, handle, path)
+            link = self._links().follow(entry.name, handle, path)
             tree.links[entry.name] = link
             tree.files.append((entry.name, _size(link, path)))
         else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitchain.collect.file_digests import MAX_POINTER_BYTES, HashedFile
-from gitchain.collect.git_cli import finish, run_git, start
+from gitchain.collect.git import finish, run_git, start
 from gitchain.collect.paths import check_path_name
 from gitchain.collect.pointers import check_no_pointer
 from gitchain.errors import ProjectError

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitchain.collect.git import OID, format_of, parse_batch, path_text
-from gitchain.collect.git_cli import WORK_TREE_SECONDS, run_git
+from gitchain.collect.git import OID, WORK_TREE_SECONDS, format_of, parse_batch, path_text, run_git
 from gitchain.errors import ProjectError
 
 

@@ -14,9 +14,9 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from gitchain.collect.git import raw_object
-from gitchain.collect.git_cli import WORK_TREE_SECONDS, run_git
+from gitchain.collect.git import WORK_TREE_SECONDS, run_git
 from gitchain.collect.git_index import index_entry
+from gitchain.collect.git_objects import raw_object
 from gitchain.collect.inspect.opening import open_file
 from gitchain.errors import GitchainError
 

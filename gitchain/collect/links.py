@@ -19,14 +19,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gitchain.collect.paths import OPEN_FILE, check_path_name, open_at, opened, read_link, refused_link
+from gitchain.collect.paths import (
+    DVC_CACHE,
+    HUGGING_FACE,
+    OPEN_FILE,
+    check_path_name,
+    open_at,
+    opened,
+    read_link,
+    refused_link,
+)
 
 if TYPE_CHECKING:
     from gitchain.collect.dvc_cache import CacheLinks
-
-DVC_CACHE = "dvc-cache"
-HUGGING_FACE = "huggingface-cache"
-KUBERNETES = "kubernetes-volume"
 
 _REPOSITORY = re.compile(r"(?:models|datasets|spaces)--.+", re.DOTALL)
 

@@ -28,6 +28,11 @@ OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 VOLUME = "..data"
 """The link in a Kubernetes volume to the directory with its files."""
 
+DVC_CACHE = "dvc-cache"
+HUGGING_FACE = "huggingface-cache"
+KUBERNETES = "kubernetes-volume"
+"""The kinds of links that are followed (`gitchain.collect.links`)."""
+
 _SHOWN = 200
 
 

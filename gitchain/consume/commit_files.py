@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitchain.collect.git import git_state, raw_objects, resolve
-from gitchain.collect.git_cli import run_git
+from gitchain.collect.git import git_state, run_git
+from gitchain.collect.git_objects import raw_objects, resolve
 from gitchain.errors import (
     LimitError,
     ProjectError,

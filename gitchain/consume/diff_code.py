@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gitchain.collect.git import OID
-from gitchain.collect.git_cli import start
+from gitchain.collect.git import OID, start
 from gitchain.consume.diff_values import Value
 from gitchain.errors import GitchainError
 from gitchain.evidence.canonical import Json

@@ -22,9 +22,9 @@ from gitchain.collect.dvc_files import MAX_DIR_BYTES, parse_dir, parse_dvc, pars
 from gitchain.collect.dvc_records import LockEntry
 from gitchain.collect.file_digests import HashedFile
 from gitchain.collect.files import hash_path
-from gitchain.collect.git import resolve
 from gitchain.collect.git_files import hash_tree
 from gitchain.collect.git_index import dvc_files_at, dvc_files_here, pipelines_here
+from gitchain.collect.git_objects import resolve
 from gitchain.collect.hash_cache import StateCache
 from gitchain.errors import GitchainError, NoEvidenceError, ProjectError
 from gitchain.evidence.names import check_name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.collect.git import raw_object, refs_named, resolve
+from gitchain.collect.git_objects import raw_object, refs_named, resolve
 from gitchain.consume.commit_files import read_files
 from gitchain.consume.signature_report import NOT_RUN, SignatureReport
 from gitchain.errors import (

@@ -82,7 +82,8 @@ def wanted_signer(subject: str | None, issuer: str | None, key: Path | None) -> 
 
 def bundle_trust(trusted_root: Path | None, name: str | None, *, staging: bool) -> Trust:
     """Return the trusted root to verify a bundle with, without network. Raises TrustError if unavailable."""
-    from gitchain.verify.trust import Trust, public_trust_config
+    from gitchain.verify.public_trust import public_trust_config
+    from gitchain.verify.trust import Trust
 
     if trusted_root is not None:
         return load_profile(str(trusted_root.absolute())).trust

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.collect.artifacts import CollectedArtifact, collect_artifact
-from gitchain.collect.git import resolve
 from gitchain.collect.paths import real_path
 from gitchain.errors import GitchainError, LimitError, NoEvidenceError, ProjectError, UsageError
 from gitchain.evidence.digest import Sha256
@@ -132,6 +131,7 @@ def place_of(project: Project | None, given: GivenTarget, target: Target) -> Tar
     if project is None or target.name is None or not given.is_revision:
         return None
     from gitchain.collect.dvc_cache import cache_dir, dvc_root
+    from gitchain.collect.git_objects import resolve
 
     folder = dvc_root(str((project.root / target.name).parent), str(project.root))
     wanted = target.name

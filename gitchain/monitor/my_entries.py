@@ -22,7 +22,7 @@ from gitchain.monitor.follow import OwnEntries, StoredLogEntry
 from gitchain.monitor.state import FollowedLog
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import lost
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 from gitchain.store.trees import StoreProblem
 from gitchain.verify.bundle import verify_bundle
 from gitchain.verify.certificate import leaf_of

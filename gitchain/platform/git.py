@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError, ProjectError, StoreError, TransportError, os_errors_as, reason
-from gitchain.platform.git_directory import check_repository_files
+from gitchain.platform.files import check_repository_files
 from gitchain.platform.processes import (
     MAX_OUTPUT,
     RunningProgram,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gitchain.collect.committed import left_out, restoring
-from gitchain.collect.git_cli import run_git
+from gitchain.collect.git import run_git
 from gitchain.errors import GitchainError, TrustError
 from gitchain.platform.processes import find_program
 from gitchain.trust.load_profile import load_profile

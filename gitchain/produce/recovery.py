@@ -11,7 +11,7 @@ from gitchain.collect.declared import RecordedStage
 from gitchain.collect.dvc_cache import cache_dir, object_paths
 from gitchain.collect.dvc_digest_check import MissingError
 from gitchain.collect.dvc_records import LockEntry
-from gitchain.collect.git_cli import WORK_TREE_SECONDS, run_git
+from gitchain.collect.git import WORK_TREE_SECONDS, run_git
 from gitchain.collect.line_endings import committed_digest
 from gitchain.collect.stage_names import as_dvc_reads
 from gitchain.consume.missing_files import from_here, how_to_get, is_dvc_tracked

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gitchain.collect.git import raw_object, resolve
 from gitchain.collect.git_index import dvc_files_at
+from gitchain.collect.git_objects import raw_object, resolve
 from gitchain.consume.dvc_tracked_artifacts import TrackedArtifact, commit_id, pinned
 from gitchain.errors import GitchainError, ProjectError
 from gitchain.evidence import predicates
@@ -24,7 +24,7 @@ from gitchain.evidence.predicates import StepFacts
 from gitchain.evidence.statement import ResourceDescriptor, Statement
 from gitchain.evidence.vocabulary import CARRIED, RELEASE, VERSION
 from gitchain.produce.draft import StatementDraft
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 from gitchain.workspace.project import Project
 
 RELEASE_STEP = "release"

@@ -18,7 +18,7 @@ from gitchain.platform.http import checked_url
 from gitchain.sign import http
 from gitchain.sign.http import Http, Limits
 from gitchain.sign.services import SigningServices
-from gitchain.verify.trust import silence_sigstore
+from gitchain.verify.public_trust import silence_sigstore
 
 MAX_CONFIG_BYTES = 16 << 20
 HELP = "use a Sigstore ClientTrustConfig with a signing config, for example from gitchain trust export"

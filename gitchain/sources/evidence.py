@@ -23,7 +23,7 @@ from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.sources.bundle_facts import Role, artifacts_in, claim_in, digests_of
 from gitchain.sources.bundle_index import MAX_REFUSED, BundleIndex
 from gitchain.sources.bundles import NO_ID, IndexedBundle, IndexedBundles, RefusedBundle
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 from gitchain.verify.bundle import verify_bundle, verify_uncosigned
 from gitchain.verify.negative_evidence import contents_of
 from gitchain.verify.trust import Trust

@@ -16,9 +16,16 @@ from gitchain.sources.bundle_facts import Facts, facts_of
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.history import room_of
-from gitchain.store.objects import Oid, StoredTreeEntry
 from gitchain.store.store_reader import MAX_LEAVES, MAX_STORE_BYTES
-from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS, check_entry, content_path, leaf_name
+from gitchain.store.tree_paths import (
+    ATTESTATIONS,
+    MANIFESTS,
+    Oid,
+    StoredTreeEntry,
+    check_entry,
+    content_path,
+    leaf_name,
+)
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
 
 if TYPE_CHECKING:

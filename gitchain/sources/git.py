@@ -23,13 +23,12 @@ from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import hold_lock
 from gitchain.platform.git import Git, refused_owner
 from gitchain.platform.http import checked_url
+from gitchain.sources.gather import index_of
 from gitchain.sources.interface import Snapshot
 from gitchain.sources.rollback_protection import check_seen, last_seen, remember
-from gitchain.sources.store_index import index_of
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Oid
 from gitchain.store.remote_git import SMALL, UNCHECKED
-from gitchain.store.tree_paths import ATTESTATIONS
+from gitchain.store.tree_paths import ATTESTATIONS, Oid
 from gitchain.workspace.user_directory import home_lock, user_directory
 
 FETCHED = "gitchain-fetched"  # a file of a mirror: a fetch was completed

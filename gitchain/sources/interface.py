@@ -16,7 +16,7 @@ from gitchain.errors import LimitError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.bundles import Load
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 
 if TYPE_CHECKING:
     from gitchain.sources.seen_store import SeenState

@@ -22,8 +22,7 @@ from gitchain.evidence.claim import claim_of
 from gitchain.evidence.vocabulary import time_text
 from gitchain.sources.seen_store import SeenState, read_seen, seen_file, write_seen
 from gitchain.store.history import bundle_at, held, keep, listed_more, lost, roots, tree_of
-from gitchain.store.objects import Oid
-from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS
+from gitchain.store.tree_paths import ATTESTATIONS, MANIFESTS, Oid
 from gitchain.workspace.user_directory import home_lock, remember_version
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gitchain.errors import NoEvidenceError, ProjectError, StoreError
 from gitchain.platform.git import Git
-from gitchain.store.objects import Kind, Oid
+from gitchain.store.tree_paths import Kind, Oid
 
 
 class Backend(Protocol):

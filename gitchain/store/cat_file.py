@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from gitchain.errors import LimitError, StoreError, reason
 from gitchain.platform.git import NETWORK_SECONDS, Git
 from gitchain.platform.processes import end_process
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 
 if TYPE_CHECKING:
     import subprocess

@@ -15,7 +15,7 @@ from gitchain.store import pack
 from gitchain.store.backend import locate, missing, settle
 from gitchain.store.cat_file import BEGINNING, ObjectReader, streamed_digest
 from gitchain.store.object_sizes import MAX_BASE_BYTES, ObjectSizes
-from gitchain.store.objects import Kind, NewObject, Oid
+from gitchain.store.tree_paths import Kind, NewObject, Oid
 
 _FORMAT = "%(refname)%00%(objectname)%00%(symref)"
 

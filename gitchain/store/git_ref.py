@@ -20,12 +20,12 @@ import pygit2
 
 from gitchain.errors import ConflictError, MalformedError, ProjectError, StoreError
 from gitchain.evidence.digest import sha256_hex
+from gitchain.platform.files import check_repository_files
 from gitchain.platform.git import Git
-from gitchain.platform.git_directory import check_repository_files
 from gitchain.store import tree_paths
 from gitchain.store.libgit2 import Libgit2
-from gitchain.store.objects import Commit, Oid, render_commit
 from gitchain.store.store_reader import StoreReader, bundle_paths_of
+from gitchain.store.tree_paths import Commit, Oid, render_commit
 from gitchain.store.trees import Path
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from gitchain.errors import LimitError, MalformedError, NoEvidenceError, StoreError
 from gitchain.store import tree_paths
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.tree_paths import Oid, StoredTreeEntry
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem, Trees
 
 SEEN_REF = "refs/gitchain-seen/attestations"

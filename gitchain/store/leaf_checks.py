@@ -12,8 +12,7 @@ from itertools import islice
 
 from gitchain.platform.forked import ForkedCall, can_fork
 from gitchain.store import tree_paths
-from gitchain.store.objects import Oid, StoredTreeEntry
-from gitchain.store.tree_paths import paths_under, subject_keys
+from gitchain.store.tree_paths import Oid, StoredTreeEntry, paths_under, subject_keys
 from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees
 
 FORK_FROM = 2000  # leaves of a batch: with fewer, the copies of the process cost more than they save

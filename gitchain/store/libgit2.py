@@ -19,7 +19,7 @@ from gitchain.errors import GitchainError, LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform.files import is_special, read_regular
 from gitchain.platform.git import NETWORK_SECONDS, Git
-from gitchain.store.objects import Kind, NewObject, Oid
+from gitchain.store.tree_paths import Kind, NewObject, Oid
 
 if TYPE_CHECKING:
     from gitchain.store.object_sizes import ObjectSizes

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gitchain.errors import StoreError, os_errors_as, reason
 from gitchain.platform.files import read_regular, take_lock
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 
 PATIENCE = (
     30.0  # seconds to wait for the lock; then continue without it: compare-and-swap still protects the ref

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 
 from gitchain.platform.files import write_all
-from gitchain.store.objects import NewObject
+from gitchain.store.tree_paths import NewObject
 
 FASTEST = 1  # zlib level of git for loose objects: packing improves it later
 FLUSHERS = 4  # a higher number gains nothing: the journal commits for all waiting flushes

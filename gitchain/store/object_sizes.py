@@ -8,7 +8,7 @@ from pathlib import Path
 from gitchain.errors import LimitError, StoreError, reason
 from gitchain.platform.git import Git
 from gitchain.store.cat_file import CatFile
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 
 MAX_BASE_BYTES = 32 << 20  # bytes of a delta base
 MAX_CHAIN_BYTES = 256 << 20  # git creates delta chains of up to 50 objects

@@ -22,7 +22,7 @@ from gitchain.errors import GitchainError, StoreError, reason
 from gitchain.platform.files import read_regular
 from gitchain.platform.git import Git
 from gitchain.store.loose import FASTEST, flush_all
-from gitchain.store.objects import NewObject
+from gitchain.store.tree_paths import NewObject
 
 PACK_FROM = (
     100  # objects: fewer are written loose. The number of packs matters too, and git has the same limit

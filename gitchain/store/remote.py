@@ -22,9 +22,9 @@ from gitchain.errors import ConflictError, LimitError
 from gitchain.store import tree_paths
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.leaf_checks import checked_leaves, count_attestations, within
-from gitchain.store.objects import Oid
 from gitchain.store.remote_git import RemoteGit
 from gitchain.store.remote_names import check_named, remotes
+from gitchain.store.tree_paths import Oid
 from gitchain.store.trees import UNREADABLE, Path, StoreProblem
 
 MAX_ATTEMPTS = 20  # rounds of fetch and push while other clones push

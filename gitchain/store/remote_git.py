@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gitchain.errors import TransportError
 from gitchain.platform.git import Git, GitResult
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 
 MAX_FETCHES = 5  # of a ref that another clone may just have created
 MAX_DEPTH = 8  # depth of the store's tree, plus one: each round finds what a missing tree hid

@@ -7,7 +7,7 @@ from itertools import islice
 
 from gitchain.store import tree_paths
 from gitchain.store.backend import Backend
-from gitchain.store.objects import Oid, StoredTreeEntry
+from gitchain.store.tree_paths import Oid, StoredTreeEntry
 from gitchain.store.trees import UNREADABLE, Path, Trees
 
 TOGETHER = 2000  # leaves whose trees are in memory at a time

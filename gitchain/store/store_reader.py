@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from gitchain.errors import LimitError, MalformedError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import tree_paths
-from gitchain.store.objects import BLOB_MODE, NewObject, Oid, StoredTreeEntry, parse_commit
-from gitchain.store.tree_paths import attestation_paths, leaf_name
+from gitchain.store.tree_paths import (
+    BLOB_MODE,
+    NewObject,
+    Oid,
+    StoredTreeEntry,
+    attestation_paths,
+    leaf_name,
+    parse_commit,
+)
 from gitchain.store.trees import UNREADABLE, Path, Report, StoreProblem, Trees
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from gitchain.errors import GitchainError, LimitError, MalformedError, NoEvidenc
 from gitchain.evidence.bundle import MAX_BUNDLE_BYTES
 from gitchain.evidence.digest import sha256_hex
 from gitchain.store import tree_paths
-from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, parse_tree, render_tree
-from gitchain.store.tree_paths import attestation_paths
+from gitchain.store.tree_paths import Oid, StoredTreeEntry, attestation_paths, parse_tree, render_tree
 
 if TYPE_CHECKING:
     from gitchain.store.backend import Backend
@@ -201,11 +200,13 @@ class Trees:
             self._backend.expect(olds)
         for name, below in grouped.items():
             if () in below:
-                entries[name] = StoredTreeEntry(name, BLOB_MODE, below[()])
+                entries[name] = StoredTreeEntry(name, tree_paths.BLOB_MODE, below[()])
                 continue
             old = entries.get(name)
             inside = old.oid if old is not None and old.is_tree else None
-            entries[name] = StoredTreeEntry(name, TREE_MODE, self.insert(inside, below, (*path, name)))
+            entries[name] = StoredTreeEntry(
+                name, tree_paths.TREE_MODE, self.insert(inside, below, (*path, name))
+            )
         if root is not None and entries == before:
             return root
         return self._backend.write("tree", render_tree(entries.values()))

@@ -157,7 +157,7 @@ def _never_fetched(repository: Repository) -> Profile:
     from gitchain.trust.tuf import PUBLIC
 
     if repository.name == PUBLIC:
-        from gitchain.verify.trust import public_trust_config
+        from gitchain.verify.public_trust import public_trust_config
 
         return Profile(name=PUBLIC, text=public_trust_config(offline=True), rotates=True)
     raise TrustError(

@@ -16,14 +16,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from gitchain.errors import GitchainError
 from gitchain.evidence.vocabulary import LAYOUT, VSA
 from gitchain.layout.model import Functionary, Identity, Layout, SigstoreMember, Step
 from gitchain.verify.findings import Finding, FindingCode
-from gitchain.verify.revocations import Revocations, Revoked
-from gitchain.verify.step_statement import RejectedStatement, StepStatement
-from gitchain.verify.verified import NEVER, VerifiedStatement, is_ahead, is_early
+from gitchain.verify.verified import (
+    NEVER,
+    RejectedStatement,
+    StepStatement,
+    VerifiedStatement,
+    is_ahead,
+    is_early,
+)
+
+if TYPE_CHECKING:
+    from gitchain.verify.revocations import Revocations, Revoked
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,123 @@
-"""Check whether one choice of evidence is a chain: rules pass, artifacts link the steps, runs agree.
+"""Groups of verified statements by step and content, and whether one choice of groups is a chain.
+
+Statements for one step with equal materials and products form a group. A group counts if enough distinct people or
+workloads (not identities) signed it, and no negative evidence is about it. The group of a sublayout step holds the
+products that a chain under the sublayout serves, and that chain.
 
 A chain starts at evidence for a served step that made the target, and grows along MATCH edges in both directions. It is
 complete when every step of the layout has a group, each linked to another one by an artifact that a MATCH rule finds in
 both, and every step's artifact rules pass against the groups of the other steps. Steps are linked by digests, not by
 names, so evidence of different runs cannot be combined.
 
-Does NOT choose the groups: `gitchain.verify.search` does.
+Does NOT decide which statements count (`gitchain.verify.authorization`), and does NOT choose the groups
+(`gitchain.verify.search`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeAlias
 
-from gitchain.layout.artifact import Manifests, contents
-from gitchain.layout.model import Layout
+from gitchain.layout.artifact import Artifacts, Link, Manifests, contents
+from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import ArtifactList, ArtifactRule, Keyword
 from gitchain.layout.rules import AppliedRule, MatchedArtifact, RefusedArtifact, RulesResult, apply_rules
-from gitchain.verify.evidence_groups import Chain, Content, EvidenceGroup
+from gitchain.verify.authorization import Authorizer
+from gitchain.verify.findings import Finding
+from gitchain.verify.verified import RejectedStatement, StepStatement
+
+Content: TypeAlias = frozenset[tuple[str, int, tuple[tuple[str, str], ...]]]
+"""One list of artifacts as a value: names, kinds and accepted digests."""
+
+Chain: TypeAlias = Mapping[str, "EvidenceGroup"]
+"""One group for each step, by the step's name."""
+
+Reasons: TypeAlias = Callable[[], Sequence[Finding]]
+"""Computes why something does not count, when that is reported."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SublayoutChain:
+    """The chain under the sublayout of a step: the layout, its evidence, and the chain.
+
+    `scope` is the layout reduced to the steps of the chain.
+    """
+
+    layout: Layout
+    claims: EvidenceGroups
+    chain: Chain
+    scope: Layout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvidenceGroup:
+    """Statements for one step with equal materials and products, and the people who signed them.
+
+    `runs` are the runs in which enough of these people signed. `faults` computes why the group does not count although
+    enough people signed; None for a group without faults.
+    """
+
+    step: Step
+    members: tuple[StepStatement, ...]
+    principals: tuple[str, ...]
+    content: Mapping[ArtifactList, Content] = field(repr=False)
+    runs: frozenset[str] = frozenset()
+    faults: Reasons | None = None
+    inner: SublayoutChain | None = None
+
+    @property
+    def link(self) -> Link:
+        """Return the materials and products of the members."""
+        return self.members[0].link
+
+    @property
+    def enough(self) -> bool:
+        """Return whether enough distinct people signed."""
+        return len(self.principals) >= self.step.threshold
+
+    @property
+    def counts(self) -> bool:
+        """Return whether enough distinct people signed, and the group has no fault."""
+        return self.enough and self.faults is None
+
+    @property
+    def time(self) -> datetime:
+        """Return the latest proven time among the members."""
+        return max(member.statement.time for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceGroups:
+    """All evidence under one layout, by step.
+
+    `missing` computes, for a sublayout step, why there is no chain under its layout.
+    """
+
+    authorizer: Authorizer
+    groups: Mapping[str, tuple[EvidenceGroup, ...]]
+    rejected: tuple[RejectedStatement, ...] = field(default=())
+    missing: Mapping[str, Reasons] = field(default_factory=dict)
+
+    def counted(self, step: str) -> tuple[EvidenceGroup, ...]:
+        """Return the groups of a step that reach its threshold and have no fault."""
+        return tuple(group for group in self.groups[step] if group.counts)
+
+    def within(self, scope: Layout) -> EvidenceGroups:
+        """Return the evidence for the steps of a scope, with all rejected statements."""
+        groups = {step.name: self.groups[step.name] for step in scope.steps}
+        return replace(self, groups=groups)
+
+
+def content_of(artifacts: Artifacts) -> Content:
+    """Return a list of artifacts as a hashable value."""
+    return frozenset((name, item.kind, item.digest.accepted) for name, item in artifacts.items())
+
+
+def people_of(members: Iterable[StepStatement]) -> tuple[str, ...]:
+    """Return the distinct people and workloads who signed."""
+    return tuple(sorted({one.principal for one in members}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from gitchain.evidence.claim import claimless_artifacts
-from gitchain.evidence.vocabulary import LAYOUT, VSA, is_own_type
+from gitchain.evidence.vocabulary import LAYOUT, REVOCATION, VSA, is_own_type
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Layout, Step
 from gitchain.layout.rule import ArtifactList
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.evidence_groups import Content, EvidenceGroup, EvidenceGroups, content_of, people_of
+from gitchain.verify.chain import Content, EvidenceGroup, EvidenceGroups, content_of, people_of
 from gitchain.verify.findings import MEANINGS, FindingCode
 from gitchain.verify.negative_evidence import (
     NegativeEvidence,
@@ -31,15 +31,18 @@ from gitchain.verify.negative_evidence import (
     digests_about,
     standing,
 )
-from gitchain.verify.revocations import Revocations
-from gitchain.verify.step_statement import (
+from gitchain.verify.search import LayoutStack, Sources
+from gitchain.verify.verified import (
     RejectedStatement,
     StepReader,
     StepStatement,
+    VerifiedStatement,
     artifacts_of,
     distinct,
 )
-from gitchain.verify.verified import VerifiedStatement
+
+if TYPE_CHECKING:
+    from gitchain.verify.revocations import Revocations
 
 
 def sort_claims(
@@ -88,7 +91,7 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
 
     `authorizer.problems` has the revocations that cannot be read: a caller must pass no target while there are some.
     """
-    revocations = (*above.revocations, Revocations.of(layout, sources.statements, sources.now))
+    revocations = (*above.revocations, *_revocations(layout, sources))
     stale = None
     if layout.freshness is not None:
         from gitchain.verify.freshness import check_freshness
@@ -110,6 +113,14 @@ def claims_under(layout: Layout, above: LayoutStack, sources: Sources) -> Eviden
             groups[step.name] = tuple(search.groups())
             missing[step.name] = search.missing
     return EvidenceGroups(authorizer, groups, claims.rejected, missing)
+
+
+def _revocations(layout: Layout, sources: Sources) -> Iterator[Revocations]:
+    """Yield what the layout's revokers revoked, if there is any revocation."""
+    if any(one.statement.predicate_type == REVOCATION for one in sources.statements):
+        from gitchain.verify.revocations import Revocations
+
+        yield Revocations.of(layout, sources.statements, sources.now)
 
 
 def _unreadable(authorizer: Authorizer, one: RejectedStatement, manifests: Manifests) -> Iterator[Rejection]:

@@ -12,7 +12,7 @@ from gitchain.evidence.vocabulary import DATASET
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.evidence_groups import Chain
+from gitchain.verify.chain import Chain
 from gitchain.verify.findings import Finding
 from gitchain.verify.target import Target
 from gitchain.verify.verified import VerifiedStatement

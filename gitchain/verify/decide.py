@@ -22,14 +22,11 @@ from datetime import datetime
 from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout
 from gitchain.layout.scope import scopes
-from gitchain.verify.chain import Chains
+from gitchain.verify.chain import Chain, Chains, EvidenceGroup, EvidenceGroups
 from gitchain.verify.classify import claims_under
-from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.cross_step_constraints import CrossStepConstraints
-from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.report import Attestation, Decision, ReportedCheck, StepReport, SublayoutReport
-from gitchain.verify.search import ChainSearch
+from gitchain.verify.search import ChainSearch, LayoutStack, Sources, demands_on
 from gitchain.verify.target import Target, is_served_by, makes
 from gitchain.verify.verified import SignedLayout, VerifiedStatement
 
@@ -61,7 +58,7 @@ def decide(
         attempt = _Attempt.of(scope, claims, target, sources)
         chain = attempt.search.find(attempt.seeds)
         if chain is not None and not problems:
-            checks = _checks(signed, claims, attempt.chains, chain, attempt.search) if explain else ()
+            checks = _checks(signed, claims, attempt.search, chain, target) if explain else ()
             return Decision(
                 "PASSED", target, signed, now, _report(scope, chain), _warnings(statements), checks
             )
@@ -86,22 +83,22 @@ def decide(
         return Decision("FAILED", target, signed, now, (), findings)
     from gitchain.verify.trace import path_to
 
-    checks = _checks(signed, claims, chains, why.chain, search, findings)
+    checks = _checks(signed, claims, search, why.chain, target, findings)
     return Decision("FAILED", target, signed, now, (), findings, checks, path_to(chains, seeds, findings))
 
 
 def _checks(
     signed: SignedLayout,
     claims: EvidenceGroups,
-    chains: Chains,
-    chain: Chain | None,
     search: ChainSearch,
+    chain: Chain | None,
+    target: Target,
     findings: Sequence[Finding] = (),
 ) -> tuple[ReportedCheck, ...]:
     """Return every check of the chain. Imports `trace` only here, as few callers need it."""
     from gitchain.verify.trace import trace
 
-    return trace(signed, claims, chains, chain, search, findings)
+    return trace(signed, claims, search, chain, target, findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +114,7 @@ class _Attempt:
     def of(cls, scope: Layout, claims: EvidenceGroups, target: Target, sources: Sources) -> _Attempt:
         chains = Chains(scope, sources.manifests)
         counted = {step.name: claims.counted(step.name) for step in scope.steps}
-        demands = CrossStepConstraints(
-            scope, claims.authorizer, target, sources.statements, sources.manifests
-        )
+        demands = demands_on(chains, claims.authorizer, target, sources.statements)
         seeds = _seeds(scope, claims, target, sources.manifests)
         return cls(chains, seeds, ChainSearch(chains, counted, demands, sources.budget))
 

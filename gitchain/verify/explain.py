@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from gitchain.layout.artifact import Artifact, closed_above, lookup
 from gitchain.layout.rules import NearMiss, RefusedArtifact
-from gitchain.verify.chain import Chains
-from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups
+from gitchain.verify.chain import Chain, Chains, EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 from gitchain.verify.search import ChainSearch
 from gitchain.verify.step_diagnostics import HELP, about_target, faults, rejection, signed, without_evidence
-from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.target import Target
+from gitchain.verify.verified import StepStatement
 
 MAX_BESIDE = 100  # rejected statements that are searched for some about the target, the newest first
 MAX_SEEDS = 8  # chains to compare without a complete one: the user most likely works on the newest
@@ -57,7 +56,7 @@ def explain(
     rated = [(tuple(_about_chain(chains, claims, chain)), chain) for chain in closest]
     wrong, chain = min(rated, key=lambda pair: len(pair[0]))
     if not wrong and not steps and len(chain) == len(chains.layout.steps):
-        wrong = tuple(search.demands.of(chain))
+        wrong = tuple(search.unmet(chain))
     found = (*steps, *wrong)
     beside = tuple(_beside(claims, {finding.step for finding in found}, target))
     nothing = Finding(FindingCode.NO_COMBINATION, MEANINGS[FindingCode.NO_COMBINATION])

@@ -17,17 +17,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from gitchain.evidence.digest import Sha256
 from gitchain.layout.artifact import Artifact, Link, Manifests
 from gitchain.layout.model import Step
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.evidence_groups import Reasons
+from gitchain.verify.chain import Reasons
 from gitchain.verify.findings import Finding, FindingCode
-from gitchain.verify.revocations import Revoked
-from gitchain.verify.step_statement import StepStatement
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import StepStatement, VerifiedStatement
+
+if TYPE_CHECKING:
+    from gitchain.verify.revocations import Revoked
 
 Digest: TypeAlias = tuple[str, str]
 """Algorithm and value of an accepted digest."""

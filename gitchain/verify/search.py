@@ -4,6 +4,8 @@
 MAX_CHECKS for a whole decision. A choice of groups that passes the artifact rules is a chain only if it also satisfies
 the layout-wide conditions (`gitchain.verify.cross_step_constraints`); otherwise the search continues.
 
+`Sources` are the inputs of one decision under every layout, with the budget that all its searches share.
+
 One chain is enough, so the result is monotonic: more evidence only adds choices. Does NOT explain failures.
 """
 
@@ -11,13 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from gitchain.errors import LimitError
+from gitchain.errors import LayoutError, LimitError
+from gitchain.layout.artifact import Manifests
 from gitchain.layout.model import Layout, Step
-from gitchain.verify.chain import Chains
-from gitchain.verify.cross_step_constraints import CrossStepConstraints
-from gitchain.verify.evidence_groups import Chain, EvidenceGroup
+from gitchain.verify.chain import Chain, Chains, EvidenceGroup
 from gitchain.verify.findings import Finding
+from gitchain.verify.negative_evidence import Rejections
+from gitchain.verify.verified import StepReader, VerifiedStatement
+
+if TYPE_CHECKING:
+    from gitchain.verify.authorization import Authorizer
+    from gitchain.verify.cross_step_constraints import CrossStepConstraints
+    from gitchain.verify.revocations import Revocations
+    from gitchain.verify.target import Target
+    from gitchain.verify.verified import VerifiedStatement
+
 
 MAX_CHECKS = (
     20_000  # rule checks in one decision: 200 steps with 100 groups each; honest stores need a few per step
@@ -60,16 +73,52 @@ class SearchBudget:
 
 
 @dataclass(slots=True)
+class Sources:
+    """The inputs of a decision, and its caches across layouts."""
+
+    statements: Sequence[VerifiedStatement]
+    now: datetime
+    manifests: Manifests
+    budget: SearchBudget = field(default_factory=SearchBudget)
+    reader: StepReader = field(default_factory=StepReader)
+    layouts: dict[bytes, Layout | LayoutError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutStack:
+    """The enclosing layouts of a layout: their names (its own last), revocations and rejections.
+
+    Evidence refers to a layout by name, so no two nested layouts may have the same one.
+    """
+
+    names: tuple[str, ...]
+    revocations: tuple[Revocations, ...] = ()
+    rejections: Sequence[Rejections] = ()
+
+
+def demands_on(
+    chains: Chains, authorizer: Authorizer, target: Target, statements: Sequence[VerifiedStatement]
+) -> CrossStepConstraints | None:
+    """Return the layout-wide conditions on a chain for the target, or None for a layout without any."""
+    layout = chains.layout
+    if not layout.constraints and not layout.same_run and layout.datasets is None:
+        return None
+    from gitchain.verify.cross_step_constraints import CrossStepConstraints
+
+    return CrossStepConstraints(layout, authorizer, target, statements, chains.manifests)
+
+
+@dataclass(slots=True)
 class ChainSearch:
     """A search over the groups of one layout's steps.
 
-    `nearest` is the choice of groups with passing rules that fails the fewest layout-wide conditions, with these
-    findings.
+    `demands` is None for a layout without layout-wide conditions. `nearest` is the choice of groups with passing rules
+    that fails the fewest of them, with these findings.
     """
 
     chains: Chains
     groups: Mapping[str, Sequence[EvidenceGroup]]
-    demands: CrossStepConstraints
+    demands: CrossStepConstraints | None
     budget: SearchBudget
     nearest: tuple[Chain, Sequence[Finding]] | None = None
 
@@ -149,10 +198,14 @@ class ChainSearch:
     def _satisfies(self, chain: Chain) -> bool:
         """Return whether the layout-wide conditions hold; remember the choice that fails the fewest."""
         self.budget.spend()
-        wrong = self.demands.of(chain)
+        wrong = self.unmet(chain)
         if wrong and (self.nearest is None or len(wrong) < len(self.nearest[1])):
             self.nearest = dict(chain), wrong
         return not wrong
+
+    def unmet(self, chain: Chain) -> Sequence[Finding]:
+        """Return the layout-wide conditions that a chain with evidence for every step fails."""
+        return () if self.demands is None else self.demands.of(chain)
 
     def _next_step(
         self, chain: Chain, groups: Mapping[str, Sequence[EvidenceGroup]], barred: set[int]

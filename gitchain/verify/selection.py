@@ -21,8 +21,7 @@ from gitchain.layout.artifact import Artifacts, Link
 from gitchain.layout.model import Selector, Step
 from gitchain.verify.constraints import holds
 from gitchain.verify.findings import FindingCode
-from gitchain.verify.step_statement import StepStatement
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import StepStatement, VerifiedStatement
 
 if TYPE_CHECKING:
     from gitchain.layout.constraint import Input

@@ -1,6 +1,6 @@
 """Explain why a step has no evidence that counts, or why a target has none.
 
-Every rejected statement has its reason (`gitchain.verify.evidence_groups`); this module turns the relevant reasons into
+Every rejected statement has its reason (`gitchain.verify.chain`); this module turns the relevant reasons into
 findings, the newest first.
 """
 
@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from gitchain.layout.artifact import Artifact, Manifests
 from gitchain.layout.model import Step
-from gitchain.verify.chain import Chains
-from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
+from gitchain.verify.chain import Chains, EvidenceGroup, EvidenceGroups
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
-from gitchain.verify.step_statement import RejectedStatement, StepStatement
 from gitchain.verify.target import Target, is_served
+from gitchain.verify.verified import RejectedStatement, StepStatement
 
 MAX_PER_STEP = 5  # reasons to give for one step without evidence; the newest first
 MAX_FILES = (

@@ -23,11 +23,9 @@ from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.layout.rule import ArtifactList
 from gitchain.layout.scope import scopes
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.chain import Chains
-from gitchain.verify.context import LayoutStack, Sources
-from gitchain.verify.cross_step_constraints import CrossStepConstraints
-from gitchain.verify.evidence_groups import (
+from gitchain.verify.chain import (
     Chain,
+    Chains,
     EvidenceGroup,
     EvidenceGroups,
     Reasons,
@@ -37,10 +35,10 @@ from gitchain.verify.evidence_groups import (
 )
 from gitchain.verify.findings import Finding, FindingCode
 from gitchain.verify.negative_evidence import NegativeEvidence
-from gitchain.verify.search import ChainSearch
+from gitchain.verify.search import ChainSearch, LayoutStack, Sources, demands_on
 from gitchain.verify.step_diagnostics import without_evidence
-from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.target import Target, is_served
+from gitchain.verify.verified import StepStatement
 
 if TYPE_CHECKING:
     from gitchain.verify.sublayout_candidates import SublayoutCandidate
@@ -194,9 +192,7 @@ class SublayoutSearch:
         """Return a complete chain from the seed for the first of the products, and the reason if there is none."""
         name, artifact = next(iter(products.items()))
         target = Target.of(artifact, name)
-        demands = CrossStepConstraints(
-            chains.layout, claims.authorizer, target, self.sources.statements, self.sources.manifests
-        )
+        demands = demands_on(chains, claims.authorizer, target, self.sources.statements)
         counted = {step.name: claims.counted(step.name) for step in chains.layout.steps}
         search = ChainSearch(chains, counted, demands, self.sources.budget)
 

@@ -15,12 +15,11 @@ from gitchain.errors import LayoutError
 from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout.model import Layout, Step, Sublayout
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.context import LayoutStack, Sources
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 from gitchain.verify.layout import bound_layout
+from gitchain.verify.search import LayoutStack, Sources
 from gitchain.verify.step_diagnostics import MAX_PER_STEP
-from gitchain.verify.step_statement import distinct
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import VerifiedStatement, distinct
 
 MAX_DEPTH = 4  # a supplier's supplier's supplier; every level is a search
 

@@ -1,7 +1,7 @@
 """List every check of the deciding chain, in order, and the path from the target to the first problem.
 
 The checks are those of the decision, repeated with their results recorded: the same conditions on statements
-(`gitchain.verify.evidence_groups`), the same rules (`gitchain.layout.rules`), the same edges (`gitchain.verify.chain`).
+and edges (`gitchain.verify.chain`), the same rules (`gitchain.layout.rules`).
 For a step without evidence that counts, the conditions of rejected statements are listed instead.
 
 Does NOT decide. Runs for `--explain` only.
@@ -13,16 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gitchain.layout.rules import AppliedRule
-from gitchain.verify.chain import Chains
+from gitchain.verify.chain import Chain, Chains, EvidenceGroup, EvidenceGroups, SublayoutChain
 from gitchain.verify.constraints import check_step
-from gitchain.verify.evidence_groups import Chain, EvidenceGroup, EvidenceGroups, SublayoutChain
 from gitchain.verify.findings import MEANINGS, Finding, FindingCode
 from gitchain.verify.report import Attestation, Kind, ReportedCheck
 from gitchain.verify.search import ChainSearch
 from gitchain.verify.step_diagnostics import MAX_PER_STEP, faults
-from gitchain.verify.step_statement import StepStatement
 from gitchain.verify.target import Target
-from gitchain.verify.verified import SignedLayout
+from gitchain.verify.verified import SignedLayout, StepStatement
 
 CONDITIONS: Mapping[FindingCode, tuple[Kind, str]] = {
     FindingCode.OTHER_LAYOUT: ("layout", "was made for this layout"),
@@ -48,17 +46,18 @@ CONDITIONS: Mapping[FindingCode, tuple[Kind, str]] = {
 def trace(
     signed: SignedLayout,
     claims: EvidenceGroups,
-    chains: Chains,
-    chain: Chain | None,
     search: ChainSearch,
+    chain: Chain | None,
+    target: Target,
     findings: Sequence[Finding] = (),
 ) -> tuple[ReportedCheck, ...]:
     """Return the checks in order. `chain` is the passed or closest one; None if no evidence made the target."""
+    chains = search.chains
     return (
         *_about_layout(signed, claims),
         *_about_steps(claims, chains, chain),
         *_demands(search, chain),
-        _served(search.demands.target, chain),
+        _served(target, chain),
         _whole(chains, findings),
     )
 
@@ -184,7 +183,7 @@ def _behind(step: str, inner: SublayoutChain, chains: Chains) -> Iterator[Report
 
 def _demands(search: ChainSearch, chain: Chain | None) -> Iterator[ReportedCheck]:
     """Yield the layout-wide conditions, if every step has evidence."""
-    if chain is None or len(chain) < len(search.chains.layout.steps):
+    if search.demands is None or chain is None or len(chain) < len(search.chains.layout.steps):
         return
     for what, wrong in search.demands.each(chain):
         for one in wrong:

@@ -5,19 +5,18 @@ alone (`…trustedroot+json;version=0.1`). Unknown fields, keys without a start 
 validity and unreadable certificates are refused. A log's key is parsed when it is used, as some old logs have odd ones.
 
 Format: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto
-Does NOT download trusted roots, except `public_trust_config`, and never takes keys from a bundle or a log.
+Does NOT download trusted roots (`gitchain.verify.public_trust` does), and never takes keys from a bundle or a log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
-from gitchain.errors import GitchainError, MalformedError, TransportError, TrustError, reason
+from gitchain.errors import GitchainError, MalformedError, TrustError
 from gitchain.evidence.canonical import canonical_json, strict_json
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.fields import (
@@ -30,7 +29,6 @@ from gitchain.evidence.fields import (
     get_object,
     get_string,
 )
-from gitchain.verify.verification_cache import VerificationCache
 
 if TYPE_CHECKING:
     from gitchain.verify.witnesses import WitnessPolicy
@@ -40,6 +38,10 @@ ROOT_TYPE = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 LOCAL_SUFFIX = ".gitchain.invalid"  # RFC 2606: no public log can ever have such a name
 MAX_TRUST_BYTES = 1024 * 1024  # the public-good trusted root has 7 kB
 MAX_KEYS = 1000
+MAX_REMEMBERED = 4096
+"""Most cached results of a trusted root. A certificate with its chain takes about 10 kB, so at most 40 MB."""
+
+T = TypeVar("T")
 _HELP = "get the trust configuration again from the operator of the instance"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -77,6 +79,35 @@ class TrustedAuthority:
 
     certificates: tuple[bytes, ...] = field(repr=False)
     window: ValidityPeriod
+
+
+class VerificationCache:
+    """Bounded LRU cache of verification results that depend on neither time nor other parts of a bundle.
+
+    For example: that a key signed these bytes, or that one certificate issued another. Failures are not cached. A key's
+    first item names the kind of value.
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, Hashable], object] = {}
+
+    def once(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the cached value of this kind and key, or call `make` for it. Passes on the errors of `make`."""
+        place = (kind, key)
+        if place in self._found:
+            found = self._found.pop(place)
+        else:
+            found = make()
+            while len(self._found) >= MAX_REMEMBERED:
+                self._found.pop(next(iter(self._found)))
+        self._found[place] = found
+        return cast("T", found)
+
+    def __len__(self) -> int:
+        """Return the number of cached values."""
+        return len(self._found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,45 +165,6 @@ def trust_digest(text: str) -> str:
         return sha256_hex(canonical_json(_read(text)))
     except GitchainError as error:
         raise _broken(error.what, error.where, error.expected, error.got) from error
-
-
-def public_trust_config(*, offline: bool = False, staging: bool = False) -> str:
-    """Return the ClientTrustConfig of the public-good Sigstore instance, by TUF or from its local cache.
-
-    `staging` is for its test instance.
-
-    Raises TransportError if it cannot be fetched, TrustError if it does not verify.
-    """
-    from requests.exceptions import RequestException
-    from sigstore.errors import Error, TUFError
-    from sigstore.models import ClientTrustConfig
-    from tuf.api.exceptions import DownloadError
-
-    silence_sigstore()
-    try:
-        load = ClientTrustConfig.staging if staging else ClientTrustConfig.production
-        config = load(offline=offline)
-    except (TUFError, Error, RequestException, OSError) as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, (DownloadError, RequestException, OSError)):
-                raise TransportError(
-                    "cannot fetch the public trusted root", got=str(cause), help="try again, or: --offline"
-                ) from error
-            cause = cause.__cause__ or cause.__context__
-        raise TrustError("the public trusted root does not verify", got=reason(error)) from error
-    return str(config._inner.to_json())  # noqa: SLF001 - sigstore-python has no public way to write it
-
-
-@cache
-def silence_sigstore() -> None:
-    """Keep sigstore-python's log lines off standard error: relevant problems are raised as our errors.
-
-    Handlers of a program that configures logging still get them.
-    """
-    import logging
-
-    logging.getLogger("sigstore").addHandler(logging.NullHandler())
 
 
 def _read(text: str) -> Object:

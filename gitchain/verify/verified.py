@@ -3,7 +3,8 @@
 Only these modules make them: `gitchain.verify.bundle` a VerifiedStatement and a VerifiedArtifact,
 `gitchain.verify.gitsource` a VerifiedStatement, `gitchain.verify.layout` a SignedLayout, `gitchain.verify.gitsigned` a
 VerifiedObject; tests/verify/test_makers.py enforces it.
-Nothing here verifies a signature.
+Nothing here verifies a signature, and nothing decides whether a statement counts for a step:
+`gitchain.verify.authorization` does.
 
 Evidence from the future does not count: `is_ahead(statement.time, now)` compares a proven time with the verifier's
 clock. Only negative evidence counts before its time (docs/negative-evidence.md).
@@ -11,15 +12,18 @@ clock. Only negative evidence counts before its time (docs/negative-evidence.md)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gitchain.errors import SignatureError
+from gitchain.errors import LimitError, MalformedError, SignatureError
+from gitchain.evidence.claim import StepClaim, claim_of
 from gitchain.evidence.dsse import AttestationId
-from gitchain.evidence.statement import Statement
-from gitchain.layout.model import Identity, Layout
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.layout.artifact import Artifacts, Link, Manifests
+from gitchain.layout.model import Identity, Layout, Step
+from gitchain.verify.findings import FindingCode
 
 if TYPE_CHECKING:
     from gitchain.evidence.gitobject import GitObject
@@ -125,3 +129,70 @@ def check_time(time: datetime | None, log: LogRef | None, now: datetime) -> None
                 got=found.isoformat(),
                 help="check the clock of this machine: gitchain doctor",
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepStatement:
+    """A verified statement that names a step of the layout, with its claim.
+
+    `functionary` and `principal` are those that it counts for; empty until that is known.
+    """
+
+    step: Step
+    statement: VerifiedStatement
+    claim: StepClaim
+    link: Link
+    functionary: str = ""
+    principal: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RejectedStatement:
+    """A verified statement that does not count, with the reason. `attested` is None if its claim is unreadable."""
+
+    code: FindingCode
+    statement: VerifiedStatement
+    attested: StepStatement | None
+    expected: str
+    got: str
+    says: str = ""
+    """The exact problem, in place of the code's general meaning."""
+
+
+@dataclass(slots=True)
+class StepReader:
+    """Parses the claims of statements, each once for all layouts of a decision."""
+
+    _claims: dict[int, tuple[VerifiedStatement, StepClaim | str]] = field(default_factory=dict)
+
+    def claim(self, statement: VerifiedStatement) -> StepClaim | str:
+        """Return the claim, or the error."""
+        if id(statement) not in self._claims:  # the statement is kept too, so that its id() stays in use
+            try:
+                found: StepClaim | str = claim_of(statement.statement)
+            except (MalformedError, LimitError) as error:
+                found = str(error)
+            self._claims[id(statement)] = statement, found
+        return self._claims[id(statement)][1]
+
+
+def distinct(statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatement]:
+    """Return each statement of a signer at one time once, with the log proof that was cosigned first.
+
+    The log proof is not signed: anyone can store a bundle again, with a checkpoint without cosignatures.
+    """
+    found: dict[tuple[object, ...], VerifiedStatement] = {}
+    for one in statements:
+        key = (one.attestation_id, one.identity, one.time, *sorted(one.claims.items()))
+        if key not in found or _cosigned(one) < _cosigned(found[key]):
+            found[key] = one
+    return tuple(found.values())
+
+
+def _cosigned(one: VerifiedStatement) -> datetime:
+    return one.log.cosigned or datetime.min.replace(tzinfo=UTC)  # None: no witnesses are required
+
+
+def artifacts_of(descriptors: Sequence[ResourceDescriptor], manifests: Manifests) -> Artifacts:
+    """Return the descriptors as rules see them."""
+    return {item.rule_name or "": manifests.artifact(item) for item in descriptors}

@@ -53,7 +53,7 @@ def refused(world: DecisionInput, code: str, step: str = "", *, by: ExitCode = E
 
 @guarded(
     (
-        "gitchain.verify.step_statement:StepReader.claim",
+        "gitchain.verify.verified:StepReader.claim",
         "claim_of(statement.statement)",
         "__import__('importlib').import_module('tests.support.removed_checks').by_content(claim_of(statement.statement))",
     ),
@@ -205,7 +205,7 @@ def test_a07_absence_is_not_success() -> None:
 
 @guarded(
     (
-        "gitchain.verify.step_statement:artifacts_of",
+        "gitchain.verify.verified:artifacts_of",
         "for item in descriptors}",
         "for item in descriptors[:1]}",
     ),
@@ -292,7 +292,7 @@ def test_a17_sha1_tree_needs_manifest() -> None:
 
 @guarded(
     (
-        "gitchain.verify.evidence_groups:people_of",
+        "gitchain.verify.chain:people_of",
         "one.principal for one",
         "str(one.statement.identity) for one",
     ),

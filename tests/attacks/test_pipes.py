@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from gitchain.errors import ExitCode
-from gitchain.platform.git_directory import check_repository_files
+from gitchain.platform.files import check_repository_files
 from tests.support.command_line import Done, call
 from tests.support.prepared_repository import PreparedRepository
 

@@ -32,7 +32,7 @@ UNUSED = {
     "logging",
 }
 """Libraries that verifying a chain of one step, whose layout has no MATCH rule, does not load."""
-VERIFY = 101
+VERIFY = 90
 """Most modules of gitchain that verifying a chain of one step may load. The number only shrinks."""
 OPTIONAL = {
     "inspections": {"collect.inspect", "consume.inspections"},
@@ -49,7 +49,14 @@ OPTIONAL = {
         "evidence.openpgp",
         "trust.archive",
     },
-    "constraints": {"layout.constraint", "layout.cel_cost", "layout.cel_tree"},
+    "revocations": {"verify.revocations", "evidence.revocation"},
+    "links into caches, revisions": {"collect.links", "collect.git_objects"},
+    "constraints": {
+        "verify.cross_step_constraints",
+        "layout.constraint",
+        "layout.cel_cost",
+        "layout.cel_tree",
+    },
     "data sets": {"verify.datasets"},
     "other layouts, other verifiers": {"verify.sublayout_candidates", "verify.vsa_check"},
     "checkpoints": {

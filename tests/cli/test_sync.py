@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from gitchain.errors import ExitCode, StoreError
 from gitchain.evidence.bundle import Bundle
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 from gitchain.workspace.project import open_project
 from tests.support.prepared_repository import refused
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gitchain.collect.git import git_state, raw_object, resolve
+from gitchain.collect.git import git_state
 from gitchain.collect.git_index import dvc_files_at, dvc_files_here
+from gitchain.collect.git_objects import raw_object, resolve
 from gitchain.collect.remotes import public_url
 from gitchain.errors import ProjectError
 

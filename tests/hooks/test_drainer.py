@@ -27,7 +27,7 @@ from gitchain.hooks.drainer import drain
 from gitchain.hooks.events import catch_up
 from gitchain.produce.init import initialise
 from gitchain.store.git_ref import AttestationStore
-from gitchain.store.objects import Oid
+from gitchain.store.tree_paths import Oid
 from gitchain.trust.load_profile import load_profile
 from gitchain.verify.bundle import verify_bundle
 from gitchain.workspace.project import open_project

@@ -11,9 +11,9 @@ import pytest
 
 from gitchain.errors import GitchainError, LimitError, ProjectError, StoreError, TransportError
 from gitchain.platform import git as git_cli
+from gitchain.platform.files import check_repository_files
 from gitchain.platform.git import Git as Runner
 from gitchain.platform.git import find_git, git_program
-from gitchain.platform.git_directory import check_repository_files
 
 Git = Callable[..., str]
 

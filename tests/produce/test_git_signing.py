@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gitchain.cli.git_sign import MAX_INPUT_BYTES, GitSignRequest, parse
-from gitchain.collect.git import raw_object, resolve
+from gitchain.collect.git_objects import raw_object, resolve
 from gitchain.errors import AuthenticationError, MalformedError, SignatureError, TrustError, UsageError
 from gitchain.evidence.gitobject import GitObject, unarmored
 from gitchain.evidence.tile import TileId, decode_entries

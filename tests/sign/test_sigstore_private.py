@@ -25,7 +25,8 @@ from gitchain.instance import Instance
 from gitchain.instance import client as local
 from gitchain.sign import gitcms, services
 from gitchain.trust.tuf import PUBLIC, Repository
-from gitchain.verify.trust import Trust, public_trust_config
+from gitchain.verify.public_trust import public_trust_config
+from gitchain.verify.trust import Trust
 
 ROOT = Path(__file__).parents[2]
 USES = {
@@ -33,7 +34,7 @@ USES = {
     "gitchain/trust/tuf.py": {"_store"},
     "gitchain/sign/gitcms.py": {"_private_key", "_signing_cert", "_signing_ctx"},
     "gitchain/sign/services.py": {"_build_dsse_request", "_build_hashed_rekord_request"},
-    "gitchain/verify/trust.py": {"_inner"},
+    "gitchain/verify/public_trust.py": {"_inner"},
 }
 """The files that use private names of sigstore-python, and the names."""
 
@@ -77,7 +78,7 @@ def test_sigstore_is_pinned_to_its_patch_releases() -> None:
 
 
 def test_inner_of_a_trust_config_is_written_as_it_was_read() -> None:
-    """verify/trust.py writes the public trust configuration by `_inner`: sigstore-python and gitchain read it back."""
+    """verify/public_trust.py writes the public trust configuration by `_inner`: sigstore-python and gitchain read it back."""
     text = public_trust_config(offline=True)
     assert ClientTrustConfig.from_json(text)._inner == ClientTrustConfig.production(offline=True)._inner
     assert Trust.parse(text).logs

@@ -26,8 +26,8 @@ from gitchain.sources.rollback_protection import (
     remember_exchange,
 )
 from gitchain.store.history import SEEN_REF
-from gitchain.store.objects import Oid
 from gitchain.store.remote import sync
+from gitchain.store.tree_paths import Oid
 from gitchain.trust.profiles import SigningIdentity
 from gitchain.workspace.project import Project, open_project
 from tests.support.store_samples import bundle

@@ -11,7 +11,7 @@ from gitchain.errors import MalformedError, ProjectError, StoreError
 from gitchain.store.git_binary import GitBinary
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.libgit2 import Libgit2
-from gitchain.store.objects import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, render_tree
+from gitchain.store.tree_paths import BLOB_MODE, TREE_MODE, Oid, StoredTreeEntry, render_tree
 from gitchain.store.trees import StoreProblem
 from tests.support.store_samples import bundle, digest_of, manifest, name_of
 

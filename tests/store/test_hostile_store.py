@@ -15,17 +15,19 @@ from gitchain.evidence import bundle as bundle_module
 from gitchain.platform.git import Git as Runner
 from gitchain.store import trees
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
-from gitchain.store.objects import (
+from gitchain.store.tree_paths import (
     Commit,
     NewObject,
     Oid,
     StoredTreeEntry,
+    check_entry,
+    content_path,
     parse_commit,
     parse_tree,
     render_commit,
     render_tree,
+    subject_path,
 )
-from gitchain.store.tree_paths import check_entry, content_path, subject_path
 from tests.support.store_samples import bundle, digest_of, manifest, name_of
 
 Git = Callable[..., str]

@@ -14,8 +14,7 @@ from gitchain.store import leaf_checks, several
 from gitchain.store.git_ref import AttestationStore
 from gitchain.store.leaf_checks import checked_leaves, count_attestations, within
 from gitchain.store.object_sizes import ObjectSizes
-from gitchain.store.objects import BLOB_MODE, Oid, StoredTreeEntry
-from gitchain.store.tree_paths import content_path, subject_keys
+from gitchain.store.tree_paths import BLOB_MODE, Oid, StoredTreeEntry, content_path, subject_keys
 from gitchain.store.trees import StoreProblem
 from tests.support.store_samples import bundle, manifest, name_of
 

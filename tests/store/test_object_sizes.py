@@ -13,7 +13,7 @@ import pytest
 from gitchain.errors import LimitError
 from gitchain.store import object_sizes
 from gitchain.store.object_sizes import ObjectSizes
-from gitchain.store.objects import NewObject, Oid
+from gitchain.store.tree_paths import NewObject, Oid
 
 
 class Chains(ObjectSizes):

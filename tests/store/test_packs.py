@@ -18,8 +18,8 @@ from gitchain.store import pack
 from gitchain.store.git_binary import GitBinary
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore, open_backend
 from gitchain.store.libgit2 import Libgit2
-from gitchain.store.objects import Oid
 from gitchain.store.remote import sync
+from gitchain.store.tree_paths import Oid
 from tests.store.test_writers import in_child
 from tests.support.store_samples import bundle, manifest, name_of
 

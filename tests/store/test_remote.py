@@ -20,10 +20,10 @@ from gitchain.errors import (
 )
 from gitchain.store import remote as remote_module
 from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
-from gitchain.store.objects import Oid, StoredTreeEntry, parse_commit, render_tree
 from gitchain.store.remote import sync
 from gitchain.store.remote_git import RemoteGit
 from gitchain.store.remote_names import configured_remote
+from gitchain.store.tree_paths import Oid, StoredTreeEntry, parse_commit, render_tree
 from gitchain.store.trees import StoreProblem
 from tests.support.store_samples import bundle, digest_of, manifest, name_of
 

@@ -23,8 +23,7 @@ from gitchain.store.git_ref import DEFAULT_REF, AttestationStore
 from gitchain.store.libgit2 import Libgit2
 from gitchain.store.lock import WriterLock
 from gitchain.store.loose import write_loose
-from gitchain.store.objects import NewObject, Oid
-from gitchain.store.tree_paths import content_path
+from gitchain.store.tree_paths import NewObject, Oid, content_path
 from tests.support.store_samples import bundle, name_of
 
 Git = Callable[..., str]

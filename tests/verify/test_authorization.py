@@ -16,8 +16,7 @@ from gitchain.layout.model import Identity
 from gitchain.verify.authorization import Authorizer
 from gitchain.verify.findings import FindingCode
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.step_statement import StepStatement
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import StepStatement, VerifiedStatement
 from tests.support.decision_input import LAYOUT, NOW, DecisionInput, statement
 from tests.support.decision_variants import by, revoked, summary, supplier
 from tests.verify.test_vsa_steps import vendored

@@ -10,10 +10,10 @@ from gitchain.evidence.vocabulary import LAYOUT
 from gitchain.layout import parse_layout
 from gitchain.layout.artifact import Manifests
 from gitchain.verify.authorization import Authorizer
+from gitchain.verify.chain import EvidenceGroups
 from gitchain.verify.classify import sort_claims
-from gitchain.verify.evidence_groups import EvidenceGroups
 from gitchain.verify.findings import FindingCode
-from gitchain.verify.step_statement import StepReader
+from gitchain.verify.verified import StepReader
 from tests.support.decision_input import NOW, DecisionInput, codes, descriptor, run, verified
 from tests.support.decision_variants import SUPPLIER, saying, signed_layout, summary, supplier
 from tests.verify.test_negative_evidence_decisions import evaluated

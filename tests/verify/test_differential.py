@@ -23,7 +23,8 @@ from gitchain.evidence.bundle import Bundle as OurBundle
 from gitchain.instance import Instance
 from gitchain.verify.bundle import verify_artifact
 from gitchain.verify.keys import Key
-from gitchain.verify.trust import Trust, public_trust_config
+from gitchain.verify.public_trust import public_trust_config
+from gitchain.verify.trust import Trust
 from tests.support.bundle_kinds import both_logs, craft
 from tests.support.forged_bundles import Forge, raw, some_statement
 from tests.support.sigstore_oracle import Anyone, oracle_of, verifier_of

@@ -110,7 +110,7 @@ LIMITS: dict[str, Any] = {
     "verify.explain.MAX_SEEDS": 8,
     "verify.keys.MAX_RSA_BITS": 2**13,
     "verify.witnesses.MAX_TIME": 253_402_300_799,
-    "verify.verification_cache.MAX_REMEMBERED": 2**12,
+    "verify.trust.MAX_REMEMBERED": 2**12,
     "verify.sublayout_candidates.MAX_DEPTH": 4,
     "verify.oms.MAX_CHAIN": 8,
     "verify.step_diagnostics.MAX_PER_STEP": 5,

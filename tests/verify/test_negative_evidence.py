@@ -21,7 +21,7 @@ from gitchain.verify.negative_evidence import (
     standing,
 )
 from gitchain.verify.revocations import Revocations
-from gitchain.verify.step_statement import StepStatement
+from gitchain.verify.verified import StepStatement
 from tests.support.decision_input import LAYOUT, NOW, DecisionInput, descriptor, directory, statement
 from tests.support.decision_variants import revoked
 

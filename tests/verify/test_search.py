@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from gitchain.layout.artifact import Manifests
 from gitchain.verify.authorization import Authorizer
-from gitchain.verify.chain import Chains
+from gitchain.verify.chain import Chains, EvidenceGroup, EvidenceGroups
 from gitchain.verify.classify import sort_claims
 from gitchain.verify.cross_step_constraints import CrossStepConstraints
-from gitchain.verify.evidence_groups import EvidenceGroup, EvidenceGroups
 from gitchain.verify.search import ChainSearch, SearchBudget
-from gitchain.verify.step_statement import StepReader
-from gitchain.verify.verified import VerifiedStatement
+from gitchain.verify.verified import StepReader, VerifiedStatement
 from tests.support.decision_input import DecisionInput, model, run, statement
 
 

@@ -11,7 +11,7 @@ from gitchain.layout.identities import KeyMember
 from gitchain.layout.model import Identity
 from gitchain.verify.authorization import Authorizer, Signers
 from gitchain.verify.classify import claims_under
-from gitchain.verify.context import LayoutStack, Sources
+from gitchain.verify.search import LayoutStack, Sources
 from tests.support.decision_input import ISSUER, LAYOUT, NOW, DecisionInput, codes, model, statement
 from tests.support.decision_variants import SUPPLIER, by, facts, supplier
 

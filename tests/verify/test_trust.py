@@ -15,8 +15,9 @@ from sigstore.models import ClientTrustConfig
 
 from gitchain.errors import ExitCode, TransportError, TrustError
 from gitchain.instance import Instance
-from gitchain.verify import trust as trust_module
-from gitchain.verify.trust import Trust, ValidityPeriod, public_trust_config, silence_sigstore, trust_digest
+from gitchain.verify import public_trust as trust_module
+from gitchain.verify.public_trust import public_trust_config, silence_sigstore
+from gitchain.verify.trust import Trust, ValidityPeriod, trust_digest
 from tests.support.bundle_kinds import both_logs
 
 

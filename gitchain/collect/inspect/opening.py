@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gitchain.collect.links import AllowedLinks
 from gitchain.collect.paths import (
     OPEN_DIRECTORY,
     OPEN_FILE,
@@ -43,6 +42,8 @@ def _open(root: str, last: str, parent: int, name: str) -> int:
     if not stat.S_ISLNK(info.st_mode):
         return open_at(last, OPEN_FILE, parent, name)
     if not is_volume_link(last, parent):
+        from gitchain.collect.links import AllowedLinks
+
         return AllowedLinks(root).follow(last, parent, name).open(name)
     behind = open_at(volume_directory(parent, name) or "", OPEN_DIRECTORY, parent, name)
     try:

@@ -14,10 +14,9 @@ from cryptography import x509
 from gitchain.errors import GitchainError, InclusionError, SignatureError
 from gitchain.instance import Instance
 from gitchain.verify import certificate
-from gitchain.verify import verification_cache as module
+from gitchain.verify import trust as module
 from gitchain.verify.bundle import verify_bundle
-from gitchain.verify.trust import Trust, ValidityPeriod
-from gitchain.verify.verification_cache import VerificationCache
+from gitchain.verify.trust import Trust, ValidityPeriod, VerificationCache
 from tests.support.bundle_kinds import V1_HOST, V1_KEY, both_logs, craft
 from tests.support.certificates import ROOT_KEY, certified, entry_of_root, intermediate, named, our_root
 from tests.support.forged_bundles import Forge, entry_of, raw, resign, some_statement

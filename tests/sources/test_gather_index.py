@@ -16,10 +16,10 @@ import pytest
 
 from gitchain.errors import LimitError, StoreError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.sources import bundle_index, follow_store, store_index
+from gitchain.sources import bundle_index, follow_store, gather
 from gitchain.sources.bundle_index import BundleIndex
 from gitchain.sources.follow_store import Indexer
-from gitchain.sources.store_index import index_of
+from gitchain.sources.gather import index_of
 from gitchain.workspace.project import Project, open_project
 from tests.support.store_samples import bundle, manifest
 
@@ -102,7 +102,7 @@ SPOILED: dict[str, Callable[[Path], object]] = {
     ),
     "a seal of a file elsewhere": lambda file: (
         file.rename(file.parent.parent / file.name),
-        seal_of(file).write_text(f"../{file.name} {store_index._state(file.parent.parent / file.name)}"),
+        seal_of(file).write_text(f"../{file.name} {gather._state(file.parent.parent / file.name)}"),
     ),
     "a link": lambda file: (file.rename(file.with_name("moved")), file.symlink_to("moved")),
     "the seal a directory": lambda file: (
@@ -125,7 +125,7 @@ def run(file: Path, sql: str) -> None:
 
 
 def seal(file: Path) -> None:
-    seal_of(file).write_text(f"{file.name} {store_index._state(file)}")
+    seal_of(file).write_text(f"{file.name} {gather._state(file)}")
 
 
 def seal_of(file: Path) -> Path:
@@ -164,7 +164,7 @@ def test_without_a_writable_directory_each_run_reads_all(
     elif where == "a file in its place":
         (isolated / "index").write_text("x")
     else:
-        monkeypatch.setattr(store_index, "_turn", full_disk)
+        monkeypatch.setattr(gather, "_turn", full_disk)
     for _ in range(2):
         assert listed(project) == names()
         assert set(read) == names()
@@ -237,7 +237,7 @@ def test_the_index_is_opened_before_others_may_replace_it(
 ) -> None:
     """Another process indexes a rewound store as soon as the lock is free."""
     tip = project.store.tip()
-    real = store_index._turn
+    real = gather._turn
     nested: list[Any] = []
 
     @contextlib.contextmanager
@@ -249,7 +249,7 @@ def test_the_index_is_opened_before_others_may_replace_it(
             git(project.root, "update-ref", REF, f"{tip}~1")
             assert len(listed(project)) == 2
 
-    monkeypatch.setattr(store_index, "_turn", turn)
+    monkeypatch.setattr(gather, "_turn", turn)
     index = index_of(project.store, project.seen_key, tip)
     assert nested
     assert {one.name for one in index.everything()} == names()
@@ -280,7 +280,7 @@ def test_many_additions_go_into_another_file(
     project: Project, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written to a file in use is bounded, as it waits in memory."""
-    monkeypatch.setattr(store_index, "FOLLOWED_LEAVES", 2)
+    monkeypatch.setattr(gather, "FOLLOWED_LEAVES", 2)
     project.store.add([bundle(name) for name in ("four", "five", "six")])
     assert listed(project) == names("four", "five", "six")
     assert kept not in [*kept.parent.glob("*.sqlite")]
@@ -301,9 +301,9 @@ def counted(root: str) -> int:
 def test_a_process_that_holds_the_lock_stops_nobody(
     project: Project, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_index, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(gather, "LOCK_SECONDS", 0.1)
     project.store.add([bundle("four")])
-    with store_index._turn(seal_of(kept).with_suffix(".lock")):
+    with gather._turn(seal_of(kept).with_suffix(".lock")):
         assert listed(project) == names("four")
     before = kept.stat().st_mtime_ns
     assert listed(project) == names("four")
@@ -364,7 +364,7 @@ def test_what_one_run_indexes_is_bounded(
 ) -> None:
     """Of what is new: what was indexed before does not count."""
     assert listed(project) == names()
-    monkeypatch.setattr(store_index, limit, 2 if limit == "KEPT_LEAVES" else len(bundle("four")) + 1)
+    monkeypatch.setattr(gather, limit, 2 if limit == "KEPT_LEAVES" else len(bundle("four")) + 1)
     project.store.add([bundle("four")])
     assert listed(project) == names("four")
     shutil.rmtree(isolated / "index")
@@ -373,7 +373,7 @@ def test_what_one_run_indexes_is_bounded(
 
 
 def test_old_indexes_are_removed(project: Project, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_index, "MAX_INDEXES", 2)
+    monkeypatch.setattr(gather, "MAX_INDEXES", 2)
     for key in ("a", "b", "c"):
         index_of(project.store, key, project.store.tip()).close()
     assert len([*(isolated / "index").glob("*.sqlite")]) == 2

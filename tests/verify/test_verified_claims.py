@@ -12,14 +12,14 @@ from gitchain.evidence.statement import ResourceDescriptor
 from gitchain.layout.artifact import Link, Manifests
 from gitchain.layout.model import Identity
 from gitchain.verify.findings import FindingCode
-from gitchain.verify.step_statement import (
+from gitchain.verify.verified import (
+    NEVER,
     RejectedStatement,
     StepReader,
     StepStatement,
     artifacts_of,
     distinct,
 )
-from gitchain.verify.verified import NEVER
 from tests.support.decision_input import ISSUER, DecisionInput, run
 
 
