@@ -53,6 +53,7 @@ def command(
         keys=tuple(public_keys(key_files).values()),
         offline=options.offline,
         store=not dry_run,
+        progress=lambda total: options.progress("verifying", total),
     )
     options.document(
         {

@@ -7,7 +7,7 @@ attestations that it never had.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +23,14 @@ from gitchain.verify.verified import VerifiedStatement, check_time
 from gitchain.workspace.project import Project
 
 MAX_SUBJECTS = 10  # subjects of one bundle in the document
+
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Returns, for a number of bundles, the context with the function to call for each that was verified."""
+
+
+def _silent(_total: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda _count: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ def import_bundles(
     keys: Sequence[bytes] = (),
     offline: bool = False,
     store: bool = True,
-    advance: Callable[[int], None] = lambda _count: None,
+    progress: Progress = _silent,
 ) -> ImportResult:
     """Verify every bundle of the sources, and add those that the store lacks in one commit.
 
@@ -87,12 +95,12 @@ def import_bundles(
     tip = project.store.tip()
     root = None if tip is None else project.store.root(tip)
     checked: list[ImportedBundle] = []
-    for name, one in found.items():
-        held = (
-            root is not None and project.store.trees.find(root, content_path(ATTESTATIONS, name)) is not None
-        )
-        checked.append(ImportedBundle(one.where, _verified(one, profile, keys, now), held))
-        advance(1)
+    with progress(len(found)) as advance:
+        for name, one in found.items():
+            path = content_path(ATTESTATIONS, name)
+            held = root is not None and project.store.trees.find(root, path) is not None
+            checked.append(ImportedBundle(one.where, _verified(one, profile, keys, now), held))
+            advance(1)
     fresh = [one.verified.raw for one in checked if not one.is_present]
     if store and fresh:
         project.store.add(fresh)

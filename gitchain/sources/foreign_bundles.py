@@ -43,7 +43,7 @@ from gitchain.evidence.fields import (
 from gitchain.evidence.statement import Statement
 from gitchain.platform.files import open_regular
 
-MAX_BUNDLES = 10_000  # of one import: verified in some ten seconds, and added in one commit
+MAX_BUNDLES = 10_000  # of one import: verified in about a minute, and added in one commit
 MAX_BYTES = 64 << 20  # of one import, in memory
 MAX_ENTRIES = 100_000  # of one directory
 SUFFIXES = (".json", ".jsonl", ".sigstore", ".bundle", ".sig", ".attestation", ".provenance")
