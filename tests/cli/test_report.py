@@ -389,6 +389,14 @@ def test_report_of_a_thousand_artifacts_is_bounded(workshop: Workshop, report: C
     assert "1000 like data/0.csv" in page.text
 
 
+def test_report_draws_a_cycle(workshop: Workshop, report: Callable[..., Any]) -> None:
+    """A step that makes what it used, under another name, is drawn with an arrow that goes up."""
+    workshop.add(replace(NEW, data={"data/raw.csv": "new"}))
+    code, page, _ = report("new.bin")
+    assert code == ExitCode.OK
+    assert sum(one["class"] == "edge up" for one in page.all("path")) == 1
+
+
 @pytest.mark.parametrize("kind", ["directory", "link", "absent"])
 def test_report_writes_only_regular_files(gitchain: Gitchain, workshop: Workshop, kind: str) -> None:
     """A directory, a symbolic link and a missing directory are refused, and nothing is changed."""
