@@ -33,7 +33,6 @@ from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, MANIFEST_VERSION,
 SCHEMAS: Mapping[ManifestVersion, str] = MappingProxyType(
     {1: "https://gitchain.dev/manifest/v1", 2: "https://gitchain.dev/manifest/v2"}
 )
-MANIFEST_SCHEMA = SCHEMAS[MANIFEST_VERSION]
 
 MAX_DIRECTORY_ENTRIES = 1_000_000
 """Most entries of one directory: flat data sets of 100,000 files are common, of a million known."""

@@ -10,10 +10,10 @@ import pytest
 from gitchain.evidence.canonical import canonical_json
 from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import DigestSet, Sha256, sha256_hex
-from gitchain.evidence.manifest import MANIFEST_SCHEMA, FileEntry, build_manifest
+from gitchain.evidence.manifest import SCHEMAS, FileEntry, build_manifest
 from gitchain.evidence.predicates import REVOCATION, provenance
 from gitchain.evidence.statement import ResourceDescriptor, Statement
-from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPE, MANIFEST_VERSION
 from gitchain.verify.verified import VerifiedStatement
 from tests.support.decision_input import (
     NOW,
@@ -185,12 +185,12 @@ def doubled(levels: int) -> tuple[Sha256, dict[str, bytes]]:
     """A directory that names its only file 2^levels times, in one small node a level."""
     leaf = sha256_hex(b"test")
     file: dict[str, Any] = {"name": "f", "sha256": leaf, "size": 4, "type": "file"}
-    node = canonical_json({"entries": [file], "schema": MANIFEST_SCHEMA})
+    node = canonical_json({"entries": [file], "schema": SCHEMAS[MANIFEST_VERSION]})
     nodes: dict[str, bytes] = {sha256_hex(node): node}
     for level in range(levels):
         below = {"files": 2**level, "sha256": sha256_hex(node), "size": 4 * 2**level, "type": "dir"}
         node = canonical_json(
-            {"entries": [below | {"name": name} for name in "ab"], "schema": MANIFEST_SCHEMA}
+            {"entries": [below | {"name": name} for name in "ab"], "schema": SCHEMAS[MANIFEST_VERSION]}
         )
         nodes[sha256_hex(node)] = node
     return sha256_hex(node), nodes
