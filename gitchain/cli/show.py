@@ -29,7 +29,7 @@ SHOW_SCHEMA = "https://gitchain.dev/show/v1"
     "places",
     multiple=True,
     metavar="SOURCE",
-    help="Read evidence from here too: a directory, git+https://… or oci://… (repeatable).",
+    help="Read evidence from here too: a directory, an archive, git+https://… or oci://… (repeatable).",
 )
 @keys_option
 @global_options

@@ -132,7 +132,7 @@ _OPTIONS = (
         "places",
         multiple=True,
         metavar="SOURCE",
-        help="Read evidence from here too: a directory, git+https://… or oci://… (repeatable).",
+        help="Read evidence from here too: a directory, an archive, git+https://… or oci://… (repeatable).",
     ),
 )
 

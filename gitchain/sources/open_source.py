@@ -3,6 +3,7 @@
 git+https://HOST/PATH     the attestation ref of another repository, mirrored; git+file:///PATH too
 oci://HOST/NAME@sha256:…  the referrers of an artifact in a registry; or of a tag: oci://HOST/NAME:TAG
 DIRECTORY                 *.sigstore.json, and the nodes of directory manifests as *.manifest.json
+FILE                      the evidence of an archive; its layout and trusted root are not used
 
 docs/evidence-sources.md
 """
@@ -30,16 +31,23 @@ OCI_SCHEME = "oci://"
 
 
 def open_source(text: str, *, offline: bool = False) -> EvidenceSource:
-    """Return the source called `text` without reading it. Raises UsageError for an unknown kind of name."""
+    """Return the source called `text` without reading it; an archive is read, checked and kept open.
+
+    Raises UsageError for an unknown kind of name, and the errors of `Archive.open`.
+    """
     if text.startswith(GIT_SCHEMES):
         return Mirror.of(text, offline=offline)
     if text.startswith(OCI_SCHEME):
         return Referrers.of(text, offline=offline)
+    if "://" not in text and Path(text).is_file():
+        from gitchain.sources.archive_file import Archive, ArchiveSource
+
+        return ArchiveSource(Archive.open(Path(text)))
     if "://" in text or not Path(text).is_dir():
         raise UsageError(
             "no such source of evidence",
             got=text,
-            expected="a directory, git+https://…, git+file://… or oci://…",
+            expected="a directory, an archive, git+https://…, git+file://… or oci://…",
             help="check the path; gitchain bundle push DIR   fills a directory",
         )
     if (Path(text) / "HEAD").is_file() and (Path(text) / "objects").is_dir():
@@ -65,7 +73,7 @@ def check_source_name(text: str) -> None:
         raise UsageError(
             "no such source of evidence",
             got=ascii(text[:200]),
-            expected="a directory, git+https://…, git+file://… or oci://…",
+            expected="a directory, an archive, git+https://…, git+file://… or oci://…",
         )
 
 

@@ -320,3 +320,39 @@ def test_archive_that_cannot_be_written(made: Made, gitchain: Gitchain, tiny: Pa
     refused(done, ExitCode.UNAVAILABLE, "cannot write the archive")
     refused(gitchain("archive", "model.txt", "-o", str(tmp_path), cwd=tiny), ExitCode.USAGE)
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_an_archive_is_a_source_of_evidence(
+    made: Made, gitchain: Gitchain, tiny: Path, stranger: Path
+) -> None:
+    """Outside of any repository, for each verb with --evidence; the archive's own root and signer do not count."""
+    model = shutil.copy(tiny / "model.txt", stranger)
+    parts = parts_of(made.path)
+    (stranger / "layout.json").write_bytes(parts["layout.sigstore.json"])
+    (stranger / "root.json").write_bytes(parts["trust/trusted-root.json"])
+    place = ("--layout", "layout.json", "--evidence", str(made.path))
+    named = (*place, "--trust", "root.json", *made.named[2:])
+    for verb in (
+        ["verify", str(model)],
+        ["diff", str(model), str(model)],
+        ["models"],
+        ["report", str(model), "-o", "-"],
+    ):
+        done = gitchain(*verb, *named, cwd=stranger)
+        assert done.code == 0, done.text
+        assert "Pass --checkpoint to detect removed attestations." in done.err
+    (shown,) = made.document["results"][0]["steps"][0]["attestations"]
+    done = gitchain("show", shown["id"], "--evidence", str(made.path), "--trust", "root.json", cwd=stranger)
+    assert (done.code, "verified  signed by ada@example.com" in done.out) == (0, True), done.text
+    refused(gitchain("verify", str(model), *place, cwd=stranger), ExitCode.TRUST, "no trusted signer")
+    again = gitchain("archive", str(model), "-o", "again.tar", *named, cwd=stranger)
+    assert again.code == 0, again.text
+    assert {name for name in parts_of(stranger / "again.tar") if name.startswith("evidence/")} == {
+        name for name in parts if name.startswith("evidence/")
+    }
+
+
+def test_an_archive_that_is_damaged_is_no_source(made: Made, gitchain: Gitchain, tiny: Path) -> None:
+    made.path.write_bytes(made.path.read_bytes()[:-1])
+    done = gitchain("verify", "model.txt", "--evidence", str(made.path), cwd=tiny)
+    refused(done, ExitCode.FAILED, "the archive is truncated")
