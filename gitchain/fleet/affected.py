@@ -67,7 +67,7 @@ def _attestations(database: Database, revoked: Revoked) -> _Attestations:
     else:
         since = int(revoked.since.timestamp()) if revoked.since else 0
         sql = """SELECT id, type FROM fleet_bundle WHERE signer_key = ? AND signer = ?
-          AND (? = '' OR issuer = ?) AND (logged >= ? OR logged = ?) LIMIT ?"""
+          AND (? = '' OR issuer = ?) AND (logged >= ? OR logged = ?) ORDER BY verified DESC LIMIT ?"""
         by = [key_of_text(revoked.signer), plain(revoked.signer), revoked.issuer, plain(revoked.issuer)]
         found = database.rows("it", sql, [*by, since, NOT_PROVEN, MAX_REACHED + 1])
     if not found:
@@ -109,7 +109,7 @@ def _artifacts(database: Database, bundles: Iterable[int]) -> list[Descendant]:
     sql = f"""SELECT verified, digest, attestation, fleet_bundle.id, fleet_artifact.name, stage, step
       FROM fleet_artifact JOIN fleet_bundle ON fleet_bundle.id = fleet_artifact.bundle
       WHERE role IN ({int(Role.PRODUCT)}, {int(Role.TOPIC)}) AND fleet_artifact.bundle IN ({{}})"""  # noqa: S608
-    rows = sorted(database.among("ittittt", sql, bundles, MAX_REACHED), key=lambda row: -row[0])
+    rows = sorted(database.verified_first("ittittt", sql, bundles, MAX_REACHED), key=lambda row: -row[0])
     return [Descendant(digest, verified == 1, None, *made) for verified, digest, *made in rows]
 
 

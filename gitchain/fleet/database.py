@@ -59,6 +59,14 @@ class Database:
                 break
         return found
 
+    def verified_first(self, types: str, sql: str, values: Iterable[object], limit: int) -> list[Row]:
+        """Return rows as `among`, those of verified bundles first: others must not fill the limit before these."""
+        every = list(values)
+        found = self.among(types, f"{sql} AND verified = 1", every, limit)
+        if len(found) <= limit:
+            found += self.among(types, f"{sql} AND verified <> 1", every, limit - len(found))
+        return found
+
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         """Run one statement that returns nothing."""
         self._connection.run(sql, values)

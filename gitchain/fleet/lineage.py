@@ -72,6 +72,16 @@ def descendants(database: Database, start: Iterable[Descendant]) -> Lineage:
     return _Walk(database).walk(start)
 
 
+_Use = tuple[str, ...]
+"""Material, attestation id, stage and step."""
+
+_USES = f"""SELECT fleet_artifact.digest, bundle, verified, attestation, stage, step FROM fleet_artifact
+  JOIN fleet_bundle ON fleet_bundle.id = bundle
+  WHERE role = {int(Role.MATERIAL)} AND fleet_artifact.digest IN ({{}})"""  # noqa: S608 - constants
+_VERIFIED_USES = f"{_USES} AND verified = 1"
+"""Apart from the others, so that any number of statements that are not verified hides none that is."""
+
+
 class _Walk:
     """Follows artifacts, first over verified statements alone."""
 
@@ -79,17 +89,17 @@ class _Walk:
         self._database = database
         self._lineage = Lineage()
         self._used: set[int] = set()
-        self._later: dict[int, tuple[str, str, str, str]] = {}
 
     def walk(self, start: Iterable[Descendant]) -> Lineage:
         given = list(start)
-        for is_verified in (True, False):
-            waiting = self._take(one for one in given if one.verified >= is_verified)
-            if not is_verified:
-                waiting += self._take(self._products(self._later, verified=False))
-            while waiting:
-                waiting = self._take(self._next(waiting, is_verified=is_verified))
+        self._follow(self._take(one for one in given if one.verified), only_verified=True)
+        self._take(given)
+        self._follow(list(self._lineage.found.values()), only_verified=False)
         return self._lineage
+
+    def _follow(self, waiting: list[Descendant], *, only_verified: bool) -> None:
+        while waiting:
+            waiting = self._take(self._next(waiting, only_verified=only_verified))
 
     def _take(self, several: Iterable[Descendant]) -> list[Descendant]:
         """Add artifacts, and return those that are new, or whole now."""
@@ -106,33 +116,22 @@ class _Walk:
             fresh.append(one)
         return fresh
 
-    def _next(self, waiting: Sequence[Descendant], *, is_verified: bool) -> Iterator[Descendant]:
-        uses = self._uses(waiting)
-        now = {bundle: use for bundle, (verified, use) in uses.items() if verified or not is_verified}
-        self._later |= {bundle: use for bundle, (_, use) in uses.items() if bundle not in now}
+    def _next(self, waiting: Sequence[Descendant], *, only_verified: bool) -> Iterator[Descendant]:
         by_digest = {one.digest: one for one in waiting}
-        for bundle in now:
-            self._later.pop(bundle, None)
-        proven = {bundle for bundle, use in now.items() if uses[bundle][0] and by_digest[use[0]].verified}
-        yield from self._products({one: now[one] for one in now if one in proven}, verified=True)
-        yield from self._products({one: now[one] for one in now if one not in proven}, verified=False)
+        uses: dict[bool, dict[int, _Use]] = {True: {}, False: {}}
+        for digest, bundle, verified, *rest in self._uses(list(by_digest), only_verified=only_verified):
+            if bundle not in self._used:
+                uses[verified == 1 and by_digest[digest].verified][bundle] = (digest, *rest)
+        for is_verified in (True, False):
+            some = {bundle: use for bundle, use in uses[is_verified].items() if bundle not in self._used}
+            yield from self._products(some, verified=is_verified)
         yield from self._around(waiting)
 
-    def _uses(self, waiting: Sequence[Descendant]) -> Mapping[int, tuple[bool, tuple[str, str, str, str]]]:
-        """Return the statements with one of these materials: verified or not, and material, id, stage and step."""
-        sql = f"""SELECT fleet_artifact.digest, bundle, verified, attestation, stage, step FROM fleet_artifact
-          JOIN fleet_bundle ON fleet_bundle.id = bundle
-          WHERE role = {int(Role.MATERIAL)} AND fleet_artifact.digest IN ({{}})"""  # noqa: S608 - constants
-        rows = self._limited("tiittt", sql, [one.digest for one in waiting])
-        return {
-            bundle: (verified == 1, (digest, attestation, stage, step))
-            for digest, bundle, verified, attestation, stage, step in rows
-            if bundle not in self._used
-        }
+    def _uses(self, digests: Sequence[str], *, only_verified: bool) -> list[tuple[Any, ...]]:
+        """Return digest, bundle and facts of the statements with one of these materials."""
+        return self._limited("tiittt", _VERIFIED_USES if only_verified else _USES, digests)
 
-    def _products(
-        self, uses: Mapping[int, tuple[str, str, str, str]], *, verified: bool
-    ) -> Iterator[Descendant]:
+    def _products(self, uses: Mapping[int, _Use], *, verified: bool) -> Iterator[Descendant]:
         self._used |= uses.keys()
         sql = f"""SELECT bundle, digest, name FROM fleet_artifact
           WHERE role = {int(Role.PRODUCT)} AND bundle IN ({{}})"""  # noqa: S608 - constants

@@ -21,7 +21,7 @@ def placements(database: Database, lineage: Lineage, answer: Answer) -> list[Ans
     A retirement ends the deployments by the same signer at the same place before it. One that is not verified ends
     no verified deployment.
     """
-    rows = database.among("ittt" + "ti" + BUNDLE_TYPES, _SQL, list(lineage.found), MAX_ROWS)
+    rows = database.verified_first("ittt" + "ti" + BUNDLE_TYPES, _SQL, list(lineage.found), MAX_ROWS)
     if len(rows) > MAX_ROWS:
         answer.notes.append(
             f"more than {MAX_ROWS} deployments and retirements: the rest is not in this answer"

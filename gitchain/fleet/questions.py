@@ -30,6 +30,10 @@ DIGEST = re.compile(r"(?:sha256|sha384|sha512|sha3_256|sha3_384|sha3_512):(?P<he
 MODEL_STAGES = frozenset({"training", "step", ""})
 """Lifecycle kinds of statements that may make models: training, the unspecific one, and those of other tools."""
 
+_LICENCES = """SELECT key, expression FROM fleet_licence ORDER BY EXISTS(SELECT 1 FROM fleet_bundle
+  WHERE licence = fleet_licence.key AND licence <> '' AND verified = 1) DESC LIMIT ?"""
+"""Those in verified statements first: statements of strangers must not hide them."""
+
 
 def deployed(database: Database, data: str, page: Page) -> Answer:
     """Return the deployments of artifacts that descend from a data set, given by digest or by name."""
@@ -92,7 +96,7 @@ def licensed(database: Database, expression: str, page: Page) -> Answer:
 
     wanted = wanted_licences(expression)
     answer = Answer({"kind": "licensed", "licence": expression})
-    known = database.rows("tt", "SELECT key, expression FROM fleet_licence LIMIT ?", [MAX_ROWS + 1])
+    known = database.rows("tt", _LICENCES, [MAX_ROWS + 1])
     if len(known) > MAX_ROWS:
         answer.notes.append(f"more than {MAX_ROWS} different licences: the rest is not in this answer")
     groups: dict[str, dict[str, str]] = {"licence": {}, "unknown": {}}
@@ -114,7 +118,7 @@ def _made_under(
     sql = f"""SELECT digest, verified, licence FROM fleet_bundle
       JOIN fleet_artifact ON fleet_artifact.bundle = fleet_bundle.id
       WHERE role = {int(Role.TOPIC)} AND licence <> '' AND licence IN ({{}})"""  # noqa: S608 - constants
-    data = sorted(database.among("tit", sql, list(texts), MAX_REACHED), key=lambda row: row[1])
+    data = sorted(database.verified_first("tit", sql, list(texts), MAX_REACHED), key=lambda row: row[1])
     start = {digest: Descendant(digest, verified == 1) for digest, verified, _ in data}
     licence = {digest: texts[key] for digest, _, key in data}
     lineage = lineage_of(database, start.values(), answer)
@@ -151,7 +155,8 @@ def with_name(database: Database, text: str) -> list[Descendant]:
                 return [Descendant(digest, verified=True)]
     else:
         sql = """SELECT DISTINCT digest, verified FROM fleet_artifact
-          JOIN fleet_bundle ON fleet_bundle.id = fleet_artifact.bundle WHERE name_key = ? LIMIT ?"""
+          JOIN fleet_bundle ON fleet_bundle.id = fleet_artifact.bundle WHERE name_key = ?
+          ORDER BY verified DESC LIMIT ?"""
         rows = sorted(database.rows("ti", sql, [key_of_text(text), MAX_REACHED + 1]), key=lambda row: row[1])
         if rows:
             return list({digest: Descendant(digest, verified == 1) for digest, verified in rows}.values())

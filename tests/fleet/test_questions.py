@@ -283,3 +283,33 @@ def test_questions_state_stale_sources(
     answer = deployed(database, "raw.csv", Page())
     assert answer.rows
     assert [(name, since) for name, since, _ in answer.stale] == [(str(chain.path), "2026-12-01T12:00:00Z")]
+
+
+def test_statements_that_do_not_verify_hide_none_that_does(
+    database: Database, instance: Instance, source: BundleDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits count verified statements first, whatever number of others names the same artifact, name or signer."""
+    for module in ("lineage", "questions", "affected"):
+        monkeypatch.setattr(f"gitchain.fleet.{module}.MAX_REACHED", 4)
+    for module in ("questions", "placements", "answers"):
+        monkeypatch.setattr(f"gitchain.fleet.{module}.MAX_ROWS", 4)
+    for number in range(8):
+        source.make(f"junk-{number}", ["raw.csv"], [f"junk-{number}"], broken=True)
+        source.deploy("model.pkl", f"junk-{number}", broken=True)
+        source.licence(f"junk-{number}", f"MIT OR BSD-{number}-Clause", broken=True)
+    index(database, instance, source.path)
+    source.make("train", ["raw.csv"], ["model.pkl"])
+    source.deploy("model.pkl")
+    source.licence("raw.csv", "CC-BY-NC-4.0")
+    index(database, instance, source.path)
+    answers = (
+        deployed(database, "raw.csv", Page()),
+        affected(database, Revoked(artifact="raw.csv"), Page()),
+        affected(database, Revoked(signer=ADA), Page()),
+        licensed(database, "CC-BY-NC-4.0", Page()),
+    )
+    for answer in answers:
+        assert "model.pkl" in {
+            row.fields.get("name") or row.fields.get("model") for row in answer.rows if row.verified
+        }
+        assert any(note.startswith("more than 4 ") for note in answer.notes), answer.question

@@ -91,11 +91,12 @@ class BundleDirectory:
         statement = Statement.build([descriptor(name) for name in products], PROVENANCE, predicate)
         return self.add(statement.payload, who, broken=broken)
 
-    def licence(self, name: str, licence: str) -> AttestationId:
+    def licence(self, name: str, licence: str, *, broken: bool = False) -> AttestationId:
         predicate = dataset(
             source="https://example.com/d", licence="MIT", consent="unknown", personal_data="none"
         )
-        return self.sign([descriptor(name)], DATASET, {**predicate, "licence": licence})
+        statement = Statement.build([descriptor(name)], DATASET, {**predicate, "licence": licence})
+        return self.add(statement.payload, broken=broken)
 
     def deploy(
         self, name: str, environment: str = "production", *, who: str = ADA, broken: bool = False
