@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitchain.consume.history import reading_profile
+from gitchain.consume.history import layout_keys, reading_profile
 from gitchain.errors import GitchainError, MalformedError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT
@@ -86,10 +86,12 @@ def import_bundles(
 ) -> ImportResult:
     """Verify every bundle of the sources, and add those that the store lacks in one commit.
 
-    Without `trust`, the repository's own trust verifies. With `store` False nothing is stored. Raises the errors of
-    `ForeignBundles.read` and `verify_bundle`, with the place of the bundle, before anything is stored.
+    Without `trust`, the repository's own trust verifies. `keys` (DER) count besides those of the pinned layout. With
+    `store` False nothing is stored. Raises the errors of `ForeignBundles.read` and `verify_bundle`, with the place of
+    the bundle, before anything is stored.
     """
     profile = reading_profile(project, trust, offline=offline)
+    keys = (*layout_keys(project, trust, offline=offline), *keys)
     reader = ForeignBundles()
     found = {sha256_hex(one.raw): one for source in sources for one in reader.read(source)}
     tip = project.store.tip()

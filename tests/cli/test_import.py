@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ from gitchain.instance import Instance
 from gitchain.workspace.project import open_project
 from gitchain.workspace.user_directory import local_directory
 from tests.cli.test_documents import validator
+from tests.cli.test_key_chain import key_pair
 from tests.support.foreign_statements import (
     CYCLONEDX,
     PYPI,
@@ -213,6 +215,27 @@ def test_import_refuses_what_does_not_verify(
     assert "--trust" in done.err
     (tmp_path / "other-trust.json").write_text(other.trust_config())
     assert gitchain("import", "other.json", "--trust", str(tmp_path / "other-trust.json"), cwd=tiny).code == 0
+
+
+def test_import_of_a_bundle_that_a_key_signed(gitchain: Gitchain, tiny: Path, tmp_path: Path) -> None:
+    """It verifies with the key that --key names, or that the pinned layout has, and with no other."""
+    key, public = key_pair(tmp_path, "trainer")
+    other = tmp_path / "other"
+    shutil.copytree(tiny, other, symlinks=True)
+    done = gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", "--key", str(key), cwd=other)
+    assert done.code == 0, done.text
+    (one,) = stored(other)
+    (tiny / "one.json").write_bytes(one)
+    assert "--key FILE" in refused(gitchain, tiny, "one.json").err
+    assert gitchain("import", "one.json", "--key", str(public), "--dry-run", cwd=tiny).code == 0
+    layout = tiny / ".gitchain/layout.yaml"
+    text = layout.read_text(encoding="utf-8").replace("version: 1", "version: 2", 1)
+    named = f"functionaries: {{builder: {{identities: [{{key: {json.dumps(public.read_text())}}}]}}, "
+    layout.write_text(text.replace("functionaries: {", named, 1), encoding="utf-8")
+    done = gitchain("layout", "sign", cwd=tiny)
+    assert done.code == 0, done.text
+    done = gitchain("import", "one.json", cwd=tiny)
+    assert (done.code, stored(tiny)) == (0, {one}), done.text
 
 
 def test_import_refuses_checkpoints_of_other_stores(gitchain: Gitchain, tiny: Path) -> None:
