@@ -17,7 +17,7 @@ from tests.support.shell import Shell
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN: dict[str, str] = json.loads((Path(__file__).parent / "not_run.json").read_text(encoding="utf-8"))
-MOST_NOT_RUN = 57
+MOST_NOT_RUN = 55
 """How many commands are in not_run.json: lower it when there are fewer, and never raise it."""
 BLOCK = re.compile(
     r"^(<!-- output: \w+ -->\n)? *```(console|sh|bash|shell)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE
@@ -116,6 +116,10 @@ eval "$(gitchain completion bash)"
 gitchain revoke artifact data.csv --reason withdrawn
 gitchain revoke attestation 4c5478ab616a --reason compromised
 gitchain revoke signer ada@example.com --issuer https://accounts.example.com --reason compromised
+! for name in owner release; do openssl ecparam -genkey -name prime256v1 -noout -out $name.pem; done
+! cp model.pkl models/model.json
+gitchain attest train --product models/model.json --key release.pem
+gitchain layout sign --key owner.pem
 """
 SECOND_MACHINE = (
     ("first", "gitchain init --local"),
