@@ -98,3 +98,23 @@ def test_pin_needs_a_signer(gitchain: Gitchain, chain: Path, tmp_path: Path) -> 
     assert gitchain("trust", "pin", cwd=chain).code == 2
     (tmp_path / "x").write_text("x")
     assert gitchain("trust", "pin", "--signer-key", str(tmp_path / "x"), cwd=chain).code == 2
+
+
+def test_archive_of_a_chain_of_keys(
+    gitchain: Gitchain,
+    chain: Path,
+    keys: dict[str, tuple[Path, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The archive has the key of the layout's signer: a reader without pins names it by its digest."""
+    pin(gitchain, chain, keys["owner"][1])
+    made = gitchain("archive", "model.bin", "--json", "-o", str(tmp_path / "model.tar"), cwd=chain)
+    assert made.code == 0, made.text
+    monkeypatch.setenv("GITCHAIN_HOME", str(tmp_path / "stranger"))
+    trust, signer = f"sha256:{made.json['trustDigest']}", made.json["signer"]
+    named = ("--trust", trust, "--signer", signer["subject"], "--issuer", signer["issuer"])
+    done = gitchain("archive", "verify", "model.tar", *named, cwd=tmp_path)
+    assert (done.code, "VERIFIED" in done.out) == (0, True), done.text
+    other = (*named[:3], f"sha256:{'0' * 64}", *named[4:])
+    assert gitchain("archive", "verify", "model.tar", *other, cwd=tmp_path).code == 5
