@@ -50,10 +50,11 @@ def sentence(document: Mapping[str, Any]) -> str:
             f"{passed - proven} compare what signers claim."
         )
     errors = sum(one["severity"] == "error" for one in document["findings"])
-    return (
-        f"{subject} does not satisfy {policy}: {errors} finding{_s(errors)} below. {made - passed} of {made} checks failed. "
-        "What follows are statements of functionaries that digests connect to it; the layout does not accept them together."
-    )
+    rest = "What follows are statements of functionaries that digests connect to it; the layout rejects them together."
+    if not document["attestations"]:
+        rest = "No statement of a functionary is connected with it by digests: most of the page is empty."
+    checks = f"{made - passed} of {made} checks failed."
+    return f"{subject} does not satisfy {policy}: {errors} finding{_s(errors)} below. {checks} {rest}"
 
 
 def trust_sentence(trust: Mapping[str, Any]) -> str:

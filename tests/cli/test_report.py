@@ -214,6 +214,7 @@ def test_report_of_a_model_that_fails(workshop: Workshop, report: Callable[..., 
     assert "✘ FAILED" in page.text
     assert "does not satisfy layout tiny version 2" in page.text
     assert "GC-E0202" in page.text
+    assert "No statement of a functionary is connected with it by digests" in page.text
 
 
 def test_report_shows_a_revoked_ancestor(
