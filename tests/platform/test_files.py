@@ -62,6 +62,8 @@ PLAIN = {
     "platform/forked.py": "a pipe of this process",
     "platform/mounts.py": "files of the kernel",
     "hooks/blocks.py": "files of this package",
+    "produce/archive.py": "files of this package",
+    "report/page.py": "files of this package",
     "trust/tuf.py": "a file of sigstore's package",
 }
 
