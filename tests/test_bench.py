@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +51,22 @@ def test_readme_names_every_bench(run: ModuleType) -> None:
     scripts = {path.stem for path in BENCH.glob("*.py")} - {"run"}
     assert set(run.BENCHES) <= scripts
     assert not [name for name in scripts if f"`{name}" not in text]
+
+
+def test_picture_is_drawn_from_the_runs_in_the_repository() -> None:
+    """`python bench/chart.py` makes the picture again after a run is added."""
+    done = subprocess.run([sys.executable, str(BENCH / "chart.py"), "--check"], check=False)
+    assert done.returncode == 0
+
+
+def test_runs_in_the_repository_say_what_was_measured(run: ModuleType) -> None:
+    """Each has its commit, machine and time, and rows of benches that exist."""
+    for path in (BENCH / "history").iterdir():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert found["schema"] == run.SCHEMA
+        assert path.stem == f"{found['time'][:10]}-{found['commit'][:7]}"
+        assert found["machine"]["processors"] > 0
+        assert {row["bench"] for row in found["rows"]} <= set(run.BENCHES)
 
 
 def _words(text: str) -> set[str]:
