@@ -145,7 +145,8 @@ def _tell(options: Options, report: SourceReport) -> None:
         options.data(f"FAILED     {name}: {escape(str(report.error))}")
         if report.error.help:
             options.talk(f"  help      {escape(report.error.help)}")
-        options.data(f"           its earlier rows are kept, and are stale since {report.stale}")
+        if report.stale:
+            options.data(f"           its earlier rows are kept, and are stale since {report.stale}")
     elif report.unchanged:
         options.data(f"unchanged  {name}: {report.held} bundles")
     else:

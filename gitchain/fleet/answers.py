@@ -6,6 +6,7 @@ indexer found when it read the bundle.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ MAX_PATH = 20  # attestations of a path that an answer lists
 BUNDLE = "fleet_bundle.id, attestation, signer, issuer, verified, logged, negative"
 BUNDLE_TYPES = "itttiit"
 """The columns of a bundle that a row shows, and their types."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 HINT = "rows of an index are hints, not results of verification: each row has the commands that prove it"
 
@@ -76,10 +79,15 @@ class AnswerRow:
         }
 
     def prove(self) -> tuple[str, ...]:
-        """Return the commands that verify the row's attestation, and its artifact under a layout."""
+        """Return the commands that verify the row's attestation, and its artifact under a layout.
+
+        A column that another program wrote gets into no command: only digests and quoted sources do.
+        """
         evidence = " ".join(f"--evidence {shlex.quote(name)}" for name in self.sources[:1])
-        commands = [f"gitchain show {self.attestation} {evidence}".strip()] if self.attestation else []
-        if len(self.digest) == 64:
+        commands = []
+        if _SHA256.fullmatch(self.attestation):
+            commands.append(f"gitchain show {self.attestation} {evidence}".strip())
+        if _SHA256.fullmatch(self.digest):
             commands.append(f"gitchain verify sha256:{self.digest} {evidence}".strip())
         return tuple(commands)
 

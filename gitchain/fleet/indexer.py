@@ -6,12 +6,13 @@ that a source does not hold any more keeps its row too, with the time since when
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from gitchain.errors import GitchainError, StoreError, TransportError
+from gitchain.errors import GitchainError, StoreError, TransportError, UsageError
 from gitchain.evidence.manifest import parse_node
 from gitchain.evidence.vocabulary import ManifestVersion, time_text
 from gitchain.fleet.bundle_rows import BundleRows, Verifier, rows_of
@@ -23,6 +24,7 @@ from gitchain.sources.open_source import open_source
 TOGETHER = 500  # bundles of one transaction: what was verified is not lost if the rest fails
 MAX_INSIDE = 1_000_000  # files in directories that one reading of a source indexes
 MAX_REASONS = 20
+_CREDENTIALS = re.compile("(?<=:)//[^/]*@")
 
 Load = Callable[[], bytes]
 
@@ -71,7 +73,14 @@ class FleetIndexer:
     def index(self, name: str) -> SourceReport:
         """Index a source. Its errors are in the report; those of the database are raised."""
         name = source_name(name)
-        report = SourceReport(plain(name))
+        report = SourceReport(plain(_CREDENTIALS.sub("//…@", name)))
+        if report.source != plain(name):  # the database and every answer would show it
+            report.error = UsageError(
+                "the name of a source has a user name or a password",
+                got=report.source,
+                help="configure Git's or the registry's credentials instead",
+            )
+            return report
         number = self._number(report.source)
         try:
             source = open_source(name, offline=self.offline)
@@ -264,7 +273,7 @@ def source_name(text: str) -> str:
     """Return the name of a source: absolute for a directory, and of the attestations for a repository's directory."""
     if "://" in text:
         return text
-    path = Path(text).absolute()
+    path = Path(text).resolve()  # one name for each place
     is_repository = (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
     return f"git+file://{path}" if is_repository else str(path)
 

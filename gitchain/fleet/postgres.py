@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gitchain.errors import StoreError, TransportError, UsageError
 from gitchain.fleet.connection import SECONDS, Row
@@ -21,6 +21,12 @@ CONNECT_SECONDS = 10
 GRACE_SECONDS = 5.0  # after which a silent server is left
 LOCK = 0x676974636861696E  # "gitchain": the advisory lock of writers
 _OWN = ("options", "connect_timeout")
+HIDDEN = "postgresql://…"
+_HOST = r"(?:[\w.%-]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]{1,5})?"
+_PLACE = re.compile(
+    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?P<path>(?:/[\w.%-]*)?)(?:\?(?:[a-z_]+=[^&#@]*(?:&|$))*)?"
+)
+"""What follows the user and the password in a URL."""
 
 
 class PostgresConnection:
@@ -37,7 +43,9 @@ class PostgresConnection:
             ) from error
         self._psycopg = psycopg
         self.shown, settings = _settings(url)
-        self._secrets = [value for key, value in settings.items() if "password" in key and value]
+        self._secrets = [
+            value for key, value in settings.items() if value and ("password" in key or "secret" in key)
+        ]
         milliseconds = int(SECONDS * 1000)
         with self._errors():
             self._connection: Any = psycopg.connect(
@@ -128,23 +136,32 @@ def _settings(url: str) -> tuple[str, dict[str, Any]]:
 
     shown = without_password(url)
     try:
-        settings = conninfo_to_dict(url)
+        settings = conninfo_to_dict(url) if shown != HIDDEN else None
     except (Error, ValueError):  # its text may have the password
+        settings = None
+    if settings is None:
         raise UsageError(
-            "not a PostgreSQL URL", got=shown, expected="postgresql://USER@HOST:PORT/DATABASE"
-        ) from None
+            "not a PostgreSQL URL",
+            got=shown,
+            expected="postgresql://USER@HOST:PORT/DATABASE",
+            help="write / and @ in a password as %2F and %40, or give it in PGPASSWORD",
+        )
     for key in _OWN:
         settings.pop(key, None)
     return shown, dict(settings)
 
 
 def without_password(url: str) -> str:
-    """Return a URL for messages: user, host, port and database, and nothing else of it."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        user = unquote(parts.username or "")
-    except ValueError:
-        return "postgresql://…"
+    """Return a URL for messages: user, host, port and database, and nothing else of it.
+
+    Returns HIDDEN for a URL that may have a part of a password elsewhere, such as one with a `/` that is not encoded.
+    """
+    credentials, at, rest = url.partition("://")[2].partition("@")
+    if not at or "/" in credentials:
+        credentials, rest = "", credentials + at + rest
+    found = _PLACE.fullmatch(rest)
+    if found is None:
+        return HIDDEN
+    user = unquote(credentials.partition(":")[0])
     named = f"{user}@" if re.fullmatch(r"[\w.-]{1,63}", user) else ""
-    return f"postgresql://{named}{host[:200]}{parts.path[:200]}"
+    return f"postgresql://{named}{found['hosts'][:200]}{found['path'][:200]}"

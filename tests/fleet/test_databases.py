@@ -269,6 +269,7 @@ def test_no_message_shows_the_password(server: PostgresServer, tmp_path: Path) -
         f"postgresql://gitchain@/postgres?host={server.folder}&password={quoted}x",
         f"postgresql://gitchain:{quoted}%zz@/postgres",
         f"mysql://gitchain:{quoted}@host/db",
+        f"postgresql://gitchain:{PASSWORD}@host/db",
     ]
     for url in broken:
         with pytest.raises(GitchainError) as caught, open_database(url, write=False):
@@ -289,7 +290,11 @@ def test_no_message_shows_the_password(server: PostgresServer, tmp_path: Path) -
             "postgresql://ada@db.example.com:5433/fleet",
         ),
         ("postgresql://db.example.com/fleet", "postgresql://db.example.com/fleet"),
-        ("postgres://a:p@q@r@host/d", "postgresql://a@host/d"),
+        ("postgres://a:p@q@r@host/d", "postgresql://…"),
+        ("postgresql://ada:p/w@host/d", "postgresql://…"),
+        ("postgresql://ada:12/p?w@host/d", "postgresql://…"),
+        ("postgresql://ada:p?w#x@host/d", "postgresql://ada@host/d"),
+        ("postgresql://a,[::1]:5433/d?user=x", "postgresql://a,[::1]:5433/d"),
         ("postgresql:///fleet?password=pw", "postgresql:///fleet"),
         ("postgresql://[::1/pw", "postgresql://…"),
     ],
