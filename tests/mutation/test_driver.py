@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.mutation.driver import Baseline, Candidate
+import tomllib
+from pathlib import Path
+
+from tests.mutation.driver import ROOT, Baseline, Candidate, candidates
 
 OWN, OTHER = "tests/evidence/test_names.py::test_a", "tests/evidence/test_dsse.py::test_b"
 MODULE = "gitchain/evidence/names.py"
@@ -28,3 +31,13 @@ def test_chosen_adds_the_module_s_own_tests_to_a_line_that_runs_while_tests_are_
 def test_chosen_falls_back_to_all_tests() -> None:
     """A line that nothing executes is tried with every test that there is."""
     assert chosen() == [OWN, OTHER]
+
+
+def test_equivalent_lists_mutants_of_the_code_as_it_is() -> None:
+    """A change of a listed line, or a function that moved, is noticed here, not in a run of hours."""
+    listed = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8"))["mutant"]
+    keys = {(one["module"], one["function"], one["was"], one["now"]) for one in listed}
+    modules = {module for module, *_ in keys}
+    assert [module for module in sorted(modules) if not (ROOT / module).is_file()] == []
+    made = {candidate.key for module in modules for candidate in candidates(ROOT / module, ())}
+    assert sorted(keys - made) == []
