@@ -1,7 +1,7 @@
 """Every command block of README.md and docs/ is typed by a test, or is in not_run.json with the reason.
 
-The session below types commands of several pages in one project, as the pages show them. The marked blocks are typed by
-`test_walk.py`, and docs/runbook.md by `tests/stack/test_runbook.py`.
+The sessions below type commands of several pages, as the pages show them; `test_fleet_commands.py` has those about many
+repositories. The marked blocks are typed by `test_walk.py`, and docs/runbook.md by `tests/stack/test_runbook.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.journeys.test_fleet_commands import DATABASE_SERVER, FLEET
+from tests.support.page_commands import lines, repository, type_lines
 from tests.support.shell import Shell
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +28,6 @@ PROMPT = re.compile(r"(?:first|second)?\$ ")
 COMMENT = re.compile(r"\s+#\s.*$")
 TRAIN = "open('model.pkl', 'w').write(open('data.csv').read() * 2)\n"
 SERVE = "import sys\nprint(len(open(sys.argv[1]).read()))\n"
-ID = "4c5478ab616a"
-"""The attestation that the pages show; the session types the id of its own."""
-OWN_ID = (
-    '$(gitchain log --json | python -c \'import json, sys; print(json.load(sys.stdin)["events"][0]["id"])\')'
-)
 FIRST = """
 gitchain init --local
 git add .gitchain
@@ -60,6 +57,11 @@ gitchain verify v1.0 --explain
 gitchain diff v1.0 model.pkl
 gitchain diff v1.0 model.pkl --markdown
 gitchain diff v1.0 model.pkl --json
+gitchain report v1.0
+gitchain report v1.0 -o report.html
+gitchain report v1.0 -o -
+gitchain report v1.0 --json
+gitchain report model.pkl -o report.html --at 2026-12-31T12:00:00Z
 ! echo '{"C": 0.5}' > params.json
 ! echo "open('metrics.json', 'w').write('{\\"loss\\": 1}')" >> train.py
 gitchain run train -m data.csv -p model.pkl --params params.json --metrics metrics.json -- python train.py
@@ -89,6 +91,7 @@ gitchain verify model.pkl --layout .gitchain/layout.sigstore.json --evidence evi
 ! cp .gitchain/layout.sigstore.json layout.sigstore.json
 gitchain verify model.pkl --layout layout.sigstore.json --evidence evidence/
 gitchain diff v1.0 model.pkl --layout layout.sigstore.json --evidence evidence/
+gitchain report model.pkl --layout layout.sigstore.json --evidence evidence/
 gitchain fetch model.pkl served/
 ! rm -rf served
 gitchain fetch model.pkl served/ --layout layout.sigstore.json --evidence evidence/
@@ -158,11 +161,6 @@ STAGES = (
 )
 
 
-def lines(text: str) -> list[str]:
-    """Return the commands of a session; one that no page shows starts with `! `."""
-    return text.strip().splitlines()
-
-
 def shown() -> Iterator[tuple[str, str]]:
     """Yield page and command of every line that a page says to type, without its comment."""
     for page in PAGES:
@@ -182,31 +180,11 @@ def typed() -> set[str]:
         *lines(EVIDENCE),
         *lines(OPERATION),
         *lines(PLAIN),
+        *lines(FLEET),
+        *lines(DATABASE_SERVER),
         *(one for _, one in SECOND_MACHINE),
     ]
     return {" ".join(line.split()) for line in every if not line.startswith("! ")}
-
-
-def type_lines(shell: Shell, commands: list[str]) -> None:
-    """Type each command with bash; it must end with 0."""
-    for line in commands:
-        done = shell.run("bash", "-c", line.removeprefix("! ").replace(ID, OWN_ID))
-        assert done.code == 0, (line, done.code, done.text)
-
-
-def repository(folder: Path, files: dict[str, str]) -> Shell:
-    """Return Ada's new repository `churn` with some files, and two remotes."""
-    shell = Shell(folder / "churn", folder / "home")
-    for directory in (shell.cwd, shell.home):
-        directory.mkdir(parents=True, exist_ok=True)
-    shell.write(files)
-    shell.must("git", "init", "-q", "-b", "main")
-    shell.must("git", "config", "user.name", "Ada")
-    shell.must("git", "config", "user.email", "ada@example.com")
-    for remote in ("origin", "upstream"):
-        shell.must("git", "init", "-q", "--bare", "-b", "main", str(folder / f"{remote}.git"))
-        shell.must("git", "remote", "add", remote, str(folder / f"{remote}.git"))
-    return shell
 
 
 def test_commands_of_the_pages_in_one_project(tmp_path: Path) -> None:
