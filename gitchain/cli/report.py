@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import sys
@@ -29,6 +30,7 @@ from gitchain.errors import ExitCode, UsageError, os_errors_as
 from gitchain.platform.files import write_durably
 
 STDOUT = "-"
+PAGE, CYCLONEDX = "page", "cyclonedx"
 MAX_STEM = 60
 
 
@@ -43,6 +45,12 @@ MAX_STEM = 60
     help="Write the page to FILE, or to stdout [default: report-TARGET.html].",
 )
 @click.option(
+    "--cyclonedx",
+    metavar="FILE|-",
+    callback=not_empty,
+    help="Write a CycloneDX 1.6 ML-BOM to FILE, or to stdout; the page only with -o.",
+)
+@click.option(
     "--at",
     "as_of",
     metavar="TIME",
@@ -52,7 +60,12 @@ MAX_STEM = 60
 @global_options
 @click.pass_obj
 def command(
-    options: Options, target: str, chosen: VerifyOptions, output: str | None, as_of: datetime | None
+    options: Options,
+    target: str,
+    chosen: VerifyOptions,
+    output: str | None,
+    cyclonedx: str | None,
+    as_of: datetime | None,
 ) -> ExitCode:
     """Write one HTML page about TARGET: a path, tag, commit, sha256:…, oci://… or bundle file.
 
@@ -66,18 +79,17 @@ def command(
     Examples:
       gitchain report v1.0
       gitchain report model.pkl -o report.html --at 2026-12-31T12:00:00Z
+      gitchain report v1.0 --cyclonedx model.cdx.json
       gitchain report model.pkl --layout layout.sigstore.json --evidence evidence/
     """
     from gitchain.consume.targets import GivenTarget
     from gitchain.consume.verifier import Verifier
     from gitchain.report.facts import report_facts
 
-    if output and options.json:
-        raise UsageError("--json prints the facts on stdout", help="leave -o out")
     now = datetime.now(UTC)
     if as_of is not None and as_of > now:
         raise UsageError("--at is ahead of the clock", expected=f"at most {now.isoformat()}", got=str(as_of))
-    path = None if output == STDOUT or options.json else _checked(Path(output or default_name(target)))
+    files = _files(options, target, output, cyclonedx)
     inputs = chosen.open(options, (target,))
     given = GivenTarget.parse(inputs.targets[0])
     # the layout has to be valid now; the time of verification is that of the decision alone
@@ -88,11 +100,26 @@ def command(
     refused = facts.verification.refused
     document = facts.document | {"refused": refused_documents(refused)} | unread(inputs.project)
     options.document(document)
-    if not options.json:
-        _write(options, document, path)
+    _write(options, document, files)
     tell_bundle(options, target, facts.verification)
     tell_reading(options, facts.accepted, refused, verifier.forgotten)
     return facts.exit_code
+
+
+def _files(
+    options: Options, target: str, output: str | None, cyclonedx: str | None
+) -> dict[str, Path | None]:
+    """Return the paths of the documents to write, None for stdout. Raises UsageError."""
+    if options.json and (output or cyclonedx == STDOUT):
+        raise UsageError(
+            "--json prints the facts on stdout", help="name a FILE: --cyclonedx FILE, without -o"
+        )
+    if output and cyclonedx and os.path.realpath(output) == os.path.realpath(cyclonedx):
+        raise UsageError("-o and --cyclonedx name the same file", got=output, help="name two files")
+    wanted = {PAGE: output, CYCLONEDX: cyclonedx}
+    if not (output or cyclonedx or options.json):
+        wanted[PAGE] = default_name(target)
+    return {kind: None if name == STDOUT else _checked(Path(name)) for kind, name in wanted.items() if name}
 
 
 def default_name(target: str) -> str:
@@ -119,16 +146,25 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _write(options: Options, document: Mapping[str, Any], path: Path | None) -> None:
-    """Write the page, and print where it is; to stdout if there is no path. Raises StoreError."""
+def _write(options: Options, document: Mapping[str, Any], files: Mapping[str, Path | None]) -> None:
+    """Make all documents, then write them, and print where they are; to stdout if there is no path. Raises StoreError."""
+    made = {kind: _made(kind, document) for kind in files}
+    result = document["verificationResult"]
+    for kind, path in files.items():
+        if path is None:
+            sys.stdout.buffer.write(made[kind])
+            continue
+        write_durably(path, made[kind], mode=0o644)
+        if not options.json and None not in files.values():
+            colour = "green" if result == "PASSED" else "red"
+            options.data(f"{options.style(result, fg=colour, bold=True)}  {escape(str(path))}")
+
+
+def _made(kind: str, document: Mapping[str, Any]) -> bytes:
+    if kind == CYCLONEDX:
+        from gitchain.report.cyclonedx import cyclonedx
+
+        return cyclonedx(document)
     from gitchain.report.page import page
 
-    text = page(document)
-    if path is None:
-        sys.stdout.buffer.write(text.encode())
-        return
-    write_durably(path, text.encode(), mode=0o644)
-    result = document["verificationResult"]
-    options.data(
-        f"{options.style(result, fg='green' if result == 'PASSED' else 'red', bold=True)}  {escape(str(path))}"
-    )
+    return page(document).encode()

@@ -1,1 +1,1 @@
-"""Reports about one model: facts from verified statements as one JSON document, and an HTML page made of it."""
+"""Reports about one model: facts from verified statements as one JSON document, and the HTML page and ML-BOM made of it."""

@@ -64,6 +64,7 @@ def _dataset(
     return {
         "name": document_text(item.rule_name or ""),
         "digest": {"sha256": item.digest.sha256},
+        "directory": item.is_directory,
         "revoked": evidence.revoked_artifact(item) is not None,
         "facts": facts,
         "factsTotal": len(stated),
