@@ -144,7 +144,9 @@ class _Lister:
             made.items(), key=lambda item: (item[1].time, item[1].log.index, item[0]), reverse=True
         )
         released = self._in_order(self._verifier.evidence.of_type(RELEASE))
-        releases = Releases.of(one for one in released if self._is_by(one, self._every))
+        releases = Releases.of(
+            one for one in released if not one.statement.is_old and self._is_by(one, self._every)
+        )
         newest = tuple(self._version(key, statement, releases) for key, statement in ordered[:last])
         return ModelVersions(newest, len(ordered) - len(newest), len(strange - made.keys()))
 

@@ -99,7 +99,7 @@ def rows_of(name: str, raw: bytes, verifier: Verifier | None) -> BundleRows:
         name,
         statement.attestation_id,
         plain(statement.predicate_type),
-        plain(claim.step or ""),
+        "" if statement.is_old else plain(claim.step or ""),
         _stage(statement),
         int(rows.verified),
         trust,
@@ -209,9 +209,9 @@ def _negative(statement: Statement, unread: str) -> str:
 
 
 def _stage(statement: Statement) -> str:
-    """Return the lifecycle kind in a build type, such as training; empty for statements of other tools."""
+    """Return the lifecycle kind in a build type, such as training; empty for statements of other tools, and of v0.1."""
     definition = statement.predicate.get("buildDefinition")
-    if statement.predicate_type != PROVENANCE or not isinstance(definition, Mapping):
+    if statement.is_old or statement.predicate_type != PROVENANCE or not isinstance(definition, Mapping):
         return ""
     kind = definition.get("buildType")
     if not isinstance(kind, str) or not kind.startswith(LIFECYCLE_PREFIX):

@@ -264,13 +264,15 @@ def is_attested(project: Project, statement: Statement, trust: Trust | None = No
 def _stored(
     project: Project, sha256: Sha256, read: Callable[[Statement], _Read], trust: Trust | None = None
 ) -> Iterator[_Read]:
-    """Yield the result of `read` for each readable stored statement about a digest."""
+    """Yield the result of `read` for each readable stored statement about a digest. A Statement v0.1 attests no step."""
     from gitchain.verify.bundle import verify_bundle
 
     for raw in project.store.by_subject("sha256", sha256):
         with suppress(GitchainError):
             bundle = Bundle.parse(raw)
-            result = read(bundle.statement())
+            if (statement := bundle.statement()).is_old:
+                continue
+            result = read(statement)
             if trust is not None and isinstance(bundle.signer, CertificateSigner):
                 verify_bundle(raw, trust)
             yield result

@@ -97,7 +97,7 @@ def package_url(project: Project, tag: str) -> str:
 
 
 def is_stored(project: Project, kind: str, git_sha256: Sha256, purl: str | None = None) -> bool:
-    """Return True if the store has a statement of type `kind` about a commit or tag with this digest.
+    """Return True if the store has a Statement v1 of type `kind` about a commit or tag with this digest.
 
     Of a package url only the version (the tag) is compared, because clones may have different repository names. For
     producing only: nothing is verified.
@@ -107,6 +107,8 @@ def is_stored(project: Project, kind: str, git_sha256: Sha256, purl: str | None 
             stored = Bundle.parse(raw).statement()
         except GitchainError:
             continue  # an unreadable bundle attests nothing
+        if stored.is_old:  # a v0.1 release attests no tag
+            continue
         if stored.predicate_type == kind and _version_in(stored.predicate.get("purl")) == _version_in(purl):
             return True
     return False

@@ -93,13 +93,13 @@ class ModelEvidence:
         }
 
     def about_models(self, *types: str) -> Sequence[VerifiedStatement]:
-        """Return the statements of these types about the target's models, in the order of the log, with those of others."""
+        """Return the Statements v1 of these types about the target's models, of any signer, in the order of the log."""
         evidence = self.verifier.evidence
         found = {
             one.attestation_id: one
             for sha256 in self.models
             for one in evidence.verified(evidence.about(sha256))
-            if one.statement.predicate_type in types
+            if one.statement.predicate_type in types and not one.statement.is_old
         }
         return self._in_order(found.values())
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from gitchain.errors import TransportError
+from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.predicates import provenance
+from gitchain.evidence.statement import Statement
+from gitchain.evidence.vocabulary import PROVENANCE
 from gitchain.fleet import indexer
 from gitchain.fleet.answers import Page
 from gitchain.fleet.bundle_rows import Verifier, rows_of
@@ -16,7 +20,8 @@ from gitchain.fleet.database import Database
 from gitchain.fleet.indexer import FleetIndexer, source_name
 from gitchain.fleet.questions import deployed
 from gitchain.instance import Instance
-from tests.support.fleets import NOW, BundleDirectory, index, verifier_of
+from tests.support.fleets import NOW, BundleDirectory, descriptor, index, verifier_of
+from tests.support.foreign_statements import old
 
 
 def test_index_reads_only_what_is_new(
@@ -182,3 +187,18 @@ def test_source_name_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert source_name("repo") == f"git+file://{tmp_path}/repo"
     assert source_name("evidence") == str(tmp_path / "evidence")
     assert source_name("oci://registry.example.com/a:b") == "oci://registry.example.com/a:b"
+
+
+def test_index_records_no_step_of_an_old_statement(
+    database: Database, instance: Instance, source: BundleDirectory
+) -> None:
+    """A Statement v0.1 is evidence for no step that it names; what it made of what is recorded."""
+    predicate = provenance(
+        step=StepFacts("train", "run-1", "observed", "credit"), kind="training", materials=[descriptor("a")]
+    )
+    source.add(old(Statement.build([descriptor("b")], PROVENANCE, predicate).payload))
+    index(database, instance, source.path)
+    assert database.rows("itt", "SELECT verified, step, stage FROM fleet_bundle") == [(1, "", "")]
+    source.deploy("b")
+    index(database, instance, source.path)
+    assert deployed(database, "a", Page()).rows
