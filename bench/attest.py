@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROUNDS = 60
-GOAL = 1.3
+GOAL = 2.0
 
 
 def prepare(directory: Path) -> Path:
