@@ -73,6 +73,8 @@ into an empty directory (tar -xf FILE), go there, and type:
     jq -r '.members[] | .sha256 + "  " + .name' archive.json > $T/sums
     sha256sum --quiet -c $T/sums
 
+The last line prints nothing if each member has its digest.
+
 
 4. READ THE STATEMENTS
 
@@ -145,12 +147,20 @@ The two checks print: Verification: OK, and: cert.pem: OK
 
 7. CHECK THE LOG
 
-The signature is in an append-only log. Its entry names this signature and the
-SHA-256 of what it covers:
+The signature is in an append-only log. Its entry names this signature, and the
+SHA-256 of what it covers (Rekor v2) or of the payload (Rekor v1):
 
     E='.verificationMaterial.tlogEntries[0]'
     jq -r "$E.canonicalizedBody" $B | base64 -d > $T/body
     jq . $T/body
+    SIG=$(jq -r '.dsseEnvelope.signatures[0].sig' $B)
+    COVERED=$(openssl dgst -sha256 -binary < $T/signed | base64)
+    PAYLOAD=$(sha256sum < $T/payload | cut -d ' ' -f 1)
+    V2='[.spec.hashedRekordV002 | .signature.content, .data.digest] == [$sig, $covered]'
+    V1='[.spec.signatures[0].signature, .spec.payloadHash.value] == [$sig, $payload]'
+    jq -e --arg sig "$SIG" --arg covered "$COVERED" --arg payload "$PAYLOAD" "($V2) or ($V1)" $T/body
+
+The last line prints: true
 
 The entry, hashed up the tree, is the root in the log's signed checkpoint:
 
@@ -171,7 +181,9 @@ The entry, hashed up the tree, is the root in the log's signed checkpoint:
     done
     jq -r "$E.inclusionProof.checkpoint.envelope" $B > $T/checkpoint
     sed -n 3p $T/checkpoint
-    test "$(base64 < $T/hash)" = "$(sed -n 3p $T/checkpoint)"
+    if [ "$(base64 < $T/hash)" = "$(sed -n 3p $T/checkpoint)" ]; then echo 'Root: OK'; else echo 'Root: DIFFERENT'; false; fi
+
+It prints the root that the log signed, and: Root: OK
 
 The log signed the lines of the checkpoint before the empty line:
 

@@ -45,11 +45,43 @@ def test_the_commands_of_the_page_verify_an_attestation(unpacked: Path, tmp_path
     done = typed(unpacked)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (done.stdout + done.stderr).splitlines()
-    for expected in ("Verified OK", "Verification: OK", "Signature Verified Successfully"):
+    for expected in (
+        "Verified OK",
+        "Verification: OK",
+        "true",
+        "Root: OK",
+        "Signature Verified Successfully",
+    ):
         assert expected in lines
     assert any(line.endswith("cert.pem: OK") for line in lines)
     assert lines[0].split()[0] == (tmp_path / "expected").read_text()
     assert "email:ada@example.com" in done.stdout
+
+
+@pytest.mark.parametrize("field", ["tlogEntries", "timestampVerificationData", "certificate"])
+def test_the_commands_of_the_page_notice_another_signature(unpacked: Path, field: str) -> None:
+    """Log entry, timestamp or certificate of another attestation of the same signer, valid in itself: the commands stop."""
+    page = (unpacked / "README.txt").read_text()
+    name = next(line.strip()[2:] for line in page.splitlines() if line.startswith("    B="))
+    other = next(
+        path for path in sorted(unpacked.glob("evidence/*.sigstore.json")) if path != unpacked / name
+    )
+    bundle, foreign = json.loads((unpacked / name).read_text()), json.loads(other.read_text())
+    bundle["verificationMaterial"][field] = foreign["verificationMaterial"][field]
+    replace_member(unpacked, name, json.dumps(bundle))
+    done = typed(unpacked)
+    assert done.returncode != 0
+    assert ".json: FAILED" not in done.stdout
+
+
+def replace_member(members: Path, name: str, data: str) -> None:
+    """Write a member, with its digest in the manifest corrected."""
+    (members / name).write_text(data)
+    manifest = json.loads((members / "archive.json").read_text())
+    for member in manifest["members"]:
+        if member["name"] == name:
+            member["sha256"] = hashlib.sha256(data.encode()).hexdigest()
+    (members / "archive.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize(
@@ -62,12 +94,7 @@ def test_the_commands_of_the_page_notice_a_change(unpacked: Path, field: str) ->
     data = (unpacked / name).read_text()
     at = data.index(f'"{field}"') + len(field) + 60
     data = data[:at] + ("A" if data[at] != "A" else "B") + data[at + 1 :]
-    (unpacked / name).write_text(data)
-    manifest = json.loads((unpacked / "archive.json").read_text())
-    for member in manifest["members"]:
-        if member["name"] == name:
-            member["sha256"] = hashlib.sha256(data.encode()).hexdigest()
-    (unpacked / "archive.json").write_text(json.dumps(manifest))
+    replace_member(unpacked, name, data)
     done = typed(unpacked)
     assert done.returncode != 0
     assert ".json: FAILED" not in done.stdout  # the digests are right
