@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from gitchain.consume.load_layout import AcceptedLayout, LayoutOptions
 from gitchain.consume.targets import GivenTarget
 from gitchain.consume.verifier import Verification, Verifier
 from gitchain.errors import ExitCode, MalformedError, VerificationError
 from gitchain.evidence.canonical import Json, strict_json
-from gitchain.evidence.vocabulary import time_text
+from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION, time_text
 from gitchain.platform.files import write_durably
 from gitchain.sources.archive_file import Archive, ArchiveSource
 from gitchain.sources.archive_manifest import LAYOUT, SIGNER_KEY, TRUST, VERDICT
@@ -94,7 +94,6 @@ class Coverage:
     def of(cls, verifier: Verifier, names: frozenset[str]) -> Coverage:
         """Return the coverage of the evidence with these names. Checkpoints themselves are not counted."""
         from gitchain.consume.store_checkpoints import Checkpoints
-        from gitchain.evidence.vocabulary import CHECKPOINT, REVOCATION
         from gitchain.verify.checkpoints import behind, covered
         from gitchain.verify.revocations import Revocations
 
@@ -119,7 +118,8 @@ def verify_archive(
 
     What `policy` does not name is taken from the reader's pin for the layout, else from the archive.
     Raises the errors of `Verifier.open`; VerificationError if `path` has other content, or if the evidence leads to
-    PASSED where the archive recorded a failure; MalformedError for parts that contradict each other.
+    PASSED where the archive recorded a failure, or if revocations or checkpoints are newer than the archive's time;
+    MalformedError for parts that contradict each other.
     """
     moment = at or archive.manifest.created
     if is_ahead(moment, now):
@@ -133,6 +133,8 @@ def verify_archive(
     with TemporaryDirectory(prefix="gitchain-") as folder, _home_in(folder):
         named, basis = _named(archive, policy, Path(folder))
         verifier = Verifier.open(None, named, moment, (), [ArchiveSource(archive)])
+        if at is None:
+            _check_times(archive, verifier)
         found = [verifier.verify(given, explain=explain) for given in _targets(archive, path)]
         coverage = Coverage.of(verifier, _evidence_names(archive))
     decisions = tuple(decision for one in found for decision in one.decisions)
@@ -209,16 +211,49 @@ def _compare(verdict: ArchiveVerdict, path: Path | None) -> None:
                 got=f"sha256:{decision.target.sha256}",
                 help="name the file or directory that the archive is about",
             )
+    for decision in verdict.verification.decisions:
+        result = _recorded(archive, decision.target if path is not None else None)
+        if verdict.passed and result != "PASSED":
+            raise VerificationError(
+                "the evidence leads to another verdict than the archive recorded",
+                where=str(archive.path),
+                expected=ascii(result)[:40],
+                got="PASSED",
+                help="evidence against the model is missing: ask for the archive again, from another source",
+            )
+
+
+def _recorded(archive: Archive, target: Target | None) -> Json:
+    """Return the result that the archive recorded: of the reader's copy of an artifact, or of all artifacts together."""
     recorded = strict_json(archive.read(VERDICT), VERDICT)
-    result = recorded.get("verificationResult") if isinstance(recorded, Mapping) else None
-    if verdict.passed and result != "PASSED":
-        raise VerificationError(
-            "the evidence leads to another verdict than the archive recorded",
-            where=str(archive.path),
-            expected=ascii(result)[:40],
-            got="PASSED",
-            help="evidence against the model is missing: ask for the archive again, from another source",
-        )
+    try:
+        if target is None:
+            return recorded["verificationResult"]  # type: ignore[index,call-overload]
+        about = {
+            one["resource"]["digest"]["sha256"]: one["verificationResult"] for one in _failed_first(recorded)
+        }
+        return next((about[digest] for digest in target.digests if digest in about), None)
+    except (KeyError, TypeError):
+        return None
+
+
+def _failed_first(recorded: Any) -> list[Any]:
+    """Return the results; of several about one digest, which has more than one name, one that passed counts."""
+    return sorted(recorded["results"], key=lambda one: one["verificationResult"] == "PASSED")
+
+
+def _check_times(archive: Archive, verifier: Verifier) -> None:
+    """Raise VerificationError for a revocation or checkpoint that is newer than the archive's time: that time is wrong."""
+    created = archive.manifest.created
+    for one in verifier.evidence.of_type(REVOCATION, CHECKPOINT):
+        if is_ahead(one.time, created):
+            raise VerificationError(
+                "the archive has evidence that is newer than its own time",
+                where=f"{archive.path}: {one.attestation_id}",
+                expected=f"not after {time_text(created)}",
+                got=time_text(one.time),
+                help="verify it as of a time that you choose: --at now",
+            )
 
 
 @contextmanager

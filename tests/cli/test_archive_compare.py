@@ -1,0 +1,82 @@
+"""`gitchain archive verify`: the archive's own time and verdict, compared with its evidence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gitchain.errors import ExitCode
+from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.verify import verified
+from tests.cli.test_archive import Gitchain, archived
+from tests.support.archives import bundles_of, parts_of, rewrite
+from tests.support.prepared_repository import refused
+
+
+def sign(gitchain: Gitchain, repo: Path, *changes: tuple[str, str]) -> None:
+    """Sign version 2 of the layout of `tiny`, with texts replaced."""
+    layout = repo / ".gitchain/layout.yaml"
+    text = layout.read_text()
+    for old, new in (("version: 1", "version: 2"), *changes):
+        assert old in text
+        text = text.replace(old, new)
+    layout.write_text(text)
+    assert gitchain("layout", "sign", cwd=repo).code == 0
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=repo).code == 0
+
+
+def test_archive_verify_of_one_model_of_a_commit(gitchain: Gitchain, tiny: Path, tmp_path: Path) -> None:
+    """A commit with a model that passes and one that fails: each copy has the verdict of its own."""
+    served = ("products: [model.txt]", "products: [model.txt, other.txt]")
+    sign(gitchain, tiny, served, ("[CREATE, model.txt]", "[CREATE, '*.txt']"))
+    (tiny / "other.txt").write_text("other")
+    subprocess.run(["git", "add", "-f", "model.txt", "other.txt"], cwd=tiny, check=True)
+    subprocess.run(["git", "commit", "-qm", "models"], cwd=tiny, check=True)
+    made = archived(gitchain, tiny, tmp_path / "models.tar", "HEAD", ExitCode.NOTHING)
+    verify = ("archive", "verify", "--json", str(made.path))
+    done = gitchain(*verify, str(tiny / "model.txt"), *made.named, cwd=tmp_path)
+    assert (done.code, done.json["result"]) == (0, "VERIFIED"), done.text
+    for path in ((), (str(tiny / "other.txt"),)):
+        done = gitchain(*verify, *path, *made.named, cwd=tmp_path)
+        assert (done.code, done.json["result"]) == (ExitCode.NOTHING, "FAILED")
+
+
+@pytest.mark.parametrize("results", [[], [{}], None, [{"resource": {"digest": []}}], {"a": 1}])
+def test_archive_verify_of_a_model_without_a_recorded_verdict(
+    gitchain: Gitchain, tiny: Path, tmp_path: Path, results: object
+) -> None:
+    """A record that does not name the model does not say that it passed."""
+    sign(gitchain, tiny)
+    made = archived(gitchain, tiny, tmp_path / "model.tar")
+
+    def forge(parts: dict[str, bytes]) -> None:
+        verdict = json.loads(parts["verdict.json"]) | {"results": results}
+        parts["verdict.json"] = json.dumps(verdict).encode()
+
+    rewrite(made.path, forge)
+    done = gitchain("archive", "verify", str(made.path), str(tiny / "model.txt"), *made.named, cwd=tmp_path)
+    refused(done, ExitCode.FAILED, "another verdict than the archive recorded")
+
+
+def test_archive_that_is_older_than_its_revocation(
+    gitchain: Gitchain, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No archive of that time can have it: the time is wrong, and with it every check of an age or expiry."""
+    monkeypatch.setattr(verified, "MAX_CLOCK_SKEW", verified.MAX_CLOCK_SKEW * 0)
+    sign(gitchain, tiny, ("serve:", "revokers: [ada]\nserve:"))
+    before = datetime.now(UTC)
+    time.sleep(1.1)
+    assert gitchain("revoke", "artifact", "in.txt", "--reason", "withdrawn", cwd=tiny).code == 0
+    made = archived(gitchain, tiny, tmp_path / "model.tar", code=ExitCode.FAILED)
+    (revocation,) = bundles_of(made.path, REVOCATION)
+    assert revocation in parts_of(made.path)
+    rewrite(made.path, lambda _: None, created=before.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    done = gitchain("archive", "verify", str(made.path), *made.named, cwd=tmp_path)
+    refused(done, ExitCode.FAILED, "evidence that is newer than its own time", "--at now")
+    done = gitchain("archive", "verify", str(made.path), *made.named, "--at", "now", cwd=tmp_path)
+    assert (done.code, "revoked" in done.out) == (ExitCode.FAILED, True)
