@@ -10,13 +10,16 @@ from gitchain.consume.diff_sides import side_of
 from gitchain.consume.targets import GivenTarget
 from gitchain.errors import NoEvidenceError
 from gitchain.report.evidence import ModelEvidence
+from gitchain.report.values import NOT_INSPECTED
+
+SINCE = ("name", "digest", "made", "tags", "verificationResult")
 
 MAX_CHANGES = 50
 """Most changes of one group; `gitchain diff` has more."""
 
 
 def changes(evidence: ModelEvidence, versions: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the changes since the version that passed before the target's only model; None if there is none.
+    """Return the changes since the version before the target's only model that has a complete chain; None without one.
 
     The previous version is verified by its attested digest.
     """
@@ -28,7 +31,7 @@ def changes(evidence: ModelEvidence, versions: Mapping[str, Any]) -> dict[str, A
     earlier = (
         one
         for one in reversed(listed[: places[0]])
-        if one["name"] == current["name"] and one["verificationResult"] == "PASSED"
+        if one["name"] == current["name"] and one["verificationResult"] in {"PASSED", NOT_INSPECTED}
     )
     if (previous := next(earlier, None)) is None:
         return None
@@ -43,4 +46,4 @@ def changes(evidence: ModelEvidence, versions: Mapping[str, Any]) -> dict[str, A
     for group in groups.values():
         group["complete"] = group["complete"] and len(group["changes"]) <= MAX_CHANGES
         group["changes"] = group["changes"][:MAX_CHANGES]
-    return {"since": {key: previous[key] for key in ("name", "digest", "made", "tags")}, "groups": groups}
+    return {"since": {key: previous[key] for key in SINCE}, "groups": groups}

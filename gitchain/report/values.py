@@ -24,6 +24,9 @@ MAX_VERSIONS = 10
 MAX_SERIES = 12
 """Most courses over versions of one kind: of numbers that differ first."""
 
+NOT_INSPECTED = "NOT_INSPECTED"
+"""Result of another version whose chain is complete, under a layout with inspections: its bytes are not here."""
+
 Reader = Callable[[Statement], Facts]
 
 
@@ -68,44 +71,47 @@ def _of_several(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _versions(evidence: ModelEvidence) -> dict[str, Any]:
-    """Return the newest versions of the models, the oldest first, and the numbers that passed versions state."""
+    """Return the newest versions of the models, the oldest first, and the numbers that versions with a chain state."""
     names = sorted({name for name in evidence.models.values() if name})
     try:
         known = model_versions(evidence.verifier, names, MAX_VERSIONS)
     except NoEvidenceError:
         return {"listed": [], "older": 0, "series": []}
-    listed = [(one, _decision(evidence, one)) for one in reversed(known.newest)]
+    listed = [(one, *_decision(evidence, one)) for one in reversed(known.newest)]
     return {
         "listed": [_version(evidence, *one) for one in listed],
         "older": known.older,
         "series": [
             {"kind": kind, **one}
             for kind, read in (("metric", metrics), ("parameter", parameters))
-            for one in _series(evidence, [decision for _, decision in listed], read)
+            for one in _series(evidence, [decision for _, decision, _ in listed], read)
         ],
     }
 
 
-def _decision(evidence: ModelEvidence, one: ModelVersion) -> Decision:
-    """Return the decision of this report, or that about the attested digest of another version: no byte is inspected."""
-    own = (
-        each
-        for each in evidence.side.verification.decisions
-        if each.target.sha256 == one.decision.target.sha256
-    )
-    return next(own, None) or (
-        one.decision if one.decision.passed else evidence.verifier.decide(one.decision.target)
-    )
+def _decision(evidence: ModelEvidence, one: ModelVersion) -> tuple[Decision, str]:
+    """Return the decision about a version, and its result in the report.
+
+    That of this report, else about the attested digest. If that fails only because inspections have no bytes of another
+    version, the decision is the one without inspections, and the result is NOT_INSPECTED: never PASSED.
+    """
+    for own in evidence.side.verification.decisions:
+        if own.target.sha256 == one.decision.target.sha256:
+            return own, own.result
+    if one.decision.passed:
+        return one.decision, one.decision.result
+    signed = evidence.verifier.decide(one.decision.target)
+    return signed, NOT_INSPECTED if signed.passed else signed.result
 
 
-def _version(evidence: ModelEvidence, one: ModelVersion, decision: Decision) -> dict[str, Any]:
+def _version(evidence: ModelEvidence, one: ModelVersion, _: Decision, result: str) -> dict[str, Any]:
     return {
         "name": document_text(one.name),
         "digest": {"sha256": one.decision.target.sha256},
         "tags": [document_text(tag) for tag in (*one.tags, *one.stages)[:20]],
         "made": time_text(one.made.time),
         "signer": document_text(one.made.identity.subject),
-        "verificationResult": decision.result,
+        "verificationResult": result,
         "deployments": [
             {**{key: document_text(text) for key, text in each.place.items()}, "time": time_text(each.time)}
             for each in one.placements[:20]
@@ -116,7 +122,7 @@ def _version(evidence: ModelEvidence, one: ModelVersion, decision: Decision) -> 
 
 
 def _series(evidence: ModelEvidence, decisions: Sequence[Decision], read: Reader) -> list[dict[str, Any]]:
-    """Return for each name the numbers of the versions that passed; null where a version states none."""
+    """Return for each name the numbers of the versions with a complete chain; null where a version states none."""
     columns = [
         _numbers(chain_steps(evidence.verifier, one.steps), read) if one.passed else {} for one in decisions
     ]
