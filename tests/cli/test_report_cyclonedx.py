@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.licenses import _spdx
 
 from gitchain.errors import ExitCode
-from gitchain.evidence.vocabulary import DATASET
-from tests.cli.test_report import HOSTILE, NEW, TERMS, state
+from gitchain.evidence.vocabulary import DATASET, RELEASE
+from tests.cli.test_report import HOSTILE, NEW, OLD, TERMS, state
 from tests.support.model_versions import Workshop, workshop_in
 
 Gitchain = Callable[..., Any]
 Bom = Callable[..., Any]
+Git = Callable[..., str]
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 
 
@@ -180,6 +182,53 @@ def test_bom_of_a_model_that_fails(workshop: Workshop, bom: Bom) -> None:
     assert properties(found["metadata"]["component"])["verificationResult"] == "FAILED"
 
 
+def test_bom_of_several_models_is_one_model_with_parts(
+    workshop: Workshop, bom: Bom, facts: Callable[[str], Any], git: Git
+) -> None:
+    """A commit with two models: each file is a part with its own digest and verdict."""
+    workshop.add(OLD, NEW)
+    for one in (OLD, NEW):
+        md5 = hashlib.md5(one.model.encode()).hexdigest()
+        tracked = f"outs:\n- md5: {md5}\n  size: {len(one.model)}\n  hash: md5\n  path: {one.name}\n"
+        (workshop.repo / f"{one.name}.dvc").write_text(tracked)
+    git(workshop.repo, "add", "old.bin.dvc", "new.bin.dvc")
+    git(workshop.repo, "commit", "-q", "-m", "models")
+    model, report = bom("HEAD")["metadata"]["component"], facts("HEAD")
+    assert (model["type"], model["name"]) == ("machine-learning-model", "HEAD")
+    assert "hashes" not in model
+    assert "basis:hashes" not in properties(model)
+    assert [(one["name"], one["hashes"][0]["content"]) for one in model["components"]] == [
+        (one["name"], one["digest"]["sha256"]) for one in report["models"]
+    ]
+    assert [properties(one)["verificationResult"] for one in model["components"]] == ["PASSED", "PASSED"]
+
+
+def test_bom_has_the_version_of_one_release(workshop: Workshop, bom: Bom) -> None:
+    """The tag that a functionary attested; a stranger's tag is none, a stage is none, and two tags are no version."""
+    workshop.add(NEW)
+    for tag, who in (("v9", "mallory@example.com"), ("m#prod", "ada@example.com"), ("v1", "ada@example.com")):
+        purl = f"pkg:generic/new@{tag.replace('#', '%23')}"
+        state(workshop, RELEASE, ("new.bin", "new"), {"purl": purl}, who=who)
+    model = bom("new.bin")["metadata"]["component"]
+    assert (model["version"], properties(model)["basis:version"]) == ("v1", "claimed")
+    state(workshop, RELEASE, ("new.bin", "new"), {"purl": "pkg:generic/new@v2"})
+    model = bom("new.bin")["metadata"]["component"]
+    assert "version" not in model
+    assert properties(model)["basis:version"] == "missing"
+
+
+def test_bom_marks_revoked_data(gitchain: Gitchain, workshop: Workshop, bom: Bom) -> None:
+    """A revoked data set is marked in a model that fails because of it."""
+    workshop.add(NEW)
+    (workshop.repo / "data").mkdir()
+    (workshop.repo / "data/raw.csv").write_text("raw")
+    who = ("--as", "ada@example.com")
+    revoke = ("revoke", "artifact", "data/raw.csv", "--reason", "withdrawn", *who)
+    assert gitchain(*revoke, cwd=workshop.repo).code == ExitCode.OK
+    found = bom("new.bin", ExitCode.FAILED)
+    assert properties(data_of(found))["revoked"] == "true"
+
+
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 def test_bom_bounds_hostile_text(workshop: Workshop, bom: Bom, hostile: str) -> None:
     """Texts of evidence are short, and without control, bidirectional or invisible characters; the BOM is valid."""
@@ -213,6 +262,17 @@ def test_bom_states_what_it_leaves_out(workshop: Workshop, bom: Bom) -> None:
     workshop.add(replace(NEW, parameters={"p.yaml": {str(number): number for number in range(1500)}}))
     found = bom("new.bin")
     assert properties(found["metadata"])["omitted:parameters"] == "500"
+    assert found["compositions"][0]["aggregate"] == "incomplete"
+
+
+def test_bom_of_a_thousand_data_sets_is_bounded(workshop: Workshop, bom: Bom) -> None:
+    """The data sets of the report, and how many more there are."""
+    workshop.add(replace(NEW, data={f"data/{number}.csv": str(number) for number in range(1000)}))
+    found = bom("new.bin")
+    assert sum(one["type"] == "data" for one in found["components"]) == 200
+    known = properties(found["metadata"])
+    assert known["omitted:dataSets"] == "800"
+    assert int(known["omitted:artifacts"]) >= 1000
     assert found["compositions"][0]["aggregate"] == "incomplete"
 
 
