@@ -26,6 +26,7 @@ from gitchain.platform.files import write_durably
 from gitchain.sources.archive_file import Archive, ArchiveSource
 from gitchain.sources.archive_manifest import LAYOUT, SIGNER_KEY, TRUST, VERDICT
 from gitchain.trust.load_profile import MAX_TRUST_BYTES
+from gitchain.verify.findings import FindingCode
 from gitchain.verify.target import Target
 from gitchain.verify.trust import trust_digest
 from gitchain.verify.verified import is_ahead
@@ -225,21 +226,21 @@ def _compare(verdict: ArchiveVerdict, path: Path | None) -> None:
 
 def _recorded(archive: Archive, target: Target | None) -> Json:
     """Return the result that the archive recorded: of the reader's copy of an artifact, or of all artifacts together."""
-    recorded = strict_json(archive.read(VERDICT), VERDICT)
+    recorded: Any = strict_json(archive.read(VERDICT), VERDICT)
     try:
         if target is None:
-            return recorded["verificationResult"]  # type: ignore[index,call-overload]
-        about = {
-            one["resource"]["digest"]["sha256"]: one["verificationResult"] for one in _failed_first(recorded)
-        }
-        return next((about[digest] for digest in target.digests if digest in about), None)
+            result: Json = recorded["verificationResult"]
+            return result
+        about = [one for one in recorded["results"] if one["resource"]["digest"]["sha256"] in target.digests]
+        return "PASSED" if any(map(_is_passed, about)) else "FAILED"
     except (KeyError, TypeError):
         return None
 
 
-def _failed_first(recorded: Any) -> list[Any]:
-    """Return the results; of several about one digest, which has more than one name, one that passed counts."""
-    return sorted(recorded["results"], key=lambda one: one["verificationResult"] == "PASSED")
+def _is_passed(result: Any) -> bool:
+    """Return whether a recorded result passed, or lacked nothing but the bytes, which are here now."""
+    codes = {one["code"] for one in result["findings"] if one["severity"] == "error"}
+    return bool(result["verificationResult"] == "PASSED" or codes == {FindingCode.NO_BYTES.value})
 
 
 def _check_times(archive: Archive, verifier: Verifier) -> None:

@@ -22,10 +22,18 @@ from gitchain.consume.archive_verdict import ArchiveVerdict, Coverage, verify_ar
 from gitchain.consume.load_layout import LayoutOptions
 from gitchain.consume.targets import GivenTarget
 from gitchain.consume.verifier import Verification, Verifier
-from gitchain.errors import ExitCode, NoEvidenceError, StoreError, VerificationError, os_errors_as
+from gitchain.errors import (
+    ExitCode,
+    NoEvidenceError,
+    StoreError,
+    UsageError,
+    VerificationError,
+    os_errors_as,
+    reason,
+)
 from gitchain.evidence.digest import sha256_hex
 from gitchain.platform import tar
-from gitchain.platform.files import TEMPORARY, sync_directory
+from gitchain.platform.files import TEMPORARY, open_regular, sync_directory
 from gitchain.produce.archive_readme import readme
 from gitchain.sources.archive_file import Archive, ArchiveSource
 from gitchain.sources.archive_manifest import (
@@ -119,8 +127,10 @@ def write_archive(
     """Verify the target and write its archive to `out`, also of a target that fails.
 
     Raises the errors of `gitchain.consume.verifier.verify`; NoEvidenceError if nothing is attested; VerificationError if
-    the archive alone leads to another verdict; StoreError if it cannot be written.
+    the archive alone leads to another verdict; UsageError if `out` is a file that is no archive; StoreError if it cannot
+    be written.
     """
+    _check_place(out)
     given = GivenTarget.parse(target)
     verifier = Verifier.open(project, policy, now, [given], sources)
     verification = verifier.verify(given, explain=True)
@@ -145,6 +155,29 @@ def write_archive(
         ):
             alone = _write(out, contents.blocks(manifest), lambda path: _check(path, verification, now))
     return WrittenArchive(out, verification, alone)
+
+
+def _check_place(out: Path) -> None:
+    """Raise UsageError if there is something else than an archive at `out`, such as the model."""
+    start = f"{MANIFEST}\0".encode()
+    try:
+        with open_regular(out) as file:
+            found = file.read(len(start))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            "cannot replace this by an archive",
+            where=str(out),
+            got=reason(error),
+            help="another name after -o",
+        ) from error
+    if found not in {b"", start}:
+        raise UsageError(
+            "the file is no archive, and would be replaced by one",
+            where=str(out),
+            help="another name after -o, or remove the file",
+        )
 
 
 def _add_evidence(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import pickle
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -80,3 +83,36 @@ def test_archive_that_is_older_than_its_revocation(
     refused(done, ExitCode.FAILED, "evidence that is newer than its own time", "--at now")
     done = gitchain("archive", "verify", str(made.path), *made.named, "--at", "now", cwd=tmp_path)
     assert (done.code, "revoked" in done.out) == (ExitCode.FAILED, True)
+
+
+def test_archive_replaces_no_other_file(gitchain: Gitchain, tiny: Path, tmp_path: Path) -> None:
+    """The model, or what is no regular file, stays as it is; an older archive is replaced."""
+    assert gitchain("attest", "train", "-m", "in.txt", "-p", "model.txt", cwd=tiny).code == 0
+    done = gitchain("archive", "model.txt", "-o", "model.txt", cwd=tiny)
+    refused(done, ExitCode.USAGE, "the file is no archive, and would be replaced by one")
+    assert (tiny / "model.txt").read_text() == "model"
+    os.mkfifo(tmp_path / "fifo")
+    done = gitchain("archive", "model.txt", "-o", str(tmp_path / "fifo"), cwd=tiny)
+    refused(done, ExitCode.USAGE, "cannot replace this by an archive")
+    (tmp_path / "model.tar").touch()
+    archived(gitchain, tiny, tmp_path / "model.tar")
+    archived(gitchain, tiny, tmp_path / "model.tar")
+
+
+def test_archive_of_a_model_to_inspect(gitchain: Gitchain, tiny: Path, tmp_path: Path) -> None:
+    """Without the bytes no inspection passes; with them it does, also if the archive was made without them."""
+    pickles = (
+        "inspections: [{name: no-code, kind: pickle, artifacts: ['*.txt'], frameworks: [numpy]}]\nserve:"
+    )
+    model = pickle.dumps({"w": 1.0})
+    (tiny / "model.txt").write_bytes(model)
+    sign(gitchain, tiny, ("serve:", pickles))
+    made = archived(gitchain, tiny, tmp_path / "model.tar")
+    digest = f"sha256:{hashlib.sha256(model).hexdigest()}"
+    bare = archived(gitchain, tiny, tmp_path / "bare.tar", digest, ExitCode.FAILED)
+    for archive in (made, bare):
+        done = gitchain("archive", "verify", str(archive.path), *made.named, cwd=tmp_path)
+        assert (done.code, "GC-E0352" in done.out) == (ExitCode.FAILED, True), done.text
+        path = str(tiny / "model.txt")
+        done = gitchain("archive", "verify", "--json", str(archive.path), path, *made.named, cwd=tmp_path)
+        assert (done.code, done.json["result"] if done.code == 0 else done.text) == (0, "VERIFIED")
