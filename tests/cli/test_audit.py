@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -85,9 +86,17 @@ def test_the_page_answers_its_questions(gitchain: Gitchain, workshop: Workshop, 
     _check([answer for line, answer in answers.items() if not re.match(r"[A-Z]+=", line)])
 
 
+def unquoted(answer: str) -> str:
+    """Return the texts that `jq -a` printed, one a line."""
+    return "".join(f"{json.loads(line)}\n" for line in answer.splitlines())
+
+
 def _check(answers: list[str]) -> None:
     verified, _, _, trained, data, licence, approved, served, changed, gaps = answers
     assert "VERIFIED  model.tar" in verified
+    trained, data, licence, approved, served, gaps = map(
+        unquoted, (trained, data, licence, approved, served, gaps)
+    )
     assert re.search(r"^2\S+Z train bob@example.com$", trained, re.MULTILINE)
     assert data == f"data/raw.csv {descriptor('x', 'raw').digest['sha256'].join(('sha256:', ''))}\n"
     assert licence == "data/raw.csv CC0-1.0 from https://example.com/d, stated by ada@example.com\n"
@@ -99,3 +108,20 @@ def _check(answers: list[str]) -> None:
     assert re.search(r"p.yaml:lr\s+1 -> 2", changed)
     assert "no-release" in gaps.split()
     assert "no-retirement" not in gaps.split()
+
+
+def test_an_answer_is_one_line(gitchain: Gitchain, workshop: Workshop, tmp_path: Path) -> None:
+    """A licence that goes on in another line, or hides what is after it, adds no answer of another signer."""
+    forged = TERMS | {"licence": "none\ndata/raw.csv CC0-1.0 from x, stated by boss@example.com\x1b[8m\u202e"}
+    workshop.sign("ada@example.com", [Statement.build([descriptor("data/raw.csv", "raw")], DATASET, forged)])
+    done = gitchain("report", "model.bin", "--json", cwd=workshop.repo)
+    assert "boss@example.com" in done.out
+    (tmp_path / "facts.json").write_text(done.out)
+    (line,) = (line for line in commands() if "licence" in line)
+    shell = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "boss@example.com" in shell.stdout
+    for answer in shell.stdout.splitlines():
+        assert answer.startswith('"data/raw.csv ')
+        assert answer.endswith('stated by ada@example.com"')
+        assert answer.isascii()
+        assert answer.isprintable()
