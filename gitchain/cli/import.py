@@ -76,6 +76,11 @@ def _print(options: Options, done: ImportResult, *, dry_run: bool) -> None:
             options.data(line)
     if len(done.bundles) > SHOWN:
         options.data(f"and {len(done.bundles) - SHOWN} more: --json has all")
+    warned = [one for one in done.bundles if one.warning and not one.is_present]
+    for one in warned[:SHOWN]:
+        options.talk(f"warning   {escape(one.where)}: {escape(one.warning)}")
+    if len(warned) > SHOWN:
+        options.talk(f"warning   {len(warned) - SHOWN} more of this kind: --json has all")
     if done.skipped:
         options.talk(f"skipped   {done.skipped} entries of directories that are no bundles by their names")
     verb = "would import" if dry_run else "imported"

@@ -14,7 +14,9 @@ from datetime import datetime
 from gitchain.consume.history import layout_keys, reading_profile
 from gitchain.errors import GitchainError, MalformedError, StoreError, TrustError
 from gitchain.evidence.digest import sha256_hex
-from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT
+from gitchain.evidence.revocation import read_revocation
+from gitchain.evidence.vocabulary import CARRIED, CHECKPOINT, REVOCATION, SOURCE
+from gitchain.sources.bundle_facts import claim_or_problem
 from gitchain.sources.foreign_bundles import ForeignBundle, ForeignBundles
 from gitchain.sources.rollback_protection import remember
 from gitchain.store.tree_paths import ATTESTATIONS, content_path
@@ -41,6 +43,19 @@ class ImportedBundle:
     verified: VerifiedStatement
     is_present: bool
 
+    @property
+    def warning(self) -> str:
+        """Return what the bundle may do to verdicts besides being evidence for a step, or an empty text."""
+        statement = self.verified.statement
+        if statement.predicate_type == REVOCATION:
+            try:
+                read_revocation(statement)
+            except GitchainError as error:
+                return f"a revocation that cannot be read: nothing passes where its signer is a revoker ({error})"
+            return "a revocation: what it names does not pass where its signer is a revoker"
+        problem = claim_or_problem(statement)[1]
+        return f"no step can take it, but it may reject what it is about: {problem}" if problem else ""
+
     def to_json(self) -> dict[str, object]:
         """Return the bundle as in `import --json`."""
         statement, found = self.verified.statement, self.verified
@@ -56,7 +71,7 @@ class ImportedBundle:
             "subject": shown,
             "signer": found.identity.to_json(),
             "time": found.time.isoformat(),
-        }
+        } | ({"warning": self.warning} if self.warning else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +139,13 @@ def _verified(
             where=one.where,
             got=kind,
             help="gitchain sync REMOTE   brings whole stores together",
+        )
+    if kind == SOURCE:
+        raise MalformedError(
+            "a source statement, which is made of a signed commit or tag",
+            where=one.where,
+            got=kind,
+            help="gitchain verify   reads the signed commits and tags of the repository itself",
         )
     try:
         found = verify_bundle(one.raw, profile.trust, keys)

@@ -94,13 +94,14 @@ class ForeignBundles:
                 if count > MAX_ENTRIES or len(found) > MAX_BUNDLES:
                     expected = f"at most {MAX_BUNDLES} bundles, and {MAX_ENTRIES} entries"
                     raise LimitError("the directory holds too much", where=str(folder), expected=expected)
-                if not entry.name.endswith(SUFFIXES) or entry.name.endswith(NODES) or entry.is_dir():
-                    self.skipped += 1
-                elif entry.is_symlink():
+                named = entry.name.endswith(SUFFIXES) and not entry.name.endswith(NODES)
+                if named and entry.is_symlink():
                     help_text = "name the file itself: gitchain import FILE"
                     raise MalformedError("a link in the directory", where=entry.path, help=help_text)
-                else:
+                if named and not entry.is_dir(follow_symlinks=False):
                     found.append(Path(entry.path))
+                else:
+                    self.skipped += 1
         if not found:
             expected = "files named *" + ", *".join(SUFFIXES)
             raise UsageError("no bundles in the directory", where=str(folder), expected=expected, help=_HELP)
@@ -168,6 +169,13 @@ class ForeignBundles:
                 where=where,
                 expected="a Sigstore bundle",
                 help="let the tool write a bundle: cosign attest --new-bundle-format; gh attestation download",
+            )
+        if value is not None and not {"mediaType", "media_type"}.intersection(value):
+            raise MalformedError(
+                "not a Sigstore bundle: it has no media type",
+                where=where,
+                expected="a bundle of cosign, sigstore, gh, npm, PyPI or gitchain",
+                help="in a directory, move other JSON files away; docs/import.md has the formats",
             )
         with _placed(where):
             return ForeignBundle(where, raw, Bundle.parse(raw).statement())

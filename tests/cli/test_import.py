@@ -15,7 +15,7 @@ import pytest
 from gitchain.errors import ExitCode
 from gitchain.evidence.bundle import Bundle
 from gitchain.evidence.canonical import canonical_json
-from gitchain.evidence.vocabulary import LAYOUT
+from gitchain.evidence.vocabulary import LAYOUT, LINK, REVOCATION, SOURCE
 from gitchain.instance import Instance
 from gitchain.workspace.project import open_project
 from gitchain.workspace.user_directory import local_directory
@@ -31,6 +31,7 @@ from tests.support.foreign_statements import (
     model_signature,
     pypi_publish,
     pytest_result,
+    said,
     subject,
 )
 from tests.support.forged_bundles import raw
@@ -413,3 +414,56 @@ def test_import_satisfies_a_step_that_selects(world: PreparedRepository, gitchai
     assert gitchain("import", str(place), cwd=world.repo).code == 0
     done = gitchain("verify", "model.bin", cwd=world.repo)
     assert done.code == 0, done.text
+
+
+@pytest.mark.parametrize("target", ["loop.json", ".", "../other"])
+def test_import_names_a_link_in_a_directory(
+    gitchain: Gitchain, tiny: Path, bundles: list[bytes], target: str
+) -> None:
+    """Also one that leads nowhere in circles, and one to a directory, whose bundles would be missing."""
+    place = tiny / "downloads"
+    place.mkdir()
+    (tiny / "other").mkdir()
+    (place / "good.json").write_bytes(bundles[0])
+    (place / "loop.json").symlink_to(target)
+    done = refused(gitchain, tiny, "downloads")
+    assert "a link in the directory" in done.err
+    assert "loop.json" in done.err
+
+
+@pytest.mark.parametrize("content", [b'{"name": "left-pad"}', b'{"name":1}\n{"name":2}\n', b"{}"])
+def test_import_of_other_json(gitchain: Gitchain, tiny: Path, content: bytes) -> None:
+    """The error states that the file is no bundle, not which field of one it lacks."""
+    (tiny / "package.json").write_bytes(content)
+    done = refused(gitchain, tiny, "package.json")
+    assert (done.code, "not a Sigstore bundle" in done.err) == (ExitCode.FAILED, True), done.err
+
+
+def test_import_warns_of_negative_evidence(gitchain: Gitchain, tiny: Path, bundles: list[bytes]) -> None:
+    """A revocation, one that cannot be read, and a statement that no step can take: after a sync, nothing removes them."""
+    good = {"reason": "compromised", "revokedOn": "2026-11-30T12:00:00Z", "attestations": ["0" * 64]}
+    kinds = {
+        "a revocation: what it names": said(REVOCATION, good, MODEL),
+        "a revocation that cannot be read: nothing passes": said(REVOCATION, {"reason": "?"}, MODEL),
+        "no step can take it": said(LINK, {}, MODEL),
+    }
+    more = [signed(one) for one in kinds.values()]
+    (tiny / "all.jsonl").write_bytes(b"\n".join([bundles[0], *more]))
+    done = gitchain("import", "all.jsonl", "--dry-run", cwd=tiny)
+    assert done.code == 0, done.text
+    assert [
+        text in line
+        for text, line in zip(kinds, [x for x in done.err.splitlines() if "warning" in x], strict=True)
+    ] == [True] * 3
+    shown = gitchain("import", "all.jsonl", "--json", cwd=tiny).json
+    validator("cli").validate(shown)
+    assert ["warning" in one for one in shown["bundles"]] == [False, True, True, True]
+    assert "warning" not in gitchain("import", "all.jsonl", cwd=tiny).err
+
+
+def test_import_of_a_source_statement(gitchain: Gitchain, tiny: Path) -> None:
+    """No trust and no key makes it verify: the error does not ask for one."""
+    (tiny / "one.json").write_bytes(signed(said(SOURCE, {}, MODEL)))
+    done = refused(gitchain, tiny, "one.json")
+    assert "made of a signed commit or tag" in done.err
+    assert "--trust" not in done.err
