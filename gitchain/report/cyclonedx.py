@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -21,14 +21,17 @@ from gitchain.report.cyclonedx_parts import (
     data_ref,
     input_component,
     model_component,
+    part_ref,
     prop,
 )
+from gitchain.report.cyclonedx_workflow import formulation
 from gitchain.report.page import MAX_PROSE
 
 VERSION = "1.6"
 MODEL = "model"
+INPUT = "input-"
 LISTS = ("models", "findings", "dataSets", "attestations")
-VALUES = ("parameters", "metrics")
+VALUES = ("parameters", "metrics", "commands")
 
 Document = Mapping[str, Any]
 Properties = Iterator[dict[str, str]]
@@ -36,20 +39,19 @@ Properties = Iterator[dict[str, str]]
 
 def cyclonedx(document: Document) -> bytes:
     """Return the ML-BOM as JSON in ASCII."""
-    inputs = _inputs(document)
-    refs = [*(data_ref(one["digest"]["sha256"]) for one in document["dataSets"]), *inputs]
+    places = _places(document)
+    nodes = document["lineage"]["nodes"]
+    inputs = [input_component(ref, nodes[number]) for number, ref in places.items() if ref.startswith(INPUT)]
     model = model_component(document, MODEL)
+    workflow = formulation(document, places)
     bom: dict[str, Any] = {
         "$schema": f"http://cyclonedx.org/schema/bom-{VERSION}.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": VERSION,
         "version": 1,
         "metadata": _metadata(document) | {"component": model, "properties": list(_properties(document))},
-        "components": [
-            *map(data_component, document["dataSets"]),
-            *(input_component(ref, node) for ref, node in inputs.items()),
-        ],
-        "dependencies": [{"ref": MODEL, "dependsOn": _ancestors(document, refs, inputs)}],
+        "components": [*map(data_component, document["dataSets"]), *inputs],
+        "dependencies": [{"ref": MODEL, "dependsOn": _ancestors(document, places)}],
         "compositions": [
             {
                 "aggregate": "incomplete" if any(_omitted(document)) else "unknown",
@@ -57,6 +59,7 @@ def cyclonedx(document: Document) -> bytes:
                 "dependencies": [MODEL],
             }
         ],
+        **({"formulation": workflow} if workflow else {}),
     }
     serial = uuid5(NAMESPACE_URL, json.dumps(bom))
     bom = {key: bom[key] for key in list(bom)[:3]} | {"serialNumber": f"urn:uuid:{serial}"} | bom
@@ -106,27 +109,32 @@ def _omitted(document: Document) -> Properties:
         yield prop("omitted:edges", lineage["edgesTotal"] - len(lineage["edges"]))
 
 
-def _inputs(document: Document) -> dict[str, Mapping[str, Any]]:
-    """Return by reference the artifacts that no step made and that are no data sets."""
-    data = {f"sha256:{one['digest']['sha256']}" for one in document["dataSets"]}
-    return {
-        f"input-{number}": node
-        for number, node in enumerate(document["lineage"]["nodes"])
-        if node["kind"] == "input" and node["members"] == 1 and node["detail"] not in data
+def _places(document: Document) -> dict[int, str]:
+    """Return by its place in the lineage the reference of each model, data set, and input that no step made."""
+    models = [one["digest"]["sha256"] for one in document["models"]]
+    known = {
+        f"sha256:{one['digest']['sha256']}": data_ref(one["digest"]["sha256"]) for one in document["dataSets"]
     }
+    known |= {f"sha256:{one}": part_ref(MODEL, number, len(models)) for number, one in enumerate(models, 1)}
+    found = {}
+    for number, node in enumerate(document["lineage"]["nodes"]):
+        if node["kind"] != "step" and node["members"] == 1:
+            if node["detail"] in known:
+                found[number] = known[node["detail"]]
+            elif node["kind"] == "input":
+                found[number] = f"{INPUT}{number}"
+    return found
 
 
-def _ancestors(document: Document, refs: Sequence[str], inputs: Mapping[str, Any]) -> list[str]:
+def _ancestors(document: Document, places: Mapping[int, str]) -> list[str]:
     """Return the components from which the lineage leads to a model."""
     nodes, before = document["lineage"]["nodes"], defaultdict(list)
     for start, end in document["lineage"]["edges"]:
         before[end].append(start)
     waiting = [number for number, node in enumerate(nodes) if node["kind"] == "model"]
-    seen = set(waiting)
+    models, seen = set(waiting), set(waiting)
     while waiting:
         new = set(before[waiting.pop()]) - seen
         seen |= new
         waiting.extend(new)
-    found = {f"input-{number}" for number in seen} & inputs.keys()
-    found |= {data_ref(nodes[number]["detail"].removeprefix("sha256:")) for number in seen}
-    return [ref for ref in refs if ref in found]
+    return list(dict.fromkeys(places[number] for number in sorted(seen - models) if number in places))

@@ -45,6 +45,11 @@ def data_ref(sha256: str) -> str:
     return f"data:{sha256}"
 
 
+def part_ref(model: str, number: int, parts: int) -> str:
+    """Return the reference of one artifact of the target: the model itself if it is the only one."""
+    return model if parts == 1 else f"{model}-{number}"
+
+
 def model_component(document: Document, ref: str) -> Component:
     """Return the model with its card; a target of several artifacts is one model, with these as its parts."""
     models = document["models"]
@@ -60,7 +65,9 @@ def model_component(document: Document, ref: str) -> Component:
         "externalReferences": list(_attestations(document["attestations"])),
     }
     if not is_one:
-        found["components"] = [_part(f"{ref}-{number}", one) for number, one in enumerate(models, 1)]
+        found["components"] = [
+            _part(part_ref(ref, number, len(models)), one) for number, one in enumerate(models, 1)
+        ]
     card = _card(document)
     analysis = card.get("quantitativeAnalysis", {})
     properties = [prop("verificationResult", document["verificationResult"])]

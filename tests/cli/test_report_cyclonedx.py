@@ -40,7 +40,15 @@ def bom(gitchain: Gitchain, workshop: Workshop) -> Bom:
         done = gitchain("report", target, "--cyclonedx", "-", cwd=workshop.repo)
         assert done.code == code, done.err
         assert VALIDATOR.validate_str(done.out) is None
-        return json.loads(done.out)
+        found = json.loads(done.out)
+        refs = [value for key, value in fields(found) if key == "bom-ref"]
+        assert len(refs) == len(set(refs))
+        # the schema does not compare references
+        used = {value for key, value in fields(found) if key == "ref"} | set(
+            found["dependencies"][0]["dependsOn"]
+        )
+        assert used <= set(refs)
+        return found
 
     return make
 
@@ -55,6 +63,13 @@ def properties(one: Any) -> dict[str, str]:
     """Return the properties without the namespace; each is in it."""
     assert all(each["name"].startswith("gitchain:") for each in one["properties"])
     return {each["name"].removeprefix("gitchain:"): each["value"] for each in one["properties"]}
+
+
+def fields(value: Any) -> Any:
+    """Yield each field of each object in a JSON value."""
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from fields(one)
+    yield from value.items() if isinstance(value, dict) else ()
 
 
 def data_of(found: Any) -> Any:
@@ -110,6 +125,28 @@ def test_bom_has_the_facts_of_the_report(workshop: Workshop, bom: Bom, facts: Ca
         one["code"] for one in report["gaps"]
     }
     assert found["metadata"]["timestamp"] == report["newestEvidence"]
+
+
+def test_bom_has_the_steps_as_a_workflow(workshop: Workshop, bom: Bom, facts: Callable[[str], Any]) -> None:
+    """Each step with its commands, and the components that it used and made."""
+    workshop.add(NEW)
+    found = bom("new.bin")
+    (formula,) = found["formulation"]
+    (workflow,) = formula["workflows"]
+    tasks = {one["name"]: one for one in workflow["tasks"]}
+    assert tasks.keys() == {one["name"] for one in facts("new.bin")["layout"]["steps"]}
+    data, code = (one["bom-ref"] for one in found["components"])
+    assert [one["resource"]["ref"] for one in tasks["prepare"]["outputs"]] == [data]
+    assert {one["resource"]["ref"] for one in tasks["train"]["inputs"]} == {data, code}
+    assert [one["resource"]["ref"] for one in tasks["train"]["outputs"]] == ["model"]
+    assert tasks["train"]["steps"] == [{"commands": [{"executed": "python train.py"}]}]
+    assert properties(tasks["train"]) == {
+        "basis:inputs": "claimed",
+        "basis:outputs": "claimed",
+        "basis:steps": "claimed",
+        "evidence": "observed",
+    }
+    assert properties(tasks["prepare"])["basis:steps"] == "missing"
 
 
 def test_bom_marks_what_is_missing(workshop: Workshop, bom: Bom) -> None:
@@ -193,7 +230,8 @@ def test_bom_of_several_models_is_one_model_with_parts(
         (workshop.repo / f"{one.name}.dvc").write_text(tracked)
     git(workshop.repo, "add", "old.bin.dvc", "new.bin.dvc")
     git(workshop.repo, "commit", "-q", "-m", "models")
-    model, report = bom("HEAD")["metadata"]["component"], facts("HEAD")
+    found, report = bom("HEAD"), facts("HEAD")
+    model = found["metadata"]["component"]
     assert (model["type"], model["name"]) == ("machine-learning-model", "HEAD")
     assert "hashes" not in model
     assert "basis:hashes" not in properties(model)
@@ -201,6 +239,9 @@ def test_bom_of_several_models_is_one_model_with_parts(
         (one["name"], one["digest"]["sha256"]) for one in report["models"]
     ]
     assert [properties(one)["verificationResult"] for one in model["components"]] == ["PASSED", "PASSED"]
+    (train,) = (one for one in found["formulation"][0]["workflows"][0]["tasks"] if one["name"] == "train")
+    made = {one["resource"]["ref"] for one in train["outputs"]}
+    assert made == {one["bom-ref"] for one in model["components"]}
 
 
 def test_bom_has_the_version_of_one_release(workshop: Workshop, bom: Bom) -> None:
