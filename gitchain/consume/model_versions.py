@@ -192,9 +192,9 @@ class _Lister:
         evidence = self._verifier.evidence
         about = self._in_order(evidence.verified(evidence.about(sha256)))
         own = [one for one in about if self._is_by(one, self._every)]
-        others = sum(1 for _ in _placements(one for one in about if not self._is_by(one, self._every)))
+        others = sum(1 for _ in open_placements(one for one in about if not self._is_by(one, self._every)))
         tags, stages = releases.tags.get(sha256, ()), releases.stages.get(sha256, ())
-        placements = tuple(_placements(own))
+        placements = tuple(open_placements(own))
         return ModelVersion(name, made, self._decision(key), tuple(tags), tuple(stages), placements, others)
 
 
@@ -253,7 +253,7 @@ def _tag(statement: VerifiedStatement) -> str:
     return _cut(unquote(re.split("[?#]", purl.rpartition("@")[2])[0]))
 
 
-def _placements(statements: Iterable[VerifiedStatement]) -> Iterator[Placement]:
+def open_placements(statements: Iterable[VerifiedStatement]) -> Iterator[Placement]:
     """Yield the deployments without a later retirement by the same signer, the newest first."""
     found = dict[tuple[object, ...], Placement]()
     for statement in statements:
