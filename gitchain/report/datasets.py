@@ -14,6 +14,9 @@ from gitchain.verify.verified import VerifiedStatement
 
 TERMS = ("source", "licence", "consent", "personalData")
 MAX_DATASETS = 200
+NOTHING = {"", "NOASSERTION"}
+"""Values of a fact that state nothing; SPDX writes NOASSERTION for a licence about which nothing is claimed."""
+
 MAX_FACTS = 10
 """Most statements about one data set, the newest."""
 
@@ -48,12 +51,18 @@ def _stated(evidence: ModelEvidence) -> dict[str, list[VerifiedStatement]]:
     return found
 
 
+def _stating(one: VerifiedStatement) -> dict[str, str]:
+    """Return the facts about a data set without those that state nothing."""
+    facts = ((name, str(value)) for name, value in terms(one.statement).items())
+    return {name: value for name, value in facts if value.strip().upper() not in NOTHING}
+
+
 def _dataset(
     evidence: ModelEvidence, item: ResourceDescriptor, stated: Sequence[VerifiedStatement]
 ) -> dict[str, Any]:
     facts = [
         {
-            **{name: document_text(str(value)) for name, value in terms(one.statement).items()},
+            **{name: document_text(value) for name, value in _stating(one).items()},
             "signer": document_text(one.identity.subject),
             "time": time_text(one.time),
             "id": one.attestation_id,

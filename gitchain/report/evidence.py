@@ -27,7 +27,7 @@ from gitchain.verify.revocations import Revocations, Revoked
 from gitchain.verify.verified import VerifiedStatement, is_early
 
 MAX_ABOUT = 1000
-"""Most statements of one kind beside the chain that are listed, the newest."""
+"""Most statements beside the chain that are listed, the newest: of functionaries, and as many of others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +101,16 @@ class ModelEvidence:
             for one in evidence.verified(evidence.about(sha256))
             if one.statement.predicate_type in types and not one.statement.is_old
         }
-        return self._in_order(found.values())
+        by_functionary: dict[bool, list[VerifiedStatement]] = {True: [], False: []}
+        for one in self._in_order(found.values()):
+            by_functionary[self.functionary(one) is not None].append(one)
+        # bounded apart: no number of statements of strangers hides one of a functionary
+        return self._in_order(one for many in by_functionary.values() for one in many[-MAX_ABOUT:])
 
     def of_type(self, kind: str) -> Sequence[VerifiedStatement]:
         """Return the counted statements of a type, in the order of the log."""
         found = self._in_order(self.verifier.evidence.of_type(kind))
-        return [one for one in found if self.functionary(one)]
+        return [one for one in found if self.functionary(one)][-MAX_ABOUT:]
 
     def functionary(self, one: VerifiedStatement, names: Sequence[str] = ()) -> str | None:
         """Return which of these functionaries of the layout signed the statement, by default of all; None if none did."""
@@ -125,7 +129,7 @@ class ModelEvidence:
 
     def _in_order(self, statements: Iterable[VerifiedStatement]) -> Sequence[VerifiedStatement]:
         counted = [one for one in statements if not is_early(one, self.verifier.now)]
-        return sorted(counted, key=lambda one: (one.time, one.log.index, one.attestation_id))[-MAX_ABOUT:]
+        return sorted(counted, key=lambda one: (one.time, one.log.index, one.attestation_id))
 
     def _signed(self, step: SideStep) -> Iterator[VerifiedStatement]:
         """Yield the bundles of the step's attestations; signed commits and tags have no bundle."""

@@ -58,16 +58,20 @@ def report_facts(verifier: Verifier, given: GivenTarget, given_time: datetime | 
     lineage, events, data = lineage_of(evidence), timeline.timeline(evidence), datasets(evidence)
     values = facts_of(evidence)
     proofs = list(proof.attestations(evidence))
-    listed = timeline.bounded(events)
+    listed, people = timeline.bounded(events), _people(evidence)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "target": document_text(given.text),
         **_verdict(evidence),
         "timeVerified": time_text(given_time) if given_time else None,
-        "newestEvidence": max((time_text(one.time) for one in events), default=None),
+        "newestEvidence": max(
+            (time_text(one.time) for one in events if one.is_counted and one.kind != "layout"), default=None
+        ),
         "layout": _layout(evidence),
         "trust": _trust(verifier.accepted),
-        "people": _people(evidence),
+        "people": people[:MAX_PEOPLE],
+        "peopleTotal": len(people),
+        "stepsTotal": sum(bool(step.reported.attestations) for step in evidence.steps),
         "lineage": lineage.to_json(),
         "timeline": [one.to_json() for one in listed],
         "timelineTotal": len(events),
@@ -179,7 +183,7 @@ def _people(evidence: ModelEvidence) -> list[dict[str, Any]]:
         person["functionaries"] = [document_text(name) for name in names[key]]
         person["stepsTotal"], person["steps"] = len(person["steps"]), person["steps"][:50]
         person["revoker"] = any(name in evidence.layout.revokers for name in names[key])
-    return list(found.values())[:MAX_PEOPLE]
+    return list(found.values())
 
 
 def _texts(fields: Mapping[str, Any]) -> dict[str, Any]:

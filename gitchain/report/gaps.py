@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gitchain.consume.diff_facts import is_approval, metrics, parameters
+from gitchain.consume.model_versions import Placement, open_placements
 from gitchain.evidence.vocabulary import DEPLOYMENT, RELEASE, RETIREMENT, build_type
 from gitchain.report.evidence import ModelEvidence
 from gitchain.report.lineage import Lineage
@@ -68,10 +69,11 @@ def _missing(evidence: ModelEvidence, events: Sequence[Event]) -> Iterator[Gap]:
         yield Gap("no-release", "missing", "No functionary attested a release: no tag is bound to the model.")
     if "deployment" not in kinds and DEPLOYMENT not in types:
         yield Gap("no-deployment", "missing", "No functionary attested a deployment of the model.")
-    elif "retirement" not in kinds and RETIREMENT not in types:
-        yield Gap(
-            "no-retirement", "missing", "No functionary attested a retirement: the model may be serving."
+    elif places := len(_deployed(evidence)):
+        text = (
+            f"The model may be serving: {places} deployment(s) have no later retirement by the same signer."
         )
+        yield Gap("no-retirement", "missing", text)
     others = sum(not one.is_counted for one in events)
     if others:
         yield Gap(
@@ -80,6 +82,13 @@ def _missing(evidence: ModelEvidence, events: Sequence[Event]) -> Iterator[Gap]:
             f"{others} statement(s) about the model are signed by identities that are no functionaries. "
             "They are listed in the timeline and count for nothing.",
         )
+
+
+def _deployed(evidence: ModelEvidence) -> list[Placement]:
+    """Return the deployments of the models by functionaries that no later retirement of the same place ends."""
+    about = evidence.about_models(DEPLOYMENT, RETIREMENT)
+    counted = [one for one in about if evidence.functionary(one) and not evidence.revoked(one)]
+    return list(open_placements(counted))
 
 
 def _data(data: Sequence[dict[str, Any]]) -> Iterator[Gap]:

@@ -15,9 +15,10 @@ MAX_TARGET = 200
 def commands(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what each command shows, and the command."""
     target = _target(document)
+    at = f" --at {document['timeVerified']}" if document["timeVerified"] else ""
     found = [
         ("The verdict again, with every check", f"gitchain verify --explain {target}"),
-        ("This report again", f"gitchain report {target}"),
+        ("This report again", f"gitchain report {target}{at}"),
         ("The trust that the verdict depends on", "gitchain trust status"),
         ("The layout that the verdict depends on", "gitchain layout show"),
     ]

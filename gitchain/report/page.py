@@ -79,6 +79,7 @@ def _page(document: Mapping[str, Any], limit: int) -> str:
         lineage=drawn_lineage(document["lineage"]),
         flows=used_and_made(document["lineage"]),
         node_name=node_name,
+        stated=[f"sha256:{one['digest']['sha256']}" for one in document["dataSets"] if one["facts"]],
         series=[{**one, **drawn_series(one["values"], current)} for one in _changing(document)],
         places=places,
         commands=commands(document),

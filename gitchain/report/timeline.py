@@ -38,7 +38,10 @@ EVENTS = {
 }
 PLACE = ("environment", "cluster", "namespace", "workload")
 MAX_EVENTS = 500
-"""Most events in a document: the first and the newest ones."""
+"""Most events in a document: revocations, and of the other counted ones the first and the newest."""
+
+MAX_OTHERS = 100
+"""Most revocations, and most events that do not count, among these: the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,16 @@ def timeline(evidence: ModelEvidence) -> list[Event]:
 
 
 def bounded(events: list[Event]) -> list[Event]:
-    """Return at most MAX_EVENTS events: the first half and the last."""
-    half = MAX_EVENTS // 2
-    return events if len(events) <= MAX_EVENTS else [*events[:half], *events[-half:]]
+    """Return at most MAX_EVENTS events. No number of events that do not count hides one that does."""
+    if len(events) <= MAX_EVENTS:
+        return events
+    negative = [one for one in events if one.kind == "revocation"][-MAX_OTHERS:]
+    others = [one for one in events if not one.is_counted][-MAX_OTHERS:]
+    counted = [one for one in events if one.is_counted and one.kind != "revocation"]
+    half = (MAX_EVENTS - len(negative) - len(others)) // 2
+    first, last = counted[:half], counted[half:][-half:]
+    kept = {id(one) for one in (*negative, *others, *first, *last)}
+    return [one for one in events if id(one) in kept]
 
 
 def _layout(evidence: ModelEvidence) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from gitchain.consume.diff_facts import code, command, metrics, parameters
+from gitchain.consume.diff_facts import approved, code, command, metrics, parameters
 from gitchain.consume.diff_sides import SideStep, chain_steps
 from gitchain.consume.diff_values import Facts, combined, document_value, natural
 from gitchain.consume.model_versions import ModelVersion, model_versions
@@ -54,9 +54,14 @@ def _short(value: Json) -> Json:
 
 
 def facts_of(evidence: ModelEvidence) -> dict[str, Any]:
-    """Return parameters, metrics, code and commands of the chain, and the course over versions."""
+    """Return parameters, metrics, commands, approvals and code of the chain, and the course over versions."""
     steps = [step.reported for step in evidence.steps]
-    readers = (("parameters", parameters), ("metrics", metrics), ("commands", command))
+    readers = (
+        ("parameters", parameters),
+        ("metrics", metrics),
+        ("commands", command),
+        ("approvals", approved),
+    )
     found = {name: bounded(values(steps, read)) for name, read in readers}
     return found | {"code": bounded(_of_several(values(steps, code))), "versions": _versions(evidence)}
 

@@ -42,11 +42,11 @@ def sentence(document: Mapping[str, Any]) -> str:
     policy = f"layout {shown(layout['name'], NAME)} version {layout['version']}"
     subject = _models(document)
     if document["verificationResult"] == "PASSED":
-        steps = len({one["step"] for one in document["attestations"]})
-        signers = len(document["people"])
+        steps, signers = document["stepsTotal"], document["peopleTotal"]
+        chain = "one chain" if document["modelsTotal"] == 1 else "a chain for each"
         return (
-            f"{subject} satisfies {policy}. Evidence of {steps} step{_s(steps)} by {signers} signer{_s(signers)} forms one "
-            f"chain. {passed} checks passed: {proven} are proven by signatures, the log and digests; "
+            f"{subject} satisfies {policy}. Evidence of {steps} step{_s(steps)} by {signers} signer{_s(signers)} forms "
+            f"{chain}. {passed} checks passed: {proven} are proven by signatures, the log and digests; "
             f"{passed - proven} compare what signers claim."
         )
     errors = sum(one["severity"] == "error" for one in document["findings"])
@@ -67,8 +67,8 @@ def trust_sentence(trust: Mapping[str, Any]) -> str:
         )
     if trust["name"] in PUBLIC:
         return (
-            f"Trust profile {name}: the public-good Sigstore instance saw each identity's token, and its public log has "
-            "each entry."
+            f"Trust profile {name}: the public-good Sigstore instance issued each certificate for a token of that identity, "
+            "and its public log has each entry."
         )
     return f"Trust profile {name}: a private Sigstore instance. Its operator vouches for identities and log."
 

@@ -130,7 +130,7 @@ def test_report_of_a_model_that_passes(workshop: Workshop, report: Callable[...,
         "m.json:acc",
         "0.75",
         "No functionary states source and licence and consent and personal data of data/raw.csv.",
-        "No deployment is attested.",
+        "No functionary attested a deployment of the model.",
     ):
         assert text in page.text, text
     assert page.all("html") == [{"lang": "en"}]
