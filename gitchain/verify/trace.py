@@ -9,7 +9,7 @@ Does NOT decide. Runs for `--explain` only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gitchain.layout.rules import AppliedRule
@@ -63,8 +63,9 @@ def trace(
 
 
 def _about_steps(claims: EvidenceGroups, chains: Chains, chain: Chain | None) -> Iterator[ReportedCheck]:
+    loose = frozenset(chains.loose(chain, next(iter(chain)))) if chain else frozenset()
     for step in chains.layout.steps:
-        yield from _about_step(step.name, claims, chains, chain)
+        yield from _about_step(step.name, claims, chains, chain, loose)
 
 
 def _about_layout(signed: SignedLayout, claims: EvidenceGroups) -> Iterator[ReportedCheck]:
@@ -90,7 +91,7 @@ def _about_layout(signed: SignedLayout, claims: EvidenceGroups) -> Iterator[Repo
 
 
 def _about_step(
-    name: str, claims: EvidenceGroups, chains: Chains, chain: Chain | None
+    name: str, claims: EvidenceGroups, chains: Chains, chain: Chain | None, loose: Collection[str]
 ) -> Iterator[ReportedCheck]:
     group = _chosen(name, claims, chain)
     rejected = [
@@ -120,7 +121,7 @@ def _about_step(
     if group is not None and group.inner is not None:
         yield from _behind(group.step.name, group.inner, chains)
     if group is not None and chain is not None:
-        yield from _rules(group, chains, chain)
+        yield from _rules(group, chains, chain, loose)
 
 
 def _chosen(name: str, claims: EvidenceGroups, chain: Chain | None) -> EvidenceGroup | None:
@@ -202,8 +203,10 @@ def _threshold(group: EvidenceGroup) -> ReportedCheck:
     return ReportedCheck("threshold", group.enough, message, step.name, expected, got, attestations=who)
 
 
-def _rules(group: EvidenceGroup, chains: Chains, chain: Chain) -> Iterator[ReportedCheck]:
-    """Yield the result of each rule of the step, and its links to the steps that the rules name."""
+def _rules(
+    group: EvidenceGroup, chains: Chains, chain: Chain, loose: Collection[str]
+) -> Iterator[ReportedCheck]:
+    """Yield the result of each rule of the step, its links to the steps that the rules name, and if it is `loose`."""
     step, checked = group.step, chains.explain(group, chain)
     for applied in checked.applied:
         yield _rule(step.name, applied)
@@ -219,7 +222,7 @@ def _rules(group: EvidenceGroup, chains: Chains, chain: Chain) -> Iterator[Repor
     if checked.vacuous:
         message = f"step {step.name} has no material from step {', '.join(step.sources)}"
         yield ReportedCheck("edge", passed=False, message=message, step=step.name)
-    if step.name in chains.loose(chain, next(iter(chain))):
+    if step.name in loose:
         message = f"no artifact ties step {step.name} to the target"
         yield ReportedCheck("edge", passed=False, message=message, step=step.name)
 

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gitchain.evidence.statement import Statement
+from gitchain.verify.chain import Chain, Chains
 from gitchain.verify.decide import Decision, decide
 from gitchain.verify.findings import FindingCode
 from gitchain.verify.report import ReportedCheck
@@ -253,6 +254,20 @@ def test_explain_asks_the_layout_s_demands_of_a_chain_with_every_step() -> None:
     assert of(world.verdict(model("other"), explain=True), "demand") == []
     del world.evidence["approve"]
     assert of(world.verdict(explain=True), "demand") == []
+
+
+def test_explain_asks_once_which_steps_are_loose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for each step, the time of a long chain would grow with the square of its steps."""
+    asked: list[str] = []
+
+    def loose(self: Chains, chain: Chain, start: str) -> tuple[str, ...]:
+        asked.append(start)
+        return of_chains(self, chain, start)
+
+    of_chains = Chains.loose
+    monkeypatch.setattr(Chains, "loose", loose)
+    assert DecisionInput.honest().verdict(explain=True).passed
+    assert len(asked) == 1
 
 
 def test_a_warning_breaks_no_chain() -> None:
