@@ -2,7 +2,8 @@
 
 Runs the installed command line on a real Git + DVC project in a fresh temporary directory, with no network. Prints one
 table and exits non-zero unless the honest chain verifies and every attack is refused with the right exit code and a
-message that names what was attacked. `python examples/demo.py --keep` leaves the directory behind to look around in.
+message that names what was attacked. It leaves the report and the archive of the model in build/demo of the checkout,
+where the next run replaces them. `python examples/demo.py --keep` leaves the directory behind to look around in.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent / "breast_cancer"
 MODEL = "models/model.json"
+OUTPUT = Path(__file__).parents[1] / "build" / "demo"
+PAGE, ARCHIVE = OUTPUT / "report.html", OUTPUT / "model.tar"
 SVR = "https://in-toto.io/attestation/svr/v0.2"
 DATASET = "https://gitchain.dev/predicate/dataset/v0.1"
 DEPLOYMENT = "https://gitchain.dev/predicate/deployment/v0.1"
@@ -406,8 +409,9 @@ def lock_edited(shell: Shell, _: Shell) -> str:
     return "attest:train"
 
 
-CHECKS = 6
-"""What is checked beside the attacks: the model, its tag, its log, its report, and the two of the layout language."""
+CHECKS = 8
+"""What is checked beside the attacks: the model, its tag, its log, its report, its archive and that this verifies, and the
+two of the layout language."""
 
 Attack = Callable[[Shell, Shell], str]
 ATTACKS: tuple[tuple[str, Attack, int, tuple[str, ...]], ...] = (
@@ -462,12 +466,19 @@ def finding_about(text: str, words: tuple[str, ...]) -> str:
     return best.split("\n")[0][:110]
 
 
-def write_report(report: Report, shell: Shell) -> Path | None:
-    """Write the report on the model into a directory that stays, and return its path, None if there is none."""
-    path = Path(tempfile.mkdtemp(prefix="gitchain-demo-report-")) / "report.html"
-    code, text = shell.run("gitchain", "report", MODEL, "-o", str(path))
-    report.add("report on the model", "0", str(code), text, ok=code == 0 and path.is_file())
-    return path if path.is_file() else None
+def hand_over(report: Report, shell: Shell) -> None:
+    """Write report and archive of the model to OUTPUT, over those of the last run, and verify the archive."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for path in (PAGE, ARCHIVE):
+        path.unlink(missing_ok=True)
+    for what, arguments in (
+        ("report on the model", ("report", MODEL, "-o", str(PAGE))),
+        ("archive of the model", ("archive", MODEL, "-o", str(ARCHIVE))),
+        ("verify the archive", ("archive", "verify", str(ARCHIVE), MODEL)),
+    ):
+        code, text = shell.run("gitchain", *arguments)
+        line = next(iter(text.splitlines()), "")
+        report.add(what, "0", str(code), line if code == 0 else text, ok=code == 0)
 
 
 def layouts(report: Report, shell: Shell) -> None:
@@ -485,7 +496,7 @@ def summary(text: str) -> str:
 
 def main(keep: bool) -> int:
     """Build, verify, attack; return 0 only if everything came out as it must."""
-    started, page = time.monotonic(), None
+    started = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="gitchain-demo-"))
     home = directory / "home"
     home.mkdir()
@@ -517,7 +528,7 @@ def main(keep: bool) -> int:
             "gitchain log",
             ok="deploy" in history,
         )
-        page = write_report(report, shell)
+        hand_over(report, shell)  # before the attacks: one of them pins a newer layout
         for number in range(len(ATTACKS)):
             attack(report, shell, unapproved, number)
         layouts(report, shell)
@@ -534,8 +545,9 @@ def main(keep: bool) -> int:
     say(
         f"\n{refused} of {len(ATTACKS) + CHECKS} as they must be, in {time.monotonic() - started:.0f} s, with no network"
     )
-    if page is not None:
-        say(f"\nthe report on the model: {page}")
+    for what, path in (("report on", PAGE), ("archive of", ARCHIVE)):
+        if path.is_file():
+            say(f"the {what} the model: {path}")
     return 1 if report.failed or refused != len(ATTACKS) + CHECKS else 0
 
 
