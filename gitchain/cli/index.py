@@ -135,8 +135,7 @@ def _verifier(profile: Profile, key_files: Sequence[Path]) -> Any:
 
 def _tell(options: Options, report: SourceReport) -> None:
     name = escape(report.source)
-    for problem in report.problems:
-        options.talk(f"not read: {escape(problem)}")
+    _tell_unread(options, report)
     for bundle, reason in report.reasons:
         options.talk(f"not verified: {bundle[:12]}: {escape(reason)}")
     if report.refused > len(report.reasons):
@@ -156,6 +155,15 @@ def _tell(options: Options, report: SourceReport) -> None:
         options.data(f"           {report.gone} are not there any more: their rows are kept, with that time")
 
 
+def _tell_unread(options: Options, report: SourceReport) -> None:
+    for problem in report.problems:
+        options.talk(f"not read: {escape(problem)}")
+    if report.unread > len(report.problems):
+        options.talk(f"not read: {report.unread - len(report.problems)} more")
+    if report.is_cut:
+        options.talk("not read yet: what some directories hold; the next `gitchain index` continues")
+
+
 def _document(report: SourceReport) -> dict[str, Any]:
     from gitchain.cli.output import error_document
 
@@ -167,6 +175,8 @@ def _document(report: SourceReport) -> dict[str, Any]:
         "notVerified": report.refused,
         "reasons": [{"bundle": bundle, "reason": reason} for bundle, reason in report.reasons],
         "problems": report.problems,
+        "notRead": report.unread,
+        "more": report.is_cut,
         "held": report.held,
         "gone": report.gone,
         "staleSince": report.stale or None,

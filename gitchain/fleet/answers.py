@@ -143,7 +143,10 @@ class Page:
 
 def stale_sources(database: Database) -> list[tuple[str, str, str]]:
     """Return the sources that the answer may lack something of."""
-    sql = "SELECT name, stale, problem FROM fleet_source WHERE stale <> '' OR indexed = '' ORDER BY id"
+    sql = (
+        "SELECT name, stale, problem FROM fleet_source WHERE stale <> '' OR indexed = '' "
+        "OR problem <> '' ORDER BY id"
+    )
     return [(name, since, why or "not indexed completely") for name, since, why in database.rows("ttt", sql)]
 
 

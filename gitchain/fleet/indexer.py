@@ -13,16 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 from gitchain.errors import GitchainError, StoreError, TransportError, UsageError
-from gitchain.evidence.manifest import parse_node
-from gitchain.evidence.vocabulary import ManifestVersion, time_text
+from gitchain.evidence.vocabulary import time_text
 from gitchain.fleet.bundle_rows import BundleRows, Verifier, rows_of
 from gitchain.fleet.database import Database
+from gitchain.fleet.directories import add_directories, open_directories
 from gitchain.fleet.tables import plain
 from gitchain.sources.interface import EvidenceSource, Snapshot
 from gitchain.sources.open_source import open_source
 
 TOGETHER = 500  # bundles of one transaction: what was verified is not lost if the rest fails
-MAX_INSIDE = 1_000_000  # files in directories that one reading of a source indexes
 MAX_REASONS = 20
 _CREDENTIALS = re.compile("(?<=:)//[^/]*@")
 
@@ -33,7 +32,6 @@ _ARTIFACT = "INSERT INTO fleet_artifact VALUES(?, ?, ?, ?, ?)"
 _PLACEMENT = "INSERT INTO fleet_placement VALUES(?, ?, ?, ?, ?, ?)"
 _REVOCATION = "INSERT INTO fleet_revocation VALUES(?, ?, ?, ?, ?)"
 _LICENCE = "INSERT INTO fleet_licence VALUES(?, ?) ON CONFLICT DO NOTHING"
-_INSIDE = "INSERT INTO fleet_inside VALUES(?, ?) ON CONFLICT DO NOTHING"
 _HELD = "INSERT INTO fleet_held VALUES(?, ?, '') ON CONFLICT DO NOTHING"
 _PARTS = ("fleet_artifact", "fleet_placement", "fleet_revocation")
 
@@ -52,9 +50,21 @@ class SourceReport:
     reasons: list[tuple[str, str]] = field(default_factory=list)
     """The first bundles that do not verify: name of the bundle, and the reason."""
     problems: list[str] = field(default_factory=list)
-    """Entries of the source that cannot be read."""
+    """The first entries of the source that cannot be read."""
+    unread: int = 0
+    """The number of all of these."""
+    is_cut: bool = False
+    """Whether directories of the source wait for the next run."""
     error: GitchainError | None = None
     stale: str = ""
+
+    @property
+    def lacks(self) -> str:
+        """Return what the index does not have of a source that was read, or an empty text."""
+        parts = [f"{self.unread} entries cannot be read: {self.problems[0]}"] if self.unread else []
+        if self.is_cut:
+            parts.append("what some directories hold is not read yet: gitchain index continues")
+        return plain("; ".join(parts))
 
 
 @dataclass
@@ -91,6 +101,7 @@ class FleetIndexer:
             report.stale = self._mark_stale(number, report.error)
             return report
         report.problems = [plain(one) for one in snapshot.problems[:MAX_REASONS]]
+        report.unread = len(snapshot.problems)
         try:
             self._follow(number, source, snapshot, report)
         except SourceReadError as error:
@@ -125,16 +136,23 @@ class FleetIndexer:
         report.unchanged = state == [(snapshot.version, trust)]
         if not report.unchanged:
             fresh = self._fresh(number, loads, trust)
-            nodes = _Directories(snapshot)
             for start in range(0, len(fresh), TOGETHER):
-                self._add(number, fresh[start : start + TOGETHER], loads, nodes, report)
+                self._add(number, fresh[start : start + TOGETHER], loads, report)
             report.gone = self._mark_gone(number, loads)
+            report.is_cut = not self._open_directories(number, snapshot)
+        version = "" if report.is_cut else snapshot.version  # so that the next run continues
         with self.database.writing():
             self.database.run(
-                "UPDATE fleet_source SET version = ?, trust = ?, indexed = ?, stale = '', problem = '' WHERE id = ?",
-                [snapshot.version, trust, time_text(self.now), number],
+                "UPDATE fleet_source SET version = ?, trust = ?, indexed = ?, stale = '', problem = ? WHERE id = ?",
+                [version, trust, time_text(self.now), report.lacks, number],
             )
         source.remember(snapshot, self.now)
+
+    def _open_directories(self, number: int, snapshot: Snapshot) -> bool:
+        try:
+            return open_directories(self.database, number, snapshot.manifest)
+        except TransportError as error:
+            raise SourceReadError(error) from error
 
     def _fresh(self, number: int, loads: Mapping[str, Load], trust: str) -> list[str]:
         """Return the names of bundles that are new in this source, or not verified under another trusted root."""
@@ -154,7 +172,6 @@ class FleetIndexer:
         number: int,
         names: list[str],
         loads: Mapping[str, Load],
-        nodes: _Directories,
         report: SourceReport,
     ) -> None:
         found: list[BundleRows] = []
@@ -164,10 +181,10 @@ class FleetIndexer:
             except GitchainError as error:
                 raise SourceReadError(error) from error
             found.append(rows_of(name, raw, self.verifier))
-        inside = [pair for rows in found for top in rows.directories for pair in nodes.opened(*top)]
         with self.database.writing():
             written = self._write(number, found)
-            self.database.many(_INSIDE, inside)
+            named = ((*top, rows.verified) for rows in found for top in rows.directories)
+            add_directories(self.database, named)
         report.added += written
         for rows in found:
             report.verified += rows.verified
@@ -241,34 +258,6 @@ class SourceReadError(Exception):
         self.cause = cause
 
 
-class _Directories:
-    """Opens each directory manifest of a source once, up to MAX_INSIDE entries in all."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._seen: set[str] = set()
-        self._left = MAX_INSIDE
-
-    def opened(self, digest: str, version: ManifestVersion) -> Iterator[tuple[str, str]]:
-        """Yield the digests in a directory at any depth, each with the digest of the directory that holds it."""
-        waiting = [digest]
-        while waiting and self._left > 0:
-            directory = waiting.pop()
-            if directory in self._seen:
-                continue
-            self._seen.add(directory)
-            try:
-                data = self._snapshot.manifest(directory)
-                entries = parse_node(data, directory, version) if data is not None else ()
-            except TransportError as error:
-                raise SourceReadError(error) from error
-            except GitchainError:
-                continue  # verification reports the manifest
-            self._left -= len(entries)
-            yield from ((entry.sha256, directory) for entry in entries)
-            waiting += (entry.sha256 for entry in entries if entry.is_directory)
-
-
 def source_name(text: str) -> str:
     """Return the name of a source: absolute for a directory, and of the attestations for a repository's directory."""
     if "://" in text:
@@ -282,7 +271,7 @@ def _loads(snapshot: Snapshot) -> Iterator[tuple[str, Load]]:
     """Yield the bundles of a snapshot by name, with a function that reads each."""
     if snapshot.stored is not None:
         index, load = snapshot.stored
-        for facts in (*index.everything(), *index.refused()[0]):
+        for facts in index.every_bundle():
             yield facts.name, lambda facts=facts: load(facts)  # type: ignore[misc]
     for name, raw in snapshot.bundles.items():
         yield name, lambda raw=raw: raw  # type: ignore[misc]

@@ -125,7 +125,7 @@ class _Walk:
         for is_verified in (True, False):
             some = {bundle: use for bundle, use in uses[is_verified].items() if bundle not in self._used}
             yield from self._products(some, verified=is_verified)
-        yield from self._around(waiting)
+        yield from self._around(waiting, only_verified=only_verified)
 
     def _uses(self, digests: Sequence[str], *, only_verified: bool) -> list[tuple[Any, ...]]:
         """Return digest, bundle and facts of the statements with one of these materials."""
@@ -139,10 +139,12 @@ class _Walk:
             parent, attestation, stage, step = uses[bundle]
             yield Descendant(digest, verified, parent, attestation, bundle, name, stage, step)
 
-    def _around(self, waiting: Sequence[Descendant]) -> Iterator[Descendant]:
+    def _around(self, waiting: Sequence[Descendant], *, only_verified: bool) -> Iterator[Descendant]:
         """Yield the directories that hold these artifacts, and what these directories hold."""
         by_digest = {one.digest: one for one in waiting}
         sql = "SELECT digest, directory FROM fleet_inside WHERE digest IN ({})"
+        if only_verified:  # others may name any number of directories that hold an artifact
+            sql += " AND verified = 1"
         for digest, directory in self._limited("tt", sql, list(by_digest)):
             yield Descendant(directory, by_digest[digest].verified, digest, is_whole=False)
         whole = [one.digest for one in waiting if one.is_whole]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from gitchain.fleet.answers import (
 )
 from gitchain.fleet.bundle_rows import NOT_PROVEN
 from gitchain.fleet.database import Database
+from gitchain.fleet.directories import count_unopened
 from gitchain.fleet.lineage import MAX_REACHED, Descendant, Lineage, descendants
 from gitchain.fleet.placements import placements
 from gitchain.fleet.tables import Role, key_of_text, plain
@@ -138,10 +139,22 @@ def _deployed_among(database: Database, lineage: Lineage) -> set[str]:
 def lineage_of(database: Database, start: Iterable[Descendant], answer: Answer) -> Lineage:
     """Return what descends from these artifacts, with a note in the answer if that is not all."""
     lineage = descendants(database, start)
-    note = f"more than {MAX_REACHED} artifacts descend from it: the rest is not in this answer"
-    if lineage.is_cut and note not in answer.notes:
-        answer.notes.append(note)
+    notes = [f"more than {MAX_REACHED} artifacts descend from it: the rest is not in this answer"]
+    answer.notes += [
+        note for note in [*(notes if lineage.is_cut else ()), *_gaps(database)] if note not in answer.notes
+    ]
     return lineage
+
+
+def _gaps(database: Database) -> Iterator[str]:
+    """Yield notes on indexed statements that no lineage can follow."""
+    sql = "SELECT COUNT(*) FROM fleet_bundle WHERE type = '' OR negative = 'unreadable claim'"
+    ((unread,),) = database.rows("i", sql)
+    if unread:
+        yield f"{unread} indexed bundles cannot be parsed: what they state is not followed"
+    unopened = count_unopened(database)
+    if unopened:
+        yield f"{unopened} indexed directories have no complete manifest: what they hold is not followed"
 
 
 def with_name(database: Database, text: str) -> list[Descendant]:

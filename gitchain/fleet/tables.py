@@ -5,6 +5,7 @@
     fleet_bundle      one row for each bundle, with the result of its verification when it was indexed
     fleet_held        which source holds which bundle, and since when it does not any more
     fleet_artifact    the artifacts of a bundle, by role
+    fleet_directory   the directories that statements name, and whether what they hold is indexed
     fleet_inside      what the directories hold, by digest
     fleet_placement   deployments and retirements of models
     fleet_revocation  attestations, signers and artifacts that revocations name
@@ -19,7 +20,7 @@ from enum import IntEnum
 
 from gitchain.evidence.digest import sha256_hex
 
-VERSION = "1"
+VERSION = "2"
 KEY_DIGITS = 32
 MAX_CHARS = 4000
 """Longest text in a column; more is cut."""
@@ -47,6 +48,7 @@ CREATE TABLE fleet_bundle(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, att
   negative TEXT NOT NULL, indexed TEXT NOT NULL);
 CREATE INDEX fleet_bundle_attestation ON fleet_bundle(attestation);
 CREATE INDEX fleet_bundle_signer ON fleet_bundle(signer_key, logged, id);
+CREATE INDEX fleet_bundle_unread ON fleet_bundle(id) WHERE type = '' OR negative = 'unreadable claim';
 CREATE INDEX fleet_bundle_licence ON fleet_bundle(licence, id) WHERE licence <> '';
 CREATE TABLE fleet_held(source INTEGER NOT NULL, bundle INTEGER NOT NULL, gone TEXT NOT NULL,
   PRIMARY KEY(source, bundle));
@@ -56,7 +58,11 @@ CREATE TABLE fleet_artifact(bundle INTEGER NOT NULL, role INTEGER NOT NULL, dige
 CREATE INDEX fleet_artifact_digest ON fleet_artifact(digest, role, bundle);
 CREATE INDEX fleet_artifact_bundle ON fleet_artifact(bundle, role);
 CREATE INDEX fleet_artifact_name ON fleet_artifact(name_key, digest);
-CREATE TABLE fleet_inside(digest TEXT NOT NULL, directory TEXT NOT NULL, PRIMARY KEY(digest, directory));
+CREATE TABLE fleet_directory(digest TEXT NOT NULL, version INTEGER NOT NULL, verified INTEGER NOT NULL,
+  state INTEGER NOT NULL, PRIMARY KEY(digest, version));
+CREATE INDEX fleet_directory_state ON fleet_directory(state) WHERE state <> 1;
+CREATE TABLE fleet_inside(digest TEXT NOT NULL, directory TEXT NOT NULL, verified INTEGER NOT NULL,
+  PRIMARY KEY(digest, directory));
 CREATE INDEX fleet_inside_directory ON fleet_inside(directory, digest);
 CREATE TABLE fleet_placement(bundle INTEGER NOT NULL, retired INTEGER NOT NULL, digest TEXT NOT NULL,
   model TEXT NOT NULL, place TEXT NOT NULL, time TEXT NOT NULL);

@@ -190,6 +190,10 @@ class BundleIndex:
         """Yield all attestations, sorted by name."""
         yield from map(_facts, self._all("SELECT * FROM attestation ORDER BY name"))
 
+    def every_bundle(self) -> Iterator[BundleFacts]:
+        """Yield all bundles, also those that are no attestation, sorted by name."""
+        yield from map(_facts, self._all("SELECT * FROM bundle ORDER BY name"))
+
     def of_type(self, kind: str) -> list[BundleFacts]:
         """Return the attestations of a predicate type, sorted by name."""
         return self._found("SELECT * FROM attestation WHERE type = ? ORDER BY name", kind)

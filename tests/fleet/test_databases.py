@@ -40,7 +40,7 @@ def change(where: str, *statements: str) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE fleet_meta SET value = '2' WHERE key = 'version'",
+        "UPDATE fleet_meta SET value = '1' WHERE key = 'version'",
         "DELETE FROM fleet_meta",
         "DROP TABLE fleet_meta",
     ],

@@ -263,7 +263,7 @@ def test_questions_take_hostile_names(
 def test_lineage_follows_directories_that_hold_an_artifact(database: Database) -> None:
     """What a directory of a material holds descends from nothing: its other files are not reached."""
     database.many(
-        "INSERT INTO fleet_inside VALUES(?, ?)", [("a", "in"), ("b", "in"), ("x", "out"), ("y", "x")]
+        "INSERT INTO fleet_inside VALUES(?, ?, 0)", [("a", "in"), ("b", "in"), ("x", "out"), ("y", "x")]
     )
     row = ("", "", "", 1, "", "", "", "", "", 1, "", 1, "", "", "")
     database.run(f"INSERT INTO fleet_bundle VALUES(1, 'n', 'id', {', '.join('?' * 15)})", row)
