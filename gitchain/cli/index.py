@@ -151,6 +151,8 @@ def _tell(options: Options, report: SourceReport) -> None:
     else:
         read = f"{report.verified} of {report.verified + report.refused} read are verified"
         options.data(f"indexed    {name}: {report.added} new, {read}, {report.held} in all")
+    if not report.held and not report.error:
+        options.talk(f"no bundle is in {name}: name a repository by its top directory")
     if report.gone:
         options.data(f"           {report.gone} are not there any more: their rows are kept, with that time")
 

@@ -185,6 +185,11 @@ def _answer(options: Options, database: str | None, ask: Callable[[Database], An
         options.page(table(rows, header, options.width, wrapped=wrapped))
         for line in answer.rows[0].prove():
             options.talk(f"prove     {escape(line)}   (of the first row; --json has those of each)")
+        trusts = sorted({row.trust for row in answer.rows if row.trust})
+        if trusts:
+            options.talk(f"trust     verified with {escape(', '.join(trusts))}")
+    elif answer.total:
+        options.talk(f"no row after the first {answer.skipped}: there are {answer.total}")
     else:
         options.talk("no row in the index: that proves nothing about what is not indexed")
     if answer.is_cut:
@@ -242,6 +247,16 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 }
 
 
+def _revoked_by(row: AnswerRow) -> str:
+    """Return the first verified revocations, and the numbers of the others."""
+    parts = [one[:12] for one in row.revoked[:3]]
+    if len(row.revoked) > len(parts):
+        parts.append(f"{len(row.revoked) - len(parts)} more")
+    if row.unverified_revocations:
+        parts.append(f"{len(row.unverified_revocations)} not verified")
+    return ", ".join(parts)
+
+
 def _cells(row: AnswerRow, header: Sequence[str]) -> list[str]:
     """Return the cells of a row below these headings."""
     fields = row.fields
@@ -257,7 +272,7 @@ def _cells(row: AnswerRow, header: Sequence[str]) -> list[str]:
         "signer": row.signer,
         "issuer": row.issuer,
         "when indexed": "verified" if row.verified else "not verified",
-        "revoked by": ", ".join(one[:12] for one in row.revoked[:3]),
+        "revoked by": _revoked_by(row),
         "sha256": row.digest[:12],
         "attestation": row.attestation[:12],
         "time (UTC)": row.to_json()["logged"],

@@ -19,8 +19,8 @@ from gitchain.fleet.tables import key_of_text
 
 MAX_ROWS = 10_000
 MAX_PATH = 20  # attestations of a path that an answer lists
-BUNDLE = "fleet_bundle.id, attestation, signer, issuer, verified, logged, negative"
-BUNDLE_TYPES = "itttiit"
+BUNDLE = "fleet_bundle.id, attestation, signer, issuer, verified, logged, negative, trust"
+BUNDLE_TYPES = "itttiitt"
 """The columns of a bundle that a row shows, and their types."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -42,16 +42,20 @@ class AnswerRow:
     digest: str = ""
     path: tuple[str, ...] = ()
     revoked: tuple[str, ...] = ()
+    """Ids of verified revocations; `unverified_revocations` has the others."""
+    unverified_revocations: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     negative: str = ""
+    trust: str = ""
+    """What the bundle was verified with; empty if it was not verified."""
 
     @classmethod
     def of(cls, bundle: Sequence[Any], fields: Mapping[str, Any], digest: str = "") -> AnswerRow:
         """Return the row of a bundle's columns BUNDLE."""
-        number, attestation, signer, issuer, verified, logged, negative = bundle
-        return cls(
-            fields, verified == 1, number, attestation, signer, issuer, logged, digest, negative=negative
-        )
+        number, attestation, signer, issuer, verified, logged, negative, trust = bundle
+        is_verified = verified == 1
+        row = cls(fields, is_verified, number, attestation, signer, issuer, logged, digest)
+        return replace(row, negative=negative, trust=trust if is_verified else "")
 
     def joined(self, more: Mapping[str, Any]) -> AnswerRow:
         """Return the row with more fields."""
@@ -67,6 +71,7 @@ class AnswerRow:
             **self.fields,
             "attestation": self.attestation,
             "verifiedWhenIndexed": self.verified,
+            "trust": self.trust or None,
             "signer": self.signer or None,
             "issuer": self.issuer or None,
             "logged": logged_text(self.logged) or None,
@@ -74,6 +79,7 @@ class AnswerRow:
             "path": list(self.path[:MAX_PATH]),
             "pathLength": len(self.path),
             "revocations": list(self.revoked),
+            "unverifiedRevocations": list(self.unverified_revocations),
             "sources": list(self.sources),
             "prove": list(self.prove()),
         }
@@ -136,7 +142,7 @@ class Page:
     def fill(self, answer: Answer, rows: Sequence[AnswerRow], database: Database) -> Answer:
         """Put this page of the rows into an answer, with sources and revocations."""
         answer.total, answer.skipped = len(rows), self.skip
-        answer.rows = complete(database, rows[self.skip : self.skip + self.limit])
+        answer.rows = complete(database, rows[self.skip : self.skip + self.limit], answer.notes)
         answer.stale = stale_sources(database)
         return answer
 
@@ -150,21 +156,32 @@ def stale_sources(database: Database) -> list[tuple[str, str, str]]:
     return [(name, since, why or "not indexed completely") for name, since, why in database.rows("ttt", sql)]
 
 
-def complete(database: Database, rows: Sequence[AnswerRow]) -> list[AnswerRow]:
-    """Return the rows with the sources that hold their bundles, and the revocations that name them."""
+def complete(database: Database, rows: Sequence[AnswerRow], notes: list[str]) -> list[AnswerRow]:
+    """Return the rows with the sources that hold their bundles, and the revocations that name them.
+
+    Adds a note if these are too many.
+    """
     bundles = dict.fromkeys(row.bundle for row in rows)
     held: dict[int, list[str]] = {}
     sql = """SELECT bundle, gone, name FROM fleet_held JOIN fleet_source ON fleet_source.id = source
       WHERE bundle IN ({})"""
     present: dict[int, list[str]] = {}
-    for bundle, gone, name in database.among("itt", sql, bundles, MAX_ROWS):
+    found = database.among("itt", sql, bundles, MAX_ROWS)
+    for bundle, gone, name in found[:MAX_ROWS]:
         (held if gone else present).setdefault(bundle, []).append(name)
-    named = _revocations(database, rows)
+    if len(found) > MAX_ROWS:
+        notes.append(f"more than {MAX_ROWS} sources hold these rows: the rest is not named")
+    named = {kind: _revocations(database, rows, kind, notes) for kind in (True, False)}
+
+    def revoked(row: AnswerRow, kind: bool) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one for key in _keys(row) for one in named[kind].get(key, ())))
+
     return [
         replace(
             row,
             sources=(*present.get(row.bundle, ()), *held.get(row.bundle, ())),
-            revoked=tuple(dict.fromkeys(one for key in _keys(row) for one in named.get(key, ()))),
+            revoked=revoked(row, True),
+            unverified_revocations=revoked(row, False),
         )
         for row in rows
     ]
@@ -176,13 +193,22 @@ def _keys(row: AnswerRow) -> Iterable[str]:
         yield key_of_text(row.signer)
 
 
-def _revocations(database: Database, rows: Sequence[AnswerRow]) -> dict[str, list[str]]:
+def _revocations(
+    database: Database,
+    rows: Sequence[AnswerRow],
+    is_verified: bool,
+    notes: list[str],
+) -> dict[str, list[str]]:
     """Return the ids of revocations by what they revoke. Whether they count, a layout decides."""
     values = dict.fromkeys(key for row in rows for key in _keys(row) if key)
-    sql = """SELECT value, attestation FROM fleet_revocation JOIN fleet_bundle ON fleet_bundle.id = bundle
-      WHERE value IN ({})"""
+    sql = f"""SELECT value, attestation FROM fleet_revocation JOIN fleet_bundle ON fleet_bundle.id = bundle
+      WHERE verified {"=" if is_verified else "<>"} 1 AND value IN ({{}})"""  # noqa: S608 - constants
+    every = database.among("tt", sql, values, MAX_ROWS)
+    if len(every) > MAX_ROWS:
+        kind = "verified" if is_verified else "not verified"
+        notes.append(f"more than {MAX_ROWS} {kind} revocations name these rows: the rest is not listed")
     found: dict[str, list[str]] = {}
-    for value, attestation in database.among("tt", sql, values, MAX_ROWS)[:MAX_ROWS]:
+    for value, attestation in every[:MAX_ROWS]:
         found.setdefault(value, []).append(attestation)
     return found
 

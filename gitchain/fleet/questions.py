@@ -73,14 +73,15 @@ def signed(database: Database, identity: str, issuer: str | None, interval: Inte
         "tt" + BUNDLE_TYPES,
         f"SELECT type, step, {BUNDLE} FROM fleet_bundle WHERE {where} AND verified = 1 "  # noqa: S608 - constants
         "AND logged >= ? AND logged < ? ORDER BY logged, id LIMIT ? OFFSET ?",
-        [*by, *interval.seconds, page.limit + 1, page.skip],
+        [*by, *interval.seconds, page.limit, page.skip],
     )
-    found = [
-        AnswerRow.of(bundle, {"type": kind, "step": step or None})
-        for kind, step, *bundle in rows[: page.limit]
-    ]
-    answer.rows = complete(database, found)
-    answer.total = None if len(rows) > page.limit else page.skip + len(found)
+    ((answer.total,),) = database.rows(
+        "i",
+        f"SELECT COUNT(*) FROM fleet_bundle WHERE {where} AND verified = 1 AND logged >= ? AND logged < ?",  # noqa: S608
+        [*by, *interval.seconds],
+    )
+    found = [AnswerRow.of(bundle, {"type": kind, "step": step or None}) for kind, step, *bundle in rows]
+    answer.rows = complete(database, found, answer.notes)
     sql = f"SELECT id FROM fleet_bundle WHERE {where} AND logged = ? LIMIT ?"  # noqa: S608 - constants
     unproven = len(database.rows("i", sql, [*by, NOT_PROVEN, MAX_ROWS + 1]))
     if unproven:

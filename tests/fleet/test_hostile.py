@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from gitchain.errors import UsageError
 from gitchain.fleet.answers import Page
 from gitchain.fleet.database import Database
-from gitchain.fleet.questions import deployed
+from gitchain.fleet.questions import Interval, deployed, signed
 from gitchain.instance import Instance
-from tests.support.fleets import BundleDirectory, index
+from tests.support.fleets import BundleDirectory, index, verifier_of
+from tests.support.forged_bundles import ADA
 
 
 def test_prove_takes_no_text_of_another_program(
@@ -48,3 +50,47 @@ def test_index_has_one_name_for_a_place(
     for path in (source.path, source.path / ".." / source.path.name, tmp_path / "link"):
         index(database, instance, path)
     assert database.rows("t", "SELECT name FROM fleet_source") == [(str(source.path),)]
+
+
+def test_revocations_that_are_not_verified_hide_none_that_is(
+    database: Database, instance: Instance, source: BundleDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are listed apart, and a note states that there are more."""
+    monkeypatch.setattr("gitchain.fleet.answers.MAX_ROWS", 4)
+    trained = source.make("train", ["raw.csv"], ["model.pkl"])
+    source.deploy("model.pkl")
+    for number in range(8):
+        source.revoke(attestation=trained, when=f"2026-11-{number + 10}T12:00:00Z", broken=True)
+    index(database, instance, source.path)
+    real = source.revoke(attestation=trained)
+    index(database, instance, source.path)
+    answer = deployed(database, "raw.csv", Page())
+    (row,) = answer.rows
+    assert row.revoked == (real,)
+    assert len(row.unverified_revocations) == 4
+    assert "more than 4 not verified revocations name these rows: the rest is not listed" in answer.notes
+
+
+def test_rows_name_the_trust_that_they_were_verified_with(
+    database: Database, instance: Instance, source: BundleDirectory
+) -> None:
+    """Anyone who indexes into a shared database chooses it; an embedded instance signs in any name."""
+    source.make("train", ["raw.csv"], ["model.pkl"])
+    source.deploy("model.pkl")
+    source.deploy("model.pkl", "staging", broken=True)
+    index(database, instance, source.path)
+    rows = deployed(database, "raw.csv", Page()).rows
+    assert {(row.verified, row.to_json()["trust"]) for row in rows} == {
+        (True, verifier_of(instance).name),
+        (False, None),
+    }
+
+
+def test_total_is_right_after_the_last_row(
+    database: Database, instance: Instance, source: BundleDirectory
+) -> None:
+    source.make("train", ["raw.csv"], ["model.pkl"])
+    index(database, instance, source.path)
+    interval = Interval(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    answer = signed(database, ADA, None, interval, Page(limit=10, skip=50))
+    assert (answer.rows, answer.total, answer.is_cut) == ([], 1, False)

@@ -121,6 +121,8 @@ class BundleDirectory:
         attestation: AttestationId | None = None,
         signer: RevokedSigner | None = None,
         artifact: str = "",
+        when: str = WHEN,
+        broken: bool = False,
     ) -> AttestationId:
         """Sign a revocation of one of these."""
         subject = (
@@ -132,11 +134,11 @@ class BundleDirectory:
         )
         predicate = revocation(
             reason="compromised",
-            when=WHEN,
+            when=when,
             attestations=[attestation] if attestation else [],
             signers=[signer] if signer else [],
         )
-        return self.sign([subject], REVOCATION, predicate)
+        return self.add(Statement.build([subject], REVOCATION, predicate).payload, broken=broken)
 
 
 def verifier_of(instance: Instance) -> Verifier:
