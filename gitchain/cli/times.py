@@ -13,7 +13,9 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
         return None
     try:
         found = datetime.fromisoformat(value)
-    except ValueError as error:
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # such as the year 1 in a zone east of Greenwich
         message = f"{value!r} is no time: expected 2026-11-30 or 2026-11-30T12:00:00Z"
         raise click.BadParameter(message, ctx, param) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ class Interval:
 
     @property
     def seconds(self) -> tuple[int, int]:
-        """Return both as seconds since 1970."""
-        return int(self.start.timestamp()), int(self.end.timestamp())
+        """Return both as seconds since 1970; a second that the interval holds in part is in it."""
+        return math.floor(self.start.timestamp()), math.ceil(self.end.timestamp())
 
     def to_json(self) -> dict[str, str]:
         """Return it as in the question of an answer."""

@@ -131,6 +131,7 @@ def test_query_without_rows_is_nothing(gitchain: Gitchain, deployed: Path) -> No
         (("licensed", "no such licence"), ExitCode.USAGE),
         (("signed", "x", "--from", "2026-01-02", "--to", "2026-01-01"), ExitCode.USAGE),
         (("deployed", ""), ExitCode.USAGE),
+        (("signed", "x", "--from", "0001-01-01T00:00+14:00"), ExitCode.USAGE),
     ):
         done = gitchain("query", *command, cwd=deployed)
         assert done.code == code, (command, done.text)

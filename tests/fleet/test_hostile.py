@@ -94,3 +94,10 @@ def test_total_is_right_after_the_last_row(
     interval = Interval(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     answer = signed(database, ADA, None, interval, Page(limit=10, skip=50))
     assert (answer.rows, answer.total, answer.is_cut) == ([], 1, False)
+
+
+def test_interval_holds_a_second_that_it_has_in_part() -> None:
+    """A log's times have no fractions: an interval that ends in a second must not leave this second out."""
+    half = datetime(1970, 1, 1, 0, 0, 7, 500_000, tzinfo=UTC)
+    assert Interval(half, half.replace(second=9)).seconds == (7, 10)
+    assert Interval(half.replace(microsecond=0), half.replace(second=9, microsecond=0)).seconds == (7, 9)
