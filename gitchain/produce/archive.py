@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gitchain.store.git_ref import AttestationStore
     from gitchain.trust.profiles import Profile
     from gitchain.verify.decide import Decision
+    from gitchain.verify.target import Target
 
 Document = Callable[["Decision", "Profile"], dict[str, Any]]
 """Returns the document of a decision, as `gitchain verify --json --explain` prints it."""
@@ -153,7 +154,9 @@ def write_archive(
         with os_errors_as(
             StoreError, "cannot write the archive", out, help="check free space and permissions"
         ):
-            alone = _write(out, contents.blocks(manifest), lambda path: _check(path, verification, now))
+            alone = _write(
+                out, contents.blocks(manifest), lambda path: _check(path, verifier, verification, now)
+            )
     return WrittenArchive(out, verification, alone)
 
 
@@ -271,7 +274,7 @@ def _write(out: Path, blocks: Iterable[bytes], check: Callable[[Path], ArchiveVe
     return found
 
 
-def _check(path: Path, verification: Verification, now: datetime) -> ArchiveVerdict:
+def _check(path: Path, verifier: Verifier, verification: Verification, now: datetime) -> ArchiveVerdict:
     """Return the verdict of the archive alone. Raises VerificationError if it differs, but for inspections of bytes."""
     signed = verification.accepted.signed
     with Archive.open(path) as archive:
@@ -285,6 +288,13 @@ def _check(path: Path, verification: Verification, now: datetime) -> ArchiveVerd
                 where=str(before.target),
                 expected=before.result,
                 got=f"{after.result}: {findings[0].code} {findings[0].message}",
-                help="an archive holds attestations, and no Git objects: signed commits and tags are not in it",
+                help=_other_way(verifier, before.target),
             )
     return alone
+
+
+def _other_way(verifier: Verifier, target: Target) -> str:
+    if target.older is not None and verifier.evidence.has_version_1:
+        older = target.older().sha256
+        return f"the evidence names the directory by a manifest of version 1: gitchain archive sha256:{older}"
+    return "an archive holds attestations, and no Git objects: signed commits and tags are not in it"

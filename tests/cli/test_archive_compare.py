@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 
 from gitchain.errors import ExitCode
-from gitchain.evidence.vocabulary import REVOCATION
+from gitchain.evidence import predicates
+from gitchain.evidence.digest import DigestSet, sha256_hex
+from gitchain.evidence.manifest import FileEntry, build_manifest
+from gitchain.evidence.predicates import PROVENANCE, StepFacts
+from gitchain.evidence.statement import ResourceDescriptor, Statement
+from gitchain.evidence.vocabulary import MANIFEST_MEDIA_TYPES, REVOCATION
 from gitchain.verify import verified
 from tests.cli.test_archive import Gitchain, archived
 from tests.support.archives import bundles_of, parts_of, rewrite
+from tests.support.model_versions import Workshop
 from tests.support.prepared_repository import refused
 
 
@@ -116,3 +122,25 @@ def test_archive_of_a_model_to_inspect(gitchain: Gitchain, tiny: Path, tmp_path:
         path = str(tiny / "model.txt")
         done = gitchain("archive", "verify", "--json", str(archive.path), path, *made.named, cwd=tmp_path)
         assert (done.code, done.json["result"] if done.code == 0 else done.text) == (0, "VERIFIED")
+
+
+def test_archive_of_a_directory_under_manifest_version_1(
+    gitchain: Gitchain, tiny: Path, tmp_path: Path
+) -> None:
+    """Without its files nothing connects its two digests: the error names the one to archive."""
+    served = ("CREATE, model.txt", "CREATE, '*'"), ("products: [model.txt]", "products: [m]")
+    sign(gitchain, tiny, *served)
+    (tiny / "m").mkdir()
+    (tiny / "m/w.bin").write_text("w")
+    manifest = build_manifest([FileEntry("w.bin", False, 1, sha256_hex(b"w"))], 1)
+    product = ResourceDescriptor(
+        "m", DigestSet({"sha256": manifest.digest}), media_type=MANIFEST_MEDIA_TYPES[1]
+    )
+    step = StepFacts("train", "0" * 64, "declared", "tiny")
+    statement = Statement.build([product], PROVENANCE, predicates.provenance(step=step, materials=[]))
+    Workshop(tiny).sign("ada@example.com", [statement], manifest.nodes)
+    done = gitchain("archive", "m", "-o", str(tmp_path / "m.tar"), cwd=tiny)
+    refused(done, ExitCode.FAILED, "would not lead to the same verdict", f"archive sha256:{manifest.digest}")
+    made = archived(gitchain, tiny, tmp_path / "m.tar", f"sha256:{manifest.digest}")
+    done = gitchain("archive", "verify", str(made.path), str(tiny / "m"), *made.named, cwd=tmp_path)
+    assert (done.code, "VERIFIED" in done.out) == (0, True), done.text
