@@ -49,6 +49,11 @@ def command() -> None:
     """Write one file with all evidence about a model, and verify it offline, years later.
 
     `gitchain archive TARGET -o FILE` is short for `gitchain archive create TARGET -o FILE`.
+
+    \b
+    Examples:
+      gitchain archive v1.0 -o model-v1.0.tar
+      gitchain archive verify model-v1.0.tar
     """
 
 
@@ -124,8 +129,8 @@ def _covered(coverage: Coverage) -> str:
     if total == covered:
         return f"{total} attestations and manifests, all covered by checkpoints"
     return (
-        f"{total} attestations and manifests, {covered} covered by checkpoints; "
-        f"that one of the other {total - covered} was removed would not be detected"
+        f"{total} attestations and manifests; no checkpoint covers {total - covered} of them: "
+        "their removal would not be detected"
     )
 
 

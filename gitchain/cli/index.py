@@ -145,7 +145,9 @@ def _tell(options: Options, report: SourceReport) -> None:
         if report.error.help:
             options.talk(f"  help      {escape(report.error.help)}")
         if report.stale:
-            options.data(f"           its earlier rows are kept, and are stale since {report.stale}")
+            options.data(
+                f"           rows that the index has of it are kept, and are stale since {report.stale}"
+            )
     elif report.unchanged:
         options.data(f"unchanged  {name}: {report.held} bundles")
     else:

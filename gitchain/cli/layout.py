@@ -96,9 +96,9 @@ def sign(options: Options, no_lint: bool, who: SigningIdentity) -> ExitCode:
             "path": str(signed.path),
         }
     )
-    options.data(
-        f"signed  {escape(layout.name)} v{layout.version}  by {escape(str(signed.signer))}  {signed.path}"
-    )
+    here = Path.cwd()
+    path = signed.path.relative_to(here) if signed.path.is_relative_to(here) else signed.path
+    options.data(f"signed  {escape(layout.name)} v{layout.version}  by {escape(str(signed.signer))}  {path}")
     for message, help_ in signed.warnings:
         options.talk(f"warning   {escape(message)}")
         options.talk(f"  help    {escape(help_)}")

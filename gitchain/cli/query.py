@@ -29,7 +29,12 @@ def command() -> None:
     """Ask the index of many sources: what is deployed, who signed, which licences, what a revocation affects.
 
     Answers are hints: the index may be old, incomplete or changed by others. Each row states whether its bundle was
-    verified when it was indexed, and --json has the commands that prove it now.
+    verified when it was indexed, and --json has the commands that prove it now. `gitchain index` makes the index.
+
+    \b
+    Examples:
+      gitchain index .
+      gitchain query deployed data.csv
     """
 
 

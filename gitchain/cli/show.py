@@ -86,8 +86,12 @@ def _places(options: Options, places: Sequence[str]) -> tuple[Project | None, tu
     sources = tuple(open_source(place, offline=options.offline) for place in places)
     try:
         return open_project(options.directory, changes=False), sources
-    except NoRepositoryError:
+    except NoRepositoryError as error:
         if not sources or options.trust is None:
+            error.help = (
+                "work in a clone (cd, or -C DIR); without one, add --evidence SOURCE --trust FILE; "
+                "git init makes a new repository"
+            )
             raise
         return None, sources
 

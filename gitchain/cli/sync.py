@@ -80,7 +80,7 @@ class _SyncRun:
 
         name = named or remote_of(self._project)
         if name is None:
-            self._options.talk("no remote: attestations stay in this repository")
+            self._options.talk("no remote: attestations stay in this repository, and no checkpoint is signed")
         return name
 
     def run(self, name: str | None) -> ExitCode:

@@ -88,6 +88,10 @@ class VerifyInputs:
         return Verifier.open(self.project, self.policy, datetime.now(UTC), (), self.sources)
 
 
+OUTSIDE = (
+    "work in a clone (cd, or -C DIR); without one, add --layout FILE --evidence SOURCE --trust FILE "
+    "--signer IDENTITY --issuer URL; git init makes a new repository"
+)
 _OPTIONS = (
     click.option(
         "--layout",
@@ -230,8 +234,9 @@ def project_of(options: Options, layout: Path | None, *, configured: bool = Fals
 
     try:
         return open_project(options.directory, options.hashing, configured=configured, changes=False)
-    except NoRepositoryError:
+    except NoRepositoryError as error:
         if layout is None:
+            error.help = OUTSIDE
             raise
         return None
 

@@ -216,6 +216,6 @@ def _signers_and_trust(
         raise TrustError(
             "no trusted signer is configured for this layout",
             where=f"layout {name}",
-            help=f"gitchain trust pin --layout {name} --signer IDENTITY   (or --signer, --issuer and --trust on verify)",
+            help=f"gitchain trust pin --layout {name} --signer IDENTITY   or add --signer, --issuer and --trust",
         )
     return signers, trust

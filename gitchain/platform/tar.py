@@ -74,7 +74,11 @@ def first_member(block: bytes, name: str, limit: int) -> int:
         or b"8" in digits
         or b"9" in digits
     ):
-        raise MalformedError("not an archive of gitchain", expected=f"a tar file that starts with {name}")
+        raise MalformedError(
+            "not an archive of gitchain",
+            expected=f"a tar file that starts with {name}",
+            help="name the file that `gitchain archive TARGET -o FILE` wrote",
+        )
     size = int(digits, 8)
     check_header(block, name, size)
     if size > limit:

@@ -32,6 +32,12 @@ def test_no_repository(gitchain: Gitchain, tmp_path: Path, command: tuple[str, .
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["verify f", "models", "report f", "diff f f", "archive f -o a.tar"])
+def test_no_repository_of_an_auditor(gitchain: Gitchain, tmp_path: Path, command: str) -> None:
+    """The error names the options with which no repository is needed."""
+    refused(gitchain(*command.split(), cwd=tmp_path), ExitCode.USAGE, "--layout FILE --evidence SOURCE")
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_bare_repository(gitchain: Gitchain, tmp_path: Path, command: tuple[str, ...]) -> None:
     """A bare repository has no files to attest, no settings and no layout: an error, and it stays as it was."""
