@@ -61,6 +61,7 @@ gitchain report v1.0
 gitchain report v1.0 -o report.html
 gitchain report v1.0 -o -
 gitchain report v1.0 --json
+gitchain report v1.0 --cyclonedx model.cdx.json
 gitchain report model.pkl -o report.html --at 2026-12-31T12:00:00Z
 ! echo '{"C": 0.5}' > params.json
 ! echo "open('metrics.json', 'w').write('{\\"loss\\": 1}')" >> train.py
