@@ -32,6 +32,9 @@ from gitchain.platform.files import write_durably
 STDOUT = "-"
 PAGE, CYCLONEDX = "page", "cyclonedx"
 MAX_STEM = 60
+MAX_START = 4096
+STARTS = {PAGE: (b"<!DOCTYPE html>", b"gitchain report</title>"), CYCLONEDX: (b"{", b'"bomFormat"')}
+"""How a document of each kind begins, and what is in its first MAX_START bytes."""
 
 
 @click.command(name="report")
@@ -73,7 +76,7 @@ def command(
     line is proven, claimed or missing. The page needs no network and has no script. The same evidence, layout and TIME
     give the same bytes. A target that fails has a report too: the exit code is that of `gitchain verify`.
 
-    Replaces an existing file at once, when the page is complete; never a directory or a link.
+    Replaces an earlier report at once, when the page is complete; no other file, directory or link.
 
     \b
     Examples:
@@ -119,7 +122,9 @@ def _files(
     wanted = {PAGE: output, CYCLONEDX: cyclonedx}
     if not (output or cyclonedx or options.json):
         wanted[PAGE] = default_name(target)
-    return {kind: None if name == STDOUT else _checked(Path(name)) for kind, name in wanted.items() if name}
+    return {
+        kind: None if name == STDOUT else _checked(Path(name), kind) for kind, name in wanted.items() if name
+    }
 
 
 def default_name(target: str) -> str:
@@ -128,22 +133,31 @@ def default_name(target: str) -> str:
     return f"report-{stem or 'model'}.html"
 
 
-def _checked(path: Path) -> Path:
-    """Return the path of the page. Raises UsageError for a directory, a link or another kind of file."""
+def _checked(path: Path, kind: str) -> Path:
+    """Return the path. Raises UsageError for what is no regular file, and for a file that is no document of this kind."""
     with os_errors_as(UsageError, "cannot write the report", path, help="name another file: -o FILE"):
         if not path.parent.is_dir():
             raise UsageError("the directory of the report does not exist", where=str(path.parent))
         mode = path.lstat().st_mode if path.is_symlink() or path.exists() else stat.S_IFREG
-    if not stat.S_ISREG(mode):
-        kind = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "no file"
+        is_other = stat.S_ISREG(mode) and path.exists() and not _is_document(path, kind)
+    if not stat.S_ISREG(mode) or is_other:
+        got = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "no file"
         raise UsageError(
             "the report is not written there",
             where=str(path),
-            expected="a new or a regular file",
-            got=kind,
+            expected="a new file, or a regular file with an earlier report",
+            got="a file with other content" if is_other else got,
             help="name another file: -o FILE",
         )
     return path
+
+
+def _is_document(path: Path, kind: str) -> bool:
+    """Return whether a file begins as a document of this kind, or is empty: any other file is not ours to replace."""
+    with path.open("rb") as file:
+        start = file.read(MAX_START)
+    first, word = STARTS[kind]
+    return not start or (start.startswith(first) and word in start)
 
 
 def _write(options: Options, document: Mapping[str, Any], files: Mapping[str, Path | None]) -> None:

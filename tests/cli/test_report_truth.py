@@ -161,3 +161,15 @@ def test_report_repeats_its_time_in_its_command(gitchain: Gitchain, workshop: Wo
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     page = gitchain("report", "new.bin", "-o", "-", "--at", now, cwd=workshop.repo).out
     assert f"gitchain report new.bin --at {now}" in page
+
+
+@pytest.mark.parametrize("option", ["-o", "--cyclonedx"])
+def test_report_replaces_reports_alone(gitchain: Gitchain, workshop: Workshop, option: str) -> None:
+    """The model, or any file that is no report, stays as it is; an earlier report is replaced."""
+    workshop.add(NEW)
+    done = gitchain("report", "new.bin", option, "new.bin", cwd=workshop.repo)
+    assert done.code == ExitCode.USAGE
+    assert "a file with other content" in done.err
+    assert (workshop.repo / "new.bin").read_text() == "new"
+    for _ in range(2):
+        assert gitchain("report", "new.bin", option, "r", cwd=workshop.repo).code == ExitCode.OK
