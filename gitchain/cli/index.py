@@ -41,6 +41,7 @@ database_option = click.option(
     metavar="FILE",
     help="Index the sources in FILE too, one on each line.",
 )
+@click.option("--remove", is_flag=True, help="Remove each SOURCE from the index; read none.")
 @click.option("--no-verify", is_flag=True, help="Verify no bundle: every row is marked as not verified.")
 @keys_option
 @global_options
@@ -52,6 +53,7 @@ def command(
     list_file: Path | None,
     key_files: tuple[Path, ...],
     *,
+    remove: bool,
     no_verify: bool,
 ) -> ExitCode:
     """Index the attestations of many sources, for `gitchain query` [default: of all sources that are indexed already].
@@ -69,6 +71,8 @@ def command(
     from gitchain.fleet.indexer import FleetIndexer
 
     named = dict.fromkeys((*sources, *_listed(list_file)))
+    if remove:
+        return _remove(options, database, list(named))
     profile = None if no_verify else _profile(options)
     verifier = None if profile is None else _verifier(profile, key_files)
     with open_database(database, write=True) as opened:
@@ -94,6 +98,26 @@ def command(
     if no_verify:
         options.talk("no bundle was verified: `gitchain index` without --no-verify verifies them")
     return next((one.error.exit_code for one in reports if one.error), ExitCode.OK)
+
+
+def _remove(options: Options, database: str | None, names: Sequence[str]) -> ExitCode:
+    """Remove sources from the index, in this order."""
+    from gitchain.fleet.database import open_database
+    from gitchain.fleet.indexer import SourceReport
+    from gitchain.fleet.removal import remove_source
+
+    if not names:
+        raise UsageError("no source is named", help="gitchain index --remove SOURCE")
+    reports = []
+    with open_database(database, write=True) as opened:
+        for name in names:
+            known, count = remove_source(opened, name)
+            reports.append(SourceReport(known, gone=count))
+            options.data(f"removed    {escape(known)}: {count} bundles that no other source holds")
+        shown = opened.shown
+    found = [_document(one) | {"result": "removed"} for one in reports]
+    options.document({"schema": INDEX_SCHEMA, "database": shown, "trust": None, "sources": found})
+    return ExitCode.OK
 
 
 def _listed(path: Path | None) -> Sequence[str]:

@@ -169,6 +169,26 @@ def test_index_of_a_failed_source_does_not_stop_the_others(
     assert "FAILED" in done.out
 
 
+def test_index_removes_a_source_that_was_a_mistake(
+    gitchain: Gitchain, deployed: Path, tmp_path: Path
+) -> None:
+    """A wrong name is not in every answer for ever, and the rows of the other sources stay."""
+    gitchain("index", "typo", str(deployed), cwd=deployed)
+    assert gitchain("index", cwd=deployed).code != ExitCode.OK
+    done = gitchain("index", "--remove", "typo", "--json", cwd=deployed)
+    assert done.code == ExitCode.OK, done.text
+    validator("index").validate(done.json)
+    ((removed),) = done.json["sources"]
+    assert (removed["source"], removed["result"], removed["gone"]) == (str(deployed / "typo"), "removed", 0)
+    assert gitchain("index", cwd=deployed).code == ExitCode.OK
+    answer = documents(gitchain, deployed, "query", "deployed", "in.txt")
+    assert answer["rows"]
+    assert not answer["staleSources"]
+    again = gitchain("index", "--remove", "typo", cwd=deployed)
+    assert (again.code, "does not have this source" in again.text) == (ExitCode.USAGE, True)
+    assert gitchain("index", "--remove", cwd=deployed).code == ExitCode.USAGE
+
+
 def test_index_keeps_the_rows_of_a_rewound_source(gitchain: Gitchain, deployed: Path, git: Git) -> None:
     """A rewound history is reported, and replaces nothing."""
     documents(gitchain, deployed, "index", ".")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from gitchain.errors import TransportError
+from gitchain.errors import TransportError, UsageError
 from gitchain.evidence.claim import StepFacts
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.manifest import FileEntry, build_manifest
@@ -19,6 +20,7 @@ from gitchain.fleet.bundle_rows import Verifier, rows_of
 from gitchain.fleet.database import Database
 from gitchain.fleet.indexer import FleetIndexer, source_name
 from gitchain.fleet.questions import deployed
+from gitchain.fleet.removal import remove_source
 from gitchain.instance import Instance
 from tests.support.fleets import NOW, BundleDirectory, descriptor, index, verifier_of
 from tests.support.foreign_statements import old
@@ -202,3 +204,27 @@ def test_index_records_no_step_of_an_old_statement(
     source.deploy("b")
     index(database, instance, source.path)
     assert deployed(database, "a", Page()).rows
+
+
+def test_removal_keeps_what_another_source_holds(
+    database: Database, instance: Instance, source: BundleDirectory, tmp_path: Path
+) -> None:
+    """Rows go with the last source that holds their bundle."""
+    source.make("train", ["a"], ["b"])
+    shutil.copytree(source.path, tmp_path / "copy")
+    source.make("train", ["a"], ["c"])
+    index(database, instance, source.path)
+    index(database, instance, tmp_path / "copy")
+
+    def counts() -> list[int]:
+        tables = ("source", "held", "bundle", "artifact")
+        return [int(database.rows("i", f"SELECT COUNT(*) FROM fleet_{one}")[0][0]) for one in tables]
+
+    assert counts()[:3] == [2, 3, 2]
+    assert remove_source(database, str(source.path)) == (str(source.path), 1)
+    assert counts()[:3] == [1, 1, 1]
+    assert counts()[3] > 0
+    with pytest.raises(UsageError, match="does not have this source"):
+        remove_source(database, str(source.path))
+    assert remove_source(database, str(tmp_path / "copy"))[1] == 1
+    assert counts() == [0, 0, 0, 0]
