@@ -13,7 +13,7 @@ from gitchain.evidence.bundle import KeyHint, Unlogged
 from gitchain.evidence.claim import claimless_artifacts
 from gitchain.evidence.digest import sha256_hex
 from gitchain.evidence.oms import ModelSignature, model_statement, read_model_signature
-from gitchain.evidence.statement import Statement
+from gitchain.evidence.statement import OLD_STATEMENT_TYPE, Statement
 from tests.support.model_signatures import FILES, bundle, new_key, statement
 
 KEY = new_key()
@@ -39,6 +39,12 @@ def test_the_files_are_read_with_their_digests() -> None:
     assert found.files == {name: sha256_hex(data) for name, data in FILES.items()}
     assert found.ignored == (".git", "cacheX")
     assert not found.single
+
+
+def test_signature_in_an_old_statement_is_refused() -> None:
+    """OpenSSF model signatures are Statements v1; nothing reads them from a v0.1."""
+    with pytest.raises(MalformedError, match="model signature is in an old statement"):
+        read({**statement(), "_type": OLD_STATEMENT_TYPE})
 
 
 def test_one_file_is_a_model() -> None:

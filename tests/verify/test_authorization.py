@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gitchain.evidence.claim import StepClaim, claim_of
+from gitchain.evidence.statement import Statement
 from gitchain.evidence.vocabulary import LAYOUT as LAYOUT_TYPE
 from gitchain.evidence.vocabulary import Evidence
 from gitchain.layout import parse_layout
@@ -19,6 +20,7 @@ from gitchain.verify.revocations import Revocations
 from gitchain.verify.verified import StepStatement, VerifiedStatement
 from tests.support.decision_input import LAYOUT, NOW, DecisionInput, statement
 from tests.support.decision_variants import by, revoked, summary, supplier
+from tests.support.foreign_statements import old
 from tests.verify.test_vsa_steps import vendored
 
 REVOKING = parse_layout(LAYOUT.replace("steps:\n", "revokers: [carol]\nsteps:\n", 1).encode())
@@ -102,6 +104,18 @@ def test_a_summary_that_names_no_step_counts_inside_another_layout_too() -> None
     named = {"name": "data", "run": "r", "evidence": "observed", "layout": None}
     ours = attested(summary({"data/raw.csv": "raw"}, gitchain_step=named), world, "data")
     assert not next(Authorizer(world.layout, NOW, inside=True).conditions(ours)).passed
+
+
+def test_conditions_refuse_an_old_statement_with_step_facts() -> None:
+    """gitchain signs Statements v1: a v0.1 that claims a step counts for none, and is told."""
+    one = train()
+    found = attested(replace(one, statement=Statement.parse(old(one.statement.payload))))
+    conditions = list(Authorizer(DecisionInput().layout, NOW).conditions(found))
+    (told,) = [each for each in conditions if each.code is FindingCode.OLD_STATEMENT]
+    assert (told.passed, told.expected, told.got) == (False, "Statement v1", "Statement v0.1")
+    assert FindingCode.OLD_STATEMENT not in {
+        each.code for each in Authorizer(DecisionInput().layout, NOW).conditions(attested(one))
+    }
 
 
 def test_conditions_of_a_layout_behind_a_step_are_those_of_its_signature() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from gitchain.errors import ExitCode
 from gitchain.verify.findings import Finding, FindingCode
-from gitchain.verify.report import PROVEN, UNKNOWN, Attestation, Kind, ReportedCheck
+from gitchain.verify.report import PROVEN, UNKNOWN, Attestation, Kind, ReportedCheck, attestations_in
 from tests.support.decision_input import DecisionInput, run
+from tests.support.decision_variants import supplier
 
 FOUND = Finding(FindingCode.INSPECTION, "a pickle imports os.system", artifact="models/model.pkl")
 WARNING = Finding(FindingCode.SAME_MD5, "two contents share one MD5 digest")
@@ -72,6 +73,18 @@ def test_an_attestation_as_json() -> None:
         "run": "run-1",
     }
     assert Attestation.of(one).to_json()["run"] is None
+
+
+def test_attestations_of_a_chain_include_those_under_a_sublayout() -> None:
+    """All whose artifacts negative evidence may be about: the supplier's layout and each of its steps."""
+    world = supplier()
+    decision = world.verdict()
+    assert decision.passed
+    every = {one.attestation_id for one in world.evidence.values()}
+    found = attestations_in(decision.steps)
+    assert found <= every
+    assert {one.attestation_id for name, one in world.evidence.items() if name.startswith("acme-")} <= found
+    assert attestations_in([]) == frozenset()
 
 
 def test_a_check_as_json() -> None:
