@@ -27,7 +27,7 @@ from gitchain.cli.verify_options import (
     verify_options,
 )
 from gitchain.errors import ExitCode, UsageError, os_errors_as
-from gitchain.platform.files import write_durably
+from gitchain.platform.files import open_regular, write_durably
 
 STDOUT = "-"
 PAGE, CYCLONEDX = "page", "cyclonedx"
@@ -154,7 +154,7 @@ def _checked(path: Path, kind: str) -> Path:
 
 def _is_document(path: Path, kind: str) -> bool:
     """Return whether a file begins as a document of this kind, or is empty: any other file is not ours to replace."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(MAX_START)
     first, word = STARTS[kind]
     return not start or (start.startswith(first) and word in start)
