@@ -40,8 +40,6 @@ PLACE = ("environment", "cluster", "namespace", "workload", "uid")
 NOT_PROVEN = -1
 """The log time and the entry of a bundle that is not verified."""
 
-MAX_LICENCE = 200
-
 
 @dataclass(frozen=True)
 class Verifier:
