@@ -13,6 +13,7 @@ from gitchain.admit import known_commands, models
 from gitchain.admit.known_commands import KnownCommands, command_key
 from gitchain.admit.model_problems import ModelSearchSettings
 from gitchain.admit.models import DemandedModels, models_of
+from gitchain.admit.mutate import PREFIX
 from gitchain.admit.review import read_envelope, read_request
 from gitchain.evidence.canonical import canonical_json
 from tests.support.admission import pod, review
@@ -116,10 +117,19 @@ def test_a_denial_names_the_place_of_this_object() -> None:
     assert any("containers[1]" in place for place in places)
 
 
+def test_a_command_of_the_guard_is_searched_in_another_container() -> None:
+    """The guard's own containers are not searched: what was found there counts for no other name."""
+    looking = ModelSearchSettings(guarded=("pvc:*",))
+    guards = searched(running(name=f"{PREFIX}fetch", args=["--model", "gpt2"]), looking)
+    other = searched(running(name="server", args=["--model", "gpt2"]), looking)
+    assert "GC-A0208" not in {str(one.code) for one in guards.problems}
+    assert "GC-A0208" in {str(one.code) for one in other.problems}
+
+
 @pytest.mark.parametrize(
     "container",
     [
-        {"args": ["--model", "x" * known_commands.MAX_COMMAND]},
+        {"args": ["/" + "x" * known_commands.MAX_COMMAND]},
         {"args": ["owner/name"] * (known_commands.MAX_FOUND + 1)},
         {"args": ["owner/" + "n" * 3000] * 3},
         {"env": [{"name": "A", "annotations": {"gitchain.dev/model": "sha256:" + "0" * 64}}]},
