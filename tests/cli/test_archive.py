@@ -285,6 +285,16 @@ def test_archive_verify_refuses_a_swapped_layout(made: Made, gitchain: Gitchain,
     refused(gitchain("archive", "verify", str(made.path), *made.named, cwd=stranger), ExitCode.LAYOUT)
 
 
+def test_archive_verify_refuses_a_manifest_with_another_root(
+    made: Made, gitchain: Gitchain, stranger: Path
+) -> None:
+    """A reader compares the digest of the root with what the archive prints: both have to be of the same root."""
+    rewrite(made.path, lambda parts: None, trust={"digest": {"sha256": "a" * 64}})
+    done = gitchain("archive", "verify", str(made.path), cwd=stranger)
+    refused(done, ExitCode.FAILED)
+    assert "not the one in its manifest" in done.text
+
+
 def test_archive_verify_with_evidence_of_another_model(
     made: Made, gitchain: Gitchain, tiny: Path, tmp_path: Path
 ) -> None:
